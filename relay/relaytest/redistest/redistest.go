@@ -1,0 +1,221 @@
+// Package redistest runs real Redis servers for tests: one process each, on a free port of 127.0.0.1, with its data in
+// a temporary directory, killed when the test ends.
+//
+// A test that needs one skips where redis-server is not installed, and fails there instead when the environment says
+// CI=true, so that a pipeline never passes because a package was forgotten.
+package redistest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// startTimeout bounds the time that a server may take until it accepts connections.
+const startTimeout = 15 * time.Second
+
+// Server is one redis-server process. Its methods may be called by one goroutine at a time.
+type Server struct {
+	// Addr is the server's host:port, the same over restarts.
+	Addr string
+
+	t    testing.TB
+	args []string
+
+	cmd    *exec.Cmd
+	exited chan struct{} // closed when cmd has ended
+	output *output
+}
+
+// Start runs redis-server with args behind the defaults (no persistence, loopback, a free port), and waits until it
+// accepts connections. It skips the test where redis-server is missing, and fails it there if CI=true.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	Require(t, "redis-server", "redis-server")
+	s := &Server{t: t, output: new(output)}
+	t.Cleanup(s.Kill)
+	for attempt := range 5 {
+		s.Addr = freeAddr(t)
+		_, port, _ := net.SplitHostPort(s.Addr)
+		s.args = slices.Concat([]string{
+			"--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
+			"--daemonize", "no", "--loglevel", "notice",
+		}, args)
+		err := s.run()
+		if err == nil {
+			return s
+		}
+		// Somebody may have taken the port between our look and the server's bind.
+		if attempt == 4 || !strings.Contains(s.output.String(), "Address already in use") {
+			t.Fatalf("starting redis-server: %v\n%s", err, s.output)
+		}
+	}
+	return s
+}
+
+// Require skips the test if the program is not installed, naming the Debian package that has it, and fails the test
+// instead if CI=true.
+func Require(t testing.TB, program, debianPackage string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err == nil {
+		return
+	}
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s is not installed: install the Debian package %s", program, debianPackage)
+	}
+	t.Skipf("%s is not installed: install the Debian package %s", program, debianPackage)
+}
+
+// Port returns the port that Addr names.
+func (s *Server) Port() string {
+	_, port, _ := net.SplitHostPort(s.Addr)
+	return port
+}
+
+// URL returns the server as a redis:// URL without credentials.
+func (s *Server) URL() string { return "redis://" + s.Addr }
+
+// Log returns what the server has printed so far, over all restarts.
+func (s *Server) Log() string { return s.output.String() }
+
+// Kill ends the process as kill -9 does and waits for it. Killing a dead server does nothing.
+func (s *Server) Kill() {
+	if s.cmd == nil {
+		return
+	}
+	_ = s.cmd.Process.Kill()
+	<-s.exited
+	s.cmd = nil
+}
+
+// Restart runs the server again on the same port, with the same arguments and more behind them, killing the old process
+// if it still lives.
+func (s *Server) Restart(more ...string) {
+	s.t.Helper()
+	s.Kill()
+	s.args = append(s.args, more...)
+	if err := s.run(); err != nil {
+		s.t.Fatalf("restarting redis-server: %v\n%s", err, s.output)
+	}
+}
+
+// CLI runs redis-cli against the server and returns what it prints, without the last line feed. A reply that is an
+// error, and a redis-cli that fails, end the test.
+func (s *Server) CLI(args ...string) string {
+	s.t.Helper()
+	out, err := s.TryCLI(args...)
+	if err != nil {
+		s.t.Fatalf("redis-cli %q: %v", args, err)
+	}
+	return out
+}
+
+// TryCLI is [Server.CLI] that returns the error.
+func (s *Server) TryCLI(args ...string) (string, error) {
+	s.t.Helper()
+	Require(s.t, "redis-cli", "redis-tools")
+	args = slices.Concat([]string{"-h", "127.0.0.1", "-p", s.Port(), "-e", "--no-auth-warning"}, args)
+	cmd := exec.Command("redis-cli", args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	text := strings.TrimSuffix(string(out), "\n")
+	if err != nil {
+		return text, fmt.Errorf("%w: %s%s", err, text, stderr.Bytes())
+	}
+	return text, nil
+}
+
+// run starts the process and waits until its port accepts.
+func (s *Server) run() error {
+	cmd := exec.Command("redis-server", s.args...)
+	cmd.Stdout, cmd.Stderr = s.output, s.output
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting: %w", err)
+	}
+	exited := make(chan struct{})
+	go func() {
+		_ = cmd.Wait()
+		close(exited)
+	}()
+	s.cmd, s.exited = cmd, exited
+	if err := awaitPort(s.Addr, exited); err != nil {
+		s.Kill()
+		return err
+	}
+	return nil
+}
+
+func awaitPort(addr string, exited <-chan struct{}) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	limit := time.NewTimer(startTimeout)
+	defer limit.Stop()
+	for {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			return conn.Close()
+		}
+		select {
+		case <-tick.C:
+		case <-exited:
+			return errors.New("redis-server ended")
+		case <-limit.C:
+			return fmt.Errorf("redis-server does not accept connections: %w", err)
+		}
+	}
+}
+
+// FreeAddr returns a host:port of 127.0.0.1 on which nobody listens just now.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	return freeAddr(t)
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatalf("looking for a free port: %v", err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// WriteFile puts a file into a temporary directory of the test and returns its path, for what redis-server reads from
+// files only.
+func WriteFile(t testing.TB, name string, content []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// output is what a process printed; it is written by the process's copier and read by the test.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}

@@ -1,0 +1,53 @@
+package redistest_test
+
+import (
+	"strings"
+	"testing"
+
+	"sidecast/relay/relaytest/redistest"
+)
+
+func TestServerAnswersAndRestartsOnItsPort(t *testing.T) {
+	s := redistest.Start(t)
+	if got := s.CLI("SET", "a", "b"); got != "OK" {
+		t.Fatalf("SET answered %q", got)
+	}
+	addr := s.Addr
+	s.Kill()
+	if out, err := s.TryCLI("PING"); err == nil {
+		t.Fatalf("a killed server answered %q", out)
+	}
+	s.Restart()
+	if s.Addr != addr {
+		t.Fatalf("the server moved from %s to %s", addr, s.Addr)
+	}
+	if got := s.CLI("GET", "a"); got != "" {
+		t.Fatalf("the server kept %q over kill -9", got)
+	}
+}
+
+func TestErrorRepliesAreErrors(t *testing.T) {
+	s := redistest.Start(t)
+	if out, err := s.TryCLI("NOSUCHCOMMAND"); err == nil || !strings.Contains(err.Error(), "unknown command") {
+		t.Fatalf("got %q, %v", out, err)
+	}
+}
+
+func TestStoppedServerGoesOn(t *testing.T) {
+	s := redistest.Start(t)
+	s.Stop()
+	s.Cont()
+	if got := s.CLI("PING"); got != "PONG" {
+		t.Fatalf("PING answered %q", got)
+	}
+}
+
+func TestArgumentsReachTheServer(t *testing.T) {
+	s := redistest.Start(t, "--requirepass", "secret")
+	if out, err := s.TryCLI("PING"); err == nil {
+		t.Fatalf("answered %q without the password", out)
+	}
+	if got := s.CLI("-a", "secret", "PING"); got != "PONG" {
+		t.Fatalf("PING answered %q", got)
+	}
+}
