@@ -152,3 +152,11 @@ func (h *Histogram) Snapshot() (count uint64, sum float64, buckets map[float64]u
 	count += h.buckets[len(histogramBounds)].Load()
 	return count, time.Duration(h.nanos.Load()).Seconds(), buckets
 }
+
+// The methods below are what parts of this package call where stats may be nil.
+
+func (s *Stats) evicted(why EvictionReason) {
+	if s != nil {
+		s.Evictions[why].Add(1)
+	}
+}

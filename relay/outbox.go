@@ -1,0 +1,351 @@
+package relay
+
+import (
+	"sync"
+	"time"
+)
+
+// frameCharge is what a queued frame costs beside its bytes: the queue's own slot and the share of the frame's header.
+const frameCharge = 64
+
+// writeBatch is how many frames go to the kernel in one call at most.
+const writeBatch = 64
+
+// A Socket is the sending end of one connection, as an [Outbox] drives it.
+type Socket interface {
+	// Send gives the kernel what it takes of frames without waiting, and returns how many bytes that were. Zero and nil
+	// means "not now". It is called with the outbox locked.
+	Send(frames [][]byte) (int, error)
+	// Drain runs on a goroutine of its own until o has nothing left to send, and calls [Outbox.Resume] whenever the
+	// socket may take more. At most one Drain runs at a time; it returns soon after Close.
+	Drain(o *Outbox)
+	// Finish half-closes the connection once everything was sent, and gives the peer a second to close its half, after
+	// which reading from the connection ends.
+	Finish()
+	// Expire makes reading from the connection end after d.
+	Expire(d time.Duration)
+}
+
+// An Outbox is everything that waits to be sent to one client, in order. It tries the kernel at once and keeps only what
+// the kernel refused, up to a bound in bytes and in age, beyond which the client is evicted. No method waits for the
+// client. All methods may be called concurrently; frames are shared and must not be changed after they were sent.
+type Outbox struct {
+	budget *Budget // shared by all outboxes
+	socket Socket
+	slow   []byte // the frame that an evicted client gets
+
+	mu       sync.Mutex
+	state    outboxState
+	draining bool     // a Drain is running
+	queue    []queued // what the kernel refused, oldest first
+	partial  int      // bytes of queue[0] that the kernel took
+	taken    int      // frames at the front that a waiting Drain is writing
+	charged  int      // what the queue counts for
+	sent     int64    // bytes that the kernel took
+	evicted  bool
+	why      EvictionReason
+}
+
+type outboxState uint8
+
+const (
+	outboxOpen    outboxState = iota
+	outboxClosing             // the close frame is queued: nothing may follow
+	outboxEvicted             // as closing, and the queue was dropped
+	outboxClosed              // the socket is gone or failed
+)
+
+type queued struct {
+	frame []byte
+	at    time.Time
+}
+
+// Init readies o for use. slow is the frame that tells the client that it was evicted, or nil.
+func (o *Outbox) Init(b *Budget, s Socket, slow []byte) { o.budget, o.socket, o.slow = b, s, slow }
+
+// Send sends frame, or queues it. It reports false when the outbox takes nothing any more.
+func (o *Outbox) Send(frame []byte) bool {
+	o.mu.Lock()
+	one := [1][]byte{frame}
+	ok := o.sendLocked(one[:])
+	o.mu.Unlock()
+	o.budget.relieve()
+	return ok
+}
+
+// SendCopy is [Outbox.Send] for bytes that the caller will use again.
+func (o *Outbox) SendCopy(b []byte) bool { return o.Send(append([]byte(nil), b...)) }
+
+// sendLocked sends frames in one call where it can. The caller calls budget.relieve after unlocking.
+func (o *Outbox) sendLocked(frames [][]byte) bool {
+	if o.state != outboxOpen {
+		return false
+	}
+	for len(o.queue) == 0 && len(frames) > 0 {
+		some := frames[:min(len(frames), writeBatch)]
+		n, err := o.socket.Send(some)
+		if err != nil {
+			o.failLocked()
+			return false
+		}
+		o.sent += int64(n)
+		taken := 0
+		for taken < len(some) && n >= len(some[taken]) {
+			n -= len(some[taken])
+			taken++
+		}
+		frames = frames[taken:]
+		if taken < len(some) {
+			o.partial = n
+			break
+		}
+	}
+	if len(frames) > 0 {
+		o.queueLocked(frames)
+	}
+	return o.state == outboxOpen
+}
+
+// end marks sub ended and sends answer, if any, in one step.
+func (o *Outbox) end(sub *Subscription, answer []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	sub.ended = true
+	if answer != nil {
+		one := [1][]byte{answer}
+		o.sendLocked(one[:])
+	}
+}
+
+// queueLocked keeps what the kernel refused, and evicts the client when that is too much: one frame always fits an empty
+// outbox.
+func (o *Outbox) queueLocked(frames [][]byte) {
+	now := time.Now()
+	charge := 0
+	if len(o.queue) == 0 {
+		charge -= o.partial
+	}
+	for _, frame := range frames {
+		if len(o.queue) > 0 && o.charged+charge+len(frame)+frameCharge > o.budget.each {
+			o.chargeLocked(charge)
+			o.evictLocked(EvictBytes)
+			return
+		}
+		o.queue = append(o.queue, queued{frame, now})
+		charge += len(frame) + frameCharge
+	}
+	o.chargeLocked(charge)
+	o.drainLocked()
+}
+
+// chargeLocked books n bytes more (or fewer) with the budget.
+func (o *Outbox) chargeLocked(n int) {
+	was := o.charged
+	o.charged += n
+	o.budget.charge(o, was, o.charged)
+}
+
+// drainLocked makes sure that somebody waits for the socket to take more.
+func (o *Outbox) drainLocked() {
+	if o.draining {
+		return
+	}
+	o.draining = true
+	o.budget.drains.Go(func() { o.socket.Drain(o) })
+}
+
+// Resume gives the socket as much as it takes, and reports whether everything is sent (or nothing will be any more): the
+// Drain that called it then returns. Only the socket's Drain calls it.
+func (o *Outbox) Resume() (done bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var some [writeBatch][]byte
+	for len(o.queue) > 0 && o.state != outboxClosed {
+		frames := o.nextLocked(some[:0])
+		n, err := o.socket.Send(frames)
+		if err != nil {
+			o.failLocked()
+			break
+		}
+		if n == 0 {
+			return false
+		}
+		o.takenLocked(n)
+	}
+	o.settleLocked()
+	return true
+}
+
+// takeBytes bounds what one waiting write holds, in bytes beyond its first frame.
+const takeBytes = 64 << 10
+
+// Take returns the frames to send next, for a socket that can only write by waiting. They stay charged until [Outbox.Took].
+// Only the socket's Drain calls it; no frames means that Drain is to return.
+func (o *Outbox) Take(into [][]byte) [][]byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) == 0 || o.state == outboxClosed {
+		o.settleLocked()
+		return nil
+	}
+	bytes := 0
+	for o.taken = 0; o.taken < len(o.queue) && (o.taken == 0 || bytes < takeBytes); o.taken++ {
+		bytes += len(o.queue[o.taken].frame)
+		into = append(into, o.queue[o.taken].frame)
+	}
+	return into
+}
+
+// Took books n bytes of what Take returned as sent, or the error that ended the connection.
+func (o *Outbox) Took(n int, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.taken = 0
+	o.takenLocked(n)
+	if err != nil {
+		o.failLocked()
+	}
+}
+
+func (o *Outbox) nextLocked(into [][]byte) [][]byte {
+	for i := range o.queue[:min(len(o.queue), writeBatch)] {
+		into = append(into, o.queue[i].frame)
+	}
+	if len(into) > 0 {
+		into[0] = into[0][o.partial:]
+	}
+	return into
+}
+
+// takenLocked takes n sent bytes off the front of the queue.
+func (o *Outbox) takenLocked(n int) {
+	o.sent += int64(n)
+	charge, gone := -n, 0
+	n += o.partial
+	for gone < len(o.queue) && n >= len(o.queue[gone].frame) {
+		n -= len(o.queue[gone].frame)
+		o.queue[gone] = queued{}
+		charge -= frameCharge
+		gone++
+	}
+	o.queue, o.partial = o.queue[gone:], n
+	if len(o.queue) == 0 {
+		o.queue, o.partial = nil, 0
+	}
+	if o.state == outboxOpen || o.state == outboxClosing {
+		o.chargeLocked(charge)
+	}
+}
+
+// settleLocked ends a drain.
+func (o *Outbox) settleLocked() {
+	o.draining = false
+	if o.state == outboxClosing || o.state == outboxEvicted {
+		o.socket.Finish()
+	}
+}
+
+// Close sends last behind everything that is queued and then half-closes the connection. Nothing can be sent after it;
+// later calls do nothing.
+func (o *Outbox) Close(last []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.state != outboxOpen {
+		return
+	}
+	if last != nil {
+		one := [1][]byte{last}
+		o.sendLocked(one[:])
+	}
+	if o.state != outboxOpen {
+		return
+	}
+	o.state = outboxClosing
+	if !o.draining {
+		o.socket.Finish()
+	}
+}
+
+// Evict throws a slow client out: the queue is dropped at a frame boundary, the frame begun is finished, the close frame
+// added, and the connection reset a second later. It does nothing unless the outbox is open.
+func (o *Outbox) Evict(why EvictionReason) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.state == outboxOpen || o.state == outboxClosing {
+		o.evictLocked(why)
+	}
+}
+
+func (o *Outbox) evictLocked(why EvictionReason) {
+	o.budget.stats.evicted(why)
+	o.evicted, o.why = true, why
+	o.state = outboxEvicted
+	kept := o.queue[:0:0]
+	begun := o.taken
+	if o.partial > 0 {
+		begun = max(begun, 1)
+	}
+	kept = append(kept, o.queue[:min(begun, len(o.queue))]...)
+	if o.slow != nil {
+		kept = append(kept, queued{frame: o.slow, at: time.Now()})
+	}
+	o.queue = kept
+	o.chargeLocked(-o.charged)
+	o.socket.Expire(time.Second)
+	o.drainLocked()
+}
+
+// failLocked gives the connection up: the socket does not take bytes any more.
+func (o *Outbox) failLocked() {
+	o.dropLocked()
+	o.socket.Expire(0)
+}
+
+func (o *Outbox) dropLocked() {
+	o.state = outboxClosed
+	o.queue, o.partial = nil, 0
+	o.chargeLocked(-o.charged)
+}
+
+// Abort gives a connection up whose peer is gone: nothing more is sent, and reading from it ends.
+func (o *Outbox) Abort() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.state != outboxClosed {
+		o.failLocked()
+	}
+}
+
+// Shut drops everything and makes every later call do nothing. After it returned, Send and Finish of the socket are not
+// called any more, so that its owner may close it.
+func (o *Outbox) Shut() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.state != outboxClosed {
+		o.dropLocked()
+	}
+}
+
+// Pending reports how many bytes the outbox is charged with, and since when the oldest of them waits.
+func (o *Outbox) Pending() (bytes int, since time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) > 0 {
+		since = o.queue[0].at
+	}
+	return o.charged, since
+}
+
+// Evicted reports whether and why the client was thrown out.
+func (o *Outbox) Evicted() (why EvictionReason, evicted bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.why, o.evicted
+}
+
+// Flushed reports whether nothing is left to send, and how many bytes were.
+func (o *Outbox) Flushed() (flushed bool, sent int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.queue) == 0, o.sent
+}

@@ -1,0 +1,35 @@
+// Package protocol holds what clients speak: each protocol turns what the relay says into frames and what a client says
+// into commands. A protocol knows nothing of connections, channels or permissions; golden files in testdata hold its wire
+// format byte for byte.
+package protocol
+
+import "sidecast/relay"
+
+// The WebSocket subprotocols under which the protocols are offered (RFC 6455 section 1.9).
+const (
+	SubprotocolRaw = "sidecast.raw"
+	SubprotocolV1  = "sidecast.v1"
+)
+
+// All returns one of each protocol.
+func All() []relay.Protocol { return []relay.Protocol{Raw{}, V1{}} }
+
+var pingFrame = relay.NewFrame(relay.OpPing, 0)
+
+// closeFrames are built once: thousands of clients get the same one when the relay restarts.
+var closeFrames = func() map[relay.CloseCode][]byte {
+	frames := make(map[relay.CloseCode][]byte)
+	for _, code := range relay.CloseSlots() {
+		if code != 0 && code != relay.CloseAbnormal {
+			frames[code] = relay.CloseFrame(code)
+		}
+	}
+	return frames
+}()
+
+func closeFrame(code relay.CloseCode) []byte {
+	if frame, ok := closeFrames[code]; ok {
+		return frame
+	}
+	return relay.CloseFrame(code)
+}

@@ -1,0 +1,110 @@
+package protocol
+
+import (
+	"bytes"
+	"errors"
+	"unicode/utf8"
+
+	"sidecast/relay"
+)
+
+var errRef = errors.New("ref is neither a number nor a string, or too long")
+
+// validRef reports whether ref is absent, or a number or string short enough to be sent back.
+func validRef(ref []byte) bool {
+	if len(ref) == 0 {
+		return true
+	}
+	first := ref[0]
+	return len(ref) <= maxRef && (first == '"' || first == '-' || first >= '0' && first <= '9')
+}
+
+func isObject(data []byte) bool {
+	data = bytes.TrimLeft(data, " \t\r\n")
+	return len(data) > 0 && data[0] == '{'
+}
+
+func textFrame(payload []byte) []byte {
+	return append(relay.NewFrame(relay.OpText, len(payload)), payload...)
+}
+
+// field appends ,"name":"value".
+func field(b []byte, name, value string) []byte {
+	b = append(append(append(b, ',', '"'), name...), '"', ':')
+	return appendQuoted(b, value)
+}
+
+// optional is field where value is not empty.
+func optional(b []byte, name, value string) []byte {
+	if value == "" {
+		return b
+	}
+	return field(b, name, value)
+}
+
+const hex = "0123456789abcdef"
+
+// escaped is how many bytes a byte takes in a JSON string (RFC 8259 section 7). Nothing is escaped for HTML: the payload
+// stays what it was, and pages must not write it into markup anyway.
+var escaped = func() (sizes [256]uint8) {
+	for c := range sizes {
+		switch {
+		case c == '"', c == '\\', c == '\n', c == '\r', c == '\t':
+			sizes[c] = 2
+		case c < ' ':
+			sizes[c] = 6
+		default:
+			sizes[c] = 1
+		}
+	}
+	return sizes
+}()
+
+// quotedSize is the length of what appendQuoted appends for valid UTF-8.
+func quotedSize[T string | []byte](s T) int {
+	n := 2
+	for i := range len(s) {
+		n += int(escaped[s[i]])
+	}
+	return n
+}
+
+// appendQuoted appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
+func appendQuoted[T string | []byte](b []byte, s T) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c < utf8.RuneSelf {
+			if escaped[c] == 1 {
+				i++
+				continue
+			}
+			b = appendEscape(append(b, s[start:i]...), c)
+			i++
+			start = i
+			continue
+		}
+		r, n := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
+		if r == utf8.RuneError && n == 1 {
+			b = append(append(b, s[start:i]...), "\ufffd"...)
+			start = i + n
+		}
+		i += n
+	}
+	return append(append(b, s[start:]...), '"')
+}
+
+func appendEscape(b []byte, c byte) []byte {
+	switch c {
+	case '"', '\\':
+		return append(b, '\\', c)
+	case '\n':
+		return append(b, '\\', 'n')
+	case '\r':
+		return append(b, '\\', 'r')
+	case '\t':
+		return append(b, '\\', 't')
+	}
+	return append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
+}

@@ -1,0 +1,168 @@
+package protocol
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"strconv"
+	"unicode/utf8"
+
+	"sidecast/relay"
+)
+
+// V1 is the subprotocol sidecast.v1: one JSON object a text frame, in both directions. The zero value is ready.
+type V1 struct{}
+
+var _ relay.Protocol = V1{}
+
+// maxRef bounds what a client may put into "ref", in bytes of JSON.
+const maxRef = 64
+
+var heartbeatAndPing = append(textFrame([]byte(`{"type":"heartbeat"}`)), pingFrame...)
+
+// ID implements [relay.Protocol].
+func (V1) ID() relay.ProtocolID { return relay.ProtocolV1 }
+
+const (
+	messageHead   = `{"type":"message","channel":`
+	messageData   = `,"data":`
+	messageBase64 = `,"base64":`
+)
+
+// Message is {"type":"message","channel":..,"data":..}, or with "base64" in place of "data" where the payload is not UTF-8.
+func (V1) Message(channel string, payload []byte) []byte {
+	size := len(messageHead) + quotedSize(channel) + 1
+	if !utf8.Valid(payload) {
+		encoded := base64.StdEncoding.EncodedLen(len(payload))
+		frame := relay.NewFrame(relay.OpText, size+len(messageBase64)+encoded+2)
+		frame = appendQuoted(append(frame, messageHead...), channel)
+		frame = append(append(frame, messageBase64...), '"')
+		frame = base64.StdEncoding.AppendEncode(frame, payload)
+		return append(frame, '"', '}')
+	}
+	frame := relay.NewFrame(relay.OpText, size+len(messageData)+quotedSize(payload))
+	frame = appendQuoted(append(frame, messageHead...), channel)
+	frame = appendQuoted(append(frame, messageData...), payload)
+	return append(frame, '}')
+}
+
+// Ping is a heartbeat, which pages can see, and a ping frame, which they cannot, in one write.
+func (V1) Ping() []byte { return heartbeatAndPing }
+
+// Close implements [relay.Protocol].
+func (V1) Close(code relay.CloseCode) []byte { return closeFrame(code) }
+
+// Event implements [relay.Protocol].
+func (V1) Event(e relay.Event) []byte {
+	b := make([]byte, 0, 160)
+	switch e.Type {
+	case relay.EventWelcome:
+		b = field(append(b, `{"type":"welcome"`...), "session", e.Session)
+		b = optional(b, "user", e.User)
+		b = append(b, `,"heartbeat":`...)
+		b = strconv.AppendInt(b, int64(e.Heartbeat), 10)
+		if e.Offline {
+			b = append(b, `,"offline":true`...)
+		}
+	case relay.EventSubscribed:
+		b = field(append(b, `{"type":"subscribed"`...), "channel", e.Channel)
+		b = append(b, `,"recovered":`...)
+		b = strconv.AppendBool(b, e.Recovered)
+	case relay.EventUnsubscribed:
+		b = field(append(b, `{"type":"unsubscribed"`...), "channel", e.Channel)
+	case relay.EventGap:
+		b = optional(append(b, `{"type":"gap"`...), "channel", e.Channel)
+		b = field(b, "reason", e.Reason.String())
+	case relay.EventOffline:
+		b = append(b, `{"type":"offline","reason":"redis"`...)
+	case relay.EventPong:
+		b = append(b, `{"type":"pong"`...)
+	case relay.EventOK:
+		b = append(b, `{"type":"ok"`...)
+	case relay.EventError:
+		b = field(append(b, `{"type":"error"`...), "code", e.Code.String())
+		b = field(b, "message", e.Code.Message())
+		b = optional(b, "channel", e.Channel)
+	}
+	if e.Ref != nil {
+		b = append(append(b, `,"ref":`...), e.Ref...)
+	}
+	return textFrame(append(b, '}'))
+}
+
+// clientFrame is what a client may write. Fields that no command has are ignored.
+type clientFrame struct {
+	Type     string           `json:"type"`
+	Ref      json.RawMessage  `json:"ref"`
+	Channels []channelRequest `json:"channels"`
+	Channel  string           `json:"channel"`
+	Data     *string          `json:"data"`
+	Base64   *[]byte          `json:"base64"`
+	Echo     *bool            `json:"echo"`
+}
+
+type channelRequest struct {
+	Channel string `json:"channel"`
+	After   string `json:"after"`
+}
+
+// Decode reads one command. What is not a JSON object in a text frame closes the connection; a command that is understood
+// but wrong is answered.
+func (V1) Decode(data []byte, text bool) (relay.Command, relay.CloseCode) {
+	if !text || !json.Valid(data) || !isObject(data) {
+		return relay.Command{}, relay.CloseBadData
+	}
+	var f clientFrame
+	err := json.Unmarshal(data, &f)
+	cmd := relay.Command{Channel: f.Channel}
+	switch {
+	case string(f.Ref) == "null":
+	case !validRef(f.Ref):
+		err = errRef
+	default:
+		cmd.Ref = f.Ref
+	}
+	cmd.Type = commandTypes[f.Type]
+	switch {
+	case err != nil:
+		cmd.Fault = relay.CodeBadRequest
+	case cmd.Type == relay.CommandSubscribe:
+		cmd.Subscribe, cmd.Fault = requests(f.Channels)
+	case cmd.Type == relay.CommandPublish:
+		cmd.Data, cmd.Fault = payload(f)
+		cmd.NoEcho = f.Echo != nil && !*f.Echo
+	}
+	if cmd.Fault == relay.CodeOK && cmd.Channel == "" &&
+		(cmd.Type == relay.CommandUnsubscribe || cmd.Type == relay.CommandPublish) {
+		cmd.Fault = relay.CodeBadRequest
+	}
+	return cmd, 0
+}
+
+var commandTypes = map[string]relay.CommandType{
+	"subscribe":   relay.CommandSubscribe,
+	"unsubscribe": relay.CommandUnsubscribe,
+	"publish":     relay.CommandPublish,
+	"ping":        relay.CommandPing,
+}
+
+func requests(list []channelRequest) ([]relay.ChannelRequest, relay.Code) {
+	if len(list) == 0 {
+		return nil, relay.CodeBadRequest
+	}
+	wanted := make([]relay.ChannelRequest, len(list))
+	for i, r := range list {
+		wanted[i] = relay.ChannelRequest{Channel: r.Channel, After: r.After}
+	}
+	return wanted, relay.CodeOK
+}
+
+// payload takes exactly one of data and base64.
+func payload(f clientFrame) ([]byte, relay.Code) {
+	switch {
+	case f.Data != nil && f.Base64 == nil:
+		return []byte(*f.Data), relay.CodeOK
+	case f.Base64 != nil && f.Data == nil:
+		return *f.Base64, relay.CodeOK
+	}
+	return nil, relay.CodeBadRequest
+}

@@ -1,0 +1,206 @@
+package relay
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"sync/atomic"
+	"time"
+)
+
+// A Client is what a transport knows of one connection when it joins.
+type Client struct {
+	Transport TransportID
+	Protocol  Protocol
+	Outbox    *Outbox
+
+	PublishTo string // where frames without a channel go; empty for nowhere
+	NoEcho    bool   // what the client publishes does not come back to it
+	GapClose  bool   // a gap closes the connection, for protocols that cannot tell it
+}
+
+// A Session is one connected client: its protocol, its outbox and what it listens to. The transport's reading goroutine
+// owns it: [Session.Join], [Session.Handle] and [Session.Leave] are called by that goroutine alone. Other methods may be
+// called concurrently.
+type Session struct {
+	id        string
+	hub       *Hub
+	shard     *shard
+	transport TransportID
+	protocol  Protocol
+	outbox    *Outbox
+	publishTo string
+	noEcho    bool
+	gapClose  bool
+
+	// Owned by the reading goroutine.
+	subs    []*Subscription
+	limiter limiter
+
+	// Guarded by the shard's mu.
+	index       int   // in shard.sessions
+	first, last int32 // this session's deliveries of the running step
+	nextPing    int64
+	pinged      int64 // when the ping was sent that nothing has answered yet; 0 for none
+
+	seen  atomic.Int64 // when the client was last heard
+	code  atomic.Uint32
+	told  atomic.Uint64 // messages
+	echos atomic.Pointer[echoes]
+}
+
+// Join makes a session of a client and welcomes it. The caller must call [Session.Leave] when the connection ends.
+func (h *Hub) Join(c Client) *Session {
+	now := h.now()
+	s := &Session{
+		id:        rand.Text()[:20],
+		hub:       h,
+		shard:     h.shards[int(h.next.Add(1))%len(h.shards)],
+		transport: c.Transport,
+		protocol:  c.Protocol,
+		outbox:    c.Outbox,
+		publishTo: c.PublishTo,
+		noEcho:    c.NoEcho,
+		gapClose:  c.GapClose,
+		limiter:   newLimiter(h.cfg.CommandRate, h.cfg.CommandBurst),
+		nextPing:  now + h.pingAfter(),
+	}
+	s.seen.Store(now)
+	if c.NoEcho {
+		s.echos.Store(new(echoes))
+	}
+	h.cfg.Stats.Opened.Add(1)
+	h.cfg.Stats.Connections[s.transport][s.protocol.ID()].Add(1)
+	s.shard.admit(s, func(offline bool) {
+		s.send(Event{Type: EventWelcome, Session: s.id, Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
+	})
+	return s
+}
+
+// Leave takes the session out of every channel and of the hub. Nothing is sent to it afterwards.
+func (s *Session) Leave() {
+	for _, sub := range s.subs {
+		s.hub.unsubscribe(sub, nil)
+	}
+	s.subs = nil
+	s.shard.dismiss(s)
+	stats := s.hub.cfg.Stats
+	stats.Connections[s.transport][s.protocol.ID()].Add(-1)
+	stats.Closed[s.CloseCode().slot()].Add(1)
+}
+
+// ID returns the session's id, which is unguessable.
+func (s *Session) ID() string { return s.id }
+
+// Protocol returns the protocol that the session speaks.
+func (s *Session) Protocol() Protocol { return s.protocol }
+
+// Told returns how many messages the session was sent.
+func (s *Session) Told() uint64 { return s.told.Load() }
+
+// Seen notes that the client was heard.
+func (s *Session) Seen() { s.seen.Store(s.hub.now()) }
+
+// LogValue names the session in a log line.
+func (s *Session) LogValue() slog.Value { return slog.StringValue(s.id) }
+
+// Close sends everything that is queued, then a close frame with code, and half-closes. The first Close counts.
+func (s *Session) Close(code CloseCode) {
+	if s.Latch(code) {
+		s.outbox.Close(s.protocol.Close(code))
+	}
+}
+
+// Latch notes with which code the connection ends, and reports whether that was not known before.
+func (s *Session) Latch(code CloseCode) bool { return s.code.CompareAndSwap(0, uint32(code)) }
+
+// CloseCode returns the code with which the connection ended: the first that was latched; slow consumer after an eviction;
+// abnormal if there was none.
+func (s *Session) CloseCode() CloseCode {
+	if _, evicted := s.outbox.Evicted(); evicted {
+		return CloseSlow
+	}
+	if code := CloseCode(s.code.Load()); code != 0 {
+		return code
+	}
+	return CloseAbnormal
+}
+
+// send tells the client something, if its protocol has words for it.
+func (s *Session) send(event Event) bool {
+	frame := s.protocol.Event(event)
+	if frame == nil {
+		return false
+	}
+	s.outbox.Send(frame)
+	return true
+}
+
+// deliver sends one message, unless the subscription has ended or the message is the session's own. The shard is locked.
+func (s *Session) deliver(sub *Subscription, it *item) bool {
+	o := s.outbox
+	o.mu.Lock()
+	if sub.ended || s.isEcho(sub, it) {
+		o.mu.Unlock()
+		return false
+	}
+	one := [1][]byte{it.frames[s.protocol.ID()]}
+	ok := o.sendLocked(one[:])
+	o.mu.Unlock()
+	if ok {
+		s.told.Add(1)
+	}
+	o.budget.relieve()
+	return ok
+}
+
+// deliverAll sends the session's deliveries of the running step in as few calls as possible and returns how many there
+// were. The shard is locked.
+func (s *Session) deliverAll(sh *shard, items []item) int {
+	frames := sh.frames[:0]
+	o := s.outbox
+	o.mu.Lock()
+	for at := s.first; at != 0; at = sh.sorted[at].next {
+		d := &sh.sorted[at]
+		it := &items[d.item]
+		if !d.sub.ended && !s.isEcho(d.sub, it) {
+			frames = append(frames, it.frames[s.protocol.ID()])
+		}
+	}
+	ok := o.sendLocked(frames)
+	o.mu.Unlock()
+	sh.frames = frames
+	n := len(frames)
+	clear(frames)
+	if !ok {
+		return 0
+	}
+	s.told.Add(uint64(n))
+	o.budget.relieve()
+	return n
+}
+
+// gap tells the session that messages may be missing. The shard is locked.
+func (s *Session) gap(it *item) {
+	s.hub.cfg.Stats.Gaps[it.reason].Add(1)
+	if frame := it.frames[s.protocol.ID()]; frame != nil {
+		s.outbox.Send(frame)
+	} else if s.gapClose {
+		s.Close(CloseGap)
+	}
+}
+
+// isEcho reports whether the message is one that the session published and does not want back.
+func (s *Session) isEcho(sub *Subscription, it *item) bool {
+	if it.hash == 0 {
+		return false
+	}
+	e := s.echos.Load()
+	return e != nil && e.take(sub.channel.name, it.hash, s.hub.now())
+}
+
+// forget drops what the session published before the link broke: it may never come.
+func (s *Session) forget() {
+	if e := s.echos.Load(); e != nil {
+		e.clear()
+	}
+}

@@ -1,0 +1,320 @@
+package relay
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// inlineDeliveries is how many deliveries the source makes itself instead of waking a shard.
+	inlineDeliveries = 64
+	// mailboxBytes bounds what waits for one shard. Beyond it the source waits, and Redis holds the rest.
+	mailboxBytes = 16 << 20
+	// stepDeliveries bounds what a shard sorts by session before it writes.
+	stepDeliveries = 1 << 17
+	// itemCharge is what a waiting item costs beside its frames.
+	itemCharge = 128
+)
+
+type itemKind uint8
+
+const (
+	itemMessage itemKind = iota
+	itemGap              // on one channel
+	itemOffline          // to all sessions
+	itemOnline           // to all sessions
+)
+
+// An item is one thing that came in, on its way to the sessions.
+type item struct {
+	kind    itemKind
+	reason  GapReason
+	seq     uint64
+	hash    uint64   // of the payload, where a listener may have to skip it; else 0
+	channel *channel // nil for what goes to all
+	frames  [numProtocols][]byte
+}
+
+func (it *item) charge() (n int) {
+	for _, frame := range it.frames {
+		n += len(frame)
+	}
+	return n + itemCharge
+}
+
+// A shard hands items to its share of the sessions. Whoever holds mu runs it: its own goroutine, the source for a few
+// deliveries at a time, or a session that joins or leaves in between. So a batch is never interrupted, and iterating over
+// subscribers takes no lock of its own.
+type shard struct {
+	hub   *Hub
+	index int
+
+	// Owned by the source's goroutine: what came in since the last flush.
+	fresh      []item
+	deliveries int
+
+	box mailbox
+
+	mu       sync.Mutex
+	sessions []*Session
+	offline  bool
+	sorted   []delivery // of the running step; entry 0 is not used
+	dirty    []*Session // sessions with deliveries in the running step
+	frames   [][]byte   // scratch
+	spare    []item     // the batch before, to be filled again
+}
+
+// A delivery is one item for one subscription, in a list by session.
+type delivery struct {
+	sub  *Subscription
+	item int32
+	next int32 // index in sorted; 0 ends the list
+}
+
+func newShard(h *Hub, index int) *shard {
+	s := &shard{hub: h, index: index, offline: true, sorted: make([]delivery, 1)}
+	s.box.init()
+	return s
+}
+
+// collect adds an item that will cause about n deliveries to what the next flush hands out.
+func (s *shard) collect(it item, n int) {
+	s.fresh = append(s.fresh, it)
+	s.deliveries += n
+}
+
+// flush hands out what was collected: at once where that is little and nothing waits before it, else by the mailbox.
+func (s *shard) flush() {
+	if len(s.fresh) == 0 {
+		return
+	}
+	if s.deliveries >= inlineDeliveries || !s.inline() {
+		s.box.put(s.fresh)
+	}
+	clear(s.fresh)
+	s.fresh, s.deliveries = s.fresh[:0], 0
+}
+
+func (s *shard) inline() bool {
+	if !s.mu.TryLock() {
+		return false
+	}
+	defer s.mu.Unlock()
+	if !s.box.empty() {
+		return false
+	}
+	s.handOut(s.fresh)
+	return true
+}
+
+// run hands out what comes by the mailbox until ctx ends.
+func (s *shard) run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, s.box.close)
+	defer stop()
+	for s.box.wait() {
+		// The lock comes first: an empty mailbox and a free lock together mean that nothing is on its way.
+		s.mu.Lock()
+		batch := s.box.take(s.spare)
+		s.handOut(batch)
+		clear(batch)
+		s.spare = batch[:0]
+		s.mu.Unlock()
+	}
+}
+
+// handOut writes the items to the sessions, each session's in order and in as few calls as possible. The shard is locked.
+func (s *shard) handOut(items []item) {
+	start := time.Now()
+	for len(items) > 0 {
+		items = items[s.step(items):]
+	}
+	s.hub.cfg.Stats.Fanout.Observe(time.Since(start))
+}
+
+// step hands out the first items and returns how many.
+func (s *shard) step(items []item) int {
+	for i := range items {
+		it := &items[i]
+		if it.kind != itemMessage {
+			s.write(items)
+			s.notice(it)
+			return i + 1
+		}
+		if len(items) == 1 {
+			s.direct(it)
+			return 1
+		}
+		for _, sub := range it.channel.lists[s.index] {
+			if it.seq > sub.start {
+				s.sort(sub, i)
+			}
+		}
+		if len(s.sorted) > stepDeliveries {
+			s.write(items)
+			return i + 1
+		}
+	}
+	s.write(items)
+	return len(items)
+}
+
+// direct writes one message, which needs no sorting.
+func (s *shard) direct(it *item) {
+	var sent [numProtocols]int
+	for _, sub := range it.channel.lists[s.index] {
+		if it.seq > sub.start && sub.session.deliver(sub, it) {
+			sent[sub.session.protocol.ID()]++
+		}
+	}
+	s.count(sent)
+}
+
+// sort adds item i to what sub's session gets in this step.
+func (s *shard) sort(sub *Subscription, i int) {
+	at := int32(len(s.sorted))
+	s.sorted = append(s.sorted, delivery{sub: sub, item: int32(i)})
+	session := sub.session
+	if session.first == 0 {
+		session.first = at
+		s.dirty = append(s.dirty, session)
+	} else {
+		s.sorted[session.last].next = at
+	}
+	session.last = at
+}
+
+// write writes what was sorted.
+func (s *shard) write(items []item) {
+	var sent [numProtocols]int
+	for _, session := range s.dirty {
+		sent[session.protocol.ID()] += session.deliverAll(s, items)
+		session.first, session.last = 0, 0
+	}
+	clear(s.dirty)
+	clear(s.sorted)
+	s.dirty, s.sorted = s.dirty[:0], s.sorted[:1]
+	s.count(sent)
+}
+
+func (s *shard) count(sent [numProtocols]int) {
+	for id, n := range sent {
+		if n > 0 {
+			s.hub.cfg.Stats.Deliveries[id].Add(n)
+		}
+	}
+}
+
+// notice tells those concerned what is no message.
+func (s *shard) notice(it *item) {
+	switch it.kind {
+	case itemGap:
+		for _, sub := range it.channel.lists[s.index] {
+			if it.seq > sub.start {
+				sub.session.gap(it)
+			}
+		}
+	case itemOnline:
+		s.offline = false
+		for _, session := range s.sessions {
+			session.gap(it)
+			session.forget()
+		}
+	case itemOffline:
+		s.offline = true
+		for _, session := range s.sessions {
+			if frame := it.frames[session.protocol.ID()]; frame != nil {
+				session.outbox.Send(frame)
+			}
+		}
+	}
+}
+
+// admit makes session one of the shard's. greet runs in the same step and learns whether Redis is away.
+func (s *shard) admit(session *Session, greet func(offline bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	session.index = len(s.sessions)
+	s.sessions = append(s.sessions, session)
+	greet(s.offline)
+}
+
+func (s *shard) dismiss(session *Session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := len(s.sessions) - 1
+	moved := s.sessions[last]
+	s.sessions[session.index], moved.index = moved, session.index
+	s.sessions[last] = nil
+	s.sessions = s.sessions[:last]
+}
+
+// snapshot returns the sessions of this moment.
+func (s *shard) snapshot() []*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.sessions)
+}
+
+// A mailbox holds the items that wait for a shard's goroutine, bounded in bytes.
+type mailbox struct {
+	mu     sync.Mutex
+	filled sync.Cond // for the shard
+	room   sync.Cond // for the source
+	items  []item
+	bytes  int
+	closed bool
+}
+
+func (b *mailbox) init() { b.filled.L, b.room.L = &b.mu, &b.mu }
+
+// put copies items into the box, and waits while it is full. An empty box takes anything.
+func (b *mailbox) put(items []item) {
+	charge := 0
+	for i := range items {
+		charge += items[i].charge()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for b.bytes > 0 && b.bytes+charge > mailboxBytes && !b.closed {
+		b.room.Wait()
+	}
+	b.items = append(b.items, items...)
+	b.bytes += charge
+	b.filled.Signal()
+}
+
+// take returns everything, and leaves spare to be filled next.
+func (b *mailbox) take(spare []item) []item {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	items := b.items
+	b.items, b.bytes = spare, 0
+	b.room.Signal()
+	return items
+}
+
+// wait reports true once there is something to take, and false once the box is closed.
+func (b *mailbox) wait() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for len(b.items) == 0 && !b.closed {
+		b.filled.Wait()
+	}
+	return !b.closed
+}
+
+func (b *mailbox) empty() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.items) == 0
+}
+
+func (b *mailbox) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.filled.Broadcast()
+	b.room.Broadcast()
+}

@@ -1,0 +1,115 @@
+package relay
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// sweep is the one clock of all sessions: pings, pongs that did not come, and bytes that wait for too long.
+func (h *Hub) sweep(ctx context.Context) {
+	every := time.Second
+	if h.cfg.PongTimeout > 0 {
+		every = min(every, max(h.cfg.PongTimeout/4, 10*time.Millisecond))
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			for _, s := range h.shards {
+				s.sweep()
+			}
+			h.cfg.Budget.Sweep(time.Now())
+		}
+	}
+}
+
+func (s *shard) sweep() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.hub.now()
+	for _, session := range s.sessions {
+		session.tick(now)
+	}
+}
+
+// tick pings the client when it is time, and gives it up when the last ping was not answered. The shard is locked.
+func (s *Session) tick(now int64) {
+	timeout := int64(s.hub.cfg.PongTimeout)
+	if s.pinged != 0 && timeout > 0 && now-s.pinged >= timeout {
+		if s.seen.Load() < s.pinged {
+			s.outbox.Abort()
+			return
+		}
+		s.pinged = 0
+	}
+	if s.nextPing != 0 && now >= s.nextPing {
+		s.pinged, s.nextPing = now, now+s.hub.pingAfter()
+		s.outbox.Send(s.protocol.Ping())
+	}
+}
+
+// pingAfter returns the time to the next ping: the interval +-10 %, so that clients that came together spread.
+func (h *Hub) pingAfter() int64 {
+	interval := int64(h.cfg.PingInterval)
+	if interval <= 0 {
+		return int64(100 * 365 * 24 * time.Hour)
+	}
+	return interval - interval/10 + rand.Int64N(interval/5+1)
+}
+
+// Drain closes all sessions with code, in random order and at a constant rate over about the given time, so that their
+// clients do not come back all at once. Sessions that join meanwhile are closed too. It returns when none is left, or ctx
+// ends; then it gives up those that are left.
+func (h *Hub) Drain(ctx context.Context, over time.Duration, code CloseCode) {
+	const step = 50 * time.Millisecond
+	ticker := time.NewTicker(step)
+	defer ticker.Stop()
+	deadline := time.Now().Add(over)
+	for {
+		left := h.open()
+		if len(left) == 0 && h.Sessions() == 0 {
+			return
+		}
+		rounds := max(int(time.Until(deadline)/step), 1)
+		rand.Shuffle(len(left), func(i, k int) { left[i], left[k] = left[k], left[i] })
+		for _, s := range left[:(len(left)+rounds-1)/rounds] {
+			s.Close(code)
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			for _, s := range h.shards {
+				for _, session := range s.snapshot() {
+					session.outbox.Abort()
+				}
+			}
+			return
+		}
+	}
+}
+
+// open returns the sessions that nobody closes yet.
+func (h *Hub) open() (list []*Session) {
+	for _, s := range h.shards {
+		for _, session := range s.snapshot() {
+			if session.code.Load() == 0 {
+				list = append(list, session)
+			}
+		}
+	}
+	return list
+}
+
+// Sessions returns how many sessions there are.
+func (h *Hub) Sessions() (n int) {
+	for _, s := range h.shards {
+		s.mu.Lock()
+		n += len(s.sessions)
+		s.mu.Unlock()
+	}
+	return n
+}

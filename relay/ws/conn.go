@@ -1,0 +1,190 @@
+package ws
+
+import (
+	"encoding/binary"
+	"io"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"sidecast/relay"
+)
+
+const (
+	// readBuffer is what an idle connection holds to read into; a longer message is read past it.
+	readBuffer = 256
+	// lingerTime is how long a client has to close its half once ours is closed.
+	lingerTime = time.Second
+)
+
+// A conn is one WebSocket connection. It is the net.Conn that gws writes to and reads from, so every byte in either
+// direction passes here: what goes out is put in order with the messages in one outbox, what comes in is walked by the
+// guard first. One goroutine, serve, reads, and alone closes the connection.
+type conn struct {
+	net.Conn // TCP or TLS
+
+	handler *Handler
+	session *relay.Session
+	outbox  relay.Outbox
+
+	// Owned by the reading goroutine.
+	guard    guard
+	early    []byte // what the client sent with its handshake
+	peerCode uint16 // of the close frame that the client sent
+
+	remote, origin string
+	began          time.Time
+}
+
+// Read is where gws gets its bytes from, through a bufio.Reader.
+func (c *conn) Read(p []byte) (n int, err error) {
+	if c.guard.code != 0 {
+		return 0, io.EOF
+	}
+	if len(c.early) > 0 {
+		n = copy(p, c.early)
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil
+		}
+	} else if n, err = c.Conn.Read(p); n == 0 {
+		return 0, err
+	}
+	c.session.Seen()
+	allowed := c.guard.walk(p[:n], time.Now())
+	if allowed < n {
+		return allowed, io.EOF
+	}
+	return n, err
+}
+
+// Write takes what gws sends: its handshake answer, pongs and closes. It never waits.
+func (c *conn) Write(b []byte) (int, error) {
+	if c.session != nil && relay.Opcode(b[0]&0x0f) == relay.OpClose {
+		c.answerClose(b)
+		return len(b), nil
+	}
+	c.outbox.SendCopy(b)
+	return len(b), nil
+}
+
+// answerClose ends the connection in place of gws, whose close frames carry Go's error text.
+func (c *conn) answerClose(frame []byte) {
+	code := relay.CloseNormal
+	if len(frame) >= 4 {
+		code = relay.CloseCode(binary.BigEndian.Uint16(frame[2:]))
+	}
+	switch {
+	case c.guard.code != 0:
+		code = c.guard.code
+	case code == relay.CloseProtocol, code == relay.CloseBadData, code == relay.CloseTooBig:
+	case c.guard.closing: // the client's own, given back
+	default: // reading failed: there is nobody to tell
+		return
+	}
+	c.session.Close(code)
+}
+
+// Close is called by gws when it has said its last. The connection is closed by serve, which alone may.
+func (c *conn) Close() error { return nil }
+
+// SetDeadline does nothing: gws sets one around its handshake answer, which goes to the outbox.
+func (c *conn) SetDeadline(time.Time) error { return nil }
+
+// SetReadDeadline does nothing for gws; see [conn.expire].
+func (c *conn) SetReadDeadline(time.Time) error { return nil }
+
+// SetWriteDeadline does nothing for gws.
+func (c *conn) SetWriteDeadline(time.Time) error { return nil }
+
+// expire makes the reading goroutine end after d.
+func (c *conn) expire(d time.Duration) { _ = c.Conn.SetReadDeadline(time.Now().Add(d)) }
+
+// serve reads until the connection ends, and cleans up whatever happened.
+func (c *conn) serve(socket *gws.Conn) {
+	defer c.handler.release()
+	defer c.finish()
+	defer func() {
+		if v := recover(); v != nil {
+			c.handler.cfg.Logger.Error("reading from a client panicked", "session", c.session, "panic", v)
+			c.session.Close(relay.CloseProtocol)
+		}
+	}()
+	socket.ReadLoop()
+}
+
+// finish takes the session out of the hub, gives the client a moment to take the last bytes, and closes.
+func (c *conn) finish() {
+	c.session.Leave()
+	if c.session.CloseCode() != relay.CloseAbnormal {
+		c.linger()
+	}
+	flushed, sent := c.outbox.Flushed()
+	if tcp, ok := c.Conn.(*net.TCPConn); ok && !flushed {
+		_ = tcp.SetLinger(0) // what is queued is not wanted any more: give the memory back now
+	}
+	c.outbox.Shut()
+	_ = c.Conn.Close()
+	c.log(sent)
+}
+
+// linger reads on until the client has closed its half, for closing with bytes unread makes the kernel send a reset, and
+// a reset makes the client lose the close frame.
+func (c *conn) linger() {
+	_, evicted := c.outbox.Evicted()
+	if evicted {
+		return // it had its second
+	}
+	c.expire(lingerTime)
+	var sink [512]byte
+	for {
+		if _, err := c.Conn.Read(sink[:]); err != nil {
+			return
+		}
+	}
+}
+
+func (c *conn) log(sent int64) {
+	attrs := []any{
+		"session", c.session, "remote", c.remote, "transport", relay.TransportWebSocket.String(),
+		"protocol", c.session.Protocol().ID().String(), "code", int(c.session.CloseCode()),
+		"duration", time.Since(c.began).Round(time.Millisecond), "messages", c.session.Told(), "bytes", sent,
+	}
+	if c.origin != "" {
+		attrs = append(attrs, "origin", c.origin)
+	}
+	if c.peerCode != 0 {
+		attrs = append(attrs, "peer_code", int(c.peerCode))
+	}
+	c.handler.cfg.Logger.Log(c.handler.ctx, slog.LevelInfo, "connection closed", attrs...)
+}
+
+// events is what gws calls. It is called by the reading goroutine only.
+type events struct{ gws.BuiltinEventHandler }
+
+func (events) OnMessage(socket *gws.Conn, message *gws.Message) {
+	c := socket.NetConn().(*conn)
+	c.session.Handle(message.Bytes(), message.Opcode == gws.OpcodeText)
+	_ = message.Close()
+}
+
+// OnPing gives the payload back, as RFC 6455 section 5.5.3 wants.
+func (events) OnPing(socket *gws.Conn, payload []byte) { _ = socket.WritePong(payload) }
+
+func (events) OnPong(*gws.Conn, []byte) {}
+
+func (events) OnClose(socket *gws.Conn, err error) {
+	if closed, ok := err.(*gws.CloseError); ok {
+		socket.NetConn().(*conn).peerCode = closed.Code
+	}
+}
+
+// storage is gws's per-connection storage, of which there is no need: the connection is the net.Conn itself.
+type storage struct{}
+
+func (storage) Len() int                     { return 0 }
+func (storage) Load(string) (any, bool)      { return nil, false }
+func (storage) Delete(string)                {}
+func (storage) Store(string, any)            {}
+func (storage) Range(func(string, any) bool) {}

@@ -1,0 +1,154 @@
+// Package ws is the WebSocket transport. It is the only one that knows the WebSocket library: the library reads frames and
+// answers handshakes, while every byte that goes out passes the session's outbox and every frame header that comes in
+// passes a guard first.
+package ws
+
+import (
+	"bufio"
+	"context"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"sidecast/relay"
+)
+
+// sendBuffer is the kernel's send buffer of a connection, in bytes. Left alone, Linux hides 4 MB of a slow client's
+// backlog there, where no bound of ours sees it.
+const sendBuffer = 128 << 10
+
+// Config is what a [Handler] needs.
+type Config struct {
+	Hub       *relay.Hub
+	Budget    *relay.Budget
+	Slots     *relay.Slots
+	Stats     *relay.Stats
+	Logger    *slog.Logger
+	Protocols map[string]relay.Protocol // by subprotocol; "" serves clients that offer none
+
+	MaxInbound      int      // bytes of a message that a client sends
+	DefaultChannels []string // for a raw client that names none
+
+	// Remote names the client in the log. Nil means the peer's address.
+	Remote func(*http.Request) string
+}
+
+// A Handler upgrades requests to WebSocket connections and serves them. It judges the handshake; who may connect at all
+// (origin, address) is judged before it is called.
+type Handler struct {
+	cfg       Config
+	ctx       context.Context
+	upgraders map[string]*gws.Upgrader // by subprotocol
+	conns     sync.WaitGroup
+}
+
+// New returns a handler that serves until all clients are gone; see [Handler.Wait].
+func New(cfg Config) *Handler {
+	h := &Handler{cfg: cfg, ctx: context.Background(), upgraders: make(map[string]*gws.Upgrader)}
+	for name := range cfg.Protocols {
+		option := &gws.ServerOption{
+			ReadMaxPayloadSize: cfg.MaxInbound,
+			CheckUtf8Enabled:   true,
+			NewSession:         func() gws.SessionStorage { return storage{} },
+		}
+		if name != "" {
+			option.SubProtocols = []string{name}
+		}
+		h.upgraders[name] = gws.NewUpgrader(events{}, option)
+	}
+	return h
+}
+
+// Wait returns when every connection has ended.
+func (h *Handler) Wait() { h.conns.Wait() }
+
+// ServeHTTP answers one handshake. What is wrong with the handshake itself is answered in HTTP; what a page has to know is
+// said by a close code on an accepted connection, because browsers do not show pages the status of a failed handshake.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	name, fault := h.judge(r)
+	if fault != nil {
+		h.cfg.Stats.Rejected[relay.RejectHandshake].Add(1)
+		fault.answer(w)
+		return
+	}
+	if !h.cfg.Slots.Take() {
+		h.cfg.Stats.Rejected[relay.RejectCapacity].Add(1)
+		tooMany.answer(w)
+		return
+	}
+	h.conns.Add(1)
+	protocol := h.cfg.Protocols[name]
+	wish := h.wishOf(r, protocol)
+	if code := h.cfg.Hub.Admit(wish.channels); code != 0 || wish.refused != 0 {
+		if wish.refused != 0 {
+			code = wish.refused
+		}
+		h.cfg.Stats.Rejected[rejections[code]].Add(1)
+		h.refuse(w, r, name, code)
+		h.release()
+		return
+	}
+	if !h.open(w, r, name, protocol, wish) {
+		h.release()
+	}
+}
+
+// release gives back what a connection holds of the handler.
+func (h *Handler) release() {
+	h.cfg.Slots.Free()
+	h.conns.Done()
+}
+
+// open upgrades and starts to serve, and reports whether it did.
+func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, protocol relay.Protocol, wish wish) bool {
+	netConn, early, err := hijack(w)
+	if err != nil {
+		return false
+	}
+	if tcp, ok := netConn.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(sendBuffer)
+	}
+	c := &conn{
+		Conn: netConn, handler: h, early: early, guard: guard{limit: h.cfg.MaxInbound},
+		remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now(),
+	}
+	c.outbox.Init(h.cfg.Budget, newSocket(c), protocol.Close(relay.CloseSlow))
+	if name != "" {
+		r.Header.Set("Sec-WebSocket-Protocol", name) // the library reads the first line only
+	}
+	socket, err := h.upgraders[name].UpgradeFromConn(c, bufio.NewReaderSize(c, readBuffer), r)
+	if err != nil {
+		c.outbox.Shut()
+		_ = netConn.Close()
+		return false
+	}
+	c.session = h.cfg.Hub.Join(relay.Client{
+		Transport: relay.TransportWebSocket, Protocol: protocol, Outbox: &c.outbox,
+		PublishTo: wish.publishTo, NoEcho: wish.noEcho, GapClose: wish.gapClose,
+	})
+	c.session.Subscribe(wish.channels)
+	go c.serve(socket)
+	return true
+}
+
+func (h *Handler) remote(r *http.Request) string {
+	if h.cfg.Remote != nil {
+		return h.cfg.Remote(r)
+	}
+	return r.RemoteAddr
+}
+
+// hijack takes the connection from net/http, with what the client sent behind its request.
+func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
+	netConn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	_ = netConn.SetDeadline(time.Time{})
+	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
+	return netConn, append([]byte(nil), early...), nil
+}

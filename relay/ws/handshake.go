@@ -1,0 +1,174 @@
+package ws
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"sidecast/relay"
+	"sidecast/relay/protocol"
+)
+
+// A fault is what is wrong with a handshake, in HTTP.
+type fault struct {
+	status  int
+	text    string
+	headers [][2]string
+}
+
+func (f *fault) answer(w http.ResponseWriter) {
+	for _, header := range f.headers {
+		w.Header().Set(header[0], header[1])
+	}
+	w.Header().Set("Connection", "close")
+	http.Error(w, f.text, f.status)
+}
+
+var (
+	notUpgrade = &fault{status: http.StatusUpgradeRequired, text: "this address speaks WebSocket (RFC 6455): " +
+		"connect with new WebSocket(url)", headers: [][2]string{{"Upgrade", "websocket"}}}
+	wrongVersion = &fault{status: http.StatusUpgradeRequired, text: "WebSocket version 13 is spoken here (RFC 6455)",
+		headers: [][2]string{{"Sec-WebSocket-Version", "13"}}}
+	wrongKey      = &fault{status: http.StatusBadRequest, text: "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455)"}
+	wrongProtocol = &fault{status: http.StatusBadRequest, text: "none of the offered subprotocols is spoken here: " +
+		"offer " + protocol.SubprotocolV1 + " or " + protocol.SubprotocolRaw + ", or none at all for raw payloads"}
+	tooMany = &fault{status: http.StatusServiceUnavailable, text: "too many connections; try again later",
+		headers: [][2]string{{"Retry-After", "5"}}}
+)
+
+// IsUpgrade reports whether a request wants to become a WebSocket connection, well or badly.
+func IsUpgrade(r *http.Request) bool {
+	return hasToken(r.Header, "Upgrade", "websocket") || r.Header.Get("Sec-WebSocket-Key") != ""
+}
+
+// judge returns the subprotocol to speak, or what is wrong with the handshake (RFC 6455 section 4.2.1).
+func (h *Handler) judge(r *http.Request) (string, *fault) {
+	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 ||
+		!hasToken(r.Header, "Upgrade", "websocket") || !hasToken(r.Header, "Connection", "upgrade") {
+		return "", notUpgrade
+	}
+	if r.Header.Get("Sec-WebSocket-Version") != "13" {
+		return "", wrongVersion
+	}
+	keys := r.Header.Values("Sec-WebSocket-Key")
+	if len(keys) != 1 {
+		return "", wrongKey
+	}
+	if key, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(key) != 16 {
+		return "", wrongKey
+	}
+	return h.subprotocol(r.Header)
+}
+
+// subprotocol returns the first offered name that is known, or "" where none was offered.
+func (h *Handler) subprotocol(header http.Header) (string, *fault) {
+	lines := header.Values("Sec-WebSocket-Protocol")
+	if len(lines) == 0 {
+		return "", nil
+	}
+	for _, line := range lines {
+		for name := range strings.SplitSeq(line, ",") {
+			name = strings.TrimSpace(name)
+			if _, known := h.cfg.Protocols[name]; known && name != "" {
+				return name, nil
+			}
+		}
+	}
+	return "", wrongProtocol
+}
+
+// hasToken reports whether a comma-separated header holds token, in any case.
+func hasToken(header http.Header, name, token string) bool {
+	for _, line := range header.Values(name) {
+		for part := range strings.SplitSeq(line, ",") {
+			if strings.EqualFold(strings.TrimSpace(part), token) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// A wish is what a raw client asks for by its URL: other protocols ask on the connection.
+type wish struct {
+	channels  []string
+	publishTo string
+	noEcho    bool
+	gapClose  bool
+	refused   relay.CloseCode // the URL asks for something impossible
+}
+
+// wishOf reads the URL of a raw client. Named channels are exactly those; none named means the defaults.
+func (h *Handler) wishOf(r *http.Request, p relay.Protocol) wish {
+	if p.ID() != relay.ProtocolRaw {
+		return wish{}
+	}
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return wish{refused: relay.ClosePolicy}
+	}
+	w := wish{
+		channels:  query["channel"],
+		publishTo: query.Get("publish"),
+		noEcho:    query.Get("echo") == "false",
+		gapClose:  query.Get("gap") == "close",
+	}
+	if len(w.channels) == 0 {
+		w.channels = h.cfg.DefaultChannels
+	}
+	if len(w.channels) == 0 {
+		w.refused = relay.ClosePolicy // nothing to hear
+	}
+	if w.publishTo == "" && len(w.channels) == 1 {
+		w.publishTo = w.channels[0]
+	}
+	return w
+}
+
+// rejections sorts the codes of refused handshakes for the metric.
+var rejections = map[relay.CloseCode]relay.Rejection{
+	relay.CloseForbidden:    relay.RejectForbidden,
+	relay.ClosePolicy:       relay.RejectBadRequest,
+	relay.CloseTryLater:     relay.RejectUnavailable,
+	relay.CloseRestart:      relay.RejectDraining,
+	relay.CloseUnauthorized: relay.RejectUnauthorized,
+}
+
+// refuse accepts the handshake and closes at once with code, so that the page learns why. There is no session and no
+// outbox: the answer is written by hand.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, code relay.CloseCode) {
+	netConn, _, err := hijack(w)
+	if err != nil {
+		return
+	}
+	defer netConn.Close()
+	_ = netConn.SetDeadline(time.Now().Add(lingerTime))
+	answer := append(acceptance(r.Header.Get("Sec-WebSocket-Key"), name), relay.CloseFrame(code)...)
+	if _, err := netConn.Write(answer); err != nil {
+		return
+	}
+	if half, ok := netConn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	// Closing with bytes unread would reset the connection, and the page would miss the close frame.
+	_, _ = io.Copy(io.Discard, io.LimitReader(onlyReader{netConn}, 64<<10))
+}
+
+// onlyReader keeps io.Copy from using anything but Read.
+type onlyReader struct{ net.Conn }
+
+// acceptance is the answer to a handshake (RFC 6455 section 4.2.2).
+func acceptance(key, subprotocol string) []byte {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	b := []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
+	b = base64.StdEncoding.AppendEncode(b, sum[:])
+	if subprotocol != "" {
+		b = append(append(b, "\r\nSec-WebSocket-Protocol: "...), subprotocol...)
+	}
+	return append(b, "\r\n\r\n"...)
+}

@@ -1,0 +1,10 @@
+package ws
+
+import "syscall"
+
+// setIovlen sets the number of vectors, whose type differs between architectures.
+func setIovlen(m *syscall.Msghdr, n int) {
+	setLen(&m.Iovlen, n)
+}
+
+func setLen[T uint32 | uint64](p *T, n int) { *p = T(n) }
