@@ -1,0 +1,116 @@
+package config
+
+import "fmt"
+
+// Config is everything that can be set, in the order and under the headings of the generated tables.
+//
+// A setting is one field. Its name is the field's, split into words: MaxPayloadBytes is SIDECAST_MAX_PAYLOAD_BYTES. Its
+// type says how it is written and its tags say the rest:
+//
+//	split_words  always "true"; without it the name would be MAXPAYLOADBYTES
+//	default      the value where the variable is unset; left out where there is none
+//	embedded     the default in embedded mode where it is another
+//	min, max     the bounds of a number, written like a value, both inclusive
+//	oneof        the only values that are taken
+//	desc         one or two phrases for the tables
+//
+// A field of type [Secret] or [RedisURL] can also be given as a file, by the same name and _FILE.
+//
+// A Config from [Load] is not changed afterwards and may be read by any goroutine. Printing it, as text or JSON or
+// through slog, shows no secret.
+type Config struct {
+	Listeners  `heading:"Listeners"`
+	Redis      `heading:"Redis"`
+	Rights     `heading:"Channels and rights"`
+	Origins    `heading:"Browsers and proxies"`
+	Limits     `heading:"Limits"`
+	Drain      `heading:"Leaving"`
+	Operations `heading:"Operations"`
+
+	set    map[string]bool // by name: given in the environment, itself or as a file
+	faulty map[string]bool // by name: could not be read, so the field is zero and relations with it say nothing
+}
+
+// Listeners says where Sidecast listens, and whether it brings its own Redis.
+type Listeners struct {
+	// Embedded stands first because the defaults of all that follow depend on it.
+	Embedded    Decision `split_words:"true" default:"auto" oneof:"auto,true,false" desc:"run with a Redis in memory, for development; auto: if SIDECAST_REDIS_URL is unset"`
+	Listen      Address  `split_words:"true" default:":8080" embedded:"127.0.0.1:8080" desc:"address for clients"`
+	AdminListen Address  `split_words:"true" default:"127.0.0.1:9190" desc:"address for metrics, probes and profiles"`
+	BasePath    Path     `split_words:"true" desc:"path in front of every URL for clients, like /live"`
+}
+
+// Redis says how to reach Redis.
+type Redis struct {
+	RedisURL      RedisURL `split_words:"true" desc:"redis://[user:password@]host[:port][/db], rediss:// for TLS, or unix:///path"`
+	RedisUsername string   `split_words:"true" desc:"ACL user; goes before the one in the URL"`
+	RedisPassword Secret   `split_words:"true" desc:"goes before the one in the URL"`
+	RedisCA       CertFile `split_words:"true" desc:"PEM file with the certificates to trust for rediss://, in place of the system's"`
+	RedisProtocol Count    `split_words:"true" default:"2" oneof:"2,3" desc:"RESP version"`
+	Markers       Decision `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish markers to Redis, so that a client can resume at another replica; auto: where Redis permits it"`
+}
+
+// Rights says what is relayed, and who may hear it and publish to it. No name here has the channel prefix.
+type Rights struct {
+	Channels        List   `split_words:"true" embedded:"*" desc:"patterns of the channels to relay, as in PSUBSCRIBE; required with a real Redis"`
+	PublicChannels  List   `split_words:"true" embedded:"*" desc:"patterns that anyone may hear; required with a real Redis"`
+	PublishChannels List   `split_words:"true" embedded:"*" desc:"patterns that any client may publish to"`
+	DefaultChannels List   `split_words:"true" embedded:"chat" desc:"channels joined by a raw or SSE client that names none"`
+	ChannelPrefix   string `split_words:"true" desc:"put before every channel's name in Redis, for frameworks that prefix theirs"`
+	KeyPrefix       string `split_words:"true" default:"sidecast:" desc:"begins the names in Redis that are Sidecast's own; the same for all replicas"`
+}
+
+// Origins says which pages may connect, and which peers speak for others.
+type Origins struct {
+	AllowedOrigins OriginList  `split_words:"true" desc:"pages that may connect besides those of the same host: https://app.example.com, https://*.example.com, or only *"`
+	TrustedProxies NetworkList `split_words:"true" desc:"addresses and CIDR ranges whose X-Forwarded-Host and X-Forwarded-For are believed"`
+}
+
+// Limits bounds what clients and publishers can use up.
+type Limits struct {
+	MaxConnections        AutoCount `split_words:"true" default:"auto" min:"1" max:"10000000" desc:"connections at once; auto: 80 % of the file descriptors, at most 50000"`
+	MaxChannelsPerSession Count     `split_words:"true" default:"128" min:"1" max:"10000" desc:"channels that one client may hear"`
+	MaxInboundBytes       Size      `split_words:"true" default:"16KiB" min:"128" max:"16MiB" desc:"largest message from a client"`
+	MaxPayloadBytes       Size      `split_words:"true" default:"1MiB" min:"128" max:"256MiB" desc:"largest message from Redis; larger ones are dropped and told as a gap"`
+	OutboxBytes           Size      `split_words:"true" default:"2MiB" min:"256" max:"1GiB" desc:"waiting for one slow client; at least twice SIDECAST_MAX_PAYLOAD_BYTES"`
+	OutboxTotalBytes      Size      `split_words:"true" default:"256MiB" min:"256" max:"1TiB" desc:"waiting for all slow clients together"`
+	WriteTimeout          Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long anything may wait for a slow client"`
+	PingInterval          Duration  `split_words:"true" default:"25s" min:"1s" max:"10m" desc:"time between pings to an idle client"`
+	PongTimeout           Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long an answer to a ping may take; less than SIDECAST_PING_INTERVAL"`
+	CommandRate           Rate      `split_words:"true" default:"20" min:"1" max:"10000" desc:"commands a second from one client; 2.5 times as many in a burst"`
+}
+
+// Drain says how Sidecast stops.
+type Drain struct {
+	DrainDelay   Duration `split_words:"true" default:"5s" min:"0s" max:"1h" desc:"after SIGTERM: time unready but serving, for load balancers to notice"`
+	DrainTimeout Duration `split_words:"true" default:"25s" min:"0s" max:"1h" desc:"then: time over which the closes are spread"`
+}
+
+// Operations is for those who run it.
+type Operations struct {
+	ReadyNeedsRedis Switch    `split_words:"true" default:"false" desc:"answer 503 on /readyz while Redis is away"`
+	Demo            Switch    `split_words:"true" default:"false" embedded:"true" desc:"serve the demo page at /"`
+	AdminToken      Secret    `split_words:"true" desc:"bearer token for profiles and changes on the admin listener"`
+	LogLevel        Level     `split_words:"true" default:"info" oneof:"debug,info,warn,error" desc:"least severe line to log"`
+	LogFormat       LogFormat `split_words:"true" default:"auto" oneof:"auto,text,json" desc:"auto: text on a terminal, else json"`
+}
+
+// IsEmbedded reports whether Sidecast runs with its own Redis: as EMBEDDED says, and for `auto` if no REDIS_URL is set.
+func (c *Config) IsEmbedded() bool {
+	switch c.Embedded {
+	case True:
+		return true
+	case False:
+		return false
+	}
+	return !c.RedisURL.IsSet() && !c.set["REDIS_URL"]
+}
+
+// IsSet reports whether the environment gave the setting, itself or as a file. The name is without the prefix: LISTEN.
+// It panics on a name that is no setting.
+func (c *Config) IsSet(name string) bool {
+	if _, ok := settingNamed(name); !ok {
+		panic(fmt.Sprintf("config.IsSet(%q): no such setting", name))
+	}
+	return c.set[name]
+}
