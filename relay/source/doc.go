@@ -1,0 +1,40 @@
+// Package source is the way from Redis to the relay: one subscription by patterns, heard completely or with its
+// holes declared.
+//
+// # The link and the tap
+//
+// A [Link] owns a go-redis client that does nothing but subscribe. go-redis dials, logs in, and subscribes again on
+// each new conn; but the net.Conn that it is given is ours, the tap. Once go-redis subscribes, the tap walks over every
+// reply and takes messages, markers and answers to its own PINGs out of the stream, as slices of its read buffer and
+// without an allocation, and hands them to the [Sink] in the order of the wire. What remains is go-redis's, byte for
+// byte.
+//
+// # Epochs
+//
+// An epoch is one conn. It begins when the marker channel and every pattern were confirmed on it once, which Online
+// says, and ends at its first error or close, which Offline says. Whatever is published in an epoch reaches the sink
+// before its Offline or is lost with it; whatever is published between epochs is lost. Messages that arrive on a conn
+// before its epoch begins are thrown away: they belong to the hole that clients are told of.
+//
+// Three things end an epoch besides Redis and the network. The watchdog closes a conn on which nothing came for 8 s
+// although it was asked with a PING. The probe closes one over which a marker of our own does not come back. And a
+// server that has become a replica is left. Each is found within 10 s. A sink that is slow ends nothing: while it is we
+// who do not read, the clocks stand still.
+//
+// # Markers
+//
+// Relays publish markers on one service channel and hear each other's. The payload is text, 44 bytes:
+//
+//	1 0123456789000001 00112233aabbccdd 5f3c9a1b
+//
+// The fields are the version, the id, the run of the relay that published it, and a hash of the settings that replicas
+// must share (the prefixes, and the patterns in any order). Ids are never used twice. A relay publishes one when an
+// epoch begins, when it has seen nobody's for 1 s give or take a fifth, and its own at least every 5 s. A relay that may
+// not publish them, or not hear them, goes on without and says so once.
+//
+// # What is not relayed
+//
+// A channel that several patterns match belongs to the first of them in configuration order; the other copies are
+// counted as overlap. Reserved names, invalid names, and payloads beyond the limit are dropped and counted too; the last
+// also reach the sink as Oversize. Copies of markers that a wide pattern brings are dropped without being counted.
+package source

@@ -1,0 +1,100 @@
+package source
+
+import (
+	"errors"
+	"slices"
+
+	"sidecast/relay"
+)
+
+// errPattern says that Redis sent a message for a pattern that the link never subscribed to.
+var errPattern = errors.New("message for an unknown pattern")
+
+// A filter decides which messages are relayed, and counts the others. It belongs to the link's goroutine.
+type filter struct {
+	names    relay.Names
+	patterns relay.Patterns
+	redis    []string // patterns as Redis knows them, by index in patterns
+	marker   string   // the service channel, or empty
+	stats    *relay.Stats
+
+	longestPattern int
+	longestName    int // bytes of a Redis name that can still be valid
+}
+
+func newFilter(names relay.Names, patterns relay.Patterns, stats *relay.Stats, markers bool) *filter {
+	f := &filter{names: names, patterns: patterns, stats: stats}
+	for _, p := range patterns {
+		name := names.RedisPattern(p)
+		f.redis = append(f.redis, name)
+		f.longestPattern = max(f.longestPattern, len(name))
+	}
+	f.longestName = len(names.Redis("")) + relay.MaxChannelName
+	if markers {
+		f.marker = names.Marker()
+		f.longestName = max(f.longestName, len(f.marker))
+	}
+	return f
+}
+
+// subscriptions returns the patterns as Redis knows them, each once.
+func subscriptions(names relay.Names, patterns relay.Patterns) []string {
+	var list []string
+	for _, p := range patterns {
+		if name := names.RedisPattern(p); !slices.Contains(list, name) {
+			list = append(list, name)
+		}
+	}
+	return list
+}
+
+// admit returns the channel of a message, and false for one that is not relayed: the copy that a later pattern brought,
+// reserved names, and names that name no channel.
+func (f *filter) admit(pattern, name []byte) (channel []byte, ok bool, err error) {
+	f.stats.RedisMessages.Add(1)
+	if string(pattern) != f.redis[0] {
+		if ok, err := f.owns(pattern, name); !ok {
+			return nil, false, err
+		}
+	}
+	channel, ok = f.names.Channel(name)
+	switch {
+	case !ok:
+		f.stats.Dropped[relay.DropName].Add(1)
+		return nil, false, nil
+	case f.names.ReservedBytes(name, channel):
+		// Markers come by a pattern like `*` too. They are not lost: the exact subscription brings them.
+		if f.marker == "" || string(name) != f.marker {
+			f.stats.Dropped[relay.DropReserved].Add(1)
+		}
+		return nil, false, nil
+	case !relay.ValidChannel(channel):
+		f.stats.Dropped[relay.DropName].Add(1)
+		return nil, false, nil
+	}
+	return channel, true, nil
+}
+
+// owns reports whether the pattern, which is not the first, is the first that matches the name. Only the earlier ones
+// are tried: that this one matches is Redis's word.
+func (f *filter) owns(pattern, name []byte) (bool, error) {
+	i := slices.Index(f.redis, string(pattern))
+	if i < 0 {
+		return false, errPattern
+	}
+	channel, ok := f.names.Channel(name)
+	if ok && f.patterns[:i].OwnerBytes(channel) >= 0 {
+		f.stats.Dropped[relay.DropOverlap].Add(1)
+		return false, nil
+	}
+	return true, nil
+}
+
+// longName counts a message whose name is too long for any channel.
+func (f *filter) longName() {
+	f.stats.RedisMessages.Add(1)
+	f.stats.Dropped[relay.DropName].Add(1)
+}
+
+// oversize counts a message beyond the payload limit.
+func (f *filter) oversize() { f.stats.Dropped[relay.DropOversize].Add(1) }

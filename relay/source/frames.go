@@ -1,0 +1,479 @@
+package source
+
+import (
+	"bytes"
+	"errors"
+	"strconv"
+	"strings"
+)
+
+// The heads of replies that the tap looks for. RESP2 sends them as arrays and RESP3 as pushes, which differ in the first
+// byte only.
+const (
+	pmessageHead = "4\r\n$8\r\npmessage\r\n" // behind the first byte
+	longestKind  = 16                        // more than any kind of pub/sub reply has
+)
+
+// What the scanners return instead of an index.
+const (
+	short = -1 // more bytes are needed
+	bad   = -2 // not RESP
+)
+
+// step goes through the buffer: it hands over what is the sink's, and copies to p at most one reply, or a part of one,
+// that is go-redis's. It returns 0 when it needs more bytes.
+func (t *tap) step(p []byte) (int, error) {
+	for {
+		b := t.buf[t.r:t.w]
+		if len(b) == 0 {
+			return 0, nil
+		}
+		switch {
+		case t.pass > 0:
+			n := copy(p, b[:t.pass])
+			t.r += n
+			t.pass -= n
+			return n, nil
+		case t.drop > 0:
+			n := min(t.drop, len(b))
+			t.r += n
+			t.drop -= n
+		case t.skip.open():
+			n, err := t.skip.walk(b)
+			if n == 0 || err != nil {
+				return 0, err
+			}
+			if t.discard {
+				t.r += n
+			} else {
+				t.pass = n
+			}
+		default:
+			done, err := t.frame(b)
+			if !done || err != nil {
+				return 0, err
+			}
+		}
+	}
+}
+
+// frame looks at the reply that b begins with, and either takes it or says how to get over it. It returns false when it
+// needs more bytes to tell.
+func (t *tap) frame(b []byte) (bool, error) {
+	switch b[0] {
+	case '*', '>':
+		if t.subs.begun && len(b) > len(pmessageHead) && string(b[1:1+len(pmessageHead)]) == pmessageHead {
+			return t.pmessage(b)
+		}
+		return t.array(b)
+	case '-':
+		return t.refusal(b)
+	case '$':
+		return t.bulkReply(b)
+	case '|':
+		return t.attribute(b)
+	}
+	return t.passReply()
+}
+
+// passReply leaves the next reply to go-redis.
+func (t *tap) passReply() (bool, error) {
+	t.skip.start(1)
+	t.discard = false
+	return true, nil
+}
+
+// discardValues throws away the values at b[i:], which end a reply.
+func (t *tap) discardValues(i, values int) (bool, error) {
+	t.r += i
+	t.skip.start(values)
+	t.discard = true
+	return true, nil
+}
+
+// more turns what a scanner returned into what frame returns.
+func more(i int) (bool, error) {
+	if i == bad {
+		return false, errMalformed
+	}
+	return false, nil
+}
+
+// pmessage takes a message that came by a pattern: kind, pattern, channel, payload. One that comes before the epoch is
+// thrown away: clients will be told that they may have missed it.
+func (t *tap) pmessage(b []byte) (bool, error) {
+	if !t.live {
+		return t.discardValues(0, 1)
+	}
+	f := t.link.filter
+	pattern, i := bulk(b, 1+len(pmessageHead), f.longestPattern)
+	if i < 0 {
+		return more(i)
+	}
+	size, at := bulkLen(b, i)
+	if at < 0 {
+		return more(at)
+	}
+	if size > f.longestName {
+		f.longName()
+		return t.discardValues(i, 2)
+	}
+	name, i := bulk(b, i, f.longestName)
+	if i < 0 {
+		return more(i)
+	}
+	size, at = bulkLen(b, i)
+	if at < 0 {
+		return more(at)
+	}
+	if size > t.link.cfg.MaxPayload {
+		t.oversize(pattern, name)
+		t.r += at
+		t.drop = size + 2
+		return true, nil
+	}
+	end := at + size + 2
+	if len(b) < end {
+		return false, nil
+	}
+	if b[end-2] != '\r' || b[end-1] != '\n' {
+		return false, errMalformed
+	}
+	t.r += end
+	channel, ok, err := f.admit(pattern, name)
+	if ok {
+		t.dirty = true
+		t.link.sink.Publish(channel, b[at:end-2])
+	}
+	return true, err
+}
+
+// oversize reports a message whose payload is not even read.
+func (t *tap) oversize(pattern, name []byte) {
+	if channel, ok, _ := t.link.filter.admit(pattern, name); ok {
+		t.link.filter.oversize()
+		t.dirty = true
+		t.link.sink.Oversize(channel)
+	}
+}
+
+// array looks at arrays and pushes that are no ordinary message.
+func (t *tap) array(b []byte) (bool, error) {
+	end, err := lineEnd(b)
+	if end == 0 || err != nil {
+		return false, err
+	}
+	count, err := length(b[1:end-2], maxCount)
+	if err != nil {
+		return false, err
+	}
+	if count < 2 || count > 3 {
+		return t.passReply()
+	}
+	if len(b) == end {
+		return false, nil
+	}
+	if b[end] != '$' {
+		return t.passReply()
+	}
+	if size, at := bulkLen(b, end); at < 0 {
+		return more(at)
+	} else if size > longestKind {
+		return t.passReply()
+	}
+	kind, i := bulk(b, end, longestKind)
+	if i < 0 {
+		return more(i)
+	}
+	switch string(kind) {
+	case "subscribe", "psubscribe":
+		if count == 3 {
+			return t.confirmation(b, string(kind), i)
+		}
+	case "message":
+		if count == 3 && t.subs.begun {
+			return t.message(b, i)
+		}
+	case "pong":
+		if count == 2 && t.live {
+			return t.pong(b, i)
+		}
+	}
+	return t.passReply()
+}
+
+// message takes a marker: the service channel is the only one that the link subscribes to by its exact name.
+func (t *tap) message(b []byte, i int) (bool, error) {
+	f := t.link.filter
+	if size, at := bulkLen(b, i); at < 0 {
+		return more(at)
+	} else if size != len(f.marker) {
+		return t.passReply()
+	}
+	name, at := bulk(b, i, len(f.marker))
+	if at < 0 {
+		return more(at)
+	}
+	if string(name) != f.marker {
+		return t.passReply()
+	}
+	if !t.live {
+		return t.discardValues(0, 1)
+	}
+	if size, next := bulkLen(b, at); next < 0 {
+		return more(next)
+	} else if size > maxMarker {
+		return t.discardValues(at, 1)
+	}
+	payload, end := bulk(b, at, maxMarker)
+	if end < 0 {
+		return more(end)
+	}
+	t.r += end
+	if m, ok := parseMarker(payload); ok {
+		t.link.probe.heard(m)
+		t.dirty = true
+		t.link.sink.Marker(m.id[:])
+	}
+	return true, nil
+}
+
+// confirmation notes that Redis took a subscription, which may begin the epoch, and passes the reply on.
+func (t *tap) confirmation(b []byte, kind string, i int) (bool, error) {
+	size, at := bulkLen(b, i)
+	if at < 0 {
+		return more(at)
+	}
+	if size > t.subs.longest {
+		return t.passReply() // none of ours
+	}
+	name, at := bulk(b, i, t.subs.longest)
+	if at < 0 {
+		return more(at)
+	}
+	end, err := lineEnd(b[at:]) // the count of subscriptions
+	if end == 0 || err != nil {
+		return false, err
+	}
+	t.pass = at + end
+	if t.subs.confirm(kind, name) && !t.live {
+		t.live, t.dirty = true, true
+		t.epoch.Store(true)
+		t.link.online(t.subs.heard)
+	}
+	return true, nil
+}
+
+// refusal judges an error reply. Before the epoch it answers a subscription: first that to the markers, which is sent
+// first. Within the epoch only a PING of ours can be answered so, and then it is as good as a PONG.
+func (t *tap) refusal(b []byte) (bool, error) {
+	end, err := lineEnd(b)
+	if end == 0 || err != nil {
+		return false, err
+	}
+	text := string(b[1 : end-2])
+	switch {
+	case t.live && t.ponged.Load() < t.pinged.Load():
+		t.r += end
+		t.ponged.Add(1) // answers come in order
+		t.link.warned.ping.Do(func() { t.link.warnPing(text) })
+		return true, nil
+	case t.live:
+		return false, errors.New(text)
+	case t.subs.awaitsMarker() && isDenied(text):
+		t.subs.withoutMarker()
+		t.link.warned.subscribe.Do(func() { t.link.warnSubscribe(text) })
+		t.pass = end
+		return true, nil
+	case isDenied(text):
+		return false, &deniedError{text}
+	}
+	return false, &replyError{text}
+}
+
+// bulkReply takes RESP3's answer to a PING of ours.
+func (t *tap) bulkReply(b []byte) (bool, error) {
+	if size, at := bulkLen(b, 0); at < 0 {
+		if at == bad {
+			return t.passReply() // null, or for the walker to refuse
+		}
+		return false, nil
+	} else if size != nonceLen || !t.live {
+		return t.passReply()
+	}
+	nonce, end := bulk(b, 0, nonceLen)
+	if end < 0 {
+		return more(end)
+	}
+	if !t.takePong(nonce) {
+		return t.passReply()
+	}
+	t.r += end
+	return true, nil
+}
+
+// pong takes RESP2's answer to a PING of ours.
+func (t *tap) pong(b []byte, i int) (bool, error) {
+	if size, at := bulkLen(b, i); at < 0 {
+		return more(at)
+	} else if size != nonceLen {
+		return t.passReply()
+	}
+	nonce, end := bulk(b, i, nonceLen)
+	if end < 0 {
+		return more(end)
+	}
+	if !t.takePong(nonce) {
+		return t.passReply()
+	}
+	t.r += end
+	return true, nil
+}
+
+// attribute passes what RESP3 may put before a reply on, and leaves the reply itself to the next frame.
+func (t *tap) attribute(b []byte) (bool, error) {
+	end, err := lineEnd(b)
+	if end == 0 || err != nil {
+		return false, err
+	}
+	pairs, err := length(b[1:end-2], maxCount)
+	if err != nil || pairs < 0 {
+		return false, errMalformed
+	}
+	t.pass = end
+	t.skip.start(2 * pairs)
+	t.discard = false
+	return true, nil
+}
+
+// bulkLen reads "$<digits>\r\n" at b[i:] and returns the number and where the string begins, or short or bad.
+func bulkLen(b []byte, i int) (size, at int) {
+	if i >= len(b) {
+		return 0, short
+	}
+	if b[i] != '$' {
+		return 0, bad
+	}
+	first := i + 1
+	for i = first; i < len(b); i++ {
+		c := b[i] - '0'
+		if c > 9 {
+			break
+		}
+		if i-first >= maxDigits {
+			return 0, bad
+		}
+		size = size*10 + int(c)
+	}
+	switch {
+	case i == len(b):
+		return 0, short
+	case i == first, b[i] != '\r', size > maxBulk:
+		return 0, bad
+	case i+1 == len(b):
+		return 0, short
+	case b[i+1] != '\n':
+		return 0, bad
+	}
+	return size, i + 2
+}
+
+// bulk reads a whole string at b[i:] and returns it and the index behind it, or short or bad. Longer than limit is bad.
+func bulk(b []byte, i, limit int) ([]byte, int) {
+	size, at := bulkLen(b, i)
+	if at < 0 {
+		return nil, at
+	}
+	if size > limit {
+		return nil, bad
+	}
+	end := at + size + 2
+	if len(b) < end {
+		return nil, short
+	}
+	if b[end-2] != '\r' || b[end-1] != '\n' {
+		return nil, bad
+	}
+	return b[at : end-2], end
+}
+
+// subscribes reports whether a write begins with a SUBSCRIBE or PSUBSCRIBE as go-redis writes it.
+func subscribes(p []byte) bool {
+	if len(p) == 0 || p[0] != '*' {
+		return false
+	}
+	_, command, _ := bytes.Cut(p, []byte("\r\n"))
+	return bytes.HasPrefix(command, []byte("$9\r\nsubscribe\r\n")) ||
+		bytes.HasPrefix(command, []byte("$10\r\npsubscribe\r\n"))
+}
+
+// A roster is which subscriptions of one conn are confirmed.
+type roster struct {
+	names   map[string]bool // by kind and name; true once confirmed
+	waiting int             // subscriptions not yet confirmed
+	begun   bool            // one was confirmed: this conn is the link
+	heard   bool            // the marker channel was
+	marker  string          // the key of the marker channel, while its answer is awaited
+	longest int             // bytes of the longest name
+}
+
+// reset expects the marker channel, unless it is empty, and the patterns.
+func (r *roster) reset(marker string, patterns []string) {
+	*r = roster{names: make(map[string]bool, len(patterns)+1)}
+	if marker != "" {
+		r.marker = "subscribe " + marker
+		r.names[r.marker] = false
+		r.longest = len(marker)
+	}
+	for _, p := range patterns {
+		r.names["psubscribe "+p] = false
+		r.longest = max(r.longest, len(p))
+	}
+	r.waiting = len(r.names)
+}
+
+// confirm reports whether this was the last subscription that was missing.
+func (r *roster) confirm(kind string, name []byte) bool {
+	key := kind + " " + string(name)
+	confirmed, ours := r.names[key]
+	if !ours || confirmed {
+		return false
+	}
+	r.names[key] = true
+	r.begun = true
+	r.waiting--
+	if key == r.marker {
+		r.marker, r.heard = "", true
+	}
+	return r.waiting == 0
+}
+
+// awaitsMarker reports whether the next refusal answers the subscription to the marker channel.
+func (r *roster) awaitsMarker() bool { return r.marker != "" }
+
+// withoutMarker goes on with the patterns alone.
+func (r *roster) withoutMarker() {
+	delete(r.names, r.marker)
+	r.waiting--
+	r.marker = ""
+}
+
+// nonceLen is the length of what our PINGs carry: "sidecast" and 16 hex digits of their sequence.
+const (
+	noncePrefix = "sidecast"
+	nonceLen    = len(noncePrefix) + 16
+)
+
+// takePong notes the answer to a PING of ours, and reports whether it is one.
+func (t *tap) takePong(nonce []byte) bool {
+	digits, ok := strings.CutPrefix(string(nonce), noncePrefix)
+	if !ok {
+		return false
+	}
+	seq, err := strconv.ParseUint(digits, 16, 64)
+	if err != nil || seq > t.pinged.Load() || seq <= t.ponged.Load() {
+		return false
+	}
+	t.ponged.Store(seq)
+	return true
+}

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package source
+
+import "syscall"
+
+// limitUnacknowledged does nothing: the watchdog alone finds a peer that acknowledges nothing.
+func limitUnacknowledged(_, _ string, _ syscall.RawConn) error { return nil }

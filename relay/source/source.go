@@ -1,0 +1,302 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay"
+)
+
+// DefaultMaxPayload is the largest payload taken from Redis where the configuration names none.
+const DefaultMaxPayload = 1 << 20
+
+// Sink takes what the link hears. All methods are called by one goroutine, the link's, in the order of the wire. While
+// one runs nothing is read from Redis, so none may wait for a client.
+type Sink interface {
+	// Publish hands over one message. The slices are valid during the call only, and must not be changed. channel is
+	// without the channel prefix, valid and not reserved.
+	Publish(channel, payload []byte)
+	// Oversize says that a message beyond the payload limit was dropped here. channel is as for Publish.
+	Oversize(channel []byte)
+	// Flush says that everything that one read brought was handed over; the link is about to wait.
+	Flush()
+	// Marker hands over the id of a marker, anybody's, in its place among the messages. The slice has 8 bytes and is
+	// valid during the call only.
+	Marker(id []byte)
+	// Offline says that the epoch is over. It is called once per epoch that had begun, and once at the start if the
+	// first attempt to reach Redis fails. What was heard before has been flushed.
+	Offline()
+	// Online says that a new epoch began: everything that is published from now on is heard, until Offline.
+	Online()
+}
+
+// Config is what a link needs. It must not be changed after New.
+type Config struct {
+	Server     Server         // where Redis is
+	Connect    Connect        // makes the clients; nil means redis.NewUniversalClient
+	Names      relay.Names    // prefixes
+	Patterns   relay.Patterns // what to hear, in configuration order; at least one
+	MaxPayload int            // bytes; 0 means DefaultMaxPayload
+	MarkersOff bool           // neither hear nor publish markers
+	Embedded   bool           // the server is our own in-memory one: no warnings about what it lacks
+	Stats      *relay.Stats   // nil counts nothing
+	Logger     *slog.Logger   // nil means slog.Default
+}
+
+// Connect makes a go-redis client for a server that may be one node, a failover group or a cluster. The options carry
+// the link's own Dialer and OnConnect, which must be kept, and never retry.
+type Connect func(*redis.UniversalOptions) redis.UniversalClient
+
+// A Link is the way from Redis to one relay. Make it with [New], then call Run once; Ready, Up and Publish may be called
+// concurrently at any time.
+type Link struct {
+	// Static after New.
+	cfg      Config
+	log      *slog.Logger
+	stats    *relay.Stats
+	sink     Sink
+	filter   *filter
+	wanted   []string // patterns as Redis knows them, each once
+	marker   string   // the service channel; empty if markers are off
+	client   redis.UniversalClient
+	commands redis.UniversalClient
+	probe    *probe
+
+	// Owned by the link's goroutine.
+	gate    gate
+	trouble trouble
+	began   time.Time // when this epoch began
+	lost    time.Time // when the last one ended, or the link was started
+	told    bool      // Offline or Online was called at least once
+
+	started atomic.Bool
+	up      atomic.Bool
+	ready   atomic.Bool
+	warned  warnings
+
+	mu      sync.Mutex
+	tap     *tap // the conn last dialled for the link
+	stopped bool // no conn may be added any more
+}
+
+// New makes a link that hears nothing until Run. It refuses a configuration without patterns.
+func New(cfg Config, sink Sink) (*Link, error) {
+	if len(cfg.Patterns) == 0 {
+		return nil, errors.New("there are no patterns to subscribe to")
+	}
+	if err := cfg.Server.validate(); err != nil {
+		return nil, err
+	}
+	if cfg.MaxPayload == 0 {
+		cfg.MaxPayload = DefaultMaxPayload
+	}
+	if cfg.MaxPayload < 0 || cfg.MaxPayload > maxBulk {
+		return nil, errors.New("the payload limit is out of range")
+	}
+	if cfg.Stats == nil {
+		cfg.Stats = new(relay.Stats)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	if cfg.Connect == nil {
+		cfg.Connect = redis.NewUniversalClient
+	}
+	l := &Link{cfg: cfg, log: cfg.Logger, stats: cfg.Stats, sink: sink}
+	l.filter = newFilter(cfg.Names, cfg.Patterns, cfg.Stats, !cfg.MarkersOff)
+	l.wanted = subscriptions(cfg.Names, cfg.Patterns)
+	if !cfg.MarkersOff {
+		l.marker = cfg.Names.Marker()
+	}
+	l.probe = newProbe(l)
+	return l, nil
+}
+
+// Ready reports whether every pattern was confirmed at least once since the start. Once true it stays true.
+func (l *Link) Ready() bool { return l.ready.Load() }
+
+// Up reports whether an epoch is running: messages published now are heard.
+func (l *Link) Up() bool { return l.up.Load() }
+
+// Run keeps the link up until ctx ends, and returns nil when everything that it started has stopped. A Redis that is
+// away is no error. Run may be called once.
+func (l *Link) Run(ctx context.Context) error {
+	if l.started.Swap(true) {
+		return errors.New("the link was already run")
+	}
+	l.client = l.cfg.Connect(l.linkOptions(ctx))
+	l.commands = l.cfg.Connect(l.commandOptions())
+	l.lost = time.Now()
+	unhook := context.AfterFunc(ctx, l.stop)
+	var helpers sync.WaitGroup
+	helpers.Go(func() { l.watch(ctx) })
+	helpers.Go(func() { l.probe.watch(ctx) })
+	helpers.Go(func() { l.watchRole(ctx) })
+	l.listen(ctx)
+	if !unhook() {
+		l.stop() // the hook runs or ran; stop waits for its lock and does nothing twice
+	}
+	helpers.Wait()
+	err := errors.Join(l.client.Close(), l.commands.Close())
+	if err != nil {
+		l.log.Debug("closing the Redis clients", "err", err)
+	}
+	return nil
+}
+
+// listen is the link's goroutine: it alone dials for the link, reads from it and calls the sink.
+//
+// Receive returns for every reply that the tap leaves to go-redis, which are few: the tap has judged them all on their
+// way. An error means that the conn is gone or was never made, and go-redis may have tried to dial again already, with
+// the gate closed. The context carries no deadline and is never cancelled, or go-redis would set a read deadline that
+// can fire inside a reply; it is the dialler and the tap that end when ctx does.
+func (l *Link) listen(ctx context.Context) {
+	call := context.WithValue(context.WithoutCancel(ctx), linkKey{}, true)
+	sub := l.client.Subscribe(call)
+	defer sub.Close()
+	// What these return comes again from Receive, which subscribes to the same names on every new conn.
+	if l.marker != "" {
+		_ = sub.Subscribe(call, l.marker)
+	}
+	_ = sub.PSubscribe(call, l.wanted...)
+	for ctx.Err() == nil {
+		reply, err := sub.Receive(call)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			l.failed(err)
+			l.gate.wait(ctx)
+		default:
+			if m, ok := reply.(*redis.Message); ok { // the tap takes them all
+				l.cut(relay.CauseError, errUntapped(m.Channel))
+			}
+		}
+	}
+}
+
+// linkKey marks the context of calls made for the link, so that the dialler knows which conns to tap.
+type linkKey struct{}
+
+// online begins an epoch, in which markers are heard or not. Called by the tap on the link's goroutine.
+func (l *Link) online(markers bool) {
+	l.began = time.Now()
+	l.told = true
+	l.sink.Online()
+	l.ready.Store(true)
+	l.up.Store(true)
+	l.stats.RedisUp.Store(true)
+	l.trouble = trouble{}
+	l.log.Info("redis link is live", "addr", l.cfg.Server.Address, "patterns", len(l.wanted),
+		"took", time.Since(l.lost).Round(time.Millisecond))
+	l.probe.begin(markers)
+}
+
+// offline ends the epoch. Called by the tap on the link's goroutine.
+func (l *Link) offline(cause relay.Cause, err error) {
+	l.lost = time.Now()
+	l.up.Store(false)
+	l.stats.RedisUp.Store(false)
+	l.stats.RedisEpochs[cause].Add(1)
+	l.probe.end()
+	l.sink.Offline()
+	if cause == relay.CauseShutdown {
+		return
+	}
+	if l.lost.Sub(l.began) >= steadyEpoch {
+		l.gate.reset()
+	}
+	l.log.Warn("redis link is lost: messages published until it is live again do not reach clients, who are told",
+		"cause", relay.Causes[cause], "err", err, "after", l.lost.Sub(l.began).Round(time.Millisecond))
+}
+
+// failed handles an attempt that did not become an epoch, and does nothing for the end of one that did.
+func (l *Link) failed(err error) {
+	if !l.told {
+		l.told = true
+		l.sink.Offline()
+	}
+	if errors.Is(err, errGated) {
+		return
+	}
+	if lost, ok := errors.AsType[*lossError](err); ok && lost.epoch {
+		return
+	}
+	l.report(err)
+}
+
+// cut ends the conn that is the link now, whatever it is doing; its reader then finds out. The first cause counts.
+func (l *Link) cut(cause relay.Cause, err error) {
+	l.mu.Lock()
+	t := l.tap
+	l.mu.Unlock()
+	if t != nil {
+		t.cut(cause, err)
+	}
+}
+
+// stop cuts the link for good.
+func (l *Link) stop() {
+	l.mu.Lock()
+	l.stopped = true
+	l.mu.Unlock()
+	l.cut(relay.CauseShutdown, context.Canceled)
+}
+
+// adopt makes t the link's conn, unless the link is stopping.
+func (l *Link) adopt(t *tap) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return net.ErrClosed
+	}
+	l.tap = t
+	return nil
+}
+
+// Back-off between attempts: full jitter below a ceiling that doubles from minBackoff to maxBackoff, and starts over
+// after an epoch that lasted.
+const (
+	minBackoff  = 100 * time.Millisecond
+	maxBackoff  = 2 * time.Second
+	steadyEpoch = 5 * time.Second
+)
+
+// errGated is what the dialler says while the gate is closed.
+var errGated = errors.New("too early to dial again")
+
+// A gate says when the next attempt may begin. It belongs to the link's goroutine.
+type gate struct {
+	failures int
+	opens    time.Time
+}
+
+// fail closes the gate for a while.
+func (g *gate) fail() {
+	ceiling := min(maxBackoff, minBackoff<<min(g.failures, 10))
+	g.failures++
+	g.opens = time.Now().Add(rand.N(ceiling))
+}
+
+// reset forgets the failures so far.
+func (g *gate) reset() { g.failures = 0 }
+
+// closed reports whether it is too early.
+func (g *gate) closed() bool { return time.Now().Before(g.opens) }
+
+// wait returns when the gate is open or ctx ends.
+func (g *gate) wait(ctx context.Context) {
+	timer := time.NewTimer(time.Until(g.opens))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,218 @@
+package source
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"sidecast/relay"
+)
+
+// deniedError is Redis refusing a subscription for lack of a right. It does not wrap go-redis's error, on which go-redis
+// would keep the conn.
+type deniedError struct{ reply string }
+
+func (e *deniedError) Error() string { return e.reply }
+
+// replyError is any other error reply to a subscription.
+type replyError struct{ reply string }
+
+func (e *replyError) Error() string { return e.reply }
+
+// errUntapped says that a message went past the tap. The link ends, so that clients are told.
+func errUntapped(channel string) error {
+	return fmt.Errorf("go-redis received a message itself, on %q", channel)
+}
+
+func isDenied(reply string) bool { return strings.HasPrefix(reply, "NOPERM") }
+
+func isUnauthenticated(reply string) bool {
+	return strings.HasPrefix(reply, "NOAUTH") || strings.HasPrefix(reply, "WRONGPASS") ||
+		strings.Contains(reply, "invalid password") || strings.Contains(reply, "AUTH failed")
+}
+
+// isTransient reports whether the server says that it cannot serve anybody now.
+func isTransient(reply string) bool {
+	for _, prefix := range []string{"LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM",
+		"ERR max number of clients"} {
+		if strings.HasPrefix(reply, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// A trouble is what keeps the link down, so that it is logged when it begins and changes, and once a minute.
+type trouble struct {
+	problem string
+	logged  time.Time
+}
+
+// remindEvery is how often the same trouble is logged.
+const remindEvery = time.Minute
+
+// report logs why an attempt failed and what to do about it.
+func (l *Link) report(err error) {
+	problem, do := l.explain(err)
+	if problem == l.trouble.problem && time.Since(l.trouble.logged) < remindEvery {
+		l.log.Debug("redis is still not reachable", "addr", l.cfg.Server.Address, "err", err)
+		return
+	}
+	if problem != l.trouble.problem {
+		switch {
+		case errors.Is(err, errReplica), errors.Is(err, errRole):
+			l.stats.RedisEpochs[relay.CauseReplica].Add(1)
+		case causeOf(err) == relay.CauseDenied:
+			l.stats.RedisEpochs[relay.CauseDenied].Add(1)
+		}
+	}
+	l.trouble = trouble{problem, time.Now()}
+	if denied, ok := errors.AsType[*deniedError](err); ok {
+		do = l.nameDenied(denied, do)
+	}
+	l.log.Error("redis is not reachable", "addr", l.cfg.Server.Address, "problem", problem, "do", do, "err", err)
+}
+
+// explain says in words what an error means and what to do. Neither contains anything secret.
+func (l *Link) explain(err error) (problem, do string) {
+	if problem, do = explainReply(err); problem != "" {
+		return problem, do
+	}
+	if problem, do = explainTLS(err); problem != "" {
+		return problem, do
+	}
+	timeout, isNet := errors.AsType[net.Error](err)
+	_, noName := errors.AsType[*net.DNSError](err)
+	switch {
+	case noName:
+		return "the host name cannot be resolved", "check the host in SIDECAST_REDIS_URL"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nobody listens at this address", "start Redis, or correct SIDECAST_REDIS_URL"
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EACCES):
+		return "the socket does not exist or may not be opened", "check the path in SIDECAST_REDIS_URL and its permissions"
+	case isNet && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time", "check that a firewall or network policy lets this host reach Redis, " +
+			"and that a rediss:// URL is used where Redis wants TLS"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+		return "the connection was closed during the login", "use a rediss:// URL if Redis wants TLS, " +
+			"and look into Redis's log"
+	case errors.Is(err, errUnconfirmed):
+		return "the subscriptions were not confirmed", "look into Redis's log"
+	}
+	return "the connection failed", "run `sidecast check`"
+}
+
+func explainReply(err error) (problem, do string) {
+	text := err.Error()
+	has := func(word string) bool { return strings.Contains(text, word) }
+	_, denied := errors.AsType[*deniedError](err)
+	switch {
+	case errors.Is(err, errReplica):
+		return "the server is a replica", "point SIDECAST_REDIS_URL at the master"
+	case errors.Is(err, errRole):
+		return "the server is a Sentinel", "point SIDECAST_REDIS_URL at the Redis master that it watches"
+	case denied:
+		return "a subscription was refused", "grant the right: run `sidecast check`"
+	case has("WRONGPASS"), has("invalid password"), has("AUTH failed"), has("without any password configured"):
+		return "user and password were refused", "check SIDECAST_REDIS_USERNAME and SIDECAST_REDIS_PASSWORD"
+	case has("NOAUTH"):
+		return "the server wants a password", "set SIDECAST_REDIS_PASSWORD (and SIDECAST_REDIS_USERNAME for an ACL user)"
+	case has("DENIED"):
+		return "the server is in protected mode", "give Redis a password, or bind it to an address of its own"
+	case has("max number of clients"):
+		return "the server has as many clients as it may have", "raise maxclients in Redis, or close other clients"
+	case has("LOADING"):
+		return "the server is loading its data", "wait"
+	case has("NOPERM"):
+		return "the user may not log in like this", "grant +hello +auth +ping +subscribe +psubscribe: run `sidecast check`"
+	}
+	return "", ""
+}
+
+func explainTLS(err error) (problem, do string) {
+	_, isTLS := errors.AsType[*tlsError](err)
+	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
+	_, host := errors.AsType[x509.HostnameError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	switch {
+	case authority:
+		return "the server's certificate is signed by an unknown authority", "set SIDECAST_REDIS_CA"
+	case host:
+		return "the server's certificate names another host", "use the host in SIDECAST_REDIS_URL that the certificate names"
+	case invalid:
+		return "the server's certificate is not valid", "renew it, or correct the clock"
+	case plain:
+		return "the server does not speak TLS here", "use a redis:// URL, or the server's TLS port"
+	case isTLS:
+		return "the TLS handshake failed", "check that the port is the server's TLS port, and whether it wants a client certificate"
+	}
+	return "", ""
+}
+
+// nameDenied finds out which subscriptions are refused, because Redis may answer for all at once without a name.
+func (l *Link) nameDenied(denied *deniedError, do string) string {
+	if strings.Contains(denied.reply, "command") {
+		return "grant the command: ACL SETUSER <user> +psubscribe +subscribe"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	defer cancel()
+	for _, pattern := range l.wanted {
+		if err := trySubscribe(ctx, l.commands, "psubscribe", pattern); err != nil && isDenied(err.Error()) {
+			return grantPattern(pattern)
+		}
+	}
+	return do
+}
+
+// grantPattern says how to allow a pattern.
+func grantPattern(pattern string) string {
+	return fmt.Sprintf("grant it with ACL SETUSER <user> &%s : Redis wants the pattern literally, so a grant of a wider "+
+		"pattern does not include it", pattern)
+}
+
+// warnings are those that are given once.
+type warnings struct {
+	role, ping, subscribe, publish, clientPublish, foreign sync.Once
+}
+
+func (l *Link) warnRole() {
+	if l.cfg.Embedded {
+		return
+	}
+	l.log.Warn("redis does not tell its role, so a replica would not be noticed", "do", "grant +role")
+}
+
+func (l *Link) warnPing(reply string) {
+	l.log.Warn("redis refuses PING, its refusals are taken for answers", "do", "grant +ping", "err", reply)
+}
+
+func (l *Link) warnSubscribe(reply string) {
+	l.log.Warn("redis refuses the marker channel, so delivery is not probed",
+		"do", "grant +subscribe and "+l.grantMarker(), "err", reply)
+}
+
+func (l *Link) warnPublish(err error) {
+	l.log.Warn("redis refuses to publish markers, so delivery is not probed",
+		"do", "grant +publish and "+l.grantMarker(), "err", err)
+}
+
+func (l *Link) grantMarker() string { return "&" + l.marker }
+
+func (l *Link) warnClientPublish(err error) {
+	l.log.Warn("redis refuses what clients publish",
+		"do", "grant +publish and the channels of SIDECAST_PUBLISH_CHANNELS", "err", err)
+}
+
+func (l *Link) warnForeign() {
+	l.log.Warn("another relay with other patterns or prefixes uses the same key prefix",
+		"do", "give each application its own SIDECAST_KEY_PREFIX, and all replicas of one the same settings")
+}

@@ -1,0 +1,108 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"sidecast/relay"
+)
+
+// The watchdog's times: a link that is silent for pingAfter is asked, and one that is silent for deadAfter is dead.
+const (
+	pingAfter = 3 * time.Second
+	deadAfter = 8 * time.Second
+	watchTick = 500 * time.Millisecond
+)
+
+var (
+	errSilent      = fmt.Errorf("Redis said nothing for %v, not even to a PING", deadAfter)
+	errUnconfirmed = fmt.Errorf("Redis did not confirm the subscriptions within %v", deadAfter)
+)
+
+// watch closes the link when nothing comes for too long. It only ever touches the conn, never go-redis, which holds a
+// lock while it dials.
+func (l *Link) watch(ctx context.Context) {
+	ticker := time.NewTicker(watchTick)
+	defer ticker.Stop()
+	var w watchdog
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if t := l.current(); t != nil {
+			w.look(t, now())
+		}
+	}
+}
+
+// current returns the conn last dialled for the link, which may have ended.
+func (l *Link) current() *tap {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.tap
+}
+
+// A watchdog judges how long a tap has been silent.
+type watchdog struct {
+	looked  int64 // when it looked last
+	excused int64 // silence before is not counted
+	asked   int64 // when it sent the last PING
+}
+
+// look judges t at a time of [now].
+func (w *watchdog) look(t *tap, at int64) {
+	if at-w.looked > int64(4*watchTick) {
+		w.excused = at // the process stood still, and what came meanwhile has yet to be read
+	}
+	w.looked = at
+	began, waiting := t.subscribing.Load(), t.waiting.Load()
+	if began == 0 { // the deadlines of the handshake watch this
+		return
+	}
+	if !t.epoch.Load() {
+		if at-max(began, w.excused) >= int64(deadAfter) {
+			t.cut(relay.CauseError, errUnconfirmed)
+		}
+		return
+	}
+	if waiting == 0 { // it is we who are not reading
+		return
+	}
+	since := max(t.heard.Load(), waiting, w.excused)
+	switch silent := time.Duration(at - since); {
+	case silent >= deadAfter:
+		t.cut(relay.CauseSilence, errSilent)
+	case silent >= pingAfter && at-w.asked >= int64(pingAfter):
+		w.asked = at
+		if _, err := t.ping(); err != nil {
+			t.cut(relay.CauseError, err)
+		}
+	}
+}
+
+// errNoEpoch says that nothing may be written to a conn that go-redis may still be writing to.
+var errNoEpoch = errors.New("no epoch is running")
+
+// ping writes a PING with a nonce of its own and returns its sequence, which ponged reaches when it was answered. Within
+// an epoch nobody else writes, because go-redis wrote its last subscription before it was confirmed; the lock holds
+// even so.
+func (t *tap) ping() (uint64, error) {
+	if !t.epoch.Load() {
+		return 0, errNoEpoch
+	}
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	seq := t.pinged.Add(1)
+	if err := t.Conn.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		return 0, err
+	}
+	command := fmt.Appendf(nil, "*2\r\n$4\r\nPING\r\n$%d\r\n%s%016x\r\n", nonceLen, noncePrefix, seq)
+	if _, err := t.Conn.Write(command); err != nil {
+		return 0, err
+	}
+	return seq, nil
+}
