@@ -12,7 +12,7 @@ import "fmt"
 //	embedded     the default in embedded mode where it is another
 //	min, max     the bounds of a number, written like a value, both inclusive
 //	oneof        the only values that are taken
-//	desc         one or two phrases for the tables
+//	desc         one or two phrases for the tables; what is to be typed stands in single quotes
 //
 // A field of type [Secret] or [RedisURL] can also be given as a file, by the same name and _FILE.
 //
@@ -35,17 +35,17 @@ type Config struct {
 type Listeners struct {
 	// Embedded stands first because the defaults of all that follow depend on it.
 	Embedded    Decision `split_words:"true" default:"auto" oneof:"auto,true,false" desc:"run with a Redis in memory, for development; auto: if SIDECAST_REDIS_URL is unset"`
-	Listen      Address  `split_words:"true" default:":8080" embedded:"127.0.0.1:8080" desc:"address for clients"`
+	Listen      Address  `split_words:"true" default:":8080" embedded:"127.0.0.1:8080" desc:"address for clients, 'host:port' or ':port'"`
 	AdminListen Address  `split_words:"true" default:"127.0.0.1:9190" desc:"address for metrics, probes and profiles"`
-	BasePath    Path     `split_words:"true" desc:"path in front of every URL for clients, like /live"`
+	BasePath    Path     `split_words:"true" desc:"path in front of every URL for clients, like '/live'"`
 }
 
 // Redis says how to reach Redis.
 type Redis struct {
-	RedisURL      RedisURL `split_words:"true" desc:"redis://[user:password@]host[:port][/db], rediss:// for TLS, or unix:///path"`
+	RedisURL      RedisURL `split_words:"true" desc:"'redis://[user:password@]host[:port][/db]', 'rediss://' for TLS, or 'unix:///path'"`
 	RedisUsername string   `split_words:"true" desc:"ACL user; goes before the one in the URL"`
 	RedisPassword Secret   `split_words:"true" desc:"goes before the one in the URL"`
-	RedisCA       CertFile `split_words:"true" desc:"PEM file with the certificates to trust for rediss://, in place of the system's"`
+	RedisCA       CertFile `split_words:"true" desc:"PEM file with the certificates to trust for 'rediss://', in place of the system's"`
 	RedisProtocol Count    `split_words:"true" default:"2" oneof:"2,3" desc:"RESP version"`
 	Markers       Decision `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish markers to Redis, so that a client can resume at another replica; auto: where Redis permits it"`
 }
@@ -62,7 +62,7 @@ type Rights struct {
 
 // Origins says which pages may connect, and which peers speak for others.
 type Origins struct {
-	AllowedOrigins OriginList  `split_words:"true" desc:"pages that may connect besides those of the same host: https://app.example.com, https://*.example.com, or only *"`
+	AllowedOrigins OriginList  `split_words:"true" desc:"pages that may connect besides those of the same host: 'https://app.example.com', 'https://*.example.com', or '*' alone"`
 	TrustedProxies NetworkList `split_words:"true" desc:"addresses and CIDR ranges whose X-Forwarded-Host and X-Forwarded-For are believed"`
 }
 
@@ -88,8 +88,8 @@ type Drain struct {
 
 // Operations is for those who run it.
 type Operations struct {
-	ReadyNeedsRedis Switch    `split_words:"true" default:"false" desc:"answer 503 on /readyz while Redis is away"`
-	Demo            Switch    `split_words:"true" default:"false" embedded:"true" desc:"serve the demo page at /"`
+	ReadyNeedsRedis Switch    `split_words:"true" default:"false" desc:"answer 503 on '/readyz' while Redis is away"`
+	Demo            Switch    `split_words:"true" default:"false" embedded:"true" desc:"serve the demo page at '/'"`
 	AdminToken      Secret    `split_words:"true" desc:"bearer token for profiles and changes on the admin listener"`
 	LogLevel        Level     `split_words:"true" default:"info" oneof:"debug,info,warn,error" desc:"least severe line to log"`
 	LogFormat       LogFormat `split_words:"true" default:"auto" oneof:"auto,text,json" desc:"auto: text on a terminal, else json"`

@@ -30,12 +30,19 @@ func (f *Faults) Add(name, problem, remedy string) {
 	*f = append(*f, Fault{Name: Prefix + name, Problem: problem, Remedy: remedy})
 }
 
-// Err returns the faults as an error that [errors.AsType] finds as Faults, or nil if there are none.
+// Err returns the faults in the order of the settings, as an error that [errors.AsType] finds as Faults; or nil if there
+// are none.
 func (f Faults) Err() error {
 	if len(f) == 0 {
 		return nil
 	}
-	return f
+	place := make(map[string]int)
+	for i, s := range settings() {
+		place[s.variable()] = i
+	}
+	return Faults(slices.SortedStableFunc(slices.Values(f), func(a, b Fault) int {
+		return cmp.Compare(place[a.Name], place[b.Name])
+	}))
 }
 
 // Error returns one line for each fault.
@@ -56,15 +63,6 @@ func (f Faults) Unwrap() []error {
 	return list
 }
 
-// sort puts the faults into the order of the settings.
-func (f Faults) sort() {
-	place := make(map[string]int)
-	for i, s := range settings() {
-		place[s.variable()] = i
-	}
-	slices.SortStableFunc(f, func(a, b Fault) int { return cmp.Compare(place[a.Name], place[b.Name]) })
-}
-
 // A syntaxError is what the types of this package return for a value that they cannot take. It must not hold a secret.
 type syntaxError struct{ problem, remedy string }
 
@@ -83,6 +81,14 @@ func echo(value string) string {
 		end--
 	}
 	return `"` + value[:end] + `..."`
+}
+
+// plain reports whether text is of ASCII letters, digits and the marks alone.
+func plain(text, marks string) bool {
+	return !strings.ContainsFunc(text, func(r rune) bool {
+		letter := r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z'
+		return !letter && !strings.ContainsRune(marks, r)
+	})
 }
 
 // orList writes a list as "a, b or c".

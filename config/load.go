@@ -28,7 +28,9 @@ func Load() (*Config, []Warning, error) {
 	for _, s := range settings() {
 		_, direct := os.LookupEnv(s.variable())
 		_, file := os.LookupEnv(s.variable() + fileSuffix)
-		c.set[s.name] = direct || file && s.secret
+		if direct || file && s.secret {
+			c.set[s.name] = true
+		}
 	}
 	var faults Faults
 	for _, s := range settings() {
@@ -39,7 +41,6 @@ func Load() (*Config, []Warning, error) {
 		}
 	}
 	faults = append(faults, c.Validate()...)
-	faults.sort()
 	return c, append(c.warnings(), misspelt(os.Environ())...), faults.Err()
 }
 
@@ -111,9 +112,10 @@ func readSecret(path string) (string, error) {
 	if len(b) > maxSecretFile {
 		return "", errFileSize
 	}
-	text, _ := strings.CutSuffix(string(b), "\n")
-	text, _ = strings.CutSuffix(text, "\r")
-	return text, nil
+	if text, ok := strings.CutSuffix(string(b), "\n"); ok {
+		return strings.TrimSuffix(text, "\r"), nil
+	}
+	return string(b), nil
 }
 
 // reason returns what the system said about a file, without the file's name.
@@ -158,7 +160,7 @@ func describe(s setting, err error) *syntaxError {
 
 // check holds a value that was read against the setting's tags.
 func (s setting) check(value reflect.Value) *syntaxError {
-	text := strings.ToLower(fmt.Sprint(value.Interface()))
+	text := fmt.Sprint(value.Interface())
 	if len(s.oneOf) > 0 && !slices.Contains(s.oneOf, text) {
 		return s.refuse(text)
 	}

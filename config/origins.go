@@ -47,15 +47,17 @@ func parseOrigin(item string) (string, error) {
 	if item == "null" {
 		return "", &syntaxError{`"null" is sent by pages of anyone`, "leave it out"}
 	}
+	if strings.Contains(item, "@") { // what stands before it may be a password
+		return "", &syntaxError{"has an origin with a user in it", writeOrigin}
+	}
 	if !strings.Contains(item, "://") {
-		return "", &syntaxError{echo(item) + " has no scheme", "write https://" + strings.TrimPrefix(item, "//")}
+		host, _, _ := strings.Cut(strings.TrimPrefix(item, "//"), "/")
+		return "", &syntaxError{echo(item) + " has no scheme", "write https://" + host}
 	}
 	u, err := url.Parse(item)
 	switch {
 	case err != nil || u.Host == "" || u.Hostname() == "" || strings.HasSuffix(u.Host, ":"):
 		return "", &syntaxError{echo(item) + " is not an origin", writeOrigin}
-	case u.User != nil:
-		return "", &syntaxError{"has an origin with a user in it", writeOrigin}
 	case u.Scheme == "ws" || u.Scheme == "wss":
 		return "", &syntaxError{echo(item) + " is the address of a socket, not of a page",
 			"write " + strings.Replace(u.Scheme, "ws", "http", 1) + "://" + u.Host}

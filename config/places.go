@@ -59,10 +59,7 @@ func (p *Path) Decode(value string) error {
 		return &syntaxError{echo(value) + " ends with a slash", "write " + suggestPath(value)}
 	}
 	for part := range strings.SplitSeq(inner, "/") {
-		odd := strings.ContainsFunc(part, func(r rune) bool {
-			return !strings.ContainsRune("-._~", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-		})
-		if part == "" || part == "." || part == ".." || odd {
+		if part == "" || part == "." || part == ".." || !plain(part, "-._~") {
 			return &syntaxError{echo(value) + " is not a plain path",
 				"write letters, digits and - . _ ~ between single slashes, like /live"}
 		}

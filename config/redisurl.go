@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -43,15 +44,14 @@ func (u RedisURL) LogValue() slog.Value { return slog.StringValue(u.shown) }
 func (RedisURL) hide() {}
 
 const (
-	writeURL      = "write redis://host:6379, rediss://host:6379 for TLS, or unix:///path"
-	writeEncoded  = "percent-encode / ? # @ and % in the password, or give it as " + Prefix + "REDIS_PASSWORD"
-	redisURLSlash = "://"
+	writeURL     = "write redis://host:6379, rediss://host:6379 for TLS, or unix:///path"
+	writeEncoded = "percent-encode / ? # @ and % in the password, or give it as " + Prefix + "REDIS_PASSWORD"
 )
 
 // Decode takes an URL whose parts are all where they belong. Its errors repeat nothing of it but a bare host and port.
 func (u *RedisURL) Decode(value string) error {
 	value = strings.TrimSpace(value)
-	if !strings.Contains(value, redisURLSlash) {
+	if !strings.Contains(value, "://") {
 		return withoutScheme(value)
 	}
 	parsed, err := url.Parse(value)
@@ -86,10 +86,7 @@ func (u *RedisURL) Decode(value string) error {
 // withoutScheme repeats what is certainly a host and a port, because then the answer can be copied.
 func withoutScheme(value string) error {
 	host, port, _ := strings.Cut(value, ":")
-	isHost := host != "" && !strings.ContainsFunc(host, func(r rune) bool {
-		return r != '.' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
-	})
-	if isHost && validPort(port) {
+	if host != "" && plain(host, ".-_") && validPort(port) {
 		return &syntaxError{"has no scheme", "write redis://" + host + ":" + port}
 	}
 	return &syntaxError{"has no scheme", writeURL}
@@ -97,14 +94,17 @@ func withoutScheme(value string) error {
 
 func checkTCP(u *url.URL) error {
 	database := strings.TrimPrefix(u.Path, "/")
+	_, notIP := netip.ParseAddr(u.Hostname())
 	_, err := strconv.ParseUint(database, 10, 31)
 	switch {
 	case u.Hostname() == "":
 		// go-redis would take localhost, and an empty shell variable would go unnoticed.
 		return &syntaxError{"names no host", writeURL}
+	case notIP != nil && !plain(u.Hostname(), ".-_"):
+		return &syntaxError{"has more than one host, or one with letters that no host has", writeURL + "; " + writeEncoded}
 	case u.Port() != "" && !validPort(u.Port()):
 		return &syntaxError{"has a port that is not 1 to 65535", writeURL}
-	case u.Fragment != "" || strings.HasSuffix(u.Host, ":") || database != "" && err != nil || misplaced(u):
+	case u.Fragment != "" || database != "" && err != nil || misplaced(u):
 		return &syntaxError{"has something other than a database number behind the host", writeEncoded}
 	}
 	return nil
@@ -133,7 +133,7 @@ var shownOptions = []string{"db", "protocol", "pool_size", "dial_timeout", "read
 // show writes a URL that was found good without its credentials.
 func show(u *url.URL) string {
 	var b strings.Builder
-	b.WriteString(u.Scheme + redisURLSlash)
+	b.WriteString(u.Scheme + "://")
 	if u.User != nil {
 		b.WriteString(redacted + "@")
 	}

@@ -78,7 +78,7 @@ func (v *validation) redis() {
 		v.faults.Add(name, "names a user without a password",
 			"set "+Prefix+"REDIS_PASSWORD; a password alone is written redis://:password@host")
 	}
-	if v.c.set["REDIS_CA"] && !u.tls {
+	if v.settled("REDIS_CA") && v.c.RedisCA != "" && !u.tls {
 		v.faults.Add("REDIS_CA", "is set, but "+Prefix+"REDIS_URL does not use TLS", "write rediss:// there, or unset this")
 	}
 }

@@ -18,6 +18,10 @@ func (w Warning) String() string { return w.Name + ": " + w.Text }
 // warnings returns what is odd about settings that are right in themselves.
 func (c *Config) warnings() []Warning {
 	var list []Warning
+	if password := c.RedisPassword.Reveal(); strings.TrimSpace(password) != password {
+		list = append(list, Warning{Prefix + "REDIS_PASSWORD",
+			"begins or ends with white space, which is taken as part of it"})
+	}
 	for _, network := range c.TrustedProxies {
 		if network.Bits() == 0 {
 			list = append(list, Warning{Prefix + "TRUSTED_PROXIES",

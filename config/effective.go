@@ -1,0 +1,26 @@
+package config
+
+import (
+	"fmt"
+	"strconv"
+)
+
+// A Setting is one setting as it came out.
+type Setting struct {
+	Name    string // of the variable, with the prefix
+	Value   string // as it could be written, secrets redacted; "" for none
+	FromEnv bool   // given in the environment, itself or as a file; else a default
+}
+
+// Effective returns all settings in order, with EMBEDDED as it was decided. It shows no secret.
+func (c *Config) Effective() []Setting {
+	list := make([]Setting, 0, len(settings()))
+	for _, s := range settings() {
+		value := fmt.Sprint(s.value(c).Interface())
+		if s.name == "EMBEDDED" {
+			value = strconv.FormatBool(c.IsEmbedded())
+		}
+		list = append(list, Setting{Name: s.variable(), Value: value, FromEnv: c.set[s.name]})
+	}
+	return list
+}

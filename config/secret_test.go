@@ -1,0 +1,242 @@
+package config
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"text/template"
+)
+
+// canary is in every secret of these tests, and must come out nowhere.
+const canary = "hunter2canary"
+
+// prints returns value in every form in which it could reach a log, a terminal or a page.
+func prints(t *testing.T, value any) map[string]string {
+	t.Helper()
+	out := make(map[string]string)
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%d", "%t", "%p", "%b", "%o", "%e", "%U", "%c", "%10.3s"} {
+		out[verb] = fmt.Sprintf(verb, value)
+		// fmt asks no methods of what is in another's unexported field.
+		out["unexported "+verb] = fmt.Sprintf(verb, struct{ inner any }{value})
+	}
+	b, err := json.Marshal(value)
+	if err != nil {
+		t.Errorf("JSON of %T: %v", value, err)
+	}
+	out["JSON"] = string(b)
+	var logged bytes.Buffer
+	slog.New(slog.NewJSONHandler(&logged, nil)).Info("m", "value", value, "group", slog.GroupValue(slog.Any("value", value)))
+	slog.New(slog.NewTextHandler(&logged, nil)).Info("m", "value", value)
+	out["slog"] = logged.String()
+	var page strings.Builder
+	if err := template.Must(template.New("").Parse("{{.}} {{printf `%#v` .}}")).Execute(&page, value); err != nil {
+		t.Error(err)
+	}
+	out["template"] = page.String()
+	return out
+}
+
+func leaks(text string) bool {
+	text = strings.ToLower(strings.ReplaceAll(text, " ", ""))
+	return strings.Contains(text, canary) || strings.Contains(text, hex.EncodeToString([]byte(canary)))
+}
+
+// Whatever is wrong and however it is printed, no secret comes out of Load.
+func TestSecretsAreNeverShown(t *testing.T) {
+	file := writeFile(t, "secret", canary+"\n")
+	big := writeFile(t, "big", strings.Repeat(canary, maxSecretFile/len(canary)+1))
+	for _, set := range [][]string{
+		// All is well.
+		{"REDIS_URL=redis://" + canary + ":" + canary + "@redis:6379/1?client_name=" + canary, "REDIS_PASSWORD=" + canary, "ADMIN_TOKEN=" + canary},
+		{"REDIS_URL=unix://:" + canary + "@/run/redis.sock", "ADMIN_TOKEN_FILE=" + file},
+		// The URL is wrong in each of its parts.
+		{"REDIS_URL=" + canary},
+		{"REDIS_URL=:" + canary + "@redis:6379"},
+		{"REDIS_URL=u:" + canary + "@redis:6379"},
+		{"REDIS_URL=http://u:" + canary + "@redis:6379"},
+		{"REDIS_URL=" + canary + "://redis:6379"},
+		{"REDIS_URL=redis://u:" + canary + "%zz@redis"},
+		{"REDIS_URL=redis://u:" + canary + "/@redis"},
+		{"REDIS_URL=redis://u:12/" + canary + "@redis"},
+		{"REDIS_URL=redis://u:12?" + canary + "@redis"},
+		{"REDIS_URL=redis://u:12#" + canary + "@redis"},
+		{"REDIS_URL=redis://u:" + canary + " @redis"},
+		{"REDIS_URL=redis://u:" + canary + "@redis:notaport"},
+		{"REDIS_URL=redis://u:" + canary + "@redis:99999"},
+		{"REDIS_URL=redis://u:" + canary + "@"},
+		{"REDIS_URL=redis://u:" + canary + "@a:6379,b:6379"},
+		{"REDIS_URL=redis://redis/" + canary},
+		{"REDIS_URL=redis://" + canary + "@redis"},
+		{"REDIS_URL=redis://redis?password=" + canary},
+		{"REDIS_URL=\x01" + canary + "://redis"},
+		// The others are.
+		{"ADMIN_TOKEN=" + canary + " " + canary},
+		{"REDIS_PASSWORD=" + canary + "\n"},
+		{"ADMIN_TOKEN=" + canary, "ADMIN_TOKEN_FILE=" + file},
+		{"ADMIN_TOKEN_FILE=" + big},
+		// The secret stands where the file's name belongs.
+		{"ADMIN_TOKEN_FILE=" + canary, "REDIS_PASSWORD_FILE=/" + canary, "REDIS_URL_FILE=redis://:" + canary + "@redis"},
+		// Or in a variable that is misspelt, or that is none.
+		{"REDIS_PASWORD=" + canary, "JWT_SECRET=" + canary, "PORT=" + canary},
+		// Or in the URL of something else.
+		{"ALLOWED_ORIGINS=https://u:" + canary + "@a.example.com"},
+		{"ALLOWED_ORIGINS=u:" + canary + "@a.example.com"},
+		{"ALLOWED_ORIGINS=https://u:" + canary + "%zz@a.example.com"},
+	} {
+		setenv(t, env(set...))
+		c, warnings, err := Load()
+		for what, value := range map[string]any{
+			"Config": c, "Config value": *c, "error": err, "warnings": warnings, "Effective": c.Effective(),
+			"secret": c.AdminToken, "URL": c.RedisURL, "Redis": c.Redis,
+		} {
+			for how, text := range prints(t, value) {
+				if leaks(text) {
+					t.Errorf("%.60q: the %s shows it through %s: %s", set, what, how, text)
+				}
+			}
+		}
+		if err != nil && leaks(err.Error()) {
+			t.Errorf("%.60q: told: %v", set, err)
+		}
+	}
+}
+
+// The test above can fail: an ordinary string is seen by it in every form but those that only take numbers.
+func TestPrintsShowsStrings(t *testing.T) {
+	seen := 0
+	for _, text := range prints(t, canary) {
+		if leaks(text) {
+			seen++
+		}
+	}
+	if seen < 20 {
+		t.Errorf("only %d forms show a string", seen)
+	}
+}
+
+func TestSecretReveals(t *testing.T) {
+	c := mustLoad(t, env("REDIS_URL=redis://u:pw@redis/1", "CHANNELS=*", "PUBLIC_CHANNELS=*", "REDIS_PASSWORD=  p w  "))
+	if got := c.RedisPassword.Reveal(); got != "  p w  " {
+		t.Errorf("password %q; white space belongs to it", got)
+	}
+	if got := c.RedisURL.Reveal(); got != "redis://u:pw@redis/1" {
+		t.Errorf("URL %q", got)
+	}
+	if got := c.RedisURL.String(); got != "redis://[redacted]@redis/1" {
+		t.Errorf("shown as %q", got)
+	}
+	if c.AdminToken.IsSet() || c.AdminToken.Reveal() != "" || c.AdminToken.String() != "" || !c.RedisPassword.IsSet() {
+		t.Error("unset and set are confused")
+	}
+	if got := fmt.Sprint(NewSecret("x")); got != redacted {
+		t.Errorf("shown as %q", got)
+	}
+}
+
+// A secret comes from a file: one line break less, and nothing else changed.
+func TestSecretFiles(t *testing.T) {
+	for _, tt := range []struct{ comment, text, want string }{
+		{"no line break", "s3cret", "s3cret"},
+		{"one, as editors leave it", "s3cret\n", "s3cret"},
+		{"one, as editors on Windows leave it", "s3cret\r\n", "s3cret"},
+		{"only one is dropped", "s3cret\n\n", "s3cret\n"},
+		{"a carriage return alone is kept", "s3cret\r", "s3cret\r"},
+		{"white space is kept", " s3cret ", " s3cret "},
+		{"the largest", strings.Repeat("x", maxSecretFile), strings.Repeat("x", maxSecretFile)},
+	} {
+		c := mustLoad(t, env(append([]string{"REDIS_PASSWORD_FILE=" + writeFile(t, "secret", tt.text)}, realRedis...)...))
+		if got := c.RedisPassword.Reveal(); got != tt.want {
+			t.Errorf("%s: read %.20q, want %.20q", tt.comment, got, tt.want)
+		}
+		if !c.IsSet("REDIS_PASSWORD") || !effective(t, c, "REDIS_PASSWORD").FromEnv {
+			t.Errorf("%s: does not count as set", tt.comment)
+		}
+	}
+}
+
+// Every secret can be a file, and a URL in one makes the mode as a URL in the environment does.
+func TestEverySecretAsFile(t *testing.T) {
+	file := writeFile(t, "secret", "redis://:token@redis\n")
+	count := 0
+	for _, s := range settings() {
+		if !s.secret {
+			continue
+		}
+		count++
+		variables := env("CHANNELS=*", "PUBLIC_CHANNELS=*", "REDIS_URL=redis://redis")
+		delete(variables, s.variable())
+		variables[s.variable()+fileSuffix] = file
+		c := mustLoad(t, variables)
+		got := s.value(c).Interface().(interface{ Reveal() string }).Reveal()
+		if got != "redis://:token@redis" || c.IsEmbedded() {
+			t.Errorf("%s: read %q, embedded %v", s.name, got, c.IsEmbedded())
+		}
+	}
+	if count != 3 {
+		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD and ADMIN_TOKEN", count)
+	}
+}
+
+func TestSecretFileFaults(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("the reasons are those of Unix")
+	}
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		comment string
+		set     []string
+		want    string
+	}{
+		{"both", []string{"ADMIN_TOKEN=a", "ADMIN_TOKEN_FILE=" + writeFile(t, "s", "a")},
+			`is set, and SIDECAST_ADMIN_TOKEN_FILE too; unset one of them`},
+		{"both, even if the file is missing", []string{"ADMIN_TOKEN=a", "ADMIN_TOKEN_FILE=" + filepath.Join(dir, "none")},
+			`is set, and SIDECAST_ADMIN_TOKEN_FILE too; unset one of them`},
+		{"missing", []string{"ADMIN_TOKEN_FILE=" + filepath.Join(dir, "none")},
+			`the file that SIDECAST_ADMIN_TOKEN_FILE names cannot be read: no such file or directory; name a file that this user can read`},
+		{"a directory", []string{"ADMIN_TOKEN_FILE=" + dir},
+			`the file that SIDECAST_ADMIN_TOKEN_FILE names cannot be read: is a directory; name a file that this user can read`},
+		{"too large", []string{"ADMIN_TOKEN_FILE=" + writeFile(t, "s", strings.Repeat("x", maxSecretFile+1))},
+			`the file that SIDECAST_ADMIN_TOKEN_FILE names is larger than 64 KiB; name a file with the secret alone`},
+		{"endless", []string{"ADMIN_TOKEN_FILE=/dev/zero"},
+			`the file that SIDECAST_ADMIN_TOKEN_FILE names is larger than 64 KiB; name a file with the secret alone`},
+		{"empty", []string{"ADMIN_TOKEN_FILE=" + writeFile(t, "s", "\n")},
+			`the file that SIDECAST_ADMIN_TOKEN_FILE names is empty; write the secret into it`},
+		{"not fit for a header", []string{"ADMIN_TOKEN_FILE=" + writeFile(t, "s", "a\n\n")},
+			`has white space or letters beyond ASCII in it, which no HTTP header carries; write printable ASCII alone`},
+	} {
+		want := "SIDECAST_ADMIN_TOKEN: " + tt.want
+		if got := faultsOf(t, env(tt.set...)).Error(); got != want {
+			t.Errorf("%s:\n%s\nwant:\n%s", tt.comment, got, want)
+		}
+	}
+}
+
+// Whatever stands where the password belongs, the error does not repeat it and the shown URL does not hold it.
+func FuzzRedisURL(f *testing.F) {
+	for _, seed := range []string{"", "/", "?", "#", "@", "%", "12/", "@/", ":1,", "[", "]:1/", "\\", " ", "%40", "@redis?", "@redis/0#"} {
+		f.Add(seed, "")
+		f.Add("", seed)
+		f.Add(seed, seed)
+	}
+	f.Fuzz(func(t *testing.T, before, after string) {
+		for scheme, behind := range map[string]string{"redis": "@host/0", "rediss": "@host", "unix": "@/run/redis.sock"} {
+			var u RedisURL
+			value := scheme + "://user:" + before + canary + after + behind
+			if err := u.Decode(value); err != nil {
+				if leaks(err.Error()) || u.IsSet() {
+					t.Errorf("%q: %v", value, err)
+				}
+				continue
+			}
+			if leaks(u.String()) || u.Reveal() != strings.TrimSpace(value) {
+				t.Errorf("%q is shown as %q", value, u)
+			}
+		}
+	})
+}

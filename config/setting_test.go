@@ -1,0 +1,216 @@
+package config
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kelseyhightower/envconfig"
+)
+
+// A settingRow gives one setting a value that is not its default.
+type settingRow struct {
+	name, value string
+	get         func(*Config) any
+	want        any
+	with        []string // what else has to be set
+}
+
+func settingRows(t *testing.T) []settingRow {
+	ca := certificateFile(t)
+	return []settingRow{
+		{"EMBEDDED", "false", func(c *Config) any { return c.Embedded }, False, nil},
+		{"LISTEN", "127.0.0.1:7000", func(c *Config) any { return c.Listen }, Address("127.0.0.1:7000"), nil},
+		{"ADMIN_LISTEN", ":9999", func(c *Config) any { return c.AdminListen }, Address(":9999"), nil},
+		{"BASE_PATH", "/live/v1", func(c *Config) any { return c.BasePath }, Path("/live/v1"), nil},
+		{"REDIS_URL", "rediss://other:7000/2", func(c *Config) any { return c.RedisURL.Reveal() }, "rediss://other:7000/2", nil},
+		{"REDIS_USERNAME", "relay", func(c *Config) any { return c.RedisUsername }, "relay", []string{"REDIS_PASSWORD=x"}},
+		{"REDIS_PASSWORD", "hunter2", func(c *Config) any { return c.RedisPassword.Reveal() }, "hunter2", nil},
+		{"REDIS_CA", ca, func(c *Config) any { return c.RedisCA }, CertFile(ca), []string{"REDIS_URL=rediss://redis"}},
+		{"REDIS_PROTOCOL", "3", func(c *Config) any { return c.RedisProtocol }, Count(3), nil},
+		{"MARKERS", "false", func(c *Config) any { return c.Markers }, False, nil},
+		{"CHANNELS", "a:*,b", func(c *Config) any { return c.Channels }, List{"a:*", "b"}, nil},
+		{"PUBLIC_CHANNELS", "a:[bc],d?", func(c *Config) any { return c.PublicChannels }, List{"a:[bc]", "d?"}, nil},
+		{"PUBLISH_CHANNELS", "lobby", func(c *Config) any { return c.PublishChannels }, List{"lobby"}, nil},
+		{"DEFAULT_CHANNELS", "chat:1,chat:2", func(c *Config) any { return c.DefaultChannels }, List{"chat:1", "chat:2"}, nil},
+		{"CHANNEL_PREFIX", "laravel_database_", func(c *Config) any { return c.ChannelPrefix }, "laravel_database_", nil},
+		{"KEY_PREFIX", "{sidecast}:", func(c *Config) any { return c.KeyPrefix }, "{sidecast}:", nil},
+		{"ALLOWED_ORIGINS", "https://a.example.com,https://*.example.org", func(c *Config) any { return c.AllowedOrigins },
+			OriginList{"https://a.example.com", "https://*.example.org"}, nil},
+		{"TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.7", func(c *Config) any { return c.TrustedProxies },
+			NetworkList{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")}, nil},
+		{"MAX_CONNECTIONS", "1234", func(c *Config) any { return c.MaxConnections }, AutoCount(1234), nil},
+		{"MAX_CHANNELS_PER_SESSION", "7", func(c *Config) any { return c.MaxChannelsPerSession }, Count(7), nil},
+		{"MAX_INBOUND_BYTES", "32KiB", func(c *Config) any { return c.MaxInboundBytes }, Size(32 << 10), nil},
+		{"MAX_PAYLOAD_BYTES", "512KiB", func(c *Config) any { return c.MaxPayloadBytes }, Size(512 << 10), nil},
+		{"OUTBOX_BYTES", "4MiB", func(c *Config) any { return c.OutboxBytes }, Size(4 << 20), nil},
+		{"OUTBOX_TOTAL_BYTES", "1GiB", func(c *Config) any { return c.OutboxTotalBytes }, Size(1 << 30), nil},
+		{"WRITE_TIMEOUT", "1.5s", func(c *Config) any { return c.WriteTimeout }, Duration(1500 * time.Millisecond), nil},
+		{"PING_INTERVAL", "1m30s", func(c *Config) any { return c.PingInterval }, Duration(90 * time.Second), nil},
+		{"PONG_TIMEOUT", "3s", func(c *Config) any { return c.PongTimeout }, Duration(3 * time.Second), nil},
+		{"COMMAND_RATE", "5", func(c *Config) any { return c.CommandRate }, Rate(5), nil},
+		{"DRAIN_DELAY", "0s", func(c *Config) any { return c.DrainDelay }, Duration(0), nil},
+		{"DRAIN_TIMEOUT", "1h", func(c *Config) any { return c.DrainTimeout }, Duration(time.Hour), nil},
+		{"READY_NEEDS_REDIS", "true", func(c *Config) any { return c.ReadyNeedsRedis }, Switch(true), nil},
+		{"DEMO", "true", func(c *Config) any { return c.Demo }, Switch(true), nil},
+		{"ADMIN_TOKEN", "t0ken", func(c *Config) any { return c.AdminToken.Reveal() }, "t0ken", nil},
+		{"LOG_LEVEL", "debug", func(c *Config) any { return c.LogLevel.Level() }, slog.LevelDebug, nil},
+		{"LOG_FORMAT", "text", func(c *Config) any { return c.LogFormat }, TextFormat, nil},
+	}
+}
+
+// certificateFile returns the path of a PEM file with a certificate of its own.
+func certificateFile(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return writeFile(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+}
+
+func writeFile(t *testing.T, name, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func effective(t *testing.T, c *Config, name string) Setting {
+	t.Helper()
+	for _, s := range c.Effective() {
+		if s.Name == Prefix+name {
+			return s
+		}
+	}
+	t.Fatalf("Effective lacks %s", name)
+	return Setting{}
+}
+
+// Each setting is read from its own variable into its own field, shows up as given, and only under its prefixed name: the
+// same value in the bare variable changes nothing.
+func TestEverySetting(t *testing.T) {
+	rows := settingRows(t)
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			base := env(append(slices.Clone(realRedis), row.with...)...)
+			if _, given := base[Prefix+row.name]; !given {
+				unset := mustLoad(t, base)
+				if unset.IsSet(row.name) || effective(t, unset, row.name).FromEnv || reflect.DeepEqual(row.get(unset), row.want) {
+					t.Error("counts as set, or the row's value is the default")
+				}
+			}
+			// The bare variable, with everything else as it is.
+			before := mustLoad(t, base)
+			t.Setenv(row.name, row.value)
+			after, _, err := Load()
+			if err != nil || !reflect.DeepEqual(before.Effective(), after.Effective()) {
+				t.Errorf("%s without its prefix is read (%v)", row.name, err)
+			}
+			base[Prefix+row.name] = row.value
+			c := mustLoad(t, base)
+			if got := row.get(c); !reflect.DeepEqual(got, row.want) {
+				t.Errorf("read %v, want %v", got, row.want)
+			}
+			s, _ := settingNamed(row.name)
+			shown := effective(t, c, row.name)
+			if want := row.value; shown.Value != want && !s.secret {
+				t.Errorf("shown as %q, want %q", shown.Value, want)
+			}
+			if !shown.FromEnv || !c.IsSet(row.name) {
+				t.Error("does not count as set")
+			}
+		})
+	}
+	for _, s := range settings() {
+		if !slices.ContainsFunc(rows, func(row settingRow) bool { return row.name == s.name }) {
+			t.Errorf("no row for %s", s.name)
+		}
+	}
+}
+
+// A PHP application's variables decide nothing: not even whether Redis is embedded.
+func TestBareRedisURLKeepsEmbeddedMode(t *testing.T) {
+	setenv(t, nil)
+	t.Setenv("REDIS_URL", "redis://application:6379")
+	t.Setenv("EMBEDDED", "false")
+	c, warnings, err := Load()
+	if err != nil || !c.IsEmbedded() || len(warnings) > 0 {
+		t.Errorf("embedded %v, warnings %v, error %v", c.IsEmbedded(), warnings, err)
+	}
+}
+
+// The fields' tags hold to what Config's comment says of them.
+func TestTags(t *testing.T) {
+	decoder := reflect.TypeFor[envconfig.Decoder]()
+	for _, s := range settings() {
+		tag := s.field.Tag
+		if tag.Get("split_words") != "true" {
+			t.Errorf("%s: no split_words, so a name nobody would guess", s.name)
+		}
+		for _, foreign := range []string{"envconfig", "required", "ignored"} {
+			if _, ok := tag.Lookup(foreign); ok {
+				t.Errorf("%s: tag %s; envconfig would read the bare variable too, or decide by itself", s.name, foreign)
+			}
+		}
+		if tag.Get("desc") == "" || strings.ContainsAny(tag.Get("desc"), "|`\n") || s.heading == "" {
+			t.Errorf("%s: no description or heading for the tables, or one that breaks them", s.name)
+		}
+		if s.field.Type != reflect.TypeFor[string]() && !reflect.PointerTo(s.field.Type).Implements(decoder) {
+			t.Errorf("%s: type %v has no Decode, so its faults would be envconfig's", s.name, s.field.Type)
+		}
+		low, hasLow := s.bound("min")
+		high, hasHigh := s.bound("max")
+		if hasLow != hasHigh || hasLow && low.Int() > high.Int() {
+			t.Errorf("%s: bounds %v and %v", s.name, tag.Get("min"), tag.Get("max"))
+		}
+		switch s.field.Type {
+		case reflect.TypeFor[Duration](), reflect.TypeFor[Size](), reflect.TypeFor[Rate](), reflect.TypeFor[AutoCount]():
+			if !hasLow {
+				t.Errorf("%s: a number without bounds", s.name)
+			}
+		}
+	}
+}
+
+// Kubernetes sets variables for Services into every pod's environment. None may be taken for a setting, whatever the
+// Service is called.
+func TestNamesClearOfServiceLinks(t *testing.T) {
+	for _, s := range settings() {
+		if strings.HasPrefix(s.name, "PORT") || strings.HasPrefix(s.name, "SERVICE_") || serviceLink(s.variable()) {
+			t.Errorf("%s could be a service link", s.variable())
+		}
+		if strings.HasSuffix(s.name, fileSuffix) {
+			t.Errorf("%s could be the file of a secret", s.variable())
+		}
+	}
+}
+
+func TestIsSetPanicsOnUnknownNames(t *testing.T) {
+	c := mustLoad(t, nil)
+	defer func() {
+		if recover() == nil {
+			t.Error("no panic")
+		}
+	}()
+	c.IsSet("SIDECAST_LISTEN")
+}

@@ -1,0 +1,111 @@
+package config
+
+import (
+	"bytes"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files and the README's table")
+
+func TestTables(t *testing.T) {
+	for name, table := range map[string]func(io.Writer) error{"help.txt": HelpTable, "settings.md": MarkdownTable} {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := table(&got); err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata", name)
+			if *update {
+				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !bytes.Equal(got.Bytes(), want) {
+				t.Errorf("the table differs from %s; if that is meant: go test ./config -update\n%s", golden, &got)
+			}
+		})
+	}
+}
+
+// Terminals of 100 columns show the help without breaking its lines, and no name runs into its description.
+func TestHelpTableWidth(t *testing.T) {
+	var table strings.Builder
+	if err := HelpTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(table.String()) {
+		line = strings.TrimSuffix(line, "\n")
+		if len(line) > helpWidth {
+			t.Errorf("%d columns: %s", len(line), line)
+		}
+		if len(line) > helpColumn && strings.HasPrefix(line, "  ") && line[helpColumn-1] != ' ' {
+			t.Errorf("no space between the columns: %s", line)
+		}
+	}
+}
+
+// Every setting is in both tables, with what a reader types marked as code and no bar that would end a cell.
+func TestTablesHoldEverySetting(t *testing.T) {
+	var help, markdown strings.Builder
+	if HelpTable(&help) != nil || MarkdownTable(&markdown) != nil {
+		t.Fatal("writing to memory failed")
+	}
+	for _, s := range settings() {
+		if !strings.Contains(help.String(), "  "+s.variable()+" ") {
+			t.Errorf("help lacks %s", s.variable())
+		}
+		if !strings.Contains(markdown.String(), "| `"+s.variable()+"` |") {
+			t.Errorf("Markdown lacks %s", s.variable())
+		}
+	}
+	for line := range strings.Lines(markdown.String()) {
+		if cells := strings.Count(line, "|") - strings.Count(line, `\|`); cells != 4 {
+			t.Errorf("%d bars in %s", cells, line)
+		}
+		if strings.Contains(line, "'") && strings.Count(line, "`")%2 != 0 {
+			t.Errorf("quotes left over in %s", line)
+		}
+	}
+}
+
+const (
+	readme     = "../README.md"
+	tableBegin = "<!-- settings -->\n"
+	tableEnd   = "<!-- /settings -->"
+)
+
+// The README's table is the generated one.
+func TestReadme(t *testing.T) {
+	var table strings.Builder
+	if err := MarkdownTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, hasBegin := strings.Cut(string(b), tableBegin)
+	got, after, hasEnd := strings.Cut(rest, tableEnd)
+	if !hasBegin || !hasEnd {
+		t.Fatalf("the README has no line %q with a line %q behind it", strings.TrimSpace(tableBegin), tableEnd)
+	}
+	if strings.TrimSpace(got) == strings.TrimSpace(table.String()) {
+		return
+	}
+	if !*update {
+		t.Fatal("the README's table of settings is not the generated one; to write it: go test ./config -update")
+	}
+	text := before + tableBegin + "\n" + table.String() + "\n" + tableEnd + after
+	if err := os.WriteFile(readme, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
