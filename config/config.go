@@ -24,7 +24,7 @@ type Config struct {
 	Rights     `heading:"Channels and rights"`
 	Origins    `heading:"Browsers and proxies"`
 	Limits     `heading:"Limits"`
-	Drain      `heading:"Leaving"`
+	Drain      `heading:"Stopping"`
 	Operations `heading:"Operations"`
 
 	set    map[string]bool // by name: given in the environment, itself or as a file
@@ -43,8 +43,8 @@ type Listeners struct {
 // Redis says how to reach Redis.
 type Redis struct {
 	RedisURL      RedisURL `split_words:"true" desc:"'redis://[user:password@]host[:port][/db]', 'rediss://' for TLS, or 'unix:///path'"`
-	RedisUsername string   `split_words:"true" desc:"ACL user; goes before the one in the URL"`
-	RedisPassword Secret   `split_words:"true" desc:"goes before the one in the URL"`
+	RedisUsername string   `split_words:"true" desc:"ACL user; overrides the one in the URL"`
+	RedisPassword Secret   `split_words:"true" desc:"overrides the one in the URL"`
 	RedisCA       CertFile `split_words:"true" desc:"PEM file with the certificates to trust for 'rediss://', in place of the system's"`
 	RedisProtocol Count    `split_words:"true" default:"2" oneof:"2,3" desc:"RESP version"`
 	Markers       Decision `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish markers to Redis, so that a client can resume at another replica; auto: where Redis permits it"`
@@ -53,8 +53,8 @@ type Redis struct {
 // Rights says what is relayed, and who may hear it and publish to it. No name here has the channel prefix.
 type Rights struct {
 	Channels        List   `split_words:"true" embedded:"*" desc:"patterns of the channels to relay, as in PSUBSCRIBE; required with a real Redis"`
-	PublicChannels  List   `split_words:"true" embedded:"*" desc:"patterns that anyone may hear; required with a real Redis"`
-	PublishChannels List   `split_words:"true" embedded:"*" desc:"patterns that any client may publish to"`
+	PublicChannels  List   `split_words:"true" embedded:"*" desc:"patterns of the channels that anyone may hear; required with a real Redis"`
+	PublishChannels List   `split_words:"true" embedded:"*" desc:"patterns of the channels that any client may publish to"`
 	DefaultChannels List   `split_words:"true" embedded:"chat" desc:"channels joined by a raw or SSE client that names none"`
 	ChannelPrefix   string `split_words:"true" desc:"put before every channel's name in Redis, for frameworks that prefix theirs"`
 	KeyPrefix       string `split_words:"true" default:"sidecast:" desc:"begins the names in Redis that are Sidecast's own; the same for all replicas"`
@@ -72,8 +72,8 @@ type Limits struct {
 	MaxChannelsPerSession Count     `split_words:"true" default:"128" min:"1" max:"10000" desc:"channels that one client may hear"`
 	MaxInboundBytes       Size      `split_words:"true" default:"16KiB" min:"128" max:"16MiB" desc:"largest message from a client"`
 	MaxPayloadBytes       Size      `split_words:"true" default:"1MiB" min:"128" max:"256MiB" desc:"largest message from Redis; larger ones are dropped and told as a gap"`
-	OutboxBytes           Size      `split_words:"true" default:"2MiB" min:"256" max:"1GiB" desc:"waiting for one slow client; at least twice SIDECAST_MAX_PAYLOAD_BYTES"`
-	OutboxTotalBytes      Size      `split_words:"true" default:"256MiB" min:"256" max:"1TiB" desc:"waiting for all slow clients together"`
+	OutboxBytes           Size      `split_words:"true" default:"2MiB" min:"256" max:"1GiB" desc:"bytes that may wait for one slow client; at least twice SIDECAST_MAX_PAYLOAD_BYTES"`
+	OutboxTotalBytes      Size      `split_words:"true" default:"256MiB" min:"256" max:"1TiB" desc:"bytes that may wait for all slow clients together"`
 	WriteTimeout          Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long anything may wait for a slow client"`
 	PingInterval          Duration  `split_words:"true" default:"25s" min:"1s" max:"10m" desc:"time between pings to an idle client"`
 	PongTimeout           Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long an answer to a ping may take; less than SIDECAST_PING_INTERVAL"`
@@ -83,7 +83,7 @@ type Limits struct {
 // Drain says how Sidecast stops.
 type Drain struct {
 	DrainDelay   Duration `split_words:"true" default:"5s" min:"0s" max:"1h" desc:"after SIGTERM: time unready but serving, for load balancers to notice"`
-	DrainTimeout Duration `split_words:"true" default:"25s" min:"0s" max:"1h" desc:"then: time over which the closes are spread"`
+	DrainTimeout Duration `split_words:"true" default:"25s" min:"0s" max:"1h" desc:"after that delay: time over which the closes are spread"`
 }
 
 // Operations is for those who run it.

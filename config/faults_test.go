@@ -2,6 +2,7 @@ package config
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 func TestFaults(t *testing.T) {
 	notPEM := writeFile(t, "not.pem", "hello")
 	missing := filepath.Join(t.TempDir(), "missing.pem")
+	_, notFound := os.Open(missing)
 	for _, tt := range []struct {
 		set  string // beside realRedis
 		want string // the prefix left out
@@ -50,8 +52,9 @@ func TestFaults(t *testing.T) {
 		{"REDIS_URL=unix:///", `REDIS_URL: names no path; write unix:///path`},
 		{"REDIS_URL=unix:///a#b", `REDIS_URL: has a # or an @ where none belongs; ` + writeEncoded},
 		{"REDIS_URL=redis://relay@redis", `REDIS_URL: names a user without a password; set SIDECAST_REDIS_PASSWORD; a password alone is written redis://:password@host`},
+		{"REDIS_URL=redis://relay:@redis", `REDIS_URL: names a user without a password; set SIDECAST_REDIS_PASSWORD; a password alone is written redis://:password@host`},
 		{"REDIS_USERNAME=relay", `REDIS_USERNAME: names a user without a password; set SIDECAST_REDIS_PASSWORD; a password alone is written redis://:password@host`},
-		{"REDIS_CA=" + missing, `REDIS_CA: reading ` + echo(missing) + `: no such file or directory; name a file that this user can read`},
+		{"REDIS_CA=" + missing, `REDIS_CA: reading ` + echo(missing) + `: ` + reason(notFound) + `; name a file that this user can read`},
 		{"REDIS_CA=" + notPEM, `REDIS_CA: ` + echo(notPEM) + ` holds no certificate; name a PEM file with BEGIN CERTIFICATE in it`},
 		{"REDIS_CA=-----BEGIN CERTIFICATE-----", `REDIS_CA: is a certificate itself; write the path of a file that holds it`},
 		{"REDIS_CA=" + certificateFile(t), `REDIS_CA: is set, but SIDECAST_REDIS_URL does not use TLS; write rediss:// there, or unset this`},
@@ -117,7 +120,7 @@ func TestFaults(t *testing.T) {
 		{"COMMAND_RATE=20/s", `COMMAND_RATE: "20/s" has a unit; write 20, which is a second`},
 		{"COMMAND_RATE=0", `COMMAND_RATE: 0 is too little; write 1 or more`},
 
-		// Leaving
+		// Stopping
 		{"DRAIN_DELAY=-1s", `DRAIN_DELAY: -1s is too little; write 0s or more`},
 		{"DRAIN_TIMEOUT=61m", `DRAIN_TIMEOUT: 1h1m is too much; write 1h or less`},
 

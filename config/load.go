@@ -123,7 +123,7 @@ func reason(err error) string {
 	if err, ok := errors.AsType[*fs.PathError](err); ok {
 		return err.Err.Error()
 	}
-	return "reading failed"
+	return "it broke off"
 }
 
 // checkText refuses what no setting takes, before a type looks at it.

@@ -72,13 +72,13 @@ func (u *RedisURL) Decode(value string) error {
 	if err != nil {
 		return err
 	}
-	_, hasPassword := parsed.User.Password()
+	password, _ := parsed.User.Password()
 	*u = RedisURL{
 		secret:      NewSecret(value),
 		shown:       show(parsed),
 		tls:         parsed.Scheme == "rediss",
 		hasUser:     parsed.User.Username() != "",
-		hasPassword: hasPassword,
+		hasPassword: password != "",
 	}
 	return nil
 }
