@@ -62,7 +62,7 @@ type Rights struct {
 
 // Origins says which pages may connect, and which peers speak for others.
 type Origins struct {
-	AllowedOrigins OriginList  `split_words:"true" desc:"pages that may connect besides those of the same host: 'https://app.example.com', 'https://*.example.com', or '*' alone"`
+	AllowedOrigins OriginList  `split_words:"true" desc:"pages that may connect, in place of those of the same host: 'https://app.example.com', 'https://*.example.com', or '*' alone"`
 	TrustedProxies NetworkList `split_words:"true" desc:"addresses and CIDR ranges whose X-Forwarded-Host and X-Forwarded-For are believed"`
 }
 
