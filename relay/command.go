@@ -78,6 +78,9 @@ func (s *Session) refuse(cmd Command, channel string, code Code) {
 // Admit returns the code with which a client that wants these channels at once has to be closed, or 0. It is asked before
 // there is a session.
 func (h *Hub) Admit(channels []string) CloseCode {
+	if code := h.draining.Load(); code != 0 {
+		return CloseCode(code)
+	}
 	if len(channels) > h.cfg.MaxChannels {
 		return ClosePolicy
 	}

@@ -41,6 +41,8 @@ type Hub struct {
 	seed    maphash.Seed
 	next    atomic.Uint32 // shard of the next session
 
+	draining atomic.Uint32 // the code that refuses newcomers; 0 while everybody is welcome
+
 	mu       sync.RWMutex
 	channels map[string]*channel
 	offline  bool
@@ -128,6 +130,9 @@ func (h *Hub) Oversize(name []byte) {
 		}
 	}
 }
+
+// Marker takes in a marker. The link uses them to prove that it delivers; the hub has no use for them.
+func (h *Hub) Marker([]byte) {}
 
 // Offline takes in that the link to Redis is lost: every session is told.
 func (h *Hub) Offline() {

@@ -63,6 +63,22 @@ type queued struct {
 // Init readies o for use. slow is the frame that tells the client that it was evicted, or nil.
 func (o *Outbox) Init(b *Budget, s Socket, slow []byte) { o.budget, o.socket, o.slow = b, s, slow }
 
+// Hold queues first and keeps everything behind it until [Outbox.Release]: so a client that reads the answer to its
+// handshake already has its place in every channel. It is called before anything else is sent.
+func (o *Outbox) Hold(first []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.draining = true // as if the socket took nothing now
+	o.queueLocked([][]byte{first})
+}
+
+// Release sends what was held.
+func (o *Outbox) Release() {
+	if !o.Resume() {
+		o.budget.drains.Go(func() { o.socket.Drain(o) })
+	}
+}
+
 // Send sends frame, or queues it. It reports false when the outbox takes nothing any more.
 func (o *Outbox) Send(frame []byte) bool {
 	o.mu.Lock()
@@ -72,9 +88,6 @@ func (o *Outbox) Send(frame []byte) bool {
 	o.budget.relieve()
 	return ok
 }
-
-// SendCopy is [Outbox.Send] for bytes that the caller will use again.
-func (o *Outbox) SendCopy(b []byte) bool { return o.Send(append([]byte(nil), b...)) }
 
 // sendLocked sends frames in one call where it can. The caller calls budget.relieve after unlocking.
 func (o *Outbox) sendLocked(frames [][]byte) bool {

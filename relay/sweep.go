@@ -62,9 +62,10 @@ func (h *Hub) pingAfter() int64 {
 }
 
 // Drain closes all sessions with code, in random order and at a constant rate over about the given time, so that their
-// clients do not come back all at once. Sessions that join meanwhile are closed too. It returns when none is left, or ctx
-// ends; then it gives up those that are left.
+// clients do not come back all at once. From its begin on [Hub.Admit] refuses everybody with code. It returns when no
+// session is left, or ctx ends; then it gives up those that are left.
 func (h *Hub) Drain(ctx context.Context, over time.Duration, code CloseCode) {
+	h.draining.Store(uint32(code))
 	const step = 50 * time.Millisecond
 	ticker := time.NewTicker(step)
 	defer ticker.Stop()

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"encoding/binary"
 	"io"
 	"log/slog"
@@ -61,11 +62,14 @@ func (c *conn) Read(p []byte) (n int, err error) {
 
 // Write takes what gws sends: its handshake answer, pongs and closes. It never waits.
 func (c *conn) Write(b []byte) (int, error) {
-	if c.session != nil && relay.Opcode(b[0]&0x0f) == relay.OpClose {
+	switch {
+	case c.session == nil:
+		c.outbox.Hold(bytes.Clone(b))
+	case relay.Opcode(b[0]&0x0f) == relay.OpClose:
 		c.answerClose(b)
-		return len(b), nil
+	default:
+		c.outbox.Send(bytes.Clone(b))
 	}
-	c.outbox.SendCopy(b)
 	return len(b), nil
 }
 

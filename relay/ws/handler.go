@@ -131,6 +131,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, prot
 		PublishTo: wish.publishTo, NoEcho: wish.noEcho, GapClose: wish.gapClose,
 	})
 	c.session.Subscribe(wish.channels)
+	c.outbox.Release()
 	go c.serve(socket)
 	return true
 }

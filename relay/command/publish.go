@@ -1,0 +1,31 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay"
+)
+
+// Publish sends one message as an application would: by PUBLISH.
+func Publish(ctx context.Context, client redis.UniversalClient, names relay.Names, channel string, payload []byte, out io.Writer) error {
+	if !relay.ValidChannel(channel) {
+		return fmt.Errorf("%q cannot name a channel: 1 to %d bytes of UTF-8 without control characters", channel, relay.MaxChannelName)
+	}
+	if names.Reserved(channel) {
+		return fmt.Errorf("%q is a reserved name: no browser can hear it", channel)
+	}
+	receivers, err := client.Publish(ctx, names.Redis(channel), payload).Result()
+	if err != nil {
+		return fmt.Errorf("publishing to Redis: %w", err)
+	}
+	if receivers == 0 {
+		fmt.Fprintf(out, "published to %s, but nothing subscribes to it: is a relay running, and does the channel match its SIDECAST_CHANNELS?\n", channel)
+		return nil
+	}
+	fmt.Fprintf(out, "published to %s; Redis subscribers that got it: %d\n", channel, receivers)
+	return nil
+}

@@ -1,0 +1,94 @@
+package relay
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestValidChannel(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		want bool
+		why  string
+	}{
+		{"chat", true, "plain"},
+		{"chat:42", true, "with Redis's customary separator"},
+		{"*", true, "in a client's mouth a star is a letter"},
+		{"chat room ✓ 👍", true, "any language, spaces, emoji"},
+		{" chat ", true, "spaces at the ends are part of the name"},
+		{strings.Repeat("x", 200), true, "the longest"},
+		{"", false, "empty"},
+		{strings.Repeat("x", 201), false, "one byte too long"},
+		{strings.Repeat("é", 101), false, "bytes count, not letters"},
+		{"a\x00b", false, "NUL"},
+		{"a\r\nb", false, "line break: two lines in a log"},
+		{"a\tb", false, "tab"},
+		{"a\x7fb", false, "DEL"},
+		{"a\u0085b", false, "C1 control"},
+		{"a\u2028b", false, "line separator"},
+		{"a\u2029b", false, "paragraph separator"},
+		{"a\u202eb", false, "right-to-left override"},
+		{"a\u2066b", false, "isolate"},
+		{"\ufeffa", false, "byte order mark"},
+		{"a\xffb", false, "not UTF-8"},
+		{"a\xc3", false, "cut in the middle of a letter"},
+		{"a\xed\xa0\x80", false, "a surrogate"},
+		{"a\ufffdb", true, "the replacement character itself, well encoded"},
+	} {
+		if got := ValidChannel(test.name); got != test.want {
+			t.Errorf("ValidChannel(%q) = %v, want %v: %s", test.name, got, test.want, test.why)
+		}
+		if got := ValidChannel([]byte(test.name)); got != test.want {
+			t.Errorf("ValidChannel([]byte(%q)) = %v, want %v: %s", test.name, got, test.want, test.why)
+		}
+	}
+	if ValidUser(strings.Repeat("x", 129)) || !ValidUser(strings.Repeat("x", 128)) {
+		t.Error("a user's id is 1 to 128 bytes")
+	}
+}
+
+func TestReserved(t *testing.T) {
+	for _, test := range []struct {
+		channelPrefix, keyPrefix, channel string
+		want                              bool
+		why                               string
+	}{
+		{"", "", "chat", false, "an ordinary name"},
+		{"", "", "sidecast:mark", true, "Sidecast's own"},
+		{"", "", "sidecast", false, "the prefix ends in a colon"},
+		{"", "", "__keyspace@0__:x", true, "Redis's own"},
+		{"", "x_", "x_y", true, "another key prefix"},
+		{"", "x_", "sidecast:mark", false, "is then an ordinary name"},
+		{"app:", "", "sidecast:mark", true, "reserved without the channel prefix"},
+		{"side", "", "cast:mark", true, "reserved with the channel prefix"},
+		{"_", "", "_x", true, "begins with __ in Redis"},
+		{"app:", "", "__x", true, "begins with __ without the prefix"},
+		{"app:", "", "chat", false, "an ordinary name behind a prefix"},
+	} {
+		names := NewNames(test.channelPrefix, test.keyPrefix)
+		if got := names.Reserved(test.channel); got != test.want {
+			t.Errorf("%+v: Reserved(%q) = %v, want %v: %s", names, test.channel, got, test.want, test.why)
+		}
+		name := []byte(names.Redis(test.channel))
+		channel, ok := names.Channel(name)
+		if !ok || string(channel) != test.channel {
+			t.Fatalf("%+v: Channel(%q) = %q, %v", names, name, channel, ok)
+		}
+		if got := names.ReservedBytes(name, channel); got != test.want {
+			t.Errorf("%+v: ReservedBytes(%q) = %v, want %v: %s", names, name, got, test.want, test.why)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	names := NewNames("a*:", "")
+	if got := names.RedisPattern(MustPattern("chat:*")); got != `a\*:chat:*` {
+		t.Errorf("RedisPattern = %q: the prefix has to be escaped", got)
+	}
+	if _, ok := names.Channel([]byte("b:chat")); ok {
+		t.Error("a name without the prefix is no channel")
+	}
+	if got := names.Marker(); got != "sidecast:mark" {
+		t.Errorf("Marker = %q", got)
+	}
+}

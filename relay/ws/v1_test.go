@@ -1,0 +1,254 @@
+package ws
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"sidecast/relay"
+)
+
+// v1Transcript is what one client says and hears, line by line: > from the client, < from the server, ! a message
+// published by the backend as "channel payload", x the close code.
+var v1Transcripts = []struct {
+	name, lines string
+}{
+	{"subscribe, hear, unsubscribe", `
+		> {"type":"subscribe","channels":[{"channel":"a"},{"channel":"b"}],"ref":1}
+		< {"type":"subscribed","channel":"a","recovered":false,"ref":1}
+		< {"type":"subscribed","channel":"b","recovered":false,"ref":1}
+		! a one
+		< {"type":"message","channel":"a","data":"one"}
+		! b two
+		< {"type":"message","channel":"b","data":"two"}
+		> {"type":"unsubscribe","channel":"a","ref":"r"}
+		< {"type":"unsubscribed","channel":"a","ref":"r"}
+		! a three
+		! b four
+		< {"type":"message","channel":"b","data":"four"}`},
+	{"subscribing twice is answered, with a cursor it contradicts itself", `
+		> {"type":"subscribe","channels":[{"channel":"a","after":"x","at":"y"}]}
+		< {"type":"subscribed","channel":"a","recovered":false}
+		> {"type":"subscribe","channels":[{"channel":"a"}]}
+		< {"type":"subscribed","channel":"a","recovered":false}
+		> {"type":"subscribe","channels":[{"channel":"a","after":"x"}],"ref":7}
+		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself","channel":"a","ref":7}
+		! a once
+		< {"type":"message","channel":"a","data":"once"}`},
+	{"publish is answered after Redis did, and only with a ref", `
+		> {"type":"subscribe","channels":[{"channel":"a"}]}
+		< {"type":"subscribed","channel":"a","recovered":false}
+		> {"type":"publish","channel":"a","data":"hi","ref":2}
+		< {"type":"message","channel":"a","data":"hi"}
+		< {"type":"ok","ref":2}
+		> {"type":"publish","channel":"a","data":""}
+		< {"type":"message","channel":"a","data":""}
+		> {"type":"publish","channel":"a","base64":"AP8="}
+		< {"type":"message","channel":"a","base64":"AP8="}`},
+	{"publish without echo", `
+		> {"type":"subscribe","channels":[{"channel":"a"}]}
+		< {"type":"subscribed","channel":"a","recovered":false}
+		> {"type":"publish","channel":"a","data":"mine","echo":false,"ref":3}
+		< {"type":"ok","ref":3}
+		! a mine
+		< {"type":"message","channel":"a","data":"mine"}
+		> {"type":"publish","channel":"a","data":"loud","echo":true}
+		< {"type":"message","channel":"a","data":"loud"}`},
+	{"ping", `
+		> {"type":"ping","ref":"x"}
+		< {"type":"pong","ref":"x"}
+		> {"type":"ping"}
+		< {"type":"pong"}`},
+	{"unknown and wrong commands are answered and the session lives", `
+		> {"type":"dance","ref":1}
+		< {"type":"error","code":"unknown_type","message":"there is no command of this type","ref":1}
+		> {"type":"auth","token":"x"}
+		< {"type":"error","code":"unknown_type","message":"there is no command of this type"}
+		> {}
+		< {"type":"error","code":"unknown_type","message":"there is no command of this type"}
+		> {"type":"subscribe"}
+		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself"}
+		> {"type":"subscribe","channels":"a"}
+		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself"}
+		> {"type":"publish","channel":"a"}
+		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself","channel":"a"}
+		> {"type":"publish","channel":"a","data":"x","base64":"eA=="}
+		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself","channel":"a"}
+		> {"type":"publish","data":"x"}
+		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself"}
+		> {"type":"unsubscribe","channel":"never"}
+		< {"type":"error","code":"not_subscribed","message":"the session has not joined this channel","channel":"never"}
+		> {"type":"ping","ref":{"a":1}}
+		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself"}
+		> {"type":"ping","ref":null,"more":[1,2,{}]}
+		< {"type":"pong"}`},
+	{"names that are none, reserved, or not open", `
+		> {"type":"subscribe","channels":[{"channel":"sidecast:mark"},{"channel":"__keyspace@0__:x"},{"channel":""},{"channel":"a\u0000"},{"channel":"closed"},{"channel":"*"}]}
+		< {"type":"error","code":"bad_channel","message":"this is not a channel name","channel":"sidecast:mark"}
+		< {"type":"error","code":"bad_channel","message":"this is not a channel name","channel":"__keyspace@0__:x"}
+		< {"type":"error","code":"bad_channel","message":"this is not a channel name"}
+		< {"type":"error","code":"bad_channel","message":"this is not a channel name","channel":"a\u0000"}
+		< {"type":"error","code":"forbidden","message":"this is not open to you","channel":"closed"}
+		< {"type":"error","code":"forbidden","message":"this is not open to you","channel":"*"}
+		> {"type":"publish","channel":"sidecast:control","data":"x"}
+		< {"type":"error","code":"bad_channel","message":"this is not a channel name","channel":"sidecast:control"}
+		> {"type":"publish","channel":"closed","data":"x"}
+		< {"type":"error","code":"forbidden","message":"this is not open to you","channel":"closed"}`},
+	{"more channels than a session may have", `
+		> {"type":"subscribe","channels":[{"channel":"a"},{"channel":"a1"},{"channel":"a2"},{"channel":"a3"}]}
+		< {"type":"subscribed","channel":"a","recovered":false}
+		< {"type":"subscribed","channel":"a1","recovered":false}
+		< {"type":"subscribed","channel":"a2","recovered":false}
+		< {"type":"error","code":"too_many_channels","message":"the session has as many channels as it may have","channel":"a3"}
+		> {"type":"unsubscribe","channel":"a"}
+		< {"type":"unsubscribed","channel":"a"}
+		> {"type":"subscribe","channels":[{"channel":"a3"}]}
+		< {"type":"subscribed","channel":"a3","recovered":false}`},
+	{"what is not JSON closes", `
+		> {"type":"ping"
+		x 1007`},
+	{"what is not an object closes", `
+		> [1]
+		x 1007`},
+}
+
+func TestV1(t *testing.T) {
+	open, err := relay.ParsePatterns([]string{"a*", "b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range v1Transcripts {
+		t.Run(test.name, func(t *testing.T) {
+			r := newRig(t, func(c *rigConfig) {
+				c.hub.MaxChannels = 3
+				c.hub.Access.Public, c.hub.Access.Publish = open, open
+			})
+			p := r.v1()
+			p.t = t
+			for line := range strings.SplitSeq(strings.TrimSpace(test.lines), "\n") {
+				kind, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+				switch kind {
+				case ">":
+					p.write(text(rest))
+				case "<":
+					p.want(1, rest)
+				case "!":
+					channel, payload, _ := strings.Cut(rest, " ")
+					r.say(channel, payload)
+				case "x":
+					var code relay.CloseCode
+					if _, err := fmt.Sscan(rest, &code); err != nil {
+						t.Fatal(err)
+					}
+					p.wantClose(code)
+				}
+			}
+		})
+	}
+}
+
+func TestV1Binary(t *testing.T) {
+	r := newRig(t)
+	p := r.v1()
+	p.write(frame(0x82, `{"type":"ping"}`))
+	p.wantClose(relay.CloseBadData)
+}
+
+func TestV1TooLarge(t *testing.T) {
+	r := newRig(t, func(c *rigConfig) { c.hub.MaxPayload = 10 })
+	p := r.v1()
+	p.write(text(`{"type":"publish","channel":"a","data":"12345678901","ref":1}`))
+	p.wantText(`"code":"too_large"`)
+}
+
+func TestV1ByteForByte(t *testing.T) {
+	r := newRig(t)
+	p := r.v1()
+	p.write(text(`{"type":"subscribe","channels":[{"channel":"a"}]}`))
+	p.wantText(`"subscribed"`)
+	for _, test := range payloads {
+		r.say("a", test.payload)
+		data, isBase64 := p.message()
+		if data != test.payload || isBase64 != (test.op == 2) {
+			t.Errorf("%s: arrives as %d bytes, base64 %v", test.name, len(data), isBase64)
+		}
+	}
+}
+
+// Redis away: told once, one gap after it is back, and before the next message.
+func TestV1Outage(t *testing.T) {
+	r := newRig(t)
+	p := r.v1()
+	p.write(text(`{"type":"subscribe","channels":[{"channel":"a"}]}`))
+	p.wantText(`"subscribed"`)
+	r.hub.Offline()
+	p.want(1, `{"type":"offline","reason":"redis"}`)
+	r.fail(errAway)
+	p.write(text(`{"type":"publish","channel":"a","data":"x","ref":1}`))
+	p.want(1, `{"type":"error","code":"unavailable","message":"Redis is away; try again later","channel":"a","ref":1}`)
+	r.fail(nil)
+
+	late := r.dial("/", v1Header)
+	if got := late.wantText(`{"type":"welcome"`); !strings.HasSuffix(got, `,"offline":true}`) {
+		t.Errorf("a client that comes during the outage is welcomed with %s", got)
+	}
+	r.hub.Online()
+	r.say("a", "on")
+	p.want(1, `{"type":"gap","reason":"redis"}`)
+	p.want(1, `{"type":"message","channel":"a","data":"on"}`)
+	late.want(1, `{"type":"gap","reason":"redis"}`)
+
+	r.hub.Oversize([]byte("a"))
+	r.say("a", "next")
+	p.want(1, `{"type":"gap","channel":"a","reason":"too_large"}`)
+	p.want(1, `{"type":"message","channel":"a","data":"next"}`)
+}
+
+func TestV1RateLimit(t *testing.T) {
+	r := newRig(t, func(c *rigConfig) { c.hub.CommandBurst = 5; c.hub.CommandRate = 0.001 })
+	p := r.v1()
+	for range 106 {
+		p.write(text(`{"type":"ping"}`))
+	}
+	for range 5 {
+		p.want(1, `{"type":"pong"}`)
+	}
+	p.want(1, `{"type":"error","code":"rate_limited","message":"too many commands"}`)
+	p.wantClose(relay.ClosePolicy)
+}
+
+// Nothing of a channel follows `unsubscribed`, however fast it is published to.
+func TestNothingFollowsUnsubscribed(t *testing.T) {
+	r := newRig(t, func(c *rigConfig) { c.hub.CommandRate = 0 })
+	p := r.v1()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = r.publish(t.Context(), "a", []byte("x"))
+			}
+		}
+	}()
+	for range 200 {
+		p.write(text(`{"type":"subscribe","channels":[{"channel":"a"}]}`))
+		p.wantText(`"subscribed"`)
+		p.write(text(`{"type":"unsubscribe","channel":"a"}`))
+		for {
+			_, got, err := p.read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.Contains(got, `"unsubscribed"`) {
+				break
+			}
+		}
+		p.write(text(`{"type":"ping"}`))
+		p.want(1, `{"type":"pong"}`)
+	}
+	close(stop)
+	<-stopped
+}
