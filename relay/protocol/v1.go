@@ -3,6 +3,7 @@ package protocol
 import (
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -17,7 +18,7 @@ var _ relay.Protocol = V1{}
 // maxRef bounds what a client may put into "ref", in bytes of JSON.
 const maxRef = 64
 
-var heartbeatAndPing = append(textFrame([]byte(`{"type":"heartbeat"}`)), pingFrame...)
+var heartbeatAndPing = slices.Clip(append(textFrame([]byte(`{"type":"heartbeat"}`)), pingFrame...))
 
 // ID implements [relay.Protocol].
 func (V1) ID() relay.ProtocolID { return relay.ProtocolV1 }
