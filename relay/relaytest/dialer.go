@@ -1,0 +1,231 @@
+package relaytest
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Protocol is what a client speaks.
+type Protocol uint8
+
+// The protocols.
+const (
+	V1  Protocol = iota // sidecast.v1
+	Raw                 // sidecast.raw, asked for by offering no subprotocol
+)
+
+// String returns the protocol's name on the wire.
+func (p Protocol) String() string {
+	if p == Raw {
+		return "sidecast.raw"
+	}
+	return "sidecast.v1"
+}
+
+// A Dialer makes clients. Its fields must not change after the first use. It keeps one copy of every message that its
+// clients hear. Its methods may be called concurrently.
+type Dialer struct {
+	// URL is where the relay listens: "ws://127.0.0.1:8080/ws". Whatever query it has is kept.
+	URL      string
+	Protocol Protocol
+
+	// Channels are what a raw client asks for by its URL.
+	Channels []string
+	// Defaults are what a raw client hears without asking, where Channels is empty. They are only told to the checker.
+	Defaults []string
+	// GapClose makes a raw client ask to be closed where messages may be missing.
+	GapClose bool
+
+	// Offer replaces the subprotocols that Protocol would offer, if not nil.
+	Offer []string
+	// Header is added to the handshake's.
+	Header http.Header
+
+	// ReceiveBuffer sets SO_RCVBUF before connecting, so that a client that does not read fills up soon. 0 leaves it.
+	ReceiveBuffer int
+
+	heard heard
+	count atomic.Int64 // clients made so far
+}
+
+// dialTimeout bounds one handshake.
+const dialTimeout = 20 * time.Second
+
+// A HandshakeError is an answer to the handshake other than 101.
+type HandshakeError struct {
+	Status int
+	Header http.Header
+	Body   string // its first 64 KiB
+}
+
+// Error names the status and the beginning of the body.
+func (e *HandshakeError) Error() string {
+	return fmt.Sprintf("the relay answered %d: %.200q", e.Status, e.Body)
+}
+
+// Dial connects a client over TCP. The error is a *[HandshakeError] where the relay answered anything but 101. On
+// sidecast.v1 it does not wait for the welcome. The caller ends the client with [Client.Close] or [Client.Drop].
+func (d *Dialer) Dial(ctx context.Context) (*Client, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	target, err := d.target()
+	if err != nil {
+		return nil, err
+	}
+	netDialer := net.Dialer{Control: receiveBuffer(d.ReceiveBuffer)}
+	conn, err := netDialer.DialContext(ctx, "tcp", target.Host)
+	if err != nil {
+		return nil, fmt.Errorf("connecting: %w", err)
+	}
+	tcp := conn.(*net.TCPConn)
+	stop := context.AfterFunc(ctx, func() { tcp.Close() })
+	g := newGate(tcp)
+	reader := bufio.NewReaderSize(g, 2<<10)
+	echoed, err := d.handshake(tcp, reader, target)
+	if !stop() {
+		err = fmt.Errorf("shaking hands: %w", ctx.Err()) // the connection was closed under the handshake
+	}
+	if err != nil {
+		tcp.Close()
+		return nil, err
+	}
+	return d.client(tcp, g, reader, echoed), nil
+}
+
+// DialFleet connects n clients, some at a time. On an error none is left.
+func (d *Dialer) DialFleet(ctx context.Context, n int) (Fleet, error) {
+	fleet := make(Fleet, n)
+	err := each(n, func(i int) (err error) {
+		fleet[i], err = d.Dial(ctx)
+		return err
+	})
+	if err == nil {
+		return fleet, nil
+	}
+	for _, c := range fleet {
+		if c != nil {
+			c.Drop()
+		}
+	}
+	return nil, err
+}
+
+// parallel is how many clients of a fleet are busy at a time.
+const parallel = 64
+
+// each calls f for 0 to n-1, several at a time, and returns the first error, after all calls are over.
+func each(n int, f func(i int) error) error {
+	var (
+		workers sync.WaitGroup
+		next    atomic.Int64
+		once    sync.Once
+		failed  atomic.Bool
+		first   error
+	)
+	for range min(parallel, n) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && !failed.Load(); i = int(next.Add(1)) - 1 {
+				if err := f(i); err != nil {
+					once.Do(func() { first = err })
+					failed.Store(true)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return first
+}
+
+func (d *Dialer) target() (*url.URL, error) {
+	target, err := url.Parse(d.URL)
+	if err != nil {
+		return nil, fmt.Errorf("reading the relay's address: %w", err)
+	}
+	if target.Scheme != "ws" || target.Port() == "" {
+		return nil, fmt.Errorf("reading the relay's address: %q is not ws://host:port/path", d.URL)
+	}
+	query := target.Query()
+	if d.Protocol == Raw {
+		for _, channel := range d.Channels {
+			query.Add("channel", channel)
+		}
+		if d.GapClose {
+			query.Set("gap", "close")
+		}
+	}
+	target.RawQuery = query.Encode()
+	return target, nil
+}
+
+func (d *Dialer) offer() []string {
+	if d.Offer == nil && d.Protocol == V1 {
+		return []string{V1.String()}
+	}
+	return d.Offer
+}
+
+// handshake upgrades the connection (RFC 6455 section 4.1) and returns the subprotocol that the relay chose.
+func (d *Dialer) handshake(conn net.Conn, reader *bufio.Reader, target *url.URL) (string, error) {
+	var nonce [16]byte
+	_, _ = rand.Read(nonce[:])
+	key := base64.StdEncoding.EncodeToString(nonce[:])
+	request := &http.Request{Method: http.MethodGet, URL: target, Host: target.Host, Header: d.Header.Clone()}
+	if request.Header == nil {
+		request.Header = make(http.Header)
+	}
+	request.Header.Set("Connection", "Upgrade")
+	request.Header.Set("Upgrade", "websocket")
+	request.Header.Set("Sec-WebSocket-Version", "13")
+	request.Header.Set("Sec-WebSocket-Key", key)
+	if offer := d.offer(); len(offer) > 0 {
+		request.Header.Set("Sec-WebSocket-Protocol", strings.Join(offer, ", "))
+	}
+	if err := request.Write(conn); err != nil {
+		return "", fmt.Errorf("writing the handshake: %w", err)
+	}
+	response, err := http.ReadResponse(reader, request)
+	if err != nil {
+		return "", fmt.Errorf("reading the handshake's answer: %w", err)
+	}
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		body, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10))
+		return "", &HandshakeError{Status: response.StatusCode, Header: response.Header, Body: string(body)}
+	}
+	return d.accepted(response.Header, key)
+}
+
+func (d *Dialer) accepted(header http.Header, key string) (string, error) {
+	echoed := header.Get("Sec-WebSocket-Protocol")
+	offered := false
+	for _, name := range d.offer() {
+		offered = offered || name == echoed
+	}
+	switch {
+	case header.Get("Sec-WebSocket-Accept") != acceptKey(key):
+		return "", wireErrorf("Sec-WebSocket-Accept is wrong: %q", header.Get("Sec-WebSocket-Accept"))
+	case !strings.EqualFold(header.Get("Upgrade"), "websocket"), !strings.EqualFold(header.Get("Connection"), "upgrade"):
+		return "", wireErrorf("101 without Upgrade and Connection: %v", header)
+	case header.Get("Sec-WebSocket-Extensions") != "":
+		return "", wireErrorf("an extension that nobody offered: %q", header.Get("Sec-WebSocket-Extensions"))
+	case echoed != "" && !offered:
+		return "", wireErrorf("a subprotocol that nobody offered: %q", echoed)
+	}
+	return echoed, nil
+}
+
+func acceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}

@@ -1,0 +1,100 @@
+package relaytest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A Fleet is clients that do the same thing at the same time. Its methods return the first error, naming the client.
+type Fleet []*Client
+
+// Subscribe lets every client join the channels; see [Client.Subscribe].
+func (f Fleet) Subscribe(ctx context.Context, channels ...string) error {
+	return f.each(func(c *Client) error { return c.Subscribe(ctx, channels...) })
+}
+
+// Await waits until every client has an event for which match holds; see [Client.Await]. match may be called
+// concurrently.
+func (f Fleet) Await(ctx context.Context, match func(Event) bool) error {
+	ctx, cancel := patient(ctx)
+	defer cancel()
+	return f.each(func(c *Client) error {
+		_, err := c.Await(ctx, match)
+		return err
+	})
+}
+
+// AwaitEnd waits until every client that is still connected has heard the last message of [Publisher.Finish] on each
+// channel that it listens to, and whatever else was queued for it. After that, nothing published before can still come,
+// and the logs are complete.
+func (f Fleet) AwaitEnd(ctx context.Context, p *Publisher) error {
+	ctx, cancel := patient(ctx)
+	defer cancel()
+	ends := make(map[string]string) // payload by channel
+	for _, sent := range p.Log() {
+		if sent.End && sent.Err == nil {
+			ends[sent.Channel] = sent.Payload
+		}
+	}
+	return f.each(func(c *Client) error {
+		for _, channel := range c.listening() {
+			end, ok := ends[channel]
+			if !ok {
+				continue
+			}
+			_, err := c.Await(ctx, func(e Event) bool { return e.Kind == KindMessage && e.Data == end })
+			if err != nil && !errors.Is(err, ErrEnded) {
+				return fmt.Errorf("awaiting the end of %q: %w", channel, err)
+			}
+		}
+		if err := c.Barrier(ctx); err != nil && !c.over() {
+			return fmt.Errorf("awaiting a pong: %w", err)
+		}
+		return nil
+	})
+}
+
+// Sessions returns all logs so far, for [Run].
+func (f Fleet) Sessions() []Session {
+	sessions := make([]Session, len(f))
+	for i, c := range f {
+		sessions[i] = c.Session()
+	}
+	return sessions
+}
+
+// Drop drops all clients.
+func (f Fleet) Drop() {
+	_ = f.each(func(c *Client) error { c.Drop(); return nil })
+}
+
+func (f Fleet) each(do func(*Client) error) error {
+	return each(len(f), func(i int) error {
+		if err := do(f[i]); err != nil {
+			return fmt.Errorf("client %s: %w", f[i].name, err)
+		}
+		return nil
+	})
+}
+
+// listening returns the channels that the client is subscribed to, none if its connection is over.
+func (c *Client) listening() []string {
+	if c.over() {
+		return nil
+	}
+	channels := slices.Clone(c.channels)
+	for _, e := range c.Events() {
+		i := slices.Index(channels, e.Channel)
+		switch {
+		case e.Kind == KindSubscribed && i < 0:
+			channels = append(channels, e.Channel)
+		case e.Kind == KindUnsubscribed && i >= 0:
+			channels = slices.Delete(channels, i, i+1)
+		}
+	}
+	return channels
+}
+
+func (c *Client) over() bool { return c.Last().Kind == KindEnd }
