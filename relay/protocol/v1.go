@@ -97,7 +97,7 @@ type clientFrame struct {
 	Channels []channelRequest `json:"channels"`
 	Channel  string           `json:"channel"`
 	Data     *string          `json:"data"`
-	Base64   *[]byte          `json:"base64"`
+	Base64   *string          `json:"base64"`
 	Echo     *bool            `json:"echo"`
 }
 
@@ -163,7 +163,9 @@ func payload(f clientFrame) ([]byte, relay.Code) {
 	case f.Data != nil && f.Base64 == nil:
 		return []byte(*f.Data), relay.CodeOK
 	case f.Base64 != nil && f.Data == nil:
-		return *f.Base64, relay.CodeOK
+		if data, err := base64.StdEncoding.DecodeString(*f.Base64); err == nil {
+			return data, relay.CodeOK
+		}
 	}
 	return nil, relay.CodeBadRequest
 }
