@@ -75,6 +75,10 @@ func (f *filter) admit(pattern, name []byte) (channel []byte, ok bool, err error
 	return channel, true, nil
 }
 
+// owner is OwnerBytes, called where the compiler cannot inline it: inlined here, each pattern tried would be copied to
+// the heap, because the escape of a generic function's arguments is not known across packages.
+var owner = relay.Patterns.OwnerBytes
+
 // owns reports whether the pattern, which is not the first, is the first that matches the name. Only the earlier ones
 // are tried: that this one matches is Redis's word.
 func (f *filter) owns(pattern, name []byte) (bool, error) {
@@ -83,7 +87,7 @@ func (f *filter) owns(pattern, name []byte) (bool, error) {
 		return false, errPattern
 	}
 	channel, ok := f.names.Channel(name)
-	if ok && f.patterns[:i].OwnerBytes(channel) >= 0 {
+	if ok && owner(f.patterns[:i], channel) >= 0 {
 		f.stats.Dropped[relay.DropOverlap].Add(1)
 		return false, nil
 	}

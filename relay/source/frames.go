@@ -78,7 +78,7 @@ func (t *tap) frame(b []byte) (bool, error) {
 
 // passReply leaves the next reply to go-redis.
 func (t *tap) passReply() (bool, error) {
-	t.skip.start(1)
+	t.skip.start(1, maxPassed)
 	t.discard = false
 	return true, nil
 }
@@ -86,7 +86,7 @@ func (t *tap) passReply() (bool, error) {
 // discardValues throws away the values at b[i:], which end a reply.
 func (t *tap) discardValues(i, values int) (bool, error) {
 	t.r += i
-	t.skip.start(values)
+	t.skip.start(values, maxBulk)
 	t.discard = true
 	return true, nil
 }
@@ -167,7 +167,7 @@ func (t *tap) array(b []byte) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if count < 2 || count > 3 {
+	if count < 2 || count > 4 {
 		return t.passReply()
 	}
 	if len(b) == end {
@@ -256,15 +256,20 @@ func (t *tap) confirmation(b []byte, kind string, i int) (bool, error) {
 		return false, err
 	}
 	t.pass = at + end
-	if t.subs.confirm(kind, name) && !t.live {
-		t.live, t.dirty = true, true
-		t.epoch.Store(true)
-		t.link.online(t.subs.heard)
+	if t.subs.confirm(kind, name) {
+		t.begin()
 	}
 	return true, nil
 }
 
-// refusal judges an error reply. Before the epoch it answers a subscription: first that to the markers, which is sent
+// begin begins the epoch.
+func (t *tap) begin() {
+	t.live, t.dirty = true, true
+	t.epoch.Store(true)
+	t.link.online(t.subs.heard)
+}
+
+// refusal takes every error reply: go-redis would return it from Receive and keep the conn. Before the epoch it answers a subscription: first that to the markers, which is sent
 // first. Within the epoch only a PING of ours can be answered so, and then it is as good as a PONG.
 func (t *tap) refusal(b []byte) (bool, error) {
 	end, err := lineEnd(b)
@@ -281,9 +286,11 @@ func (t *tap) refusal(b []byte) (bool, error) {
 	case t.live:
 		return false, errors.New(text)
 	case t.subs.awaitsMarker() && isDenied(text):
-		t.subs.withoutMarker()
 		t.link.warned.subscribe.Do(func() { t.link.warnSubscribe(text) })
-		t.pass = end
+		t.r += end
+		if t.subs.withoutMarker() {
+			t.begin()
+		}
 		return true, nil
 	case isDenied(text):
 		return false, &deniedError{text}
@@ -341,7 +348,7 @@ func (t *tap) attribute(b []byte) (bool, error) {
 		return false, errMalformed
 	}
 	t.pass = end
-	t.skip.start(2 * pairs)
+	t.skip.start(2*pairs, maxPassed)
 	t.discard = false
 	return true, nil
 }
@@ -451,11 +458,12 @@ func (r *roster) confirm(kind string, name []byte) bool {
 // awaitsMarker reports whether the next refusal answers the subscription to the marker channel.
 func (r *roster) awaitsMarker() bool { return r.marker != "" }
 
-// withoutMarker goes on with the patterns alone.
-func (r *roster) withoutMarker() {
+// withoutMarker goes on with the patterns alone, and reports whether they are all confirmed.
+func (r *roster) withoutMarker() bool {
 	delete(r.names, r.marker)
 	r.waiting--
 	r.marker = ""
+	return r.waiting == 0
 }
 
 // nonceLen is the length of what our PINGs carry: "sidecast" and 16 hex digits of their sequence.

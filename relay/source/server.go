@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -110,6 +111,13 @@ func (s Server) LogValue() slog.Value { return slog.StringValue(s.Address) }
 
 // MarshalText returns the address.
 func (s Server) MarshalText() ([]byte, error) { return []byte(s.Address), nil }
+
+// quiet stops go-redis from printing to the standard error what it also returns. It is a setting of the whole process.
+var quiet = sync.OnceFunc(func() { redis.SetLogger(silence{}) })
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
 
 // options are what all our clients have in common.
 func (s Server) options() *redis.UniversalOptions {

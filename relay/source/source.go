@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -110,6 +111,7 @@ func New(cfg Config, sink Sink) (*Link, error) {
 	if cfg.Connect == nil {
 		cfg.Connect = redis.NewUniversalClient
 	}
+	quiet()
 	l := &Link{cfg: cfg, log: cfg.Logger, stats: cfg.Stats, sink: sink}
 	l.filter = newFilter(cfg.Names, cfg.Patterns, cfg.Stats, !cfg.MarkersOff)
 	l.wanted = subscriptions(cfg.Names, cfg.Patterns)
@@ -168,8 +170,10 @@ func (l *Link) listen(ctx context.Context) {
 	}
 	_ = sub.PSubscribe(call, l.wanted...)
 	for ctx.Err() == nil {
-		reply, err := sub.Receive(call)
+		reply, err := receive(call, sub)
 		switch {
+		case errors.Is(err, errPanic):
+			l.cut(relay.CauseError, err)
 		case ctx.Err() != nil:
 		case err != nil:
 			l.failed(err)
@@ -180,6 +184,19 @@ func (l *Link) listen(ctx context.Context) {
 			}
 		}
 	}
+}
+
+// errPanic says that go-redis panicked, as it does on replies of a shape that Redis never sends.
+var errPanic = errors.New("go-redis cannot read a reply")
+
+// receive is Receive without its panics.
+func receive(ctx context.Context, sub *redis.PubSub) (reply any, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("%w: %v", errPanic, v)
+		}
+	}()
+	return sub.Receive(ctx)
 }
 
 // linkKey marks the context of calls made for the link, so that the dialler knows which conns to tap.
@@ -217,8 +234,13 @@ func (l *Link) offline(cause relay.Cause, err error) {
 		"cause", relay.Causes[cause], "err", err, "after", l.lost.Sub(l.began).Round(time.Millisecond))
 }
 
-// failed handles an attempt that did not become an epoch, and does nothing for the end of one that did.
+// failed handles an error of Receive: an attempt that did not become an epoch, mostly. The end of an epoch was handled
+// when the tap found it.
 func (l *Link) failed(err error) {
+	if t := l.current(); t != nil && t.ended == nil && t.subscribing.Load() != 0 {
+		t.cut(relay.CauseError, err) // the conn lives, with a reply on it that go-redis cannot read
+		return
+	}
 	if !l.told {
 		l.told = true
 		l.sink.Offline()

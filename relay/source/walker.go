@@ -7,10 +7,11 @@ import (
 
 // Bounds on what the walker takes from a server. Redis itself stays far below all of them.
 const (
-	maxDepth = 32        // aggregates inside each other
-	maxBulk  = 512 << 20 // bytes of one string: Redis's own proto-max-bulk-len
-	maxCount = 1 << 24   // values of one aggregate
-	maxLine  = 64 << 10  // bytes of one line, its CRLF included
+	maxDepth  = 32        // aggregates inside each other
+	maxBulk   = 512 << 20 // bytes of one string: Redis's own proto-max-bulk-len
+	maxPassed = 1 << 20   // the same of a reply that go-redis will hold in memory
+	maxCount  = 1 << 16   // values of one aggregate
+	maxLine   = 64 << 10  // bytes of one line, its CRLF included
 )
 
 // errMalformed says that the stream is not RESP, or exceeds a bound; nothing behind it can be trusted.
@@ -23,11 +24,12 @@ type walker struct {
 	left  [maxDepth]int // values to come in each open aggregate
 	depth int           // open aggregates; 0 when there is nothing to walk
 	bulk  int           // bytes to come of the string that is open, its CRLF included
+	limit int           // bytes that a string may have
 }
 
-// start makes the walker step over the next n values.
-func (w *walker) start(n int) {
-	w.depth, w.bulk = 1, 0
+// start makes the walker step over the next n values, whose strings may have limit bytes each.
+func (w *walker) start(n, limit int) {
+	w.depth, w.bulk, w.limit = 1, 0, limit
 	w.left[0] = n
 	w.settle()
 }
@@ -84,7 +86,7 @@ func (w *walker) walkLine(b []byte) (int, error) {
 	switch b[0] {
 	case '+', '-', ':', '_', ',', '#', '(':
 	case '$', '=', '!':
-		n, err := length(b[1:end-2], maxBulk)
+		n, err := length(b[1:end-2], w.limit)
 		if err != nil {
 			return 0, err
 		}
