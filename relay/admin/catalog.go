@@ -1,0 +1,120 @@
+package admin
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"sidecast/relay"
+)
+
+// catalog lists the metrics of the relay.
+func catalog(stats *relay.Stats, gauges Gauges, version, commit string) []metric {
+	return slices.Concat(redisMetrics(stats), clientMetrics(stats), fanoutMetrics(stats), relayMetrics(stats, gauges, version, commit))
+}
+
+// redisMetrics are about what comes in.
+func redisMetrics(s *relay.Stats) []metric {
+	return []metric{
+		truth("sidecast_redis_up",
+			"Whether the link to Redis is up and every pattern confirmed on it: 1 or 0.", s.RedisUp.Load),
+		counters("sidecast_redis_epochs_total",
+			"Links to Redis that ended, by what ended them. Sessions that lived through it were told of a gap.",
+			"cause", relay.Causes[:], s.RedisEpochs[:]),
+		counter("sidecast_redis_messages_total",
+			"Messages that Redis sent, with those that were then dropped.", &s.RedisMessages),
+		counters("sidecast_messages_dropped_total",
+			"Messages that Redis sent and the relay handed to nobody, by reason.",
+			"reason", relay.DropReasons[:], s.Dropped[:]),
+		counter("sidecast_markers_lost_total",
+			"Markers that the relay published and did not get back in time.", &s.MarkersLost),
+		histogram("sidecast_marker_round_trip_seconds",
+			"Time from publishing a marker until it came back through the subscription.", &s.MarkerTrip),
+	}
+}
+
+// clientMetrics are about those who connect, and what they ask for.
+func clientMetrics(s *relay.Stats) []metric {
+	var codes []string
+	for _, code := range relay.CloseSlots() {
+		codes = append(codes, codeLabel(code))
+	}
+	return []metric{
+		newMetric(prometheus.GaugeValue, "sidecast_connections", "Clients that are connected now.", func(o observe) {
+			for _, transport := range relay.Transports() {
+				for _, protocol := range relay.Protocols() {
+					o(float64(s.Connections[transport][protocol].Load()), transport.String(), protocol.String())
+				}
+			}
+		}, "transport", "protocol"),
+		counter("sidecast_connections_opened_total", "Clients that connected and were accepted.", &s.Opened),
+		counters("sidecast_connections_closed_total",
+			"Accepted clients that are gone, by close code; 1006 broke off without one, other is a code of the client's own.",
+			"code", codes, s.Closed[:]),
+		counters("sidecast_connections_rejected_total",
+			"Connections that were refused before they became sessions, by reason.",
+			"reason", relay.Rejections[:], s.Rejected[:]),
+		gauge("sidecast_subscriptions", "Subscriptions of all clients now: one client on two channels has two.",
+			func() float64 { return float64(s.Subscriptions.Load()) }),
+		gauge("sidecast_channels", "Channels that somebody listens to now.",
+			func() float64 { return float64(s.Channels.Load()) }),
+		newMetric(prometheus.CounterValue, "sidecast_commands_total",
+			"Commands that clients sent, by type and by what they were answered.", func(o observe) {
+				for _, command := range relay.Commands() {
+					for _, result := range relay.Codes() {
+						o(float64(s.Commands[command][result].Load()), command.String(), result.String())
+					}
+				}
+			}, "type", "result"),
+	}
+}
+
+// codeLabel names a close code; 0 stands for all that the relay never sends.
+func codeLabel(code relay.CloseCode) string {
+	if code == 0 {
+		return "other"
+	}
+	return strconv.Itoa(int(code))
+}
+
+// fanoutMetrics are about handing messages out.
+func fanoutMetrics(s *relay.Stats) []metric {
+	protocols, gaps := relay.Protocols(), relay.GapReasons()
+	return []metric{
+		counters("sidecast_deliveries_total",
+			"Messages written or queued for a client: one message to two clients counts twice.",
+			"protocol", names(protocols[:]), s.Deliveries[:]),
+		counters("sidecast_evictions_total",
+			"Clients that were closed with 4408 because they did not read, by the bound that they crossed.",
+			"reason", relay.EvictionReasons[:], s.Evictions[:]),
+		counters("sidecast_gaps_total",
+			"Gaps that clients had, by reason: messages may be missing. On raw only those with gap=close are told.",
+			"reason", names(gaps[:]), s.Gaps[:]),
+		histogram("sidecast_fanout_seconds",
+			"Time that one shard took to hand a batch of messages to its clients.", &s.Fanout),
+	}
+}
+
+func names[T fmt.Stringer](values []T) []string {
+	var all []string
+	for _, value := range values {
+		all = append(all, value.String())
+	}
+	return all
+}
+
+// relayMetrics are about the relay as a whole.
+func relayMetrics(s *relay.Stats, gauges Gauges, version, commit string) []metric {
+	list := []metric{
+		truth("sidecast_draining", "Whether the relay takes leave of its clients: 1 or 0.", s.Draining.Load),
+		newMetric(prometheus.GaugeValue, "sidecast_build_info", "Always 1; the labels say what was built.",
+			func(o observe) { o(1, version, commit) }, "version", "commit"),
+	}
+	if read := gauges.OutboxBytes; read != nil {
+		list = append(list, gauge("sidecast_outbox_bytes", "Bytes that wait in outboxes for clients to read.",
+			func() float64 { return float64(read()) }))
+	}
+	return list
+}

@@ -1,0 +1,307 @@
+package admin
+
+import (
+	"flag"
+	"fmt"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+
+	"sidecast/relay"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+func registry(stats *relay.Stats) *prometheus.Registry {
+	return NewRegistry(stats, Gauges{OutboxBytes: func() int64 { return 77 }}, "v1.2.3", "abcdef")
+}
+
+// A sample is one value as Prometheus sees it.
+type sample struct {
+	name, kind string
+	labels     []string // name=value, sorted
+	value      float64  // of a histogram: its count
+}
+
+func (s sample) String() string {
+	return fmt.Sprintf("%s{%s} %v", s.name, strings.Join(s.labels, ","), s.value)
+}
+
+// gather returns the relay's own metrics, without those of Go and the process.
+func gather(t *testing.T, registry *prometheus.Registry) []sample {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var samples []sample
+	for _, family := range families {
+		if !strings.HasPrefix(family.GetName(), "sidecast_") {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			s := sample{name: family.GetName(), kind: strings.ToLower(family.GetType().String())}
+			for _, label := range m.GetLabel() {
+				s.labels = append(s.labels, label.GetName()+"="+label.GetValue())
+			}
+			s.value = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			samples = append(samples, s)
+		}
+	}
+	return samples
+}
+
+// The names, types and labels are what dashboards and alerts are built on.
+func TestCatalog(t *testing.T) {
+	var lines []string
+	for _, s := range gather(t, registry(new(relay.Stats))) {
+		var line strings.Builder
+		line.WriteString(s.kind + " " + s.name)
+		for _, label := range s.labels {
+			name, _, _ := strings.Cut(label, "=")
+			line.WriteString(" " + name)
+		}
+		lines = append(lines, line.String())
+	}
+	got := strings.Join(slices.Compact(lines), "\n") + "\n"
+	path := filepath.Join("testdata", "metrics.txt")
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("the metrics are\n%s\nwant\n%s\n(go test -update writes them)", got, want)
+	}
+}
+
+// Labels come from closed lists: none can name a channel, a user or an address.
+func TestLabels(t *testing.T) {
+	allowed := []string{"transport", "protocol", "code", "reason", "cause", "type", "result", "version", "commit"}
+	for _, s := range gather(t, registry(new(relay.Stats))) {
+		for _, label := range s.labels {
+			name, value, _ := strings.Cut(label, "=")
+			if !slices.Contains(allowed, name) {
+				t.Errorf("%v has the label %s", s, name)
+			}
+			if value == "" || value == "0" {
+				t.Errorf("%v has no value for %s", s, name)
+			}
+		}
+	}
+}
+
+// Before anything happened every series is there: an alert on a rate misses the first increase otherwise.
+func TestFromTheStart(t *testing.T) {
+	samples := gather(t, registry(new(relay.Stats)))
+	for _, s := range samples {
+		if s.value != 0 && s.name != "sidecast_build_info" && s.name != "sidecast_outbox_bytes" {
+			t.Errorf("%v, want 0", s)
+		}
+	}
+	series := make(map[string]int)
+	for _, s := range samples {
+		series[s.name]++
+	}
+	transports, protocols := relay.Transports(), relay.Protocols()
+	for name, want := range map[string]int{
+		"sidecast_connections":                len(transports) * len(protocols),
+		"sidecast_connections_closed_total":   len(relay.CloseSlots()),
+		"sidecast_connections_rejected_total": len(relay.Rejections),
+		"sidecast_redis_epochs_total":         len(relay.Causes),
+		"sidecast_messages_dropped_total":     len(relay.DropReasons),
+		"sidecast_deliveries_total":           len(protocols),
+		"sidecast_evictions_total":            len(relay.EvictionReasons),
+		"sidecast_gaps_total":                 len(relay.GapReasons()),
+		"sidecast_commands_total":             len(relay.Commands()) * len(relay.Codes()),
+	} {
+		if series[name] != want {
+			t.Errorf("%s has %d series, want %d", name, series[name], want)
+		}
+	}
+}
+
+// count gives every counter and gauge below v a value that no other has, and returns how many there are.
+func count(t *testing.T, v reflect.Value, next *int) {
+	t.Helper()
+	switch field := v.Addr().Interface().(type) {
+	case *relay.Counter:
+		field.Add(*next)
+		*next++
+	case *relay.Gauge:
+		field.Add(*next)
+		*next++
+	case *relay.Histogram:
+		for range *next {
+			field.Observe(time.Millisecond)
+		}
+		*next++
+	case interface{ Store(bool) }:
+		field.Store(true)
+	default:
+		switch v.Kind() {
+		case reflect.Struct:
+			for _, field := range v.Fields() {
+				count(t, field, next)
+			}
+		case reflect.Array:
+			for i := range v.Len() {
+				count(t, v.Index(i), next)
+			}
+		default:
+			t.Fatalf("this test does not know %s", v.Type())
+		}
+	}
+}
+
+// Whatever is counted is exported, once.
+func TestEverythingCounted(t *testing.T) {
+	stats := new(relay.Stats)
+	const first = 1000
+	next := first
+	count(t, reflect.ValueOf(stats).Elem(), &next)
+	seen := make(map[float64][]sample)
+	for _, s := range gather(t, registry(stats)) {
+		seen[s.value] = append(seen[s.value], s)
+	}
+	for value := first; value < next; value++ {
+		if found := seen[float64(value)]; len(found) != 1 {
+			t.Errorf("value %d of %d is exported as %v, want once", value-first, next-first, found)
+		}
+	}
+	if flags := seen[1]; len(flags) != 3 { // with build_info
+		t.Errorf("flags: %v", flags)
+	}
+	if gauges := seen[77]; len(gauges) != 1 || gauges[0].name != "sidecast_outbox_bytes" {
+		t.Errorf("gauges: %v", gauges)
+	}
+}
+
+// Values stand under their own labels, not their neighbours'.
+func TestValues(t *testing.T) {
+	stats := new(relay.Stats)
+	stats.Dropped[relay.DropName].Add(1)
+	stats.Rejected[relay.RejectOrigin].Add(2)
+	stats.RedisEpochs[relay.CauseMarker].Add(3)
+	stats.Evictions[relay.EvictTotal].Add(4)
+	stats.Gaps[relay.GapTooLarge].Add(5)
+	stats.Deliveries[relay.ProtocolV1].Add(6)
+	stats.Connections[relay.TransportWebSocket][relay.ProtocolRaw].Add(7)
+	stats.Commands[relay.CommandPublish][relay.CodeRateLimited].Add(8)
+	for i, code := range relay.CloseSlots() {
+		switch code {
+		case relay.CloseSlow:
+			stats.Closed[i].Add(9)
+		case relay.CloseAbnormal:
+			stats.Closed[i].Add(10)
+		case 0:
+			stats.Closed[i].Add(11)
+		}
+	}
+	var lines []string
+	for _, s := range gather(t, registry(stats)) {
+		lines = append(lines, s.String())
+	}
+	for _, want := range []string{
+		"sidecast_messages_dropped_total{reason=name} 1",
+		"sidecast_connections_rejected_total{reason=origin} 2",
+		"sidecast_redis_epochs_total{cause=marker} 3",
+		"sidecast_evictions_total{reason=total} 4",
+		"sidecast_gaps_total{reason=too_large} 5",
+		"sidecast_deliveries_total{protocol=v1} 6",
+		"sidecast_connections{protocol=raw,transport=websocket} 7",
+		"sidecast_commands_total{result=rate_limited,type=publish} 8",
+		"sidecast_connections_closed_total{code=4408} 9",
+		"sidecast_connections_closed_total{code=1006} 10",
+		"sidecast_connections_closed_total{code=other} 11",
+		"sidecast_build_info{commit=abcdef,version=v1.2.3} 1",
+	} {
+		if !slices.Contains(lines, want) {
+			t.Errorf("%s is missing from\n%s", want, strings.Join(lines, "\n"))
+		}
+	}
+}
+
+func TestHistogram(t *testing.T) {
+	stats := new(relay.Stats)
+	stats.Fanout.Observe(200 * time.Microsecond)
+	stats.Fanout.Observe(time.Minute)
+	want := `# HELP sidecast_fanout_seconds Time that one shard took to hand a batch of messages to its clients.
+# TYPE sidecast_fanout_seconds histogram
+sidecast_fanout_seconds_bucket{le="5e-05"} 0
+sidecast_fanout_seconds_bucket{le="0.0001"} 0
+sidecast_fanout_seconds_bucket{le="0.00025"} 1
+sidecast_fanout_seconds_bucket{le="0.0005"} 1
+sidecast_fanout_seconds_bucket{le="0.001"} 1
+sidecast_fanout_seconds_bucket{le="0.0025"} 1
+sidecast_fanout_seconds_bucket{le="0.005"} 1
+sidecast_fanout_seconds_bucket{le="0.01"} 1
+sidecast_fanout_seconds_bucket{le="0.025"} 1
+sidecast_fanout_seconds_bucket{le="0.05"} 1
+sidecast_fanout_seconds_bucket{le="0.1"} 1
+sidecast_fanout_seconds_bucket{le="0.25"} 1
+sidecast_fanout_seconds_bucket{le="0.5"} 1
+sidecast_fanout_seconds_bucket{le="1"} 1
+sidecast_fanout_seconds_bucket{le="2.5"} 1
+sidecast_fanout_seconds_bucket{le="5"} 1
+sidecast_fanout_seconds_bucket{le="10"} 1
+sidecast_fanout_seconds_bucket{le="+Inf"} 2
+sidecast_fanout_seconds_sum 60.0002
+sidecast_fanout_seconds_count 2
+`
+	w := httptest.NewRecorder()
+	promhttp.HandlerFor(registry(stats), promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	if got := w.Body.String(); !strings.Contains(got, want) {
+		t.Errorf("got %s\nwant %s", got, want)
+	}
+}
+
+func TestLint(t *testing.T) {
+	families, err := registry(new(relay.Stats)).Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems, err := promlint.NewWithMetricFamilies(families).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The collectors of Go and the process are not ours to name.
+	problems = slices.DeleteFunc(problems, func(p promlint.Problem) bool { return !strings.HasPrefix(p.Metric, "sidecast_") })
+	if len(problems) > 0 {
+		t.Errorf("promlint: %v", problems)
+	}
+}
+
+// The runtime's own metrics are there, and a gauge that nobody gave is not.
+func TestRegistry(t *testing.T) {
+	families, err := NewRegistry(new(relay.Stats), Gauges{}, "v1.2.3", "abcdef").Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, family := range families {
+		names = append(names, family.GetName())
+	}
+	if !slices.Contains(names, "go_goroutines") {
+		t.Error("the Go collector is missing")
+	}
+	if !slices.Contains(names, "process_start_time_seconds") {
+		t.Error("the process collector is missing")
+	}
+	if slices.Contains(names, "sidecast_outbox_bytes") {
+		t.Error("a gauge that nobody gave is exported")
+	}
+}
