@@ -118,12 +118,12 @@ func TestFromTheStart(t *testing.T) {
 	}
 	transports, protocols := relay.Transports(), relay.Protocols()
 	for name, want := range map[string]int{
-		"sidecast_connections":                len(transports) * len(protocols),
+		"sidecast_connections":                len(transports[:]) * len(protocols[:]),
 		"sidecast_connections_closed_total":   len(relay.CloseSlots()),
 		"sidecast_connections_rejected_total": len(relay.Rejections),
 		"sidecast_redis_epochs_total":         len(relay.Causes),
 		"sidecast_messages_dropped_total":     len(relay.DropReasons),
-		"sidecast_deliveries_total":           len(protocols),
+		"sidecast_deliveries_total":           len(protocols[:]),
 		"sidecast_evictions_total":            len(relay.EvictionReasons),
 		"sidecast_gaps_total":                 len(relay.GapReasons()),
 		"sidecast_commands_total":             len(relay.Commands()) * len(relay.Codes()),
