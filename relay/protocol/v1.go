@@ -31,6 +31,9 @@ const (
 
 // Message is {"type":"message","channel":..,"data":..}, or with "base64" in place of "data" where the payload is not UTF-8.
 func (V1) Message(channel string, payload []byte) []byte {
+	if !utf8.ValidString(channel) {
+		channel = string([]rune(channel)) // the sizes below are those of valid UTF-8
+	}
 	size := len(messageHead) + quotedSize(channel) + 1
 	if !utf8.Valid(payload) {
 		encoded := base64.StdEncoding.EncodedLen(len(payload))
