@@ -1,0 +1,157 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"sidecast/relay"
+)
+
+// checkMessage holds a message's frame to the one thing that it may be.
+func checkMessage(t *testing.T, p relay.Protocol, channel string, payload, frame []byte) {
+	t.Helper()
+	if len(frame) != cap(frame) {
+		t.Errorf("%s: %d bytes and room for %d", p.ID(), len(frame), cap(frame))
+	}
+	header, body, rest := cutFrame(t, frame)
+	if len(rest) > 0 {
+		t.Fatalf("%s: %d bytes behind the frame: %.40q", p.ID(), len(rest), rest)
+	}
+	op, text := relay.Opcode(header[0]&0x0f), utf8.Valid(payload)
+	if p.ID() == relay.ProtocolRaw {
+		if !bytes.Equal(body, payload) || (op == relay.OpText) != text || (op == relay.OpBinary) == text {
+			t.Fatalf("raw: %.80q became a frame of type %x with %.80q", payload, op, body)
+		}
+		return
+	}
+	if op != relay.OpText || !utf8.Valid(body) {
+		t.Fatalf("v1: a frame of type %x, valid UTF-8: %v", op, utf8.Valid(body))
+	}
+	checkV1(t, channel, payload, body, text)
+}
+
+func checkV1(t *testing.T, channel string, payload, body []byte, text bool) {
+	t.Helper()
+	var fields map[string]string
+	if err := json.Unmarshal(body, &fields); err != nil {
+		t.Fatalf("v1: %.200q is no JSON: %v", body, err)
+	}
+	want := map[string]string{"type": "message", "channel": mended(channel)}
+	if text {
+		want["data"] = string(payload)
+	} else {
+		want["base64"] = base64.StdEncoding.EncodeToString(payload)
+	}
+	if len(fields) != len(want) {
+		t.Errorf("v1: %d fields in %.200q, want %d", len(fields), body, len(want))
+	}
+	for name, value := range want {
+		if got, there := fields[name]; got != value || !there {
+			t.Errorf("v1: %s is %.200q, want %.200q", name, got, value)
+		}
+	}
+}
+
+// mended is s as JSON can carry it: each byte that is not UTF-8 becomes U+FFFD.
+func mended(s string) string { return string([]rune(s)) }
+
+// Every payload on every name, valid or not, arrives as it was.
+func FuzzMessage(f *testing.F) {
+	for _, m := range messages {
+		if len(m.payload) < 1000 {
+			f.Add(m.channel, []byte(m.payload))
+		}
+	}
+	f.Add("", []byte("a name that is none"))
+	f.Add("a\xffb\xc3", []byte("a name that is not UTF-8"))
+	f.Add("\xed\xa0\x80", []byte("a surrogate as a name"))
+	f.Add("chat", []byte("\xf4\x90\x80\x80")) // beyond the last letter
+	f.Fuzz(func(t *testing.T, channel string, payload []byte) {
+		before := bytes.Clone(payload)
+		for _, p := range All() {
+			checkMessage(t, p, channel, payload, p.Message(channel, payload))
+		}
+		if !bytes.Equal(before, payload) {
+			t.Error("the payload was changed")
+		}
+	})
+}
+
+// sizes are all small ones, those around the steps of the header's length, and a sample of the rest up to 70,000.
+func sizes(step int) (list []int) {
+	for n := 0; n <= 70_000; {
+		list = append(list, n)
+		if n < 300 || n > 65_535-v1Overhead-20 && n < 65_535+20 || n >= 65_535/6-20 && n < 65_535/6+20 {
+			n++
+		} else {
+			n += step
+		}
+	}
+	return list
+}
+
+// fillings are what payloads are made of: plain, six bytes for one, and not UTF-8.
+var fillings = map[string]string{"letters": "x", "controls": "\x01", "letters of two bytes": "é", "no UTF-8": "\xff"}
+
+// Frames of all sizes are whole and exactly as large as they have to be.
+func TestMessageOfEverySize(t *testing.T) {
+	for what, filling := range fillings {
+		t.Run(what, func(t *testing.T) {
+			buffer := bytes.Repeat([]byte(filling), 70_000/len(filling)+1)
+			for _, n := range sizes(997) {
+				for _, p := range All() {
+					checkMessage(t, p, "chat", buffer[:n], p.Message("chat", buffer[:n]))
+				}
+			}
+		})
+	}
+}
+
+// A message costs one allocation, whatever its size and whatever it holds: all clients share it.
+func TestMessageAllocatesOnce(t *testing.T) {
+	var sink []byte
+	for what, filling := range fillings {
+		buffer := bytes.Repeat([]byte(filling), 70_000/len(filling)+1)
+		for _, n := range sizes(4999) {
+			for _, p := range All() {
+				if got := testing.AllocsPerRun(3, func() { sink = p.Message("räume:42", buffer[:n]) }); got != 1 {
+					t.Fatalf("%s: %d bytes of %s cost %v allocations, want 1", p.ID(), n, what, got)
+				}
+			}
+		}
+	}
+	_ = sink
+}
+
+// The frame's header is counted before the payload is written: the two must agree for every byte.
+func TestQuotedSize(t *testing.T) {
+	for c := range 256 {
+		s := "a" + string([]byte{byte(c)}) + "z"
+		if !utf8.ValidString(s) {
+			continue
+		}
+		if got, want := quotedSize(s), len(appendQuoted(nil, s)); got != want {
+			t.Errorf("byte %#x: counted %d, written %d", c, got, want)
+		}
+	}
+	long := strings.Repeat("é\u2028👍\n\"", 1000)
+	if got, want := quotedSize([]byte(long)), len(appendQuoted(nil, []byte(long))); got != want {
+		t.Errorf("counted %d, written %d", got, want)
+	}
+}
+
+func BenchmarkMessage(b *testing.B) {
+	payload := bytes.Repeat([]byte("x"), 128)
+	for _, p := range All() {
+		b.Run(p.ID().String(), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_ = p.Message("chat:42", payload)
+			}
+		})
+	}
+}
