@@ -1,6 +1,8 @@
 // Package protocol holds what clients speak: each protocol turns what the relay says into frames and what a client says
 // into commands. A protocol knows nothing of connections, channels or permissions; golden files in testdata hold its wire
 // format byte for byte.
+//
+// It is a leaf: any room may import it, and it imports none but sidecast/relay.
 package protocol
 
 import "sidecast/relay"
