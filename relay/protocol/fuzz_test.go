@@ -1,0 +1,161 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+	"unicode/utf8"
+
+	"sidecast/relay"
+)
+
+// canary surrounds what is decoded, to see whether anything beyond it is read or written.
+var canary = bytes.Repeat([]byte("\xfe#CANARY#\xfe"), 4)
+
+// decodeGuarded decodes data between canaries.
+func decodeGuarded(t *testing.T, p relay.Protocol, data []byte, text bool) (relay.Command, relay.CloseCode) {
+	t.Helper()
+	buffer := append(append(bytes.Clone(canary), data...), canary...)
+	whole := bytes.Clone(buffer)
+	cmd, code := p.Decode(buffer[len(canary):len(canary)+len(data)], text)
+	if !bytes.Equal(buffer, whole) {
+		t.Errorf("decoding %q changed it, or what is around it", data)
+	}
+	return cmd, code
+}
+
+// Decoding foreign bytes never panics, and returns nothing but what stands in them.
+func FuzzDecode(f *testing.F) {
+	for _, c := range v1Commands {
+		f.Add([]byte(c.data), true)
+	}
+	f.Add([]byte(`{"type":"ping","ref":1,"ref":{}}`), true)
+	f.Add([]byte(`{"Type":"ping","REF":1}`), true)
+	f.Add([]byte("{\"type\":\"publish\",\"channel\":\"\xff\",\"data\":\"\xff\"}"), true)
+	f.Fuzz(func(t *testing.T, data []byte, text bool) {
+		raw, code := decodeGuarded(t, Raw{}, data, text)
+		if code != 0 || raw.Type != relay.CommandPublish || !bytes.Equal(raw.Data, data) || raw.Fault != relay.CodeOK {
+			t.Errorf("raw: %q became %+v with code %d", data, raw, code)
+		}
+		cmd, code := decodeGuarded(t, V1{}, data, text)
+		if code != 0 {
+			if code != relay.CloseBadData || text && json.Valid(data) && bytes.TrimLeft(data, " \t\r\n")[0] == '{' {
+				t.Errorf("v1: %q closes with %d", data, code)
+			}
+			return
+		}
+		if !text || !json.Valid(data) {
+			t.Errorf("v1: %q, text %v, is taken as JSON", data, text)
+		}
+		checkCommand(t, data, cmd)
+	})
+}
+
+func checkCommand(t *testing.T, data []byte, cmd relay.Command) {
+	t.Helper()
+	if cmd.Ref != nil && (len(cmd.Ref) > maxRef || !json.Valid(cmd.Ref) || !bytes.Contains(data, cmd.Ref)) {
+		t.Errorf("ref %q of %q", cmd.Ref, data)
+	}
+	// A byte that is not UTF-8 becomes three: more than that is not the client's.
+	room := 3 * len(data)
+	for _, r := range cmd.Subscribe {
+		room -= len(r.Channel) + len(r.After)
+	}
+	if room < 0 || len(cmd.Channel) > 3*len(data) || len(cmd.Data) > 3*len(data) {
+		t.Errorf("%q became %+v, which is more", data, cmd)
+	}
+	for _, part := range [][]byte{cmd.Data, []byte(cmd.Channel), cmd.Ref} {
+		if bytes.Contains(part, canary[:10]) && !bytes.Contains(data, canary[:10]) {
+			t.Errorf("%q became %+v, which holds what stood beside it", data, cmd)
+		}
+	}
+	switch complete := cmd.Fault == relay.CodeOK; {
+	case !complete && cmd.Fault != relay.CodeBadRequest:
+		t.Errorf("%q is at fault with %s", data, cmd.Fault)
+	case !complete:
+	case cmd.Type == relay.CommandSubscribe && len(cmd.Subscribe) == 0,
+		cmd.Type == relay.CommandPublish && (cmd.Channel == "" || cmd.Data == nil),
+		cmd.Type == relay.CommandUnsubscribe && cmd.Channel == "":
+		t.Errorf("%q is incomplete, and taken as %+v", data, cmd)
+	}
+}
+
+// Whatever a client writes as ref comes back byte for byte in the answer, or the command is refused.
+func FuzzRef(f *testing.F) {
+	for _, ref := range []string{"1", "-0", "1e9", `"r"`, `""`, `"\u0041é\/"`, longestRef, "null", "true", "{}", "[1]", ` "x" `} {
+		f.Add([]byte(ref))
+	}
+	f.Fuzz(func(t *testing.T, ref []byte) {
+		data := append(append([]byte(`{"type":"ping","ref":`), ref...), '}')
+		cmd, code := V1{}.Decode(data, true)
+		value := bytes.Trim(ref, " \t\r\n")
+		var probe any
+		if err := json.Unmarshal(value, &probe); err != nil {
+			return // the frame may be anything: "1,"type":"publish"" closes the value and goes on
+		}
+		if code != 0 {
+			t.Fatalf("%q closes with %d", data, code)
+		}
+		_, isText := probe.(string)
+		_, isNumber := probe.(float64)
+		switch {
+		case probe == nil:
+			if cmd.Ref != nil || cmd.Fault != relay.CodeOK {
+				t.Errorf("%q became %+v", data, cmd)
+			}
+			return
+		case !isText && !isNumber, len(value) > maxRef:
+			if cmd.Ref != nil || cmd.Fault != relay.CodeBadRequest {
+				t.Errorf("%q became %+v, want a refusal that does not repeat it", data, cmd)
+			}
+			return
+		}
+		if !bytes.Equal(cmd.Ref, value) || cmd.Fault != relay.CodeOK {
+			t.Fatalf("%q became %q, %s", data, cmd.Ref, cmd.Fault)
+		}
+		checkAnswer(t, cmd.Ref)
+	})
+}
+
+// checkAnswer looks for ref in each answer that may carry one.
+func checkAnswer(t *testing.T, ref []byte) {
+	t.Helper()
+	for _, kind := range []relay.EventType{
+		relay.EventSubscribed, relay.EventUnsubscribed, relay.EventPong, relay.EventOK, relay.EventError,
+	} {
+		_, body, rest := cutFrame(t, V1{}.Event(relay.Event{Type: kind, Channel: "a", Code: relay.CodeForbidden, Ref: ref}))
+		var answer struct{ Ref json.RawMessage }
+		if err := json.Unmarshal(body, &answer); len(rest) > 0 || err != nil || !bytes.Equal(answer.Ref, ref) {
+			t.Errorf("event %d answers ref %q with %q (%v)", kind, ref, body, err)
+		}
+	}
+}
+
+// Every event is one whole frame of valid JSON, whatever stands in its fields.
+func FuzzEvent(f *testing.F) {
+	for _, e := range events() {
+		f.Add(uint8(e.event.Type), e.event.Channel, e.event.Session, e.event.User, int64(e.event.Heartbeat), uint8(e.event.Code))
+	}
+	f.Add(uint8(relay.EventWelcome), "\xff", "\x00\"", "a\xc3", int64(-1), uint8(3))
+	f.Fuzz(func(t *testing.T, kind uint8, channel, session, user string, heartbeat int64, code uint8) {
+		e := relay.Event{
+			Type: relay.EventType(kind % (uint8(relay.EventError) + 1)), Channel: channel, Session: session, User: user,
+			Heartbeat: int(heartbeat), Code: relay.Code(code % uint8(len(relay.Codes()))),
+			Reason: relay.GapReason(code % uint8(len(relay.GapReasons()))),
+		}
+		header, body, rest := cutFrame(t, V1{}.Event(e))
+		var fields map[string]any
+		if err := json.Unmarshal(body, &fields); err != nil || header[0] != 0x81 || len(rest) > 0 || !utf8.Valid(body) {
+			t.Fatalf("%+v became % x %q and %d bytes more: %v", e, header, body, len(rest), err)
+		}
+		if got, there := fields["channel"]; there && got != mended(channel) {
+			t.Errorf("channel %q became %q", channel, got)
+		}
+		if e.Type == relay.EventWelcome && (fields["session"] != mended(session) || user != "" && fields["user"] != mended(user)) {
+			t.Errorf("%+v became %q", e, body)
+		}
+		if (Raw{}).Event(e) != nil {
+			t.Errorf("raw has words for %+v", e)
+		}
+	})
+}
