@@ -1,0 +1,174 @@
+// Package browser runs Chromium for tests: one process each, without a window, with a new profile that is removed when
+// the test ends.
+//
+// A test that needs it skips where Chromium is not installed, and fails there instead when the environment says CI=true.
+package browser
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+
+	"sidecast/relay/relaytest/redistest"
+)
+
+const (
+	startTimeout = 60 * time.Second // for Chromium to come up on a busy machine
+	stepTimeout  = 30 * time.Second // for anything that a test does in it
+)
+
+// Start runs Chromium and returns the context of its tab, for chromedp and the functions of this package. It is one
+// goroutine's at a time, and ends with the test.
+func Start(t testing.TB) context.Context {
+	t.Helper()
+	redistest.Require(t, "chromium", "chromium")
+	options := slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
+		chromedp.ExecPath("chromium"),
+		chromedp.NoSandbox, // which root cannot have
+		chromedp.DisableGPU,
+		chromedp.Flag("no-proxy-server", true),
+	})
+	// The browser ends in order, after what the test does on cleanup, not with the test's own context.
+	allocator, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
+	t.Cleanup(stop)
+	seen := new(problems)
+	ctx, closeBrowser := chromedp.NewContext(
+		context.WithValue(allocator, problemsKey{}, seen), chromedp.WithListener(seen.listen))
+	t.Cleanup(closeBrowser)
+
+	// Whatever bounds the first call would bound the browser's life.
+	late := time.AfterFunc(startTimeout, stop)
+	defer late.Stop()
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("starting chromium: %v", err)
+	}
+	return ctx
+}
+
+// Do runs steps in order, and fails the test at the first that does not succeed.
+func Do(ctx context.Context, t testing.TB, steps ...chromedp.Action[chromedp.Void]) {
+	t.Helper()
+	for i, step := range steps {
+		if _, err := run(ctx, step); err != nil {
+			t.Fatalf("step %d in the browser: %v%s", i+1, err, describe(ctx))
+		}
+	}
+}
+
+// Eval returns the value of a JavaScript expression in the page.
+func Eval[T any](ctx context.Context, t testing.TB, expression string) T {
+	t.Helper()
+	value, err := run(ctx, chromedp.Evaluate[T](expression))
+	if err != nil {
+		t.Fatalf("evaluating %s: %v%s", expression, err, describe(ctx))
+	}
+	return value
+}
+
+// Await waits until a JavaScript expression is true in the page. An expression that throws counts as false: what it asks
+// about may not be there yet.
+func Await(ctx context.Context, t testing.TB, expression string) {
+	t.Helper()
+	limit := time.NewTimer(stepTimeout)
+	defer limit.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, err := run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
+		if ok {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			t.Fatalf("waiting for %s: %v%s", expression, err, describe(ctx))
+		}
+	}
+}
+
+// Screenshot returns the whole page as a PNG.
+func Screenshot(ctx context.Context, t testing.TB) []byte {
+	t.Helper()
+	png, err := run(ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatalf("taking a screenshot: %v", err)
+	}
+	return png
+}
+
+func run[T any](ctx context.Context, action chromedp.Action[T]) (T, error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	return chromedp.Run(ctx, action)
+}
+
+// describe tells what the page shows, for the message of a failed test.
+func describe(ctx context.Context) string {
+	text, err := run(ctx, chromedp.Evaluate[string](`location + "\n" + document.body.innerText`))
+	if err != nil {
+		text = err.Error()
+	}
+	return fmt.Sprintf("\nproblems: %q\npage: %s", Problems(ctx), text)
+}
+
+// Problems returns what went wrong in the tab so far: exceptions that nobody caught, dialogs, what the page or the
+// browser logged as an error, and what a security policy refused.
+func Problems(ctx context.Context) []string {
+	p := ctx.Value(problemsKey{}).(*problems)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.list)
+}
+
+type problemsKey struct{}
+
+type problems struct {
+	mu   sync.Mutex
+	list []string
+}
+
+// listen takes in what happens in the tab. chromedp calls it from one goroutine.
+func (p *problems) listen(event any) {
+	switch event := event.(type) {
+	case *runtime.EventExceptionThrown:
+		p.add("exception: %s", exception(event.ExceptionDetails))
+	case *runtime.EventConsoleAPICalled:
+		if event.Type == "error" || event.Type == "assert" {
+			p.add("console: %s", arguments(event.Args))
+		}
+	case *log.EventEntryAdded:
+		if event.Entry.Level == "error" || event.Entry.Source == "security" {
+			p.add("%s: %s %s", event.Entry.Source, event.Entry.Text, event.Entry.URL)
+		}
+	case *page.EventJavascriptDialogOpening:
+		p.add("dialog: %s", event.Message)
+	}
+}
+
+func (p *problems) add(format string, args ...any) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.list = append(p.list, fmt.Sprintf(format, args...))
+}
+
+func exception(details *runtime.ExceptionDetails) string {
+	if details.Exception != nil && details.Exception.Description != "" {
+		return details.Exception.Description
+	}
+	return details.Text
+}
+
+func arguments(args []*runtime.RemoteObject) (text string) {
+	for _, arg := range args {
+		text += fmt.Sprintf("%s%s ", arg.Value, arg.Description)
+	}
+	return text
+}
