@@ -22,7 +22,7 @@ type recorder struct {
 	mu     sync.Mutex
 	events []string
 	change chan struct{}                 // closed and replaced at each event
-	hook   func(channel, payload []byte) // called in Publish, if set before the link runs
+	hook   func(channel, payload []byte) // called in Publish, if set
 	long   bool                          // payloads are written as their length
 }
 
@@ -36,9 +36,18 @@ func (r *recorder) add(event string) {
 	r.change = make(chan struct{})
 }
 
+func (r *recorder) setHook(hook func(channel, payload []byte)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hook = hook
+}
+
 func (r *recorder) Publish(channel, payload []byte) {
-	if r.hook != nil {
-		r.hook(channel, payload)
+	r.mu.Lock()
+	hook := r.hook
+	r.mu.Unlock()
+	if hook != nil {
+		hook(channel, payload)
 	}
 	if r.long {
 		r.add(fmt.Sprintf("%s %d", channel, len(payload)))

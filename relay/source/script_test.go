@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"log/slog"
 	"net"
@@ -91,13 +92,21 @@ func play(t testing.TB, conn net.Conn, protocol int, got func(reply any, err err
 	}
 }
 
+// show quotes a payload, or says what a large one is.
+func show[T string | []byte](payload T) string {
+	if len(payload) > 4<<10 {
+		return fmt.Sprintf("<%d bytes, %08x>", len(payload), crc32.ChecksumIEEE([]byte(payload)))
+	}
+	return fmt.Sprintf("%q", payload)
+}
+
 func describe(reply any) string {
 	switch m := reply.(type) {
 	case *redis.Message:
 		if m.Pattern == "" {
 			return fmt.Sprintf("message %q %q", m.Channel, m.Payload)
 		}
-		return fmt.Sprintf("publish %q %q", m.Channel, m.Payload)
+		return fmt.Sprintf("publish %q %s", m.Channel, show(m.Payload))
 	case *redis.Subscription:
 		return fmt.Sprintf("%s %q", m.Kind, m.Channel)
 	case *redis.Pong:
@@ -113,7 +122,7 @@ func (s lineSink) add(format string, args ...any) {
 	*s.lines = append(*s.lines, fmt.Sprintf(format, args...))
 }
 
-func (s lineSink) Publish(channel, payload []byte) { s.add("publish %q %q", channel, payload) }
+func (s lineSink) Publish(channel, payload []byte) { s.add("publish %q %s", channel, show(payload)) }
 func (s lineSink) Oversize(channel []byte)         { s.add("oversize %q", channel) }
 func (s lineSink) Flush()                          { s.add("flush") }
 func (s lineSink) Marker(id []byte)                { s.add("marker %x", id) }
