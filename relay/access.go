@@ -6,21 +6,42 @@ type Access struct {
 	Channels Patterns // what is relayed at all
 	Public   Patterns // what anybody may hear
 	Publish  Patterns // what anybody may publish to
+	Login    bool     // a client can become somebody, so that nobody is told to log in rather than that it is forbidden
 }
 
 // Subscribe returns the error that keeps a client from hearing channel, or [CodeOK].
-func (a *Access) Subscribe(channel string) Code { return a.check(channel, a.Public) }
+func (a *Access) Subscribe(id *Identity, channel string) Code {
+	if code := a.relays(channel); code != CodeOK {
+		return code
+	}
+	return a.verdict(id, a.Public.Match(channel) || id.hears(channel))
+}
 
 // PublishTo returns the error that keeps a client from publishing to channel, or [CodeOK].
-func (a *Access) PublishTo(channel string) Code { return a.check(channel, a.Publish) }
+func (a *Access) PublishTo(id *Identity, channel string) Code {
+	if code := a.relays(channel); code != CodeOK {
+		return code
+	}
+	return a.verdict(id, a.Publish.Match(channel) || id.says(channel))
+}
 
-// check knows the one order in which a name is judged: reserved names are no names, whatever a grant says.
-func (a *Access) check(channel string, grants Patterns) Code {
+// relays judges a name before any grant is looked at: reserved names are no names, whatever a grant says.
+func (a *Access) relays(channel string) Code {
 	switch {
 	case !ValidChannel(channel), a.Names.Reserved(channel):
 		return CodeBadChannel
-	case !a.Channels.Match(channel), !grants.Match(channel):
+	case !a.Channels.Match(channel):
 		return CodeForbidden
 	}
 	return CodeOK
+}
+
+func (a *Access) verdict(id *Identity, open bool) Code {
+	switch {
+	case open:
+		return CodeOK
+	case id == nil && a.Login:
+		return CodeUnauthorized
+	}
+	return CodeForbidden
 }

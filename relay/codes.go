@@ -110,7 +110,7 @@ var codes = [numResults]struct{ name, message string }{
 	CodeTooManyChannels: {"too_many_channels", "the session has as many channels as it may have"},
 	CodeRateLimited:     {"rate_limited", "too many commands"},
 	CodeTooLarge:        {"too_large", "the payload is too large"},
-	CodeUnavailable:     {"unavailable", "Redis is away; try again later"},
+	CodeUnavailable:     {"unavailable", "this cannot be done now; try again later"},
 	CodeNotSubscribed:   {"not_subscribed", "the session has not joined this channel"},
 }
 
@@ -196,10 +196,11 @@ const (
 	CommandUnsubscribe
 	CommandPublish
 	CommandPing
+	CommandAuth
 	numCommands
 )
 
-var commandNames = [numCommands]string{"unknown", "subscribe", "unsubscribe", "publish", "ping"}
+var commandNames = [numCommands]string{"unknown", "subscribe", "unsubscribe", "publish", "ping", "auth"}
 
 // String returns the command as it stands on the wire and in metrics.
 func (c CommandType) String() string { return commandNames[c] }

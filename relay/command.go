@@ -42,13 +42,16 @@ func (s *Session) Handle(data []byte, text bool) {
 func (s *Session) run(cmd Command) {
 	switch cmd.Type {
 	case CommandSubscribe:
+		answers := s.ask(cmd.Subscribe)
 		for _, request := range cmd.Subscribe {
-			s.subscribe(cmd, request)
+			s.subscribe(cmd, request, answers)
 		}
 	case CommandUnsubscribe:
 		s.unsubscribe(cmd)
 	case CommandPublish:
 		s.publish(cmd)
+	case CommandAuth:
+		s.authenticate(cmd)
 	case CommandPing:
 		s.count(cmd.Type, CodeOK)
 		s.send(Event{Type: EventPong, Ref: cmd.Ref})
@@ -75,34 +78,17 @@ func (s *Session) refuse(cmd Command, channel string, code Code) {
 	}
 }
 
-// Admit returns the code with which a client that wants these channels at once has to be closed, or 0. It is asked before
-// there is a session.
-func (h *Hub) Admit(channels []string) CloseCode {
-	if code := h.draining.Load(); code != 0 {
-		return CloseCode(code)
-	}
-	if len(channels) > h.cfg.MaxChannels {
-		return ClosePolicy
-	}
-	for _, channel := range channels {
-		if h.cfg.Access.Subscribe(channel) != CodeOK {
-			return CloseForbidden
-		}
-	}
-	return 0
-}
-
-// Subscribe puts the session into channels that [Hub.Admit] let it have, without an answer.
+// Subscribe puts the session into channels that [Hub.Admit] let it have.
 func (s *Session) Subscribe(channels []string) {
 	for _, channel := range channels {
 		if s.subscription(channel) < 0 {
-			s.subs = append(s.subs, s.hub.subscribe(s, channel, !s.noEcho, nil))
+			s.enter(nil, channel)
 		}
 	}
 }
 
-func (s *Session) subscribe(cmd Command, request ChannelRequest) {
-	code := s.hub.cfg.Access.Subscribe(request.Channel)
+func (s *Session) subscribe(cmd Command, request ChannelRequest, answers permits) {
+	code := s.judge(request.Channel, answers)
 	known := s.subscription(request.Channel) >= 0
 	switch {
 	case code != CodeOK:
@@ -116,12 +102,17 @@ func (s *Session) subscribe(cmd Command, request ChannelRequest) {
 		return
 	}
 	s.count(CommandSubscribe, CodeOK)
-	answer := Event{Type: EventSubscribed, Ref: cmd.Ref, Channel: request.Channel}
 	if known {
-		s.send(answer)
+		s.send(Event{Type: EventSubscribed, Ref: cmd.Ref, Channel: request.Channel})
 		return
 	}
-	s.subs = append(s.subs, s.hub.subscribe(s, request.Channel, true, s.protocol.Event(answer)))
+	s.enter(cmd.Ref, request.Channel)
+}
+
+// enter puts the session into a channel that it is not in, and says so where the protocol can.
+func (s *Session) enter(ref []byte, channel string) {
+	answer := s.protocol.Event(Event{Type: EventSubscribed, Ref: ref, Channel: channel})
+	s.subs = append(s.subs, s.hub.subscribe(s, channel, !s.noEcho, answer))
 }
 
 func (s *Session) unsubscribe(cmd Command) {
@@ -150,7 +141,10 @@ func (s *Session) subscription(channel string) int {
 const publishTimeout = time.Second
 
 func (s *Session) publish(cmd Command) {
-	code := s.hub.cfg.Access.PublishTo(cmd.Channel)
+	code := s.hub.cfg.Access.PublishTo(s.visitor.Identity, cmd.Channel)
+	if s.hub.cfg.WrapPublished {
+		cmd.Data = wrap(s.visitor.Identity, s.id, cmd.Data)
+	}
 	if code == CodeOK && len(cmd.Data) > s.hub.cfg.MaxPayload {
 		code = CodeTooLarge
 	}

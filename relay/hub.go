@@ -23,6 +23,13 @@ type HubConfig struct {
 	// about a second at most. It is called concurrently. Nil answers `unavailable`.
 	Publish func(ctx context.Context, channel string, payload []byte) (receivers int64, err error)
 
+	// Verify returns whom a token names that a client sends over its connection: [CodeOK] with an Identity,
+	// [CodeUnauthorized], or [CodeUnavailable] where that cannot be found out now. It is called concurrently. Nil where
+	// there are no tokens.
+	Verify func(ctx context.Context, token string) (*Identity, Code)
+
+	WrapPublished bool // what clients publish reaches Redis as JSON that says who sent it, not bare
+
 	MaxChannels  int           // per session
 	MaxPayload   int           // bytes that a client may publish at once
 	CommandRate  float64       // commands a second and session

@@ -55,6 +55,7 @@ type Command struct {
 	Subscribe []ChannelRequest // subscribe
 	Channel   string           // unsubscribe, publish
 	Data      []byte           // publish
+	Token     string           // auth
 	NoEcho    bool             // publish: not back to the sender
 	Fault     Code             // the command is understood as far as this error: answer it and do nothing
 }

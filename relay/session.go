@@ -12,10 +12,13 @@ type Client struct {
 	Transport TransportID
 	Protocol  Protocol
 	Outbox    *Outbox
+	Visitor
 
 	PublishTo string // where frames without a channel go; empty for nowhere
 	NoEcho    bool   // what the client publishes does not come back to it
 	GapClose  bool   // a gap closes the connection, for protocols that cannot tell it
+
+	asked permits // filled in by [Hub.Admit]
 }
 
 // A Session is one connected client: its protocol, its outbox and what it listens to. The transport's reading goroutine
@@ -35,6 +38,8 @@ type Session struct {
 	// Owned by the reading goroutine.
 	subs    []*Subscription
 	limiter limiter
+	visitor Visitor
+	asked   permits // what the application opened when it was asked
 
 	// Guarded by the shard's mu.
 	index       int   // in shard.sessions
@@ -43,6 +48,7 @@ type Session struct {
 	pinged      int64 // when the ping was sent that nothing has answered yet; 0 for none
 
 	seen  atomic.Int64 // when the client was last heard
+	until atomic.Int64 // when the session ends with 4401; 0 for never
 	code  atomic.Uint32
 	told  atomic.Uint64 // messages
 	echos atomic.Pointer[echoes]
@@ -63,15 +69,18 @@ func (h *Hub) Join(c Client) *Session {
 		gapClose:  c.GapClose,
 		limiter:   newLimiter(h.cfg.CommandRate, h.cfg.CommandBurst),
 		nextPing:  now + h.pingAfter(),
+		visitor:   c.Visitor,
+		asked:     c.asked,
 	}
 	s.seen.Store(now)
+	s.setDeadline()
 	if c.NoEcho {
 		s.echos.Store(new(echoes))
 	}
 	h.cfg.Stats.Opened.Add(1)
 	h.cfg.Stats.Connections[s.transport][s.protocol.ID()].Add(1)
 	s.shard.admit(s, func(offline bool) {
-		s.send(Event{Type: EventWelcome, Session: s.id, Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
+		s.send(Event{Type: EventWelcome, Session: s.id, User: c.Identity.user(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
 	})
 	return s
 }

@@ -6,9 +6,12 @@ import (
 	"time"
 )
 
-// sweep is the one clock of all sessions: pings, pongs that did not come, and bytes that wait for too long.
+// sweepEvery is the longest time between two looks at a session, so a deadline is met within half of it.
+const sweepEvery = time.Second
+
+// sweep is the one clock of all sessions: pings, pongs that did not come, deadlines, and bytes that wait for too long.
 func (h *Hub) sweep(ctx context.Context) {
-	every := time.Second
+	every := sweepEvery
 	if h.cfg.PongTimeout > 0 {
 		every = min(every, max(h.cfg.PongTimeout/4, 10*time.Millisecond))
 	}
@@ -38,6 +41,9 @@ func (s *shard) sweep() {
 
 // tick pings the client when it is time, and gives it up when the last ping was not answered. The shard is locked.
 func (s *Session) tick(now int64) {
+	if until := s.until.Load(); until != 0 && now >= until-int64(sweepEvery/2) {
+		s.Close(CloseUnauthorized)
+	}
 	timeout := int64(s.hub.cfg.PongTimeout)
 	if s.pinged != 0 && timeout > 0 && now-s.pinged >= timeout {
 		if s.seen.Load() < s.pinged {

@@ -13,6 +13,9 @@ const (
 	SubprotocolV1  = "sidecast.v1"
 )
 
+// TokenPrefix begins a "subprotocol" that is a credential: what follows is a token. It is never echoed.
+const TokenPrefix = "sidecast.token."
+
 // All returns one of each protocol.
 func All() []relay.Protocol { return []relay.Protocol{Raw{}, V1{}} }
 

@@ -102,6 +102,7 @@ type clientFrame struct {
 	Data     *string          `json:"data"`
 	Base64   *string          `json:"base64"`
 	Echo     *bool            `json:"echo"`
+	Token    *string          `json:"token"`
 }
 
 type channelRequest struct {
@@ -134,6 +135,10 @@ func (V1) Decode(data []byte, text bool) (relay.Command, relay.CloseCode) {
 	case cmd.Type == relay.CommandPublish:
 		cmd.Data, cmd.Fault = payload(f)
 		cmd.NoEcho = f.Echo != nil && !*f.Echo
+	case cmd.Type == relay.CommandAuth && f.Token == nil:
+		cmd.Fault = relay.CodeBadRequest
+	case cmd.Type == relay.CommandAuth:
+		cmd.Token = *f.Token
 	}
 	if cmd.Fault == relay.CodeOK && cmd.Channel == "" &&
 		(cmd.Type == relay.CommandUnsubscribe || cmd.Type == relay.CommandPublish) {
@@ -147,6 +152,7 @@ var commandTypes = map[string]relay.CommandType{
 	"unsubscribe": relay.CommandUnsubscribe,
 	"publish":     relay.CommandPublish,
 	"ping":        relay.CommandPing,
+	"auth":        relay.CommandAuth,
 }
 
 func requests(list []channelRequest) ([]relay.ChannelRequest, relay.Code) {

@@ -30,6 +30,10 @@ type Config struct {
 	Logger    *slog.Logger
 	Protocols map[string]relay.Protocol // by subprotocol; "" serves clients that offer none
 
+	// Identify finds out who connects, by the request and by the token that came as a subprotocol (nil if none did), or the
+	// code with which the client has to be closed. It may wait. Nil: everybody is anybody.
+	Identify func(r *http.Request, token *string) (relay.Visitor, relay.CloseCode)
+
 	MaxInbound      int      // bytes of a message that a client sends
 	DefaultChannels []string // for a raw client that names none
 
@@ -69,7 +73,7 @@ func (h *Handler) Wait() { h.conns.Wait() }
 // ServeHTTP answers one handshake. What is wrong with the handshake itself is answered in HTTP; what a page has to know is
 // said by a close code on an accepted connection, because browsers do not show pages the status of a failed handshake.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	name, fault := h.judge(r)
+	offer, fault := h.judge(r)
 	if fault != nil {
 		h.cfg.Stats.Rejected[relay.RejectHandshake].Add(1)
 		fault.answer(w)
@@ -81,20 +85,39 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.conns.Add(1)
-	protocol := h.cfg.Protocols[name]
-	wish := h.wishOf(r, protocol)
-	if code := h.cfg.Hub.Admit(wish.channels); code != 0 || wish.refused != 0 {
-		if wish.refused != 0 {
-			code = wish.refused
-		}
+	client := relay.Client{Transport: relay.TransportWebSocket, Protocol: h.cfg.Protocols[offer.name]}
+	wish, code := h.admit(w, r, offer, &client)
+	if code != 0 {
 		h.cfg.Stats.Rejected[rejections[code]].Add(1)
-		h.refuse(w, r, name, code)
+		h.refuse(w, r, offer.name, code)
 		h.release()
 		return
 	}
-	if !h.open(w, r, name, protocol, wish) {
+	if !h.open(w, r, offer.name, client, wish) {
 		h.release()
 	}
+}
+
+// admit finds out who the client is and what it wants, or the code with which it has to be closed. It may wait for the
+// application, a bounded time; meanwhile the connection has its slot.
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, offer offer, client *relay.Client) (wish, relay.CloseCode) {
+	if code := h.cfg.Hub.Leaving(); code != 0 {
+		return wish{}, code
+	}
+	// The deadline for the request's headers has been met; running out now, it would end the request's context.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	if h.cfg.Identify != nil {
+		var code relay.CloseCode
+		if client.Visitor, code = h.cfg.Identify(r, offer.token); code != 0 {
+			return wish{}, code
+		}
+	}
+	wish := h.wishOf(r, client.Protocol, client.Identity)
+	if wish.refused != 0 {
+		return wish, wish.refused
+	}
+	client.PublishTo, client.NoEcho, client.GapClose = wish.publishTo, wish.noEcho, wish.gapClose
+	return wish, h.cfg.Hub.Admit(r.Context(), client, wish.channels)
 }
 
 // release gives back what a connection holds of the handler.
@@ -104,7 +127,7 @@ func (h *Handler) release() {
 }
 
 // open upgrades and starts to serve, and reports whether it did.
-func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, protocol relay.Protocol, wish wish) bool {
+func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, client relay.Client, wish wish) bool {
 	netConn, early, err := hijack(w)
 	if err != nil {
 		return false
@@ -116,7 +139,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, prot
 		Conn: netConn, handler: h, early: early, guard: guard{limit: h.cfg.MaxInbound},
 		remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now(),
 	}
-	c.outbox.Init(h.cfg.Budget, newSocket(c), protocol.Close(relay.CloseSlow))
+	c.outbox.Init(h.cfg.Budget, newSocket(c), client.Protocol.Close(relay.CloseSlow))
 	if name != "" {
 		r.Header.Set("Sec-WebSocket-Protocol", name) // the library reads the first line only
 	}
@@ -126,11 +149,12 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, prot
 		_ = netConn.Close()
 		return false
 	}
-	c.session = h.cfg.Hub.Join(relay.Client{
-		Transport: relay.TransportWebSocket, Protocol: protocol, Outbox: &c.outbox,
-		PublishTo: wish.publishTo, NoEcho: wish.noEcho, GapClose: wish.gapClose,
-	})
+	client.Outbox = &c.outbox
+	c.session = h.cfg.Hub.Join(client)
 	c.session.Subscribe(wish.channels)
+	if wish.own {
+		c.session.SubscribeOwn()
+	}
 	c.outbox.Release()
 	go c.serve(socket)
 	return true

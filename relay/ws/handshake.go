@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +37,9 @@ var (
 		headers: [][2]string{{"Sec-WebSocket-Version", "13"}}}
 	wrongKey      = &fault{status: http.StatusBadRequest, text: "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455)"}
 	wrongProtocol = &fault{status: http.StatusBadRequest, text: "none of the offered subprotocols is spoken here: " +
-		"offer " + protocol.SubprotocolV1 + " or " + protocol.SubprotocolRaw + ", or none at all for raw payloads"}
+		"offer " + protocol.SubprotocolV1 + " or " + protocol.SubprotocolRaw + " (a token beside it), or none at all for raw payloads"}
+	twoTokens = &fault{status: http.StatusBadRequest, text: "more than one token is offered: offer one " +
+		protocol.TokenPrefix + "..."}
 	tooMany = &fault{status: http.StatusServiceUnavailable, text: "too many connections; try again later",
 		headers: [][2]string{{"Retry-After", "5"}}}
 )
@@ -46,40 +49,56 @@ func IsUpgrade(r *http.Request) bool {
 	return hasToken(r.Header, "Upgrade", "websocket") || r.Header.Get("Sec-WebSocket-Key") != ""
 }
 
-// judge returns the subprotocol to speak, or what is wrong with the handshake (RFC 6455 section 4.2.1).
-func (h *Handler) judge(r *http.Request) (string, *fault) {
+// An offer is what a client's list of subprotocols comes to.
+type offer struct {
+	name  string  // the subprotocol to speak
+	token *string // the credential that stood in the list, or nil
+}
+
+// judge returns what to speak, or what is wrong with the handshake (RFC 6455 section 4.2.1).
+func (h *Handler) judge(r *http.Request) (offer, *fault) {
 	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 ||
 		!hasToken(r.Header, "Upgrade", "websocket") || !hasToken(r.Header, "Connection", "upgrade") {
-		return "", notUpgrade
+		return offer{}, notUpgrade
 	}
 	if r.Header.Get("Sec-WebSocket-Version") != "13" {
-		return "", wrongVersion
+		return offer{}, wrongVersion
 	}
 	keys := r.Header.Values("Sec-WebSocket-Key")
 	if len(keys) != 1 {
-		return "", wrongKey
+		return offer{}, wrongKey
 	}
 	if key, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(key) != 16 {
-		return "", wrongKey
+		return offer{}, wrongKey
 	}
 	return h.subprotocol(r.Header)
 }
 
-// subprotocol returns the first offered name that is known, or "" where none was offered.
-func (h *Handler) subprotocol(header http.Header) (string, *fault) {
+// subprotocol returns the first offered name that is known, or "" where none was offered. A token is no name: it has to
+// stand beside one, because a browser fails a connection whose answer names none of what it offered.
+func (h *Handler) subprotocol(header http.Header) (offer, *fault) {
+	var o offer
 	lines := header.Values("Sec-WebSocket-Protocol")
 	if len(lines) == 0 {
-		return "", nil
+		return o, nil
 	}
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
 			name = strings.TrimSpace(name)
-			if _, known := h.cfg.Protocols[name]; known && name != "" {
-				return name, nil
+			if token, ok := strings.CutPrefix(name, protocol.TokenPrefix); ok {
+				if o.token != nil {
+					return offer{}, twoTokens
+				}
+				o.token = &token
+			} else if _, known := h.cfg.Protocols[name]; known && o.name == "" {
+				o.name = name
 			}
 		}
 	}
-	return "", wrongProtocol
+	if o.name == "" {
+		return offer{}, wrongProtocol
+	}
+	return o, nil
 }
 
 // hasToken reports whether a comma-separated header holds token, in any case.
@@ -100,13 +119,14 @@ type wish struct {
 	publishTo string
 	noEcho    bool
 	gapClose  bool
+	own       bool            // the channels of the client's identity too
 	refused   relay.CloseCode // the URL asks for something impossible
 }
 
-// wishOf reads the URL of a raw client. Named channels are exactly those; none named means the defaults.
-func (h *Handler) wishOf(r *http.Request, p relay.Protocol) wish {
+// wishOf reads the URL of a raw client. Named channels are exactly those; none named means the defaults and the identity's.
+func (h *Handler) wishOf(r *http.Request, p relay.Protocol, id *relay.Identity) wish {
 	if p.ID() != relay.ProtocolRaw {
-		return wish{}
+		return wish{own: true}
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -119,13 +139,16 @@ func (h *Handler) wishOf(r *http.Request, p relay.Protocol) wish {
 		gapClose:  query.Get("gap") == "close",
 	}
 	if len(w.channels) == 0 {
-		w.channels = h.cfg.DefaultChannels
-	}
-	if len(w.channels) == 0 {
-		w.refused = relay.ClosePolicy // nothing to hear
+		w.channels, w.own = h.cfg.DefaultChannels, true
 	}
 	if w.publishTo == "" && len(w.channels) == 1 {
 		w.publishTo = w.channels[0]
+	}
+	if w.own && id != nil {
+		w.channels = slices.Concat(w.channels, id.Join) // all or nothing: what a token asks for has to be open
+	}
+	if len(w.channels) == 0 && (id == nil || len(id.Own) == 0) {
+		w.refused = relay.ClosePolicy // nothing to hear
 	}
 	return w
 }

@@ -185,7 +185,7 @@ func TestV1Outage(t *testing.T) {
 	p.want(1, `{"type":"offline","reason":"redis"}`)
 	r.fail(errAway)
 	p.write(text(`{"type":"publish","channel":"a","data":"x","ref":1}`))
-	p.want(1, `{"type":"error","code":"unavailable","message":"Redis is away; try again later","channel":"a","ref":1}`)
+	p.want(1, `{"type":"error","code":"unavailable","message":"this cannot be done now; try again later","channel":"a","ref":1}`)
 	r.fail(nil)
 
 	late := r.dial("/", v1Header)
