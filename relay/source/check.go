@@ -2,12 +2,265 @@ package source
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
+// Level says how bad a [Finding] is.
+type Level int
+
+// The levels.
+const (
+	LevelOK   Level = iota
+	LevelWarn       // the relay works, without something
+	LevelFail       // the relay does not work, or loses messages
+)
+
+var levelNames = [...]string{"ok", "warn", "fail"}
+
+// String returns ok, warn or fail.
+func (l Level) String() string { return levelNames[l] }
+
+// A Finding is one thing that [Check] looked at.
+type Finding struct {
+	Level   Level
+	Subject string // what was looked at, such as `role` or `pattern chat:*`
+	Text    string // what was found
+	Do      string // what to do about it; empty with LevelOK
+}
+
+// Times of a check.
+const (
+	checkStep   = 3 * time.Second         // each question
+	checkListen = markerOwn + time.Second // other relays say something within this time
+	oldest      = 602                     // the oldest Redis that the relay is tested with: 6.2
+)
+
+// Check asks the server of cfg everything that a link needs from it, and looks for other relays on it, which takes up to
+// some seconds more if there are any. It changes nothing; of messages it publishes one, an empty one on the service
+// channel, which relays ignore. It stops early where the server cannot be reached. cfg needs no Logger and no Stats.
+func Check(ctx context.Context, cfg Config) []Finding {
+	quiet()
+	if cfg.Connect == nil {
+		cfg.Connect = redis.NewUniversalClient
+	}
+	if err := cfg.Server.validate(); err != nil {
+		return []Finding{{LevelFail, "server", err.Error(), "set SIDECAST_REDIS_URL"}}
+	}
+	c := &check{cfg: cfg, client: cfg.Connect(cfg.Server.options())}
+	defer c.client.Close()
+	if !c.reach(ctx) {
+		return c.findings
+	}
+	c.version(ctx)
+	c.role(ctx)
+	for _, pattern := range subscriptions(cfg.Names, cfg.Patterns) {
+		c.pattern(ctx, pattern)
+	}
+	if cfg.MarkersOff {
+		c.warn("markers", "switched off: a link that delivers nothing is not noticed", "set SIDECAST_MARKERS=auto")
+	} else {
+		c.markers(ctx)
+	}
+	return c.findings
+}
+
+// check is one run of [Check].
+type check struct {
+	cfg      Config
+	client   redis.UniversalClient
+	findings []Finding
+}
+
+func (c *check) add(level Level, subject, text, do string) {
+	c.findings = append(c.findings, Finding{level, subject, text, do})
+}
+
+func (c *check) ok(subject, text string)       { c.add(LevelOK, subject, text, "") }
+func (c *check) warn(subject, text, do string) { c.add(LevelWarn, subject, text, do) }
+func (c *check) fail(subject, text, do string) { c.add(LevelFail, subject, text, do) }
+
+// broken notes an error that is no answer to the question.
+func (c *check) broken(subject string, err error) {
+	problem, do := explain(err)
+	c.fail(subject, problem, do)
+}
+
+// reach logs in and reports whether that worked.
+func (c *check) reach(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*checkStep)
+	defer cancel()
+	err := c.client.Ping(ctx).Err()
+	switch {
+	case err == nil:
+		c.ok("server", c.cfg.Server.Address+" answers")
+	case isRefusal(err) && isDenied(err.Error()):
+		c.warn("server", c.cfg.Server.Address+" answers, but refuses PING", "grant +ping")
+	default:
+		c.broken("server", err)
+		return false
+	}
+	return true
+}
+
+func (c *check) version(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkStep)
+	defer cancel()
+	info, err := c.client.Info(ctx, "server").Result()
+	if err != nil && !isRefusal(err) {
+		c.broken("version", err)
+		return
+	}
+	product, version := readVersion(info)
+	switch number, known := versionNumber(version); {
+	case !known:
+		c.ok("version", "the server does not tell")
+	case number < oldest:
+		c.warn("version", product+" "+version, "use Redis 6.2 or newer, or Valkey: older ones are not tested")
+	default:
+		c.ok("version", product+" "+version)
+	}
+}
+
+// readVersion finds the product and its version in the answer to INFO. Valkey gives a Redis version too.
+func readVersion(info string) (product, version string) {
+	for line := range strings.Lines(info) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		switch key {
+		case "valkey_version":
+			return "Valkey", value
+		case "redis_version":
+			product, version = "Redis", value
+		}
+	}
+	return product, version
+}
+
+// versionNumber makes 602 of 6.2.14.
+func versionNumber(version string) (number int, ok bool) {
+	parts := strings.Split(version, ".")
+	if len(parts) < 2 {
+		return 0, false
+	}
+	major, err1 := strconv.Atoi(parts[0])
+	minor, err2 := strconv.Atoi(parts[1])
+	return 100*major + minor, err1 == nil && err2 == nil
+}
+
+func (c *check) role(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkStep)
+	defer cancel()
+	switch err := askRole(ctx, c.client); {
+	case err == nil:
+		c.ok("role", "master")
+	case errors.Is(err, errUnknownRole):
+		c.warn("role", "the server does not tell its role, so a replica would not be noticed", "grant +role")
+	default:
+		c.broken("role", err)
+	}
+}
+
+func (c *check) pattern(ctx context.Context, pattern string) {
+	subject := "pattern " + pattern
+	switch err := c.try(ctx, "psubscribe", pattern); {
+	case err == nil:
+		c.ok(subject, "may be subscribed to")
+	case !isDenied(err.Error()):
+		c.broken(subject, err)
+	case strings.Contains(err.Error(), "command"):
+		c.fail(subject, "refused", "grant the command: ACL SETUSER <user> +psubscribe")
+	default:
+		c.fail(subject, "refused", grantPattern(pattern))
+	}
+}
+
+func (c *check) try(ctx context.Context, command, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, checkStep)
+	defer cancel()
+	return trySubscribe(ctx, c.client, command, name)
+}
+
+func (c *check) markers(ctx context.Context) {
+	channel := c.cfg.Names.Marker()
+	err := c.try(ctx, "subscribe", channel)
+	switch {
+	case err == nil:
+		c.ok("hearing markers", "allowed")
+	case isDenied(err.Error()):
+		c.warn("hearing markers", "refused: a link that delivers nothing is not noticed", "grant +subscribe and &"+channel)
+		return
+	default:
+		c.broken("hearing markers", err)
+		return
+	}
+	limited, cancel := context.WithTimeout(ctx, checkStep)
+	defer cancel()
+	err = c.client.Publish(limited, channel, "").Err() // relays take no notice of an empty one
+	switch {
+	case err == nil:
+		c.ok("publishing markers", "allowed")
+	case isDenied(err.Error()):
+		c.warn("publishing markers", "refused: a link that delivers nothing is not noticed", "grant +publish and &"+channel)
+	default:
+		c.broken("publishing markers", err)
+		return
+	}
+	c.relays(ctx, channel)
+}
+
+// relays listens for other relays.
+func (c *check) relays(ctx context.Context, channel string) {
+	limited, cancel := context.WithTimeout(ctx, checkListen)
+	defer cancel()
+	listeners, err := c.client.PubSubNumSub(limited, channel).Result()
+	if err == nil && listeners[channel] == 0 {
+		c.ok("other relays", "none with this key prefix")
+		return
+	}
+	same, foreign := c.listen(limited, channel)
+	if foreign > 0 {
+		c.warn("other relays", fmt.Sprintf("%d with other patterns or prefixes and the same key prefix", foreign),
+			"give each application its own SIDECAST_KEY_PREFIX, and all replicas of one the same settings")
+	}
+	if foreign == 0 || same > 0 {
+		c.ok("other relays", fmt.Sprintf("%d with the same settings", same))
+	}
+}
+
+// listen counts the relays that publish markers until ctx ends.
+func (c *check) listen(ctx context.Context, channel string) (same, foreign int) {
+	ours := settingsHash(c.cfg.Names, c.cfg.Patterns)
+	sub := c.client.Subscribe(ctx, channel)
+	defer sub.Close()
+	seen := make(map[[8]byte]bool)
+	for {
+		reply, err := sub.Receive(ctx) // the conn is given up at the deadline
+		if err != nil {
+			return same, foreign
+		}
+		message, _ := reply.(*redis.Message)
+		if message == nil {
+			continue
+		}
+		m, ok := parseMarker([]byte(message.Payload))
+		switch {
+		case !ok || seen[m.run]:
+		case m.settings == ours:
+			same++
+		default:
+			foreign++
+		}
+		seen[m.run] = seen[m.run] || ok
+	}
+}
+
 // trySubscribe subscribes to one name on a conn of its own and returns Redis's refusal. command is subscribe or
-// psubscribe.
+// psubscribe; ctx must carry a deadline, at which the conn is given up.
 func trySubscribe(ctx context.Context, client redis.UniversalClient, command, name string) error {
 	sub := client.Subscribe(ctx)
 	defer sub.Close()
@@ -18,6 +271,6 @@ func trySubscribe(ctx context.Context, client redis.UniversalClient, command, na
 	if err := subscribe(ctx, name); err != nil {
 		return err
 	}
-	_, err := sub.Receive(ctx) // ctx carries a deadline; the conn is given up after it
+	_, err := sub.Receive(ctx)
 	return err
 }

@@ -30,6 +30,7 @@ type tap struct {
 	net.Conn
 	raw  net.Conn // below TLS; the same where there is none
 	link *Link
+	born time.Time
 
 	// Owned by the reader.
 	buf     []byte // r and w are where the unread bytes begin and end
@@ -45,7 +46,9 @@ type tap struct {
 	live    bool  // the epoch is running
 	ended   error // what Read returns from now on
 
-	// What the watchdog sees, set by the reader.
+	dog watchdog // owned by the watchdog's goroutine
+
+	// What the watchdog sees, set by the reader, in times of [tap.now].
 	subscribing atomic.Int64  // when go-redis began to subscribe; 0 before
 	epoch       atomic.Bool   // as live
 	waiting     atomic.Int64  // since when the reader waits for the network; 0 if it does not
@@ -72,20 +75,17 @@ func (e *lossError) Error() string {
 func (e *lossError) Unwrap() error { return e.err }
 
 func newTap(conn net.Conn, l *Link) *tap {
-	t := &tap{Conn: conn, raw: conn, link: l}
+	t := &tap{Conn: conn, raw: conn, link: l, born: time.Now()}
 	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		t.raw = secure.NetConn()
 	}
 	t.subs.reset(l.marker, l.wanted)
-	t.heard.Store(now())
+	t.heard.Store(t.now())
 	return t
 }
 
-// start is what now counts from.
-var start = time.Now()
-
-// now is a monotonic time in nanoseconds that fits an atomic, and is never 0.
-func now() int64 { return int64(time.Since(start)) + 1 }
+// now is the conn's age in nanoseconds, which fits an atomic; it is never 0.
+func (t *tap) now() int64 { return int64(time.Since(t.born)) + 1 }
 
 // Read hands over what is the sink's and returns what is go-redis's. It returns at most one reply, or a part of one, so
 // that go-redis has seen everything that came before the messages that are handed over next.
@@ -95,7 +95,7 @@ func (t *tap) Read(p []byte) (int, error) {
 	}
 	if t.subscribing.Load() == 0 {
 		n, err := t.Conn.Read(p)
-		t.heard.Store(now())
+		t.heard.Store(t.now())
 		return n, err
 	}
 	for {
@@ -116,11 +116,11 @@ func (t *tap) Read(p []byte) (int, error) {
 func (t *tap) fill() error {
 	t.flush()
 	t.makeRoom()
-	t.waiting.Store(now())
+	t.waiting.Store(t.now())
 	n, err := t.Conn.Read(t.buf[t.w:])
 	t.waiting.Store(0)
 	if n > 0 {
-		t.heard.Store(now())
+		t.heard.Store(t.now())
 		t.w += n
 		t.filled = t.w == len(t.buf)
 		return nil // an error comes again
@@ -224,7 +224,7 @@ func (t *tap) Write(p []byte) (int, error) {
 		if err := t.Conn.SetReadDeadline(time.Time{}); err != nil {
 			return 0, err
 		}
-		t.subscribing.Store(now())
+		t.subscribing.Store(t.now())
 	}
 	t.writing.Lock()
 	defer t.writing.Unlock()

@@ -61,7 +61,7 @@ const remindEvery = time.Minute
 
 // report logs why an attempt failed and what to do about it.
 func (l *Link) report(err error) {
-	problem, do := l.explain(err)
+	problem, do := explain(err)
 	if problem == l.trouble.problem && time.Since(l.trouble.logged) < remindEvery {
 		l.log.Debug("redis is still not reachable", "addr", l.cfg.Server.Address, "err", err)
 		return
@@ -82,7 +82,7 @@ func (l *Link) report(err error) {
 }
 
 // explain says in words what an error means and what to do. Neither contains anything secret.
-func (l *Link) explain(err error) (problem, do string) {
+func explain(err error) (problem, do string) {
 	if problem, do = explainReply(err); problem != "" {
 		return problem, do
 	}

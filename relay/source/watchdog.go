@@ -26,7 +26,6 @@ var (
 func (l *Link) watch(ctx context.Context) {
 	ticker := time.NewTicker(watchTick)
 	defer ticker.Stop()
-	var w watchdog
 	for {
 		select {
 		case <-ctx.Done():
@@ -34,7 +33,7 @@ func (l *Link) watch(ctx context.Context) {
 		case <-ticker.C:
 		}
 		if t := l.current(); t != nil {
-			w.look(t, now())
+			t.watch(t.now())
 		}
 	}
 }
@@ -46,15 +45,16 @@ func (l *Link) current() *tap {
 	return l.tap
 }
 
-// A watchdog judges how long a tap has been silent.
+// A watchdog judges how long a conn has been silent.
 type watchdog struct {
 	looked  int64 // when it looked last
 	excused int64 // silence before is not counted
 	asked   int64 // when it sent the last PING
 }
 
-// look judges t at a time of [now].
-func (w *watchdog) look(t *tap, at int64) {
+// watch judges the conn at a time of [tap.now].
+func (t *tap) watch(at int64) {
+	w := &t.dog
 	if at-w.looked > int64(4*watchTick) {
 		w.excused = at // the process stood still, and what came meanwhile has yet to be read
 	}

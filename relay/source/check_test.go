@@ -1,0 +1,135 @@
+package source_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sidecast/relay"
+	"sidecast/relay/relaytest/redistest"
+	"sidecast/relay/source"
+)
+
+// report writes findings as `level subject: text; do`.
+func report(findings []source.Finding) []string {
+	var lines []string
+	for _, f := range findings {
+		line := fmt.Sprintf("%v %s: %s", f.Level, f.Subject, f.Text)
+		if f.Do != "" {
+			line += "; " + f.Do
+		}
+		lines = append(lines, line)
+	}
+	return lines
+}
+
+// expectFindings checks that each wanted line begins a finding, in order, and that there are no others.
+func expectFindings(t *testing.T, got []source.Finding, want ...string) {
+	t.Helper()
+	lines := report(got)
+	ok := slices.EqualFunc(lines, want, strings.HasPrefix)
+	if !ok {
+		t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(lines, "\n\t"), strings.Join(want, "\n\t"))
+	}
+	for _, f := range got {
+		if (f.Do == "") != (f.Level == source.LevelOK) {
+			t.Errorf("%s: %v, but what to do is %q", f.Subject, f.Level, f.Do)
+		}
+	}
+}
+
+func checkConfig(addr string, patterns []string, changes ...func(*source.Config)) source.Config {
+	list, _ := relay.ParsePatterns(patterns)
+	cfg := source.Config{Server: source.Server{Address: addr}, Names: relay.NewNames("", ""), Patterns: list}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	return cfg
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	version := "ok version: Redis "
+	all := []string{"ok server: " + server.Addr, version, "ok role: master", "ok pattern chat:*: may", "ok hearing markers: allowed",
+		"ok publishing markers: allowed", "ok other relays: none"}
+	t.Run("all is well", func(t *testing.T) {
+		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"})), all...)
+	})
+	t.Run("RESP3", func(t *testing.T) {
+		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, protocol(3))), all...)
+	})
+	t.Run("the least rights", func(t *testing.T) {
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role", "+pubsub|numsub")
+		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user)),
+			all[0], "ok version: the server does not tell", all[2], all[3], all[4], all[5], all[6])
+	})
+	t.Run("hardly any rights", func(t *testing.T) {
+		user := aclUser(t, server, "&news", "-ping")
+		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*", "news"}, user)),
+			"warn server: "+server.Addr+" answers, but refuses PING; grant +ping",
+			"ok version: the server does not tell", "warn role: ", "fail pattern chat:*: refused; grant it with ACL SETUSER <user> &chat:* ",
+			"ok pattern news: ", "warn hearing markers: refused: a link that delivers nothing is not noticed; grant +subscribe and &sidecast:mark")
+	})
+	t.Run("no right to publish", func(t *testing.T) {
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role", "+pubsub")
+		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user)),
+			all[0], "ok version", all[2], all[3], all[4], "warn publishing markers: refused", all[6])
+	})
+	t.Run("no right to subscribe", func(t *testing.T) {
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role", "-psubscribe")
+		got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user, func(c *source.Config) { c.MarkersOff = true }))
+		expectFindings(t, got, all[0], "ok version", all[2],
+			"fail pattern chat:*: refused; grant the command: ACL SETUSER <user> +psubscribe", "warn markers: switched off")
+	})
+	t.Run("wrong password", func(t *testing.T) {
+		cfg := checkConfig(server.Addr, []string{"*"}, func(c *source.Config) { c.Server.Username, c.Server.Password = "x", "secret" })
+		got := source.Check(t.Context(), cfg)
+		expectFindings(t, got, "fail server: user and password were refused; check SIDECAST_REDIS_USERNAME")
+		if strings.Contains(fmt.Sprint(report(got)), "secret") {
+			t.Error("the password is in a finding")
+		}
+	})
+	t.Run("nobody there", func(t *testing.T) {
+		expectFindings(t, source.Check(t.Context(), checkConfig(redistest.FreeAddr(t), []string{"*"})),
+			"fail server: nobody listens at this address; start Redis, or correct SIDECAST_REDIS_URL")
+	})
+	t.Run("no address", func(t *testing.T) {
+		expectFindings(t, source.Check(t.Context(), checkConfig("", []string{"*"})), "fail server: the address")
+	})
+	t.Run("a replica", func(t *testing.T) {
+		replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+server.Port())
+		got := source.Check(t.Context(), checkConfig(replica.Addr, []string{"*"}))
+		if got[2].Level != source.LevelFail || got[2].Do != "point SIDECAST_REDIS_URL at the master" {
+			t.Errorf("got %q", report(got))
+		}
+	})
+}
+
+func TestCheckFindsOtherRelays(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	for _, patterns := range [][]string{{"chat:*"}, {"chat:*"}, {"news"}} {
+		run(t, server.Addr, patterns).awaitEvent(t, "online", 1)
+	}
+	got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}))
+	expectFindings(t, got[6:], "warn other relays: 1 with other patterns or prefixes", "ok other relays: 2 with the same settings")
+}
+
+func TestCheckDoesNotHang(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	server.Stop()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	began := time.Now()
+	got := source.Check(ctx, checkConfig(server.Addr, []string{"*"}))
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("took %v", took)
+	}
+	expectFindings(t, got, "fail server: no answer in time")
+	server.Cont()
+}

@@ -1,0 +1,155 @@
+package source
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"sidecast/relay"
+)
+
+// TestMarkerIsGolden holds the form that relays of other versions read.
+func TestMarkerIsGolden(t *testing.T) {
+	m := marker{
+		id:  [8]byte{0x01, 0x23, 0x45, 0x67, 0x89, 0, 0, 1},
+		run: [8]byte{0, 0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77}, settings: [4]byte{0xde, 0xad, 0xbe, 0xef},
+	}
+	const want = "1 0123456789000001 0011223344556677 deadbeef"
+	if got := m.encode(); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	if got, ok := parseMarker([]byte(want)); !ok || got != m {
+		t.Errorf("read %v, %v", got, ok)
+	}
+	if got, ok := parseMarker([]byte(want + " a later field")); !ok || got != m {
+		t.Errorf("with a later field: %v, %v", got, ok)
+	}
+}
+
+func TestWhatIsNoMarker(t *testing.T) {
+	for _, payload := range []string{
+		"", "1", "hello", "2 0123456789000001 0011223344556677 deadbeef", "1 0123456789000001 0011223344556677",
+		"1 012345678900000 0011223344556677 deadbeef", "1 012345678900000g 0011223344556677 deadbeef",
+		"1  0123456789000001 0011223344556677 deadbeef", "1 0123456789000001 0011223344556677 deadbeef0",
+	} {
+		if m, ok := parseMarker([]byte(payload)); ok {
+			t.Errorf("%q was read as %v", payload, m)
+		}
+	}
+}
+
+// TestSettingsHash holds what makes relays strangers, and the hash itself, since replicas of two versions must agree.
+func TestSettingsHash(t *testing.T) {
+	list := func(sources ...string) relay.Patterns {
+		patterns, err := relay.ParsePatterns(sources)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return patterns
+	}
+	base := settingsHash(relay.NewNames("app:", ""), list("chat:*", "news"))
+	if base != [4]byte{0xc4, 0x6b, 0xc1, 0xa3} {
+		t.Errorf("the hash became %x", base)
+	}
+	if got := settingsHash(relay.NewNames("app:", ""), list("news", "chat:*", "news")); got != base {
+		t.Error("the order of the patterns, or naming one twice, matters")
+	}
+	for name, got := range map[string][4]byte{
+		"patterns":       settingsHash(relay.NewNames("app:", ""), list("chat:*")),
+		"channel prefix": settingsHash(relay.NewNames("", ""), list("chat:*", "news")),
+		"key prefix":     settingsHash(relay.NewNames("app:", "x:"), list("chat:*", "news")),
+	} {
+		if got == base {
+			t.Errorf("another %s has the same hash", name)
+		}
+	}
+}
+
+func TestMarkerIDsAreNeverUsedTwice(t *testing.T) {
+	p := newProbe(testLink(t, new(nobody)))
+	p.counter = 1<<24 - 3
+	seen := make(map[[8]byte]bool)
+	for range 10 {
+		id := p.nextID()
+		if seen[id] {
+			t.Fatalf("%x came twice", id)
+		}
+		seen[id] = true
+	}
+	if other := newProbe(testLink(t, new(nobody))); other.prefix == p.prefix || other.run == p.run {
+		t.Error("two relays share their random bits")
+	}
+}
+
+// TestDue holds when a marker is published, by a table of what happened before.
+func TestDue(t *testing.T) {
+	at := time.Now()
+	ago := func(d time.Duration) time.Time { return at.Add(-d) }
+	tests := []struct {
+		why       string
+		seen, own time.Duration // ago
+		refused   time.Duration
+		want      time.Duration
+	}{
+		{"nobody's for long", 2 * time.Second, 2 * time.Second, 0, -time.Second},
+		{"somebody's just now", 100 * time.Millisecond, 2 * time.Second, 0, 900 * time.Millisecond},
+		{"ours was just published and not seen yet", 2 * time.Second, 0, 0, time.Second},
+		{"others' only, for as long as may be", 100 * time.Millisecond, 5 * time.Second, 0, 0},
+		{"refused", 2 * time.Second, 2 * time.Second, 10 * time.Second, 50 * time.Second},
+	}
+	for _, test := range tests {
+		p := newProbe(testLink(t, new(nobody)))
+		p.live, p.quiet, p.seen, p.own = true, time.Second, ago(test.seen), ago(test.own)
+		if test.refused > 0 {
+			p.refused = ago(test.refused)
+		}
+		if got := p.due(at); got != test.want {
+			t.Errorf("%s: due in %v, want %v", test.why, got, test.want)
+		}
+		p.end()
+		if got := p.due(at); got < time.Minute {
+			t.Errorf("%s: due in %v although the epoch is over", test.why, got)
+		}
+	}
+}
+
+// TestOlderMarkerIsLost finds a hole in the order of our own markers.
+func TestOlderMarkerIsLost(t *testing.T) {
+	tests := []struct {
+		why      string
+		answered time.Time // the older one
+		want     uint64
+	}{
+		{"Redis took it, and passed only the next one on", time.Now(), 1},
+		{"it is not known that Redis took it", time.Time{}, 0},
+	}
+	for _, test := range tests {
+		t.Run(test.why, func(t *testing.T) {
+			stats := new(relay.Stats)
+			p := newProbe(testLink(t, new(nobody), func(c *Config) { c.Stats = stats }))
+			p.begin(true)
+			older, newer := marker{id: p.nextID(), run: p.run, settings: p.settings}, marker{id: p.nextID(), run: p.run, settings: p.settings}
+			p.sent = []sentMarker{{id: older.id, answered: test.answered}, {id: newer.id, began: time.Now()}}
+			p.heard(newer)
+			if got := stats.MarkersLost.Load(); got != test.want {
+				t.Errorf("%d lost, want %d", got, test.want)
+			}
+			if len(p.sent) != 0 {
+				t.Errorf("%d still awaited", len(p.sent))
+			}
+			if count, _, _ := stats.MarkerTrip.Snapshot(); count != 1 {
+				t.Errorf("%d round trips", count)
+			}
+		})
+	}
+}
+
+func FuzzMarker(f *testing.F) {
+	f.Add([]byte("1 0123456789000001 0011223344556677 deadbeef"))
+	f.Add([]byte("1 0123456789000001 0011223344556677 deadbeef x"))
+	f.Fuzz(func(t *testing.T, payload []byte) {
+		if m, ok := parseMarker(payload); ok && !strings.EqualFold(m.encode(), string(payload[:min(44, len(payload))])) {
+			t.Errorf("%q was read as %s", payload, m.encode())
+		}
+	})
+}

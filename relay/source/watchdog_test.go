@@ -1,0 +1,273 @@
+package source
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sidecast/relay"
+)
+
+// pipeTap returns a tap over an in-memory conn, and the server's end of it. The tap is as if go-redis had subscribed.
+func pipeTap(t *testing.T, sink Sink) (*tap, net.Conn) {
+	t.Helper()
+	ours, theirs := net.Pipe()
+	l := testLink(t, sink)
+	tap := newTap(ours, l)
+	tap.subscribing.Store(tap.now())
+	if err := l.adopt(tap); err != nil {
+		t.Fatal(err)
+	}
+	return tap, theirs
+}
+
+// verdictOf returns why the tap was cut, or nil.
+func verdictOf(tap *tap) *lossError {
+	tap.mu.Lock()
+	defer tap.mu.Unlock()
+	return tap.verdict
+}
+
+// TestSilence runs the watchdog in a bubble against a server that behaves as each case says.
+func TestSilence(t *testing.T) {
+	tests := []struct {
+		why    string
+		serve  func(server net.Conn) // after the confirmations
+		cut    bool
+		within time.Duration
+	}{
+		{"a server that answers PINGs", answerPings, false, time.Minute},
+		{"a server that answers nothing", discard, true, detectionBound},
+		{"a server that does not even read", func(net.Conn) {}, true, detectionBound},
+		{"a server that talks without being asked", func(server net.Conn) {
+			go discard(server)
+			for range 100 {
+				time.Sleep(time.Second)
+				if _, err := io.WriteString(server, pubsub(2, "pmessage", "*", "c", "m")); err != nil {
+					return
+				}
+			}
+		}, false, time.Minute},
+		{"a server that sends a message a byte at a time", func(server net.Conn) {
+			go discard(server)
+			for _, c := range []byte(pubsub(2, "pmessage", "*", "c", "m")) {
+				time.Sleep(2 * time.Second)
+				if _, err := server.Write([]byte{c}); err != nil {
+					return
+				}
+			}
+		}, false, time.Minute},
+	}
+	for _, test := range tests {
+		t.Run(test.why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tap, server := pipeTap(t, new(nobody))
+				go func() {
+					_, _ = io.WriteString(server, head(2))
+					test.serve(server)
+				}()
+				go readAll(tap)
+				began := time.Now()
+				for time.Since(began) < test.within && verdictOf(tap) == nil {
+					time.Sleep(watchTick)
+					tap.watch(tap.now())
+				}
+				switch verdict := verdictOf(tap); {
+				case test.cut && verdict == nil:
+					t.Errorf("not found within %v", test.within)
+				case !test.cut && verdict != nil:
+					t.Errorf("cut after %v: %v", time.Since(began), verdict)
+				}
+				tap.cut(relay.CauseShutdown, net.ErrClosed)
+				server.Close()
+				time.Sleep(2 * time.Minute) // lets everybody find out
+			})
+		})
+	}
+}
+
+const detectionBound = 10 * time.Second
+
+func readAll(conn net.Conn) {
+	p := make([]byte, 512)
+	for {
+		if _, err := conn.Read(p); err != nil {
+			return
+		}
+	}
+}
+
+func discard(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
+
+// answerPings answers as RESP2 does.
+func answerPings(server net.Conn) {
+	r := bufio.NewReader(server)
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return
+		}
+		if nonce := strings.TrimSpace(line); strings.HasPrefix(nonce, noncePrefix) {
+			fmt.Fprintf(server, "*2\r\n$4\r\npong\r\n$%d\r\n%s\r\n", len(nonce), nonce)
+		}
+	}
+}
+
+// busySink does not return from the first message for a while.
+type busySink struct {
+	nobody
+	busy time.Duration
+}
+
+func (b *busySink) Publish(_, _ []byte) {
+	time.Sleep(b.busy)
+	b.busy = 0
+}
+
+// TestBusySinkIsNotSilence blocks the reader for longer than any silence may last.
+func TestBusySinkIsNotSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tap, server := pipeTap(t, &busySink{busy: time.Minute})
+		go func() {
+			_, _ = io.WriteString(server, head(2)+pubsub(2, "pmessage", "*", "c", "m"))
+			answerPings(server)
+		}()
+		go readAll(tap)
+		for range 240 {
+			time.Sleep(watchTick)
+			tap.watch(tap.now())
+		}
+		if verdict := verdictOf(tap); verdict != nil {
+			t.Errorf("cut: %v", verdict)
+		}
+		tap.cut(relay.CauseShutdown, net.ErrClosed)
+		server.Close()
+	})
+}
+
+// TestPausedProcessIsNotSilence lets the watchdog itself stand still, as a suspended machine does.
+func TestPausedProcessIsNotSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tap, server := pipeTap(t, new(nobody))
+		go func() {
+			_, _ = io.WriteString(server, head(2))
+			answerPings(server)
+		}()
+		go readAll(tap)
+		for range 10 {
+			time.Sleep(watchTick)
+			tap.watch(tap.now())
+		}
+		tap.heard.Store(tap.heard.Load() - int64(time.Hour)) // as if nothing came in the pause
+		tap.waiting.Store(1)
+		time.Sleep(time.Hour)
+		tap.watch(tap.now())
+		if verdict := verdictOf(tap); verdict != nil {
+			t.Errorf("cut: %v", verdict)
+		}
+		tap.cut(relay.CauseShutdown, net.ErrClosed)
+		server.Close()
+	})
+}
+
+// TestUnconfirmedSubscriptions gives up a server that accepts everything and confirms nothing.
+func TestUnconfirmedSubscriptions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tap, server := pipeTap(t, new(nobody))
+		go discard(server)
+		go readAll(tap)
+		for range int(detectionBound / watchTick) {
+			time.Sleep(watchTick)
+			tap.watch(tap.now())
+		}
+		if verdict := verdictOf(tap); verdict == nil || !errors.Is(verdict, errUnconfirmed) {
+			t.Errorf("cut: %v", verdict)
+		}
+		server.Close()
+	})
+}
+
+// TestGate checks the bounds of the back-off, and that it starts over.
+func TestGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var g gate
+		if g.closed() {
+			t.Fatal("closed before the first failure")
+		}
+		longest := time.Duration(0)
+		for i := range 2000 {
+			g.fail()
+			ceiling := min(maxBackoff, minBackoff<<min(i, 10))
+			delay := time.Until(g.opens)
+			if delay < 0 || delay >= ceiling {
+				t.Fatalf("failure %d: %v, the ceiling is %v", i, delay, ceiling)
+			}
+			longest = max(longest, delay)
+			began := time.Now()
+			g.wait(t.Context())
+			if g.closed() || time.Since(began) < delay {
+				t.Fatal("the gate opened early, or not at all")
+			}
+		}
+		if longest < maxBackoff*9/10 {
+			t.Errorf("in 2000 failures the longest back-off was %v: no full jitter", longest)
+		}
+		g.reset()
+		g.fail()
+		if delay := time.Until(g.opens); delay >= minBackoff {
+			t.Errorf("%v after a reset", delay)
+		}
+	})
+}
+
+// TestDialerRefusesWhileTheGateIsClosed keeps go-redis from spinning inside Receive.
+func TestDialerRefusesWhileTheGateIsClosed(t *testing.T) {
+	l := testLink(t, new(nobody))
+	l.gate.opens = time.Now().Add(time.Hour)
+	began := time.Now()
+	if _, err := l.dial(t.Context(), t.Context(), "tcp", "192.0.2.1:1"); !errors.Is(err, errGated) || time.Since(began) > time.Second {
+		t.Errorf("%v after %v", err, time.Since(began))
+	}
+}
+
+// TestPingNeedsAnEpoch keeps a PING from coming between two writes of one command of go-redis's.
+func TestPingNeedsAnEpoch(t *testing.T) {
+	tap, server := pipeTap(t, new(nobody))
+	defer server.Close()
+	if _, err := tap.ping(); !errors.Is(err, errNoEpoch) {
+		t.Errorf("ping returned %v", err)
+	}
+}
+
+// TestHandshakeDeadlines holds until when go-redis's deadlines work.
+func TestHandshakeDeadlines(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	go discard(theirs)
+	tap := newTap(ours, testLink(t, new(nobody)))
+	_ = tap.SetReadDeadline(time.Now().Add(-time.Second))
+	if _, err := tap.Read(make([]byte, 1)); err == nil {
+		t.Error("a deadline of the handshake does nothing")
+	}
+	if _, err := tap.Write([]byte("*2\r\n$9\r\nsubscribe\r\n$1\r\nx\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	_ = tap.SetReadDeadline(time.Now().Add(-time.Second))
+	done := make(chan error, 1)
+	go func() {
+		_, err := tap.Read(make([]byte, 64))
+		done <- err
+	}()
+	if _, err := io.WriteString(theirs, head(2)); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Errorf("a deadline, the old or the new one, fired behind the handshake: %v", err)
+	}
+}
