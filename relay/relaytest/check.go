@@ -1,6 +1,14 @@
 package relaytest
 
-// A Session is the log of one connection.
+import (
+	"cmp"
+	"fmt"
+	"time"
+)
+
+// A Session is the log of one connection. The sessions of one Client, in their order in [Run], are one listener that
+// came back with its cursors: it may miss nothing and hear nothing twice from one session to the next, unless the relay
+// says recovered:false.
 type Session struct {
 	Client   string
 	Protocol Protocol
@@ -12,4 +20,167 @@ type Session struct {
 // Session returns the log so far, for [Run].
 func (c *Client) Session() Session {
 	return Session{Client: c.name, Protocol: c.protocol, Channels: c.channels, GapClose: c.gapClose, Events: c.Events()}
+}
+
+// Rules are the times that a checker allows. Zero fields mean the defaults.
+type Rules struct {
+	// Lag is how long before a fault, a goodbye or a join a message may have been answered to have to do with it: 5 s. It
+	// is the time that a message spends on its way when all is well.
+	Lag time.Duration
+	// Latency is how long after the answer to its PUBLISH a message may reach a client that reads: 30 s. It is there to
+	// notice a relay that is stuck, not to measure.
+	Latency time.Duration
+	// Heal is how long after a fault was undone the relay may take to be well again: 12 s.
+	Heal time.Duration
+}
+
+// A Run is everything that is known of one test of a relay.
+type Run struct {
+	Rules     Rules
+	Published []Publication // of one publisher, or of several on different channels
+	Sessions  []Session
+	Faults    []Fault
+}
+
+// Check holds a relay to the delivery contract for live channels. It depends on nothing but the run. Sessions that are
+// still open must be quiet: every message that they will get is in their log (see [Fleet.AwaitEnd]). The rules:
+//
+//   - Between a subscribed, a gap and the end of its subscription a session receives every message, once, in the order
+//     of PUBLISH, byte for byte; from the subscribed on, whatever was published after it came.
+//   - A message may be missing only behind a gap that stands before the next message, that came after the call of
+//     PUBLISH, and only if the message was published in the time of a fault. On raw, which has no gaps, the fault is enough.
+//   - A message whose PUBLISH failed may come or not, once at most, and at any place.
+//   - A message reaches a session that had joined before and reads within [Rules.Latency], except in the time of a fault.
+//     (Not where payloads are equal.)
+//   - A message comes only to sessions that joined its channel; and not if it was answered [Rules.Lag] before the join.
+//   - Every gap and every offline lies in the time of a fault, and is heard as often as the fault expects. After every
+//     fault at least one message was published and received.
+//   - A session ends only by its client's doing, or in the time of a fault that ends sessions.
+//
+// Where payloads are equal it asks whether any numbering of what was received follows these rules.
+func Check(run Run) Report {
+	j := newJudge(run)
+	for _, l := range j.listeners() {
+		l.judge()
+	}
+	for _, s := range run.Sessions {
+		j.notices(s)
+	}
+	j.proofs()
+	j.report.Sessions = len(run.Sessions)
+	return j.report
+}
+
+// judge holds what all sessions share.
+type judge struct {
+	run      Run
+	lag      time.Duration
+	latency  time.Duration
+	windows  []window
+	channels map[string]*channel
+	report   Report
+}
+
+func newJudge(run Run) *judge {
+	j := &judge{
+		run: run, lag: cmp.Or(run.Rules.Lag, 5*time.Second), latency: cmp.Or(run.Rules.Latency, 30*time.Second),
+		channels: make(map[string]*channel),
+	}
+	j.windows = windows(run.Faults, cmp.Or(run.Rules.Heal, 12*time.Second))
+	for _, p := range run.Published {
+		c := j.channels[p.Channel]
+		if c == nil {
+			c = &channel{name: p.Channel, unique: make(map[string]int)}
+			j.channels[p.Channel] = c
+		}
+		c.add(p)
+		if p.Err == nil {
+			j.report.Messages++
+		}
+	}
+	for _, c := range j.channels {
+		for i := range c.sent {
+			c.inFault = append(c.inFault, j.explained(c.sent[i]))
+		}
+	}
+	return j
+}
+
+// channel is what was published on one channel.
+type channel struct {
+	name    string
+	sent    []Publication  // those that Redis took, in its order; a place is an index here
+	inFault []bool         // a fault explains the loss of the message at this place
+	unique  map[string]int // place by payload, where payloads are unique; -1 for one of unknown fate
+
+	equal  string // the payload that all others share
+	equals int    // how many have it
+	unsure int    // of these, how many are of unknown fate
+
+	heard time.Time // when the newest message that anybody received was published
+}
+
+func (c *channel) add(p Publication) {
+	switch {
+	case p.Equal:
+		c.equal, c.equals = p.Payload, c.equals+1
+		if p.Err != nil {
+			c.unsure++
+		}
+	case p.Err != nil:
+		c.unique[p.Payload] = -1
+	default:
+		c.unique[p.Payload] = len(c.sent)
+	}
+	if p.Err == nil {
+		c.sent = append(c.sent, p)
+	}
+}
+
+// knows reports whether somebody published this payload on the channel.
+func (c *channel) knows(payload string) bool {
+	_, ok := c.unique[payload]
+	return ok || c.equals > 0 && payload == c.equal
+}
+
+// explained reports whether the message was under way in the time of a fault.
+func (j *judge) explained(p Publication) bool {
+	for _, w := range j.windows {
+		if w.touches(p.Channel) && w.explains(p, j.lag) {
+			return true
+		}
+	}
+	return false
+}
+
+// during reports whether the moment lies in the time of a fault of the channel that fits.
+func (j *judge) during(t time.Time, channel string, fits func(Fault) bool) bool {
+	for _, w := range j.windows {
+		if !w.touches(channel) || !w.holds(t) {
+			continue
+		}
+		for _, f := range w.faults {
+			if fits(f) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// proofs asks whether the run could show that the relay works, and that it lived after each fault.
+func (j *judge) proofs() {
+	if j.report.Deliveries == 0 {
+		j.report.add(Violation{Rule: Unproven, Text: "no client received anything"})
+	}
+	for _, w := range j.windows {
+		fresh := w.to.IsZero() // never undone: nothing to be shown
+		for _, c := range j.channels {
+			fresh = fresh || w.touches(c.name) && c.heard.After(w.to)
+		}
+		if !fresh {
+			j.report.add(Violation{Rule: Unproven, Channel: w.channel, At: w.to, Text: fmt.Sprintf(
+				"no client received anything that was published after %s had healed", w.name())})
+		}
+	}
 }

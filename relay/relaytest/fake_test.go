@@ -211,7 +211,7 @@ func (f *fake) receive(m fakeMsg) {
 
 func (f *fake) fanOut(m fakeMsg, leak bool) {
 	misframe := f.broken.misframe > 0 && f.count%f.broken.misframe == 0
-	raw, v1 := m.encode(utf8.Valid(m.payload) != misframe)
+	raw, v1 := m.encode(utf8.Valid(m.payload) && !misframe)
 	for _, s := range f.sessions {
 		switch {
 		case !leak && !s.listens(m.channel):
@@ -322,13 +322,19 @@ func (s *fakeSession) event(message map[string]any) {
 func (s *fakeSession) say(message map[string]any) { s.write(encodeFrame(OpText, encodeJSON(message))) }
 
 func (s *fakeSession) close(code uint16) {
-	s.write(encodeFrame(OpClose, []byte{byte(code >> 8), byte(code)}))
-	s.end()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.writeLocked(encodeFrame(OpClose, []byte{byte(code >> 8), byte(code)}))
+	s.endLocked()
 }
 
 func (s *fakeSession) write(b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.writeLocked(b)
+}
+
+func (s *fakeSession) writeLocked(b []byte) {
 	if s.over {
 		return
 	}
@@ -341,6 +347,10 @@ func (s *fakeSession) write(b []byte) {
 func (s *fakeSession) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.endLocked()
+}
+
+func (s *fakeSession) endLocked() {
 	s.over = true
 	_ = s.conn.(*net.TCPConn).CloseWrite()
 }
