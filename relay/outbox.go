@@ -39,7 +39,7 @@ type Outbox struct {
 	draining bool     // a Drain is running
 	queue    []queued // what the kernel refused, oldest first
 	partial  int      // bytes of queue[0] that the kernel took
-	taken    int      // frames at the front that a waiting Drain is writing
+	taken    int      // frames at the front that stay: a waiting Drain is writing them, or the first was held
 	charged  int      // what the queue counts for
 	sent     int64    // bytes that the kernel took
 	evicted  bool
@@ -70,6 +70,7 @@ func (o *Outbox) Hold(first []byte) {
 	defer o.mu.Unlock()
 	o.draining = true // as if the socket took nothing now
 	o.queueLocked([][]byte{first})
+	o.taken = len(o.queue) // not even an eviction drops it
 }
 
 // Release sends what was held.
@@ -206,6 +207,7 @@ func (o *Outbox) Take(into [][]byte) [][]byte {
 		bytes += len(o.queue[o.taken].frame)
 		into = append(into, o.queue[o.taken].frame)
 	}
+	into[0] = into[0][o.partial:]
 	return into
 }
 
@@ -241,7 +243,7 @@ func (o *Outbox) takenLocked(n int) {
 		charge -= frameCharge
 		gone++
 	}
-	o.queue, o.partial = o.queue[gone:], n
+	o.queue, o.partial, o.taken = o.queue[gone:], n, max(o.taken-gone, 0)
 	if len(o.queue) == 0 {
 		o.queue, o.partial = nil, 0
 	}
