@@ -1,0 +1,482 @@
+package relay
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A box is an outbox in a bubble, with everything around it.
+type box struct {
+	*Outbox
+	t      *testing.T
+	budget *Budget
+	stats  *Stats
+	socket *FakeSocket
+}
+
+const slowFrame = "<slow>"
+
+// inBubble runs a test on an outbox that holds each bytes, over a socket without room, and checks afterwards that nothing
+// is charged and nobody drains any more.
+func inBubble(t *testing.T, each int, test func(*box)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := &box{t: t, stats: new(Stats), socket: NewFakeSocket(0), Outbox: new(Outbox)}
+		b.budget = NewBudget(each, 1<<40, 10*time.Second, b.stats)
+		b.Init(b.budget, b.socket, []byte(slowFrame))
+		test(b)
+		synctest.Wait()
+		b.check()
+		b.Shut()
+		b.socket.Poke()
+		b.budget.Wait()
+		if used := b.budget.Used(); used != 0 || len(b.budget.full) != 0 {
+			t.Errorf("after the end %d bytes are charged, by %d outboxes", used, len(b.budget.full))
+		}
+	})
+}
+
+// check holds what is charged to what is queued.
+func (b *box) check() {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	want := 0
+	for _, q := range b.queue {
+		want += len(q.frame) + frameCharge
+	}
+	want -= b.partial
+	if b.state == outboxEvicted || b.state == outboxClosed {
+		want = 0
+	}
+	listed, there := b.budget.full[b.Outbox]
+	if b.charged != want || b.budget.Used() != int64(want) || listed != want || there != (want > 0) {
+		b.t.Errorf("state %d with %d queued: charged %d, booked %d, listed %d (%v), want %d",
+			b.state, len(b.queue), b.charged, b.budget.Used(), listed, there, want)
+	}
+}
+
+// send sends frames one by one.
+func (b *box) send(frames ...string) (ok bool) {
+	for _, frame := range frames {
+		ok = b.Send([]byte(frame))
+		b.check()
+	}
+	return ok
+}
+
+// sendAll sends frames in one call, as a batch is.
+func (b *box) sendAll(frames ...string) bool {
+	list := make([][]byte, len(frames))
+	for i, frame := range frames {
+		list[i] = []byte(frame)
+	}
+	b.mu.Lock()
+	ok := b.sendLocked(list)
+	b.mu.Unlock()
+	b.check()
+	return ok
+}
+
+func (b *box) give(n int) {
+	b.socket.Give(n)
+	synctest.Wait()
+	b.check()
+}
+
+func (b *box) want(got string, finished int) {
+	b.t.Helper()
+	synctest.Wait()
+	if s := string(b.socket.Got()); s != got {
+		b.t.Errorf("the client got %.200q, want %.200q", s, got)
+	}
+	if n := b.socket.Finished(); n != finished {
+		b.t.Errorf("half-closed %d times, want %d", n, finished)
+	}
+}
+
+// In every path the client gets whole frames in order, and what is charged is what is queued.
+var outboxPaths = []struct {
+	why      string
+	run      func(*box)
+	got      string
+	finished int
+}{
+	{"the kernel takes everything", func(b *box) { b.give(100); b.send("one", "two") }, "onetwo", 0},
+	{"it takes nothing, and later everything", func(b *box) { b.send("one", "two"); b.give(100) }, "onetwo", 0},
+	{"it takes a part of a frame", func(b *box) { b.give(2); b.send("one"); b.give(1) }, "one", 0},
+	{"it takes one byte at a time", func(b *box) {
+		b.send("one", "two", "three")
+		for range 11 {
+			b.give(1)
+		}
+	}, "onetwothree", 0},
+	{"a batch is cut inside a frame", func(b *box) { b.give(4); b.sendAll("one", "two", "three"); b.give(7) }, "onetwothree", 0},
+	{"a batch is cut between frames", func(b *box) { b.give(3); b.sendAll("one", "two"); b.give(3) }, "onetwo", 0},
+	{"an empty batch", func(b *box) { b.sendAll(); b.send("one"); b.sendAll(); b.give(3) }, "one", 0},
+	{"what comes while something waits waits behind it", func(b *box) {
+		b.give(1)
+		b.send("one")
+		b.socket.mu.Lock()
+		b.socket.room = 2
+		b.socket.mu.Unlock()
+		b.send("two")
+		b.give(3)
+	}, "onetwo", 0},
+	{"an empty frame", func(b *box) { b.send("", "one"); b.give(3) }, "one", 0},
+
+	{"the socket fails at once", func(b *box) { b.socket.Break(); b.refuse("one") }, "", 0},
+	{"it fails with a queue", func(b *box) { b.send("one", "two"); b.give(4); b.socket.Break(); b.settle(); b.refuse("three") }, "onet", 0},
+
+	{"close with nothing queued", func(b *box) { b.give(100); b.send("one"); b.Close([]byte("bye")); b.refuse("two") }, "onebye", 1},
+	{"close behind a queue", func(b *box) { b.send("one"); b.Close([]byte("bye")); b.check(); b.refuse("two"); b.give(100) }, "onebye", 1},
+	{"close, and the queue never drains", func(b *box) { b.send("one"); b.Close([]byte("bye")); b.give(2) }, "on", 0},
+	{"close without a last frame", func(b *box) { b.send("one"); b.Close(nil); b.check(); b.give(100) }, "one", 1},
+	{"close without a last frame and with nothing queued", func(b *box) { b.Close(nil) }, "", 1},
+	{"close twice", func(b *box) {
+		b.send("one")
+		b.Close([]byte("bye"))
+		b.Close([]byte("again"))
+		b.give(100)
+		b.Close(nil)
+	}, "onebye", 1},
+	{"close, then the socket fails", func(b *box) { b.send("one"); b.Close([]byte("bye")); b.socket.Break(); b.settle() }, "", 0},
+	{"close, then the client is given up", func(b *box) { b.send("one"); b.Close([]byte("bye")); b.Abort(); b.check(); b.give(100) }, "", 0},
+	{"close, then shut", func(b *box) { b.send("one"); b.Close([]byte("bye")); b.Shut(); b.check(); b.give(100) }, "", 0},
+	{"close, then too old", func(b *box) { b.give(1); b.send("one"); b.Close([]byte("bye")); b.evict(); b.give(100) }, "one<slow>", 1},
+
+	{"evicted with nothing begun", func(b *box) { b.send("one", "two"); b.evict(); b.refuse("three"); b.give(100) }, "<slow>", 1},
+	{"evicted inside a frame, which is finished", func(b *box) { b.give(4); b.send("one", "two", "three"); b.evict(); b.give(100) }, "onetwo<slow>", 1},
+	{"evicted between frames", func(b *box) { b.give(3); b.send("one", "two"); b.evict(); b.give(100) }, "one<slow>", 1},
+	{"evicted, and never reads again", func(b *box) { b.give(1); b.send("one", "two"); b.evict(); b.give(1) }, "on", 0},
+	{"evicted twice", func(b *box) { b.send("one"); b.evict(); b.Evict(EvictBytes); b.give(100) }, "<slow>", 1},
+	{"evicted with an empty queue", func(b *box) { b.give(3); b.send("one"); b.evict(); b.give(100) }, "one<slow>", 1},
+	{"evicted, then closed", func(b *box) { b.send("one"); b.evict(); b.Close([]byte("bye")); b.give(100) }, "<slow>", 1},
+	{"evicted, then the socket fails", func(b *box) { b.send("one"); b.evict(); b.socket.Break(); b.settle() }, "", 0},
+	{"shut, then evicted", func(b *box) { b.send("one"); b.Shut(); b.Evict(EvictAge); b.check(); b.give(100) }, "", 0},
+
+	{"given up with a queue", func(b *box) {
+		b.give(1)
+		b.send("one")
+		b.Abort()
+		b.check()
+		b.refuse("two")
+		b.give(100)
+	}, "o", 0},
+	{"shut with a queue", func(b *box) {
+		b.give(1)
+		b.send("one")
+		b.Shut()
+		b.check()
+		b.refuse("two")
+		b.give(100)
+	}, "o", 0},
+
+	{"held, and the kernel takes everything", func(b *box) { b.hold("101"); b.give(100); b.send("one"); b.release() }, "101one", 0},
+	{"held, and it takes a part", func(b *box) { b.hold("101"); b.give(2); b.send("one"); b.release(); b.give(100) }, "101one", 0},
+	{"held, and it takes nothing", func(b *box) { b.hold("101"); b.release(); b.send("one"); b.give(100) }, "101one", 0},
+	{"held, and nothing leaves before release", func(b *box) { b.give(100); b.hold("101"); b.send("one"); b.want("", 0) }, "", 0},
+	{"closed while held", func(b *box) { b.give(100); b.hold("101"); b.Close([]byte("bye")); b.want("", 0); b.release() }, "101bye", 1},
+	{"given up while held", func(b *box) { b.give(100); b.hold("101"); b.Abort(); b.release() }, "", 0},
+	{"shut while held", func(b *box) { b.give(100); b.hold("101"); b.Shut(); b.release() }, "", 0},
+	{"evicted while held: the handshake is answered", func(b *box) { b.give(100); b.hold("101"); b.send("one"); b.evict(); b.release() }, "101<slow>", 1},
+	{"evicted after release, before a byte left", func(b *box) { b.hold("101"); b.send("one"); b.release(); b.evict(); b.give(100) }, "101<slow>", 1},
+	{"evicted once the handshake is answered", func(b *box) {
+		b.hold("101")
+		b.send("one")
+		b.release()
+		b.give(3)
+		b.evict()
+		b.give(100)
+	}, "101<slow>", 1},
+}
+
+func (b *box) hold(first string) { b.Hold([]byte(first)); b.check() }
+func (b *box) release()          { b.Release(); b.check() }
+func (b *box) settle()           { synctest.Wait(); b.check() }
+
+func (b *box) evict() {
+	b.Evict(EvictAge)
+	b.check()
+	if why, evicted := b.Evicted(); why != EvictAge || !evicted || b.stats.Evictions[EvictAge].Load() != 1 {
+		b.t.Errorf("evicted: %v for %d, counted %d times", evicted, why, b.stats.Evictions[EvictAge].Load())
+	}
+}
+
+// refuse sends what the outbox must not take.
+func (b *box) refuse(frame string) {
+	b.t.Helper()
+	if b.send(frame) {
+		b.t.Errorf("the outbox takes %q, and should take nothing", frame)
+	}
+}
+
+func TestOutboxPaths(t *testing.T) {
+	for _, test := range outboxPaths {
+		t.Run(test.why, func(t *testing.T) {
+			inBubble(t, 1<<20, func(b *box) {
+				test.run(b)
+				b.want(test.got, test.finished)
+			})
+		})
+	}
+}
+
+// The bound is exact: what reaches it fits, one byte more does not, and one frame always fits an empty outbox.
+func TestOutboxBound(t *testing.T) {
+	const each = 1000
+	for _, test := range []struct {
+		why    string
+		room   int
+		frames []int // sizes
+		evicts bool
+	}{
+		{"one frame of the bound", 0, []int{each - frameCharge}, false},
+		{"one frame beyond the bound", 0, []int{each - frameCharge + 1}, false},
+		{"one frame far beyond the bound", 0, []int{100 * each}, false},
+		{"and nothing behind it", 0, []int{100 * each, 1}, true},
+		{"two that reach the bound", 0, []int{each - 2*frameCharge - 10, 10}, false},
+		{"two that pass it by a byte", 0, []int{each - 2*frameCharge - 10, 11}, true},
+		{"what the kernel took does not count", 5, []int{each - 2*frameCharge - 10, 15}, false},
+		{"and one byte more does", 5, []int{each - 2*frameCharge - 10, 16}, true},
+		{"many small frames count for more than their bytes", 0, slices.Repeat([]int{1}, each/(frameCharge+1)), false},
+		{"and one more of them", 0, slices.Repeat([]int{1}, each/(frameCharge+1)+1), true},
+	} {
+		for _, together := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, together %v", test.why, together), func(t *testing.T) {
+				inBubble(t, each, func(b *box) {
+					b.give(test.room)
+					var frames []string
+					for _, n := range test.frames {
+						frames = append(frames, strings.Repeat("x", n))
+					}
+					var ok bool
+					if together {
+						ok = b.sendAll(frames...)
+					} else {
+						ok = b.send(frames...)
+					}
+					_, evicted := b.Evicted()
+					if evicted != test.evicts || ok == test.evicts || (b.stats.Evictions[EvictBytes].Load() == 1) != test.evicts {
+						t.Errorf("taken: %v, evicted: %v, want %v", ok, evicted, test.evicts)
+					}
+				})
+			})
+		}
+	}
+}
+
+// An evicted client has a second, and one whose socket failed none.
+func TestOutboxExpires(t *testing.T) {
+	for _, test := range []struct {
+		why  string
+		run  func(*box)
+		want []time.Duration
+	}{
+		{"evicted", func(b *box) { b.send("one"); b.Evict(EvictBytes) }, []time.Duration{time.Second}},
+		{"failed", func(b *box) { b.socket.Break(); b.send("one") }, []time.Duration{0}},
+		{"given up", func(b *box) { b.Abort(); b.Abort() }, []time.Duration{0}},
+		{"evicted, then given up", func(b *box) { b.Evict(EvictAge); b.Abort() }, []time.Duration{time.Second, 0}},
+		{"shut: its owner is done with it", func(b *box) { b.Shut(); b.Abort() }, nil},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			inBubble(t, 1<<20, func(b *box) {
+				test.run(b)
+				synctest.Wait()
+				if got := b.socket.Expired(); !slices.Equal(got, test.want) {
+					t.Errorf("reading is made to end after %v, want %v", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// Pending tells what waits and since when: the time at which the oldest frame was queued, even if a part of it has left.
+func TestOutboxPending(t *testing.T) {
+	inBubble(t, 1<<20, func(b *box) {
+		began := time.Now()
+		for _, step := range []struct {
+			why   string
+			do    func()
+			bytes int
+			since time.Time
+		}{
+			{"nothing", func() {}, 0, time.Time{}},
+			{"one", func() { b.send("one") }, 3 + frameCharge, began},
+			{"two, the second later", func() { <-time.After(3 * time.Second); b.send("two") }, 6 + 2*frameCharge, began},
+			{"a part of the first has left", func() { b.give(2) }, 4 + 2*frameCharge, began},
+			{"and a part of the second", func() { b.give(2) }, 2 + frameCharge, began.Add(3 * time.Second)},
+			{"all", func() { b.give(2) }, 0, time.Time{}},
+		} {
+			step.do()
+			if bytes, since := b.Pending(); bytes != step.bytes || !since.Equal(step.since) {
+				t.Errorf("%s: %d bytes since %v, want %d since %v", step.why, bytes, since, step.bytes, step.since)
+			}
+		}
+	})
+}
+
+// Paths of a socket that writes by waiting. Each line says what a write does, while something else happens.
+func TestOutboxTaken(t *testing.T) {
+	for _, test := range []struct {
+		why    string
+		during func(*box) // while the first write waits
+		writes []written
+		got    string
+	}{
+		{"everything at once", func(*box) {}, []written{{-1, nil}}, "onetwo"},
+		{"more comes meanwhile", func(b *box) { b.send("three") }, []written{{-1, nil}, {-1, nil}}, "onetwothree"},
+		{"a write that is cut short goes on where it was cut", func(*box) {}, []written{{1, nil}, {1, nil}, {-1, nil}}, "onetwo"},
+		{"a write fails", func(*box) {}, []written{{0, errBroken}}, ""},
+		{"a write fails in the middle", func(b *box) { b.send("three") }, []written{{4, errBroken}}, "onet"},
+		{"closed meanwhile", func(b *box) { b.Close([]byte("bye")) }, []written{{-1, nil}, {-1, nil}}, "onetwobye"},
+		{"evicted meanwhile: what is being written stays", func(b *box) { b.send("three"); b.Evict(EvictAge) },
+			[]written{{-1, nil}, {-1, nil}}, "onetwo<slow>"},
+		{"evicted meanwhile, and the write is cut short", func(b *box) { b.send("three"); b.Evict(EvictAge) },
+			[]written{{4, nil}, {-1, nil}}, "onetwo<slow>"},
+		{"evicted meanwhile, and the write fails", func(b *box) { b.Evict(EvictAge) }, []written{{2, errBroken}}, "on"},
+		{"given up meanwhile", func(b *box) { b.Abort() }, []written{{-1, nil}}, "onetwo"},
+		{"shut meanwhile", func(b *box) { b.Shut() }, []written{{0, errBroken}}, ""},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			inBubble(t, 1<<20, func(b *box) {
+				socket := newWaitingSocket()
+				b.Init(b.budget, socket, []byte(slowFrame))
+				b.hold("one")
+				b.send("two")
+				b.release()
+				for i, w := range test.writes {
+					<-socket.writing
+					if i == 0 {
+						test.during(b)
+					}
+					b.check()
+					socket.result <- w
+				}
+				synctest.Wait()
+				b.check()
+				if got := string(socket.Got()); got != test.got {
+					t.Errorf("the client got %q, want %q", got, test.got)
+				}
+			})
+		})
+	}
+}
+
+// Take takes at least one frame, and not much more than its bound.
+func TestOutboxTakeIsBounded(t *testing.T) {
+	inBubble(t, 1<<30, func(b *box) {
+		b.send(strings.Repeat("a", takeBytes*3), strings.Repeat("b", takeBytes-1), "c", "d", "e")
+		b.mu.Lock()
+		b.draining = true // nobody else drains
+		b.mu.Unlock()
+		for i, want := range []int{1, 2, 2} {
+			frames := b.Take(nil)
+			if len(frames) != want {
+				t.Fatalf("take %d gives %d frames, want %d", i, len(frames), want)
+			}
+			n := 0
+			for _, frame := range frames {
+				n += len(frame)
+			}
+			b.Took(n, nil)
+			b.check()
+		}
+		if frames := b.Take(nil); frames != nil {
+			t.Errorf("an empty outbox gives %q", frames)
+		}
+	})
+}
+
+var outboxSeed = flag.Uint64("outbox.seed", 0, "seed of the random walks through an outbox; 0: another one each time")
+
+// Random walks: whatever happens in whatever order, what the client gets are whole frames, without one missing in
+// between, and after an eviction the frame begun and the last word.
+func TestOutboxWalks(t *testing.T) {
+	seed := cmp.Or(*outboxSeed, rand.Uint64())
+	t.Logf("go test -run %s -outbox.seed %d", t.Name(), seed)
+	for i := range uint64(300) {
+		walkOutbox(t, rand.New(rand.NewPCG(seed, i)))
+		if t.Failed() {
+			t.Fatalf("walk %d", i)
+		}
+	}
+}
+
+func walkOutbox(t *testing.T, random *rand.Rand) {
+	inBubble(t, 1500, func(b *box) {
+		offered := "" // while the outbox was open
+		n := 0
+		next := func() string {
+			n++
+			return fmt.Sprintf("[%d%s]", n, strings.Repeat(".", random.IntN(300)))
+		}
+		offer := func(frames ...string) {
+			if b.in(outboxOpen) {
+				offered += strings.Join(frames, "")
+			}
+		}
+		for range 60 {
+			switch op := random.IntN(40); {
+			case op < 16:
+				frame := next()
+				offer(frame)
+				b.send(frame)
+			case op < 22:
+				frames := make([]string, random.IntN(70))
+				for i := range frames {
+					frames[i] = fmt.Sprintf("[%d]", n+i)
+				}
+				n += len(frames)
+				offer(frames...)
+				b.sendAll(frames...)
+			case op < 37:
+				b.give(random.IntN(400))
+			case op == 37:
+				offer("<bye>")
+				b.Close([]byte("<bye>"))
+			case op == 38 && random.IntN(4) == 0:
+				b.Evict(EvictAge)
+			case op == 39 && random.IntN(4) == 0:
+				b.Abort()
+			}
+			b.check()
+		}
+		b.give(1 << 20)
+		b.checkWalk(offered)
+	})
+}
+
+// checkWalk holds what the client got to what was offered to the outbox.
+func (b *box) checkWalk(offered string) {
+	got := string(b.socket.Got())
+	if b.in(outboxClosed) {
+		if frames := strings.TrimSuffix(got, slowFrame); !strings.HasPrefix(offered, frames) {
+			b.t.Errorf("given up, and got %q of %q", got, offered)
+		}
+		return
+	}
+	if _, evicted := b.Evicted(); !evicted {
+		if got != offered {
+			b.t.Errorf("got %q, want %q", got, offered)
+		}
+		return
+	}
+	frames, found := strings.CutSuffix(got, slowFrame)
+	if !found || !strings.HasPrefix(offered, frames) || frames != "" && !strings.HasSuffix(frames, "]") && !strings.HasSuffix(frames, ">") {
+		b.t.Errorf("evicted, and got %q of %q", got, offered)
+	}
+}
+
+func (b *box) in(state outboxState) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state == state
+}

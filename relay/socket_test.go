@@ -1,0 +1,162 @@
+package relay
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+var errBroken = errors.New("connection reset")
+
+// A FakeSocket is the sending end of a connection whose kernel takes exactly as many bytes as it was given room for. All
+// methods may be called concurrently.
+type FakeSocket struct {
+	wake chan struct{} // holds a token when a waiting Drain should try again
+
+	mu       sync.Mutex
+	room     int
+	err      error
+	got      []byte
+	finished int
+	expired  []time.Duration
+}
+
+// Unlimited is room for everything.
+const Unlimited = 1 << 40
+
+// NewFakeSocket returns a socket that takes room bytes until it is given more.
+func NewFakeSocket(room int) *FakeSocket {
+	return &FakeSocket{wake: make(chan struct{}, 1), room: room}
+}
+
+// Send implements [Socket].
+func (s *FakeSocket) Send(frames [][]byte) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return 0, s.err
+	}
+	for _, frame := range frames {
+		some := frame[:min(len(frame), s.room)]
+		s.got = append(s.got, some...)
+		s.room -= len(some)
+		n += len(some)
+	}
+	return n, nil
+}
+
+// Drain implements [Socket].
+func (s *FakeSocket) Drain(o *Outbox) {
+	for !o.Resume() {
+		<-s.wake
+	}
+}
+
+// Finish implements [Socket].
+func (s *FakeSocket) Finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.finished++
+}
+
+// Expire implements [Socket].
+func (s *FakeSocket) Expire(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.expired = append(s.expired, d)
+}
+
+// Give makes room for n bytes more.
+func (s *FakeSocket) Give(n int) {
+	s.mu.Lock()
+	s.room += n
+	s.mu.Unlock()
+	s.Poke()
+}
+
+// Break makes every Send fail.
+func (s *FakeSocket) Break() {
+	s.mu.Lock()
+	s.err = errBroken
+	s.mu.Unlock()
+	s.Poke()
+}
+
+// Poke makes a waiting Drain try again, as closing a connection does.
+func (s *FakeSocket) Poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Got returns the bytes that were sent.
+func (s *FakeSocket) Got() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]byte(nil), s.got...)
+}
+
+// Ended reports whether the connection is half-closed or made to end.
+func (s *FakeSocket) Ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.finished > 0 || len(s.expired) > 0
+}
+
+// Finished returns how often Finish was called.
+func (s *FakeSocket) Finished() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.finished
+}
+
+// Expired returns the arguments of Expire.
+func (s *FakeSocket) Expired() []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]time.Duration(nil), s.expired...)
+}
+
+// A waitingSocket writes only from its Drain, as one for TLS does. Each write is announced on writing and does what it is
+// told on result.
+type waitingSocket struct {
+	FakeSocket
+	writing chan [][]byte
+	result  chan written
+}
+
+type written struct {
+	n   int // -1: everything
+	err error
+}
+
+func newWaitingSocket() *waitingSocket {
+	return &waitingSocket{writing: make(chan [][]byte), result: make(chan written)}
+}
+
+// Send implements [Socket]: never at once.
+func (s *waitingSocket) Send([][]byte) (int, error) { return 0, nil }
+
+// Drain implements [Socket].
+func (s *waitingSocket) Drain(o *Outbox) {
+	for {
+		frames := o.Take(nil)
+		if len(frames) == 0 {
+			return
+		}
+		s.writing <- frames
+		r := <-s.result
+		all := []byte(nil)
+		for _, frame := range frames {
+			all = append(all, frame...)
+		}
+		if r.n < 0 {
+			r.n = len(all)
+		}
+		s.mu.Lock()
+		s.got = append(s.got, all[:r.n]...)
+		s.mu.Unlock()
+		o.Took(r.n, r.err)
+	}
+}
