@@ -458,9 +458,12 @@ func walkOutbox(t *testing.T, random *rand.Rand) {
 func (b *box) checkWalk(offered string) {
 	got := string(b.socket.Got())
 	if b.in(outboxClosed) {
-		if frames := strings.TrimSuffix(got, slowFrame); !strings.HasPrefix(offered, frames) {
-			b.t.Errorf("given up, and got %q of %q", got, offered)
+		for k := range len(slowFrame) + 1 { // a part of the last word may have left
+			if frames, found := strings.CutSuffix(got, slowFrame[:k]); found && strings.HasPrefix(offered, frames) {
+				return
+			}
 		}
+		b.t.Errorf("given up, and got %q of %q", got, offered)
 		return
 	}
 	if _, evicted := b.Evicted(); !evicted {
