@@ -23,7 +23,7 @@ type recorder struct {
 	events []string
 	change chan struct{}                 // closed and replaced at each event
 	hook   func(channel, payload []byte) // called in Publish, if set
-	long   bool                          // payloads are written as their length
+	short  bool                          // payloads are written as digests
 }
 
 func newRecorder() *recorder { return &recorder{change: make(chan struct{})} }
@@ -42,16 +42,22 @@ func (r *recorder) setHook(hook func(channel, payload []byte)) {
 	r.hook = hook
 }
 
+// digests makes the recorder write payloads as digests.
+func (r *recorder) digests() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.short = true
+}
+
 func (r *recorder) Publish(channel, payload []byte) {
 	r.mu.Lock()
-	hook := r.hook
+	hook, short := r.hook, r.short
 	r.mu.Unlock()
 	if hook != nil {
 		hook(channel, payload)
 	}
-	if r.long {
-		r.add(fmt.Sprintf("%s %d", channel, len(payload)))
-		return
+	if short {
+		payload = []byte(digest(payload))
 	}
 	r.add(fmt.Sprintf("%s=%s", channel, payload))
 }

@@ -164,11 +164,18 @@ func (l *Link) listen(ctx context.Context) {
 	call := context.WithValue(context.WithoutCancel(ctx), linkKey{}, true)
 	sub := l.client.Subscribe(call)
 	defer sub.Close()
-	// What these return comes again from Receive, which subscribes to the same names on every new conn.
+	// go-redis keeps the names even when this fails, and subscribes to them on every new conn.
+	var err error
 	if l.marker != "" {
-		_ = sub.Subscribe(call, l.marker)
+		err = sub.Subscribe(call, l.marker)
 	}
-	_ = sub.PSubscribe(call, l.wanted...)
+	if again := sub.PSubscribe(call, l.wanted...); err == nil {
+		err = again
+	}
+	if err != nil && ctx.Err() == nil {
+		l.failed(err)
+		l.gate.wait(ctx)
+	}
 	for ctx.Err() == nil {
 		reply, err := receive(call, sub)
 		switch {

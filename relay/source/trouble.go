@@ -152,6 +152,8 @@ func explainTLS(err error) (problem, do string) {
 		return "the server's certificate is not valid", "renew it, or correct the clock"
 	case plain:
 		return "the server does not speak TLS here", "use a redis:// URL, or the server's TLS port"
+	case isTLS && errors.Is(err, context.DeadlineExceeded):
+		return "the TLS handshake was not answered", "use a redis:// URL, or the server's TLS port"
 	case isTLS:
 		return "the TLS handshake failed", "check that the port is the server's TLS port, and whether it wants a client certificate"
 	}

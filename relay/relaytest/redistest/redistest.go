@@ -41,15 +41,20 @@ type Server struct {
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	Require(t, "redis-server", "redis-server")
+	return start(t, func(port string) []string { return append([]string{"--port", port}, args...) })
+}
+
+// start runs a server with the arguments for a port that was free a moment ago.
+func start(t testing.TB, args func(port string) []string) *Server {
+	t.Helper()
 	s := &Server{t: t, output: new(output)}
 	t.Cleanup(s.Kill)
 	for attempt := range 5 {
-		s.Addr = freeAddr(t)
-		_, port, _ := net.SplitHostPort(s.Addr)
+		s.Addr = FreeAddr(t)
 		s.args = slices.Concat([]string{
-			"--port", port, "--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
+			"--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
 			"--daemonize", "no", "--loglevel", "notice",
-		}, args)
+		}, args(s.Port()))
 		err := s.run()
 		if err == nil {
 			return s
@@ -177,11 +182,6 @@ func awaitPort(addr string, exited <-chan struct{}) error {
 
 // FreeAddr returns a host:port of 127.0.0.1 on which nobody listens just now.
 func FreeAddr(t testing.TB) string {
-	t.Helper()
-	return freeAddr(t)
-}
-
-func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,0 +1,74 @@
+package redistest
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"testing"
+	"time"
+)
+
+// StartTLS is [Start] for a server that speaks TLS on Addr, and nothing else anywhere. It also returns the PEM of the CA
+// that signed its certificate, which names 127.0.0.1 and localhost. [Server.CLI] does not work with it.
+func StartTLS(t testing.TB, args ...string) (s *Server, ca []byte) {
+	t.Helper()
+	Require(t, "redis-server", "redis-server")
+	ca, cert, key := certificates(t)
+	s = start(t, func(port string) []string {
+		return append([]string{
+			"--port", "0", "--tls-port", port, "--tls-auth-clients", "no", "--tls-ca-cert-file", WriteFile(t, "ca.pem", ca),
+			"--tls-cert-file", WriteFile(t, "cert.pem", cert), "--tls-key-file", WriteFile(t, "key.pem", key),
+		}, args...)
+	})
+	return s, ca
+}
+
+// certificates makes a CA, and a certificate of its for this host.
+func certificates(t testing.TB) (ca, cert, key []byte) {
+	t.Helper()
+	template := func(serial int64, name string) *x509.Certificate {
+		return &x509.Certificate{
+			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
+			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		}
+	}
+	root := template(1, "redistest CA")
+	root.IsCA, root.BasicConstraintsValid, root.KeyUsage = true, true, x509.KeyUsageCertSign
+	leaf := template(2, "redistest")
+	leaf.DNSNames, leaf.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+
+	rootKey, leafKey := newKey(t), newKey(t)
+	ca = encode(t, "CERTIFICATE", must(t)(x509.CreateCertificate(rand.Reader, root, root, &rootKey.PublicKey, rootKey)))
+	cert = encode(t, "CERTIFICATE", must(t)(x509.CreateCertificate(rand.Reader, leaf, root, &leafKey.PublicKey, rootKey)))
+	key = encode(t, "PRIVATE KEY", must(t)(x509.MarshalPKCS8PrivateKey(leafKey)))
+	return ca, cert, key
+}
+
+func newKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func must(t testing.TB) func([]byte, error) []byte {
+	return func(b []byte, err error) []byte {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+}
+
+func encode(t testing.TB, kind string, der []byte) []byte {
+	t.Helper()
+	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
+}

@@ -1,0 +1,110 @@
+package source
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+)
+
+func TestParseURL(t *testing.T) {
+	tests := []struct {
+		url, address, username, password string
+		tls                              bool
+		db, protocol                     int
+	}{
+		{"redis://localhost", "localhost:6379", "", "", false, 0, 0},
+		{"redis://user:p%40ss@redis:6380/3", "redis:6380", "user", "p@ss", false, 3, 0},
+		{"redis://:pass@[::1]:6379?protocol=3", "[::1]:6379", "", "pass", false, 0, 3},
+		{"rediss://redis.example.com:6379", "redis.example.com:6379", "", "", true, 0, 0},
+		{"rediss://redis.example.com:6379?skip_verify=true", "redis.example.com:6379", "", "", true, 0, 0},
+		{"unix:///run/redis.sock?db=2", "/run/redis.sock", "", "", false, 2, 0},
+	}
+	for _, test := range tests {
+		s, err := ParseURL(test.url)
+		if err != nil {
+			t.Errorf("%s: %v", test.url, err)
+			continue
+		}
+		if s.Address != test.address || s.Username != test.username || s.Password != test.password || (s.TLS != nil) != test.tls ||
+			s.DB != test.db || s.Protocol != test.protocol {
+			t.Errorf("%s: %q %q %q, TLS %v, db %d, RESP%d", test.url, s.Address, s.Username, s.Password, s.TLS != nil, s.DB, s.Protocol)
+		}
+	}
+}
+
+// TestBadURLsKeepTheirSecrets checks that an error says what to write and nothing of what was written.
+func TestBadURLsKeepTheirSecrets(t *testing.T) {
+	for url, says := range map[string]string{
+		"":                                    "redis://host:6379",
+		"localhost:6379":                      "redis://host:6379",
+		"user:hunter2@localhost:6379":         "redis://host:6379",
+		"http://user:hunter2@localhost":       "redis://host:6379",
+		"redis-sentinel://:hunter2@localhost": "redis://host:6379",
+		"redis://user:hunter2#x@localhost":    "percent-encode",
+		"redis://user:hunter2%zz@localhost":   "percent-encode",
+		"redis://user:hunter2@local host":     "percent-encode",
+		"redis://user:hunter2/x@localhost":    "percent-encode",
+		"redis://user:hunter2@localhost/db":   "percent-encode",
+		"redis://user:pa?hunter2=x@localhost": "",
+		"redis://localhost?pool_size=3":       "option",
+		"redis://localhost?hunter2=3":         "option",
+		"redis://localhost?protocol=4":        "protocol",
+		"redis://localhost?db=hunter2":        "percent-encode",
+	} {
+		_, err := ParseURL(url)
+		if err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v, want something about %q", url, err, says)
+		} else if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: the error contains the secret: %v", url, err)
+		}
+	}
+}
+
+// TestServersPrintNoSecrets prints one in every way.
+func TestServersPrintNoSecrets(t *testing.T) {
+	s := Server{Address: "localhost:6379", Username: "user-hunter2", Password: "hunter2"}
+	var log strings.Builder
+	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "server", s, "pointer", &s)
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "server", s, "config", Config{Server: s})
+	text, err := json.Marshal(map[string]any{"server": s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, printed := range []string{
+		fmt.Sprint(s), fmt.Sprintf("%v %+v %#v %s %q %x %d", s, s, s, s, s, s, s), fmt.Sprintf("%+v", &s),
+		fmt.Sprintf("%+v %#v", Config{Server: s}, Config{Server: s}), s.String(), s.GoString(), string(text), log.String(),
+	} {
+		if strings.Contains(printed, "hunter2") || strings.Contains(printed, fmt.Sprintf("%x", "hunter2")) {
+			t.Errorf("printed %s", printed)
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	good := testLink(t, new(nobody)).cfg
+	for why, break_ := range map[string]func(*Config){
+		"no patterns":        func(c *Config) { c.Patterns = nil },
+		"no address":         func(c *Config) { c.Server.Address = "" },
+		"protocol 4":         func(c *Config) { c.Server.Protocol = 4 },
+		"a negative payload": func(c *Config) { c.MaxPayload = -1 },
+		"a huge payload":     func(c *Config) { c.MaxPayload = maxBulk + 1 },
+	} {
+		cfg := good
+		break_(&cfg)
+		if _, err := New(cfg, new(nobody)); err == nil {
+			t.Errorf("%s is accepted", why)
+		}
+	}
+	if err := (&Server{Address: "x:1"}).TrustCA(nil); err == nil {
+		t.Error("a CA without TLS is accepted")
+	}
+	secure, err := ParseURL("rediss://x:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := secure.TrustCA([]byte("no PEM")); err == nil {
+		t.Error("a CA that is none is accepted")
+	}
+}
