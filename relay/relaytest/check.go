@@ -3,6 +3,7 @@ package relaytest
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -159,10 +160,8 @@ func (j *judge) during(t time.Time, channel string, fits func(Fault) bool) bool 
 		if !w.touches(channel) || !w.holds(t) {
 			continue
 		}
-		for _, f := range w.faults {
-			if fits(f) {
-				return true
-			}
+		if slices.ContainsFunc(w.faults, fits) {
+			return true
 		}
 	}
 	return false
