@@ -22,6 +22,7 @@ type Config struct {
 	Listeners  `heading:"Listeners"`
 	Redis      `heading:"Redis"`
 	Rights     `heading:"Channels and rights"`
+	Tokens     `heading:"Tokens (JWT)"`
 	Origins    `heading:"Browsers and proxies"`
 	Limits     `heading:"Limits"`
 	Drain      `heading:"Stopping"`
@@ -53,11 +54,25 @@ type Redis struct {
 // Rights says what is relayed, and who may hear it and publish to it. No name here has the channel prefix.
 type Rights struct {
 	Channels        List   `split_words:"true" embedded:"*" desc:"patterns of the channels to relay, as in PSUBSCRIBE; required with a real Redis"`
-	PublicChannels  List   `split_words:"true" embedded:"*" desc:"patterns of the channels that anyone may hear; required with a real Redis"`
+	PublicChannels  List   `split_words:"true" embedded:"*" desc:"patterns of the channels that anyone may hear; with a real Redis required unless clients can log in"`
 	PublishChannels List   `split_words:"true" embedded:"*" desc:"patterns of the channels that any client may publish to"`
 	DefaultChannels List   `split_words:"true" embedded:"chat" desc:"channels joined by a raw or SSE client that names none"`
+	UserChannels    List   `split_words:"true" default:"user:{user}" desc:"channels of each user's own, by name: open to the user and joined by itself"`
+	PublishFormat   Format `split_words:"true" default:"raw" oneof:"raw,json" desc:"what Redis gets of what a client publishes: the bare payload, or a JSON object that also says who sent it"`
 	ChannelPrefix   string `split_words:"true" desc:"put before every channel's name in Redis, for frameworks that prefix theirs"`
 	KeyPrefix       string `split_words:"true" default:"sidecast:" desc:"begins the names in Redis that are Sidecast's own; the same for all replicas"`
+}
+
+// Tokens says which tokens tell who a client is. One kind of key verifies them all.
+type Tokens struct {
+	JWTSecret         Secret     `split_words:"true" desc:"secret shared with the application, for HS256, HS384 and HS512"`
+	JWTPreviousSecret Secret     `split_words:"true" desc:"the secret before that one, believed beside it while it is being replaced"`
+	JWTPublicKey      PublicKey  `split_words:"true" desc:"public key in PEM, or the path of its file: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA"`
+	JWTJwksURL        WebURL     `split_words:"true" desc:"URL of a set of public keys (JWKS), 'https://' or on this machine"`
+	JWTAlgorithms     List       `split_words:"true" desc:"algorithms that tokens may be signed with, in place of all that the key serves"`
+	JWTIssuer         string     `split_words:"true" desc:"issuer (iss) that a token must name"`
+	JWTAudience       string     `split_words:"true" desc:"audience (aud) that a token must name"`
+	JWTCookie         CookieName `split_words:"true" desc:"name of a cookie that may hold a token"`
 }
 
 // Origins says which pages may connect, and which peers speak for others.
@@ -105,6 +120,25 @@ func (c *Config) IsEmbedded() bool {
 	}
 	return !c.RedisURL.IsSet() && !c.set["REDIS_URL"]
 }
+
+// HasTokens reports whether tokens tell who a client is.
+func (c *Config) HasTokens() bool {
+	return c.JWTSecret.IsSet() || c.JWTPublicKey.IsSet() || c.JWTJwksURL != ""
+}
+
+// HasLogin reports whether there is a way for a client to become somebody. A way that is set wrongly counts, so that one
+// fault does not make two.
+func (c *Config) HasLogin() bool {
+	for _, name := range loginSettings {
+		if c.set[name] {
+			return true
+		}
+	}
+	return false
+}
+
+// loginSettings are those that each suffice to let clients become somebody.
+var loginSettings = []string{"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"}
 
 // IsSet reports whether the environment gave the setting, itself or as a file. The name is without the prefix: LISTEN.
 // It panics on a name that is no setting.

@@ -72,6 +72,23 @@ func TestFaults(t *testing.T) {
 		{"CHANNEL_PREFIX=" + strings.Repeat("x", 129), `CHANNEL_PREFIX: is longer than 128 bytes; write a shorter one`},
 		{"DEFAULT_CHANNELS=" + strings.Repeat("a,", 129), `DEFAULT_CHANNELS: names more channels than SIDECAST_MAX_CHANNELS_PER_SESSION permits; write fewer, or raise that`},
 
+		{"USER_CHANNELS=user:{user}:*", `USER_CHANNELS: has a pattern in it, and these are names to be joined; write names like user:{user}; patterns are for a user's grants`},
+		{"PUBLISH_FORMAT=xml", `PUBLISH_FORMAT: "xml" is not a value that it takes; write raw or json`},
+
+		// Tokens
+		{"JWT_PREVIOUS_SECRET=x", `JWT_PREVIOUS_SECRET: is set, but SIDECAST_JWT_SECRET is not; set that, or unset this`},
+		{"JWT_PUBLIC_KEY=" + missing, `JWT_PUBLIC_KEY: the file that it names cannot be read: ` + reason(notFound) + `; ` + writeKey},
+		{"JWT_PUBLIC_KEY=" + notPEM, `JWT_PUBLIC_KEY: is not PEM; ` + writeKey},
+		{"JWT_PUBLIC_KEY=a\nb", `JWT_PUBLIC_KEY: is neither PEM nor a path; ` + writeKey},
+		{"JWT_PUBLIC_KEY=-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----", `JWT_PUBLIC_KEY: is a private key, which only the application should have; ` + writeKey},
+		{"JWT_JWKS_URL=id.example.com", `JWT_JWKS_URL: is not an http or https URL; ` + writeWebURL},
+		{"JWT_JWKS_URL=http://id.example.com", `JWT_JWKS_URL: would bring keys in the clear; write https://, or a URL on this machine`},
+		{"JWT_JWKS_URL=https://u:hunter2@id.example.com", `JWT_JWKS_URL: has a user in it; ` + writeWebURL},
+		{"JWT_JWKS_URL=https://id.example.com#x", `JWT_JWKS_URL: has a # in it; ` + writeWebURL},
+		{"JWT_JWKS_URL=https://id.example.com:0", `JWT_JWKS_URL: has a port that is not 1 to 65535; ` + writeWebURL},
+		{"JWT_ALGORITHMS=HS256", `JWT_ALGORITHMS: is set, but no key that verifies tokens; set SIDECAST_JWT_SECRET, SIDECAST_JWT_PUBLIC_KEY or SIDECAST_JWT_JWKS_URL, or unset this`},
+		{"JWT_COOKIE=a b", `JWT_COOKIE: "a b" is not a cookie's name; write letters, digits, - and _`},
+
 		// Browsers and proxies
 		{"ALLOWED_ORIGINS=app.example.com", `ALLOWED_ORIGINS: "app.example.com" has no scheme; write https://app.example.com`},
 		{"ALLOWED_ORIGINS=//app.example.com/x", `ALLOWED_ORIGINS: "//app.example.com/x" has no scheme; write https://app.example.com`},
@@ -160,6 +177,10 @@ func TestModes(t *testing.T) {
 		{"neither", []string{"EMBEDDED=false", "CHANNELS=*", "PUBLIC_CHANNELS=*"}, []string{"REDIS_URL"}},
 		{"a real Redis opens nothing by itself", []string{"REDIS_URL=redis://redis"}, []string{"CHANNELS", "PUBLIC_CHANNELS"}},
 		{"nobody could hear anything", []string{"REDIS_URL=redis://redis", "CHANNELS=*"}, []string{"PUBLIC_CHANNELS"}},
+		{"who logs in can hear something", []string{"REDIS_URL=redis://redis", "CHANNELS=*", "JWT_SECRET=x"}, nil},
+		{"two kinds of key", []string{"JWT_SECRET=x", "JWT_JWKS_URL=https://id.example.com"}, []string{"JWT_JWKS_URL"}},
+		{"any page with anybody's cookie", []string{"JWT_SECRET=x", "JWT_COOKIE=t", "ALLOWED_ORIGINS=*"}, []string{"ALLOWED_ORIGINS"}},
+		{"any page with a token of its own", []string{"JWT_SECRET=x", "ALLOWED_ORIGINS=*"}, nil},
 		{"a URL that cannot be read is still a wish for a real Redis", []string{"REDIS_URL=redis"},
 			[]string{"REDIS_URL", "CHANNELS", "PUBLIC_CHANNELS"}},
 		{"what is set wrongly is not unset too", []string{"REDIS_URL=redis://redis", "CHANNELS=", "PUBLIC_CHANNELS=,"},

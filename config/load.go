@@ -136,7 +136,7 @@ func checkText(s setting, text string) *syntaxError {
 		return nil
 	case !utf8.ValidString(trimmed):
 		return &syntaxError{"is not UTF-8", "write it in UTF-8"}
-	case strings.ContainsFunc(trimmed, unicode.IsControl):
+	case !s.manyLines && strings.ContainsFunc(trimmed, unicode.IsControl):
 		return &syntaxError{"has a control character in it, perhaps a line break", "write it on one line"}
 	}
 	return nil

@@ -170,6 +170,9 @@ func TestEverySecretAsFile(t *testing.T) {
 		}
 		count++
 		variables := env("CHANNELS=*", "PUBLIC_CHANNELS=*", "REDIS_URL=redis://redis")
+		if s.name == "JWT_PREVIOUS_SECRET" {
+			variables[Prefix+"JWT_SECRET"] = "x"
+		}
 		delete(variables, s.variable())
 		variables[s.variable()+fileSuffix] = file
 		c := mustLoad(t, variables)
@@ -178,8 +181,8 @@ func TestEverySecretAsFile(t *testing.T) {
 			t.Errorf("%s: read %q, embedded %v", s.name, got, c.IsEmbedded())
 		}
 	}
-	if count != 3 {
-		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD and ADMIN_TOKEN", count)
+	if count != 5 {
+		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, JWT_SECRET, JWT_PREVIOUS_SECRET and ADMIN_TOKEN", count)
 	}
 }
 

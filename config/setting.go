@@ -25,6 +25,8 @@ type setting struct {
 	heading string
 	oneOf   []string
 	secret  bool // never shown, and can be given as a file
+
+	manyLines bool // may have line breaks in it
 }
 
 // hidden is implemented by the types whose values must never be shown.
@@ -44,6 +46,7 @@ var settings = sync.OnceValue(func() []setting {
 			s.oneOf = strings.Split(values, ",")
 		}
 		s.secret = f.Type.Implements(reflect.TypeFor[hidden]())
+		s.manyLines = f.Type == reflect.TypeFor[PublicKey]()
 		list = append(list, s)
 	}
 	return list

@@ -28,8 +28,10 @@ type settingRow struct {
 	with        []string // what else has to be set
 }
 
+var withSecret = []string{"JWT_SECRET=x"}
+
 func settingRows(t *testing.T) []settingRow {
-	ca := certificateFile(t)
+	ca, key := certificateFile(t), publicKeyFile(t)
 	return []settingRow{
 		{"EMBEDDED", "false", func(c *Config) any { return c.Embedded }, False, nil},
 		{"LISTEN", "127.0.0.1:7000", func(c *Config) any { return c.Listen }, Address("127.0.0.1:7000"), nil},
@@ -47,6 +49,16 @@ func settingRows(t *testing.T) []settingRow {
 		{"DEFAULT_CHANNELS", "chat:1,chat:2", func(c *Config) any { return c.DefaultChannels }, List{"chat:1", "chat:2"}, nil},
 		{"CHANNEL_PREFIX", "laravel_database_", func(c *Config) any { return c.ChannelPrefix }, "laravel_database_", nil},
 		{"KEY_PREFIX", "{sidecast}:", func(c *Config) any { return c.KeyPrefix }, "{sidecast}:", nil},
+		{"USER_CHANNELS", "inbox:{user},all", func(c *Config) any { return c.UserChannels }, List{"inbox:{user}", "all"}, nil},
+		{"PUBLISH_FORMAT", "json", func(c *Config) any { return c.PublishFormat }, FormatJSON, nil},
+		{"JWT_SECRET", "s3cret", func(c *Config) any { return c.JWTSecret.Reveal() }, "s3cret", nil},
+		{"JWT_PREVIOUS_SECRET", "old", func(c *Config) any { return c.JWTPreviousSecret.Reveal() }, "old", withSecret},
+		{"JWT_PUBLIC_KEY", key, func(c *Config) any { return c.JWTPublicKey.String() }, key, nil},
+		{"JWT_JWKS_URL", "https://id.example.com/jwks", func(c *Config) any { return c.JWTJwksURL }, WebURL("https://id.example.com/jwks"), nil},
+		{"JWT_ALGORITHMS", "HS512", func(c *Config) any { return c.JWTAlgorithms }, List{"HS512"}, withSecret},
+		{"JWT_ISSUER", "https://id.example.com", func(c *Config) any { return c.JWTIssuer }, "https://id.example.com", withSecret},
+		{"JWT_AUDIENCE", "sidecast", func(c *Config) any { return c.JWTAudience }, "sidecast", withSecret},
+		{"JWT_COOKIE", "token", func(c *Config) any { return c.JWTCookie }, CookieName("token"), withSecret},
 		{"ALLOWED_ORIGINS", "https://a.example.com,https://*.example.org", func(c *Config) any { return c.AllowedOrigins },
 			OriginList{"https://a.example.com", "https://*.example.org"}, nil},
 		{"TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.7", func(c *Config) any { return c.TrustedProxies },
@@ -85,6 +97,17 @@ func certificateFile(t *testing.T) string {
 	}
 	return writeFile(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 }
+
+// publicKeyFile returns the path of a PEM file with a public key.
+func publicKeyFile(t *testing.T) string {
+	t.Helper()
+	return writeFile(t, "key.pem", publicPEM)
+}
+
+const publicPEM = `-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+`
 
 func writeFile(t *testing.T, name, text string) string {
 	t.Helper()

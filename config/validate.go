@@ -9,6 +9,8 @@ func (c *Config) Validate() Faults {
 	v.mode()
 	v.redis()
 	v.names()
+	v.tokens()
+	v.origins()
 	v.limits()
 	if v.settled("LISTEN", "ADMIN_LISTEN") && c.Listen.clash(c.AdminListen) {
 		v.faults.Add("ADMIN_LISTEN", "has the same port as "+Prefix+"LISTEN", "write another port")
@@ -57,9 +59,9 @@ func (v *validation) mode() {
 	if v.settled("CHANNELS") && len(c.Channels) == 0 {
 		v.faults.Add("CHANNELS", "is unset: nothing would be relayed", "set it to the patterns of your channels, like chat:*")
 	}
-	if v.settled("PUBLIC_CHANNELS") && len(c.PublicChannels) == 0 {
-		v.faults.Add("PUBLIC_CHANNELS", "is unset: nobody could hear anything",
-			"set "+Prefix+"PUBLIC_CHANNELS to the patterns that anyone may hear, like chat:*")
+	if v.settled("PUBLIC_CHANNELS") && len(c.PublicChannels) == 0 && !c.HasLogin() {
+		v.faults.Add("PUBLIC_CHANNELS", "is unset, and no client can log in: nobody could hear anything",
+			"set it to the patterns that anyone may hear, like chat:*, or set "+Prefix+"JWT_SECRET")
 	}
 }
 
@@ -101,6 +103,51 @@ func (v *validation) names() {
 	if strings.HasPrefix(c.ChannelPrefix, "__") || c.KeyPrefix != "" && strings.HasPrefix(c.ChannelPrefix, c.KeyPrefix) {
 		v.faults.Add("CHANNEL_PREFIX", "begins with __ or with "+Prefix+"KEY_PREFIX: every channel would be reserved",
 			"write another prefix")
+	}
+}
+
+// tokens checks that there is one kind of key, and a key where something needs one.
+func (v *validation) tokens() {
+	c, set := v.c, v.c.set
+	first := ""
+	for _, name := range []string{"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"} {
+		switch {
+		case set[name] && first != "":
+			v.faults.Add(name, "is set, and "+Prefix+first+" too", "unset one of them: one kind of key verifies all tokens")
+		case set[name]:
+			first = name
+		}
+	}
+	if set["JWT_PREVIOUS_SECRET"] && v.settled("JWT_PREVIOUS_SECRET") && !set["JWT_SECRET"] {
+		v.faults.Add("JWT_PREVIOUS_SECRET", "is set, but "+Prefix+"JWT_SECRET is not", "set that, or unset this")
+	}
+	for _, name := range []string{"JWT_ALGORITHMS", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_COOKIE"} {
+		if set[name] && v.settled(name) && first == "" {
+			v.faults.Add(name, "is set, but no key that verifies tokens",
+				"set "+Prefix+"JWT_SECRET, "+Prefix+"JWT_PUBLIC_KEY or "+Prefix+"JWT_JWKS_URL, or unset this")
+		}
+	}
+	if u := c.JWTJwksURL; v.settled("JWT_JWKS_URL") && u != "" && !u.secure() {
+		v.faults.Add("JWT_JWKS_URL", "would bring keys in the clear", "write https://, or a URL on this machine")
+	}
+	if v.settled("USER_CHANNELS") && strings.ContainsAny(c.UserChannels.String(), `*?[]\`) {
+		v.faults.Add("USER_CHANNELS", "has a pattern in it, and these are names to be joined",
+			"write names like user:{user}; patterns are for a user's grants")
+	}
+}
+
+// origins checks that no page of others can use what a browser sends by itself.
+func (v *validation) origins() {
+	c := v.c
+	if !v.settled("ALLOWED_ORIGINS") || c.AllowedOrigins.String() != "*" {
+		return
+	}
+	for _, name := range []string{"JWT_COOKIE"} {
+		if c.set[name] {
+			v.faults.Add("ALLOWED_ORIGINS", "is *, and "+Prefix+name+" is set: any page could act as whoever looks at it",
+				"list the origins of your pages")
+			return
+		}
 	}
 }
 

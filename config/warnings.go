@@ -15,12 +15,23 @@ type Warning struct {
 // String returns the warning on one line.
 func (w Warning) String() string { return w.Name + ": " + w.Text }
 
+// minSecret is how many bytes a secret for HS256 has at least (RFC 7518 section 3.2).
+const minSecret = 32
+
 // warnings returns what is odd about settings that are right in themselves.
 func (c *Config) warnings() []Warning {
 	var list []Warning
-	if password := c.RedisPassword.Reveal(); strings.TrimSpace(password) != password {
-		list = append(list, Warning{Prefix + "REDIS_PASSWORD",
-			"begins or ends with white space, which is taken as part of it"})
+	for _, secret := range []struct {
+		name string
+		Secret
+	}{{"REDIS_PASSWORD", c.RedisPassword}, {"JWT_SECRET", c.JWTSecret}, {"JWT_PREVIOUS_SECRET", c.JWTPreviousSecret}} {
+		if text := secret.Reveal(); strings.TrimSpace(text) != text {
+			list = append(list, Warning{Prefix + secret.name, "begins or ends with white space, which is taken as part of it"})
+		}
+	}
+	if c.JWTSecret.IsSet() && len(c.JWTSecret.Reveal()) < minSecret {
+		list = append(list, Warning{Prefix + "JWT_SECRET",
+			"is shorter than 32 bytes: who has one token can guess it; `openssl rand -base64 32` makes a good one"})
 	}
 	for _, network := range c.TrustedProxies {
 		if network.Bits() == 0 {

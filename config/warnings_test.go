@@ -26,7 +26,7 @@ func TestMisspelt(t *testing.T) {
 		{"an underscore too few", "REDISURL", ": did you mean SIDECAST_REDIS_URL?"},
 		{"the file of a secret", "REDIS_PASSWORD_FIEL", ": did you mean SIDECAST_REDIS_PASSWORD_FILE?"},
 		{"a file where none is read", "CHANNELS_FILE", ": only secrets are read from files; did you mean SIDECAST_CHANNELS?"},
-		{"not in this version", "JWT_SECRET", "; `sidecast --help` lists them"},
+		{"not in this version", "PUSHER_SECRET", "; `sidecast --help` lists them"},
 		{"nothing like any", "FLUX_CAPACITOR", "; `sidecast --help` lists them"},
 		{"no name at all", "", "; `sidecast --help` lists them"},
 	} {
@@ -88,6 +88,8 @@ func TestOddValues(t *testing.T) {
 			"SIDECAST_TRUSTED_PROXIES: 0.0.0.0/0 believes every peer, so that anyone can claim to be any host"},
 		{"a line break at the end of a password", []string{"REDIS_PASSWORD=x\n"},
 			"SIDECAST_REDIS_PASSWORD: begins or ends with white space, which is taken as part of it"},
+		{"a secret that can be guessed", []string{"JWT_SECRET=secret"},
+			"SIDECAST_JWT_SECRET: is shorter than 32 bytes: who has one token can guess it; `openssl rand -base64 32` makes a good one"},
 		{"nothing odd", []string{"TRUSTED_PROXIES=10.0.0.0/8", "REDIS_PASSWORD=x y"}, ""},
 	} {
 		if got := warningsOf(t, env(append(tt.set, realRedis...)...)); got != tt.want {
