@@ -114,7 +114,7 @@ func (h *Hub) Publish(name, payload []byte) {
 		it.hash = h.hash(payload)
 	}
 	for i := range h.shards {
-		if n := ch.counts[i].Load(); n > 0 {
+		if n := ch.rosters[i].count.Load(); n > 0 {
 			h.shards[i].collect(it, int(n))
 		}
 	}
@@ -132,7 +132,7 @@ func (h *Hub) Oversize(name []byte) {
 	it := item{kind: itemGap, seq: seq, channel: ch, reason: GapTooLarge}
 	h.encode(&it, Event{Type: EventGap, Channel: ch.name, Reason: GapTooLarge})
 	for i := range h.shards {
-		if ch.counts[i].Load() > 0 {
+		if ch.rosters[i].count.Load() > 0 {
 			h.shards[i].collect(it, 1)
 		}
 	}
@@ -194,11 +194,7 @@ func (h *Hub) subscribe(s *Session, name string, echo bool, answer []byte) *Subs
 	h.mu.Lock()
 	ch := h.channels[name]
 	if ch == nil {
-		ch = &channel{
-			name:   name,
-			lists:  make([][]*Subscription, len(h.shards)),
-			counts: make([]atomic.Int32, len(h.shards)),
-		}
+		ch = &channel{name: name, rosters: make([]roster, len(h.shards))}
 		h.channels[name] = ch
 		h.cfg.Stats.Channels.Add(1)
 	}
@@ -207,7 +203,8 @@ func (h *Hub) subscribe(s *Session, name string, echo bool, answer []byte) *Subs
 	if !echo {
 		ch.echoes++
 	}
-	ch.counts[s.shard.index].Add(1)
+	roster := &ch.rosters[s.shard.index]
+	roster.count.Add(1)
 	sub := &Subscription{session: s, channel: ch, start: h.seq, silent: !echo}
 	h.mu.Unlock()
 
@@ -215,7 +212,7 @@ func (h *Hub) subscribe(s *Session, name string, echo bool, answer []byte) *Subs
 	if answer != nil {
 		s.outbox.Send(answer)
 	}
-	ch.join(sub)
+	roster.join(sub)
 	s.shard.mu.Unlock()
 	h.cfg.Stats.Subscriptions.Add(1)
 	return sub
@@ -224,14 +221,17 @@ func (h *Hub) subscribe(s *Session, name string, echo bool, answer []byte) *Subs
 // unsubscribe takes sub away from the fan-out. Nothing of its channel follows answer.
 func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
 	s, ch := sub.session, sub.channel
-	s.outbox.end(sub, answer)
+	roster := &ch.rosters[s.shard.index]
 	s.shard.mu.Lock()
-	ch.leave(sub)
+	roster.leave(sub)
+	if answer != nil {
+		s.outbox.Send(answer)
+	}
 	s.shard.mu.Unlock()
 
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ch.counts[s.shard.index].Add(-1)
+	roster.count.Add(-1)
 	ch.protocols[s.protocol.ID()]--
 	if sub.silent {
 		ch.echoes--

@@ -29,21 +29,32 @@ type Socket interface {
 // An Outbox is everything that waits to be sent to one client, in order. It tries the kernel at once and keeps only what
 // the kernel refused, up to a bound in bytes and in age, beyond which the client is evicted. No method waits for the
 // client. All methods may be called concurrently; frames are shared and must not be changed after they were sent.
+//
+// The order of the fields matters: what a delivery touches lies together at the end, beside the socket, where the
+// transport keeps both in one allocation.
 type Outbox struct {
 	budget *Budget // shared by all outboxes
-	socket Socket
-	slow   []byte // the frame that an evicted client gets
+	slow   []byte  // the frame that an evicted client gets
+
+	// Guarded by mu.
+	partial int // bytes of queue[0] that the kernel took
+	taken   int // frames at the front that stay: a waiting Drain is writing them, or the first was held
+	charged int // what the queue counts for
 
 	mu       sync.Mutex
 	state    outboxState
-	draining bool     // a Drain is running
-	queue    []queued // what the kernel refused, oldest first
-	partial  int      // bytes of queue[0] that the kernel took
-	taken    int      // frames at the front that stay: a waiting Drain is writing them, or the first was held
-	charged  int      // what the queue counts for
-	sent     int64    // bytes that the kernel took
+	draining bool // a Drain is running, or the outbox is held
 	evicted  bool
 	why      EvictionReason
+
+	protocol    ProtocolID // static after the session joined
+	first, last int32      // owned by the session's shard: the deliveries of the running step
+
+	// Guarded by mu.
+	socket   Socket   // static after Init
+	queue    []queued // what the kernel refused, oldest first
+	sent     int64    // bytes that the kernel took
+	messages uint64   // that were sent or queued
 }
 
 type outboxState uint8
@@ -90,6 +101,18 @@ func (o *Outbox) Send(frame []byte) bool {
 	return ok
 }
 
+// deliver sends messages, in one call where it can, and reports whether the outbox took them. The caller calls
+// budget.relieve.
+func (o *Outbox) deliver(frames [][]byte) bool {
+	o.mu.Lock()
+	ok := o.sendLocked(frames)
+	if ok {
+		o.messages += uint64(len(frames))
+	}
+	o.mu.Unlock()
+	return ok
+}
+
 // sendLocked sends frames in one call where it can. The caller calls budget.relieve after unlocking.
 func (o *Outbox) sendLocked(frames [][]byte) bool {
 	if o.state != outboxOpen {
@@ -118,17 +141,6 @@ func (o *Outbox) sendLocked(frames [][]byte) bool {
 		o.queueLocked(frames)
 	}
 	return o.state == outboxOpen
-}
-
-// end marks sub ended and sends answer, if any, in one step.
-func (o *Outbox) end(sub *Subscription, answer []byte) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	sub.ended = true
-	if answer != nil {
-		one := [1][]byte{answer}
-		o.sendLocked(one[:])
-	}
 }
 
 // queueLocked keeps what the kernel refused, and evicts the client when that is too much: one frame always fits an empty
@@ -358,9 +370,16 @@ func (o *Outbox) Evicted() (why EvictionReason, evicted bool) {
 	return o.why, o.evicted
 }
 
-// Flushed reports whether nothing is left to send, and how many bytes were.
-func (o *Outbox) Flushed() (flushed bool, sent int64) {
+// Flushed reports whether nothing is left to send.
+func (o *Outbox) Flushed() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.queue) == 0, o.sent
+	return len(o.queue) == 0
+}
+
+// Sent returns how many bytes the kernel took, and how many messages were sent or queued.
+func (o *Outbox) Sent() (bytes int64, messages uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sent, o.messages
 }

@@ -42,15 +42,13 @@ type Session struct {
 	asked   permits // what the application opened when it was asked
 
 	// Guarded by the shard's mu.
-	index       int   // in shard.sessions
-	first, last int32 // this session's deliveries of the running step
-	nextPing    int64
-	pinged      int64 // when the ping was sent that nothing has answered yet; 0 for none
+	index    int // in shard.sessions
+	nextPing int64
+	pinged   int64 // when the ping was sent that nothing has answered yet; 0 for none
 
 	seen  atomic.Int64 // when the client was last heard
 	until atomic.Int64 // when the session ends with 4401; 0 for never
 	code  atomic.Uint32
-	told  atomic.Uint64 // messages
 	echos atomic.Pointer[echoes]
 }
 
@@ -72,6 +70,7 @@ func (h *Hub) Join(c Client) *Session {
 		visitor:   c.Visitor,
 		asked:     c.asked,
 	}
+	s.outbox.protocol = c.Protocol.ID()
 	s.seen.Store(now)
 	s.setDeadline()
 	if c.NoEcho {
@@ -102,9 +101,6 @@ func (s *Session) ID() string { return s.id }
 
 // Protocol returns the protocol that the session speaks.
 func (s *Session) Protocol() Protocol { return s.protocol }
-
-// Told returns how many messages the session was sent.
-func (s *Session) Told() uint64 { return s.told.Load() }
 
 // Seen notes that the client was heard.
 func (s *Session) Seen() { s.seen.Store(s.hub.now()) }
@@ -144,50 +140,6 @@ func (s *Session) send(event Event) bool {
 	return true
 }
 
-// deliver sends one message, unless the subscription has ended or the message is the session's own. The shard is locked.
-func (s *Session) deliver(sub *Subscription, it *item) bool {
-	o := s.outbox
-	o.mu.Lock()
-	if sub.ended || s.isEcho(sub, it) {
-		o.mu.Unlock()
-		return false
-	}
-	one := [1][]byte{it.frames[s.protocol.ID()]}
-	ok := o.sendLocked(one[:])
-	o.mu.Unlock()
-	if ok {
-		s.told.Add(1)
-	}
-	o.budget.relieve()
-	return ok
-}
-
-// deliverAll sends the session's deliveries of the running step in as few calls as possible and returns how many there
-// were. The shard is locked.
-func (s *Session) deliverAll(sh *shard, items []item) int {
-	frames := sh.frames[:0]
-	o := s.outbox
-	o.mu.Lock()
-	for at := s.first; at != 0; at = sh.sorted[at].next {
-		d := &sh.sorted[at]
-		it := &items[d.item]
-		if !d.sub.ended && !s.isEcho(d.sub, it) {
-			frames = append(frames, it.frames[s.protocol.ID()])
-		}
-	}
-	ok := o.sendLocked(frames)
-	o.mu.Unlock()
-	sh.frames = frames
-	n := len(frames)
-	clear(frames)
-	if !ok {
-		return 0
-	}
-	s.told.Add(uint64(n))
-	o.budget.relieve()
-	return n
-}
-
 // gap tells the session that messages may be missing. The shard is locked.
 func (s *Session) gap(it *item) {
 	s.hub.cfg.Stats.Gaps[it.reason].Add(1)
@@ -198,13 +150,11 @@ func (s *Session) gap(it *item) {
 	}
 }
 
-// isEcho reports whether the message is one that the session published and does not want back.
-func (s *Session) isEcho(sub *Subscription, it *item) bool {
-	if it.hash == 0 {
-		return false
-	}
+// isEcho reports whether the message, which may have to be skipped, is one that the session published and does not want
+// back.
+func (s *Session) isEcho(it *item) bool {
 	e := s.echos.Load()
-	return e != nil && e.take(sub.channel.name, it.hash, s.hub.now())
+	return e != nil && e.take(it.channel.name, it.hash, s.hub.now())
 }
 
 // forget drops what the session published before the link broke: it may never come.

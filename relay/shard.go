@@ -61,14 +61,13 @@ type shard struct {
 	sessions []*Session
 	offline  bool
 	sorted   []delivery // of the running step; entry 0 is not used
-	dirty    []*Session // sessions with deliveries in the running step
-	frames   [][]byte   // scratch
+	dirty    []*Outbox  // those with deliveries in the running step
+	frames   [][]byte   // scratch: an array on the stack would escape, once for each delivery
 	spare    []item     // the batch before, to be filled again
 }
 
-// A delivery is one item for one subscription, in a list by session.
+// A delivery is one item for one outbox, in a list of that outbox's.
 type delivery struct {
-	sub  *Subscription
 	item int32
 	next int32 // index in sorted; 0 ends the list
 }
@@ -146,9 +145,9 @@ func (s *shard) step(items []item) int {
 			s.direct(it)
 			return 1
 		}
-		for _, sub := range it.channel.lists[s.index] {
-			if it.seq > sub.start {
-				s.sort(sub, i)
+		for k := range it.channel.rosters[s.index].listeners {
+			if l := &it.channel.rosters[s.index].listeners[k]; it.wanted(l) {
+				s.sort(l.outbox, i)
 			}
 		}
 		if len(s.sorted) > stepDeliveries {
@@ -160,40 +159,64 @@ func (s *shard) step(items []item) int {
 	return len(items)
 }
 
+// wanted reports whether the message is for this listener.
+func (it *item) wanted(l *listener) bool {
+	return it.seq > l.start && (it.hash == 0 || !l.sub.session.isEcho(it))
+}
+
 // direct writes one message, which needs no sorting.
 func (s *shard) direct(it *item) {
 	var sent [numProtocols]int
-	for _, sub := range it.channel.lists[s.index] {
-		if it.seq > sub.start && sub.session.deliver(sub, it) {
-			sent[sub.session.protocol.ID()]++
+	budget := s.hub.cfg.Budget
+	frame := append(s.frames[:0], nil)
+	listeners := it.channel.rosters[s.index].listeners
+	for i := range listeners {
+		l := &listeners[i]
+		if !it.wanted(l) {
+			continue
 		}
+		frame[0] = it.frames[l.protocol]
+		if l.outbox.deliver(frame) {
+			sent[l.protocol]++
+		}
+		budget.relieve()
 	}
+	frame[0] = nil
+	s.frames = frame[:0]
 	s.count(sent)
 }
 
-// sort adds item i to what sub's session gets in this step.
-func (s *shard) sort(sub *Subscription, i int) {
+// sort adds item i to what the outbox gets in this step.
+func (s *shard) sort(o *Outbox, i int) {
 	at := int32(len(s.sorted))
-	s.sorted = append(s.sorted, delivery{sub: sub, item: int32(i)})
-	session := sub.session
-	if session.first == 0 {
-		session.first = at
-		s.dirty = append(s.dirty, session)
+	s.sorted = append(s.sorted, delivery{item: int32(i)})
+	if o.first == 0 {
+		o.first = at
+		s.dirty = append(s.dirty, o)
 	} else {
-		s.sorted[session.last].next = at
+		s.sorted[o.last].next = at
 	}
-	session.last = at
+	o.last = at
 }
 
-// write writes what was sorted.
+// write writes what was sorted, each outbox's frames in as few calls as possible.
 func (s *shard) write(items []item) {
 	var sent [numProtocols]int
-	for _, session := range s.dirty {
-		sent[session.protocol.ID()] += session.deliverAll(s, items)
-		session.first, session.last = 0, 0
+	budget := s.hub.cfg.Budget
+	for _, o := range s.dirty {
+		frames := s.frames[:0]
+		for at := o.first; at != 0; at = s.sorted[at].next {
+			frames = append(frames, items[s.sorted[at].item].frames[o.protocol])
+		}
+		o.first, o.last = 0, 0
+		if o.deliver(frames) {
+			sent[o.protocol] += len(frames)
+		}
+		budget.relieve()
+		s.frames = frames
 	}
+	clear(s.frames[:cap(s.frames)])
 	clear(s.dirty)
-	clear(s.sorted)
 	s.dirty, s.sorted = s.dirty[:0], s.sorted[:1]
 	s.count(sent)
 }
@@ -210,9 +233,9 @@ func (s *shard) count(sent [numProtocols]int) {
 func (s *shard) notice(it *item) {
 	switch it.kind {
 	case itemGap:
-		for _, sub := range it.channel.lists[s.index] {
-			if it.seq > sub.start {
-				sub.session.gap(it)
+		for _, l := range it.channel.rosters[s.index].listeners {
+			if it.seq > l.start {
+				l.sub.session.gap(it)
 			}
 		}
 	case itemOnline:

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/lxzan/gws"
+
+	"sidecast/relay"
 )
 
 // dialTimeout bounds connecting and the handshake.
@@ -50,8 +52,8 @@ func (d contextDialer) Dial(network, address string) (net.Conn, error) {
 // Send sends one text message.
 func (c *Client) Send(message string) error { return c.socket.WriteString(message) }
 
-// Close ends the connection, and Read with it.
-func (c *Client) Close() { _ = c.socket.NetConn().Close() }
+// Close says good-bye and ends the connection, and Read with it.
+func (c *Client) Close() { _ = c.socket.WriteClose(uint16(relay.CloseNormal), nil) }
 
 // Read calls take for each message until the connection ends, and returns the code with which the server closed, or 0.
 // The bytes are only valid during the call.

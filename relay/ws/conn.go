@@ -28,7 +28,9 @@ type conn struct {
 
 	handler *Handler
 	session *relay.Session
-	outbox  relay.Outbox
+
+	outbox relay.Outbox
+	direct directSocket // beside the outbox, which calls it for each delivery
 
 	// Owned by the reading goroutine.
 	guard    guard
@@ -124,13 +126,13 @@ func (c *conn) finish() {
 	if c.session.CloseCode() != relay.CloseAbnormal {
 		c.linger()
 	}
-	flushed, sent := c.outbox.Flushed()
+	flushed := c.outbox.Flushed()
 	if tcp, ok := c.Conn.(*net.TCPConn); ok && !flushed {
 		_ = tcp.SetLinger(0) // what is queued is not wanted any more: give the memory back now
 	}
 	c.outbox.Shut()
 	_ = c.Conn.Close()
-	c.log(sent)
+	c.log()
 }
 
 // linger reads on until the client has closed its half, for closing with bytes unread makes the kernel send a reset, and
@@ -149,11 +151,12 @@ func (c *conn) linger() {
 	}
 }
 
-func (c *conn) log(sent int64) {
+func (c *conn) log() {
+	sent, messages := c.outbox.Sent()
 	attrs := []any{
 		"session", c.session, "remote", c.remote, "transport", relay.TransportWebSocket.String(),
 		"protocol", c.session.Protocol().ID().String(), "code", int(c.session.CloseCode()),
-		"duration", time.Since(c.began).Round(time.Millisecond), "messages", c.session.Told(), "bytes", sent,
+		"duration", time.Since(c.began).Round(time.Millisecond), "messages", messages, "bytes", sent,
 	}
 	if c.origin != "" {
 		attrs = append(attrs, "origin", c.origin)

@@ -14,7 +14,8 @@ import (
 func newSocket(c *conn) relay.Socket {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
-			s := &directSocket{conn: c, tcp: tcp, raw: raw}
+			s := &c.direct
+			s.conn, s.tcp, s.raw = c, tcp, raw
 			if raw.Control(func(fd uintptr) { s.fd = fd }) == nil {
 				return s
 			}
@@ -27,10 +28,10 @@ func newSocket(c *conn) relay.Socket {
 // made with the outbox locked and not shut, and the connection is closed only after the outbox was shut, so the
 // descriptor is never one that the kernel gave to somebody else.
 type directSocket struct {
+	fd   uintptr
 	conn *conn
 	tcp  *net.TCPConn
 	raw  syscall.RawConn
-	fd   uintptr
 }
 
 const sendFlags = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
