@@ -15,7 +15,7 @@ type Budget struct {
 	stats  *Stats
 	drains sync.WaitGroup // the Drain goroutines of all outboxes
 
-	used atomic.Int64
+	used atomic.Int64 // the sum of full; written with mu locked, so that nobody sees a sum without its largest part
 
 	mu   sync.Mutex
 	full map[*Outbox]int // what each outbox that holds something is charged with
@@ -40,9 +40,9 @@ func (b *Budget) charge(o *Outbox, was, now int) {
 	if was == now {
 		return
 	}
-	b.used.Add(int64(now - was))
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.used.Add(int64(now - was))
 	if now == 0 {
 		delete(b.full, o)
 	} else {
