@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -94,6 +95,27 @@ func Await(ctx context.Context, t testing.TB, expression string) {
 	}
 }
 
+// AwaitProblem waits until one of the tab's [Problems] contains one of these parts.
+func AwaitProblem(ctx context.Context, t testing.TB, parts ...string) {
+	t.Helper()
+	limit := time.NewTimer(stepTimeout)
+	defer limit.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		for _, problem := range Problems(ctx) {
+			if slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(problem, part) }) {
+				return
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-limit.C:
+			t.Fatalf("waiting for a problem with one of %q%s", parts, describe(ctx))
+		}
+	}
+}
+
 // Screenshot returns the whole page as a PNG.
 func Screenshot(ctx context.Context, t testing.TB) []byte {
 	t.Helper()
@@ -119,8 +141,8 @@ func describe(ctx context.Context) string {
 	return fmt.Sprintf("\nproblems: %q\npage: %s", Problems(ctx), text)
 }
 
-// Problems returns what went wrong in the tab so far: exceptions that nobody caught, dialogs, what the page or the
-// browser logged as an error, and what a security policy refused.
+// Problems returns what went wrong in the tab so far, or since [Forget]: exceptions that nobody caught, dialogs, what the
+// page or the browser logged as an error, and what a security policy refused.
 func Problems(ctx context.Context) []string {
 	p := ctx.Value(problemsKey{}).(*problems)
 	p.mu.Lock()
@@ -128,11 +150,19 @@ func Problems(ctx context.Context) []string {
 	return slices.Clone(p.list)
 }
 
+// Forget drops the problems so far.
+func Forget(ctx context.Context) {
+	p := ctx.Value(problemsKey{}).(*problems)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.list = nil
+}
+
 type problemsKey struct{}
 
 type problems struct {
 	mu   sync.Mutex
-	list []string
+	list []string // guarded by mu
 }
 
 // listen takes in what happens in the tab. chromedp calls it from one goroutine.

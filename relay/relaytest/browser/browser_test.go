@@ -38,13 +38,16 @@ func TestBrowser(t *testing.T) {
 		t.Error("the screenshot is no PNG")
 	}
 
-	problems := browser.Problems(ctx)
-	for _, want := range []string{"said by the page", "thrown by the page", "Content Security Policy"} {
-		if !slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, want) }) {
-			t.Errorf("Problems = %q, without %q", problems, want)
-		}
+	for _, part := range []string{"said by the page", "thrown by the page", "Content Security Policy"} {
+		browser.AwaitProblem(ctx, t, "what nobody says", part)
 	}
+	problems := browser.Problems(ctx)
 	if slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, "all is well") }) {
 		t.Errorf("Problems = %q, with what is none", problems)
+	}
+
+	browser.Forget(ctx)
+	if problems := browser.Problems(ctx); len(problems) > 0 {
+		t.Errorf("Problems = %q after Forget", problems)
 	}
 }

@@ -1,0 +1,127 @@
+package web
+
+import (
+	"io/fs"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestServe(t *testing.T) {
+	demo := Demo(Page{RedisAddr: "127.0.0.1:6379"})
+	tests := []struct {
+		name, method, path string
+		status             int
+		contentType        string
+	}{
+		{"the page", "GET", "/", 200, "text/html; charset=utf-8"},
+		{"the page, its header alone", "HEAD", "/", 200, "text/html; charset=utf-8"},
+		{"the script", "GET", "/app.js", 200, "text/javascript; charset=utf-8"},
+		{"its parts", "GET", "/log.js", 200, "text/javascript; charset=utf-8"},
+		{"its parts", "GET", "/lines.js", 200, "text/javascript; charset=utf-8"},
+		{"the style", "GET", "/style.css", 200, "text/css; charset=utf-8"},
+		{"the icon", "GET", "/icon.svg", 200, "image/svg+xml"},
+		{"the page's file, which is a template", "GET", "/index.html", 404, "text/plain; charset=utf-8"},
+		{"the folder", "GET", "/demo/", 404, "text/plain; charset=utf-8"},
+		{"nothing", "GET", "/favicon.ico", 404, "text/plain; charset=utf-8"},
+		{"a post", "POST", "/", 405, "text/plain; charset=utf-8"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
+			w := httptest.NewRecorder()
+			demo.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), tt.method, "http://localhost:8080"+tt.path, nil))
+			if w.Code != tt.status || w.Header().Get("Content-Type") != tt.contentType {
+				t.Errorf("%s: %d %s, want %d %s", tt.name, w.Code, w.Header().Get("Content-Type"), tt.status, tt.contentType)
+			}
+			if w.Header().Get("X-Content-Type-Options") != "nosniff" {
+				t.Error("no nosniff")
+			}
+			if tt.method == "HEAD" && w.Body.Len() > 0 {
+				t.Error("HEAD has a body")
+			}
+			if w.Code != 200 {
+				return
+			}
+			if got := w.Header().Get("Content-Security-Policy"); got != policy("localhost:8080") {
+				t.Errorf("the policy is %q", got)
+			}
+			again := httptest.NewRequestWithContext(t.Context(), tt.method, "http://localhost:8080"+tt.path, nil)
+			again.Header.Set("If-None-Match", w.Header().Get("Etag"))
+			w = httptest.NewRecorder()
+			if demo.ServeHTTP(w, again); w.Code != 304 {
+				t.Errorf("asked for again: %d, want 304", w.Code)
+			}
+		})
+	}
+}
+
+// A Host that is no plain one gets no word in the policy.
+func TestPolicy(t *testing.T) {
+	tests := []struct{ host, connect string }{
+		{"localhost:8080", "'self' ws://localhost:8080 wss://localhost:8080"},
+		{"push.example.com", "'self' ws://push.example.com wss://push.example.com"},
+		{"[::1]:8080", "'self'"},
+		{"", "'self'"},
+		{"x; script-src *", "'self'"},
+		{"x *", "'self'"},
+		{"*", "'self'"},
+		{"x:80\r\nx", "'self'"},
+	}
+	for _, tt := range tests {
+		if got := policy(tt.host); !strings.Contains(got, "; connect-src "+tt.connect+"; base-uri") {
+			t.Errorf("for %q: %s", tt.host, got)
+		}
+	}
+}
+
+// What the page shows without its script, and with a Redis that it does not know.
+func TestLines(t *testing.T) {
+	tests := []struct {
+		redis string
+		want  []string
+	}{
+		{"127.0.0.1:41234", []string{">redis-cli -p 41234 publish chat hello<", ">go run . publish chat hello<",
+			"$redis-&gt;connect(&#39;127.0.0.1&#39;, 41234);\n$redis-&gt;publish(&#39;chat&#39;, &#39;hello&#39;);<"}},
+		{"[::1]:6379", []string{">redis-cli -p 6379 -h ::1 publish chat hello<", "connect(&#39;::1&#39;, 6379)"}},
+		{"", []string{">redis-cli publish chat hello<", ">sidecast publish chat hello<", "connect(&#39;127.0.0.1&#39;, 6379)"}},
+	}
+	for _, tt := range tests {
+		got := string(index(Page{RedisAddr: tt.redis}))
+		for _, want := range tt.want {
+			if !strings.Contains(got, want) {
+				t.Errorf("with a Redis on %q, the page lacks %s:\n%s", tt.redis, want, got)
+			}
+		}
+	}
+}
+
+// Nothing comes from elsewhere, and nothing depends on where the page lies.
+func TestSelfContained(t *testing.T) {
+	faults := map[string]*regexp.Regexp{
+		"names another host":        regexp.MustCompile(`(?i)https?://|["'(]//`),
+		"names an absolute path":    regexp.MustCompile(`(?i)(href|src|from|url\()\s*=?\s*["'(]?/`),
+		"has a style in its markup": regexp.MustCompile(`(?i)\sstyle=|<style`),
+		"has a script in it":        regexp.MustCompile(`(?i)\son[a-z]+="|<script(?:[^>]*[^>c]>|>)[^<]`),
+		"makes markup of text":      regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b`),
+	}
+	err := fs.WalkDir(files, "demo", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := fs.ReadFile(files, path)
+		if err != nil {
+			return err
+		}
+		text := strings.ReplaceAll(string(content), `xmlns="http://www.w3.org/2000/svg"`, "")
+		for fault, pattern := range faults {
+			if found := pattern.FindString(text); found != "" {
+				t.Errorf("%s %s: %s", path, fault, found)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
