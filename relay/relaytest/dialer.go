@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -107,7 +106,7 @@ func (d *Dialer) Dial(ctx context.Context) (*Client, error) {
 // DialFleet connects n clients, some at a time. On an error none is left.
 func (d *Dialer) DialFleet(ctx context.Context, n int) (Fleet, error) {
 	fleet := make(Fleet, n)
-	err := each(n, func(i int) (err error) {
+	err := each(ctx, n, func(ctx context.Context, i int) (err error) {
 		fleet[i], err = d.Dial(ctx)
 		return err
 	})
@@ -120,32 +119,6 @@ func (d *Dialer) DialFleet(ctx context.Context, n int) (Fleet, error) {
 		}
 	}
 	return nil, err
-}
-
-// parallel is how many clients of a fleet are busy at a time.
-const parallel = 64
-
-// each calls f for 0 to n-1, several at a time, and returns the first error, after all calls are over.
-func each(n int, f func(i int) error) error {
-	var (
-		workers sync.WaitGroup
-		next    atomic.Int64
-		once    sync.Once
-		failed  atomic.Bool
-		first   error
-	)
-	for range min(parallel, n) {
-		workers.Go(func() {
-			for i := int(next.Add(1)) - 1; i < n && !failed.Load(); i = int(next.Add(1)) - 1 {
-				if err := f(i); err != nil {
-					once.Do(func() { first = err })
-					failed.Store(true)
-				}
-			}
-		})
-	}
-	workers.Wait()
-	return first
 }
 
 func (d *Dialer) target() (*url.URL, error) {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 )
 
 // A Fleet is clients that do the same thing at the same time. Its methods return the first error, naming the client.
@@ -12,7 +14,7 @@ type Fleet []*Client
 
 // Subscribe lets every client join the channels; see [Client.Subscribe].
 func (f Fleet) Subscribe(ctx context.Context, channels ...string) error {
-	return f.each(func(c *Client) error { return c.Subscribe(ctx, channels...) })
+	return f.each(ctx, func(ctx context.Context, c *Client) error { return c.Subscribe(ctx, channels...) })
 }
 
 // Await waits until every client has an event for which match holds; see [Client.Await]. match may be called
@@ -20,7 +22,7 @@ func (f Fleet) Subscribe(ctx context.Context, channels ...string) error {
 func (f Fleet) Await(ctx context.Context, match func(Event) bool) error {
 	ctx, cancel := patient(ctx)
 	defer cancel()
-	return f.each(func(c *Client) error {
+	return f.each(ctx, func(ctx context.Context, c *Client) error {
 		_, err := c.Await(ctx, match)
 		return err
 	})
@@ -38,7 +40,7 @@ func (f Fleet) AwaitEnd(ctx context.Context, p *Publisher) error {
 			ends[sent.Channel] = sent.Payload
 		}
 	}
-	return f.each(func(c *Client) error {
+	return f.each(ctx, func(ctx context.Context, c *Client) error {
 		for _, channel := range c.listening() {
 			end, ok := ends[channel]
 			if !ok {
@@ -67,16 +69,45 @@ func (f Fleet) Sessions() []Session {
 
 // Drop drops all clients.
 func (f Fleet) Drop() {
-	_ = f.each(func(c *Client) error { c.Drop(); return nil })
+	_ = f.each(context.Background(), func(_ context.Context, c *Client) error { c.Drop(); return nil })
 }
 
-func (f Fleet) each(do func(*Client) error) error {
-	return each(len(f), func(i int) error {
-		if err := do(f[i]); err != nil {
+// each calls do for every client, and names the client whose error was the first.
+func (f Fleet) each(ctx context.Context, do func(context.Context, *Client) error) error {
+	return each(ctx, len(f), func(ctx context.Context, i int) error {
+		if err := do(ctx, f[i]); err != nil {
 			return fmt.Errorf("client %s: %w", f[i].name, err)
 		}
 		return nil
 	})
+}
+
+// parallel is how many clients of a fleet are busy at a time.
+const parallel = 64
+
+// each calls f for 0 to n-1, several at a time, and returns the first error, which ends the context of the other calls,
+// after all calls are over.
+func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		workers sync.WaitGroup
+		next    atomic.Int64
+		failed  atomic.Bool
+		first   error // written by whoever set failed
+	)
+	for range min(parallel, n) {
+		workers.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && !failed.Load(); i = int(next.Add(1)) - 1 {
+				if err := f(ctx, i); err != nil && failed.CompareAndSwap(false, true) {
+					first = err
+					cancel()
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return first
 }
 
 // listening returns the channels that the client is subscribed to, none if its connection is over.

@@ -145,7 +145,7 @@ func settle(t *testing.T, fleet Fleet) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	defer cancel()
-	check(t, fleet.each(func(c *Client) error {
+	check(t, fleet.each(ctx, func(ctx context.Context, c *Client) error {
 		if err := c.Barrier(ctx); err != nil && !c.over() {
 			_, err = c.Await(ctx, Is(KindEnd))
 			return err
