@@ -23,6 +23,7 @@ type Config struct {
 	Redis      `heading:"Redis"`
 	Rights     `heading:"Channels and rights"`
 	Tokens     `heading:"Tokens (JWT)"`
+	Login      `heading:"The application's login"`
 	Origins    `heading:"Browsers and proxies"`
 	Limits     `heading:"Limits"`
 	Drain      `heading:"Stopping"`
@@ -73,6 +74,15 @@ type Tokens struct {
 	JWTIssuer         string     `split_words:"true" desc:"issuer (iss) that a token must name"`
 	JWTAudience       string     `split_words:"true" desc:"audience (aud) that a token must name"`
 	JWTCookie         CookieName `split_words:"true" desc:"name of a cookie that may hold a token"`
+}
+
+// Login says where the application is asked about its users.
+type Login struct {
+	AuthURL         WebURL   `split_words:"true" desc:"URL of the application that says who a browser is, asked with its cookies"`
+	ChannelAuthURL  WebURL   `split_words:"true" desc:"URL of the application that says whether a browser may hear a channel that nothing else opens"`
+	AuthTimeout     Duration `split_words:"true" default:"2s" min:"50ms" max:"30s" desc:"how long one such answer may take"`
+	AuthCache       Duration `split_words:"true" default:"10s" min:"0s" max:"10m" desc:"how long a yes is kept for the same cookies; a no is kept 1s at most"`
+	AuthConcurrency Count    `split_words:"true" default:"32" min:"1" max:"1000" desc:"such requests at once; 8 times as many may wait"`
 }
 
 // Origins says which pages may connect, and which peers speak for others.
@@ -138,7 +148,7 @@ func (c *Config) HasLogin() bool {
 }
 
 // loginSettings are those that each suffice to let clients become somebody.
-var loginSettings = []string{"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"}
+var loginSettings = []string{"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL", "AUTH_URL", "CHANNEL_AUTH_URL"}
 
 // IsSet reports whether the environment gave the setting, itself or as a file. The name is without the prefix: LISTEN.
 // It panics on a name that is no setting.

@@ -2,7 +2,9 @@ package config
 
 import (
 	"fmt"
+	"io"
 	"strconv"
+	"strings"
 )
 
 // A Setting is one setting as it came out.
@@ -23,4 +25,19 @@ func (c *Config) Effective() []Setting {
 		list = append(list, Setting{Name: s.variable(), Value: value, FromEnv: c.set[s.name]})
 	}
 	return list
+}
+
+// Print writes the settings that have a value as they could be set, and says which are defaults. It shows no secret.
+func (c *Config) Print(w io.Writer) error {
+	var b strings.Builder
+	for _, s := range c.Effective() {
+		switch {
+		case s.FromEnv:
+			fmt.Fprintf(&b, "%s=%s\n", s.Name, s.Value)
+		case s.Value != "":
+			fmt.Fprintf(&b, "%s=%s  # default\n", s.Name, s.Value)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
 }

@@ -89,6 +89,13 @@ func TestFaults(t *testing.T) {
 		{"JWT_ALGORITHMS=HS256", `JWT_ALGORITHMS: is set, but no key that verifies tokens; set SIDECAST_JWT_SECRET, SIDECAST_JWT_PUBLIC_KEY or SIDECAST_JWT_JWKS_URL, or unset this`},
 		{"JWT_COOKIE=a b", `JWT_COOKIE: "a b" is not a cookie's name; write letters, digits, - and _`},
 
+		// The application's login
+		{"AUTH_URL=/live", `AUTH_URL: is not an http or https URL; ` + writeWebURL},
+		{"CHANNEL_AUTH_URL=ftp://app", `CHANNEL_AUTH_URL: is not an http or https URL; ` + writeWebURL},
+		{"AUTH_TIMEOUT=1s", `AUTH_TIMEOUT: is set, but no URL to ask; set SIDECAST_AUTH_URL or SIDECAST_CHANNEL_AUTH_URL, or unset this`},
+		{"AUTH_CACHE=11m", `AUTH_CACHE: 11m is too much; write 10m or less`},
+		{"AUTH_CONCURRENCY=0", `AUTH_CONCURRENCY: 0 is too little; write 1 or more`},
+
 		// Browsers and proxies
 		{"ALLOWED_ORIGINS=app.example.com", `ALLOWED_ORIGINS: "app.example.com" has no scheme; write https://app.example.com`},
 		{"ALLOWED_ORIGINS=//app.example.com/x", `ALLOWED_ORIGINS: "//app.example.com/x" has no scheme; write https://app.example.com`},
@@ -180,6 +187,8 @@ func TestModes(t *testing.T) {
 		{"who logs in can hear something", []string{"REDIS_URL=redis://redis", "CHANNELS=*", "JWT_SECRET=x"}, nil},
 		{"two kinds of key", []string{"JWT_SECRET=x", "JWT_JWKS_URL=https://id.example.com"}, []string{"JWT_JWKS_URL"}},
 		{"any page with anybody's cookie", []string{"JWT_SECRET=x", "JWT_COOKIE=t", "ALLOWED_ORIGINS=*"}, []string{"ALLOWED_ORIGINS"}},
+		{"any page with anybody's login", []string{"AUTH_URL=http://app", "ALLOWED_ORIGINS=*"}, []string{"ALLOWED_ORIGINS"}},
+		{"who logs in at the application can hear something", []string{"REDIS_URL=redis://redis", "CHANNELS=*", "AUTH_URL=http://app"}, nil},
 		{"any page with a token of its own", []string{"JWT_SECRET=x", "ALLOWED_ORIGINS=*"}, nil},
 		{"a URL that cannot be read is still a wish for a real Redis", []string{"REDIS_URL=redis"},
 			[]string{"REDIS_URL", "CHANNELS", "PUBLIC_CHANNELS"}},

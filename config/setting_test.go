@@ -28,6 +28,8 @@ type settingRow struct {
 	with        []string // what else has to be set
 }
 
+var withLogin = []string{"AUTH_URL=http://app"}
+
 var withSecret = []string{"JWT_SECRET=x"}
 
 func settingRows(t *testing.T) []settingRow {
@@ -59,6 +61,11 @@ func settingRows(t *testing.T) []settingRow {
 		{"JWT_ISSUER", "https://id.example.com", func(c *Config) any { return c.JWTIssuer }, "https://id.example.com", withSecret},
 		{"JWT_AUDIENCE", "sidecast", func(c *Config) any { return c.JWTAudience }, "sidecast", withSecret},
 		{"JWT_COOKIE", "token", func(c *Config) any { return c.JWTCookie }, CookieName("token"), withSecret},
+		{"AUTH_URL", "http://app.internal/live", func(c *Config) any { return c.AuthURL }, WebURL("http://app.internal/live"), nil},
+		{"CHANNEL_AUTH_URL", "http://app.internal/may", func(c *Config) any { return c.ChannelAuthURL }, WebURL("http://app.internal/may"), nil},
+		{"AUTH_TIMEOUT", "500ms", func(c *Config) any { return c.AuthTimeout }, Duration(500 * time.Millisecond), withLogin},
+		{"AUTH_CACHE", "0s", func(c *Config) any { return c.AuthCache }, Duration(0), withLogin},
+		{"AUTH_CONCURRENCY", "7", func(c *Config) any { return c.AuthConcurrency }, Count(7), withLogin},
 		{"ALLOWED_ORIGINS", "https://a.example.com,https://*.example.org", func(c *Config) any { return c.AllowedOrigins },
 			OriginList{"https://a.example.com", "https://*.example.org"}, nil},
 		{"TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.7", func(c *Config) any { return c.TrustedProxies },

@@ -61,7 +61,7 @@ func (v *validation) mode() {
 	}
 	if v.settled("PUBLIC_CHANNELS") && len(c.PublicChannels) == 0 && !c.HasLogin() {
 		v.faults.Add("PUBLIC_CHANNELS", "is unset, and no client can log in: nobody could hear anything",
-			"set it to the patterns that anyone may hear, like chat:*, or set "+Prefix+"JWT_SECRET")
+			"set it to the patterns that anyone may hear, like chat:*, or set "+Prefix+"AUTH_URL or "+Prefix+"JWT_SECRET")
 	}
 }
 
@@ -106,7 +106,7 @@ func (v *validation) names() {
 	}
 }
 
-// tokens checks that there is one kind of key, and a key where something needs one.
+// tokens checks that there is one kind of key, and a key or a URL where something needs one.
 func (v *validation) tokens() {
 	c, set := v.c, v.c.set
 	first := ""
@@ -127,6 +127,11 @@ func (v *validation) tokens() {
 				"set "+Prefix+"JWT_SECRET, "+Prefix+"JWT_PUBLIC_KEY or "+Prefix+"JWT_JWKS_URL, or unset this")
 		}
 	}
+	for _, name := range []string{"AUTH_TIMEOUT", "AUTH_CACHE", "AUTH_CONCURRENCY"} {
+		if set[name] && v.settled(name) && !set["AUTH_URL"] && !set["CHANNEL_AUTH_URL"] {
+			v.faults.Add(name, "is set, but no URL to ask", "set "+Prefix+"AUTH_URL or "+Prefix+"CHANNEL_AUTH_URL, or unset this")
+		}
+	}
 	if u := c.JWTJwksURL; v.settled("JWT_JWKS_URL") && u != "" && !u.secure() {
 		v.faults.Add("JWT_JWKS_URL", "would bring keys in the clear", "write https://, or a URL on this machine")
 	}
@@ -142,7 +147,7 @@ func (v *validation) origins() {
 	if !v.settled("ALLOWED_ORIGINS") || c.AllowedOrigins.String() != "*" {
 		return
 	}
-	for _, name := range []string{"JWT_COOKIE"} {
+	for _, name := range []string{"JWT_COOKIE", "AUTH_URL", "CHANNEL_AUTH_URL"} {
 		if c.set[name] {
 			v.faults.Add("ALLOWED_ORIGINS", "is *, and "+Prefix+name+" is set: any page could act as whoever looks at it",
 				"list the origins of your pages")
