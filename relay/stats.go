@@ -25,6 +25,10 @@ type Stats struct {
 	Channels      Gauge
 	Commands      [numCommands][numResults]Counter
 
+	// The application's word.
+	AuthRequests [numAuthResults]Counter
+	AuthSeconds  Histogram
+
 	// Fan-out.
 	Deliveries [numProtocols]Counter
 	Evictions  [numEvictions]Counter
@@ -104,6 +108,23 @@ const (
 var Rejections = [numRejections]string{
 	"handshake", "origin", "capacity", "forbidden", "bad_request", "unavailable", "draining", "address", "unauthorized",
 }
+
+// AuthResult says what came of a question to the application.
+type AuthResult uint8
+
+// The results of auth_requests_total.
+const (
+	AuthGranted   AuthResult = iota // yes
+	AuthAnonymous                   // it does not know the user
+	AuthForbidden                   // no
+	AuthFailed                      // an answer that is none, or no connection
+	AuthTimeout                     // no answer within AUTH_TIMEOUT
+	AuthBusy                        // not asked: as many questions wait as may
+	numAuthResults
+)
+
+// AuthResults are the label values, by [AuthResult].
+var AuthResults = [numAuthResults]string{"granted", "anonymous", "forbidden", "failed", "timeout", "busy"}
 
 // EvictionReason says why a slow client was thrown out.
 type EvictionReason uint8

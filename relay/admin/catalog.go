@@ -12,7 +12,7 @@ import (
 
 // catalog lists the metrics of the relay.
 func catalog(stats *relay.Stats, gauges Gauges, version, commit string) []metric {
-	return slices.Concat(redisMetrics(stats), clientMetrics(stats), fanoutMetrics(stats), relayMetrics(stats, gauges, version, commit))
+	return slices.Concat(redisMetrics(stats), clientMetrics(stats), authMetrics(stats), fanoutMetrics(stats), relayMetrics(stats, gauges, version, commit))
 }
 
 // redisMetrics are about what comes in.
@@ -68,6 +68,16 @@ func clientMetrics(s *relay.Stats) []metric {
 					}
 				}
 			}, "type", "result"),
+	}
+}
+
+// authMetrics are about what the application says of those who connect.
+func authMetrics(s *relay.Stats) []metric {
+	return []metric{
+		counters("sidecast_auth_requests_total",
+			"Questions to the application about users and channels, by what came of them; busy was not asked.",
+			"result", relay.AuthResults[:], s.AuthRequests[:]),
+		histogram("sidecast_auth_seconds", "Time that the application took to answer one.", &s.AuthSeconds),
 	}
 }
 

@@ -1,16 +1,19 @@
 package auth
 
 import (
+	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"sidecast/relay"
 )
 
 // GateConfig is what a [Gate] needs. A nil method is not used.
 type GateConfig struct {
-	Tokens *Tokens
-	Cookie string // name of the cookie that may hold a token; empty for none
+	Tokens      *Tokens
+	Cookie      string // name of the cookie that may hold a token; empty for none
+	Application *Application
 }
 
 // A Gate finds out who a client is. It is immutable and safe for concurrent use.
@@ -19,19 +22,37 @@ type Gate struct{ cfg GateConfig }
 // NewGate returns a gate.
 func NewGate(cfg GateConfig) *Gate { return &Gate{cfg: cfg} }
 
+// patience is how long a connection waits to be known, its time in the queue included.
+const patience = 10 * time.Second
+
 // Identify returns who sends the request, or the code with which to close the connection. offered is the token that came
 // as a subprotocol, or nil. It may wait for the application or for keys, a bounded time, or until the request's context
 // ends.
 func (g *Gate) Identify(r *http.Request, offered *string) (relay.Visitor, relay.CloseCode) {
-	var v relay.Visitor
-	if g.cfg.Tokens != nil {
-		if token, presented := g.token(r, offered); presented {
-			id, code := g.cfg.Tokens.Verify(r.Context(), token)
-			v.Identity = id
-			return v, closeCode(code)
-		}
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	id, code := g.identity(ctx, r, offered)
+	if code != relay.CodeOK {
+		return relay.Visitor{}, closeCode(code)
+	}
+	v := relay.Visitor{Identity: id}
+	if g.cfg.Application != nil {
+		v.Ask = g.cfg.Application.Permit(r, id)
 	}
 	return v, 0
+}
+
+// identity asks one method, and no other after it: what a token opens and what a login opens are never put together.
+func (g *Gate) identity(ctx context.Context, r *http.Request, offered *string) (*relay.Identity, relay.Code) {
+	if g.cfg.Tokens != nil {
+		if token, presented := g.token(r, offered); presented {
+			return g.cfg.Tokens.Verify(ctx, token)
+		}
+	}
+	if g.cfg.Application != nil {
+		return g.cfg.Application.Login(ctx, r)
+	}
+	return nil, relay.CodeOK
 }
 
 // token returns the token that the client presents, if it does, well or badly: as a subprotocol, in Authorization, or in
