@@ -98,7 +98,7 @@ func (s *Server) open() error {
 		return fmt.Errorf("starting miniredis: %w", err)
 	}
 	s.db.ClockTTL(true)
-	s.db.Server().SetPreHook(refusePatterns)
+	s.db.Server().SetPreHook(refuse)
 	err = s.db.Server().Register(pidCommand, func(c *server.Peer, _ string, _ []string) { c.WriteInt(os.Getpid()) })
 	if err != nil {
 		return fmt.Errorf("registering a command: %w", err)

@@ -154,16 +154,27 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// redis-cli publishes with a command of its own, and where it reads commands, which it does not start without asking the
+// server for all it knows.
 func TestRedisCLI(t *testing.T) {
 	redistest.Require(t, "redis-cli", "redis-tools")
 	s := start(t)
 	sub := subscribe(t, client(t, s, 2), "chat")
 	_, port, _ := net.SplitHostPort(s.Addr())
-	for _, args := range [][]string{{}, {"-3"}} {
-		args := append(args, "-p", port, "publish", "chat", "hello")
-		out, err := exec.CommandContext(t.Context(), "redis-cli", args...).CombinedOutput()
+	for _, tt := range []struct {
+		args  []string
+		stdin string
+	}{
+		{[]string{"-p", port, "publish", "chat", "hello"}, ""},
+		{[]string{"-3", "-p", port, "publish", "chat", "hello"}, ""},
+		{[]string{"-p", port}, "publish chat hello\n"},
+		{[]string{"-3", "-p", port}, "publish chat hello\n"},
+	} {
+		cli := exec.CommandContext(t.Context(), "redis-cli", tt.args...)
+		cli.Stdin = strings.NewReader(tt.stdin)
+		out, err := cli.CombinedOutput()
 		if err != nil || strings.TrimSpace(string(out)) != "1" {
-			t.Errorf("redis-cli %q = %q, %v", args, out, err)
+			t.Errorf("redis-cli %q < %q = %q, %v", tt.args, tt.stdin, out, err)
 			continue
 		}
 		if m := receive(t, sub); m.Payload != "hello" {

@@ -8,15 +8,20 @@ import (
 	"github.com/alicebob/miniredis/v2/server"
 )
 
-// refusePatterns answers commands whose pattern would crash miniredis, which makes regular expressions of patterns and
-// panics where that fails: on bytes that are not UTF-8, and on classes like [z-a]. It runs before every command, also of
-// scripts, which hold the database's lock.
-func refusePatterns(c *server.Peer, command string, args ...string) bool {
-	if slices.ContainsFunc(patternsOf(command, args), func(pattern string) bool { return !compiles(pattern) }) {
+// refuse answers in place of miniredis where that would crash: itself, which makes regular expressions of patterns and
+// panics where that fails, on bytes that are not UTF-8 and on classes like [z-a]; or redis-cli, which asks for COMMAND DOCS
+// as it starts, gets the answer to COMMAND and aborts. It runs before every command, also of scripts, which hold the
+// database's lock.
+func refuse(c *server.Peer, command string, args ...string) bool {
+	switch {
+	case command == "COMMAND" && len(args) > 0:
+		c.WriteError("ERR unknown subcommand '" + args[0] + "'")
+	case slices.ContainsFunc(patternsOf(command, args), func(pattern string) bool { return !compiles(pattern) }):
 		c.WriteError("ERR the Redis in memory cannot read this pattern")
-		return true
+	default:
+		return false
 	}
-	return false
+	return true
 }
 
 // patternsOf returns the patterns among a command's arguments. The command is in capitals.
