@@ -49,7 +49,6 @@ func (l *running) says(t testing.TB, texts ...string) {
 func TestStoppedRedisIsFound(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
-		t.Parallel()
 		server := redistest.Start(t)
 		l := run(t, server.Addr, []string{"*"}, speak)
 		l.awaitEvent(t, "online", 1)
@@ -69,27 +68,29 @@ func TestStoppedRedisIsFound(t *testing.T) {
 
 func TestBlackHoleIsFound(t *testing.T) {
 	t.Parallel()
-	for name, directions := range map[string][]faultproxy.Direction{
-		"both ways": faultproxy.Both, "to Redis": {faultproxy.ToServer}, "to the relay": {faultproxy.ToClient},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			server := redistest.Start(t)
-			proxy := faultproxy.Start(t, server.Addr)
-			l := run(t, proxy.Addr, []string{"*"})
-			l.awaitEvent(t, "online", 1)
-			began := time.Now()
-			proxy.Hold(directions...)
-			l.awaitEvent(t, "offline", 1)
-			if took := time.Since(began); took > detection+time.Second {
-				t.Errorf("found after %v", took)
-			}
-			l.ended(t, relay.CauseSilence, 1)
-			proxy.Release(directions...)
-			l.awaitEvent(t, "online", 2)
-			l.lives(t, server, "chat")
-		})
-	}
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		for name, directions := range map[string][]faultproxy.Direction{
+			"both ways": faultproxy.Both, "to Redis": {faultproxy.ToServer}, "to the relay": {faultproxy.ToClient},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				server := redistest.Start(t)
+				proxy := faultproxy.Start(t, server.Addr)
+				l := run(t, proxy.Addr, []string{"*"}, speak)
+				l.awaitEvent(t, "online", 1)
+				began := time.Now()
+				proxy.Hold(directions...)
+				l.awaitEvent(t, "offline", 1)
+				if took := time.Since(began); took > detection+time.Second {
+					t.Errorf("found after %v", took)
+				}
+				l.ended(t, relay.CauseSilence, 1)
+				proxy.Release(directions...)
+				l.awaitEvent(t, "online", 2)
+				l.lives(t, server, "chat")
+			})
+		}
+	})
 }
 
 func TestKilledClientComesBack(t *testing.T) {
@@ -111,93 +112,101 @@ func TestKilledClientComesBack(t *testing.T) {
 // TestResetInsideAMessage breaks the conn inside each part of a message; none may arrive in part.
 func TestResetInsideAMessage(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	proxy := faultproxy.Start(t, server.Addr)
-	l := run(t, proxy.Addr, []string{"*"}, func(c *source.Config) { c.MarkersOff = true })
-	const payload = "0123456789"
-	size := len("*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$4\r\nchat\r\n$10\r\n0123456789\r\n")
-	for i, n := range []int{1, 10, 24, 35, 41, size - 5, size - 1, size} {
-		l.awaitEvent(t, "online", 1+i)
-		proxy.ResetAfter(faultproxy.ToClient, n)
-		server.CLI("PUBLISH", "chat", payload)
-		l.awaitEvent(t, "offline", 1+i)
-	}
-	for _, event := range l.recorder.log() {
-		if event != "online" && event != "offline" && event != "chat="+payload {
-			t.Errorf("got %q", event)
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		proxy := faultproxy.Start(t, server.Addr)
+		l := run(t, proxy.Addr, []string{"*"}, speak, func(c *source.Config) { c.MarkersOff = true })
+		const payload = "0123456789"
+		size := len("*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$4\r\nchat\r\n$10\r\n0123456789\r\n")
+		for i, n := range []int{1, 10, 24, 35, 41, size - 5, size - 1, size} {
+			l.awaitEvent(t, "online", 1+i)
+			proxy.ResetAfter(faultproxy.ToClient, n)
+			server.CLI("PUBLISH", "chat", payload)
+			l.awaitEvent(t, "offline", 1+i)
 		}
-	}
+		for _, event := range l.recorder.log() {
+			if event != "online" && event != "offline" && event != "chat="+payload {
+				t.Errorf("got %q", event)
+			}
+		}
+	})
 }
 
 func TestResetTwiceInARow(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	proxy := faultproxy.Start(t, server.Addr)
-	l := run(t, proxy.Addr, []string{"*"})
-	l.awaitEvent(t, "online", 1)
-	proxy.Refuse(true)
-	proxy.Reset()
-	l.awaitEvent(t, "offline", 1)
-	eventually(t, "a log of the trouble", func() bool { return strings.Contains(l.log.String(), "redis is not reachable") })
-	proxy.Refuse(false)
-	l.awaitEvent(t, "online", 2)
-	if got := l.recorder.log(); !slices.Equal(got, []string{"online", "offline", "online"}) {
-		t.Fatalf("got %q", got)
-	}
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		proxy := faultproxy.Start(t, server.Addr)
+		l := run(t, proxy.Addr, []string{"*"}, speak)
+		l.awaitEvent(t, "online", 1)
+		proxy.Refuse(true)
+		proxy.Reset()
+		l.awaitEvent(t, "offline", 1)
+		eventually(t, "a log of the trouble", func() bool { return strings.Contains(l.log.String(), "redis is not reachable") })
+		proxy.Refuse(false)
+		l.awaitEvent(t, "online", 2)
+		if got := l.recorder.log(); !slices.Equal(got, []string{"online", "offline", "online"}) {
+			t.Fatalf("got %q", got)
+		}
+	})
 }
 
 // TestKickedForASlowSink makes Redis drop us for the size of our output buffer while the sink does not return.
 func TestKickedForASlowSink(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, "--client-output-buffer-limit", "pubsub 256kb 0 0")
-	stuck, release := make(chan struct{}), make(chan struct{})
-	l := run(t, server.Addr, []string{"*"}, func(c *source.Config) {})
-	l.awaitEvent(t, "online", 1)
-	first := true
-	l.setHook(func(_, _ []byte) {
-		if first {
-			first = false
-			close(stuck)
-			<-release
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t, "--client-output-buffer-limit", "pubsub 256kb 0 0")
+		stuck, release := make(chan struct{}), make(chan struct{})
+		l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) {})
+		l.awaitEvent(t, "online", 1)
+		first := true
+		l.setHook(func(_, _ []byte) {
+			if first {
+				first = false
+				close(stuck)
+				<-release
+			}
+		})
+		client := redis.NewClient(&redis.Options{Addr: server.Addr})
+		defer client.Close()
+		big := strings.Repeat("x", 64<<10)
+		kicked := func() bool { return strings.Contains(server.Log(), "scheduled to be closed ASAP") }
+		eventually(t, "Redis to close the link", func() bool {
+			client.Publish(t.Context(), "chat", big)
+			return kicked()
+		})
+		<-stuck
+		close(release)
+		l.awaitEvent(t, "offline", 1)
+		l.awaitEvent(t, "online", 2)
+		for _, event := range l.recorder.log() {
+			if event != "online" && event != "offline" && event != "chat="+big {
+				t.Fatalf("got a payload of %d bytes", len(event))
+			}
 		}
 	})
-	client := redis.NewClient(&redis.Options{Addr: server.Addr})
-	defer client.Close()
-	big := strings.Repeat("x", 64<<10)
-	kicked := func() bool { return strings.Contains(server.Log(), "scheduled to be closed ASAP") }
-	eventually(t, "Redis to close the link", func() bool {
-		client.Publish(t.Context(), "chat", big)
-		return kicked()
-	})
-	<-stuck
-	close(release)
-	l.awaitEvent(t, "offline", 1)
-	l.awaitEvent(t, "online", 2)
-	for _, event := range l.recorder.log() {
-		if event != "online" && event != "offline" && event != "chat="+big {
-			t.Fatalf("got a payload of %d bytes", len(event))
-		}
-	}
 }
 
 func TestWrongPasswordIsExplained(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t, "--requirepass", "right-secret")
 	tests := []struct {
-		name   string
-		change func(*source.Config)
-		says   []string
+		name           string
+		user, password string
+		says           string
 	}{
-		{"none", func(c *source.Config) {}, []string{"wants a password", "SIDECAST_REDIS_PASSWORD"}},
-		{"wrong", func(c *source.Config) { c.Server.Password = "wrong-secret" }, []string{"were refused", "SIDECAST_REDIS_PASSWORD"}},
-		{"wrong user", func(c *source.Config) { c.Server.Username, c.Server.Password = "nobody", "wrong-secret" }, []string{"were refused"}},
+		{"none", "", "", "wants a password"},
+		{"wrong", "", "wrong-secret", "were refused"},
+		{"wrong user", "nobody", "wrong-secret", "were refused"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
-				l := run(t, server.Addr, []string{"*"}, speak, test.change)
+				server := redistest.Start(t, "--requirepass", "right-secret")
+				l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) {
+					c.Server.Username, c.Server.Password = test.user, test.password
+				})
 				eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
-				l.says(t, test.says...)
+				l.says(t, test.says, "SIDECAST_REDIS_PASSWORD")
 				if got := l.recorder.log(); !slices.Equal(got, []string{"offline"}) || l.Ready() || l.Up() {
 					t.Errorf("got %q", got)
 				}
@@ -207,10 +216,17 @@ func TestWrongPasswordIsExplained(t *testing.T) {
 			})
 		})
 	}
-	l := run(t, server.Addr, []string{"*"}, func(c *source.Config) { c.Server.Password = "next-secret" })
-	l.awaitEvent(t, "offline", 1)
-	server.CLI("-a", "right-secret", "CONFIG", "SET", "requirepass", "next-secret")
-	l.awaitEvent(t, "online", 1)
+}
+
+func TestPasswordBecomesRight(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t, "--requirepass", "first")
+		l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) { c.Server.Password = "second" })
+		l.awaitEvent(t, "offline", 1)
+		server.CLI("-a", "first", "CONFIG", "SET", "requirepass", "second")
+		l.awaitEvent(t, "online", 1)
+	})
 }
 
 // aclUser makes a user with the least rights, and more.
@@ -260,30 +276,34 @@ func TestDeniedPatternIsNamed(t *testing.T) {
 
 func TestRevokedRightEndsTheEpoch(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
-	l := run(t, server.Addr, []string{"chat:*"}, user)
-	l.awaitEvent(t, "online", 1)
-	server.CLI("ACL", "SETUSER", "relay", "resetchannels", "&sidecast:*")
-	l.awaitEvent(t, "offline", 1)
-	eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
-	l.says(t, "&chat:* :")
-	if !l.Ready() {
-		t.Error("Ready fell back")
-	}
-	server.CLI("ACL", "SETUSER", "relay", "&chat:*")
-	l.awaitEvent(t, "online", 2)
-	server.CLI("ACL", "DELUSER", "relay")
-	l.awaitEvent(t, "offline", 2)
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
+		l := run(t, server.Addr, []string{"chat:*"}, speak, user)
+		l.awaitEvent(t, "online", 1)
+		server.CLI("ACL", "SETUSER", "relay", "resetchannels", "&sidecast:*")
+		l.awaitEvent(t, "offline", 1)
+		eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
+		l.says(t, "&chat:* :")
+		if !l.Ready() {
+			t.Error("Ready fell back")
+		}
+		server.CLI("ACL", "SETUSER", "relay", "&chat:*")
+		l.awaitEvent(t, "online", 2)
+		server.CLI("ACL", "DELUSER", "relay")
+		l.awaitEvent(t, "offline", 2)
+	})
 }
 
 func TestDeniedCommandIsNamed(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	user := aclUser(t, server, "allchannels", "-psubscribe")
-	l := run(t, server.Addr, []string{"chat:*"}, user)
-	eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
-	l.says(t, "+psubscribe")
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "allchannels", "-psubscribe")
+		l := run(t, server.Addr, []string{"chat:*"}, speak, user)
+		eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
+		l.says(t, "+psubscribe")
+	})
 }
 
 func TestWithoutTheRightToHearMarkers(t *testing.T) {
@@ -309,31 +329,32 @@ func TestWithoutTheRightToHearMarkers(t *testing.T) {
 
 func TestWithoutTheRightToPublishMarkers(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role")
-	l := run(t, server.Addr, []string{"chat:*"}, user)
-	l.awaitEvent(t, "online", 1)
-	eventually(t, "the warning", func() bool { return strings.Contains(l.log.String(), "refuses to publish markers") })
-	l.lives(t, server, "chat:1")
-	if l.stats.MarkersLost.Load() == 0 {
-		t.Error("not counted")
-	}
-	if _, err := l.Link.Publish(t.Context(), "chat:1", nil); !errors.Is(err, source.ErrRefused) {
-		t.Errorf("publishing without the right: %v", err)
-	}
-	l.says(t, "refuses what clients publish")
-	server.CLI("ACL", "SETUSER", "relay", "+publish")
-	server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
-	l.await(t, "a marker once it is allowed", hasMarker)
-	if n := strings.Count(l.log.String(), "refuses to publish markers"); n != 1 {
-		t.Errorf("warned %d times", n)
-	}
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role")
+		l := run(t, server.Addr, []string{"chat:*"}, speak, user)
+		l.awaitEvent(t, "online", 1)
+		eventually(t, "the warning", func() bool { return strings.Contains(l.log.String(), "refuses to publish markers") })
+		l.lives(t, server, "chat:1")
+		if l.stats.MarkersLost.Load() == 0 {
+			t.Error("not counted")
+		}
+		if _, err := l.Link.Publish(t.Context(), "chat:1", nil); !errors.Is(err, source.ErrRefused) {
+			t.Errorf("publishing without the right: %v", err)
+		}
+		l.says(t, "refuses what clients publish")
+		server.CLI("ACL", "SETUSER", "relay", "+publish")
+		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
+		l.await(t, "a marker once it is allowed", hasMarker)
+		if n := strings.Count(l.log.String(), "refuses to publish markers"); n != 1 {
+			t.Errorf("warned %d times", n)
+		}
+	})
 }
 
 func TestRefusedPingsAreAnswers(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
-		t.Parallel()
 		server := redistest.Start(t)
 		user := aclUser(t, server, "&chat:*", "+role", "-ping")
 		l := run(t, server.Addr, []string{"chat:*"}, speak, user, func(c *source.Config) { c.MarkersOff = true })
@@ -353,99 +374,110 @@ func TestRefusedPingsAreAnswers(t *testing.T) {
 
 func TestDemotedServerIsLeft(t *testing.T) {
 	t.Parallel()
-	server, other := redistest.Start(t), redistest.Start(t)
-	l := run(t, server.Addr, []string{"*"})
-	l.awaitEvent(t, "online", 1)
-	server.CLI("REPLICAOF", "127.0.0.1", other.Port())
-	began := time.Now()
-	l.awaitEvent(t, "offline", 1)
-	if took := time.Since(began); took > detection {
-		t.Errorf("found after %v", took)
-	}
-	eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=\"the server is a replica\"") })
-	l.says(t, "cause=replica", "point SIDECAST_REDIS_URL at the master")
-	if l.Up() {
-		t.Error("linked to a replica")
-	}
-	server.CLI("REPLICAOF", "NO", "ONE")
-	l.awaitEvent(t, "online", 2)
-	l.lives(t, server, "chat")
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server, other := redistest.Start(t), redistest.Start(t)
+		l := run(t, server.Addr, []string{"*"}, speak)
+		l.awaitEvent(t, "online", 1)
+		server.CLI("REPLICAOF", "127.0.0.1", other.Port())
+		began := time.Now()
+		l.awaitEvent(t, "offline", 1)
+		if took := time.Since(began); took > detection {
+			t.Errorf("found after %v", took)
+		}
+		eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=\"the server is a replica\"") })
+		l.says(t, "cause=replica", "point SIDECAST_REDIS_URL at the master")
+		if l.Up() {
+			t.Error("linked to a replica")
+		}
+		server.CLI("REPLICAOF", "NO", "ONE")
+		l.awaitEvent(t, "online", 2)
+		l.lives(t, server, "chat")
+	})
 }
 
 func TestReplicaIsRefused(t *testing.T) {
 	t.Parallel()
-	master := redistest.Start(t)
-	replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+master.Port())
-	for name, user := range map[string]func(*source.Config){
-		"by ROLE": func(*source.Config) {},
-		"by INFO": aclUser(t, replica, "allchannels", "+info"),
-	} {
-		t.Run(name, func(t *testing.T) {
-			l := run(t, replica.Addr, []string{"*"}, user)
-			eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "the server is a replica") })
-			if got := l.recorder.log(); !slices.Equal(got, []string{"offline"}) {
-				t.Errorf("got %q", got)
-			}
-			l.ended(t, relay.CauseReplica, 1)
-		})
-	}
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		master := redistest.Start(t)
+		replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+master.Port())
+		for name, user := range map[string]func(*source.Config){
+			"by ROLE": func(*source.Config) {},
+			"by INFO": aclUser(t, replica, "allchannels", "+info"),
+		} {
+			t.Run(name, func(t *testing.T) {
+				l := run(t, replica.Addr, []string{"*"}, speak, user)
+				eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "the server is a replica") })
+				if got := l.recorder.log(); !slices.Equal(got, []string{"offline"}) {
+					t.Errorf("got %q", got)
+				}
+				l.ended(t, relay.CauseReplica, 1)
+			})
+		}
+	})
 }
 
 func TestUnknownRoleIsAccepted(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	user := aclUser(t, server, "allchannels")
-	l := run(t, server.Addr, []string{"*"}, user)
-	l.awaitEvent(t, "online", 1)
-	server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
-	l.awaitEvent(t, "online", 2)
-	if n := strings.Count(l.log.String(), "does not tell its role"); n != 1 {
-		t.Errorf("warned %d times", n)
-	}
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "allchannels")
+		l := run(t, server.Addr, []string{"*"}, speak, user)
+		l.awaitEvent(t, "online", 1)
+		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
+		l.awaitEvent(t, "online", 2)
+		if n := strings.Count(l.log.String(), "does not tell its role"); n != 1 {
+			t.Errorf("warned %d times", n)
+		}
+	})
 }
 
 // TestLostMarkerEndsTheEpoch publishes to another server than the one that is heard.
 func TestLostMarkerEndsTheEpoch(t *testing.T) {
 	t.Parallel()
-	server, other := redistest.Start(t), redistest.Start(t)
-	l := run(t, server.Addr, []string{"*"}, func(c *source.Config) {
-		c.Connect = func(o *redis.UniversalOptions) redis.UniversalClient {
-			if o.OnConnect == nil { // the client for commands
-				o.Addrs = []string{other.Addr}
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server, other := redistest.Start(t), redistest.Start(t)
+		l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) {
+			c.Connect = func(o *redis.UniversalOptions) redis.UniversalClient {
+				if o.OnConnect == nil { // the client for commands
+					o.Addrs = []string{other.Addr}
+				}
+				return redis.NewUniversalClient(o)
 			}
-			return redis.NewUniversalClient(o)
+		})
+		l.awaitEvent(t, "online", 1)
+		began := time.Now()
+		l.awaitEvent(t, "offline", 1)
+		if took := time.Since(began); took < 4*time.Second || took > detection {
+			t.Errorf("found after %v", took)
 		}
+		l.ended(t, relay.CauseMarker, 1)
+		if n := l.stats.MarkersLost.Load(); n != 1 {
+			t.Errorf("%d markers lost", n)
+		}
+		eventually(t, "the log", func() bool { return strings.Contains(l.log.String(), "cause=marker") })
+		l.says(t, "did not come back")
 	})
-	l.awaitEvent(t, "online", 1)
-	began := time.Now()
-	l.awaitEvent(t, "offline", 1)
-	if took := time.Since(began); took < 4*time.Second || took > detection {
-		t.Errorf("found after %v", took)
-	}
-	l.ended(t, relay.CauseMarker, 1)
-	if n := l.stats.MarkersLost.Load(); n != 1 {
-		t.Errorf("%d markers lost", n)
-	}
-	l.says(t, "cause=marker", "did not come back")
 }
 
 func TestPublishDoesNotHang(t *testing.T) {
 	t.Parallel()
-	server := redistest.Start(t)
-	l := run(t, server.Addr, []string{"*"})
-	l.awaitEvent(t, "online", 1)
-	if _, err := l.Link.Publish(t.Context(), "chat", []byte("warm")); err != nil {
-		t.Fatal(err)
-	}
-	server.Stop()
-	began := time.Now()
-	_, err := l.Link.Publish(context.Background(), "chat", []byte("once"))
-	if took := time.Since(began); !errors.Is(err, source.ErrUnavailable) || took > 3*time.Second {
-		t.Errorf("returned %v after %v", err, took)
-	}
-	server.Cont()
-	l.lives(t, server, "chat")
-	if n := count(l.recorder.log(), "chat=once"); n > 1 {
-		t.Errorf("published %d times", n)
-	}
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		l := run(t, server.Addr, []string{"*"}, speak)
+		l.awaitEvent(t, "online", 1)
+		if _, err := l.Link.Publish(t.Context(), "chat", []byte("warm")); err != nil {
+			t.Fatal(err)
+		}
+		server.Stop()
+		began := time.Now()
+		_, err := l.Link.Publish(context.Background(), "chat", []byte("once"))
+		if took := time.Since(began); !errors.Is(err, source.ErrUnavailable) || took > 3*time.Second {
+			t.Errorf("returned %v after %v", err, took)
+		}
+		server.Cont()
+		l.lives(t, server, "chat")
+		if n := count(l.recorder.log(), "chat=once"); n > 1 {
+			t.Errorf("published %d times", n)
+		}
+	})
 }

@@ -1,7 +1,6 @@
 package source
 
 import (
-	"bytes"
 	"errors"
 	"strconv"
 	"strings"
@@ -12,12 +11,6 @@ import (
 const (
 	pmessageHead = "4\r\n$8\r\npmessage\r\n" // behind the first byte
 	longestKind  = 16                        // more than any kind of pub/sub reply has
-)
-
-// What the scanners return instead of an index.
-const (
-	short = -1 // more bytes are needed
-	bad   = -2 // not RESP
 )
 
 // step goes through the buffer: it hands over what is the sink's, and copies to p at most one reply, or a part of one,
@@ -91,14 +84,6 @@ func (t *tap) discardValues(i, values int) (bool, error) {
 	return true, nil
 }
 
-// more turns what a scanner returned into what frame returns.
-func more(i int) (bool, error) {
-	if i == bad {
-		return false, errMalformed
-	}
-	return false, nil
-}
-
 // pmessage takes a message that came by a pattern: kind, pattern, channel, payload. One that comes before the epoch is
 // thrown away: clients will be told that they may have missed it.
 func (t *tap) pmessage(b []byte) (bool, error) {
@@ -122,39 +107,35 @@ func (t *tap) pmessage(b []byte) (bool, error) {
 	if i < 0 {
 		return more(i)
 	}
-	size, at = bulkLen(b, i)
-	if at < 0 {
+	if size, at = bulkLen(b, i); at < 0 {
 		return more(at)
 	}
 	if size > t.link.cfg.MaxPayload {
-		t.oversize(pattern, name)
-		t.r += at
-		t.drop = size + 2
-		return true, nil
+		return true, t.oversize(pattern, name, at+size+2)
 	}
-	end := at + size + 2
-	if len(b) < end {
-		return false, nil
-	}
-	if b[end-2] != '\r' || b[end-1] != '\n' {
-		return false, errMalformed
+	payload, end := bulk(b, i, size)
+	if end < 0 {
+		return more(end)
 	}
 	t.r += end
 	channel, ok, err := f.admit(pattern, name)
 	if ok {
 		t.dirty = true
-		t.link.sink.Publish(channel, b[at:end-2])
+		t.link.sink.Publish(channel, payload)
 	}
 	return true, err
 }
 
-// oversize reports a message whose payload is not even read.
-func (t *tap) oversize(pattern, name []byte) {
-	if channel, ok, _ := t.link.filter.admit(pattern, name); ok {
+// oversize reports a message of so many bytes, whose payload is not even read.
+func (t *tap) oversize(pattern, name []byte, size int) error {
+	t.drop = size
+	channel, ok, err := t.link.filter.admit(pattern, name)
+	if ok {
 		t.link.filter.oversize()
 		t.dirty = true
 		t.link.sink.Oversize(channel)
 	}
+	return err
 }
 
 // array looks at arrays and pushes that are no ordinary message.
@@ -185,19 +166,18 @@ func (t *tap) array(b []byte) (bool, error) {
 	if i < 0 {
 		return more(i)
 	}
-	switch string(kind) {
-	case "subscribe", "psubscribe":
-		if count == 3 {
-			return t.confirmation(b, string(kind), i)
-		}
-	case "message":
-		if count == 3 && t.subs.begun {
-			return t.message(b, i)
-		}
-	case "pong":
-		if count == 2 && t.live {
-			return t.pong(b, i)
-		}
+	return t.reply(b, string(kind), count, i)
+}
+
+// reply sorts a reply of so many values by its kind, behind which is b[i:].
+func (t *tap) reply(b []byte, kind string, count, i int) (bool, error) {
+	switch {
+	case (kind == "subscribe" || kind == "psubscribe") && count == 3:
+		return t.confirmation(b, kind, i)
+	case kind == "message" && count == 3 && t.subs.begun:
+		return t.message(b, i)
+	case kind == "pong" && count == 2 && t.live:
+		return t.pong(b, i)
 	}
 	return t.passReply()
 }
@@ -269,8 +249,9 @@ func (t *tap) begin() {
 	t.link.online(t.subs.heard)
 }
 
-// refusal takes every error reply: go-redis would return it from Receive and keep the conn. Before the epoch it answers a subscription: first that to the markers, which is sent
-// first. Within the epoch only a PING of ours can be answered so, and then it is as good as a PONG.
+// refusal takes every error reply: go-redis would return it from Receive and keep the conn. Before the epoch it answers
+// a subscription, that to the markers if none is confirmed, because it is sent first. Within the epoch only a PING of
+// ours can be answered so, and then it is as good as a PONG.
 func (t *tap) refusal(b []byte) (bool, error) {
 	end, err := lineEnd(b)
 	if end == 0 || err != nil {
@@ -351,119 +332,6 @@ func (t *tap) attribute(b []byte) (bool, error) {
 	t.skip.start(2*pairs, maxPassed)
 	t.discard = false
 	return true, nil
-}
-
-// bulkLen reads "$<digits>\r\n" at b[i:] and returns the number and where the string begins, or short or bad.
-func bulkLen(b []byte, i int) (size, at int) {
-	if i >= len(b) {
-		return 0, short
-	}
-	if b[i] != '$' {
-		return 0, bad
-	}
-	first := i + 1
-	for i = first; i < len(b); i++ {
-		c := b[i] - '0'
-		if c > 9 {
-			break
-		}
-		if i-first >= maxDigits {
-			return 0, bad
-		}
-		size = size*10 + int(c)
-	}
-	switch {
-	case i == len(b):
-		return 0, short
-	case i == first, b[i] != '\r', size > maxBulk:
-		return 0, bad
-	case i+1 == len(b):
-		return 0, short
-	case b[i+1] != '\n':
-		return 0, bad
-	}
-	return size, i + 2
-}
-
-// bulk reads a whole string at b[i:] and returns it and the index behind it, or short or bad. Longer than limit is bad.
-func bulk(b []byte, i, limit int) ([]byte, int) {
-	size, at := bulkLen(b, i)
-	if at < 0 {
-		return nil, at
-	}
-	if size > limit {
-		return nil, bad
-	}
-	end := at + size + 2
-	if len(b) < end {
-		return nil, short
-	}
-	if b[end-2] != '\r' || b[end-1] != '\n' {
-		return nil, bad
-	}
-	return b[at : end-2], end
-}
-
-// subscribes reports whether a write begins with a SUBSCRIBE or PSUBSCRIBE as go-redis writes it.
-func subscribes(p []byte) bool {
-	if len(p) == 0 || p[0] != '*' {
-		return false
-	}
-	_, command, _ := bytes.Cut(p, []byte("\r\n"))
-	return bytes.HasPrefix(command, []byte("$9\r\nsubscribe\r\n")) ||
-		bytes.HasPrefix(command, []byte("$10\r\npsubscribe\r\n"))
-}
-
-// A roster is which subscriptions of one conn are confirmed.
-type roster struct {
-	names   map[string]bool // by kind and name; true once confirmed
-	waiting int             // subscriptions not yet confirmed
-	begun   bool            // one was confirmed: this conn is the link
-	heard   bool            // the marker channel was
-	marker  string          // the key of the marker channel, while its answer is awaited
-	longest int             // bytes of the longest name
-}
-
-// reset expects the marker channel, unless it is empty, and the patterns.
-func (r *roster) reset(marker string, patterns []string) {
-	*r = roster{names: make(map[string]bool, len(patterns)+1)}
-	if marker != "" {
-		r.marker = "subscribe " + marker
-		r.names[r.marker] = false
-		r.longest = len(marker)
-	}
-	for _, p := range patterns {
-		r.names["psubscribe "+p] = false
-		r.longest = max(r.longest, len(p))
-	}
-	r.waiting = len(r.names)
-}
-
-// confirm reports whether this was the last subscription that was missing.
-func (r *roster) confirm(kind string, name []byte) bool {
-	key := kind + " " + string(name)
-	confirmed, ours := r.names[key]
-	if !ours || confirmed {
-		return false
-	}
-	r.names[key] = true
-	r.begun = true
-	r.waiting--
-	if key == r.marker {
-		r.marker, r.heard = "", true
-	}
-	return r.waiting == 0
-}
-
-// awaitsMarker reports whether the next refusal answers the subscription to the marker channel.
-func (r *roster) awaitsMarker() bool { return r.marker != "" }
-
-// withoutMarker goes on with the patterns alone, and reports whether they are all confirmed.
-func (r *roster) withoutMarker() bool {
-	delete(r.names, r.marker)
-	r.waiting--
-	r.marker = ""
-	return r.waiting == 0
 }
 
 // nonceLen is the length of what our PINGs carry: "sidecast" and 16 hex digits of their sequence.

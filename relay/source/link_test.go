@@ -44,22 +44,25 @@ func TestMessagesArriveInOrder(t *testing.T) {
 }
 
 func TestPublishReachesSubscribers(t *testing.T) {
-	server := redistest.Start(t)
-	l := run(t, server.Addr, []string{"*"}, func(c *source.Config) { c.Names = relay.NewNames("app:", "") })
-	l.awaitEvent(t, "online", 1)
-	n, err := l.Link.Publish(t.Context(), "chat", []byte("hello"))
-	if n != 1 || err != nil {
-		t.Fatalf("Publish returned %d, %v", n, err)
-	}
-	l.awaitEvent(t, "chat=hello", 1)
-	if _, err := l.Link.Publish(t.Context(), "sidecast:mark", nil); !errors.Is(err, source.ErrReserved) {
-		t.Fatalf("publishing to a reserved name returned %v", err)
-	}
-	server.Kill()
-	l.awaitEvent(t, "offline", 1)
-	if _, err := l.Link.Publish(t.Context(), "chat", nil); !errors.Is(err, source.ErrUnavailable) {
-		t.Fatalf("publishing without Redis returned %v", err)
-	}
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) { c.Names = relay.NewNames("app:", "") })
+		l.awaitEvent(t, "online", 1)
+		n, err := l.Link.Publish(t.Context(), "chat", []byte("hello"))
+		if n != 1 || err != nil {
+			t.Fatalf("Publish returned %d, %v", n, err)
+		}
+		l.awaitEvent(t, "chat=hello", 1)
+		if _, err := l.Link.Publish(t.Context(), "sidecast:mark", nil); !errors.Is(err, source.ErrReserved) {
+			t.Fatalf("publishing to a reserved name returned %v", err)
+		}
+		server.Kill()
+		l.awaitEvent(t, "offline", 1)
+		if _, err := l.Link.Publish(t.Context(), "chat", nil); !errors.Is(err, source.ErrUnavailable) {
+			t.Fatalf("publishing without Redis returned %v", err)
+		}
+	})
 }
 
 func TestRedisRestarts(t *testing.T) {
@@ -80,16 +83,19 @@ func TestRedisRestarts(t *testing.T) {
 }
 
 func TestRedisIsAbsentAtTheStart(t *testing.T) {
-	server := redistest.Start(t)
-	server.Kill()
-	l := run(t, server.Addr, []string{"*"})
-	l.awaitEvent(t, "offline", 1)
-	if l.Ready() {
-		t.Fatal("ready without Redis")
-	}
-	server.Restart()
-	l.awaitEvent(t, "online", 1)
-	if got := l.recorder.log(); !slices.Equal(got, []string{"offline", "online"}) {
-		t.Fatalf("got %q", got)
-	}
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		server.Kill()
+		l := run(t, server.Addr, []string{"*"}, speak)
+		l.awaitEvent(t, "offline", 1)
+		if l.Ready() {
+			t.Fatal("ready without Redis")
+		}
+		server.Restart()
+		l.awaitEvent(t, "online", 1)
+		if got := l.recorder.log(); !slices.Equal(got, []string{"offline", "online"}) {
+			t.Fatalf("got %q", got)
+		}
+	})
 }

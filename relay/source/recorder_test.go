@@ -2,8 +2,10 @@ package source_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +15,15 @@ import (
 	"sidecast/relay"
 	"sidecast/relay/source"
 )
+
+// TestMain lets more tests run at once than there are processors, because nearly all of them wait.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
+		_ = parallel.Value.Set("10")
+	}
+	os.Exit(m.Run())
+}
 
 // patience bounds every wait in these tests; it is never reached unless something is broken.
 const patience = 30 * time.Second
@@ -199,7 +210,10 @@ func protocol(version int) func(*source.Config) {
 // eachProtocol runs the test with RESP2 and RESP3.
 func eachProtocol(t *testing.T, test func(t *testing.T, speak func(*source.Config))) {
 	for _, version := range []int{2, 3} {
-		t.Run(fmt.Sprintf("RESP%d", version), func(t *testing.T) { test(t, protocol(version)) })
+		t.Run(fmt.Sprintf("RESP%d", version), func(t *testing.T) {
+			t.Parallel()
+			test(t, protocol(version))
+		})
 	}
 }
 

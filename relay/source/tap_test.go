@@ -31,18 +31,19 @@ func withoutFlush(lines []string) []string {
 // TestEverySplitOfTheStream feeds one stream cut in two at every place, and in pieces of one, two and three bytes.
 func TestEverySplitOfTheStream(t *testing.T) {
 	for _, protocol := range []int{2, 3} {
-		stream := head(protocol)
+		var stream strings.Builder
+		stream.WriteString(head(protocol))
 		want := []string{`subscribe "sidecast:mark"`, "online", `psubscribe "*"`}
 		for i, payload := range hostile {
 			name := strings.Repeat("n", 1+i%8)
-			stream += pubsub(protocol, "pmessage", "*", name, payload)
+			stream.WriteString(pubsub(protocol, "pmessage", "*", name, payload))
 			want = append(want, fmt.Sprintf("publish %q %q", name, payload))
 		}
-		stream += pubsub(protocol, "message", "sidecast:mark", "1 0102030405060708 0102030405060708 01020304")
+		stream.WriteString(pubsub(protocol, "message", "sidecast:mark", "1 0102030405060708 0102030405060708 01020304"))
 		want = append(want, "marker 0102030405060708", "offline")
 		check := func(how string, piece func() int) {
 			t.Helper()
-			if got := withoutFlush(tapped(t, stream, piece, protocol)); !slices.Equal(got, want) {
+			if got := withoutFlush(tapped(t, stream.String(), piece, protocol)); !slices.Equal(got, want) {
 				t.Fatalf("RESP%d, %s:\ngot  %q\nwant %q", protocol, how, got, want)
 			}
 		}
@@ -50,14 +51,14 @@ func TestEverySplitOfTheStream(t *testing.T) {
 		for size := 1; size <= 3; size++ {
 			check(fmt.Sprintf("pieces of %d", size), func() int { return size })
 		}
-		for cut := 1; cut < len(stream); cut++ {
+		for cut := 1; cut < len(stream.String()); cut++ {
 			first := true
 			check(fmt.Sprintf("cut at %d", cut), func() int {
 				if first {
 					first = false
 					return cut
 				}
-				return len(stream)
+				return len(stream.String())
 			})
 		}
 	}

@@ -97,7 +97,8 @@ func explain(err error) (problem, do string) {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nobody listens at this address", "start Redis, or correct SIDECAST_REDIS_URL"
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EACCES):
-		return "the socket does not exist or may not be opened", "check the path in SIDECAST_REDIS_URL and its permissions"
+		return "the socket does not exist or may not be opened",
+			"check the path in SIDECAST_REDIS_URL and its permissions"
 	case isNet && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time", "check that a firewall or network policy lets this host reach Redis, " +
 			"and that a rediss:// URL is used where Redis wants TLS"
@@ -124,7 +125,8 @@ func explainReply(err error) (problem, do string) {
 	case has("WRONGPASS"), has("invalid password"), has("AUTH failed"), has("without any password configured"):
 		return "user and password were refused", "check SIDECAST_REDIS_USERNAME and SIDECAST_REDIS_PASSWORD"
 	case has("NOAUTH"):
-		return "the server wants a password", "set SIDECAST_REDIS_PASSWORD (and SIDECAST_REDIS_USERNAME for an ACL user)"
+		return "the server wants a password",
+			"set SIDECAST_REDIS_PASSWORD (and SIDECAST_REDIS_USERNAME for an ACL user)"
 	case has("DENIED"):
 		return "the server is in protected mode", "give Redis a password, or bind it to an address of its own"
 	case has("max number of clients"):
@@ -132,7 +134,8 @@ func explainReply(err error) (problem, do string) {
 	case has("LOADING"):
 		return "the server is loading its data", "wait"
 	case has("NOPERM"):
-		return "the user may not log in like this", "grant +hello +auth +ping +subscribe +psubscribe: run `sidecast check`"
+		return "the user may not log in like this",
+			"grant +hello +auth +ping +subscribe +psubscribe: run `sidecast check`"
 	}
 	return "", ""
 }
@@ -147,7 +150,8 @@ func explainTLS(err error) (problem, do string) {
 	case authority:
 		return "the server's certificate is signed by an unknown authority", "set SIDECAST_REDIS_CA"
 	case host:
-		return "the server's certificate names another host", "use the host in SIDECAST_REDIS_URL that the certificate names"
+		return "the server's certificate names another host",
+			"use the host in SIDECAST_REDIS_URL that the certificate names"
 	case invalid:
 		return "the server's certificate is not valid", "renew it, or correct the clock"
 	case plain:
@@ -155,7 +159,8 @@ func explainTLS(err error) (problem, do string) {
 	case isTLS && errors.Is(err, context.DeadlineExceeded):
 		return "the TLS handshake was not answered", "use a redis:// URL, or the server's TLS port"
 	case isTLS:
-		return "the TLS handshake failed", "check that the port is the server's TLS port, and whether it wants a client certificate"
+		return "the TLS handshake failed",
+			"check that the port is the server's TLS port, and whether it wants a client certificate"
 	}
 	return "", ""
 }

@@ -17,8 +17,8 @@ const (
 )
 
 var (
-	errSilent      = fmt.Errorf("Redis said nothing for %v, not even to a PING", deadAfter)
-	errUnconfirmed = fmt.Errorf("Redis did not confirm the subscriptions within %v", deadAfter)
+	errSilent      = fmt.Errorf("nothing came for %v, not even an answer to PING", deadAfter)
+	errUnconfirmed = fmt.Errorf("the subscriptions were not confirmed within %v", deadAfter)
 )
 
 // watch closes the link when nothing comes for too long. It only ever touches the conn, never go-redis, which holds a
