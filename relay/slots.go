@@ -13,11 +13,15 @@ func NewSlots(limit int) *Slots { return &Slots{limit: int64(limit)} }
 
 // Take takes a slot if one is free.
 func (s *Slots) Take() bool {
-	if s.used.Add(1) > s.limit {
-		s.used.Add(-1)
-		return false
+	for {
+		used := s.used.Load()
+		if used >= s.limit {
+			return false
+		}
+		if s.used.CompareAndSwap(used, used+1) {
+			return true
+		}
 	}
-	return true
 }
 
 // Free gives a slot back.
