@@ -17,7 +17,7 @@ const (
 )
 
 // A limiter is one session's token bucket, in 40 bytes and without a clock of its own. It tells a client that it is too
-// fast once a second, and gives it up after 100 refusals in 10 s. Not safe for concurrent use.
+// fast once a second, and gives it up at the hundredth refusal in 10 s. Not safe for concurrent use.
 type limiter struct {
 	cost    int64 // ns that one command costs
 	room    int64 // ns that may be spent at once
@@ -49,7 +49,7 @@ func (l *limiter) take(now int64) limitVerdict {
 	}
 	l.refused++
 	switch {
-	case l.refused > maxRefusals:
+	case l.refused >= maxRefusals:
 		return limitClose
 	case now-l.told < int64(time.Second):
 		return limitSilent
