@@ -1,0 +1,74 @@
+package relay
+
+import (
+	"slices"
+	"testing"
+)
+
+// The errors are exactly those that clients are told of, each with its sentence.
+func TestCodes(t *testing.T) {
+	want := []string{
+		"ok", "bad_request", "unknown_type", "bad_channel", "unauthorized", "forbidden", "too_many_channels", "rate_limited",
+		"too_large", "unavailable", "not_subscribed",
+	}
+	codes := Codes()
+	if got := texts(codes[:]); !slices.Equal(got, want) {
+		t.Errorf("codes %q, want %q", got, want)
+	}
+	for _, code := range codes {
+		if (code.Message() == "") != (code == CodeOK) {
+			t.Errorf("%s says %q", code, code.Message())
+		}
+	}
+}
+
+// A client knows these reasons of gaps, and no others.
+func TestGapReasons(t *testing.T) {
+	known := []string{"redis", "history", "too_large", "trimmed", "reset", "replica"}
+	reasons := GapReasons()
+	for _, reason := range texts(reasons[:]) {
+		if !slices.Contains(known, reason) {
+			t.Errorf("%q is none of %q", reason, known)
+		}
+	}
+}
+
+// Every close code may be sent, has a reason that fits its frame, and a slot of its own.
+func TestCloseCodes(t *testing.T) {
+	slots := CloseSlots()
+	for i, code := range slots[:slotAbnormal] {
+		standard := code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014
+		if !standard && (code < 3000 || code > 4999) {
+			t.Errorf("%d may not be sent (RFC 6455 section 7.4)", code)
+		}
+		reason := code.Reason()
+		if len(reason) > 123 || (reason == "") != (code == CloseNormal) {
+			t.Errorf("%d has the reason %q", code, reason)
+		}
+		for _, c := range reason {
+			if c != ' ' && (c < 'a' || c > 'z') {
+				t.Errorf("%d has the reason %q: only words", code, reason)
+			}
+		}
+		if code.slot() != i {
+			t.Errorf("%d is counted in slot %d, want %d", code, code.slot(), i)
+		}
+		if frame := CloseFrame(code); len(frame) != 4+len(reason) || len(frame) != cap(frame) || frame[0] != 0x88 ||
+			int(frame[1]) != 2+len(reason) || CloseCode(frame[2])<<8|CloseCode(frame[3]) != code || string(frame[4:]) != reason {
+			t.Errorf("the close frame for %d is % x", code, frame)
+		}
+	}
+}
+
+// A connection that broke has a slot, and every code that we do not send has one together.
+func TestCloseSlots(t *testing.T) {
+	slots := CloseSlots()
+	if slots[slotAbnormal] != CloseAbnormal || CloseAbnormal.slot() != slotAbnormal || CloseAbnormal.Reason() != "" {
+		t.Error("1006 has no slot")
+	}
+	for _, code := range []CloseCode{0, 1, 999, 1003, 1005, 1011, 1015, 3000, 4000, 4400, 4999, 65535} {
+		if code.slot() != slotOther || code.Reason() != "" {
+			t.Errorf("%d is counted in slot %d with reason %q", code, code.slot(), code.Reason())
+		}
+	}
+}

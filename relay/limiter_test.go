@@ -1,0 +1,123 @@
+package relay
+
+import (
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+)
+
+const (
+	milli  = int64(time.Millisecond)
+	second = int64(time.Second)
+)
+
+// A burst is allowed at once, then one command each time one is earned.
+func TestLimiterRefills(t *testing.T) {
+	l := newLimiter(20, 50)
+	for i := range 50 {
+		if v := l.take(0); v != limitAllow {
+			t.Fatalf("command %d of the burst: verdict %d", i, v)
+		}
+	}
+	for _, step := range []struct {
+		at   int64
+		want limitVerdict
+		why  string
+	}{
+		{0, limitRefuse, "the burst is used up"},
+		{50*milli - 1, limitSilent, "not quite earned, and told already"},
+		{50 * milli, limitAllow, "earned"},
+		{50 * milli, limitSilent, "only one"},
+		{999 * milli, limitAllow, "eighteen more are earned"},
+		{1000 * milli, limitAllow, "and another one"},
+		{60 * second, limitAllow, "a long rest"},
+	} {
+		if got := l.take(step.at); got != step.want {
+			t.Errorf("after %v: verdict %d, want %d: %s", time.Duration(step.at), got, step.want, step.why)
+		}
+	}
+	for range 49 {
+		if v := l.take(60 * second); v != limitAllow {
+			t.Fatal("a long rest does not fill the bucket")
+		}
+	}
+	if v := l.take(60 * second); v == limitAllow {
+		t.Error("a long rest fills more than the bucket")
+	}
+}
+
+// The integer bucket decides as the textbook's does, at any time and rate.
+func TestLimiterIsATokenBucket(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 200 {
+		rate, burst := 1+random.IntN(200), 1+random.IntN(100)
+		l := newLimiter(float64(rate), burst)
+		cost := int64(float64(second) / float64(rate))
+		tokens, now, last := int64(burst)*cost, int64(0), int64(0)
+		for range 500 {
+			now += random.Int64N(2 * cost)
+			if random.IntN(50) == 0 {
+				now += random.Int64N(100 * cost)
+			}
+			tokens, last = min(tokens+now-last, int64(burst)*cost), now
+			want := tokens >= cost
+			if want {
+				tokens -= cost
+			}
+			if got := l.take(now) == limitAllow; got != want {
+				t.Fatalf("rate %d, burst %d, at %v: allowed %v, want %v", rate, burst, time.Duration(now), got, want)
+			}
+		}
+	}
+}
+
+// A client that is too fast is told once a second, and given up at its hundredth refusal in 10 s.
+func TestLimiterRefuses(t *testing.T) {
+	l := newLimiter(0.001, 1)
+	l.take(0)
+	var verdicts []limitVerdict
+	for i := range int64(maxRefusals) {
+		verdicts = append(verdicts, l.take(i*99*milli)) // 99 refusals in 9.8 s
+	}
+	told := 0
+	for i, v := range verdicts[:maxRefusals-1] {
+		switch v {
+		case limitRefuse:
+			told++
+		case limitSilent:
+		default:
+			t.Fatalf("refusal %d: verdict %d", i+1, v)
+		}
+	}
+	if told != 9 { // at 0, 1.089, 2.178, ... s
+		t.Errorf("told %d times in 9.8 s, want 9", told)
+	}
+	if last := verdicts[maxRefusals-1]; last != limitClose {
+		t.Errorf("the hundredth refusal: verdict %d, want %d", last, limitClose)
+	}
+}
+
+// A client that is refused less often than that is never given up.
+func TestLimiterBears(t *testing.T) {
+	l := newLimiter(0.001, 1)
+	l.take(0)
+	for i := range int64(2000) {
+		if v := l.take(i * 102 * milli); v == limitClose {
+			t.Fatalf("given up at refusal %d, with 98 in 10 s", i)
+		}
+	}
+}
+
+func TestLimiterOff(t *testing.T) {
+	for _, rate := range []float64{0, -1} {
+		l := newLimiter(rate, 50)
+		if slices.ContainsFunc(make([]int, 10_000), func(int) bool { return l.take(0) != limitAllow }) {
+			t.Errorf("a rate of %v refuses", rate)
+		}
+	}
+	l := newLimiter(1, 0)
+	if l.take(0) != limitAllow {
+		t.Error("without a burst nothing is allowed at all")
+	}
+}
