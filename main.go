@@ -175,6 +175,8 @@ type settings struct {
 	proxies auth.Proxies
 	server  source.Server
 	keys    *auth.Keys // nil where there are no tokens
+
+	certificate *server.Certificate // nil where there is no TLS
 }
 
 // translate turns settings into the relay's words.
@@ -204,6 +206,11 @@ func translate(cfg *config.Config) (*settings, config.Faults) {
 		}
 	}
 	s.keys = keys(cfg, &faults)
+	for name, other := range map[string]string{"TLS_CERT": "TLS_KEY", "TLS_KEY": "TLS_CERT"} {
+		if cfg.IsSet(name) && !cfg.IsSet(other) {
+			faults.Add(other, "is unset, but SIDECAST_"+name+" is set", "set both, or none")
+		}
+	}
 	for _, channel := range cfg.UserChannels {
 		if name := strings.ReplaceAll(channel, "{user}", "1"); !relay.ValidChannel(name) || s.access.Names.Reserved(name) {
 			faults.Add("USER_CHANNELS", fmt.Sprintf("%q is not a name that a channel can have", channel), "write names like user:{user}")
@@ -312,6 +319,13 @@ func (c *cli) serve(ctx context.Context) error {
 		return err
 	}
 	logger := c.logger(cfg)
+	if cfg.TLSCert != "" {
+		if s.certificate, err = server.LoadCertificate(string(cfg.TLSCert), string(cfg.TLSKey), logger); err != nil {
+			var faults config.Faults
+			faults.Add("TLS_KEY", err.Error(), "name the key that belongs to SIDECAST_TLS_CERT")
+			return faults.Err()
+		}
+	}
 	if limit := server.LimitMemory(); limit > 0 {
 		logger.Debug("memory limit set", "bytes", limit)
 	}
@@ -491,11 +505,12 @@ func (r *core) serverConfig(cfg *config.Config, s *settings, door *door, public,
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
 		MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
-		Identify: door.gate.Identify,
-		Remote:   func(r *http.Request) string { return s.proxies.Client(r).String() },
+		Identify: door.gate.Identify, Limited: s.proxies.Limited,
+		Addresses: relay.NewAddresses(int(cfg.MaxConnectionsPerIP), int(cfg.MaxConnectRatePerIP)),
+		Remote:    func(r *http.Request) string { return s.proxies.Client(r).String() },
 	})
 	c := server.Config{
-		Public: public, Admin: private, Hub: r.hub, WS: handler, Origins: s.origins, Stats: r.stats, Logger: r.logger,
+		Public: public, Admin: private, Hub: r.hub, WS: handler, Origins: s.origins, Proxies: s.proxies, Stats: r.stats, Logger: r.logger,
 		BasePath: string(cfg.BasePath), Ready: r.link.Ready, Up: r.link.Up, ReadyNeedsRedis: bool(cfg.ReadyNeedsRedis),
 		DrainDelay: time.Duration(cfg.DrainDelay), DrainTimeout: time.Duration(cfg.DrainTimeout),
 		AdminHandler: func(ready, live http.Handler) http.Handler {
@@ -505,6 +520,9 @@ func (r *core) serverConfig(cfg *config.Config, s *settings, door *door, public,
 				Token:    cfg.AdminToken.Reveal(), Loopback: isLoopback(private.Addr()), Ready: ready, Live: live,
 			})
 		},
+	}
+	if s.certificate != nil {
+		c.TLS = s.certificate.Config()
 	}
 	if cfg.Demo {
 		c.Demo = web.Demo(web.Page{RedisAddr: redisAddr})

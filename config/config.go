@@ -39,6 +39,8 @@ type Listeners struct {
 	Embedded    Decision `split_words:"true" default:"auto" oneof:"auto,true,false" desc:"run with a Redis in memory, for development; auto: if SIDECAST_REDIS_URL is unset"`
 	Listen      Address  `split_words:"true" default:":8080" embedded:"127.0.0.1:8080" desc:"address for clients, 'host:port' or ':port'"`
 	AdminListen Address  `split_words:"true" default:"127.0.0.1:9190" desc:"address for metrics, probes and profiles"`
+	TLSCert     CertFile `split_words:"true" desc:"PEM file with a certificate, and those between it and a root: clients connect by TLS"`
+	TLSKey      KeyFile  `split_words:"true" desc:"PEM file with its key; both are read again when they change"`
 	BasePath    Path     `split_words:"true" desc:"path in front of every URL for clients, like '/live'"`
 }
 
@@ -94,6 +96,8 @@ type Origins struct {
 // Limits bounds what clients and publishers can use up.
 type Limits struct {
 	MaxConnections        AutoCount `split_words:"true" default:"auto" min:"1" max:"10000000" desc:"connections at once; auto: 80 % of the file descriptors, at most 50000"`
+	MaxConnectionsPerIP   Count     `split_words:"true" default:"1000" min:"0" max:"10000000" desc:"connections at once from one address of the open Internet, or that a trusted proxy names; IPv6 by /64; 0: any number"`
+	MaxConnectRatePerIP   Count     `split_words:"true" default:"200" min:"0" max:"1000000" desc:"new connections a second from one such address; 0: any number"`
 	MaxChannelsPerSession Count     `split_words:"true" default:"128" min:"1" max:"10000" desc:"channels that one client may hear"`
 	MaxInboundBytes       Size      `split_words:"true" default:"16KiB" min:"128" max:"16MiB" desc:"largest message from a client"`
 	MaxPayloadBytes       Size      `split_words:"true" default:"1MiB" min:"128" max:"256MiB" desc:"largest message from Redis; larger ones are dropped and told as a gap"`

@@ -62,6 +62,12 @@ func TestFaults(t *testing.T) {
 		{"REDIS_PROTOCOL=resp3", `REDIS_PROTOCOL: "resp3" is not a value that it takes; write 2 or 3`},
 		{"MARKERS=true", `MARKERS: "true" is not a value that it takes; write auto or false`},
 
+		{"TLS_KEY=-----BEGIN PRIVATE KEY-----", `TLS_KEY: is a key itself; write the path of a file that holds it`},
+		{"TLS_KEY=" + notPEM, `TLS_KEY: ` + echo(notPEM) + ` holds no key; name a PEM file with BEGIN PRIVATE KEY in it`},
+		{"TLS_KEY=" + missing, `TLS_KEY: reading ` + echo(missing) + `: ` + reason(notFound) + `; name a file that this user can read`},
+		{"MAX_CONNECTIONS_PER_IP=-1", `MAX_CONNECTIONS_PER_IP: "-1" is not a whole number; write digits alone, like 1000`},
+		{"MAX_CONNECT_RATE_PER_IP=1000001", `MAX_CONNECT_RATE_PER_IP: 1000001 is too much; write 1000000 or less`},
+
 		// Channels and rights
 		{"CHANNELS=, ,", `CHANNELS: is a list without items; write them with commas between, or unset it`},
 		{"CHANNELS=a\nb", `CHANNELS: has a control character in it, perhaps a line break; write it on one line`},

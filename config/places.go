@@ -2,6 +2,8 @@ package config
 
 import (
 	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -100,6 +102,29 @@ func (c *CertFile) Decode(value string) error {
 		return &syntaxError{echo(value) + " holds no certificate", "name a PEM file with BEGIN CERTIFICATE in it"}
 	}
 	*c = CertFile(value)
+	return nil
+}
+
+// A KeyFile is the path of a PEM file with a private key.
+type KeyFile string
+
+// Decode reads a path, and the file to see that it can be used.
+func (k *KeyFile) Decode(value string) error {
+	value = strings.TrimSpace(value)
+	if strings.HasPrefix(value, "-----BEGIN") {
+		return &syntaxError{"is a key itself", "write the path of a file that holds it"}
+	}
+	text, err := readSecret(value)
+	switch {
+	case errors.Is(err, errFileSize):
+		return &syntaxError{echo(value) + " is larger than 64 KiB", "name a file with the key alone"}
+	case err != nil:
+		return &syntaxError{"reading " + echo(value) + ": " + reason(err), "name a file that this user can read"}
+	}
+	if block, _ := pem.Decode([]byte(text)); block == nil || !strings.HasSuffix(block.Type, "PRIVATE KEY") {
+		return &syntaxError{echo(value) + " holds no key", "name a PEM file with BEGIN PRIVATE KEY in it"}
+	}
+	*k = KeyFile(value)
 	return nil
 }
 

@@ -33,11 +33,13 @@ var withLogin = []string{"AUTH_URL=http://app"}
 var withSecret = []string{"JWT_SECRET=x"}
 
 func settingRows(t *testing.T) []settingRow {
-	ca, key := certificateFile(t), publicKeyFile(t)
+	ca, key, private := certificateFile(t), publicKeyFile(t), writeFile(t, "private.pem", privatePEM)
 	return []settingRow{
 		{"EMBEDDED", "false", func(c *Config) any { return c.Embedded }, False, nil},
 		{"LISTEN", "127.0.0.1:7000", func(c *Config) any { return c.Listen }, Address("127.0.0.1:7000"), nil},
 		{"ADMIN_LISTEN", ":9999", func(c *Config) any { return c.AdminListen }, Address(":9999"), nil},
+		{"TLS_CERT", ca, func(c *Config) any { return c.TLSCert }, CertFile(ca), []string{"TLS_KEY=" + private}},
+		{"TLS_KEY", private, func(c *Config) any { return c.TLSKey }, KeyFile(private), []string{"TLS_CERT=" + ca}},
 		{"BASE_PATH", "/live/v1", func(c *Config) any { return c.BasePath }, Path("/live/v1"), nil},
 		{"REDIS_URL", "rediss://other:7000/2", func(c *Config) any { return c.RedisURL.Reveal() }, "rediss://other:7000/2", nil},
 		{"REDIS_USERNAME", "relay", func(c *Config) any { return c.RedisUsername }, "relay", []string{"REDIS_PASSWORD=x"}},
@@ -71,6 +73,8 @@ func settingRows(t *testing.T) []settingRow {
 		{"TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.7", func(c *Config) any { return c.TrustedProxies },
 			NetworkList{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("192.0.2.7/32")}, nil},
 		{"MAX_CONNECTIONS", "1234", func(c *Config) any { return c.MaxConnections }, AutoCount(1234), nil},
+		{"MAX_CONNECTIONS_PER_IP", "0", func(c *Config) any { return c.MaxConnectionsPerIP }, Count(0), nil},
+		{"MAX_CONNECT_RATE_PER_IP", "7", func(c *Config) any { return c.MaxConnectRatePerIP }, Count(7), nil},
 		{"MAX_CHANNELS_PER_SESSION", "7", func(c *Config) any { return c.MaxChannelsPerSession }, Count(7), nil},
 		{"MAX_INBOUND_BYTES", "32KiB", func(c *Config) any { return c.MaxInboundBytes }, Size(32 << 10), nil},
 		{"MAX_PAYLOAD_BYTES", "512KiB", func(c *Config) any { return c.MaxPayloadBytes }, Size(512 << 10), nil},
@@ -110,6 +114,11 @@ func publicKeyFile(t *testing.T) string {
 	t.Helper()
 	return writeFile(t, "key.pem", publicPEM)
 }
+
+const privatePEM = `-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+-----END PRIVATE KEY-----
+`
 
 const publicPEM = `-----BEGIN PUBLIC KEY-----
 MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=

@@ -52,6 +52,46 @@ func (p Proxies) Client(r *http.Request) netip.Addr {
 	return address
 }
 
+// Limited returns the address that a client's limits are counted by, or the zero Addr where there are none: the peer's, if
+// it is one of the open Internet, because behind any other may be a proxy that nobody told us of; or what a trusted proxy
+// forwards, whatever that is. Addresses of IPv6 count by /64, since that is what one client has.
+func (p Proxies) Limited(r *http.Request) netip.Addr {
+	address, ok := peer(r)
+	if !ok {
+		return netip.Addr{}
+	}
+	if !p.trusts(address) {
+		if exempt(address) {
+			return netip.Addr{}
+		}
+	} else if address = p.Client(r); p.trusts(address) {
+		return netip.Addr{} // the proxy does not say for whom it speaks
+	}
+	if address.Is4() {
+		return address
+	}
+	prefix, err := address.Prefix(64)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return prefix.Addr()
+}
+
+var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
+
+func exempt(a netip.Addr) bool {
+	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast() || carrierNAT.Contains(a)
+}
+
+// Disbelieved returns the peer if it forwards an address and is not trusted to.
+func (p Proxies) Disbelieved(r *http.Request) (netip.Addr, bool) {
+	if len(r.Header.Values("X-Forwarded-For")) == 0 {
+		return netip.Addr{}, false
+	}
+	address, ok := peer(r)
+	return address, ok && !p.trusts(address)
+}
+
 // parseHop reads one entry of X-Forwarded-For, with or without a port.
 func parseHop(text string) (netip.Addr, bool) {
 	if address, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {

@@ -36,6 +36,12 @@ func uniq(a, b string) []string {
 // door refuses pages of foreign origins before anything else is looked at. Probes have no origin and come by address.
 func (s *Server) door(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if peer, ok := s.cfg.Proxies.Disbelieved(r); ok {
+			s.hint.Do(func() {
+				s.cfg.Logger.Warn("X-Forwarded-For from a peer that is not trusted is ignored; if a proxy is there, name it",
+					"peer", peer, "setting", "SIDECAST_TRUSTED_PROXIES")
+			})
+		}
 		if err := s.cfg.Origins.Check(r); err != nil && !isProbe(r) {
 			s.cfg.Stats.Rejected[relay.RejectOrigin].Add(1)
 			s.log.origin(r, err)

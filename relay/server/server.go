@@ -4,11 +4,13 @@ package server
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -30,6 +32,7 @@ const (
 // Config is what a [Server] needs.
 type Config struct {
 	Public, Admin net.Listener // both are closed by Run
+	TLS           *tls.Config  // of the public listener; nil for none
 
 	Hub     *relay.Hub
 	WS      *ws.Handler
@@ -56,6 +59,7 @@ type Server struct {
 	public *http.Server
 	admin  *http.Server
 	log    *refusals
+	hint   sync.Once // of what to set where a proxy stands in front
 }
 
 // New returns a server that [Server.Run] starts.
@@ -86,7 +90,11 @@ var ErrHurry = errors.New("stopping at once")
 // closes the others over the drain timeout, and returns within three seconds after that, whatever the clients do.
 func (s *Server) Run(ctx context.Context) error {
 	group, running := errgroup.WithContext(ctx)
-	group.Go(func() error { return serve(s.public, s.cfg.Public) })
+	public := s.cfg.Public
+	if s.cfg.TLS != nil {
+		public = tls.NewListener(public, s.cfg.TLS)
+	}
+	group.Go(func() error { return serve(s.public, public) })
 	group.Go(func() error { return serve(s.admin, s.cfg.Admin) })
 	group.Go(func() error {
 		<-running.Done()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -37,6 +38,7 @@ type conn struct {
 	early    []byte // what the client sent with its handshake
 	peerCode uint16 // of the close frame that the client sent
 
+	address        netip.Addr // by which the client is counted
 	remote, origin string
 	began          time.Time
 }
@@ -109,7 +111,7 @@ func (c *conn) expire(d time.Duration) { _ = c.Conn.SetReadDeadline(time.Now().A
 
 // serve reads until the connection ends, and cleans up whatever happened.
 func (c *conn) serve(socket *gws.Conn) {
-	defer c.handler.release()
+	defer c.handler.release(c.address)
 	defer c.finish()
 	defer func() {
 		if v := recover(); v != nil {

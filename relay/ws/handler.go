@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -36,6 +37,10 @@ type Config struct {
 
 	MaxInbound      int      // bytes of a message that a client sends
 	DefaultChannels []string // for a raw client that names none
+
+	// Limited returns the address by which a client is counted, for Addresses; the zero Addr is not counted. Nil with Addresses.
+	Limited   func(*http.Request) netip.Addr
+	Addresses *relay.Addresses
 
 	// Remote names the client in the log. Nil means the peer's address.
 	Remote func(*http.Request) string
@@ -79,7 +84,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fault.answer(w)
 		return
 	}
+	var address netip.Addr
+	if h.cfg.Addresses != nil {
+		address = h.cfg.Limited(r)
+	}
+	if !h.cfg.Addresses.Take(address) {
+		h.cfg.Stats.Rejected[relay.RejectAddress].Add(1)
+		tooManyHere.answer(w)
+		return
+	}
 	if !h.cfg.Slots.Take() {
+		h.cfg.Addresses.Free(address)
 		h.cfg.Stats.Rejected[relay.RejectCapacity].Add(1)
 		tooMany.answer(w)
 		return
@@ -90,11 +105,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if code != 0 {
 		h.cfg.Stats.Rejected[rejections[code]].Add(1)
 		h.refuse(w, r, offer.name, code)
-		h.release()
+		h.release(address)
 		return
 	}
-	if !h.open(w, r, offer.name, client, wish) {
-		h.release()
+	if !h.open(w, r, offer.name, client, wish, address) {
+		h.release(address)
 	}
 }
 
@@ -121,23 +136,24 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, offer offer, cli
 }
 
 // release gives back what a connection holds of the handler.
-func (h *Handler) release() {
+func (h *Handler) release(address netip.Addr) {
+	h.cfg.Addresses.Free(address)
 	h.cfg.Slots.Free()
 	h.conns.Done()
 }
 
 // open upgrades and starts to serve, and reports whether it did.
-func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, client relay.Client, wish wish) bool {
+func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, client relay.Client, wish wish, address netip.Addr) bool {
 	netConn, early, err := hijack(w)
 	if err != nil {
 		return false
 	}
-	if tcp, ok := netConn.(*net.TCPConn); ok {
+	if tcp, ok := transport(netConn).(*net.TCPConn); ok {
 		_ = tcp.SetWriteBuffer(sendBuffer)
 	}
 	c := &conn{
 		Conn: netConn, handler: h, early: early, guard: guard{limit: h.cfg.MaxInbound},
-		remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now(),
+		address: address, remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now(),
 	}
 	c.outbox.Init(h.cfg.Budget, newSocket(c), client.Protocol.Close(relay.CloseSlow))
 	if name != "" {
@@ -165,6 +181,14 @@ func (h *Handler) remote(r *http.Request) string {
 		return h.cfg.Remote(r)
 	}
 	return r.RemoteAddr
+}
+
+// transport returns what is under TLS, or the connection itself.
+func transport(c net.Conn) net.Conn {
+	if secured, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return secured.NetConn()
+	}
+	return c
 }
 
 // hijack takes the connection from net/http, with what the client sent behind its request.

@@ -40,6 +40,8 @@ var (
 		"offer " + protocol.SubprotocolV1 + " or " + protocol.SubprotocolRaw + " (a token beside it), or none at all for raw payloads"}
 	twoTokens = &fault{status: http.StatusBadRequest, text: "more than one token is offered: offer one " +
 		protocol.TokenPrefix + "..."}
+	tooManyHere = &fault{status: http.StatusTooManyRequests, text: "too many connections from this address; try again later",
+		headers: [][2]string{{"Retry-After", "5"}}}
 	tooMany = &fault{status: http.StatusServiceUnavailable, text: "too many connections; try again later",
 		headers: [][2]string{{"Retry-After", "5"}}}
 )
