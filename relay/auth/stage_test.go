@@ -100,7 +100,9 @@ func (s *stage) wantClose(c *relaytest.Client, comment string, code uint16) {
 	}
 }
 
-func on(kind relaytest.Kind, channel string) func(relaytest.Event) bool { return relaytest.IsOn(kind, channel) }
+func on(kind relaytest.Kind, channel string) func(relaytest.Event) bool {
+	return relaytest.IsOn(kind, channel)
+}
 
 func command(t *testing.T, err error) string {
 	t.Helper()
@@ -113,7 +115,6 @@ func command(t *testing.T, err error) string {
 	t.Fatalf("a command: %v", err)
 	return ""
 }
-
 
 // refuses runs a relay that must not start, and returns what it says.
 func refuses(t *testing.T, env map[string]string) string {

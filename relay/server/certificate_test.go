@@ -1,0 +1,99 @@
+package server
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"log/slog"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// writePair writes a certificate for localhost under this name, and its key.
+func writePair(t *testing.T, dir, name string) (certFile, keyFile string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: keyDER}} {
+		if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
+}
+
+func commonName(t *testing.T, c *Certificate) string {
+	t.Helper()
+	leaf, err := x509.ParseCertificate(c.get().Certificate[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaf.Subject.CommonName
+}
+
+// A certificate is read again when its files change, looked at once a second at most, and kept where they do not fit.
+func TestCertificate(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := writePair(t, dir, "one")
+	var log strings.Builder
+	c, err := LoadCertificate(certFile, keyFile, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := func(name, comment string) {
+		t.Helper()
+		if got := commonName(t, c); got != name {
+			t.Errorf("%s: %q, want %q", comment, got, name)
+		}
+	}
+	later := func() { c.checked = time.Time{} }
+	want("one", "at the start")
+	writePair(t, dir, "two")
+	want("one", "within a second")
+	later()
+	want("two", "a second later")
+
+	if err := os.WriteFile(keyFile, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	later()
+	want("two", "while the key is being written")
+	later()
+	want("two", "still")
+	if n := strings.Count(log.String(), "keeping the one before"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, log.String())
+	}
+	writePair(t, dir, "three")
+	later()
+	want("three", "when both are there")
+	if err := os.Remove(certFile); err != nil {
+		t.Fatal(err)
+	}
+	later()
+	want("three", "while a file is away")
+	if _, err := LoadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("loaded without a file")
+	}
+}
