@@ -15,11 +15,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9/logging"
+
 	"sidecast/relay/relaytest"
 	"sidecast/relay/relaytest/redistest"
 )
 
 var long = flag.Bool("long", false, "run the heavy variants, which take minutes")
+
+func TestMain(m *testing.M) {
+	logging.Disable() // of go-redis, which tells of each attempt to reach a Redis that a test has killed
+	os.Exit(m.Run())
+}
 
 // or returns what a run as every change has to pass it takes, or with -long what a heavy one does.
 func or[T any](short, heavy T) T {
@@ -69,17 +76,29 @@ func embeddedRedis(relay *relaytest.Process) (port string) {
 // metric returns the value of one series, named as /metrics writes it: with its labels.
 func metric(t testing.TB, relay *relaytest.Process, series string) float64 {
 	t.Helper()
+	return total(t, relay, series+" ")
+}
+
+// total returns the sum of all series that begin like this.
+func total(t testing.TB, relay *relaytest.Process, prefix string) (sum float64) {
+	t.Helper()
+	found := false
 	for line := range strings.Lines(get(t, "http://"+relay.AdminAddr()+"/metrics")) {
-		if value, ok := strings.CutPrefix(strings.TrimSpace(line), series+" "); ok {
-			number, err := strconv.ParseFloat(value, 64)
-			if err != nil {
-				t.Fatalf("reading the metric %s: %v", series, err)
-			}
-			return number
+		if !strings.HasPrefix(line, prefix) {
+			continue
 		}
+		found = true
+		value := line[strings.LastIndexByte(line, ' ')+1:]
+		number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+		if err != nil {
+			t.Fatalf("reading the metric %s: %v", line, err)
+		}
+		sum += number
 	}
-	t.Fatalf("there is no metric %s", series)
-	return 0
+	if !found {
+		t.Fatalf("there is no metric %s", prefix)
+	}
+	return sum
 }
 
 // awaitMetric waits until one series has a value that pleases.
