@@ -48,6 +48,13 @@ func openSettings(server *redistest.Server, more map[string]string) map[string]s
 	return settings
 }
 
+// with returns the settings and one more, or another value for one.
+func with(settings map[string]string, variable, value string) map[string]string {
+	settings = maps.Clone(settings)
+	settings[variable] = value
+	return settings
+}
+
 // environment returns the variables for a program that a test runs: its own, with no settings but these.
 func environment(settings map[string]string) []string {
 	list := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "SIDECAST_") })
