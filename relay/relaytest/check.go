@@ -9,7 +9,7 @@ import (
 
 // A Session is the log of one connection. The sessions of one Client, in their order in [Run], are one listener that
 // came back with its cursors: it may miss nothing and hear nothing twice from one session to the next, unless the relay
-// says recovered:false.
+// says recovered:false. A test that brings a listener back gives the later session the name of the first.
 type Session struct {
 	Client   string
 	Protocol Protocol
@@ -114,9 +114,8 @@ type channel struct {
 	inFault []bool         // a fault explains the loss of the message at this place
 	unique  map[string]int // place by payload, where payloads are unique; -1 for one of unknown fate
 
-	equal  string // the payload that all others share
-	equals int    // how many have it
-	unsure int    // of these, how many are of unknown fate
+	equal  *string // the payload that all others share; nil if payloads are unique
+	unsure int     // how many of these are of unknown fate
 
 	heard time.Time // when the newest message that anybody received was published
 }
@@ -124,7 +123,7 @@ type channel struct {
 func (c *channel) add(p Publication) {
 	switch {
 	case p.Equal:
-		c.equal, c.equals = p.Payload, c.equals+1
+		c.equal = &p.Payload
 		if p.Err != nil {
 			c.unsure++
 		}
@@ -141,7 +140,7 @@ func (c *channel) add(p Publication) {
 // knows reports whether somebody published this payload on the channel.
 func (c *channel) knows(payload string) bool {
 	_, ok := c.unique[payload]
-	return ok || c.equals > 0 && payload == c.equal
+	return ok || c.equal != nil && payload == *c.equal
 }
 
 // explained reports whether the message was under way in the time of a fault.

@@ -85,6 +85,7 @@ func (s scene) event(word string, published []Publication) Event {
 			"foreign":   {Kind: KindMessage, Channel: "a", Data: "hello"},
 			"misrouted": {Kind: KindMessage, Channel: "a", Data: string(scenePayloads.Payload("b", 1))},
 			"leak":      {Kind: KindMessage, Channel: "b", Data: string(scenePayloads.Payload("b", 1))},
+			"empty":     {Kind: KindMessage, Channel: "a"},
 			"binary":    {Kind: KindMessage, Channel: "a", Binary: true, Data: published[0].Payload},
 		}
 		e = known[what]
@@ -175,6 +176,7 @@ var scenes = []scene{
 	{why: "two swapped", publish: fourth, log: begin + "11:m1 31:m3 32:m2 41:m4", want: "reorder 1"},
 	{why: "the last ones swapped", publish: fourth, log: begin + "11:m1 21:m2 41:m4 42:m3", want: "reorder 1"},
 	{why: "a payload that nobody published", publish: fourth, log: begin + "11:m1 21:m2 25:foreign 31:m3 41:m4", want: "corrupt 1"},
+	{why: "an empty payload that nobody published", publish: fourth, log: begin + "11:m1 21:m2 25:empty 31:m3 41:m4", want: "corrupt 1"},
 	{why: "text as binary", publish: fourth, log: begin + "11:binary 21:m2 31:m3 41:m4", want: "corrupt 1"},
 
 	// In time.
@@ -316,6 +318,9 @@ func (s scene) check(t *testing.T, equal bool) {
 	if (r.Err() == nil) != (s.want == "") {
 		t.Errorf("error %v", r.Err())
 	}
+	if failed := strings.Count(s.publish, "!"); r.Messages != len(strings.Fields(s.publish))+1-failed {
+		t.Errorf("%d messages were counted", r.Messages)
+	}
 }
 
 // equalScenes are what can and cannot be told of equal payloads. The numbers of the messages in the logs mean nothing.
@@ -323,6 +328,8 @@ var equalScenes = []scene{
 	{why: "one too few", publish: fourth, log: begin + "11:m1 21:m1 31:m1", want: "hole 1"},
 	{why: "one too many", publish: fourth, log: begin + "11:m1 21:m1 31:m1 41:m1 42:m1", want: "duplicate 1"},
 	{why: "one too early", publish: fourth, log: begin + "11:m1 12:m1 31:m1 41:m1", want: "duplicate 1"},
+	{why: "another payload", publish: fourth, log: begin + "11:m1 21:m1 25:foreign 31:m1 41:m1", want: "corrupt 1"},
+	{why: "another channel's payload", publish: fourth, log: begin + "11:m1 21:m1 25:misrouted 31:m1 41:m1", want: "leak 1"},
 	{why: "one too few, then one too many", publish: "10 20 30 40 50", log: begin + "11:m1 31:m1 41:m1 42:m1 51:m1"},
 	{why: "a hole before the last", publish: "10 20 30z", log: begin + "11:m1 31:m3", want: "hole 1"},
 	{why: "a hole before the last, made good behind it", publish: "10 20 30z", log: begin + "11:m1 31:m3 32:m1", want: "hole 1"},

@@ -47,9 +47,12 @@ const writeTimeout = 10 * time.Second
 // maxFrame bounds what the client takes from a relay in one frame.
 const maxFrame = 64 << 20
 
+// clients counts those made in this process.
+var clients atomic.Int64
+
 func (d *Dialer) client(conn *net.TCPConn, g *gate, reader *bufio.Reader, echoed string) *Client {
 	c := &Client{
-		name: fmt.Sprintf("%s-%d", conn.LocalAddr(), d.count.Add(1)), protocol: d.Protocol, gapClose: d.GapClose,
+		name: fmt.Sprintf("%d from %s", clients.Add(1), conn.LocalAddr()), protocol: d.Protocol, gapClose: d.GapClose,
 		conn: conn, gate: g, done: make(chan struct{}), reader: reader, heard: &d.heard,
 	}
 	if d.Protocol == Raw {
@@ -63,7 +66,7 @@ func (d *Dialer) client(conn *net.TCPConn, g *gate, reader *bufio.Reader, echoed
 	return c
 }
 
-// Name tells the client from all others of its Dialer.
+// Name tells the client from all others of this process.
 func (c *Client) Name() string { return c.name }
 
 // read logs everything that comes until the connection ends, and ends the log.

@@ -289,6 +289,7 @@ func TestFleet(t *testing.T) {
 	defer fleet.Drop()
 	check(t, fleet.Await(t.Context(), Is(KindWelcome)))
 	check(t, fleet.Subscribe(t.Context(), "a", "b"))
+	check(t, fleet.AwaitN(t.Context(), 2, Is(KindSubscribed)))
 	check(t, p.Run(t.Context(), []string{"a", "b"}, 5, 0))
 	check(t, p.Finish(t.Context()))
 	check(t, fleet.AwaitEnd(t.Context(), p))

@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -56,7 +55,6 @@ type Dialer struct {
 	ReceiveBuffer int
 
 	heard heard
-	count atomic.Int64 // clients made so far
 }
 
 // dialTimeout bounds one handshake.

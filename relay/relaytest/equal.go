@@ -29,7 +29,7 @@ func (t *track) judgeEqual() {
 		case it.boundary != nil:
 			ok = n.deliver()
 			n.bounds = append(n.bounds, *it.boundary)
-		case it.message.Data == t.channel.equal:
+		case it.message.Data == *t.channel.equal:
 			ok = n.take(it.message)
 		default:
 			ok = n.unique(it.message)

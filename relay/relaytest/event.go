@@ -32,7 +32,7 @@ const (
 
 // What a client did.
 const (
-	KindSent    Kind = iota + 100 // a command, one event a channel. Text (type), Channel, Cursor ("after"), Ref
+	KindSent    Kind = iota + 100 // a command, one event a channel. Text (type), Channel, Cursor ("after", or "at"), Ref
 	KindSentRaw                   // bytes of the test's own making. Data: how many
 	KindClosing                   // our close frame, first. Code, Text
 	KindAborted                   // the connection was dropped without a close frame. Text (how)

@@ -20,10 +20,21 @@ func (f Fleet) Subscribe(ctx context.Context, channels ...string) error {
 // Await waits until every client has an event for which match holds; see [Client.Await]. match may be called
 // concurrently.
 func (f Fleet) Await(ctx context.Context, match func(Event) bool) error {
+	return f.AwaitN(ctx, 1, match)
+}
+
+// AwaitN waits until every client has n such events in its whole log: after a second fault, the second gap.
+func (f Fleet) AwaitN(ctx context.Context, n int, match func(Event) bool) error {
 	ctx, cancel := patient(ctx)
 	defer cancel()
 	return f.each(ctx, func(ctx context.Context, c *Client) error {
-		_, err := c.Await(ctx, match)
+		found := 0
+		_, err := c.Await(ctx, func(e Event) bool {
+			if match(e) {
+				found++
+			}
+			return found == n
+		})
 		return err
 	})
 }

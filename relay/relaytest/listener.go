@@ -99,7 +99,7 @@ func (l *listener) judge() {
 		}
 		switch {
 		case t.channel == nil, !t.joined && t.left.IsZero(): // nobody published, or the client never listened
-		case t.channel.equals > 0:
+		case t.channel.equal != nil:
 			t.judgeEqual()
 		default:
 			t.judgeSequence()

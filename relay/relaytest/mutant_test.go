@@ -134,9 +134,6 @@ func rehearse(t *testing.T, m mutation, equal bool, dials func(url string, chann
 	settle(t, fleet)
 	run := Run{Published: p.Log(), Sessions: fleet.Sessions(), Faults: faults.Faults()}
 	run.Rules = Rules{Lag: time.Millisecond}
-	for i := range run.Sessions {
-		run.Sessions[i].Client = fmt.Sprintf("%s-%d", run.Sessions[i].Client, i)
-	}
 	return Check(run)
 }
 

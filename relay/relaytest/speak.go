@@ -1,6 +1,7 @@
 package relaytest
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -118,7 +119,7 @@ func (c *Client) command(cmd command) (Event, error) {
 		c.log.add(e)
 	}
 	for _, w := range cmd.Channels {
-		e.Channel, e.Cursor = w.Channel, w.After
+		e.Channel, e.Cursor = w.Channel, cmp.Or(w.After, w.At)
 		c.log.add(e)
 	}
 	sent := c.Last()
