@@ -208,6 +208,9 @@ func (c *client) end() {
 		t.missedEvicted += missed
 	case toldCodes[c.code]:
 		t.missedClosed += missed
+		if c.code == codeSlow {
+			t.overrun++
+		}
 	default:
 		t.broken++
 		t.missedClosed += missed

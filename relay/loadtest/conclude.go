@@ -30,7 +30,7 @@ func (r *rig) result(interrupted bool) *result {
 			Faults: sum.faults, Broken: sum.broken, Excused: sum.excused, MissedEvicted: sum.missedEvicted,
 			MissedClosed: sum.missedClosed, Foreign: sum.foreign,
 		},
-		Notices: noticeResult{Gaps: sum.gaps, Offline: sum.offline, Closes: sum.closes, Evicted: sum.evicted},
+		Notices: noticeResult{Gaps: sum.gaps, Offline: sum.offline, Closes: sum.closes, Evicted: sum.evicted, Overrun: sum.overrun},
 		Storms:  append([]stormResult{}, r.stormed...),
 		Server:  r.serverResult(),
 		Series:  append([]point{}, r.series...),
@@ -40,7 +40,7 @@ func (r *rig) result(interrupted bool) *result {
 		RSSBytes:   r.stopped.own.rss, Cores: runtime.GOMAXPROCS(0),
 	}
 	res.Failures = append([]string{}, res.failures()...)
-	res.Warnings = append([]string{}, res.warnings(sum)...)
+	res.Warnings = append([]string{}, res.warnings()...)
 	res.Passed = len(res.Failures) == 0
 	return res
 }
@@ -66,62 +66,52 @@ func (r *rig) serverResult() *serverResult {
 
 // failures says what the relay did wrong.
 func (res *result) failures() (failures []string) {
-	for _, f := range []struct {
-		n    uint64
-		what string
-	}{
-		{res.Checks.Lost, "messages were lost and nobody was told"},
-		{res.Checks.Doubled, "messages came twice"},
-		{res.Checks.Reordered, "messages came out of order"},
-		{res.Checks.Corrupted, "messages were changed"},
-		{res.Checks.Leaked, "messages came on another channel"},
-		{res.Checks.Faults, "frames were not WebSocket, or not sidecast.v1"},
-		{res.Checks.Broken, "connections were ended without a word, or with an accusation"},
-	} {
-		if f.n > 0 {
-			failures = append(failures, count(int64(f.n))+" "+f.what)
+	c, n, p := res.Checks, res.Notices, res.Parameters
+	fail := func(n uint64, what string) {
+		if n > 0 {
+			failures = append(failures, what+": "+count(int64(n)))
 		}
 	}
+	fail(c.Lost, "lost, and nobody was told")
+	fail(c.Doubled, "came twice")
+	fail(c.Reordered, "came out of order")
+	fail(c.Corrupted, "changed")
+	fail(c.Leaked, "came on another channel")
+	fail(c.Faults, "frames that are not WebSocket, or not sidecast.v1")
+	fail(c.Broken, "connections ended without a word, or with an accusation")
 	for _, s := range res.Storms {
-		if s.Served < s.Clients {
-			failures = append(failures, fmt.Sprintf("%d of %d clients were not served again after a storm", s.Clients-s.Served, s.Clients))
-		}
+		fail(uint64(s.Clients-s.Served), "clients not served again after a storm")
 	}
 	if res.Published.Messages > 0 && res.Delivered.Messages == 0 {
 		failures = append(failures, "nothing was delivered")
 	}
-	if !res.Parameters.Strict {
-		return failures
-	}
-	for what, counts := range map[string]uint64{
-		"gap notices": sumOf(res.Notices.Gaps), "offline notices": res.Notices.Offline, "closes": sumOf(res.Notices.Closes),
-	} {
-		if counts > 0 {
-			failures = append(failures, count(int64(counts))+" "+what+", and -strict allows none")
-		}
+	if p.Strict {
+		fail(sumOf(n.Gaps), "gap notices, of which -strict allows none")
+		fail(n.Offline, "offline notices, of which -strict allows none")
+		fail(sumOf(n.Closes), "connections closed by the relay, of which -strict allows none")
 	}
 	return failures
 }
 
 // warnings says what makes the figures doubtful.
-func (res *result) warnings(sum *tally) (warnings []string) {
+func (res *result) warnings() (warnings []string) {
 	warn := func(wrong bool, format string, args ...any) {
 		if wrong {
 			warnings = append(warnings, fmt.Sprintf(format, args...))
 		}
 	}
 	p := res.Published
-	warn(p.Wanted > 0 && p.PerSecond < 0.98*p.Wanted && !res.Interrupted, "%.1f messages/s were published of %.1f wanted: "+
-		"this machine or Redis could not do more", p.PerSecond, p.Wanted)
-	warn(p.Failed > 0, "Redis did not confirm %d messages: nobody knows whether they were published, and they are not checked", p.Failed)
-	warn(p.Unheard > 0, "Redis had no subscriber for %d messages", p.Unheard)
+	warn(p.Wanted > 0 && p.PerSecond < 0.98*p.Wanted && !res.Interrupted, "only %s messages/s were published of %s wanted: "+
+		"this machine or Redis could not do more", number(p.PerSecond), number(p.Wanted))
+	warn(p.Failed > 0, "messages that Redis did not confirm, so that nobody knows whether they were published: %d; "+
+		"they are not checked", p.Failed)
+	warn(p.Unheard > 0, "messages for which Redis had no subscriber: %d", p.Unheard)
 	busy := res.Generator.CPUPercent / float64(res.Generator.Cores)
 	warn(busy > 60, "this program used %.0f%% of all cores: latencies are its own too; lower the load, or run it elsewhere", busy)
-	readers := sum.closes[codeSlow] + sum.closes[abnormal]
-	warn(readers > sum.evicted && sum.closes[codeSlow] > 0, "%d clients that read were closed as slow, perhaps because "+
-		"this program did not keep up", min(readers-sum.evicted, sum.closes[codeSlow]))
-	warn(res.Checks.Foreign > 0, "%d messages of another run came: give each its own -prefix", res.Checks.Foreign)
-	warn(res.Delivered.Measured < 1000 && p.Messages > 0, "p99 and above mean little: only %d deliveries were measured",
+	warn(res.Notices.Overrun > 0, "clients that read, but were closed as slow: %d; perhaps this program did not keep up",
+		res.Notices.Overrun)
+	warn(res.Checks.Foreign > 0, "messages of another run: %d; give each run its own -prefix", res.Checks.Foreign)
+	warn(p.Messages > 0 && res.Delivered.Measured < 1000, "deliveries measured: %d; too few for p99 and above",
 		res.Delivered.Measured)
 	return warnings
 }

@@ -63,7 +63,7 @@ func newFleet(o *options, t target, run *course) (*fleet, error) {
 		f.clients = append(f.clients, &all[i])
 	}
 	var err error
-	f.reader, err = newReader(o.reader, f.clients, f.shards, newRoutines(int(o.slowRate), f.hurry, f.ended))
+	f.reader, err = newReader(o, f.clients, f.shards, newRoutines(int(o.slowRate), f.hurry, f.ended))
 	return f, err
 }
 

@@ -77,5 +77,8 @@ func (res *result) write(o *options, stdout io.Writer) error {
 	if err := print(stdout); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
 	}
+	if o.html != "" {
+		return res.writeHTML(o.html)
+	}
 	return nil
 }

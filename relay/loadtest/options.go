@@ -22,6 +22,7 @@ type options struct {
 	handshakes  int
 	connectFor  time.Duration
 	reader      string
+	poll        time.Duration
 
 	channels int
 	prefix   string
@@ -95,6 +96,8 @@ func (o *options) define(f *flag.FlagSet) {
 	f.IntVar(&o.handshakes, "handshakes", 500, "handshakes at once, in storms too")
 	f.DurationVar(&o.connectFor, "connect-for", time.Minute, "longest time until all are connected")
 	f.StringVar(&o.reader, "reader", defaultReader, "how clients read: "+readerNames)
+	f.DurationVar(&o.poll, "poll", 0, "let epoll look only so often; with 1ms latencies grow by as much, but the relay does not pay for "+
+		"waking this process, as it would not over a network")
 
 	f.IntVar(&o.channels, "channels", 1, "number of channels; the clients are spread evenly over them")
 	f.StringVar(&o.prefix, "prefix", "loadtest:", "begins the channels' names; a number follows")
@@ -152,6 +155,8 @@ func (o *options) validate() error {
 	} {
 		check(d.value >= d.smallest && d.value <= maxDuration, "%s: %v to %v", d.name, d.smallest, maxDuration)
 	}
+	check(o.poll >= 0 && o.poll <= time.Second, "-poll: 0 to 1s")
+	check(o.poll == 0 || o.reader == readerEpoll, "-poll: only -reader epoll looks every so often")
 	for _, line := range o.headers {
 		check(validHeader(line), "-header %q: write it like 'Origin: https://example.com'", line)
 	}

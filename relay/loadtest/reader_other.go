@@ -7,5 +7,5 @@ const (
 	readerNames   = readerGoroutine
 )
 
-// newReader returns the reader of that name.
-func newReader(_ string, _ []*client, _ []*shard, slow *routines) (reader, error) { return slow, nil }
+// newReader returns the only reader.
+func newReader(_ *options, _ []*client, _ []*shard, slow *routines) (reader, error) { return slow, nil }

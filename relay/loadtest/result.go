@@ -49,6 +49,7 @@ type parameters struct {
 	ConnectRate   float64 `json:"connect_rate"`
 	Handshakes    int     `json:"handshakes"`
 	Reader        string  `json:"reader"`
+	PollMS        float64 `json:"poll_ms"`
 	Strict        bool    `json:"strict"`
 }
 
@@ -104,6 +105,7 @@ type noticeResult struct {
 	Offline uint64            `json:"offline"`
 	Closes  map[int]uint64    `json:"closes"`  // by code; 1006 is none
 	Evicted uint64            `json:"evicted"` // slow clients
+	Overrun uint64            `json:"overrun"` // clients that read, and were closed as slow
 }
 
 type stormResult struct {
@@ -164,6 +166,6 @@ func newParameters(o *options, redisAddr string) parameters {
 		Rate: o.rate, Burst: o.burst, EverySeconds: o.every.Seconds(), Size: int(o.size),
 		SlowClients: o.slow.of(o.clients), SlowRate: int(o.slowRate), StormSeconds: o.storm.Seconds(),
 		WarmUpSeconds: o.warmUp.Seconds(), ForSeconds: o.length.Seconds(), ConnectRate: o.connectRate,
-		Handshakes: o.handshakes, Reader: o.reader, Strict: o.strict,
+		Handshakes: o.handshakes, Reader: o.reader, PollMS: milliseconds(int64(o.poll)), Strict: o.strict,
 	}
 }

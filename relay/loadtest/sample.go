@@ -11,7 +11,7 @@ import (
 // Points of a run are so many, if they are not closer than the shortest interval.
 const (
 	wantedPoints   = 150
-	shortestSample = 100 * time.Millisecond
+	shortestSample = 250 * time.Millisecond
 	longestSample  = 10 * time.Second
 )
 

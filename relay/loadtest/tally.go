@@ -21,6 +21,7 @@ type tally struct {
 	closed        uint64 // connections that the relay closed
 	broken        uint64 // of these, without a word
 	evicted       uint64 // of these, slow clients
+	overrun       uint64 // and clients that read, but closed as slow
 	missedEvicted uint64 // messages, by evicted slow clients
 	missedClosed  uint64 // messages, by other clients that the relay closed
 	offline       uint64 // notices
@@ -48,6 +49,7 @@ func (t *tally) add(other *tally) {
 	t.closed += other.closed
 	t.broken += other.broken
 	t.evicted += other.evicted
+	t.overrun += other.overrun
 	t.missedEvicted += other.missedEvicted
 	t.missedClosed += other.missedClosed
 	t.offline += other.offline

@@ -28,7 +28,7 @@ func v1Message(b []byte) (channel, payload []byte, ok bool) {
 		return nil, nil, false
 	}
 	payload = payload[:len(payload)-2]
-	if bytes.ContainsAny(payload, `"\`) || bytes.IndexByte(channel, '\\') >= 0 {
+	if bytes.IndexByte(payload, '"') >= 0 || bytes.IndexByte(payload, '\\') >= 0 || bytes.IndexByte(channel, '\\') >= 0 {
 		return nil, nil, false
 	}
 	return channel, payload, true
