@@ -326,7 +326,7 @@ func (c *cli) serve(ctx context.Context) error {
 			return faults.Err()
 		}
 	}
-	if limit := server.LimitMemory(); limit > 0 {
+	if limit := server.TuneMemory(); limit > 0 {
 		logger.Debug("memory limit set", "bytes", limit)
 	}
 	public, private, err := listen(cfg, logger)

@@ -143,7 +143,7 @@ const publishTimeout = time.Second
 func (s *Session) publish(cmd Command) {
 	code := s.hub.cfg.Access.PublishTo(s.visitor.Identity, cmd.Channel)
 	if s.hub.cfg.WrapPublished {
-		cmd.Data = wrap(s.visitor.Identity, s.id, cmd.Data)
+		cmd.Data = wrap(s.visitor.Identity, s.ID(), cmd.Data)
 	}
 	if code == CodeOK && len(cmd.Data) > s.hub.cfg.MaxPayload {
 		code = CodeTooLarge

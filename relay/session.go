@@ -2,6 +2,7 @@ package relay
 
 import (
 	"crypto/rand"
+	"encoding/base32"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,7 @@ type Client struct {
 // owns it: [Session.Join], [Session.Handle] and [Session.Leave] are called by that goroutine alone. Other methods may be
 // called concurrently.
 type Session struct {
-	id        string
+	id        sessionID
 	hub       *Hub
 	shard     *shard
 	transport TransportID
@@ -56,7 +57,7 @@ type Session struct {
 func (h *Hub) Join(c Client) *Session {
 	now := h.now()
 	s := &Session{
-		id:        rand.Text()[:20],
+		id:        newSessionID(),
 		hub:       h,
 		shard:     h.shards[int(h.next.Add(1))%len(h.shards)],
 		transport: c.Transport,
@@ -79,7 +80,7 @@ func (h *Hub) Join(c Client) *Session {
 	h.cfg.Stats.Opened.Add(1)
 	h.cfg.Stats.Connections[s.transport][s.protocol.ID()].Add(1)
 	s.shard.admit(s, func(offline bool) {
-		s.send(Event{Type: EventWelcome, Session: s.id, User: c.Identity.user(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
+		s.send(Event{Type: EventWelcome, Session: s.ID(), User: c.Identity.user(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
 	})
 	return s
 }
@@ -96,8 +97,16 @@ func (s *Session) Leave() {
 	stats.Closed[s.CloseCode().slot()].Add(1)
 }
 
+// A sessionID is 96 random bits; there are many sessions, and few of them are ever asked for the text of it.
+type sessionID [12]byte
+
+func newSessionID() (id sessionID) {
+	_, _ = rand.Read(id[:]) // it never fails: crypto/rand says so
+	return id
+}
+
 // ID returns the session's id, which is unguessable.
-func (s *Session) ID() string { return s.id }
+func (s *Session) ID() string { return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(s.id[:]) }
 
 // Protocol returns the protocol that the session speaks.
 func (s *Session) Protocol() Protocol { return s.protocol }
@@ -106,7 +115,7 @@ func (s *Session) Protocol() Protocol { return s.protocol }
 func (s *Session) Seen() { s.seen.Store(s.hub.now()) }
 
 // LogValue names the session in a log line.
-func (s *Session) LogValue() slog.Value { return slog.StringValue(s.id) }
+func (s *Session) LogValue() slog.Value { return slog.StringValue(s.ID()) }
 
 // Close sends everything that is queued, then a close frame with code, and half-closes. The first Close counts.
 func (s *Session) Close(code CloseCode) {

@@ -193,6 +193,7 @@ func BenchmarkUnicast(b *testing.B) {
 // BenchmarkIdle is what 10,000 connected clients cost that say and hear nothing.
 func BenchmarkIdle(b *testing.B) {
 	const n = 10_000
+	server.TuneMemory()
 	r := startRelay(b)
 	runtime.GC()
 	debug.FreeOSMemory()

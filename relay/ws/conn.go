@@ -16,7 +16,7 @@ import (
 
 const (
 	// readBuffer is what an idle connection holds to read into; a longer message is read past it.
-	readBuffer = 256
+	readBuffer = 128
 	// lingerTime is how long a client has to close its half once ours is closed.
 	lingerTime = time.Second
 )
@@ -35,33 +35,34 @@ type conn struct {
 
 	// Owned by the reading goroutine.
 	guard    guard
-	early    []byte // what the client sent with its handshake
-	peerCode uint16 // of the close frame that the client sent
+	early    *[]byte // what the client sent with its handshake; nil for nothing
+	peerCode uint16  // of the close frame that the client sent
 
 	address        netip.Addr // by which the client is counted
 	remote, origin string
-	began          time.Time
+	began          int64 // Unix time in milliseconds
 }
 
-// Read is where gws gets its bytes from, through a bufio.Reader.
-func (c *conn) Read(p []byte) (n int, err error) {
+// readFirst reads what came with the handshake, and the end after the guard has refused something.
+func (c *conn) readFirst(p []byte) (int, error) {
 	if c.guard.code != 0 {
 		return 0, io.EOF
 	}
-	if len(c.early) > 0 {
-		n = copy(p, c.early)
-		if c.early = c.early[n:]; len(c.early) == 0 {
-			c.early = nil
-		}
-	} else if n, err = c.Conn.Read(p); n == 0 {
-		return 0, err
+	n := copy(p, *c.early)
+	if *c.early = (*c.early)[n:]; len(*c.early) == 0 {
+		c.early = nil
 	}
+	return c.judge(p[:n], nil)
+}
+
+// judge walks what was read, and ends the reading where the guard does.
+func (c *conn) judge(read []byte, err error) (int, error) {
 	c.session.Seen()
-	allowed := c.guard.walk(p[:n], time.Now())
-	if allowed < n {
-		return allowed, io.EOF
+	allowed := c.guard.walk(read, time.Now())
+	if allowed < len(read) {
+		err = io.EOF
 	}
-	return n, err
+	return allowed, err
 }
 
 // Write takes what gws sends: its handshake answer, pongs and closes. It never waits.
@@ -111,15 +112,18 @@ func (c *conn) expire(d time.Duration) { _ = c.Conn.SetReadDeadline(time.Now().A
 
 // serve reads until the connection ends, and cleans up whatever happened.
 func (c *conn) serve(socket *gws.Conn) {
-	defer c.handler.release(c.address)
-	defer c.finish()
-	defer func() {
-		if v := recover(); v != nil {
-			c.handler.cfg.Logger.Error("reading from a client panicked", "session", c.session, "panic", v)
-			c.session.Close(relay.CloseProtocol)
-		}
-	}()
+	defer c.end()
 	socket.ReadLoop()
+}
+
+// end is deferred by serve.
+func (c *conn) end() {
+	if v := recover(); v != nil {
+		c.handler.cfg.Logger.Error("reading from a client panicked", "session", c.session, "panic", v)
+		c.session.Close(relay.CloseProtocol)
+	}
+	c.finish()
+	c.handler.release(c.address)
 }
 
 // finish takes the session out of the hub, gives the client a moment to take the last bytes, and closes.
@@ -158,7 +162,7 @@ func (c *conn) log() {
 	attrs := []any{
 		"session", c.session, "remote", c.remote, "transport", relay.TransportWebSocket.String(),
 		"protocol", c.session.Protocol().ID().String(), "code", int(c.session.CloseCode()),
-		"duration", time.Since(c.began).Round(time.Millisecond), "messages", messages, "bytes", sent,
+		"duration", time.Since(time.UnixMilli(c.began)).Round(time.Millisecond), "messages", messages, "bytes", sent,
 	}
 	if c.origin != "" {
 		attrs = append(attrs, "origin", c.origin)

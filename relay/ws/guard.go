@@ -18,20 +18,19 @@ const (
 // first that breaks RFC 6455 or a bound. The library takes a length with the top bit set for a negative size and panics,
 // and allocates what a header announces; nothing that the guard lets through does either. Not safe for concurrent use.
 type guard struct {
-	limit   int // bytes of a message, all its fragments together
-	code    relay.CloseCode
-	closing bool // a close frame came: nothing may follow
+	skip  uint64 // bytes of payload still to come
+	limit uint32 // bytes of a message, all its fragments together
+	size  uint32 // bytes of the message so far
 
-	header [14]byte
-	have   int    // bytes of header that are there
-	skip   uint64 // bytes of payload still to come
-
+	second    uint32 // the second in which control frames are counted
+	controls  uint16
+	fragments uint16 // frames of the message so far
 	open      bool   // a fragmented message has begun
-	fragments int    // frames of the message so far
-	size      uint64 // bytes of the message so far
+	closing   bool   // a close frame came: nothing may follow
 
-	second   int64 // the second in which control frames are counted
-	controls int
+	have   uint8 // bytes of header that are there
+	header [14]byte
+	code   relay.CloseCode
 }
 
 // walk reads the next bytes and returns how many the library may see. Fewer than len(b) means that nothing after them is
@@ -69,7 +68,7 @@ func (g *guard) walk(b []byte, now time.Time) int {
 }
 
 // need is how long the header is, as far as its first two bytes tell.
-func (g *guard) need() int {
+func (g *guard) need() uint8 {
 	if g.have < 2 {
 		return 2
 	}
@@ -116,7 +115,7 @@ func (g *guard) judgeStart(now time.Time) relay.CloseCode {
 }
 
 func (g *guard) countControl(now time.Time) relay.CloseCode {
-	if second := now.Unix(); second != g.second {
+	if second := uint32(now.Unix()); second != g.second {
 		g.second, g.controls = second, 0
 	}
 	if g.controls++; g.controls > maxControlPerSec {
@@ -141,10 +140,10 @@ func (g *guard) judgeLength() relay.CloseCode {
 		}
 	}
 	if g.header[0]&0x08 == 0 { // a data frame
-		if length > uint64(g.limit) || g.size+length > uint64(g.limit) {
+		if length > uint64(g.limit) || uint64(g.size)+length > uint64(g.limit) {
 			return relay.CloseTooBig
 		}
-		g.size += length
+		g.size += uint32(length)
 	}
 	g.have, g.skip = 0, length
 	return 0

@@ -59,12 +59,12 @@ var guardHeaders = []struct {
 func TestGuardHeaders(t *testing.T) {
 	now := time.Unix(1, 0)
 	for _, test := range guardHeaders {
-		whole := guard{limit: test.limit}
+		whole := guard{limit: uint32(test.limit)}
 		n := whole.walk(test.send, now)
 		if whole.code != test.want || (test.want == 0) != (n == len(test.send)) || test.want != 0 && n != 0 {
 			t.Errorf("%s: code %d, want %d, after %d of %d bytes", test.why, whole.code, test.want, n, len(test.send))
 		}
-		pieces := guard{limit: test.limit}
+		pieces := guard{limit: uint32(test.limit)}
 		for i := range test.send {
 			if pieces.walk(test.send[i:i+1], now) == 0 {
 				break
@@ -331,10 +331,10 @@ func cutClientFrame(b []byte) (first byte, payload, rest []byte, whole bool) {
 // compare holds the guard, and the library behind it, to RFC 6455: for one sequence of bytes in several splits.
 func compare(t *testing.T, data []byte, limit int, splits ...[][]byte) {
 	t.Helper()
-	once := guard{limit: limit}
+	once := guard{limit: uint32(limit)}
 	allowed := once.walk(data, time.Unix(1, 0))
 	for at := range min(len(data), 300) {
-		g := guard{limit: limit}
+		g := guard{limit: uint32(limit)}
 		n := g.walk(data[:at], time.Unix(1, 0))
 		if n == at {
 			n += g.walk(data[at:], time.Unix(1, 0))
@@ -345,7 +345,7 @@ func compare(t *testing.T, data []byte, limit int, splits ...[][]byte) {
 		}
 	}
 	for _, chunks := range append(splits, [][]byte{data}, pieces(data, 1)) {
-		w := &wire{chunks: slices.Clone(chunks), end: io.EOF, guard: &guard{limit: limit}}
+		w := &wire{chunks: slices.Clone(chunks), end: io.EOF, guard: &guard{limit: uint32(limit)}}
 		got := library(t, w, limit)
 		want := rfc(data[:w.passed])
 		if !reflect.DeepEqual(got, want) {

@@ -152,8 +152,11 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, clie
 		_ = tcp.SetWriteBuffer(sendBuffer)
 	}
 	c := &conn{
-		Conn: netConn, handler: h, early: early, guard: guard{limit: h.cfg.MaxInbound},
-		address: address, remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now(),
+		Conn: netConn, handler: h, guard: guard{limit: uint32(h.cfg.MaxInbound)},
+		address: address, remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now().UnixMilli(),
+	}
+	if len(early) > 0 {
+		c.early = &early
 	}
 	c.outbox.Init(h.cfg.Budget, newSocket(c), client.Protocol.Close(relay.CloseSlow))
 	if name != "" {

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"io"
 	"net"
 	"syscall"
 	"time"
@@ -15,7 +16,7 @@ func newSocket(c *conn) relay.Socket {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
 			s := &c.direct
-			s.conn, s.tcp, s.raw = c, tcp, raw
+			s.conn, s.raw, s.fill = c, raw, s.readInto
 			if raw.Control(func(fd uintptr) { s.fd = fd }) == nil {
 				return s
 			}
@@ -24,14 +25,73 @@ func newSocket(c *conn) relay.Socket {
 	return &waitSocket{conn: c}
 }
 
+// Read is where gws gets its bytes from, through a bufio.Reader. The goroutine of an idle connection sleeps in here, in the
+// runtime's poller. What it needs of the stack counts ten-thousandfold, so the way down is short: by the descriptor
+// itself, in half the stack that Conn.Read takes, a goroutine keeps the 2 KiB that it began with.
+func (c *conn) Read(p []byte) (int, error) {
+	if c.early != nil || c.guard.code != 0 || c.direct.raw == nil {
+		return c.readOther(p)
+	}
+	c.direct.into = p
+	if err := c.direct.raw.Read(c.direct.fill); err != nil {
+		return 0, err
+	}
+	return c.received(p)
+}
+
+// readOther reads what came with the handshake, and from connections that have no descriptor of their own.
+func (c *conn) readOther(p []byte) (int, error) {
+	if c.early != nil || c.guard.code != 0 {
+		return c.readFirst(p)
+	}
+	n, err := c.Conn.Read(p)
+	if n == 0 {
+		return 0, err
+	}
+	return c.judge(p[:n], err)
+}
+
+// received judges what readInto left.
+func (c *conn) received(p []byte) (int, error) {
+	switch {
+	case c.direct.errno != 0:
+		return 0, c.direct.errno
+	case c.direct.got == 0:
+		return 0, io.EOF
+	}
+	return c.judge(p[:c.direct.got], nil)
+}
+
+// readInto makes one read call, and reports whether it is not to be made again when there is more.
+func (s *directSocket) readInto(fd uintptr) bool {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(s.into))), uintptr(len(s.into)))
+		switch errno {
+		case syscall.EAGAIN:
+			return false
+		case syscall.EINTR:
+			continue
+		}
+		s.got, s.errno = int(n), errno
+		break
+	}
+	s.into = nil
+	return true
+}
+
 // A directSocket writes with one non-blocking system call on the goroutine that has something to write. Every such call is
 // made with the outbox locked and not shut, and the connection is closed only after the outbox was shut, so the
 // descriptor is never one that the kernel gave to somebody else.
 type directSocket struct {
 	fd   uintptr
 	conn *conn
-	tcp  *net.TCPConn
 	raw  syscall.RawConn
+
+	// Owned by the reading goroutine: one call of receive.
+	fill  func(fd uintptr) bool // readInto
+	into  []byte
+	got   int // 0 at the end
+	errno syscall.Errno
 }
 
 const sendFlags = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
@@ -82,7 +142,7 @@ func (s *directSocket) Drain(o *relay.Outbox) {
 
 // Finish implements [relay.Socket].
 func (s *directSocket) Finish() {
-	_ = s.tcp.CloseWrite()
+	_ = s.conn.Conn.(*net.TCPConn).CloseWrite()
 	s.Expire(lingerTime)
 }
 
