@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -97,7 +98,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		fmt.Fprintf(stderr, "sidecast: there is no command %q; see sidecast help\n", name)
 		return exitConfig
 	}
-	err := command(ctx)
+	err := c.misuse(name)
+	if err == nil {
+		err = command(ctx)
+	}
 	var faults config.Faults
 	var misuse usageError
 	switch {
@@ -118,6 +122,14 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
+
+// misuse refuses arguments where there is nothing to say: who writes some expects that they do something.
+func (c *cli) misuse(command string) error {
+	if len(c.args) > 0 && slices.Contains([]string{"serve", "check", "config", "healthcheck"}, command) {
+		return usageError(command + " takes no arguments: settings come from the environment, see sidecast help")
+	}
+	return nil
+}
 
 func (c *cli) help(context.Context) error {
 	if _, err := io.WriteString(c.stdout, usage); err != nil {
@@ -311,9 +323,6 @@ func isTerminal(w io.Writer) bool {
 
 // serve runs the relay until ctx ends.
 func (c *cli) serve(ctx context.Context) error {
-	if len(c.args) > 0 {
-		return usageError("serve takes no arguments: settings come from the environment, see sidecast help")
-	}
 	cfg, s, err := c.load()
 	if err != nil {
 		return err

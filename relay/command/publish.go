@@ -20,7 +20,7 @@ func Publish(ctx context.Context, client redis.UniversalClient, names relay.Name
 	}
 	receivers, err := client.Publish(ctx, names.Redis(channel), payload).Result()
 	if err != nil {
-		return fmt.Errorf("publishing to Redis: %w", err)
+		return fmt.Errorf("publishing to Redis: %w; run `sidecast check`", err)
 	}
 	if receivers == 0 {
 		fmt.Fprintf(out, "published to %s, but nothing subscribes to it: is a relay running, and does the channel match its SIDECAST_CHANNELS?\n", channel)
