@@ -1,0 +1,234 @@
+package relay_test
+
+import (
+	"fmt"
+	"slices"
+
+	"sidecast/relay"
+)
+
+// A view is how far one client is in the log.
+type view struct {
+	log  []entry
+	life *life
+
+	place    int   // of the last entry seen
+	outages  []int // places of what is still to be told to everybody
+	commands []answer
+	joined   map[string]*place
+}
+
+// An answer is one that is still to come.
+type answer struct {
+	kind, channel  string
+	ref            int
+	before, behind int
+}
+
+// A place is where a client is in one channel.
+type place struct {
+	before, behind int   // the first entry for it lies behind before, and at or before the first behind behind
+	rest           []int // entries of the channel behind before that it has not seen
+	begun          bool  // it has seen one: now none may be missing
+	gaps           int   // gaps seen before the first message: which they were is not known yet
+}
+
+// newView is a client that was welcomed by somebody who knew the outages up to known.
+func newView(log []entry, l *life, known int) *view {
+	v := &view{log: log, life: l, joined: make(map[string]*place)}
+	for i, e := range log {
+		if at := i + 1; at > known && (e.kind == entryOffline || e.kind == entryOnline) {
+			v.outages = append(v.outages, at)
+		}
+	}
+	for ref, c := range l.commands {
+		for _, channel := range c.channels {
+			a := answer{kind: c.kind, channel: channel, ref: ref + 1, before: c.before, behind: c.behind}
+			if l.protocol == relay.ProtocolRaw {
+				v.join(a)
+			} else {
+				v.commands = append(v.commands, a)
+			}
+		}
+	}
+	return v
+}
+
+// join makes the client hear a channel. Joining again changes nothing.
+func (v *view) join(a answer) {
+	if v.joined[a.channel] != nil {
+		return
+	}
+	p := &place{before: a.before, behind: a.behind}
+	for i, e := range v.log[a.before:] {
+		message := e.kind == entryMessage || e.kind == entryOversize && v.life.protocol == relay.ProtocolV1
+		if message && e.channel == a.channel {
+			p.rest = append(p.rest, a.before+i+1)
+		}
+	}
+	v.joined[a.channel] = p
+}
+
+// checkAll checks what the client heard, one by one, and that nothing is missing where it has to have heard everything.
+func (v *view) checkAll(list []heard) error {
+	for i := range list {
+		if err := v.hear(&list[i]); err != nil {
+			return fmt.Errorf("frame %d, %s %s %d: %w", i, list[i].kind, list[i].channel, list[i].place, err)
+		}
+	}
+	if v.life.end != endAlive {
+		return nil
+	}
+	if len(v.commands) > 0 {
+		return fmt.Errorf("command %d was not answered", v.commands[0].ref)
+	}
+	if v.life.protocol == relay.ProtocolV1 && len(v.outages) > 0 {
+		return fmt.Errorf("the outage at %d was not told", v.outages[0])
+	}
+	for channel, p := range v.joined {
+		if err := v.complete(p); err != nil {
+			return fmt.Errorf("%s: %w", channel, err)
+		}
+	}
+	return nil
+}
+
+func (v *view) hear(h *heard) error {
+	switch h.kind {
+	case "message":
+		return v.message(h)
+	case "gap":
+		if h.channel != "" {
+			return v.gap(h)
+		}
+		return v.outage(entryOnline, h)
+	case "offline":
+		return v.outage(entryOffline, h)
+	case "subscribed", "unsubscribed", "pong":
+		return v.answer(h)
+	}
+	return fmt.Errorf("not in the model: %.80q", h.payload)
+}
+
+func (v *view) message(h *heard) error {
+	if h.place < 1 || h.place > len(v.log) {
+		return fmt.Errorf("there is no entry %d", h.place)
+	}
+	e := v.log[h.place-1]
+	if v.life.protocol == relay.ProtocolRaw {
+		h.channel = e.channel
+	}
+	switch p := v.joined[h.channel]; {
+	case e.kind != entryMessage || e.channel != h.channel || e.payload != string(h.payload):
+		return fmt.Errorf("got %.60q, published was %.60q on %s", h.payload, e.payload, e.channel)
+	case p == nil:
+		return fmt.Errorf("the client does not listen to %s", h.channel)
+	case h.place <= v.place:
+		return fmt.Errorf("came after %d", v.place)
+	case v.life.end == endLeft && h.place > v.life.endedBy:
+		return fmt.Errorf("was published after the client had left, at %d", v.life.endedBy)
+	case v.life.protocol == relay.ProtocolV1 && len(v.outages) > 0 && v.outages[0] < h.place:
+		return fmt.Errorf("before the client was told of the outage at %d", v.outages[0])
+	default:
+		v.place = h.place
+		return p.advance(v.log, h.place)
+	}
+}
+
+// advance goes on to the entry at, which was seen.
+func (p *place) advance(log []entry, at int) error {
+	k := slices.Index(p.rest, at)
+	if k < 0 {
+		return fmt.Errorf("was published before %d, when the client asked", p.before)
+	}
+	skipped := p.rest[:k]
+	p.rest = p.rest[k+1:]
+	if !p.begun {
+		p.begun = true
+		return p.unknown(log, skipped)
+	}
+	if len(skipped) > 0 {
+		return fmt.Errorf("%d is missing before it", skipped[0])
+	}
+	return nil
+}
+
+// unknown judges what lies before the first message that was seen: the gaps seen are the last of it, and what came before
+// them came before the client was in.
+func (p *place) unknown(log []entry, skipped []int) error {
+	if p.gaps > len(skipped) {
+		return fmt.Errorf("%d gaps before it, of %d that there may be", p.gaps, len(skipped))
+	}
+	missed, gaps := skipped[:len(skipped)-p.gaps], skipped[len(skipped)-p.gaps:]
+	for _, at := range gaps {
+		if log[at-1].kind != entryOversize {
+			return fmt.Errorf("a gap in place of %d", at)
+		}
+	}
+	if len(missed) > 0 && missed[len(missed)-1] > p.behind {
+		return fmt.Errorf("%d is missing before it; the client was in at %d", missed[len(missed)-1], p.behind)
+	}
+	return nil
+}
+
+func (v *view) gap(h *heard) error {
+	p := v.joined[h.channel]
+	switch {
+	case p == nil:
+		return fmt.Errorf("the client does not listen to %s", h.channel)
+	case h.reason != "too_large":
+		return fmt.Errorf("reason %q", h.reason)
+	case !p.begun:
+		p.gaps++
+		return nil
+	case len(p.rest) == 0 || v.log[p.rest[0]-1].kind != entryOversize:
+		return fmt.Errorf("without a cause")
+	case p.rest[0] <= v.place:
+		return fmt.Errorf("of %d after %d", p.rest[0], v.place)
+	}
+	v.place, p.rest = p.rest[0], p.rest[1:]
+	return nil
+}
+
+func (v *view) outage(kind entryKind, h *heard) error {
+	if len(v.outages) == 0 || v.log[v.outages[0]-1].kind != kind {
+		return fmt.Errorf("without a cause")
+	}
+	if h.reason != "redis" {
+		return fmt.Errorf("reason %q", h.reason)
+	}
+	if v.outages[0] <= v.place {
+		return fmt.Errorf("of %d after %d", v.outages[0], v.place)
+	}
+	v.place, v.outages = v.outages[0], v.outages[1:]
+	return nil
+}
+
+func (v *view) answer(h *heard) error {
+	if len(v.commands) == 0 {
+		return fmt.Errorf("an answer to nothing")
+	}
+	a := v.commands[0]
+	if a.kind != h.kind || a.channel != h.channel || a.ref != h.ref {
+		return fmt.Errorf("answers ref %d; the next is %s %s, ref %d", h.ref, a.kind, a.channel, a.ref)
+	}
+	v.commands = v.commands[1:]
+	switch h.kind {
+	case "subscribed":
+		v.join(a)
+	case "unsubscribed":
+		delete(v.joined, a.channel)
+	}
+	return nil
+}
+
+// complete checks that a client that lived to the end is not missing the end.
+func (v *view) complete(p *place) error {
+	if !p.begun {
+		return p.unknown(v.log, p.rest)
+	}
+	if len(p.rest) > 0 {
+		return fmt.Errorf("%d is missing at the end", p.rest[0])
+	}
+	return nil
+}
