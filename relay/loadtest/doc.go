@@ -40,8 +40,9 @@
 // Latency is the time from PUBLISH to the client, of messages sent after -warm-up. A message that the publisher could not
 // send in time counts from when it was due. The time that this process takes to read is in it: on one machine with the
 // relay, keep an eye on the line "this side". CPU per delivery is the relay's user and system time from the end of the
-// warm-up until everything has come, over the deliveries in that time. Memory per connection is the relay's RSS with
-// idle clients, minus that before, over their number.
+// warm-up until everything has come, over the deliveries in that time; with -poll 1ms the relay does not pay for waking
+// this process. Memory per connection is the relay's RSS with idle clients, minus that before, over their number: start
+// the relay anew for it, since memory that it had before is used again.
 //
 // # Limits
 //

@@ -70,11 +70,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 
 // write prints the result as the options say, and writes the report.
 func (res *result) write(o *options, stdout io.Writer) error {
-	print := res.writeText
+	write := res.writeText
 	if o.json {
-		print = res.writeJSON
+		write = res.writeJSON
 	}
-	if err := print(stdout); err != nil {
+	if err := write(stdout); err != nil {
 		return fmt.Errorf("printing the result: %w", err)
 	}
 	if o.html != "" {

@@ -73,6 +73,19 @@ func TestOptionsAccept(t *testing.T) {
 	}
 }
 
+func TestFilesAreCountedBeforehand(t *testing.T) {
+	now, _ := fileLimit()
+	if now > 1<<40 {
+		t.Skip("this process may open as many files as it likes")
+	}
+	if err := (&options{clients: int(now), handshakes: 500}).checkFiles(); err == nil || !strings.Contains(err.Error(), "ulimit -n") {
+		t.Errorf("%d clients with %d files: %v", now, now, err)
+	}
+	if err := (&options{clients: 1, handshakes: 500}).checkFiles(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestShareIsSpreadEvenly(t *testing.T) {
 	for _, some := range []int{0, 1, 3, 50, 99, 100} {
 		n, last := 0, -1

@@ -290,7 +290,6 @@ func TestRunCannot(t *testing.T) {
 		{"a relay that does not relay", []string{"-url", deaf.url, "-redis", redisURL}, exitFailed, "did not hand out"},
 		{"a relay elsewhere", []string{"-url", "ws://192.0.2.1/ws", "-redis", redisURL}, exitUsage, "-i-own-this-target"},
 		{"a Redis elsewhere", []string{"-url", f.url, "-redis", "redis://192.0.2.1"}, exitUsage, "-i-own-this-target"},
-		{"more clients than files", []string{"-clients", "1000000"}, exitUsage, "ulimit -n"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
