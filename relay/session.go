@@ -106,7 +106,9 @@ func newSessionID() (id sessionID) {
 }
 
 // ID returns the session's id, which is unguessable.
-func (s *Session) ID() string { return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(s.id[:]) }
+func (s *Session) ID() string {
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(s.id[:])
+}
 
 // Protocol returns the protocol that the session speaks.
 func (s *Session) Protocol() Protocol { return s.protocol }

@@ -1,0 +1,56 @@
+// Package relay is the core of Sidecast: it takes what an application publishes to Redis and hands it to the browsers that
+// listen. It imports the standard library alone.
+//
+// # The way down and the way up
+//
+// Data goes down one way:
+//
+//	source -> Hub.Publish -> shard -> listener -> Outbox -> socket
+//
+// and commands come up another:
+//
+//	socket -> Protocol.Decode -> Session.Handle -> Access -> Hub.subscribe, Config.Publish
+//
+// They meet in [Session] only. The source (relay/source) is one goroutine that reads from Redis and calls [Hub.Publish]
+// for each message and [Hub.Flush] when it has to wait for more. The [Hub] encodes a message once for each protocol that
+// listens and collects it for each shard that has a listener. A shard is a share of the sessions and one goroutine: it
+// writes each listener's frames with one system call that does not wait, and what the kernel refuses stays in that
+// client's [Outbox], bounded in bytes and age. Nothing on this way waits for a client.
+//
+// Whoever holds a shard's lock runs it: its goroutine, the source for a few deliveries at a time, or a session that joins
+// or leaves a channel, between two batches. So a batch is never interrupted, and the order within a session is the order
+// in Redis. A transport (relay/ws) owns one goroutine for each connection, which reads, runs the client's commands one
+// after the other, and alone closes the connection.
+//
+// # What is promised
+//
+// Between Redis and the relay a message is delivered at most once, because Redis keeps nothing. From there on, and each
+// with the test that holds it:
+//
+//   - Per channel, each client hears the messages in Redis's order, none twice, none lost but told
+//     (TestBurst, TestModel).
+//   - None is changed by a byte (TestByteForByte, TestRawByteForByte, TestV1ByteForByte).
+//   - If any may be missing, the client is told before the next message: one gap after Redis was away, once every
+//     pattern is confirmed again (TestRedisKilled, TestV1Outage), and one on a channel whose message was larger than the relay
+//     carries (TestV1Outage, TestRawGapCloseOnOversize).
+//   - A gap is never declared without a cause (TestQuietAndTraffic).
+//   - Clients stay connected while Redis is away, and are told that it is (TestRedisKilled, TestV1Outage).
+//   - After `unsubscribed`, nothing of the channel follows (TestNothingFollowsUnsubscribed); before `subscribed`, nothing of
+//     it comes (TestModel).
+//   - A client that reads too slowly is closed with 4408 and delays nobody (TestSlowClientIsEvicted,
+//     TestStuckClientsDoNotDelayOthers); all outboxes together are bounded, and the largest goes (TestTotalBoundEvictsTheLargest).
+//   - A close by the relay comes behind everything that is queued, unless the client is evicted (TestCloseComesAfterTheQueue).
+//   - Reserved names are heard, joined and published to by nobody (TestReservedNames).
+//   - Hostile frames get a close code, and cost neither memory nor a neighbour anything (TestHostileFrames,
+//     TestAnnouncedBytesAreNotAllocated).
+//   - If two patterns match a channel, the message comes once (TestOverlappingPatterns).
+//
+// # Memory
+//
+// An idle client costs about 6 KiB of the process and as much again of the kernel. Beyond that the relay holds at most
+//
+//	OUTBOX_TOTAL_BYTES + shards x (16 MiB of mailbox + 4 MiB of sorting) + what one read from Redis brought
+//
+// where a shard is a processor. A frame is shared by all clients that wait for it, but each outbox is charged for it in
+// full, so the bound holds whoever shares.
+package relay
