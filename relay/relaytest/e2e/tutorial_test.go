@@ -1,0 +1,284 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/browser"
+	"sidecast/relay/relaytest/redistest"
+)
+
+// A chatPage is a page as tutorials show it: it listens to a relay on port 8080, appends what comes, and sends what is typed.
+type chatPage struct {
+	name  string
+	html  func(t testing.TB) string
+	input string // the selector of what one types into
+	lines string // JavaScript: the texts of what came
+}
+
+var chatPages = []chatPage{
+	{
+		name: "the classic tutorial",
+		html: func(t testing.TB) string {
+			text, err := os.ReadFile("testdata/tutorial.html")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
+		},
+		input: "#input",
+		lines: `[...document.querySelectorAll("#messages p")].map((e) => e.textContent)`,
+	},
+	{
+		name:  "the README's",
+		html:  func(t testing.TB) string { return snippet(t, "html", "new WebSocket(") },
+		input: "#say",
+		lines: `[...document.querySelectorAll("#log li")].map((e) => e.textContent)`,
+	},
+}
+
+// TestTutorialPage: the pages that everybody has work against a relay that nobody has configured, wherever they come from.
+func TestTutorialPage(t *testing.T) {
+	t.Parallel()
+	relay := relaytest.Start(t, nil)
+	relay.AwaitReady()
+	ctx := browser.Start(t)
+	for _, page := range chatPages {
+		t.Run(page.name, func(t *testing.T) {
+			html := onPort(t, page.html(t), "ws://localhost:8080", relay.Addr())
+			pages := map[string]string{
+				"a port":       serve(t, html, "localhost"),
+				"another port": serve(t, html, "localhost"),
+				"an address":   serve(t, html, "127.0.0.1"),
+				"a file":       "file://" + file(t, html),
+			}
+			pages["a second tab"] = pages["a port"]
+			tabs := make(map[string]context.Context)
+			for name, url := range pages {
+				tabs[name] = open(ctx, t, url)
+			}
+			var said []string
+			for name, speaker := range tabs {
+				text := fmt.Sprintf("from %s: <b>\"hi\"</b> 👋", name)
+				said = append(said, text)
+				say(speaker, t, page, text)
+				for _, tab := range tabs {
+					browser.Await(tab, t, fmt.Sprintf("%s.length >= %d", page.lines, len(said)))
+				}
+			}
+			for name, tab := range tabs {
+				if shown := browser.Eval[[]string](tab, t, page.lines); !slices.Equal(shown, said) {
+					t.Errorf("%s shows %q, want %q", name, shown, said)
+				}
+			}
+		})
+	}
+	if problems := browser.Problems(ctx); len(problems) > 0 {
+		t.Errorf("problems: %q", problems)
+	}
+}
+
+// TestTutorialPageWithoutEcho: a page that shows what it sends by itself asks not to get it back, and the others do.
+func TestTutorialPageWithoutEcho(t *testing.T) {
+	t.Parallel()
+	relay := relaytest.Start(t, nil)
+	relay.AwaitReady()
+	ctx := browser.Start(t)
+	page := chatPages[0]
+	html := onPort(t, page.html(t), "ws://localhost:8080", relay.Addr())
+	silent := strings.Replace(html, relayPort(relay)+"'", relayPort(relay)+"/?echo=false'", 1)
+	if silent == html {
+		t.Fatal("the page has no address to add to")
+	}
+	mute, other := open(ctx, t, serve(t, silent, "localhost")), open(ctx, t, serve(t, html, "localhost"))
+	for _, text := range []string{"mine", "mine", "mine too"} {
+		say(mute, t, page, text)
+	}
+	browser.Await(other, t, page.lines+".length >= 3")
+	say(other, t, page, "mine") // equal to what the other one said, but not of its own
+	browser.Await(mute, t, page.lines+".length >= 1")
+	say(other, t, page, "the last")
+	browser.Await(other, t, page.lines+".length >= 5")
+	browser.Await(mute, t, page.lines+".length >= 2")
+	for _, want := range []struct {
+		tab   context.Context
+		lines []string
+	}{
+		{mute, []string{"mine", "the last"}},
+		{other, []string{"mine", "mine", "mine too", "mine", "the last"}},
+	} {
+		if shown := browser.Eval[[]string](want.tab, t, page.lines); !slices.Equal(shown, want.lines) {
+			t.Errorf("a page shows %q, want %q", shown, want.lines)
+		}
+	}
+}
+
+// TestRefusals: what a page is told when it is refused, as Chromium reports it.
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relay := startRelay(t, server, map[string]string{
+		"SIDECAST_PUBLIC_CHANNELS": "chat:*", "SIDECAST_PUBLISH_CHANNELS": "chat:*", "SIDECAST_DRAIN_DELAY": "0s",
+		"SIDECAST_DRAIN_TIMEOUT": "1s", "SIDECAST_JWT_SECRET": jwtSecret,
+	})
+	ctx := browser.Start(t)
+	browser.Do(ctx, t, chromedp.Navigate(serve(t, "<!doctype html><title>refusals</title>", "127.0.0.1")))
+	many := "?channel=chat:0"
+	for i := range 128 {
+		many += fmt.Sprintf("&channel=chat:%d", i+1)
+	}
+	// Chromium knows 1006 without a reason for whatever is not a close frame.
+	tests := []struct {
+		why, query, protocols, send string // the last two in JavaScript
+		code                        int
+		reason                      string
+	}{
+		{"not open, with a way to log in", "?channel=secret", `undefined`, ``, 4401, "unauthorized"},
+		{"reserved", "?channel=sidecast:mark", `undefined`, ``, 4403, "forbidden"},
+		{"a bad token", "?channel=chat:1", `["sidecast.v1", "sidecast.token.abc"]`, ``, 4401, "unauthorized"},
+		{"no channel", "", `undefined`, ``, 1008, "policy violation"},
+		{"too many channels", many, `undefined`, ``, 1008, "policy violation"},
+		{"to which of the two", "?channel=chat:1&channel=chat:2", `undefined`, `"hi"`, 1008, "policy violation"},
+		{"no right to publish", "?channel=chat:1&publish=secret", `undefined`, `"hi"`, 1008, "policy violation"},
+		{"not JSON", "", `"sidecast.v1"`, `"hi"`, 1007, "bad data"},
+		{"too big", "?channel=chat:1", `undefined`, `"x".repeat(16 * 1024 + 1)`, 1009, "message too big"},
+		{"a subprotocol that nobody speaks", "?channel=chat:1", `"soap"`, ``, 1006, ""},
+	}
+	for _, test := range tests {
+		t.Run(test.why, func(t *testing.T) {
+			connect(ctx, t, relay, test.query, test.protocols, test.send)
+			wantClosed(ctx, t, test.code, test.reason)
+		})
+	}
+
+	t.Run("a page of another host", func(t *testing.T) {
+		foreign := open(ctx, t, serve(t, "<!doctype html><title>foreign</title>", "localhost"))
+		connect(foreign, t, relay, "?channel=chat:1", `undefined`, ``)
+		wantClosed(foreign, t, 1006, "")
+	})
+	t.Run("no right, and no way to log in", func(t *testing.T) {
+		plain := startRelay(t, server, map[string]string{"SIDECAST_PUBLIC_CHANNELS": "chat:*"})
+		connect(ctx, t, plain, "?channel=secret", `undefined`, ``)
+		wantClosed(ctx, t, 4403, "forbidden")
+	})
+	t.Run("Redis is away", func(t *testing.T) {
+		connect(ctx, t, relay, "?channel=chat:1", `undefined`, ``)
+		browser.Await(ctx, t, `socket.readyState === WebSocket.OPEN`)
+		server.Kill()
+		browser.Eval[chromedp.Void](ctx, t, `socket.send("hi")`)
+		wantClosed(ctx, t, 1013, "try again later")
+	})
+	t.Run("a gap", func(t *testing.T) {
+		connect(ctx, t, relay, "?channel=chat:1&gap=close", `undefined`, ``)
+		browser.Await(ctx, t, `socket.readyState === WebSocket.OPEN`)
+		server.Restart()
+		wantClosed(ctx, t, 4410, "gap")
+	})
+	t.Run("the relay restarts", func(t *testing.T) {
+		connect(ctx, t, relay, "?channel=chat:1", `undefined`, ``)
+		browser.Await(ctx, t, `socket.readyState === WebSocket.OPEN`)
+		terminate(relay)
+		wantClosed(ctx, t, 1012, "restarting")
+		if code := relay.Wait(); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	})
+}
+
+// connect opens a socket in the page, which sends something, if it is not empty, once it is open.
+func connect(ctx context.Context, t testing.TB, relay *relaytest.Process, query, protocols, send string) {
+	t.Helper()
+	onOpen := "() => {}"
+	if send != "" {
+		onOpen = "() => socket.send(" + send + ")"
+	}
+	browser.Eval[chromedp.Void](ctx, t, fmt.Sprintf(`
+		globalThis.ended = undefined;
+		globalThis.socket = new WebSocket(%q, %s);
+		socket.onopen = %s;
+		socket.onclose = (event) => { ended = {code: event.code, reason: event.reason} };
+		undefined`, relay.URL()+query, protocols, onOpen))
+}
+
+func wantClosed(ctx context.Context, t testing.TB, code int, reason string) {
+	t.Helper()
+	browser.Await(ctx, t, "ended")
+	if got := browser.Eval[int](ctx, t, "ended.code"); got != code {
+		t.Errorf("Chromium reports %d, want %d", got, code)
+	}
+	if got := browser.Eval[string](ctx, t, "ended.reason"); got != reason {
+		t.Errorf("Chromium reports the reason %q, want %q", got, reason)
+	}
+}
+
+// open shows a page in a tab of its own, and waits until its socket, if it has one, is open.
+func open(ctx context.Context, t testing.TB, url string) context.Context {
+	t.Helper()
+	tab, done := chromedp.NewContext(ctx)
+	t.Cleanup(done)
+	if err := chromedp.Do(tab); err != nil { // whatever bounds the first call would bound the tab's life
+		t.Fatalf("opening a tab: %v", err)
+	}
+	browser.Do(tab, t, chromedp.Navigate(url))
+	browser.Await(tab, t, `typeof socket === "undefined" || socket.readyState === WebSocket.OPEN`)
+	return tab
+}
+
+// say types a line and sends it.
+func say(tab context.Context, t testing.TB, page chatPage, text string) {
+	t.Helper()
+	browser.Do(tab, t, chromedp.SendKeys(chromedp.CSS(page.input), text+kb.Enter))
+}
+
+// serve serves a page on a free port of 127.0.0.1 and returns its URL, under one of the names that this host has.
+func serve(t testing.TB, html, host string) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprint(w, html)
+	}))
+	t.Cleanup(server.Close)
+	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+	return "http://" + net.JoinHostPort(host, port) + "/"
+}
+
+// file writes a page into a file and returns its path.
+func file(t testing.TB, html string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "page.html")
+	if err := os.WriteFile(path, []byte(html), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// onPort puts the port of addr in the place of the one in an address that the text has to hold, which ends with it.
+func onPort(t testing.TB, text, address, addr string) string {
+	t.Helper()
+	if !strings.Contains(text, address) {
+		t.Fatalf("%s is not in:\n%s", address, text)
+	}
+	_, port, _ := net.SplitHostPort(addr)
+	return strings.ReplaceAll(text, address, address[:strings.LastIndexByte(address, ':')+1]+port)
+}
+
+func relayPort(relay *relaytest.Process) string {
+	_, port, _ := net.SplitHostPort(relay.Addr())
+	return ":" + port
+}
