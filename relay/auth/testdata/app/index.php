@@ -1,0 +1,34 @@
+<?php
+// An application with a login, as its users see it. The relay asks live-auth.php and may-hear.php, which are the README's.
+switch (parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH)) {
+case '/login':
+    session_start();
+    session_regenerate_id(true);
+    $_SESSION['user_id'] = $_GET['user'];
+    header('Location: /');
+    break;
+case '/logout':
+    session_start();
+    $_SESSION = [];
+    session_destroy();
+    setcookie(session_name(), '', 1, '/');
+    header('Location: /');
+    break;
+case '/slow': // holds the session for as long as it takes
+    session_start();
+    usleep(1000 * (int) $_GET['ms']);
+    echo 'done';
+    break;
+case '/live-auth':
+    require getenv('SNIPPETS') . '/live-auth.php';
+    break;
+case '/may-hear':
+    require getenv('SNIPPETS') . '/may-hear.php';
+    break;
+case '/':
+    header('Content-Type: text/html; charset=utf-8');
+    readfile(__DIR__ . '/page.html');
+    break;
+default:
+    http_response_code(404);
+}
