@@ -37,15 +37,29 @@ func newStage(t *testing.T, settings ...string) *stage {
 	return s
 }
 
-// token mints with the binary itself.
-func (s *stage) token(args ...string) string {
+// output is what a command of the binary says with the relay's settings, on both outputs.
+func (s *stage) output(args ...string) string {
 	s.t.Helper()
-	command := exec.Command(relaytest.Build(s.t), append([]string{"token"}, args...)...)
+	out, err := s.command(args...).CombinedOutput()
+	if err != nil {
+		s.t.Logf("%v: %v", args, err)
+	}
+	return string(out)
+}
+
+func (s *stage) command(args ...string) *exec.Cmd {
+	command := exec.Command(relaytest.Build(s.t), args...)
 	command.Env = []string{"HOME=/nonexistent"}
 	for name, value := range s.env {
 		command.Env = append(command.Env, name+"="+value)
 	}
-	out, err := command.Output()
+	return command
+}
+
+// token mints with the binary itself.
+func (s *stage) token(args ...string) string {
+	s.t.Helper()
+	out, err := s.command(append([]string{"token"}, args...)...).Output()
 	if err != nil {
 		s.t.Fatalf("minting: %v", err)
 	}
