@@ -88,7 +88,7 @@ func (c *check) fail(subject, text, do string) { c.add(LevelFail, subject, text,
 // broken notes an error that is no answer to the question.
 func (c *check) broken(subject string, err error) {
 	problem, do := explain(err)
-	c.fail(subject, problem, do)
+	c.fail(subject, fmt.Sprintf("%s (%s)", problem, c.cfg.Server.redact(err)), do)
 }
 
 // reach logs in and reports whether that worked.

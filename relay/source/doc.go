@@ -21,6 +21,9 @@
 // server that has become a replica is left. Each is found within 10 s. A sink that is slow ends nothing: while it is we
 // who do not read, the clocks stand still.
 //
+// Epochs are counted by the cause of their end. An attempt that ends because a subscription is refused or the server is a
+// replica never was an epoch; it is counted under its cause all the same, once for as long as the trouble lasts.
+//
 // # Markers
 //
 // Relays publish markers on one service channel and hear each other's. The payload is text, 44 bytes:
@@ -31,6 +34,17 @@
 // must share (the prefixes, and the patterns in any order). Ids are never used twice. A relay publishes one when an
 // epoch begins, when it has seen nobody's for 1 s give or take a fifth, and its own at least every 5 s. A relay that may
 // not publish them, or not hear them, goes on without and says so once.
+//
+// # Rights
+//
+// With an ACL, this is all that the relay's user needs. Redis compares the pattern of a PSUBSCRIBE with the user's
+// patterns letter by letter, so there must be one & for each pattern that is configured, prefix included:
+//
+//	ACL SETUSER relay on >password resetkeys resetchannels &chat:* &sidecast:* -@all +psubscribe +punsubscribe
+//	    +subscribe +unsubscribe +publish +ping +role +hello +auth +client|setname
+//
+// Without +role a replica is not noticed, without &sidecast:* or +publish delivery is not probed. [Check] tells what is
+// missing; with +info and +pubsub|numsub it tells more.
 //
 // # What is not relayed
 //

@@ -218,6 +218,22 @@ func TestWrongPasswordIsExplained(t *testing.T) {
 	}
 }
 
+// TestPasswordIsNotRepeated meets a server that quotes what it does not understand.
+func TestPasswordIsNotRepeated(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t, "--rename-command", "AUTH", "", "--rename-command", "HELLO", "")
+		user := func(c *source.Config) { c.Server.Username, c.Server.Password = "relay", "hunter2" }
+		l := run(t, server.Addr, []string{"*"}, speak, user)
+		eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
+		l.says(t, "[redacted]")
+		found := source.Check(t.Context(), checkConfig(server.Addr, []string{"*"}, speak, user))
+		if text := l.log.String() + fmt.Sprint(report(found)); strings.Contains(text, "hunter2") {
+			t.Errorf("repeated: %s", text)
+		}
+	})
+}
+
 func TestPasswordBecomesRight(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -141,6 +142,31 @@ func TestOlderMarkerIsLost(t *testing.T) {
 				t.Errorf("%d round trips", count)
 			}
 		})
+	}
+}
+
+// TestAnswers holds what each answer to the PUBLISH of a marker means.
+func TestAnswers(t *testing.T) {
+	denied, timeout := errors.New("NOPERM no"), errors.New("i/o timeout")
+	stats := new(relay.Stats)
+	p := newProbe(testLink(t, new(nobody), func(c *Config) { c.Stats = stats }))
+	p.begin(true)
+	send := func() marker {
+		m := marker{id: p.nextID(), run: p.run, settings: p.settings}
+		p.sent = append(p.sent, sentMarker{id: m.id})
+		return m
+	}
+	if p.answered(send(), nil); len(p.sent) != 1 || p.sent[0].answered.IsZero() {
+		t.Errorf("answered: %v", p.sent)
+	}
+	if p.answered(send(), timeout); len(p.sent) != 1 || p.failing.IsZero() || !p.refused.IsZero() {
+		t.Errorf("not answered: %v is still awaited, failing since %v", p.sent, p.failing)
+	}
+	if p.answered(send(), denied); len(p.sent) != 1 || p.refused.IsZero() || stats.MarkersLost.Load() != 1 {
+		t.Errorf("refused: %v is still awaited, refused at %v", p.sent, p.refused)
+	}
+	if p.answered(send(), nil); !p.refused.IsZero() || !p.failing.IsZero() {
+		t.Error("an answer does not make up for the failures")
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	markerOwn   = 5 * time.Second        // publish one of our own at least this often
 	markerLost  = 4 * time.Second        // after Redis answered the PUBLISH of one that has not come back
 	markerRetry = time.Minute            // after PUBLISH was refused
+	markerMute  = 10 * time.Second       // of failed PUBLISHes in a live epoch are worth a warning
 	markerCheck = 250 * time.Millisecond // how often to look while one of ours is on its way
 )
 
@@ -40,6 +41,7 @@ type probe struct {
 	seen    time.Time     // when the last marker, anybody's, came
 	own     time.Time     // when we last tried to publish one
 	quiet   time.Duration // markerQuiet with its jitter
+	failing time.Time     // since when PUBLISH fails without an answer; zero if it does not
 	refused time.Time     // when PUBLISH was last refused; zero if it is not
 	sent    []sentMarker  // our own that have not come back, oldest first
 }
@@ -64,7 +66,7 @@ func (p *probe) nextPrefix() { _, _ = rand.Read(p.prefix[:]) }
 func (p *probe) begin(markers bool) {
 	p.mu.Lock()
 	p.live = markers
-	p.seen, p.own, p.refused, p.sent = time.Time{}, time.Time{}, time.Time{}, nil
+	p.seen, p.own, p.refused, p.failing, p.sent = time.Time{}, time.Time{}, time.Time{}, time.Time{}, nil
 	p.mu.Unlock()
 	select {
 	case p.wake <- struct{}{}:
@@ -161,23 +163,35 @@ func (p *probe) publish(ctx context.Context) {
 	defer cancel()
 	err := p.link.commands.Publish(ctx, p.link.marker, m.encode()).Err()
 
+	p.answered(m, err)
+}
+
+// answered notes what became of a PUBLISH.
+func (p *probe) answered(m marker, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	at := time.Now()
 	i := slices.IndexFunc(p.sent, func(s sentMarker) bool { return s.id == m.id })
-	switch {
-	case err == nil:
-		p.refused = time.Time{}
-		if i >= 0 { // it may be back already, or the epoch over
-			p.sent[i].answered = time.Now()
+	if err == nil {
+		p.refused, p.failing = time.Time{}, time.Time{}
+		if i >= 0 { // else it is back already, or the epoch over
+			p.sent[i].answered = at
 		}
 		return
-	case isDenied(err.Error()):
-		p.refused = time.Now()
-		p.link.stats.MarkersLost.Add(1)
-		p.link.warned.publish.Do(func() { p.link.warnPublish(err) })
 	}
 	if i >= 0 { // whether Redis ran it is not known, so its absence proves nothing
 		p.sent = slices.Delete(p.sent, i, i+1)
+	}
+	switch {
+	case isDenied(err.Error()):
+		p.refused = at
+		p.link.stats.MarkersLost.Add(1)
+		p.link.warned.publish.Do(func() { p.link.warnPublish(err) })
+	case p.failing.IsZero():
+		p.failing = at
+	case at.Sub(p.failing) >= markerMute && p.live:
+		p.failing = at
+		p.link.warnMute(err)
 	}
 }
 

@@ -110,7 +110,7 @@ func describe(reply any) string {
 	case *redis.Subscription:
 		return fmt.Sprintf("%s %q", m.Kind, m.Channel)
 	case *redis.Pong:
-		return fmt.Sprintf("pong %q", m.Payload)
+		return "pong " + show(m.Payload)
 	}
 	return fmt.Sprintf("%T", reply)
 }
@@ -171,6 +171,16 @@ func tappedBy(t testing.TB, conn net.Conn, protocol int, changes ...func(*Config
 		return true
 	})
 	return lines, tap
+}
+
+// untapped plays it into go-redis alone.
+func untapped(t testing.TB, stream string, piece func() int, protocol int) (lines []string) {
+	t.Helper()
+	play(t, &script{stream: []byte(stream), piece: piece}, protocol, func(reply any, _ error) bool {
+		lines = append(lines, describe(reply))
+		return true
+	})
+	return lines
 }
 
 // head begins an epoch for a link with the pattern `*`, in either protocol's form.

@@ -97,6 +97,15 @@ func (s Server) validate() error {
 	return nil
 }
 
+// redact returns the text of an error without the password: a server that does not know a command may repeat its
+// arguments.
+func (s Server) redact(err error) string {
+	if s.Password == "" {
+		return err.Error()
+	}
+	return strings.ReplaceAll(err.Error(), s.Password, "[redacted]")
+}
+
 // String returns the address.
 func (s Server) String() string { return s.Address }
 

@@ -52,8 +52,9 @@ type Config struct {
 	Logger     *slog.Logger   // nil means slog.Default
 }
 
-// Connect makes a go-redis client for a server that may be one node, a failover group or a cluster. The options carry
-// the link's own Dialer and OnConnect, which must be kept, and never retry.
+// Connect makes a go-redis client for a server that may be one node, a failover group or a cluster. It is called twice,
+// for the client that subscribes and for the one that publishes. The options carry a Dialer, which does TLS, and for the
+// first client an OnConnect; both must be kept, and so must the ban on retries.
 type Connect func(*redis.UniversalOptions) redis.UniversalClient
 
 // A Link is the way from Redis to one relay. Make it with [New], then call Run once; Ready, Up and Publish may be called
@@ -213,10 +214,10 @@ type linkKey struct{}
 func (l *Link) online(markers bool) {
 	l.began = time.Now()
 	l.told = true
-	l.sink.Online()
 	l.ready.Store(true)
-	l.up.Store(true)
+	l.up.Store(true) // first, so that whoever hears of Online may publish
 	l.stats.RedisUp.Store(true)
+	l.sink.Online()
 	l.trouble = trouble{}
 	l.log.Info("redis link is live", "addr", l.cfg.Server.Address, "patterns", len(l.wanted),
 		"took", time.Since(l.lost).Round(time.Millisecond))
@@ -238,7 +239,7 @@ func (l *Link) offline(cause relay.Cause, err error) {
 		l.gate.reset()
 	}
 	l.log.Warn("redis link is lost: messages published until it is live again do not reach clients, who are told",
-		"cause", relay.Causes[cause], "err", err, "after", l.lost.Sub(l.began).Round(time.Millisecond))
+		"cause", relay.Causes[cause], "err", l.cfg.Server.redact(err), "after", l.lost.Sub(l.began).Round(time.Millisecond))
 }
 
 // failed handles an error of Receive: an attempt that did not become an epoch, mostly. The end of an epoch was handled

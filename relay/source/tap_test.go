@@ -83,6 +83,21 @@ func TestBufferEdges(t *testing.T) {
 	}
 }
 
+// TestLargeRepliesPassWhole sends go-redis a reply that does not fit its own buffer.
+func TestLargeRepliesPassWhole(t *testing.T) {
+	for _, protocol := range []int{2, 3} {
+		for _, size := range []int{5000, 100_000, maxPassed} {
+			payload := strings.Repeat("\r\n*4", size/4)
+			stream := head(protocol) + pubsub(2, "pong", payload) + pubsub(protocol, "pmessage", "*", "c", "m")
+			want := append(untapped(t, head(protocol)+pubsub(2, "pong", payload), nil, protocol), `publish "c" "m"`, "offline")
+			got := slices.DeleteFunc(withoutFlush(tapped(t, stream, nil, protocol)), func(l string) bool { return l == "online" })
+			if !slices.Equal(got, want) {
+				t.Errorf("RESP%d, %d bytes: got %.200q", protocol, size, got)
+			}
+		}
+	}
+}
+
 // TestFlushComesBeforeEachWait checks that no message waits for the next one.
 func TestFlushComesBeforeEachWait(t *testing.T) {
 	message := pubsub(2, "pmessage", "*", "c", "m")
@@ -223,6 +238,7 @@ func TestEpochBegins(t *testing.T) {
 func TestMalformedRepliesEndTheEpoch(t *testing.T) {
 	message := pubsub(2, "pmessage", "*", "c", "m")
 	for _, broken := range []string{
+		"$1\r\nxyz", "*2\r\n$0\r\nxy:1\r\n", "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n$18446744073709551617\r\nm\r\n",
 		"x\r\n", "\r\n", "+\n", "*x\r\n", "*\r\n", "$5\r\nabcdefg\r\n", "$+1\r\nx\r\n", "*99999999999\r\n", "$536870913\r\n",
 		"*2\r\n$?\r\n", "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n$1\r\nm..", "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n:1\r\n",
 		"*4\r\n$8\r\npmessage\r\n$-1\r\n", "*4\r\n$8\r\npmessage\r\n$513\r\n", strings.Repeat("*2\r\n", maxDepth+1),
@@ -270,6 +286,37 @@ func count(lines []string, line string) (n int) {
 		}
 	}
 	return n
+}
+
+// TestMessagesCostNoAllocation holds the hot path to it.
+func TestMessagesCostNoAllocation(t *testing.T) {
+	for _, patterns := range [][]string{{"*"}, {"none:*", "*"}} {
+		for _, protocol := range []int{2, 3} {
+			list, _ := relay.ParsePatterns(patterns)
+			tap := newTap(&script{}, testLink(t, new(nobody), func(c *Config) { c.Patterns = list }))
+			tap.live, tap.subs.begun = true, true
+			tap.buf = messages(protocol)
+			p := make([]byte, 10)
+			if n := testing.AllocsPerRun(10, func() {
+				tap.r, tap.w = 0, len(tap.buf)
+				if n, err := tap.step(p); n != 0 || err != nil || tap.r != tap.w {
+					t.Fatal("not all messages were taken")
+				}
+			}); n != 0 {
+				t.Errorf("%q, RESP%d: %v allocations for 1000 messages", patterns, protocol, n)
+			}
+		}
+	}
+}
+
+func TestJudgeRole(t *testing.T) {
+	for role, want := range map[string]error{
+		"master": nil, "slave": errReplica, "sentinel": errRole, "": errUnknownRole, "x": errUnknownRole,
+	} {
+		if got := judgeRole(role); got != want {
+			t.Errorf("%q: %v", role, got)
+		}
+	}
 }
 
 func TestSubscribes(t *testing.T) {

@@ -63,7 +63,8 @@ const remindEvery = time.Minute
 func (l *Link) report(err error) {
 	problem, do := explain(err)
 	if problem == l.trouble.problem && time.Since(l.trouble.logged) < remindEvery {
-		l.log.Debug("redis is still not reachable", "addr", l.cfg.Server.Address, "err", err)
+		l.log.Debug("redis is still not reachable", "addr", l.cfg.Server.Address,
+			"err", l.cfg.Server.redact(err))
 		return
 	}
 	if problem != l.trouble.problem {
@@ -78,7 +79,8 @@ func (l *Link) report(err error) {
 	if denied, ok := errors.AsType[*deniedError](err); ok {
 		do = l.nameDenied(denied, do)
 	}
-	l.log.Error("redis is not reachable", "addr", l.cfg.Server.Address, "problem", problem, "do", do, "err", err)
+	l.log.Error("redis is not reachable", "addr", l.cfg.Server.Address, "problem", problem, "do", do,
+		"err", l.cfg.Server.redact(err))
 }
 
 // explain says in words what an error means and what to do. Neither contains anything secret.
@@ -108,7 +110,7 @@ func explain(err error) (problem, do string) {
 	case errors.Is(err, errUnconfirmed):
 		return "the subscriptions were not confirmed", "look into Redis's log"
 	}
-	return "the connection failed", "run `sidecast check`"
+	return "the connection failed", "read the error and Redis's log"
 }
 
 func explainReply(err error) (problem, do string) {
@@ -210,6 +212,11 @@ func (l *Link) warnSubscribe(reply string) {
 func (l *Link) warnPublish(err error) {
 	l.log.Warn("redis refuses to publish markers, so delivery is not probed",
 		"do", "grant +publish and "+l.grantMarker(), "err", err)
+}
+
+func (l *Link) warnMute(err error) {
+	l.log.Warn("markers cannot be published though the link is live, so delivery is not probed",
+		"do", "check that Redis accepts more connections", "err", l.cfg.Server.redact(err))
 }
 
 func (l *Link) grantMarker() string { return "&" + l.marker }

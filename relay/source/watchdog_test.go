@@ -226,6 +226,20 @@ func TestGate(t *testing.T) {
 	})
 }
 
+// TestOnlyALongEpochResetsTheGate keeps a server that takes us and drops us at once from being dialled without a pause.
+func TestOnlyALongEpochResetsTheGate(t *testing.T) {
+	for lasted, want := range map[time.Duration]int{time.Second: 7, steadyEpoch + time.Second: 0} {
+		l := testLink(t, new(nobody))
+		l.gate.failures = 7
+		l.online(false)
+		l.began = time.Now().Add(-lasted)
+		l.offline(relay.CauseError, io.EOF)
+		if got := l.gate.failures; got != want {
+			t.Errorf("after an epoch of %v there are %d failures, want %d", lasted, got, want)
+		}
+	}
+}
+
 // TestDialerRefusesWhileTheGateIsClosed keeps go-redis from spinning inside Receive.
 func TestDialerRefusesWhileTheGateIsClosed(t *testing.T) {
 	l := testLink(t, new(nobody))
@@ -242,6 +256,94 @@ func TestPingNeedsAnEpoch(t *testing.T) {
 	defer server.Close()
 	if _, err := tap.ping(); !errors.Is(err, errNoEpoch) {
 		t.Errorf("ping returned %v", err)
+	}
+}
+
+// TestARefusalAnswersOnePing takes as many refusals as there are PINGs, and no more.
+func TestARefusalAnswersOnePing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tap, server := pipeTap(t, new(nobody))
+		done := make(chan struct{})
+		go func() {
+			readAll(tap)
+			close(done)
+		}()
+		_, _ = io.WriteString(server, head(2))
+		synctest.Wait()
+		go discard(server)
+		for seq := range uint64(3) {
+			if got, err := tap.ping(); got != seq+1 || err != nil {
+				t.Fatalf("ping returned %d, %v", got, err)
+			}
+		}
+		for seq := range uint64(3) {
+			_, _ = io.WriteString(server, "-NOPERM no\r\n")
+			synctest.Wait()
+			if got := tap.ponged.Load(); got != seq+1 || !tap.epoch.Load() {
+				t.Fatalf("%d refusals answered %d PINGs; the epoch runs: %v", seq+1, got, tap.epoch.Load())
+			}
+		}
+		_, _ = io.WriteString(server, "-NOPERM no\r\n")
+		<-done
+		if tap.epoch.Load() {
+			t.Error("a refusal of nothing is taken for an answer")
+		}
+	})
+}
+
+// TestPongs takes the answers to our PINGs in either form, once and in order, and nothing that only looks like one.
+func TestPongs(t *testing.T) {
+	nonce := func(seq int) string { return fmt.Sprintf("%s%016x", noncePrefix, seq) }
+	for _, form := range []string{"*2\r\n$4\r\npong\r\n$24\r\n%s\r\n", ">2\r\n$4\r\npong\r\n$24\r\n%s\r\n", "$24\r\n%s\r\n"} {
+		synctest.Test(t, func(t *testing.T) {
+			tap, server := pipeTap(t, new(nobody))
+			passed := make(chan string, 100)
+			go func() {
+				p := make([]byte, 512)
+				for {
+					n, err := tap.Read(p)
+					if err != nil {
+						close(passed)
+						return
+					}
+					passed <- string(p[:n])
+				}
+			}()
+			_, _ = io.WriteString(server, head(2))
+			synctest.Wait()
+			go discard(server)
+			for range 2 {
+				if _, err := tap.ping(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var wrong string
+			for len(passed) > 0 {
+				<-passed
+			}
+			for _, n := range []string{nonce(3), nonce(0), strings.Repeat("x", 24), noncePrefix + "000000000000000g"} {
+				fmt.Fprintf(server, form, n)
+				wrong += fmt.Sprintf(form, n)
+			}
+			synctest.Wait()
+			if tap.ponged.Load() != 0 {
+				t.Errorf("%q: a foreign PONG was taken", form)
+			}
+			fmt.Fprintf(server, form, nonce(1))
+			fmt.Fprintf(server, form, nonce(2))
+			synctest.Wait()
+			if tap.ponged.Load() != 2 {
+				t.Errorf("%q: PONGs up to %d were taken", form, tap.ponged.Load())
+			}
+			server.Close()
+			var got strings.Builder
+			for p := range passed {
+				got.WriteString(p)
+			}
+			if got.String() != wrong {
+				t.Errorf("go-redis got %q, want %q", got.String(), wrong)
+			}
+		})
 	}
 }
 

@@ -354,6 +354,9 @@ func TestAttemptsAreFewWhileRedisIsAway(t *testing.T) {
 func TestNothingIsLeftRunning(t *testing.T) {
 	server := redistest.Start(t)
 	closed := redistest.FreeAddr(t)
+	silent, ca := redistest.StartTLS(t)
+	proxy := faultproxy.Start(t, silent.Addr)
+	proxy.Hold(faultproxy.Both...)
 	warm := run(t, server.Addr, []string{"*"})
 	warm.awaitEvent(t, "online", 1)
 	warm.stop()
@@ -365,13 +368,17 @@ func TestNothingIsLeftRunning(t *testing.T) {
 		l = run(t, closed, []string{"*"})
 		l.awaitEvent(t, "offline", 1)
 		l.stop()
-		l = run(t, "192.0.2.1:6379", []string{"*"}) // nobody answers there: it is dialling when it is stopped
+		dials := proxy.Opened()
+		l = run(t, proxy.Addr, []string{"*"}, secure(t, proxy.Addr, ca))
+		eventually(t, "a dial", func() bool { return proxy.Opened() > dials })
 		began := time.Now()
 		l.stop()
 		if took := time.Since(began); took > 2*time.Second {
-			t.Errorf("stopping a dialling link took %v", took)
+			t.Errorf("stopping a link in its TLS handshake took %v", took)
 		}
 	}
+	proxy.Reset()
+	eventually(t, "the proxy to be idle", func() bool { return proxy.Open() == 0 })
 	eventually(t, "the goroutines to end", func() bool { return runtime.NumGoroutine() <= before })
 }
 

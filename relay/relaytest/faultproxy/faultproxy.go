@@ -51,7 +51,11 @@ type lane struct {
 }
 
 // pair is a connection and the one that it is forwarded to.
-type pair struct{ client, server *net.TCPConn }
+type pair struct {
+	client, server *net.TCPConn
+	gone           chan struct{} // closed when both are
+	end            sync.Once
+}
 
 // Start makes a proxy to target, a host:port, which ends with the test.
 func Start(t testing.TB, target string) *Proxy {
@@ -102,8 +106,7 @@ func (p *Proxy) Refuse(refuse bool) { p.update(func() { p.refuse = refuse }) }
 // Cut closes all connections in order, as a server that stops does.
 func (p *Proxy) Cut() {
 	for _, pair := range p.current() {
-		_ = pair.client.Close()
-		_ = pair.server.Close()
+		pair.close()
 	}
 }
 
@@ -184,7 +187,7 @@ func (p *Proxy) forward(client *net.TCPConn) {
 		return
 	}
 	defer server.Close()
-	pair := &pair{client, server.(*net.TCPConn)}
+	pair := &pair{client: client, server: server.(*net.TCPConn), gone: make(chan struct{})}
 	if !p.add(pair) {
 		return
 	}
@@ -222,7 +225,7 @@ func (p *Proxy) pump(pair *pair, d Direction) {
 	for {
 		n, err := from.Read(buf)
 		for rest := buf[:n]; len(rest) > 0; {
-			grant, reset := p.grant(d, rest)
+			grant, reset := p.grant(pair, d, rest)
 			if _, err := to.Write(rest[:grant]); err != nil {
 				_ = from.Close()
 				return
@@ -231,7 +234,7 @@ func (p *Proxy) pump(pair *pair, d Direction) {
 				pair.reset()
 				return
 			}
-			if grant == 0 { // the proxy closes
+			if grant == 0 {
 				return
 			}
 			rest = rest[grant:]
@@ -247,8 +250,8 @@ func (p *Proxy) pump(pair *pair, d Direction) {
 const throttleTick = 10 * time.Millisecond
 
 // grant waits until some of the bytes may pass and returns how many, and whether the connection is to be reset behind
-// them. 0 without a reset means that the proxy closes.
-func (p *Proxy) grant(d Direction, b []byte) (grant int, reset bool) {
+// them. 0 without a reset means that the connection has ended.
+func (p *Proxy) grant(pair *pair, d Direction, b []byte) (grant int, reset bool) {
 	paused := false
 	for {
 		p.mu.Lock()
@@ -259,7 +262,11 @@ func (p *Proxy) grant(d Direction, b []byte) (grant int, reset bool) {
 			return 0, false
 		case lane.held:
 			p.mu.Unlock()
-			<-changed
+			select {
+			case <-changed:
+			case <-pair.gone:
+				return 0, false
+			}
 			continue
 		case lane.rate > 0 && !paused:
 			p.mu.Unlock()
@@ -304,8 +311,16 @@ func (l *lane) take(n int) (grant int, reset bool) {
 
 // reset breaks both connections with a RST.
 func (p *pair) reset() {
-	for _, conn := range []*net.TCPConn{p.client, p.server} {
-		_ = conn.SetLinger(0)
-		_ = conn.Close()
-	}
+	_ = p.client.SetLinger(0)
+	_ = p.server.SetLinger(0)
+	p.close()
+}
+
+// close ends both connections.
+func (p *pair) close() {
+	p.end.Do(func() {
+		_ = p.client.Close()
+		_ = p.server.Close()
+		close(p.gone)
+	})
 }

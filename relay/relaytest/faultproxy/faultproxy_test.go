@@ -102,6 +102,30 @@ func TestHoldsAndReleases(t *testing.T) {
 	}
 }
 
+func TestEndsWhatIsHeld(t *testing.T) {
+	for name, end := range map[string]func(*faultproxy.Proxy){"cut": (*faultproxy.Proxy).Cut, "reset": (*faultproxy.Proxy).Reset} {
+		t.Run(name, func(t *testing.T) {
+			p := faultproxy.Start(t, echo(t))
+			conn := dial(t, p)
+			say(t, conn, "before")
+			p.Hold(faultproxy.Both...)
+			if _, err := conn.Write([]byte("held")); err != nil {
+				t.Fatal(err)
+			}
+			silent(t, conn)
+			end(p)
+			if _, err := conn.Read(make([]byte, 1)); err == nil {
+				t.Fatal("what was held arrived")
+			}
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for p.Open() > 0 { // a test that hangs here times out
+				<-tick.C
+			}
+		})
+	}
+}
+
 func TestCutIsAnEnd(t *testing.T) {
 	p := faultproxy.Start(t, echo(t))
 	conn := dial(t, p)

@@ -9,11 +9,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -37,7 +39,7 @@ type Server struct {
 }
 
 // Start runs redis-server with args behind the defaults (no persistence, loopback, a free port), and waits until it
-// accepts connections. It skips the test where redis-server is missing, and fails it there if CI=true.
+// accepts connections, for which it must be allowed to log (loglevel notice). It skips the test where redis-server is missing, and fails it there if CI=true.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	Require(t, "redis-server", "redis-server")
@@ -140,10 +142,11 @@ func (s *Server) TryCLI(args ...string) (string, error) {
 	return text, nil
 }
 
-// run starts the process and waits until its port accepts.
+// run starts the process and waits until it accepts connections.
 func (s *Server) run() error {
 	cmd := exec.Command("redis-server", s.args...)
 	cmd.Stdout, cmd.Stderr = s.output, s.output
+	before := len(s.output.String())
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("starting: %w", err)
 	}
@@ -153,42 +156,45 @@ func (s *Server) run() error {
 		close(exited)
 	}()
 	s.cmd, s.exited = cmd, exited
-	if err := awaitPort(s.Addr, exited); err != nil {
+	if err := s.awaitReady(before, exited); err != nil {
 		s.Kill()
 		return err
 	}
 	return nil
 }
 
-func awaitPort(addr string, exited <-chan struct{}) error {
+// awaitReady waits for the server's own word: that somebody accepts on the port may mean that it is another server's.
+func (s *Server) awaitReady(before int, exited <-chan struct{}) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.NewTimer(startTimeout)
 	defer limit.Stop()
-	for {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			return conn.Close()
-		}
+	for !strings.Contains(s.output.String()[before:], "Ready to accept connections") {
 		select {
 		case <-tick.C:
 		case <-exited:
 			return errors.New("redis-server ended")
 		case <-limit.C:
-			return fmt.Errorf("redis-server does not accept connections: %w", err)
+			return errors.New("redis-server does not get ready")
 		}
 	}
+	return nil
 }
 
-// FreeAddr returns a host:port of 127.0.0.1 on which nobody listens just now.
+// FreeAddr returns a host:port of 127.0.0.1 on which nobody listens just now. The port is none of those that systems
+// give to outgoing connections, so it is likely to stay free.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatalf("looking for a free port: %v", err)
+	for range 100 {
+		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(10000+rand.IntN(20000)))
+		l, err := net.Listen("tcp", addr)
+		if err == nil {
+			_ = l.Close()
+			return addr
+		}
 	}
-	defer l.Close()
-	return l.Addr().String()
+	t.Fatal("no free port was found")
+	return ""
 }
 
 // WriteFile puts a file into a temporary directory of the test and returns its path, for what redis-server reads from
