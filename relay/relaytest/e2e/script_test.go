@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -87,21 +88,29 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 func awaits(ts *testscript.TestScript, neg bool, args []string) {
 	arguments(ts, neg, args, 2)
-	pattern, err := regexp.Compile("(?m)" + args[1])
+	_, err := awaitLine(ts.MkAbs(args[0]), args[1])
 	ts.Check(err)
+}
+
+// awaitLine waits until a file that a program writes has a line like this, and returns what the expression found in it.
+func awaitLine(path, expression string) ([]string, error) {
+	pattern, err := regexp.Compile("(?m)" + expression)
+	if err != nil {
+		return nil, err
+	}
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	limit := time.NewTimer(relaytest.Patience)
 	defer limit.Stop()
 	for {
-		text, err := os.ReadFile(ts.MkAbs(args[0]))
-		if err == nil && pattern.Match(text) {
-			return
+		text, err := os.ReadFile(path)
+		if found := pattern.FindStringSubmatch(string(text)); found != nil {
+			return found, nil
 		}
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			ts.Fatalf("no line of %s is like %s (%v):\n%s", args[0], args[1], err, text)
+			return nil, fmt.Errorf("no line of %s is like %s (%v):\n%s", filepath.Base(path), expression, err, text)
 		}
 	}
 }
