@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -52,7 +51,7 @@ type Handler struct {
 	cfg       Config
 	ctx       context.Context
 	upgraders map[string]*gws.Upgrader // by subprotocol
-	conns     sync.WaitGroup
+	conns     tally
 }
 
 // New returns a handler that serves until all clients are gone; see [Handler.Wait].
@@ -72,8 +71,11 @@ func New(cfg Config) *Handler {
 	return h
 }
 
-// Wait returns when every connection has ended.
-func (h *Handler) Wait() { h.conns.Wait() }
+// Wait returns when every connection has ended, and everything that wrote to one.
+func (h *Handler) Wait() {
+	h.conns.wait()
+	h.cfg.Budget.Wait()
+}
 
 // ServeHTTP answers one handshake. What is wrong with the handshake itself is answered in HTTP; what a page has to know is
 // said by a close code on an accepted connection, because browsers do not show pages the status of a failed handshake.
@@ -99,7 +101,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		tooMany.answer(w)
 		return
 	}
-	h.conns.Add(1)
+	h.conns.add(1)
 	client := relay.Client{Transport: relay.TransportWebSocket, Protocol: h.cfg.Protocols[offer.name]}
 	wish, code := h.admit(w, r, offer, &client)
 	if code != 0 {
@@ -139,7 +141,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, offer offer, cli
 func (h *Handler) release(address netip.Addr) {
 	h.cfg.Addresses.Free(address)
 	h.cfg.Slots.Free()
-	h.conns.Done()
+	h.conns.add(-1)
 }
 
 // open upgrades and starts to serve, and reports whether it did.
