@@ -33,7 +33,11 @@ func newStage(t *testing.T, settings ...string) *stage {
 		s.env["SIDECAST_"+name] = value
 	}
 	s.relay = relaytest.Start(t, s.env)
-	s.relay.AwaitReady()
+	if s.env["SIDECAST_TLS_CERT"] == "" {
+		s.relay.AwaitReady()
+	} else {
+		s.relay.AwaitStatus("http://"+s.relay.AdminAddr()+"/readyz", 200)
+	}
 	return s
 }
 
