@@ -1,0 +1,104 @@
+package server_test
+
+import (
+	"context"
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	"sidecast/relay"
+	"sidecast/relay/auth"
+	"sidecast/relay/protocol"
+	"sidecast/relay/server"
+	"sidecast/relay/ws"
+)
+
+// A wholeRelay is the whole relay behind a real listener; only the link to Redis is the caller's.
+type wholeRelay struct {
+	hub    *relay.Hub
+	budget *relay.Budget
+	stats  *relay.Stats
+	addr   string
+}
+
+// relayOptions are what the tests change of the default settings.
+type relayOptions struct {
+	listener   net.Listener // nil: a free port
+	tls        *tls.Config
+	each       int // bytes per outbox
+	total      int // bytes of all outboxes
+	maxPayload int
+	shards     int // 0: one for each processor
+}
+
+// startRelay runs a relay with the default settings until the test ends.
+func startRelay(t testing.TB, change ...func(*relayOptions)) *wholeRelay {
+	t.Helper()
+	o := relayOptions{each: 2 << 20, total: 256 << 20, maxPayload: 1 << 20}
+	for _, f := range change {
+		f(&o)
+	}
+	if o.listener == nil {
+		o.listener = listen(t)
+	}
+	r := &wholeRelay{stats: new(relay.Stats), addr: o.listener.Addr().String()}
+	r.budget = relay.NewBudget(o.each, o.total, 10*time.Second, r.stats)
+	all := everything(t)
+	logger := slog.New(slog.DiscardHandler)
+	r.hub = relay.NewHub(relay.HubConfig{
+		Access: &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all}, Budget: r.budget,
+		Protocols: protocol.All(), Stats: r.stats, Logger: logger, Shards: o.shards, MaxChannels: 128, MaxPayload: o.maxPayload,
+		CommandRate: 20, CommandBurst: 50, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Hour,
+	})
+	handler := ws.New(ws.Config{
+		Hub: r.hub, Budget: r.budget, Slots: relay.NewSlots(50_000), Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
+		Protocols: map[string]relay.Protocol{"": protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{}},
+	})
+	origins, err := auth.NewOrigins(auth.OriginsConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.run(t, server.New(server.Config{
+		Public: o.listener, Admin: listen(t), TLS: o.tls, Hub: r.hub, WS: handler, Origins: origins, Stats: r.stats,
+		Logger: logger, AdminHandler: func(ready, live http.Handler) http.Handler { return live },
+		Ready: func() bool { return true }, Up: func() bool { return true },
+	}))
+	return r
+}
+
+func (r *wholeRelay) run(t testing.TB, s *server.Server) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	inner, stop := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = r.hub.Run(inner) })
+	running.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		stop()
+	})
+	t.Cleanup(func() { cancel(server.ErrHurry); running.Wait() })
+}
+
+// everything is the pattern that matches all channels.
+func everything(t testing.TB) relay.Patterns {
+	t.Helper()
+	all, err := relay.ParsePatterns([]string{"*"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}

@@ -1,0 +1,247 @@
+package server_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"math/big"
+	"os"
+	"os/exec"
+	"regexp"
+	"runtime"
+	"runtime/debug"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sidecast/relay/server"
+)
+
+// payload is what is published everywhere.
+var payload = []byte(strings.Repeat("x", 128))
+
+// startFloored runs a relay whose sockets the floor can write to.
+func startFloored(b *testing.B, change ...func(*relayOptions)) (*wholeRelay, *floor) {
+	b.Helper()
+	f := &floor{Listener: listen(b)}
+	r := startRelay(b, append(change, func(o *relayOptions) { o.listener = f })...)
+	r.hub.Online()
+	return r, f
+}
+
+// fanout is one channel with n listeners and k messages at a time.
+func fanout(n, k int, most float64) func(b *testing.B) []figure {
+	return func(b *testing.B) []figure {
+		r, f := startFloored(b)
+		p := startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=a", Count: n})
+		return compare(fan(b, r, p, n, k, 0), f.fan(b, p, n, k, 0), most, 0.01)
+	}
+}
+
+// fan publishes k messages to n listeners. Each is so many bytes more at the client than a frame is.
+func fan(b *testing.B, r *wholeRelay, p *peer, n, k, more int) side {
+	channel, batch := []byte("a"), uint64(n*k*(len(rawFrame(payload))+more))
+	return func() int {
+		for range k {
+			r.hub.Publish(channel, payload)
+		}
+		r.hub.Flush()
+		p.expect(b, batch)
+		return n * k
+	}
+}
+
+// fan is the same for the floor.
+func (f *floor) fan(b *testing.B, p *peer, n, k, more int) side {
+	frame := append(rawFrame(payload), make([]byte, more)...)
+	return func() int {
+		for range k {
+			f.send(f.fds, frame)
+		}
+		p.expect(b, uint64(n*k*len(frame)))
+		return n * k
+	}
+}
+
+// unicast is 5,000 channels with one listener each, 64 messages at a time, without Redis.
+func unicast(b *testing.B) []figure {
+	const n, k = 5000, 64
+	r, f := startFloored(b)
+	p := startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=c%d", Count: n})
+	frame := rawFrame(payload)
+	next := [2]int{}
+	var name []byte
+	ours := func() int {
+		for range 20 {
+			for range k {
+				name = strconv.AppendInt(append(name[:0], 'c'), int64(next[0]), 10)
+				next[0] = (next[0] + 7) % n
+				r.hub.Publish(name, payload)
+			}
+			r.hub.Flush()
+		}
+		p.expect(b, uint64(20*k*len(frame)))
+		return 20 * k
+	}
+	return compare(ours, func() int {
+		for range 20 * k {
+			f.send(f.fds[next[1]:next[1]+1], frame)
+			next[1] = (next[1] + 7) % n
+		}
+		p.expect(b, uint64(20*k*len(frame)))
+		return 20 * k
+	}, 0, 0)
+}
+
+// tlsRecord is what TLS 1.3 adds to what is written at once: a header, the type and a tag.
+const tlsRecord = 5 + 1 + 16
+
+// secured is a fan-out over TLS, whose floor writes as many bytes without encrypting anything.
+func secured(n, k int) func(b *testing.B) []figure {
+	return func(b *testing.B) []figure {
+		r, f := startFloored(b, func(o *relayOptions) { o.tls = selfSigned(b) })
+		p := startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=a", Count: n, TLS: true})
+		return compare(fan(b, r, p, n, k, tlsRecord), f.fan(b, p, n, k, tlsRecord), 0, 0)
+	}
+}
+
+// idle is what 10,000 connected clients cost that say and hear nothing. Memory that this process had before would be used
+// again and not be counted, so it runs in a process of its own.
+func idle(b *testing.B) []figure {
+	natural := figure{unit: "B/conn-natural", most: 7000}
+	collected := figure{unit: "B/conn", most: 5500}
+	for range 3 {
+		command := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkIdle$", "-test.benchtime=1x")
+		out, err := command.CombinedOutput()
+		if err != nil {
+			b.Fatalf("%v\n%s", err, out)
+		}
+		natural.samples = append(natural.samples, metric(b, out, natural.unit))
+		collected.samples = append(collected.samples, metric(b, out, collected.unit))
+	}
+	return []figure{natural, collected}
+}
+
+// metric finds what a benchmark reported.
+func metric(b *testing.B, out []byte, unit string) float64 {
+	found := regexp.MustCompile(`([0-9.e+]+) ` + unit + `\s`).FindSubmatch(out)
+	if found == nil {
+		b.Fatalf("no %s in\n%s", unit, out)
+	}
+	v, err := strconv.ParseFloat(string(found[1]), 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return v
+}
+
+// BenchmarkIdle is one measurement of what an idle client costs, in a process that has done nothing else.
+func BenchmarkIdle(b *testing.B) {
+	const n = 10_000
+	server.TuneMemory()
+	r := startRelay(b)
+	r.hub.Online()
+	runtime.GC()
+	debug.FreeOSMemory()
+	before := rss(b)
+	startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=a", Count: n})
+	for r.hub.Sessions() < n {
+		time.Sleep(time.Millisecond)
+	}
+	natural := rss(b) - before
+	runtime.GC()
+	debug.FreeOSMemory()
+	b.ReportMetric(float64(natural)/n, "B/conn-natural")
+	b.ReportMetric(float64(rss(b)-before)/n, "B/conn")
+	b.ReportMetric(0, "ns/op")
+}
+
+func rss(b *testing.B) int {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		b.Fatal(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
+
+// storm is 10,000 clients that connect at once.
+func storm(b *testing.B) []figure {
+	const n = 10_000
+	served := figure{unit: "served", least: n}
+	cost := figure{unit: "us/handshake"}
+	r := startRelay(b)
+	r.hub.Online()
+	start := cpu()
+	p := startPeer(b, peerSpec{Role: "storm", Addr: r.addr, Path: "/?channel=a", Count: n})
+	cost.samples = append(cost.samples, float64(cpu()-start)/n/1000)
+	r.hub.Publish([]byte("a"), payload)
+	r.hub.Flush()
+	p.expect(b, uint64(n*len(rawFrame(payload)))) // each of them hears
+	served.samples = append(served.samples, float64(r.hub.Sessions()))
+	return []figure{served, cost}
+}
+
+// profile is the share of the CPU samples of a fan-out that lie below the relay's one call into the kernel.
+func profile(b *testing.B) []figure {
+	share := figure{unit: "%-in-sendto", least: 85}
+	r, _ := startFloored(b)
+	const n = 5000
+	p := startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=a", Count: n})
+	publish := fan(b, r, p, n, 1, 0)
+	for range 3 {
+		file, err := os.CreateTemp(b.TempDir(), "cpu")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := pprof.StartCPUProfile(file); err != nil {
+			b.Fatal(err)
+		}
+		for began := time.Now(); time.Since(began) < 4*time.Second; {
+			publish()
+		}
+		pprof.StopCPUProfile()
+		top := pprofTop(b, file.Name(), "-cum", "-nodecount=80")
+		found := regexp.MustCompile(`([0-9.]+)%\s+\S*directSocket\)\.Send\b`).FindStringSubmatch(top)
+		if found == nil {
+			b.Fatalf("no samples in\n%s", top)
+		}
+		percent, _ := strconv.ParseFloat(found[1], 64)
+		share.samples = append(share.samples, percent)
+		b.Log(pprofTop(b, file.Name(), "-nodecount=10"))
+	}
+	return []figure{share}
+}
+
+func pprofTop(b *testing.B, file string, options ...string) string {
+	args := append([]string{"tool", "pprof", "-top"}, options...)
+	out, err := exec.Command("go", append(args, os.Args[0], file)...).Output()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return string(out)
+}
+
+// selfSigned is a server's configuration with a certificate for localhost.
+func selfSigned(b *testing.B) *tls.Config {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
+		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+	}
+}
