@@ -11,7 +11,7 @@ import (
 func (s *Server) drain(hurry bool) {
 	delay, over, grace := s.cfg.DrainDelay, s.cfg.DrainTimeout, drainGrace
 	if hurry {
-		delay, over, grace = 0, 0, time.Second
+		delay, over, grace = 0, 0, time.Second/2 // and a second for each client to hang up: a person waits
 	}
 	s.cfg.Stats.Draining.Store(true)
 	s.cfg.Logger.Info("draining", "clients", s.cfg.Hub.Sessions(), "delay", delay, "over", over)
