@@ -17,6 +17,7 @@ type filter struct {
 	redis    []string // patterns as Redis knows them, by index in patterns
 	marker   string   // the service channel, or empty
 	stats    *relay.Stats
+	single   bool // the server sends one copy of a message, by any pattern that matches
 
 	longestPattern int
 	longestName    int // bytes of a Redis name that can still be valid
@@ -85,6 +86,9 @@ func (f *filter) owns(pattern, name []byte) (bool, error) {
 	i := slices.Index(f.redis, string(pattern))
 	if i < 0 {
 		return false, errPattern
+	}
+	if f.single {
+		return true, nil
 	}
 	channel, ok := f.names.Channel(name)
 	if ok && owner(f.patterns[:i], channel) >= 0 {

@@ -115,6 +115,7 @@ func New(cfg Config, sink Sink) (*Link, error) {
 	quiet()
 	l := &Link{cfg: cfg, log: cfg.Logger, stats: cfg.Stats, sink: sink}
 	l.filter = newFilter(cfg.Names, cfg.Patterns, cfg.Stats, !cfg.MarkersOff)
+	l.filter.single = cfg.Embedded // where Redis sends one copy for each pattern, miniredis picks a pattern
 	l.wanted = subscriptions(cfg.Names, cfg.Patterns)
 	if !cfg.MarkersOff {
 		l.marker = cfg.Names.Marker()
