@@ -187,6 +187,7 @@ func (c *check) try(ctx context.Context, command, name string) error {
 
 func (c *check) markers(ctx context.Context) {
 	channel := c.cfg.Names.Marker()
+	alone := c.alone(ctx, channel) // asked first: Redis takes a moment to forget a subscription of our own
 	err := c.try(ctx, "subscribe", channel)
 	switch {
 	case err == nil:
@@ -210,18 +211,25 @@ func (c *check) markers(ctx context.Context) {
 		c.broken("publishing markers", err)
 		return
 	}
+	if alone {
+		c.ok("other relays", "none with this key prefix")
+		return
+	}
 	c.relays(ctx, channel)
+}
+
+// alone reports whether Redis says that nobody subscribes to the service channel.
+func (c *check) alone(ctx context.Context, channel string) bool {
+	ctx, cancel := context.WithTimeout(ctx, checkStep)
+	defer cancel()
+	listeners, err := c.client.PubSubNumSub(ctx, channel).Result()
+	return err == nil && listeners[channel] == 0
 }
 
 // relays listens for other relays.
 func (c *check) relays(ctx context.Context, channel string) {
 	limited, cancel := context.WithTimeout(ctx, checkListen)
 	defer cancel()
-	listeners, err := c.client.PubSubNumSub(limited, channel).Result()
-	if err == nil && listeners[channel] == 0 {
-		c.ok("other relays", "none with this key prefix")
-		return
-	}
 	same, foreign := c.listen(limited, channel)
 	if foreign > 0 {
 		c.warn("other relays", fmt.Sprintf("%d with other patterns or prefixes and the same key prefix", foreign),
