@@ -348,12 +348,12 @@ func (c *cli) serve(ctx context.Context) error {
 	}
 	defer closeRedis()
 	stats := new(relay.Stats)
-	door := newDoor(cfg, s, stats, logger)
-	r, err := assemble(cfg, s, door, stats, logger)
+	gate := newGate(cfg, s, stats, logger)
+	r, err := assemble(cfg, s, gate, stats, logger)
 	if err != nil {
 		return err
 	}
-	srv := server.New(r.serverConfig(cfg, s, door, public, private, redisAddr))
+	srv := server.New(r.serverConfig(cfg, s, gate, public, private, redisAddr))
 	logger.Info("listening", "addr", public.Addr().String())
 	logger.Info("admin listening", "addr", private.Addr().String())
 
@@ -362,7 +362,7 @@ func (c *cli) serve(ctx context.Context) error {
 	group, running := errgroup.WithContext(inner)
 	group.Go(func() error { return r.hub.Run(running) })
 	group.Go(func() error { return r.link.Run(running) })
-	group.Go(func() error { return door.run(running) })
+	group.Go(func() error { return gate.Run(running) })
 	group.Go(func() error {
 		defer stop()
 		serving, cancel := context.WithCancelCause(ctx)
@@ -429,42 +429,23 @@ func isLoopback(addr net.Addr) bool {
 	return ok && tcp.IP.IsLoopback()
 }
 
-// A door is what finds out who clients are.
-type door struct {
-	tokens      *auth.Tokens      // nil for none
-	application *auth.Application // nil where it is not asked
-	gate        *auth.Gate
-}
-
-func newDoor(cfg *config.Config, s *settings, stats *relay.Stats, logger *slog.Logger) *door {
-	d := new(door)
+// newGate makes what finds out who clients are.
+func newGate(cfg *config.Config, s *settings, stats *relay.Stats, logger *slog.Logger) *auth.Gate {
+	c := auth.GateConfig{Cookie: string(cfg.JWTCookie)}
 	grants := auth.Grants{UserChannels: cfg.UserChannels}
 	if s.keys != nil {
-		d.tokens = auth.NewTokens(auth.TokensConfig{
+		c.Tokens = auth.NewTokens(auth.TokensConfig{
 			Keys: s.keys, Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience, Grants: grants, Logger: logger,
 		})
 	}
 	if cfg.AuthURL != "" || cfg.ChannelAuthURL != "" {
-		d.application = auth.NewApplication(auth.ApplicationConfig{
+		c.Application = auth.NewApplication(auth.ApplicationConfig{
 			LoginURL: string(cfg.AuthURL), ChannelURL: string(cfg.ChannelAuthURL), Timeout: time.Duration(cfg.AuthTimeout),
 			Cache: time.Duration(cfg.AuthCache), Concurrency: int(cfg.AuthConcurrency),
 			Grants: grants, Proxies: s.proxies, Stats: stats, Logger: logger,
 		})
 	}
-	d.gate = auth.NewGate(auth.GateConfig{Tokens: d.tokens, Cookie: string(cfg.JWTCookie), Application: d.application})
-	return d
-}
-
-// run keeps what the door needs fresh until ctx ends.
-func (d *door) run(ctx context.Context) error {
-	var group errgroup.Group
-	if d.tokens != nil {
-		group.Go(func() error { return d.tokens.Run(ctx) })
-	}
-	if d.application != nil {
-		group.Go(func() error { return d.application.Run(ctx) })
-	}
-	return group.Wait()
+	return auth.NewGate(c)
 }
 
 // A core is the relay without its listeners.
@@ -478,11 +459,11 @@ type core struct {
 }
 
 // assemble makes the parts that messages flow through: link, hub, outboxes.
-func assemble(cfg *config.Config, s *settings, door *door, stats *relay.Stats, logger *slog.Logger) (*core, error) {
+func assemble(cfg *config.Config, s *settings, gate *auth.Gate, stats *relay.Stats, logger *slog.Logger) (*core, error) {
 	connections, _ := server.DefaultConnections()
 	r := &core{stats: stats, slots: relay.NewSlots(cfg.MaxConnections.Or(connections)), logger: logger}
 	r.budget = relay.NewBudget(cfg.OutboxBytes.Int(), cfg.OutboxTotalBytes.Int(), time.Duration(cfg.WriteTimeout), r.stats)
-	hub := relay.HubConfig{
+	r.hub = relay.NewHub(relay.HubConfig{
 		Access: s.access, Budget: r.budget, Protocols: protocol.All(), Stats: r.stats, Logger: logger,
 		Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
 			return r.link.Publish(ctx, channel, payload)
@@ -490,12 +471,8 @@ func assemble(cfg *config.Config, s *settings, door *door, stats *relay.Stats, l
 		MaxChannels: int(cfg.MaxChannelsPerSession), MaxPayload: cfg.MaxPayloadBytes.Int(),
 		CommandRate: float64(cfg.CommandRate), CommandBurst: cfg.CommandRate.Burst(),
 		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout),
-		WrapPublished: cfg.PublishFormat == config.FormatJSON,
-	}
-	if door.tokens != nil {
-		hub.Verify = door.tokens.Verify
-	}
-	r.hub = relay.NewHub(hub)
+		Verify: gate.Verifier(), WrapPublished: cfg.PublishFormat == config.FormatJSON,
+	})
 	link, err := source.New(source.Config{
 		Server: s.server, Names: s.access.Names, Patterns: s.access.Channels, MaxPayload: cfg.MaxPayloadBytes.Int(),
 		MarkersOff: cfg.Markers == config.False, Embedded: cfg.IsEmbedded(), Stats: r.stats, Logger: logger,
@@ -507,14 +484,14 @@ func assemble(cfg *config.Config, s *settings, door *door, stats *relay.Stats, l
 	return r, nil
 }
 
-func (r *core) serverConfig(cfg *config.Config, s *settings, door *door, public, private net.Listener, redisAddr string) server.Config {
+func (r *core) serverConfig(cfg *config.Config, s *settings, gate *auth.Gate, public, private net.Listener, redisAddr string) server.Config {
 	handler := ws.New(ws.Config{
 		Hub: r.hub, Budget: r.budget, Slots: r.slots, Stats: r.stats, Logger: r.logger,
 		Protocols: map[string]relay.Protocol{
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
 		MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
-		Identify: door.gate.Identify, Limited: s.proxies.Limited,
+		Identify: gate.Identify, Limited: s.proxies.Limited,
 		Addresses: relay.NewAddresses(int(cfg.MaxConnectionsPerIP), int(cfg.MaxConnectRatePerIP)),
 		Remote:    func(r *http.Request) string { return s.proxies.Client(r).String() },
 	})

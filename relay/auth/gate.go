@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"sidecast/relay"
 )
 
@@ -21,6 +23,26 @@ type Gate struct{ cfg GateConfig }
 
 // NewGate returns a gate.
 func NewGate(cfg GateConfig) *Gate { return &Gate{cfg: cfg} }
+
+// Run keeps what the gate needs fresh until ctx ends, and returns when nobody is being asked any more.
+func (g *Gate) Run(ctx context.Context) error {
+	var group errgroup.Group
+	if g.cfg.Tokens != nil {
+		group.Go(func() error { return g.cfg.Tokens.Run(ctx) })
+	}
+	if g.cfg.Application != nil {
+		group.Go(func() error { return g.cfg.Application.Run(ctx) })
+	}
+	return group.Wait()
+}
+
+// Verifier returns what verifies a token that comes over a connection, or nil where there are no tokens.
+func (g *Gate) Verifier() func(ctx context.Context, token string) (*relay.Identity, relay.Code) {
+	if g.cfg.Tokens == nil {
+		return nil
+	}
+	return g.cfg.Tokens.Verify
+}
 
 // patience is how long a connection waits to be known, its time in the queue included.
 const patience = 10 * time.Second

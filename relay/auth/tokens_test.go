@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"log/slog"
+	"maps"
 	"strings"
 	"testing"
 	"time"
@@ -54,9 +55,7 @@ func sign(t *testing.T, method jwt.SigningMethod, key any, c jwt.MapClaims, head
 	t.Helper()
 	token := jwt.NewWithClaims(method, c)
 	for _, h := range header {
-		for name, value := range h {
-			token.Header[name] = value
-		}
+		maps.Copy(token.Header, h)
 	}
 	text, err := token.SignedString(key)
 	if err != nil {
