@@ -573,6 +573,9 @@ func (c *cli) tail(ctx context.Context) error {
 			host = running.Relay
 		}
 		*url = "ws://" + host + "/ws"
+		if cfg.TLSCert != "" {
+			*url = "wss://" + host + "/ws"
+		}
 	}
 	return command.Tail(ctx, command.TailConfig{URL: *url, Channels: flags.Args(), Out: c.stdout, Notes: c.stderr})
 }

@@ -135,11 +135,6 @@ func (c *Config) IsEmbedded() bool {
 	return !c.RedisURL.IsSet() && !c.set["REDIS_URL"]
 }
 
-// HasTokens reports whether tokens tell who a client is.
-func (c *Config) HasTokens() bool {
-	return c.JWTSecret.IsSet() || c.JWTPublicKey.IsSet() || c.JWTJwksURL != ""
-}
-
 // HasLogin reports whether there is a way for a client to become somebody. A way that is set wrongly counts, so that one
 // fault does not make two.
 func (c *Config) HasLogin() bool {

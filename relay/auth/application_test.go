@@ -94,7 +94,9 @@ func TestLoginOutcomes(t *testing.T) {
 		{"unknown fields", says(200, `{"user":"42","name":"x","channels":[]}`), "42", relay.CodeOK},
 		{"401", says(401, `{"user":"42"}`), "", relay.CodeOK},
 		{"302", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, "", relay.CodeOK},
-		{"301 elsewhere", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://169.254.169.254/", http.StatusMovedPermanently) }, "", relay.CodeOK},
+		{"301 elsewhere", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://169.254.169.254/", http.StatusMovedPermanently)
+		}, "", relay.CodeOK},
 		{"403", says(403, ""), "", relay.CodeForbidden},
 		{"404", says(404, `{"user":"42"}`), "", relay.CodeUnavailable},
 		{"419, as Laravel", says(419, `{"user":"42"}`), "", relay.CodeUnavailable},
