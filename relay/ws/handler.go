@@ -5,6 +5,7 @@ package ws
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"log/slog"
 	"net"
@@ -49,14 +50,16 @@ type Config struct {
 // (origin, address) is judged before it is called.
 type Handler struct {
 	cfg       Config
-	ctx       context.Context
+	ctx       context.Context // ends when nobody new is let in any more
+	leave     context.CancelFunc
 	upgraders map[string]*gws.Upgrader // by subprotocol
 	conns     tally
 }
 
 // New returns a handler that serves until all clients are gone; see [Handler.Wait].
 func New(cfg Config) *Handler {
-	h := &Handler{cfg: cfg, ctx: context.Background(), upgraders: make(map[string]*gws.Upgrader)}
+	h := &Handler{cfg: cfg, upgraders: make(map[string]*gws.Upgrader)}
+	h.ctx, h.leave = context.WithCancel(context.Background())
 	for name := range cfg.Protocols {
 		option := &gws.ServerOption{
 			ReadMaxPayloadSize: cfg.MaxInbound,
@@ -71,8 +74,10 @@ func New(cfg Config) *Handler {
 	return h
 }
 
-// Wait returns when every connection has ended, and everything that wrote to one.
+// Wait returns when every connection has ended, and everything that wrote to one. Those that still wait to be known are
+// not waited for: they are refused.
 func (h *Handler) Wait() {
+	h.leave()
 	h.conns.wait()
 	h.cfg.Budget.Wait()
 }
@@ -123,10 +128,13 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, offer offer, cli
 	}
 	// The deadline for the request's headers has been met; running out now, it would end the request's context.
 	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(h.ctx, cancel)()
 	if h.cfg.Identify != nil {
 		var code relay.CloseCode
-		if client.Visitor, code = h.cfg.Identify(r, offer.token); code != 0 {
-			return wish{}, code
+		if client.Visitor, code = h.cfg.Identify(r.WithContext(ctx), offer.token); code != 0 {
+			return wish{}, cmp.Or(h.cfg.Hub.Leaving(), code)
 		}
 	}
 	wish := h.wishOf(r, client.Protocol, client.Identity)
@@ -134,7 +142,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, offer offer, cli
 		return wish, wish.refused
 	}
 	client.PublishTo, client.NoEcho, client.GapClose = wish.publishTo, wish.noEcho, wish.gapClose
-	return wish, h.cfg.Hub.Admit(r.Context(), client, wish.channels)
+	return wish, h.cfg.Hub.Admit(ctx, client, wish.channels)
 }
 
 // release gives back what a connection holds of the handler.

@@ -155,3 +155,24 @@ func TestTokenOffer(t *testing.T) {
 		}
 	}
 }
+
+// A relay that stops does not wait for those whom the application has not answered yet: they are told to come again.
+func TestIdentifyEndsWithTheRelay(t *testing.T) {
+	asking := make(chan struct{})
+	r := newRig(t, func(c *rigConfig) {
+		c.ws.Identify = func(r *http.Request, _ *string) (relay.Visitor, relay.CloseCode) {
+			close(asking)
+			<-r.Context().Done()
+			return relay.Visitor{}, relay.CloseTryLater
+		}
+	})
+	p := r.connect()
+	p.write([]byte(r.handshake("/")))
+	<-asking
+	r.hub.Drain(t.Context(), 0, relay.CloseRestart)
+	r.handler.Wait()
+	if response := p.response(); response.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(response.Status)
+	}
+	p.wantClose(relay.CloseRestart)
+}
