@@ -41,6 +41,7 @@ func TestWrongSettings(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			for name, value := range map[string]string{
 				"PATH":                  filepath.Dir(binary) + string(os.PathListSeparator) + env.Getenv("PATH"),
+				"GORACE":                os.Getenv("GORACE"),
 				"SECRET":                password,
 				"SIDECAST_LISTEN":       "127.0.0.1:0",
 				"SIDECAST_ADMIN_LISTEN": "127.0.0.1:0",

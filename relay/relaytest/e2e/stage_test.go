@@ -24,6 +24,10 @@ import (
 var long = flag.Bool("long", false, "run the heavy variants, which take minutes")
 
 func TestMain(m *testing.M) {
+	// A program with the race detector waits a second before it ends, which is much where a test asks how soon one does.
+	if err := os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")); err != nil {
+		panic(err)
+	}
 	logging.Disable() // of go-redis, which tells of each attempt to reach a Redis that a test has killed
 	os.Exit(m.Run())
 }
