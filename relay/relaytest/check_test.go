@@ -40,9 +40,9 @@ var scenePayloads = Payloads{Bytes: BytesHostile}
 func (s scene) published(equal bool) []Publication {
 	var list []Publication
 	for i, word := range strings.Fields(s.publish) {
-		p := Publication{Channel: "a", Seq: uint32(i + 1), Receivers: 1, Equal: equal && !strings.HasSuffix(word, "z")}
-		p.End = strings.HasSuffix(word, "z")
-		if strings.HasSuffix(word, "!") {
+		p := Publication{Channel: "a", Seq: uint32(i + 1), Receivers: 1, Equal: equal && !strings.Contains(word, "z")}
+		p.End = strings.Contains(word, "z")
+		if strings.Contains(word, "!") {
 			p.Err = errors.New("timeout")
 		}
 		p.Before = moment(strings.TrimRight(word, "!z"))
@@ -77,6 +77,7 @@ func (s scene) event(word string, published []Publication) Event {
 			"opened": {Kind: KindOpened}, "welcome": {Kind: KindWelcome}, "ask": {Kind: KindSent, Text: "subscribe", Channel: "a"},
 			"resume": {Kind: KindSent, Text: "subscribe", Channel: "a", Cursor: "c"},
 			"joined": {Kind: KindSubscribed, Channel: "a"}, "recovered": {Kind: KindSubscribed, Channel: "a", Recovered: true},
+			"gapb": {Kind: KindGap, Channel: "b", Text: "redis"},
 			"left": {Kind: KindUnsubscribed, Channel: "a"}, "gap": {Kind: KindGap, Text: "redis"},
 			"gapa": {Kind: KindGap, Channel: "a", Text: "too_large"}, "offline": {Kind: KindOffline, Text: "redis"},
 			"stop": {Kind: KindStopped}, "read": {Kind: KindResumed},
@@ -103,7 +104,7 @@ func (s scene) run(equal bool) Run {
 	for log := range strings.SplitSeq(s.log, "/") { // one client, one session after the other
 		session := Session{Client: "c"}
 		if s.raw != "" {
-			session.Protocol, session.Channels, session.GapClose = Raw, []string{"a"}, s.raw == "gapclose"
+			session.Protocol, session.Channels, session.GapClose = Raw, []string{"a", "a", "silent"}, s.raw == "gapclose"
 		}
 		for i, word := range strings.Fields(log) {
 			e := s.event(word, published)
@@ -205,6 +206,8 @@ var scenes = []scene{
 	{why: "leaving and joining again", publish: fourth, log: begin + "11:m1 15:left 16:ask 25:joined 31:m3 41:m4"},
 	{why: "leaving and joining again, with a hole behind", publish: fourth,
 		log: begin + "11:m1 15:left 16:ask 25:joined 41:m4", want: "hole 1"},
+	{why: "leaving and joining again, with a hole at the end", publish: fourth,
+		log: begin + "11:m1 15:left 16:ask 25:joined 31:m3", want: "hole 1"},
 	{why: "a hole long before leaving", publish: "10 20 300 400", log: begin + "11:m1 200:left 201:ask 202:joined 301:m3 401:m4", want: "hole 1"},
 
 	// Gaps.
@@ -239,6 +242,8 @@ var scenes = []scene{
 		log: "26:opened 27:welcome 28:ask 29:joined 31:m3 2001:m4"},
 	{why: "one who went during it need not hear", publish: "10 20 30 2000", faults: "5-25 once ends",
 		log: begin + "15:end / 1990:opened 1991:welcome 1992:ask 1993:joined 2001:m4"},
+	{why: "one who had left before it need not hear", publish: "10", faults: "100-200 never; 2015-2025 once",
+		log: begin + "11:m1 1500:left 2016:offline", want: "unproven 2"},
 	{why: "two faults at a time may be one to a client", publish: "10 20 30 3000", faults: "15-25 once; 20-40 once",
 		log: begin + "11:m1 16:offline 41:gap 3001:m4"},
 	{why: "or two", publish: "10 20 30 3000", faults: "15-25 once; 20-40 once",
@@ -250,6 +255,10 @@ var scenes = []scene{
 	{why: "a gap of one channel", publish: "10 20 30 2000", faults: "15-25 on-a any", log: begin + "11:m1 26:gapa 31:m3 2001:m4"},
 	{why: "a gap of one channel, explained by another's fault", publish: "10 20 30 2000", faults: "15-25 on-b any 26",
 		log: begin + "11:m1 26:gapa 31:m3 2001:m4", want: "causeless gap 1, hole 1, unproven 1"},
+	{why: "no gap, but one of a later fault", publish: "10 20 30 3000 3010 9000", faults: "15-25; 3005-3015",
+		log: begin + "11:m1 31:m3 3001:m4 3020:gap 9001:m6", want: "missing gap 1"},
+	{why: "another channel's gap", publish: "10 20 30 2000", faults: "15-25 any", log: begin + "11:m1 26:gapb 31:m3 2001:m4",
+		want: "missing gap 1"},
 	{why: "a fault that is never undone", publish: "10 20 30", faults: "15 any", log: begin + "11:m1 16:offline"},
 	{why: "nothing published after the fault", publish: "10 20 30", faults: "15-25", log: begin + "11:m1 26:gap 31:m3", want: "unproven 1"},
 
@@ -269,6 +278,8 @@ var scenes = []scene{
 	{why: "the relay hangs up on one who does not read", publish: "10 60 600", log: begin + "11:m1 20:stop 500:read 501:close4408 501:end4408"},
 	{why: "one who stopped reading and was not ended misses nothing", publish: "10 60 600",
 		log: begin + "11:m1 20:stop 500:read 501:m2 601:m3"},
+	{why: "one who does not read yet", publish: "10 60 600", log: begin + "11:m1 20:stop"},
+	{why: "one who is about to go", publish: "10 60 600", log: begin + "11:m1 20:closing"},
 	{why: "one who went misses the rest", publish: "10 60 600", log: begin + "11:m1 300:aborted 301:end", want: "hole 1"},
 	{why: "what was just published when it went need not come", publish: "10 60 600", log: begin + "11:m1 100:aborted 101:end"},
 	{why: "a relay that breaks the protocol", publish: "10 60", log: begin + "11:m1 50:broken 50:end", want: "protocol 1, unexpected end 1"},
@@ -295,6 +306,10 @@ var scenes = []scene{
 		log: "0:opened 11:m1 26:close4410 26:end4410 / 1800:opened 2001:m4"},
 	{why: "raw, closed without a cause", raw: "gapclose", publish: "10 20", log: "0:opened 11:m1 21:m2 26:close4410 26:end4410",
 		want: "causeless gap 1"},
+	{why: "raw, closed with another code", raw: "gapclose", publish: "10 20", log: "0:opened 11:m1 21:m2 26:close1012 26:end1012",
+		want: "unexpected end 1"},
+	{why: "raw, closed with another code in a fault, which tells of no gap", raw: "gapclose", publish: "10 20 30 2000",
+		faults: "15-25 ends", log: "0:opened 11:m1 31:m3 32:close1012 32:end1012 / 1800:opened 2001:m4", want: "missing gap 1"},
 	{why: "raw, not closed", raw: "gapclose", publish: "10 20 30 2000", faults: "15-25 once", log: "0:opened 11:m1 31:m3 2001:m4",
 		want: "gap count 1, missing gap 1"},
 	{why: "raw, closed behind the next message", raw: "gapclose", publish: "10 20 30 2000", faults: "15-25 once",
@@ -331,6 +346,13 @@ var equalScenes = []scene{
 	{why: "another payload", publish: fourth, log: begin + "11:m1 21:m1 25:foreign 31:m1 41:m1", want: "corrupt 1"},
 	{why: "another channel's payload", publish: fourth, log: begin + "11:m1 21:m1 25:misrouted 31:m1 41:m1", want: "leak 1"},
 	{why: "one too few, then one too many", publish: "10 20 30 40 50", log: begin + "11:m1 31:m1 41:m1 42:m1 51:m1"},
+	{why: "nothing came", publish: fourth, log: begin, want: "hole 1, unproven 1"},
+	{why: "all well, with a last one", publish: "10 20 30z", log: begin + "11:m1 21:m1 31:m3"},
+	{why: "nothing but a last one", publish: "10! 20z", log: begin + "21:m2"},
+	{why: "a last one after a last one that failed", publish: "10 20z! 30z", log: begin + "11:m1 21:m2 31:m3"},
+	{why: "only the last one shows that the relay lives", publish: "10 20 2000z", faults: "15-25", log: begin + "11:m1 26:gap 2001:m3"},
+	{why: "joined in between, exactly behind the old ones", publish: "10 20 500 510",
+		log: "0:opened 1:welcome 300:ask 301:joined 501:m1 511:m1"},
 	{why: "a hole before the last", publish: "10 20 30z", log: begin + "11:m1 31:m3", want: "hole 1"},
 	{why: "a hole before the last, made good behind it", publish: "10 20 30z", log: begin + "11:m1 31:m3 32:m1", want: "hole 1"},
 	{why: "the last alone is missing", publish: "10 20 30z", log: begin + "11:m1 21:m1", want: "hole 1"},
@@ -351,6 +373,8 @@ var equalScenes = []scene{
 	{why: "a PUBLISH that failed may be one more", publish: "10 20! 30 40", log: begin + "11:m1 21:m1 31:m1 41:m1"},
 	{why: "but not two", publish: "10 20! 30 40", log: begin + "11:m1 21:m1 31:m1 41:m1 42:m1", want: "duplicate 1"},
 	{why: "raw, a fault in between", raw: "raw", publish: "10 20 30 40 2000", faults: "15-25", log: "0:opened 11:m1 31:m1 41:m1 2001:m1"},
+	{why: "raw, a fault in between, behind what no fault explains", raw: "raw", publish: "10 500 510 520 3000", faults: "505-515 600",
+		log: "0:opened 11:m1 501:m1 521:m1 3001:m1"},
 	{why: "raw, one too few, long before the fault", raw: "raw", publish: "10 20 500 3000", faults: "450-550",
 		log: "0:opened 11:m1 3001:m1", want: "hole 1"},
 }

@@ -16,7 +16,6 @@ type reading struct {
 	provoke bool      // the client did what a relay may end a session for
 	asleep  bool      // the client reads slowly or not at all
 	leaving bool      // the client hangs up
-	over    bool
 }
 
 func (r *reading) read() {
@@ -33,7 +32,7 @@ func (r *reading) read() {
 			r.v1(e)
 		}
 	}
-	if !r.over && (r.asleep || r.leaving) {
+	if r.asleep || r.leaving {
 		r.leaveAll(r.unwell)
 	}
 }
@@ -141,7 +140,6 @@ func (r *reading) message(t *track, e Event) {
 
 // end ends all subscriptions, at the time from which the client could not be expected to hear everything.
 func (r *reading) end(e Event) {
-	r.over = true
 	when := e.At
 	if !r.unwell.IsZero() {
 		when = r.unwell
