@@ -1,0 +1,56 @@
+{{- define "sidecast.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "sidecast.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" }}
+{{- else if contains (include "sidecast.name" .) .Release.Name }}
+{{- .Release.Name | trunc 50 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "sidecast.name" .) | trunc 50 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecast.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "sidecast.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "sidecast.labels" -}}
+{{ include "sidecast.selectorLabels" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end }}
+
+{{- /* The labels of the pods that hold a relay. */}}
+{{- define "sidecast.podSelector" -}}
+{{- if eq .Values.mode "sidecar" }}
+{{- toYaml .Values.sidecar.podLabels }}
+{{- else }}
+{{- include "sidecast.selectorLabels" . }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecast.hasPods" -}}
+{{- if or (eq .Values.mode "standalone") .Values.sidecar.podLabels }}true{{ end }}
+{{- end }}
+
+{{- define "sidecast.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}
+{{- printf "%s@%s" .repository .digest }}
+{{- else }}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "sidecast.httpPort" -}}
+{{- if .Values.ports.http }}
+{{- .Values.ports.http | int }}
+{{- else if eq .Values.mode "sidecar" }}8090
+{{- else }}8080
+{{- end }}
+{{- end }}
