@@ -2,10 +2,8 @@ package server_test
 
 import (
 	"bufio"
-	"context"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strconv"
 	"strings"
@@ -16,29 +14,7 @@ import (
 
 	"sidecast/relay"
 	"sidecast/relay/relaytest/redistest"
-	"sidecast/relay/source"
 )
-
-// runLink runs a link until the benchmark ends, and returns when it is live.
-func runLink(b *testing.B, addr string, sink source.Sink, stats *relay.Stats) {
-	b.Helper()
-	link, err := source.New(source.Config{
-		Server: source.Server{Address: addr}, Names: relay.NewNames("", ""), Patterns: everything(b), MarkersOff: true,
-		Stats: stats, Logger: slog.New(slog.DiscardHandler),
-	}, sink)
-	if err != nil {
-		b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { _ = link.Run(ctx) })
-	b.Cleanup(func() { cancel(); running.Wait() })
-	for deadline := time.Now().Add(time.Minute); !link.Up(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			b.Fatal("the link is not live after a minute")
-		}
-	}
-}
 
 // A floorSink is the hub, or in its turns the floor: it writes the frame at once to the one who listens.
 type floorSink struct {
@@ -220,12 +196,12 @@ func sayMessages(conn net.Conn, writing *sync.Mutex, memory *shared) {
 
 // command reads one command as clients send it.
 func command(r *bufio.Reader) (words []string, err error) {
-	count, err := number(r)
+	count, err := length(r)
 	for range count {
 		if err != nil {
 			return nil, err
 		}
-		size, err := number(r)
+		size, err := length(r)
 		if err != nil {
 			return nil, err
 		}
@@ -241,8 +217,8 @@ func command(r *bufio.Reader) (words []string, err error) {
 	return words, err
 }
 
-// number reads a line like *3 or $8.
-func number(r *bufio.Reader) (int, error) {
+// length reads a line like *3 or $8.
+func length(r *bufio.Reader) (int, error) {
 	line, err := r.ReadString('\n')
 	if err != nil {
 		return 0, err

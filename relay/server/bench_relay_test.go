@@ -14,6 +14,7 @@ import (
 	"sidecast/relay/auth"
 	"sidecast/relay/protocol"
 	"sidecast/relay/server"
+	"sidecast/relay/source"
 	"sidecast/relay/ws"
 )
 
@@ -101,4 +102,36 @@ func listen(t testing.TB) net.Listener {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// runLink runs a link until the test ends, and returns when it is live.
+func runLink(t testing.TB, addr string, sink source.Sink, stats *relay.Stats) {
+	t.Helper()
+	link, err := source.New(source.Config{
+		Server: source.Server{Address: addr}, Names: relay.NewNames("", ""), Patterns: everything(t), MarkersOff: true,
+		Stats: stats, Logger: slog.New(slog.DiscardHandler),
+	}, sink)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = link.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	await(t, "the link to be live", link.Up)
+}
+
+// patience bounds every wait.
+const patience = time.Minute
+
+// await polls.
+func await(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !done(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+	}
 }

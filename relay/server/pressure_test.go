@@ -1,0 +1,211 @@
+package server_test
+
+import (
+	"fmt"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"sidecast/relay"
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/redistest"
+)
+
+// dial connects a client that stops reading at once if it is to be stuck, and hides little in the kernel.
+func dial(t *testing.T, r *wholeRelay, p relaytest.Protocol, channel string, stuck bool) *relaytest.Client {
+	t.Helper()
+	d := &relaytest.Dialer{URL: "ws://" + r.addr + "/ws", Protocol: p, ReceiveBuffer: 16 << 10}
+	if p == relaytest.Raw {
+		d.Channels = []string{channel}
+	}
+	c, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Drop)
+	if p == relaytest.V1 {
+		if err := c.Subscribe(t.Context(), channel); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if stuck {
+		c.StopReading()
+	}
+	return c
+}
+
+// The relay keeps to what relay's package documentation says of its memory, however many clients do not read: here a
+// hundred, who would have 100 MiB together, each within its own bound.
+func TestStuckClientsStayWithinTheFormula(t *testing.T) {
+	const clients, total, message = 100, 16 << 20, 8 << 10
+	const formula = total + 1*(16<<20+4<<20) + message
+	const idle = 4 << 20 // the clients themselves, at both ends, and what the test has
+	r := startRelay(t, func(o *relayOptions) { o.each, o.total, o.shards = 1<<20, total, 1 })
+	r.hub.Online()
+	for i := range clients {
+		dial(t, r, relaytest.Raw, strconv.Itoa(i), true)
+	}
+	before := heap()
+	var most, queued int64
+	payload := []byte(strings.Repeat("x", message))
+	for n := range clients * 160 { // 1.25 MiB for each
+		r.hub.Publish([]byte(strconv.Itoa(n%clients)), payload)
+		r.hub.Flush()
+		queued = max(queued, r.budget.Used())
+		if n%1000 == 0 {
+			most = max(most, heap()-before)
+		}
+	}
+	if most > formula+idle {
+		t.Errorf("the heap grew by %d KiB, the formula says %d KiB", most>>10, (formula+idle)>>10)
+	}
+	if queued < total*9/10 {
+		t.Errorf("only %d KiB were ever queued: this tests nothing", queued>>10)
+	}
+	if n := r.stats.Evictions[relay.EvictTotal].Load(); n == 0 {
+		t.Error("nobody was thrown out")
+	}
+}
+
+// heap is what is in use, garbage aside.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// A message larger than an outbox is delivered whole, or nobody could ever be sent it; but only into an empty outbox. The
+// next one throws the client out, which still gets the whole of the first and is told why.
+func TestMessageLargerThanTheOutbox(t *testing.T) {
+	r := startRelay(t, func(o *relayOptions) { o.each, o.maxPayload = 64<<10, 4<<20 })
+	r.hub.Online()
+	c := dial(t, r, relaytest.Raw, "a", true)
+	for n := range 2 {
+		payload := strings.Repeat(strconv.Itoa(n), 3<<20)
+		r.hub.Publish([]byte("a"), []byte(payload))
+		r.hub.Flush()
+		if n == 0 {
+			c.ResumeReading()
+		}
+		if n == 1 {
+			r.hub.Publish([]byte("a"), []byte("one too many"))
+			r.hub.Flush()
+			await(t, "the eviction", func() bool { return r.stats.Evictions[relay.EvictBytes].Load() == 1 })
+			c.ResumeReading()
+		}
+		whole := func(e relaytest.Event) bool { return e.Kind == relaytest.KindMessage && e.Data == payload }
+		if _, err := c.Await(t.Context(), whole); err != nil {
+			t.Fatalf("message %d: %v", n, err)
+		}
+		c.StopReading()
+	}
+	c.ResumeReading()
+	closed := func(e relaytest.Event) bool { return e.Code == uint16(relay.CloseSlow) }
+	if _, err := c.Await(t.Context(), closed); err != nil {
+		t.Fatalf("no close frame with %d: %v", relay.CloseSlow, err)
+	}
+}
+
+// A heldSink keeps the link from reading on while it is held.
+type heldSink struct {
+	*relay.Hub
+	held atomic.Pointer[chan struct{}] // closed to let go
+}
+
+func (s *heldSink) Publish(channel, payload []byte) {
+	if held := s.held.Load(); held != nil {
+		<-*held
+	}
+	s.Hub.Publish(channel, payload)
+}
+
+// A relay that does not keep up is cut off by Redis at client-output-buffer-limit. Clients hear everything up to where
+// Redis cut, then `offline`, then the gap, then what is published afterwards: never a silent hole.
+func TestRedisCutsOffASlowRelay(t *testing.T) {
+	server := redistest.Start(t)
+	server.CLI("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 1mb 1")
+	r := startRelay(t, func(o *relayOptions) { o.each = 64 << 20 })
+	sink := &heldSink{Hub: r.hub}
+	runLink(t, server.Addr, sink, r.stats)
+	c := dial(t, r, relaytest.V1, "a", false)
+
+	redis := relaytest.NewRedis(server.Addr, relaytest.Patience)
+	defer redis.Close()
+	filler := strings.Repeat("x", 32<<10)
+	published := 0
+	publish := func() (receivers int64) {
+		receivers, err := redis.Publish(t.Context(), "a", fmt.Sprintf("%d %s", published, filler)).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		published++
+		return receivers
+	}
+	publish()
+	letGo := make(chan struct{})
+	sink.held.Store(&letGo)
+	for publish() > 0 {
+		if published > 5000 {
+			t.Fatal("Redis does not cut the relay off")
+		}
+	}
+	missed := published - 1
+	close(letGo)
+
+	gap, err := c.Await(t.Context(), relaytest.Is(relaytest.KindGap))
+	if err != nil {
+		t.Fatalf("no gap: %v", err)
+	}
+	publish()
+	last := func(e relaytest.Event) bool { return number(e) == published-1 }
+	if _, err := c.AwaitAfter(t.Context(), gap, last); err != nil {
+		t.Fatalf("nothing after the gap: %v", err)
+	}
+	judgeCut(t, c.Events(), missed)
+}
+
+// judgeCut holds the log to what was promised. The message missed was lost for certain.
+func judgeCut(t *testing.T, log []relaytest.Event, missed int) {
+	t.Helper()
+	next, offline, gaps := 0, 0, 0
+	for _, e := range log {
+		switch {
+		case e.Kind == relaytest.KindOffline:
+			offline++
+		case e.Kind == relaytest.KindGap:
+			gaps++
+			if offline == 0 {
+				t.Error("a gap before anybody was told that Redis is away")
+			}
+			next = -1
+		case e.Kind == relaytest.KindMessage:
+			n := number(e)
+			if n == missed {
+				t.Errorf("message %d came, which no subscriber got", n)
+			}
+			if next >= 0 && n != next {
+				t.Errorf("message %d came, want %d: a silent hole", n, next)
+			}
+			next = n + 1
+		}
+	}
+	if offline != 1 || gaps != 1 {
+		t.Errorf("%d times offline and %d gaps, want one of each", offline, gaps)
+	}
+}
+
+// number is that of a message, or -1.
+func number(e relaytest.Event) int {
+	if e.Kind != relaytest.KindMessage {
+		return -1
+	}
+	text, _, _ := strings.Cut(e.Data, " ")
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return -1
+	}
+	return n
+}
