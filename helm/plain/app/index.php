@@ -1,0 +1,19 @@
+<?php
+// Says what is posted to the channel chat:1, without an extension: Redis reads commands of this form.
+if ($_SERVER['REQUEST_METHOD'] === 'POST') {
+    $said = substr((string) ($_POST['say'] ?? ''), 0, 1000);
+    $redis = stream_socket_client('tcp://redis:6379', $code, $message, 2);
+    fwrite($redis, "*3\r\n\$7\r\nPUBLISH\r\n\$6\r\nchat:1\r\n$" . strlen($said) . "\r\n$said\r\n");
+    fgets($redis);
+    http_response_code(204);
+    exit;
+}
+?>
+<!doctype html>
+<form><input name="say" autofocus><button>say</button></form><ul></ul>
+<script>
+  const list = document.querySelector('ul'), form = document.querySelector('form');
+  const socket = new WebSocket(`ws://${location.hostname}:8080/ws?channel=chat:1`);
+  socket.onmessage = (event) => { list.append(Object.assign(document.createElement('li'), { textContent: event.data })); };
+  form.onsubmit = (event) => { event.preventDefault(); fetch('', { method: 'POST', body: new FormData(form) }); form.reset(); };
+</script>
