@@ -1,0 +1,131 @@
+package ws_test
+
+import (
+	"bufio"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lxzan/gws"
+
+	"sidecast/relay"
+	"sidecast/relay/protocol"
+	"sidecast/relay/ws"
+)
+
+const dialVariable = "SIDECAST_BENCH_DIAL"
+
+func TestMain(m *testing.M) {
+	if addr := os.Getenv(dialVariable); addr != "" {
+		if err := dialMany(addr); err != nil {
+			fmt.Fprintln(os.Stderr, "bench clients:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// dialMany is the process of the clients: they connect one after the other and then all leave.
+func dialMany(addr string) error {
+	conns := make([]net.Conn, 1000)
+	for i := range conns {
+		conn, err := net.Dial("tcp", addr)
+		if err != nil {
+			return err
+		}
+		fmt.Fprint(conn, "GET /?channel=a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+			return fmt.Errorf("%v %v", response, err)
+		}
+		conns[i] = conn
+	}
+	return nil
+}
+
+// BenchmarkHandshake compares the CPU time of a handshake, the session and the subscription included, with that of the
+// WebSocket library alone on net/http, which has neither:
+//
+//	go test -run '^$' -bench Handshake -benchtime 1x ./relay/ws
+func BenchmarkHandshake(b *testing.B) {
+	ours, plain := serveHTTP(b, benchHandler(b)), serveHTTP(b, plainHandler())
+	var ratios, costs []float64
+	for i := range 12 {
+		p, o := handshakes(b, plain), handshakes(b, ours)
+		if i > 0 { // the first warms up
+			ratios, costs = append(ratios, o/p), append(costs, o)
+		}
+	}
+	slices.Sort(ratios)
+	slices.Sort(costs)
+	b.ReportMetric(ratios[len(ratios)/2], "x-gws")
+	b.ReportMetric(costs[len(costs)/2]/1000, "us/handshake")
+	b.ReportMetric(0, "ns/op")
+}
+
+// handshakes returns the CPU time of this process for each of a thousand clients that come and go, in nanoseconds.
+func handshakes(b *testing.B, addr string) float64 {
+	before := spent()
+	command := exec.Command(os.Args[0])
+	command.Env = append(os.Environ(), dialVariable+"="+addr, "GOMAXPROCS=1")
+	if out, err := command.CombinedOutput(); err != nil {
+		b.Fatalf("%v: %s", err, out)
+	}
+	return float64(spent()-before) / 1000
+}
+
+func spent() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func serveHTTP(b *testing.B, h http.Handler) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = s.Serve(l) }()
+	b.Cleanup(func() { _ = s.Close() })
+	return l.Addr().String()
+}
+
+func plainHandler() http.Handler {
+	upgrader := gws.NewUpgrader(new(gws.BuiltinEventHandler), nil)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if socket, err := upgrader.Upgrade(w, r); err == nil {
+			go socket.ReadLoop()
+		}
+	})
+}
+
+func benchHandler(b *testing.B) *ws.Handler {
+	all, err := relay.ParsePatterns(strings.Fields("*"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	stats, logger := new(relay.Stats), slog.New(slog.DiscardHandler)
+	budget := relay.NewBudget(2<<20, 256<<20, 10*time.Second, stats)
+	hub := relay.NewHub(relay.HubConfig{
+		Access: &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all}, Budget: budget, Stats: stats,
+		Protocols: protocol.All(), MaxChannels: 128, MaxPayload: 1 << 20, CommandRate: 20, CommandBurst: 50,
+	})
+	hub.Online()
+	return ws.New(ws.Config{
+		Hub: hub, Budget: budget, Slots: relay.NewSlots(50_000), Stats: stats, Logger: logger, MaxInbound: 16 << 10,
+		Protocols: map[string]relay.Protocol{"": protocol.Raw{}},
+	})
+}
