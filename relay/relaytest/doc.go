@@ -43,6 +43,10 @@
 //	})
 //	err = report.Err()
 //
+// Two cores carry 5,000 clients against a relay beside them, and about 1,000 with the race detector in both: beyond that
+// clients come to answer pings so late that the relay is right to hang up. A message that a client heard takes about 600
+// bytes of memory, its payload apart, which is kept once for all clients of a [Dialer].
+//
 // # What a gap may explain
 //
 // A relay that sent gaps all the time would lose nothing in silence and be worth nothing. So a gap must lie in the time of

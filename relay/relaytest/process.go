@@ -96,8 +96,18 @@ func (p *Process) cleanUp() {
 		}
 	}
 	if p.t.Failed() {
-		p.t.Logf("log of %s:\n%s", filepath.Base(p.cmd.Path), log)
+		p.t.Logf("log of %s:\n%s", filepath.Base(p.cmd.Path), shorten(log))
 	}
+}
+
+// shownLog is how much of a log is shown at each end: a relay logs every connection.
+const shownLog = 32 << 10
+
+func shorten(log string) string {
+	if len(log) <= 2*shownLog {
+		return log
+	}
+	return log[:shownLog] + "\n[...]\n" + log[len(log)-shownLog:]
 }
 
 // Log returns what the process has printed so far, on standard output and standard error.
@@ -108,7 +118,7 @@ func (p *Process) AwaitLog(match func(line string) bool) string {
 	p.t.Helper()
 	line, err := p.log.await(Patience, match)
 	if err != nil {
-		p.t.Fatalf("awaiting a line of the log: %v; the log is:\n%s", err, p.Log())
+		p.t.Fatalf("awaiting a line of the log: %v; the log is:\n%s", err, shorten(p.Log()))
 	}
 	return line
 }
@@ -163,9 +173,9 @@ func (p *Process) AwaitStatus(url string, status int) {
 		select {
 		case <-tick.C:
 		case <-p.exited:
-			p.t.Fatalf("awaiting %d of %s: the process ended (%v); the log is:\n%s", status, url, p.cmd.ProcessState, p.Log())
+			p.t.Fatalf("awaiting %d of %s: the process ended (%v); the log is:\n%s", status, url, p.cmd.ProcessState, shorten(p.Log()))
 		case <-limit.C:
-			p.t.Fatalf("awaiting %d of %s: %v; the log is:\n%s", status, url, err, p.Log())
+			p.t.Fatalf("awaiting %d of %s: %v; the log is:\n%s", status, url, err, shorten(p.Log()))
 		}
 	}
 }
@@ -190,7 +200,7 @@ func (p *Process) Wait() int {
 	case <-p.exited:
 		return p.cmd.ProcessState.ExitCode()
 	case <-limit.C:
-		p.t.Fatalf("the process does not end; the log is:\n%s", p.Log())
+		p.t.Fatalf("the process does not end; the log is:\n%s", shorten(p.Log()))
 		return 0
 	}
 }
