@@ -82,6 +82,9 @@ func (h *Hub) Join(c Client) *Session {
 	s.shard.admit(s, func(offline bool) {
 		s.send(Event{Type: EventWelcome, Session: s.ID(), User: c.Identity.user(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
 	})
+	if code := h.Leaving(); code != 0 {
+		s.Close(code) // a drain that began since Admit may have looked for sessions before this one was there
+	}
 	return s
 }
 

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"time"
 )
@@ -53,7 +54,10 @@ func (s *Session) tick(now int64) {
 		s.pinged = 0
 	}
 	if s.nextPing != 0 && now >= s.nextPing {
-		s.pinged, s.nextPing = now, now+s.hub.pingAfter()
+		s.nextPing = now + s.hub.pingAfter()
+		if s.pinged == 0 { // else an earlier one still waits for its answer
+			s.pinged = now
+		}
 		s.outbox.Send(s.protocol.Ping())
 	}
 }
@@ -67,25 +71,28 @@ func (h *Hub) pingAfter() int64 {
 	return interval - interval/10 + rand.Int64N(interval/5+1)
 }
 
-// Drain closes all sessions with code, in random order and at a constant rate over about the given time, so that their
-// clients do not come back all at once. From its begin on [Hub.Admit] refuses everybody with code. It returns when no
-// session is left, or ctx ends; then it gives up those that are left.
+// Drain closes all sessions with code, in random order and at a constant rate over about the given time (but at least 20 a
+// second), so that their clients do not come back all at once. From its begin on [Hub.Admit] refuses everybody with code,
+// and who was admitted before and joins later is closed at once. It returns when no session is left, or ctx ends; then it
+// gives up those that are left.
 func (h *Hub) Drain(ctx context.Context, over time.Duration, code CloseCode) {
 	h.draining.Store(uint32(code))
 	const step = 50 * time.Millisecond
 	ticker := time.NewTicker(step)
 	defer ticker.Stop()
-	deadline := time.Now().Add(over)
+	deadline, due := time.Now().Add(over), 0.0
 	for {
 		left := h.open()
 		if len(left) == 0 && h.Sessions() == 0 {
 			return
 		}
-		rounds := max(int(time.Until(deadline)/step), 1)
+		rounds := max(float64(time.Until(deadline))/float64(step), 1)
+		due += max(float64(len(left))/rounds, 1) // a few need not wait
 		rand.Shuffle(len(left), func(i, k int) { left[i], left[k] = left[k], left[i] })
-		for _, s := range left[:(len(left)+rounds-1)/rounds] {
+		for _, s := range left[:min(int(due), len(left))] {
 			s.Close(code)
 		}
+		due -= math.Floor(due)
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
