@@ -333,6 +333,9 @@ func compare(t *testing.T, data []byte, limit int, splits ...[][]byte) {
 	t.Helper()
 	once := guard{limit: uint32(limit)}
 	allowed := once.walk(data, time.Unix(1, 0))
+	if rightly, code := judged(data, limit); rightly != allowed || code != once.code {
+		t.Fatalf("%d bytes pass with code %d; by the rules it is %d with %d", allowed, once.code, rightly, code)
+	}
 	for at := range min(len(data), 300) {
 		g := guard{limit: uint32(limit)}
 		n := g.walk(data[:at], time.Unix(1, 0))
@@ -360,6 +363,56 @@ func compare(t *testing.T, data []byte, limit int, splits ...[][]byte) {
 	case len(alone.messages) < len(want.messages) || !slices.Equal(alone.messages[:len(want.messages)], want.messages):
 		t.Fatalf("with the guard the library hears what it does not hear without\nwith: %q\nwithout: %q", want.messages, alone.messages)
 	}
+}
+
+// judged is what the guard should say of data in one piece: how much of it passes, and the code for what does not.
+func judged(data []byte, limit int) (allowed int, code relay.CloseCode) {
+	fragments, size, controls, open := 0, 0, 0, false
+	for b := data; len(b) >= 2; {
+		final, op, control := b[0]&0x80 != 0, b[0]&0x0f, b[0]&0x08 != 0
+		switch {
+		case b[0]&0x70 != 0, b[1]&0x80 == 0, op > 2 && op < 8, op > 10:
+			return len(data) - len(b), relay.CloseProtocol
+		case control && (!final || b[1]&0x7f > 125), !control && (op == 0) != open:
+			return len(data) - len(b), relay.CloseProtocol
+		case control:
+			if controls++; controls > maxControlPerSec {
+				return len(data) - len(b), relay.ClosePolicy
+			}
+		default:
+			if op != 0 {
+				fragments, size = 0, 0
+			}
+			if fragments++; fragments > maxFragments {
+				return len(data) - len(b), relay.ClosePolicy
+			}
+			open = !final
+		}
+		need, length := 6, uint64(b[1]&0x7f)
+		switch {
+		case length == 126 && len(b) >= 8:
+			need, length = 8, uint64(binary.BigEndian.Uint16(b[2:]))
+		case length == 127 && len(b) >= 14:
+			need, length = 14, binary.BigEndian.Uint64(b[2:])
+		case length >= 126, len(b) < need:
+			return len(data), 0 // the header is not all there
+		}
+		switch {
+		case need == 8 && length < 126, need == 14 && (length < 1<<16 || length >= 1<<63):
+			return len(data) - len(b), relay.CloseProtocol
+		case !control && (length > uint64(limit) || size+int(length) > limit):
+			return len(data) - len(b), relay.CloseTooBig
+		case !control:
+			size += int(length)
+		}
+		if uint64(len(b)-need) < length {
+			break
+		}
+		if b = b[need+int(length):]; op == 8 {
+			return len(data) - len(b), 0
+		}
+	}
+	return len(data), 0
 }
 
 // pieces cuts data into pieces of n bytes.
