@@ -8,8 +8,13 @@ import (
 
 func TestSlots(t *testing.T) {
 	s := NewSlots(2)
-	if !s.Take() || !s.Take() || s.Take() || s.Used() != 2 {
-		t.Fatalf("of two slots %d are taken", s.Used())
+	for i, want := range []bool{true, true, false, false} {
+		if s.Take() != want {
+			t.Errorf("the slot numbered %d of two is free: %v", i+1, !want)
+		}
+	}
+	if s.Used() != 2 {
+		t.Errorf("of two slots %d are taken", s.Used())
 	}
 	s.Free()
 	if !s.Take() || s.Take() {
