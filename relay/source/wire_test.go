@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
@@ -12,10 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay"
+	"sidecast/relay/embedded"
 	"sidecast/relay/relaytest/faultproxy"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
@@ -105,6 +106,25 @@ func TestOverlappingPatterns(t *testing.T) {
 		if n := l.stats.Dropped[relay.DropOverlap].Load(); n != 6 {
 			t.Errorf("%d copies dropped, want 6", n)
 		}
+	})
+}
+
+// TestManyPatterns subscribes with a command that go-redis writes in several pieces, on the first conn and on the next.
+func TestManyPatterns(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		var patterns []string
+		for i := range 300 {
+			patterns = append(patterns, fmt.Sprintf("%03d:%s*", i, strings.Repeat("x", 150)))
+		}
+		l := run(t, server.Addr, patterns, speak)
+		name := strings.Replace(patterns[299], "*", "y", 1)
+		l.awaitEvent(t, "online", 1)
+		l.lives(t, server, name)
+		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
+		l.awaitEvent(t, "online", 2)
+		l.lives(t, server, name)
 	})
 }
 
@@ -223,7 +243,11 @@ func TestUnixSocket(t *testing.T) {
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
-		server := miniredis.RunT(t)
+		server, err := embedded.Start("127.0.0.1:0", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(server.Close)
 		l := run(t, server.Addr(), []string{"*"}, speak, func(c *source.Config) { c.Embedded = true })
 		l.awaitEvent(t, "online", 1)
 		if n, err := l.Link.Publish(t.Context(), "chat", []byte("hello")); n != 1 || err != nil {
@@ -233,9 +257,11 @@ func TestEmbedded(t *testing.T) {
 		l.await(t, "a marker", hasMarker)
 		server.Close()
 		l.awaitEvent(t, "offline", 1)
-		if err := server.Restart(); err != nil {
-			t.Fatal(err)
+		again, err := embedded.Start(server.Addr(), nil)
+		if err != nil || again.Addr() != server.Addr() {
+			t.Fatalf("starting it again on %s: %v", server.Addr(), err)
 		}
+		t.Cleanup(again.Close)
 		l.awaitEvent(t, "online", 2)
 		if strings.Contains(l.log.String(), "role") {
 			t.Errorf("a warning about our own server")
@@ -394,9 +420,21 @@ func TestRunTwice(t *testing.T) {
 func TestTheZeroConfigurationWorks(t *testing.T) {
 	server := redistest.Start(t)
 	recorder := newRecorder()
-	l, err := source.New(source.Config{Server: source.Server{Address: server.Addr}, Patterns: relay.Patterns{relay.MustPattern("*")}}, recorder)
+	l, err := source.New(source.Config{
+		Server:   source.Server{Address: server.Addr},
+		Patterns: relay.Patterns{relay.MustPattern("*")},
+	}, recorder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_ = l.Ready()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- l.Run(ctx) }()
+	recorder.awaitEvent(t, "online", 1)
+	server.CLI("PUBLISH", "chat", "hello")
+	recorder.awaitEvent(t, "chat=hello", 1)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
