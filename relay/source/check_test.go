@@ -54,8 +54,10 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	version := "ok version: Redis "
-	all := []string{"ok server: " + server.Addr, version, "ok role: master", "ok pattern chat:*: may", "ok hearing markers: allowed",
-		"ok publishing markers: allowed", "ok other relays: none"}
+	all := []string{
+		"ok server: " + server.Addr, version, "ok role: master", "ok pattern chat:*: may", "ok hearing markers: allowed",
+		"ok publishing markers: allowed", "ok other relays: none",
+	}
 	t.Run("all is well", func(t *testing.T) {
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"})), all...)
 	})
@@ -71,8 +73,9 @@ func TestCheck(t *testing.T) {
 		user := aclUser(t, server, "&news", "-ping")
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*", "news"}, user)),
 			"warn server: "+server.Addr+" answers, but refuses PING; grant +ping",
-			"ok version: the server does not tell", "warn role: ", "fail pattern chat:*: refused; grant it with ACL SETUSER <user> &chat:* ",
-			"ok pattern news: ", "warn hearing markers: refused: a link that delivers nothing is not noticed; grant +subscribe and &sidecast:mark")
+			"ok version: the server does not tell", "warn role: ",
+			"fail pattern chat:*: refused; grant it with ACL SETUSER <user> &chat:* ", "ok pattern news: ",
+			"warn hearing markers: refused: a link that delivers nothing is not noticed; grant +subscribe and &sidecast:mark")
 	})
 	t.Run("no right to publish", func(t *testing.T) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role", "+pubsub")
@@ -81,12 +84,15 @@ func TestCheck(t *testing.T) {
 	})
 	t.Run("no right to subscribe", func(t *testing.T) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role", "-psubscribe")
-		got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user, func(c *source.Config) { c.MarkersOff = true }))
+		off := func(c *source.Config) { c.MarkersOff = true }
+		got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user, off))
 		expectFindings(t, got, all[0], "ok version", all[2],
 			"fail pattern chat:*: refused; grant the command: ACL SETUSER <user> +psubscribe", "warn markers: switched off")
 	})
 	t.Run("wrong password", func(t *testing.T) {
-		cfg := checkConfig(server.Addr, []string{"*"}, func(c *source.Config) { c.Server.Username, c.Server.Password = "x", "secret" })
+		cfg := checkConfig(server.Addr, []string{"*"}, func(c *source.Config) {
+			c.Server.Username, c.Server.Password = "x", "secret"
+		})
 		got := source.Check(t.Context(), cfg)
 		expectFindings(t, got, "fail server: user and password were refused (")
 		if do := got[0].Do; !strings.HasPrefix(do, "check SIDECAST_REDIS_USERNAME") {

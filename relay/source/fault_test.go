@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -151,6 +152,30 @@ func TestResetTwiceInARow(t *testing.T) {
 	})
 }
 
+// TestBusySinkKeepsTheLink does not return from one message for longer than any silence or marker may last, while more
+// arrive. A gap would be one without a cause.
+func TestBusySinkKeepsTheLink(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		l := run(t, server.Addr, []string{"*"}, speak)
+		l.awaitEvent(t, "online", 1)
+		var once sync.Once
+		l.setHook(func(_, _ []byte) { once.Do(func() { <-time.After(detection) }) })
+		server.CLI("PUBLISH", "chat", "busy")
+		for i := range 20 {
+			server.CLI("PUBLISH", "chat", fmt.Sprint(i))
+		}
+		l.awaitEvent(t, "chat=19", 1)
+		l.await(t, "a marker afterwards", func(events []string) bool {
+			return hasMarker(events[slices.Index(events, "chat=19"):])
+		})
+		if got := l.recorder.log(); len(got) != 22 || slices.Contains(got, "offline") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
 // TestKickedForASlowSink makes Redis drop us for the size of our output buffer while the sink does not return.
 func TestKickedForASlowSink(t *testing.T) {
 	t.Parallel()
@@ -248,8 +273,9 @@ func TestPasswordBecomesRight(t *testing.T) {
 // aclUser makes a user with the least rights, and more.
 func aclUser(t testing.TB, server *redistest.Server, rights ...string) func(*source.Config) {
 	t.Helper()
-	server.CLI(slices.Concat([]string{"ACL", "SETUSER", "relay", "on", ">pw", "resetkeys", "resetchannels", "-@all", "+psubscribe",
-		"+punsubscribe", "+subscribe", "+unsubscribe", "+ping", "+hello", "+auth", "+client|setname"}, rights)...)
+	server.CLI(slices.Concat([]string{
+		"ACL", "SETUSER", "relay", "on", ">pw", "resetkeys", "resetchannels", "-@all", "+psubscribe", "+punsubscribe", "+subscribe", "+unsubscribe", "+ping", "+hello", "+auth", "+client|setname",
+	}, rights)...)
 	return func(c *source.Config) { c.Server.Username, c.Server.Password = "relay", "pw" }
 }
 
@@ -400,7 +426,9 @@ func TestDemotedServerIsLeft(t *testing.T) {
 		if took := time.Since(began); took > detection {
 			t.Errorf("found after %v", took)
 		}
-		eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=\"the server is a replica\"") })
+		eventually(t, "an explanation", func() bool {
+			return strings.Contains(l.log.String(), "problem=\"the server is a replica\"")
+		})
 		l.says(t, "cause=replica", "point SIDECAST_REDIS_URL at the master")
 		if l.Up() {
 			t.Error("linked to a replica")
@@ -422,7 +450,9 @@ func TestReplicaIsRefused(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				l := run(t, replica.Addr, []string{"*"}, speak, user)
-				eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "the server is a replica") })
+				eventually(t, "an explanation", func() bool {
+					return strings.Contains(l.log.String(), "the server is a replica")
+				})
 				if got := l.recorder.log(); !slices.Equal(got, []string{"offline"}) {
 					t.Errorf("got %q", got)
 				}

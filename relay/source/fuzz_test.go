@@ -160,7 +160,8 @@ func build(ops []byte, seed uint64, protocol int) string {
 		case 2, 3, 4:
 			b.WriteString(pubsub(protocol, "pmessage", "*", name(), payload()))
 		case 5:
-			b.WriteString(pubsub(protocol, "message", "sidecast:mark", fmt.Sprintf("1 %016x %016x %08x", r.Uint64(), r.Uint64(), r.Uint32())))
+			mark := fmt.Sprintf("1 %016x %016x %08x", r.Uint64(), r.Uint64(), r.Uint32())
+			b.WriteString(pubsub(protocol, "message", "sidecast:mark", mark))
 		case 6:
 			b.WriteString(pubsub(protocol, "message", "sidecast:mark", strings.Repeat(payload(), 6)))
 		case 7:

@@ -129,7 +129,8 @@ func TestOlderMarkerIsLost(t *testing.T) {
 			stats := new(relay.Stats)
 			p := newProbe(testLink(t, new(nobody), func(c *Config) { c.Stats = stats }))
 			p.begin(true)
-			older, newer := marker{id: p.nextID(), run: p.run, settings: p.settings}, marker{id: p.nextID(), run: p.run, settings: p.settings}
+			older := marker{id: p.nextID(), run: p.run, settings: p.settings}
+			newer := marker{id: p.nextID(), run: p.run, settings: p.settings}
 			p.sent = []sentMarker{{id: older.id, answered: test.answered}, {id: newer.id, began: time.Now()}}
 			p.heard(newer)
 			if got := stats.MarkersLost.Load(); got != test.want {

@@ -157,8 +157,6 @@ func (s Server) options() *redis.UniversalOptions {
 // linkOptions are those of the client that only subscribes.
 func (l *Link) linkOptions(run context.Context) *redis.UniversalOptions {
 	o := l.cfg.Server.options()
-	o.ReadBufferSize = 4 << 10 // the tap has the large one
-	o.WriteBufferSize = 4 << 10
 	o.OnConnect = l.inspect
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if ctx.Value(linkKey{}) == nil {

@@ -27,9 +27,10 @@ func TestParseURL(t *testing.T) {
 			t.Errorf("%s: %v", test.url, err)
 			continue
 		}
-		if s.Address != test.address || s.Username != test.username || s.Password != test.password || (s.TLS != nil) != test.tls ||
-			s.DB != test.db || s.Protocol != test.protocol {
-			t.Errorf("%s: %q %q %q, TLS %v, db %d, RESP%d", test.url, s.Address, s.Username, s.Password, s.TLS != nil, s.DB, s.Protocol)
+		if s.Address != test.address || s.Username != test.username || s.Password != test.password ||
+			(s.TLS != nil) != test.tls || s.DB != test.db || s.Protocol != test.protocol {
+			t.Errorf("%s: %q %q %q, TLS %v, db %d, RESP%d",
+				test.url, s.Address, s.Username, s.Password, s.TLS != nil, s.DB, s.Protocol)
 		}
 	}
 }

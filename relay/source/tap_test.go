@@ -83,16 +83,21 @@ func TestBufferEdges(t *testing.T) {
 	}
 }
 
-// TestLargeRepliesPassWhole sends go-redis a reply that does not fit its own buffer.
+// TestLargeRepliesPassWhole sends go-redis a reply that does not fit its own buffer, also when the tap's has grown.
 func TestLargeRepliesPassWhole(t *testing.T) {
 	for _, protocol := range []int{2, 3} {
 		for _, size := range []int{5000, 100_000, maxPassed} {
 			payload := strings.Repeat("\r\n*4", size/4)
-			stream := head(protocol) + pubsub(2, "pong", payload) + pubsub(protocol, "pmessage", "*", "c", "m")
-			want := append(untapped(t, head(protocol)+pubsub(2, "pong", payload), nil, protocol), `publish "c" "m"`, "offline")
-			got := slices.DeleteFunc(withoutFlush(tapped(t, stream, nil, protocol)), func(l string) bool { return l == "online" })
-			if !slices.Equal(got, want) {
-				t.Errorf("RESP%d, %d bytes: got %.200q", protocol, size, got)
+			big := strings.Repeat(pubsub(protocol, "pmessage", "*", "c", strings.Repeat("m", 200_000)), 20)
+			for _, before := range []string{"", big} {
+				stream := head(protocol) + before + pubsub(2, "pong", payload) + pubsub(protocol, "pmessage", "*", "c", "m")
+				want := untapped(t, stream, nil, protocol)
+				got := slices.DeleteFunc(withoutFlush(tapped(t, stream, nil, protocol)), func(l string) bool {
+					return l == "online" || l == "offline"
+				})
+				if !slices.Equal(got, want) {
+					t.Errorf("RESP%d, %d bytes behind %d: got %.200q", protocol, size, len(before), got)
+				}
 			}
 		}
 	}
@@ -137,9 +142,11 @@ func TestFilter(t *testing.T) {
 		{"nothing behind the prefix", "app:*b", "app:", "x", "", relay.DropName, 1},
 		{"without the prefix", "app:*b", "b", "x", "", relay.DropName, 1},
 		{"201 bytes", "app:a*", "app:" + strings.Repeat("a", 201), "x", "", relay.DropName, 1},
-		{"200 bytes", "app:a*", "app:" + strings.Repeat("a", 200), "", fmt.Sprintf("publish %q %q", strings.Repeat("a", 200), ""), 0, 0},
+		{"200 bytes", "app:a*", "app:" + strings.Repeat("a", 200), "",
+			fmt.Sprintf("publish %q %q", strings.Repeat("a", 200), ""), 0, 0},
 		{"a name of a megabyte", "app:a*", "app:" + strings.Repeat("a", 1<<20), "x", "", relay.DropName, 1},
-		{"as long as may be", "app:a*", "app:a", strings.Repeat("p", 64), fmt.Sprintf("publish %q %q", "a", strings.Repeat("p", 64)), 0, 0},
+		{"as long as may be", "app:a*", "app:a", strings.Repeat("p", 64),
+			fmt.Sprintf("publish %q %q", "a", strings.Repeat("p", 64)), 0, 0},
 		{"one byte longer", "app:a*", "app:a", strings.Repeat("p", 65), `oversize "a"`, relay.DropOversize, 1},
 		{"longer than the buffer", "app:a*", "app:a", strings.Repeat("\r\n*4", bufferMax), `oversize "a"`, relay.DropOversize, 1},
 		{"too long a copy is a copy", "app:*b", "app:ab", strings.Repeat("p", 65), "", relay.DropOverlap, 1},
@@ -240,7 +247,8 @@ func TestMalformedRepliesEndTheEpoch(t *testing.T) {
 	for _, broken := range []string{
 		"$1\r\nxyz", "*2\r\n$0\r\nxy:1\r\n", "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n$18446744073709551617\r\nm\r\n",
 		"x\r\n", "\r\n", "+\n", "*x\r\n", "*\r\n", "$5\r\nabcdefg\r\n", "$+1\r\nx\r\n", "*99999999999\r\n", "$536870913\r\n",
-		"*2\r\n$?\r\n", "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n$1\r\nm..", "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n:1\r\n",
+		"*2\r\n$?\r\n",
+		"*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n$1\r\nm..", "*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\nc\r\n:1\r\n",
 		"*4\r\n$8\r\npmessage\r\n$-1\r\n", "*4\r\n$8\r\npmessage\r\n$513\r\n", strings.Repeat("*2\r\n", maxDepth+1),
 		"+" + strings.Repeat("x", maxLine) + "\r\n", "|-1\r\n", "|99999999\r\n", "*1\r\n:1\r\n", "$1048577\r\n",
 	} {

@@ -245,7 +245,8 @@ func TestDialerRefusesWhileTheGateIsClosed(t *testing.T) {
 	l := testLink(t, new(nobody))
 	l.gate.opens = time.Now().Add(time.Hour)
 	began := time.Now()
-	if _, err := l.dial(t.Context(), t.Context(), "tcp", "192.0.2.1:1"); !errors.Is(err, errGated) || time.Since(began) > time.Second {
+	_, err := l.dial(t.Context(), t.Context(), "tcp", "192.0.2.1:1")
+	if !errors.Is(err, errGated) || time.Since(began) > time.Second {
 		t.Errorf("%v after %v", err, time.Since(began))
 	}
 }
@@ -317,13 +318,15 @@ func TestPongs(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			var wrong string
+			var wrong strings.Builder
 			for len(passed) > 0 {
 				<-passed
 			}
-			for _, n := range []string{nonce(3), nonce(0), strings.Repeat("x", 24), noncePrefix + "000000000000000g"} {
+			for _, n := range []string{
+				nonce(3), nonce(0), strings.Repeat("x", 24), strings.Repeat("0", 23) + "1", noncePrefix + "000000000000000g",
+			} {
 				fmt.Fprintf(server, form, n)
-				wrong += fmt.Sprintf(form, n)
+				wrong.WriteString(fmt.Sprintf(form, n))
 			}
 			synctest.Wait()
 			if tap.ponged.Load() != 0 {
@@ -340,8 +343,8 @@ func TestPongs(t *testing.T) {
 			for p := range passed {
 				got.WriteString(p)
 			}
-			if got.String() != wrong {
-				t.Errorf("go-redis got %q, want %q", got.String(), wrong)
+			if got.String() != wrong.String() {
+				t.Errorf("go-redis got %q, want %q", got.String(), wrong.String())
 			}
 		})
 	}

@@ -39,7 +39,8 @@ type Server struct {
 }
 
 // Start runs redis-server with args behind the defaults (no persistence, loopback, a free port), and waits until it
-// accepts connections, for which it must be allowed to log (loglevel notice). It skips the test where redis-server is missing, and fails it there if CI=true.
+// accepts connections, for which it must be allowed to log (loglevel notice). It skips the test where
+// redis-server is missing, and fails it there if CI=true.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	Require(t, "redis-server", "redis-server")
