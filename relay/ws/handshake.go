@@ -164,6 +164,10 @@ var rejections = map[relay.CloseCode]relay.Rejection{
 	relay.CloseUnauthorized: relay.RejectUnauthorized,
 }
 
+// refusalTime is how long writing a refusal may take. The kernel of a new connection takes it at once; what takes time is
+// to get the processor, in the very rush that is being refused.
+const refusalTime = 5 * time.Second
+
 // refuse accepts the handshake and closes at once with code, so that the page learns why. There is no session and no
 // outbox: the answer is written by hand.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, code relay.CloseCode) {
@@ -172,7 +176,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, co
 		return
 	}
 	defer netConn.Close()
-	_ = netConn.SetDeadline(time.Now().Add(lingerTime))
+	_ = netConn.SetWriteDeadline(time.Now().Add(refusalTime))
 	answer := append(acceptance(r.Header.Get("Sec-WebSocket-Key"), name), relay.CloseFrame(code)...)
 	if _, err := netConn.Write(answer); err != nil {
 		return
@@ -180,6 +184,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, co
 	if half, ok := netConn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
+	_ = netConn.SetReadDeadline(time.Now().Add(lingerTime))
 	// Closing with bytes unread would reset the connection, and the page would miss the close frame.
 	_, _ = io.Copy(io.Discard, io.LimitReader(onlyReader{netConn}, 64<<10))
 }
