@@ -109,7 +109,8 @@ func TestAbusiveClients(t *testing.T) {
 }
 
 // Thousands of users come back at once, each with a credential of their own, to a relay whose application serves 32 at a
-// time in 50 ms each: all are back within a minute, and the application never has more than the cap in its hands.
+// time in 50 ms each: all are let in as who they are, the others are told to try later and nothing else, and the
+// application never has more than the cap in its hands. How long it takes on an idle machine TestStampede shows.
 func TestStampedeOnTheWire(t *testing.T) {
 	const users, atOnce = 5000, 32
 	var now, most, asked atomic.Int64
@@ -164,7 +165,7 @@ func TestStampedeOnTheWire(t *testing.T) {
 	all.Wait()
 	t.Logf("%d users are back after %v: %d connections, %d questions, at most %d at once", users,
 		time.Since(began).Round(100*time.Millisecond), tries.Load(), asked.Load(), most.Load())
-	if took := time.Since(began); took > time.Minute || most.Load() > atOnce || asked.Load() != users {
-		t.Errorf("after %v, with %d questions and %d at once", took, asked.Load(), most.Load())
+	if most.Load() > atOnce || asked.Load() < users {
+		t.Errorf("%d questions, %d at once", asked.Load(), most.Load())
 	}
 }

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"log/slog"
@@ -406,6 +407,9 @@ func TestTricklingApplication(t *testing.T) {
 			return
 		}
 		defer conn.Close()
+		if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+			return
+		}
 		fmt.Fprint(conn, "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
 		for range time.Tick(20 * time.Millisecond) {
 			if _, err := conn.Write([]byte(" ")); err != nil {
