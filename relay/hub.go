@@ -132,8 +132,8 @@ func (h *Hub) Oversize(name []byte) {
 	it := item{kind: itemGap, seq: seq, channel: ch, reason: GapTooLarge}
 	h.encode(&it, Event{Type: EventGap, Channel: ch.name, Reason: GapTooLarge})
 	for i := range h.shards {
-		if ch.rosters[i].count.Load() > 0 {
-			h.shards[i].collect(it, 1)
+		if n := ch.rosters[i].count.Load(); n > 0 {
+			h.shards[i].collect(it, int(n))
 		}
 	}
 }
