@@ -103,9 +103,10 @@ func TestRefusedAfterHandshake(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRig(t, func(c *rigConfig) { c.hub.Access.Public = open })
-	many := "/?channel=chat0"
+	var many strings.Builder
+	many.WriteString("/?channel=chat0")
 	for i := range 128 {
-		many += fmt.Sprintf("&channel=chat%d", i)
+		many.WriteString(fmt.Sprintf("&channel=chat%d", i))
 	}
 	for _, test := range []struct {
 		name, target string
@@ -117,7 +118,7 @@ func TestRefusedAfterHandshake(t *testing.T) {
 		{"a reserved name", "/?channel=sidecast:mark", nil, relay.CloseForbidden},
 		{"a name that is none", "/?channel=a%00b", nil, relay.CloseForbidden},
 		{"an empty name", "/?channel=", nil, relay.CloseForbidden},
-		{"too many", many, nil, relay.ClosePolicy},
+		{"too many", many.String(), nil, relay.ClosePolicy},
 		{"a query that cannot be read", "/?channel=%zz", nil, relay.ClosePolicy},
 	} {
 		t.Run(test.name, func(t *testing.T) {

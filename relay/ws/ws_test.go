@@ -164,12 +164,13 @@ type peer struct {
 const goodKey = "dGhlIHNhbXBsZSBub25jZQ=="
 
 func (r *rig) handshake(target string, headers ...string) string {
-	head := "GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + goodKey + "\r\n"
+	var head strings.Builder
+	head.WriteString("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " + goodKey + "\r\n")
 	for _, h := range headers {
-		head += h + "\r\n"
+		head.WriteString(h + "\r\n")
 	}
-	return head + "\r\n"
+	return head.String() + "\r\n"
 }
 
 // dial connects, and sends more with the handshake.

@@ -135,9 +135,10 @@ func TestRefusals(t *testing.T) {
 	})
 	ctx := browser.Start(t)
 	browser.Do(ctx, t, chromedp.Navigate(serve(t, "<!doctype html><title>refusals</title>", "127.0.0.1")))
-	many := "?channel=chat:0"
+	var many strings.Builder
+	many.WriteString("?channel=chat:0")
 	for i := range 128 {
-		many += fmt.Sprintf("&channel=chat:%d", i+1)
+		many.WriteString(fmt.Sprintf("&channel=chat:%d", i+1))
 	}
 	// Chromium knows 1006 without a reason for whatever is not a close frame.
 	tests := []struct {
@@ -149,7 +150,7 @@ func TestRefusals(t *testing.T) {
 		{"reserved", "?channel=sidecast:mark", `undefined`, ``, 4403, "forbidden"},
 		{"a bad token", "?channel=chat:1", `["sidecast.v1", "sidecast.token.abc"]`, ``, 4401, "unauthorized"},
 		{"no channel", "", `undefined`, ``, 1008, "policy violation"},
-		{"too many channels", many, `undefined`, ``, 1008, "policy violation"},
+		{"too many channels", many.String(), `undefined`, ``, 1008, "policy violation"},
 		{"to which of the two", "?channel=chat:1&channel=chat:2", `undefined`, `"hi"`, 1008, "policy violation"},
 		{"no right to publish", "?channel=chat:1&publish=secret", `undefined`, `"hi"`, 1008, "policy violation"},
 		{"not JSON", "", `"sidecast.v1"`, `"hi"`, 1007, "bad data"},
