@@ -1,10 +1,7 @@
 package relay
 
 import (
-	"cmp"
-	"flag"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -393,93 +390,4 @@ func TestOutboxTakeIsBounded(t *testing.T) {
 			t.Errorf("an empty outbox gives %q", frames)
 		}
 	})
-}
-
-var outboxSeed = flag.Uint64("outbox.seed", 0, "seed of the random walks through an outbox; 0: another one each time")
-
-// Random walks: whatever happens in whatever order, what the client gets are whole frames, without one missing in
-// between, and after an eviction the frame begun and the last word.
-func TestOutboxWalks(t *testing.T) {
-	seed := cmp.Or(*outboxSeed, rand.Uint64())
-	t.Logf("go test -run %s -outbox.seed %d", t.Name(), seed)
-	for i := range uint64(300) {
-		walkOutbox(t, rand.New(rand.NewPCG(seed, i)))
-		if t.Failed() {
-			t.Fatalf("walk %d", i)
-		}
-	}
-}
-
-func walkOutbox(t *testing.T, random *rand.Rand) {
-	inBubble(t, 1500, func(b *box) {
-		offered := "" // while the outbox was open
-		n := 0
-		next := func() string {
-			n++
-			return fmt.Sprintf("[%d%s]", n, strings.Repeat(".", random.IntN(300)))
-		}
-		offer := func(frames ...string) {
-			if b.in(outboxOpen) {
-				offered += strings.Join(frames, "")
-			}
-		}
-		for range 60 {
-			switch op := random.IntN(40); {
-			case op < 16:
-				frame := next()
-				offer(frame)
-				b.send(frame)
-			case op < 22:
-				frames := make([]string, random.IntN(70))
-				for i := range frames {
-					frames[i] = fmt.Sprintf("[%d]", n+i)
-				}
-				n += len(frames)
-				offer(frames...)
-				b.sendAll(frames...)
-			case op < 37:
-				b.give(random.IntN(400))
-			case op == 37:
-				offer("<bye>")
-				b.Close([]byte("<bye>"))
-			case op == 38 && random.IntN(4) == 0:
-				b.Evict(EvictAge)
-			case op == 39 && random.IntN(4) == 0:
-				b.Abort()
-			}
-			b.check()
-		}
-		b.give(1 << 20)
-		b.checkWalk(offered)
-	})
-}
-
-// checkWalk holds what the client got to what was offered to the outbox.
-func (b *box) checkWalk(offered string) {
-	got := string(b.socket.Got())
-	if b.in(outboxClosed) {
-		for k := range len(slowFrame) + 1 { // a part of the last word may have left
-			if frames, found := strings.CutSuffix(got, slowFrame[:k]); found && strings.HasPrefix(offered, frames) {
-				return
-			}
-		}
-		b.t.Errorf("given up, and got %q of %q", got, offered)
-		return
-	}
-	if _, evicted := b.Evicted(); !evicted {
-		if got != offered {
-			b.t.Errorf("got %q, want %q", got, offered)
-		}
-		return
-	}
-	frames, found := strings.CutSuffix(got, slowFrame)
-	if !found || !strings.HasPrefix(offered, frames) || frames != "" && !strings.HasSuffix(frames, "]") && !strings.HasSuffix(frames, ">") {
-		b.t.Errorf("evicted, and got %q of %q", got, offered)
-	}
-}
-
-func (b *box) in(state outboxState) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.state == state
 }
