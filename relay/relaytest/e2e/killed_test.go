@@ -1,10 +1,8 @@
 package e2e_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -34,11 +32,7 @@ func TestRedisKilled(t *testing.T) {
 	asking := &relaytest.Dialer{URL: relay.URL(), Protocol: relaytest.Raw, Channels: names[:1], GapClose: true}
 
 	p := publisher(t, server, relaytest.Payloads{Bytes: relaytest.BytesHostile})
-	publishing, stop := context.WithCancel(t.Context())
-	var traffic sync.WaitGroup
-	traffic.Go(func() { _ = p.Run(publishing, names, 0, 10*time.Millisecond) })
-	defer traffic.Wait()
-	defer stop()
+	stop := traffic(t, p, names, 10*time.Millisecond)
 
 	var faults relaytest.FaultLog
 	var closed relaytest.Fleet
@@ -51,7 +45,6 @@ func TestRedisKilled(t *testing.T) {
 	}
 	flows(t, told, deaf)
 	stop()
-	traffic.Wait()
 	fleet := slices.Concat(told, deaf)
 	finish(t, p, fleet)
 	report := judge(t, relaytest.Run{
@@ -68,12 +61,14 @@ func TestRedisKilled(t *testing.T) {
 // flows waits until every client has heard some more messages.
 func flows(t testing.TB, fleets ...relaytest.Fleet) {
 	t.Helper()
-	for _, client := range slices.Concat(fleets...) {
-		for last, n := client.Last(), 0; n < 20; n++ {
-			var err error
-			if last, err = client.AwaitAfter(t.Context(), last, relaytest.Is(relaytest.KindMessage)); err != nil {
-				t.Fatalf("awaiting message %d: %v", n, err)
-			}
+	all := slices.Concat(fleets...)
+	var last []relaytest.Event
+	for _, client := range all {
+		last = append(last, client.Last())
+	}
+	for i, client := range all {
+		if _, err := client.AwaitAfter(t.Context(), last[i], nth(20, relaytest.KindMessage)); err != nil {
+			t.Fatalf("awaiting traffic: %v", err)
 		}
 	}
 }

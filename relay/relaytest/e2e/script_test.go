@@ -35,6 +35,7 @@ const password = "correct-horse-battery-staple"
 //	taken NAME                 sets $NAME to a host:port at which somebody else listens
 func TestWrongSettings(t *testing.T) {
 	t.Parallel()
+	redistest.Require(t, "sh", "dash")
 	binary := relaytest.Build(t)
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
@@ -46,6 +47,7 @@ func TestWrongSettings(t *testing.T) {
 				"SIDECAST_LISTEN":       "127.0.0.1:0",
 				"SIDECAST_ADMIN_LISTEN": "127.0.0.1:0",
 				"XDG_CACHE_HOME":        filepath.Join(env.WorkDir, "cache"),
+				"HOME":                  env.WorkDir, // where macOS has the cache
 			} {
 				env.Setenv(name, value)
 			}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -74,14 +75,6 @@ func startRelay(t testing.TB, server *redistest.Server, more map[string]string) 
 	relay := relaytest.Start(t, openSettings(server, more))
 	relay.AwaitReady()
 	return relay
-}
-
-// embeddedRedis returns where the Redis of an embedded relay listens, as the relay tells the person who started it.
-func embeddedRedis(relay *relaytest.Process) (port string) {
-	line := relay.AwaitLog(func(line string) bool { return strings.Contains(line, "redis-cli -p ") })
-	_, rest, _ := strings.Cut(line, "redis-cli -p ")
-	port, _, _ = strings.Cut(rest, " ")
-	return port
 }
 
 // metric returns the value of one series, named as /metrics writes it: with its labels.
@@ -240,6 +233,19 @@ func publishTo(t testing.TB, server *redistest.Server) relaytest.PublishFunc {
 	client := relaytest.NewRedis(server.Addr, time.Second)
 	t.Cleanup(func() { _ = client.Close() })
 	return relaytest.PublishTo(client)
+}
+
+// traffic publishes on the channels until stop is called, or the test ends. When stop has returned, the log is complete.
+func traffic(t testing.TB, p *relaytest.Publisher, names []string, every time.Duration) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	var publishing sync.WaitGroup
+	publishing.Go(func() { _ = p.Run(ctx, names, 0, every) }) // it ends with its context
+	stop = func() {
+		cancel()
+		publishing.Wait()
+	}
+	t.Cleanup(stop)
+	return stop
 }
 
 // finish ends what was published and waits until every client has all of it.
