@@ -3,10 +3,12 @@ package ws
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -37,6 +39,7 @@ type conn struct {
 	guard    guard
 	early    *[]byte // what the client sent with its handshake; nil for nothing
 	peerCode uint16  // of the close frame that the client sent
+	expired  bool    // the client had its time, see [conn.expire]
 
 	address        netip.Addr // by which the client is counted
 	remote, origin string
@@ -144,8 +147,7 @@ func (c *conn) finish() {
 // linger reads on until the client has closed its half, for closing with bytes unread makes the kernel send a reset, and
 // a reset makes the client lose the close frame.
 func (c *conn) linger() {
-	_, evicted := c.outbox.Evicted()
-	if evicted {
+	if _, evicted := c.outbox.Evicted(); evicted || c.expired {
 		return // it had its second
 	}
 	c.expire(lingerTime)
@@ -188,9 +190,11 @@ func (events) OnPing(socket *gws.Conn, payload []byte) { _ = socket.WritePong(pa
 func (events) OnPong(*gws.Conn, []byte) {}
 
 func (events) OnClose(socket *gws.Conn, err error) {
+	c := socket.NetConn().(*conn)
 	if closed, ok := err.(*gws.CloseError); ok {
-		socket.NetConn().(*conn).peerCode = closed.Code
+		c.peerCode = closed.Code
 	}
+	c.expired = errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // storage is gws's per-connection storage, of which there is no need: the connection is the net.Conn itself.
