@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -261,4 +262,37 @@ func TestBubbleRateLimit(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A client that keeps its half open after the relay has closed has a second; one that closes has gone at once.
+func TestBubbleLinger(t *testing.T) {
+	for _, test := range []struct {
+		why    string
+		answer func(*peer)
+		want   time.Duration
+	}{
+		{"closes", func(p *peer) { _ = p.conn.Close() }, 0},
+		{"closes half a second later", func(p *peer) { time.AfterFunc(time.Second/2, func() { _ = p.conn.Close() }) }, time.Second / 2},
+		{"keeps open", func(*peer) {}, lingerTime},
+		{"answers and keeps open", func(p *peer) { p.write(pong(sound{op: 8, payload: "\x03\xf4"})) }, lingerTime},
+		{"keeps open and goes on talking", func(p *peer) { p.write(text("x")) }, lingerTime},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			inBubble(t, func(b *bubble) {
+				p := b.connect("/?channel=a&publish=b")
+				b.listen(p, func(s sound) []byte {
+					if s.op == 8 {
+						test.answer(p)
+					}
+					return nil
+				})
+				began := time.Now()
+				b.hub.Drain(context.Background(), 0, relay.CloseRestart)
+				b.handler.Wait()
+				if took := time.Since(began); took.Truncate(100*time.Millisecond) != test.want { // a drain looks every 50 ms
+					t.Errorf("the connection ends after %v, want %v", took, test.want)
+				}
+			})
+		})
+	}
 }
