@@ -48,9 +48,7 @@ func TestSlowClientIsEvicted(t *testing.T) {
 	if used := r.budget.Used(); used != 0 {
 		t.Errorf("%d bytes are still charged", used)
 	}
-	if !strings.Contains(r.log.String(), "code=4408") {
-		t.Error("the log does not say slow consumer:\n" + r.log.String())
-	}
+	await(t, "slow consumer in the log", func() bool { return strings.Contains(r.log.String(), "code=4408") })
 	_ = slow.conn.Close()
 }
 
@@ -198,9 +196,9 @@ func TestUnansweredPingEnds(t *testing.T) {
 	if got := <-heard; got != "still here" {
 		t.Errorf("the client that answers hears %q", got)
 	}
-	if !strings.Contains(r.log.String(), "code=1006") {
-		t.Error("the end of the quiet one is not logged as abnormal")
-	}
+	await(t, "the end of the quiet one in the log, as abnormal", func() bool {
+		return strings.Contains(r.log.String(), "code=1006")
+	})
 }
 
 func TestHeartbeatLeavesWithThePing(t *testing.T) {
