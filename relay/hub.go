@@ -149,8 +149,8 @@ func (h *Hub) Offline() {
 }
 
 // Online takes in that a new link begins, whose messages come next: whatever was published since the last one is lost, so
-// every session that exists gets one gap.
-func (h *Hub) Online() {
+// every session that exists gets one gap. node tells the Redis server from others.
+func (h *Hub) Online(node uint32) {
 	it := h.forAll(itemOnline, false)
 	it.reason = GapRedis
 	h.encode(&it, Event{Type: EventGap, Reason: GapRedis})

@@ -145,7 +145,7 @@ func (w *world) tell(e entry) {
 		w.hub.Offline()
 	case entryOnline:
 		w.down = false
-		w.hub.Online()
+		w.hub.Online(1)
 	}
 	w.taken.Store(int64(place))
 }

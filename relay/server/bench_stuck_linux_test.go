@@ -29,7 +29,7 @@ const (
 // of what is measured a third of the stuck ones has its outbox filled to the brim, and is thrown out.
 func stuck(b *testing.B) []figure {
 	s := &stuckBench{b: b, relay: startRelay(b), payload: bytes.Repeat(payload, 4<<10/len(payload))}
-	s.relay.hub.Online()
+	s.relay.hub.Online(1)
 	s.clients = startPeer(b, peerSpec{
 		Role: "drink", Addr: s.relay.addr, Path: "/?channel=a", Count: healthyClients, Frame: len(rawFrame(s.payload)),
 	})

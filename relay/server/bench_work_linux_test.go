@@ -29,7 +29,7 @@ func startFloored(b *testing.B, change ...func(*relayOptions)) (*wholeRelay, *fl
 	b.Helper()
 	f := &floor{Listener: listen(b)}
 	r := startRelay(b, append(change, func(o *relayOptions) { o.listener = f })...)
-	r.hub.Online()
+	r.hub.Online(1)
 	return r, f
 }
 
@@ -144,7 +144,7 @@ func BenchmarkIdle(b *testing.B) {
 	const n = 10_000
 	server.TuneMemory()
 	r := startRelay(b)
-	r.hub.Online()
+	r.hub.Online(1)
 	runtime.GC()
 	debug.FreeOSMemory()
 	before := rss(b)
@@ -178,7 +178,7 @@ func storm(b *testing.B) []figure {
 	served := figure{unit: "served", least: n}
 	cost := figure{unit: "us/handshake"}
 	r := startRelay(b)
-	r.hub.Online()
+	r.hub.Online(1)
 	start := cpu()
 	p := startPeer(b, peerSpec{Role: "storm", Addr: r.addr, Path: "/?channel=a", Count: n})
 	cost.samples = append(cost.samples, float64(cpu()-start)/n/1000)

@@ -43,7 +43,7 @@ func TestStuckClientsStayWithinTheFormula(t *testing.T) {
 	const formula = total + 1*(16<<20+4<<20) + message
 	const idle = 4 << 20 // the clients themselves, at both ends, and what the test has
 	r := startRelay(t, func(o *relayOptions) { o.each, o.total, o.shards = 1<<20, total, 1 })
-	r.hub.Online()
+	r.hub.Online(1)
 	for i := range clients {
 		dial(t, r, relaytest.Raw, strconv.Itoa(i), true)
 	}
@@ -81,7 +81,7 @@ func heap() int64 {
 // next one throws the client out, which still gets the whole of the first and is told why.
 func TestMessageLargerThanTheOutbox(t *testing.T) {
 	r := startRelay(t, func(o *relayOptions) { o.each, o.maxPayload = 64<<10, 4<<20 })
-	r.hub.Online()
+	r.hub.Online(1)
 	c := dial(t, r, relaytest.Raw, "a", true)
 	for n := range 2 {
 		payload := strings.Repeat(strconv.Itoa(n), 3<<20)

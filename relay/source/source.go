@@ -35,8 +35,9 @@ type Sink interface {
 	// Offline says that the epoch is over. It is called once per epoch that had begun, and once at the start if the
 	// first attempt to reach Redis fails. What was heard before has been flushed.
 	Offline()
-	// Online says that a new epoch began: everything that is published from now on is heard, until Offline.
-	Online()
+	// Online says that a new epoch began: everything that is published from now on is heard, until Offline. node tells
+	// the Redis server from others: what two relays hear from one node comes in one order.
+	Online(node uint32)
 }
 
 // Config is what a link needs. It must not be changed after New.
@@ -218,7 +219,7 @@ func (l *Link) online(markers bool) {
 	l.ready.Store(true)
 	l.up.Store(true) // first, so that whoever hears of Online may publish
 	l.stats.RedisUp.Store(true)
-	l.sink.Online()
+	l.sink.Online(0)
 	l.trouble = trouble{}
 	l.log.Info("redis link is live", "addr", l.cfg.Server.Address, "patterns", len(l.wanted),
 		"took", time.Since(l.lost).Round(time.Millisecond))

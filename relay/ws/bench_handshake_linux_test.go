@@ -123,7 +123,7 @@ func benchHandler(b *testing.B) *ws.Handler {
 		Access: &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all}, Budget: budget, Stats: stats,
 		Protocols: protocol.All(), MaxChannels: 128, MaxPayload: 1 << 20, CommandRate: 20, CommandBurst: 50,
 	})
-	hub.Online()
+	hub.Online(1)
 	return ws.New(ws.Config{
 		Hub: hub, Budget: budget, Slots: relay.NewSlots(50_000), Stats: stats, Logger: logger, MaxInbound: 16 << 10,
 		Protocols: map[string]relay.Protocol{"": protocol.Raw{}},

@@ -120,7 +120,7 @@ func TestRawGapClose(t *testing.T) {
 	r := newRig(t)
 	plain, told := r.dial("/?channel=a"), r.dial("/?channel=a&gap=close")
 	r.hub.Offline()
-	r.hub.Online()
+	r.hub.Online(1)
 	told.wantClose(relay.CloseGap)
 	r.say("a", "on")
 	plain.want(1, "on")

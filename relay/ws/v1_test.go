@@ -192,7 +192,7 @@ func TestV1Outage(t *testing.T) {
 	if got := late.wantText(`{"type":"welcome"`); !strings.HasSuffix(got, `,"offline":true}`) {
 		t.Errorf("a client that comes during the outage is welcomed with %s", got)
 	}
-	r.hub.Online()
+	r.hub.Online(1)
 	r.say("a", "on")
 	p.want(1, `{"type":"gap","reason":"redis"}`)
 	p.want(1, `{"type":"message","channel":"a","data":"on"}`)

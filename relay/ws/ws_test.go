@@ -101,7 +101,7 @@ func newRig(t testing.TB, options ...rigOption) *rig {
 	return r
 }
 
-func (r *rig) online() { r.hub.Online(); r.hub.Flush() }
+func (r *rig) online() { r.hub.Online(1); r.hub.Flush() }
 
 // publish is Redis: it hands what is published to the hub.
 func (r *rig) publish(_ context.Context, channel string, payload []byte) (int64, error) {
