@@ -42,7 +42,7 @@ func (n *nobody) Oversize([]byte)     {}
 func (n *nobody) Flush()              {}
 func (n *nobody) Marker([]byte)       {}
 func (n *nobody) Offline()            {}
-func (n *nobody) Online(uint32)             {}
+func (n *nobody) Online(uint32)       {}
 
 func messages(protocol int) []byte {
 	var b strings.Builder

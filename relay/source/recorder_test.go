@@ -77,7 +77,7 @@ func (r *recorder) Oversize(channel []byte) { r.add("oversize " + string(channel
 func (r *recorder) Flush()                  { r.add("flush") }
 func (r *recorder) Marker(id []byte)        { r.add(fmt.Sprintf("marker %x", id)) }
 func (r *recorder) Offline()                { r.add("offline") }
-func (r *recorder) Online(uint32)                 { r.add("online") }
+func (r *recorder) Online(uint32)           { r.add("online") }
 
 // log returns everything so far but flushes and markers.
 func (r *recorder) log() []string {

@@ -127,7 +127,7 @@ func (s lineSink) Oversize(channel []byte)         { s.add("oversize %q", channe
 func (s lineSink) Flush()                          { s.add("flush") }
 func (s lineSink) Marker(id []byte)                { s.add("marker %x", id) }
 func (s lineSink) Offline()                        { s.add("offline") }
-func (s lineSink) Online(uint32)                         { s.add("online") }
+func (s lineSink) Online(uint32)                   { s.add("online") }
 
 // testLink returns a link for tests that drive a tap themselves, and never Run it.
 func testLink(t testing.TB, sink Sink, changes ...func(*Config)) *Link {
