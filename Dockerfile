@@ -9,9 +9,11 @@ COPY . .
 ARG TARGETOS
 ARG TARGETARCH
 ARG VERSION=
+ARG COMMIT=
 # Nothing of the machine gets into the binary: who builds the same source with the same Go gets the same bytes.
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
-	go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=${VERSION}" -o /out/sidecast .
+	go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=${VERSION} -X main.commit=${COMMIT}" \
+	-o /out/sidecast .
 
 FROM scratch
 ARG VERSION=

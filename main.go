@@ -35,8 +35,8 @@ import (
 	"sidecast/relay/ws"
 )
 
-// version is set by release builds.
-var version = ""
+// Set by release builds, with -ldflags -X.
+var version, commit string
 
 // Exit codes.
 const (
@@ -139,24 +139,23 @@ func (c *cli) help(context.Context) error {
 }
 
 func (c *cli) version(context.Context) error {
-	version, commit := buildVersion()
-	_, err := fmt.Fprintf(c.stdout, "sidecast %s (%s)\n", version, commit)
+	number, revision := buildVersion()
+	_, err := fmt.Fprintf(c.stdout, "sidecast %s (%s)\n", number, revision)
 	return err
 }
 
 // buildVersion returns what the release build set, or else what the Go toolchain knows.
-func buildVersion() (number, commit string) {
-	number, commit = version, "unknown"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return cmp.Or(number, "unknown"), commit
-	}
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			commit = s.Value
+func buildVersion() (number, revision string) {
+	number, revision = version, commit
+	if info, ok := debug.ReadBuildInfo(); ok {
+		number = cmp.Or(number, info.Main.Version)
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				revision = cmp.Or(revision, s.Value)
+			}
 		}
 	}
-	return cmp.Or(number, info.Main.Version), commit
+	return cmp.Or(number, "unknown"), cmp.Or(revision, "unknown")
 }
 
 // A cli is what the commands share.
@@ -500,9 +499,9 @@ func (r *core) serverConfig(cfg *config.Config, s *settings, gate *auth.Gate, pu
 		BasePath: string(cfg.BasePath), Ready: r.link.Ready, Up: r.link.Up, ReadyNeedsRedis: bool(cfg.ReadyNeedsRedis),
 		DrainDelay: time.Duration(cfg.DrainDelay), DrainTimeout: time.Duration(cfg.DrainTimeout),
 		AdminHandler: func(ready, live http.Handler) http.Handler {
-			number, commit := buildVersion()
+			number, revision := buildVersion()
 			return admin.Handler(admin.Config{
-				Registry: admin.NewRegistry(r.stats, admin.Gauges{OutboxBytes: r.budget.Used}, number, commit),
+				Registry: admin.NewRegistry(r.stats, admin.Gauges{OutboxBytes: r.budget.Used}, number, revision),
 				Token:    cfg.AdminToken.Reveal(), Loopback: isLoopback(private.Addr()), Ready: ready, Live: live,
 			})
 		},
