@@ -12,6 +12,7 @@ import (
 // says recovered:false. A test that brings a listener back gives the later session the name of the first.
 type Session struct {
 	Client   string
+	Relay    string // which relay it was; see [Dialer]
 	Protocol Protocol
 	Channels []string // of a raw client: what it listens to
 	GapClose bool     // of a raw client: it asked to be closed instead of losing messages
@@ -20,7 +21,9 @@ type Session struct {
 
 // Session returns the log so far, for [Run].
 func (c *Client) Session() Session {
-	return Session{Client: c.name, Protocol: c.protocol, Channels: c.channels, GapClose: c.gapClose, Events: c.Events()}
+	return Session{
+		Client: c.name, Relay: c.relay, Protocol: c.protocol, Channels: c.channels, GapClose: c.gapClose, Events: c.Events(),
+	}
 }
 
 // Rules are the times that a checker allows. Zero fields mean the defaults.

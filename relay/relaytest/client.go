@@ -20,11 +20,13 @@ import (
 type Client struct {
 	name     string
 	protocol Protocol
+	relay    string
 	channels []string // of a raw client
 	gapClose bool
 
-	conn *net.TCPConn
-	gate *gate
+	conn   *net.TCPConn
+	gate   *gate
+	sentAt func(local string, offset int64) time.Time
 	log  recorder
 	done chan struct{} // closed when the reader has ended
 	refs atomic.Int64
@@ -53,7 +55,7 @@ var clients atomic.Int64
 func (d *Dialer) client(conn *net.TCPConn, g *gate, reader *bufio.Reader, echoed string) *Client {
 	c := &Client{
 		name: fmt.Sprintf("%d from %s", clients.Add(1), conn.LocalAddr()), protocol: d.Protocol, gapClose: d.GapClose,
-		conn: conn, gate: g, done: make(chan struct{}), reader: reader, heard: &d.heard,
+		relay: d.Relay, sentAt: d.SentAt, conn: conn, gate: g, done: make(chan struct{}), reader: reader, heard: &d.heard,
 	}
 	if d.Protocol == Raw {
 		c.channels = d.Channels
@@ -146,9 +148,17 @@ func (c *Client) message(op byte, payload []byte) error {
 	if err != nil {
 		return err
 	}
-	e.At = at
+	e.At, e.Sent = at, c.passed()
 	c.log.add(e)
 	return nil
+}
+
+// passed asks when the bytes read so far had left the relay. Only the reader may ask.
+func (c *Client) passed() time.Time {
+	if c.sentAt == nil {
+		return time.Time{}
+	}
+	return c.sentAt(c.conn.LocalAddr().String(), c.gate.total-int64(c.reader.Buffered()))
 }
 
 func (c *Client) record(e Event) {

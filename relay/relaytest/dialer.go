@@ -38,6 +38,12 @@ type Dialer struct {
 	// URL is where the relay listens: "ws://127.0.0.1:8080/ws". Whatever query it has is kept.
 	URL      string
 	Protocol Protocol
+	// Relay names the relay behind URL where there are several: a process, not a place, so a restarted one has another
+	// name. It is only told to the checker.
+	Relay string
+	// SentAt returns when the byte at this offset, and all before it, had left the relay for a connection from local: see
+	// faultproxy.Proxy.PassedAt. Nil where nobody between saw it.
+	SentAt func(local string, offset int64) time.Time
 
 	// Channels are what a raw client asks for by its URL.
 	Channels []string

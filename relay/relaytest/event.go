@@ -32,7 +32,7 @@ const (
 
 // What a client did.
 const (
-	KindSent    Kind = iota + 100 // a command, one event a channel. Text (type), Channel, Cursor ("after", or "at"), Ref
+	KindSent    Kind = iota + 100 // a command, one event a channel. Text (type), Channel, Cursor ("after"), Data ("at"), Ref
 	KindSentRaw                   // bytes of the test's own making. Data: how many
 	KindClosing                   // our close frame, first. Code, Text
 	KindAborted                   // the connection was dropped without a close frame. Text (how)
@@ -64,6 +64,9 @@ type Event struct {
 	N  int       // place in the client's log, from 0
 	At time.Time // wall and monotonic time at which the last byte was read, or the first was about to be written
 
+	// Sent is when the relay had sent what was heard, at the latest: when a proxy had it, or the same as At.
+	Sent time.Time
+
 	Kind      Kind
 	Binary    bool   // the payload came in a binary frame (raw) or in base64 (sidecast.v1)
 	Recovered bool   // of a subscribed: what was missed follows
@@ -89,8 +92,15 @@ func (e Event) String() string {
 		fmt.Fprintf(&b, " (%s)", describe(e.Data))
 	case KindSubscribed:
 		fmt.Fprintf(&b, " recovered=%v", e.Recovered)
+	case KindSent:
+		if e.Cursor != "" || e.Data != "" {
+			fmt.Fprintf(&b, " after=%q at=%q", e.Cursor, e.Data)
+		}
 	case KindError, KindOther, KindSentRaw:
 		fmt.Fprintf(&b, " %.200q", e.Data)
+	}
+	if e.Cursor != "" && e.Kind < KindSent {
+		fmt.Fprintf(&b, " cursor=%s", e.Cursor)
 	}
 	if e.Code != 0 {
 		fmt.Fprintf(&b, " %d", e.Code)
@@ -99,6 +109,14 @@ func (e Event) String() string {
 		fmt.Fprintf(&b, " %.200q", e.Text)
 	}
 	return b.String()
+}
+
+// sent is the time at which the relay sent it, at the latest.
+func (e Event) sent() time.Time {
+	if e.Sent.IsZero() {
+		return e.At
+	}
+	return e.Sent
 }
 
 // Is matches events of a kind, on any channel.

@@ -10,7 +10,8 @@ import (
 
 // gate lets a client read, or not, or slowly. Read belongs to one goroutine; set may be called concurrently.
 type gate struct {
-	conn *net.TCPConn
+	conn  *net.TCPConn
+	total int64 // bytes read; owned by the reader
 
 	mu      sync.Mutex
 	inside  chan struct{} // not nil while Read may take bytes; closed when it comes back
@@ -27,6 +28,7 @@ func (g *gate) Read(p []byte) (int, error) {
 	for {
 		n, err := g.conn.Read(p[:g.enter(len(p))])
 		g.leave()
+		g.total += int64(n)
 		if !errors.Is(err, os.ErrDeadlineExceeded) { // nobody but set makes deadlines
 			return n, err
 		}

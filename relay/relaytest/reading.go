@@ -88,7 +88,7 @@ func (r *reading) v1(e Event) {
 // ask notes when a subscription was asked for; one with a cursor may bring what is old.
 func (t *track) ask(e Event) {
 	t.asked = e.At
-	if e.Cursor != "" {
+	if e.Cursor != "" || e.Data != "" {
 		t.asked = time.Time{}
 	}
 }

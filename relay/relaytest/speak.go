@@ -1,7 +1,6 @@
 package relaytest
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -26,7 +25,7 @@ func (e *CommandError) Error() string {
 // A Wish is one channel of a subscribe command.
 type Wish struct {
 	Channel string `json:"channel"`
-	After   string `json:"after,omitempty"` // the cursor of the last message heard
+	After   string `json:"after,omitempty"` // the cursor of the last message, subscribed or gap heard
 	At      string `json:"at,omitempty"`    // the newest heartbeat's since
 }
 
@@ -119,7 +118,7 @@ func (c *Client) command(cmd command) (Event, error) {
 		c.log.add(e)
 	}
 	for _, w := range cmd.Channels {
-		e.Channel, e.Cursor = w.Channel, cmp.Or(w.After, w.At)
+		e.Channel, e.Cursor, e.Data = w.Channel, w.After, w.At
 		c.log.add(e)
 	}
 	sent := c.Last()
