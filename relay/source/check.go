@@ -118,6 +118,9 @@ func (c *check) version(ctx context.Context) {
 	}
 	product, version := readVersion(info)
 	switch number, known := versionNumber(version); {
+	case runID(info) == "" && !c.cfg.MarkersOff:
+		c.warn("version", "the server does not tell which one it is, so clients cannot resume at another replica",
+			"grant +info")
 	case !known:
 		c.ok("version", "the server does not tell")
 	case number < oldest:

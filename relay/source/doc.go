@@ -41,10 +41,11 @@
 // patterns letter by letter, so there must be one & for each pattern that is configured, prefix included:
 //
 //	ACL SETUSER relay on >password resetkeys resetchannels &chat:* &sidecast:* -@all +psubscribe +punsubscribe
-//	    +subscribe +unsubscribe +publish +ping +role +hello +auth +client|setname
+//	    +subscribe +unsubscribe +publish +ping +role +info +hello +auth +client|setname
 //
-// Without +role a replica is not noticed, without &sidecast:* or +publish delivery is not probed. [Check] tells what is
-// missing; with +info and +pubsub|numsub it tells more.
+// Without +role a replica is not noticed, without +info clients cannot resume at another replica of the relay, and without
+// &sidecast:* or +publish neither can they nor is delivery probed. Each is warned of once. [Check] tells what is missing;
+// with +pubsub|numsub it tells more.
 //
 // # What is not relayed
 //

@@ -283,7 +283,7 @@ func TestLeastRightsSuffice(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role", "+info")
 		l := run(t, server.Addr, []string{"chat:*"}, speak, user)
 		l.awaitEvent(t, "online", 1)
 		l.lives(t, server, "chat:1")

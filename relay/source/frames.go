@@ -246,7 +246,7 @@ func (t *tap) confirmation(b []byte, kind string, i int) (bool, error) {
 func (t *tap) begin() {
 	t.live, t.dirty = true, true
 	t.epoch.Store(true)
-	t.link.online(t.subs.heard)
+	t.link.online(t, t.subs.heard)
 }
 
 // refusal takes every error reply: go-redis would return it from Receive and keep the conn. Before the epoch it answers
@@ -262,6 +262,7 @@ func (t *tap) refusal(b []byte) (bool, error) {
 	case t.live && t.ponged.Load() < t.pinged.Load():
 		t.r += end
 		t.ponged.Add(1) // answers come in order
+		t.link.barrier.ponged(t)
 		t.link.warned.ping.Do(func() { t.link.warnPing(text) })
 		return true, nil
 	case t.live:
@@ -351,5 +352,6 @@ func (t *tap) takePong(nonce []byte) bool {
 		return false
 	}
 	t.ponged.Store(seq)
+	t.link.barrier.ponged(t)
 	return true
 }

@@ -223,7 +223,7 @@ func (p *probe) judge(at time.Time) time.Duration {
 	}
 	s := &p.sent[i]
 	if s.barrier == 0 {
-		s.barrier, _ = t.ping() // a conn that cannot be written to ends by itself
+		s.barrier, _ = t.ping() // where it fails the conn is ending
 	} else if t.ponged.Load() >= s.barrier {
 		p.lose()
 		p.sent = nil

@@ -32,6 +32,7 @@ const patience = 30 * time.Second
 type recorder struct {
 	mu     sync.Mutex
 	events []string
+	nodes  []uint32                      // of each Online
 	change chan struct{}                 // closed and replaced at each event
 	hook   func(channel, payload []byte) // called in Publish, if set
 	short  bool                          // payloads are written as digests
@@ -77,7 +78,13 @@ func (r *recorder) Oversize(channel []byte) { r.add("oversize " + string(channel
 func (r *recorder) Flush()                  { r.add("flush") }
 func (r *recorder) Marker(id []byte)        { r.add(fmt.Sprintf("marker %x", id)) }
 func (r *recorder) Offline()                { r.add("offline") }
-func (r *recorder) Online(uint32)           { r.add("online") }
+
+func (r *recorder) Online(node uint32) {
+	r.mu.Lock()
+	r.nodes = append(r.nodes, node)
+	r.mu.Unlock()
+	r.add("online")
+}
 
 // log returns everything so far but flushes and markers.
 func (r *recorder) log() []string {

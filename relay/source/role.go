@@ -81,7 +81,24 @@ func (l *Link) inspect(ctx context.Context, conn *redis.Conn) error {
 	err := askRole(ctx, conn)
 	if errors.Is(err, errUnknownRole) {
 		l.warned.role.Do(l.warnRole)
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return l.identify(ctx, conn)
+}
+
+// identify tags the link's conn with the server that it leads to. It is asked on this very conn, so that no failover can
+// come between the question and what is heard.
+func (l *Link) identify(ctx context.Context, conn asker) error {
+	node, err := askNode(ctx, conn)
+	if errors.Is(err, errUnknownNode) {
+		l.warned.node.Do(l.warnNode)
 		return nil
+	}
+	if t := l.current(); err == nil && t != nil { // dialled a moment ago, on this goroutine
+		t.node = node
 	}
 	return err
 }

@@ -36,7 +36,8 @@ type Sink interface {
 	// first attempt to reach Redis fails. What was heard before has been flushed.
 	Offline()
 	// Online says that a new epoch began: everything that is published from now on is heard, until Offline. node tells
-	// the Redis server from others: what two relays hear from one node comes in one order.
+	// the Redis server from others: what two relays hear from one node comes in one order. Where the server does not tell
+	// who it is, node is random and another one each time.
 	Online(node uint32)
 }
 
@@ -58,8 +59,8 @@ type Config struct {
 // first client an OnConnect; both must be kept, and so must the ban on retries.
 type Connect func(*redis.UniversalOptions) redis.UniversalClient
 
-// A Link is the way from Redis to one relay. Make it with [New], then call Run once; Ready, Up and Publish may be called
-// concurrently at any time.
+// A Link is the way from Redis to one relay. Make it with [New], then call Run once; Ready, Up, Publish and CatchUp may
+// be called concurrently at any time.
 type Link struct {
 	// Static after New.
 	cfg      Config
@@ -84,6 +85,7 @@ type Link struct {
 	up      atomic.Bool
 	ready   atomic.Bool
 	warned  warnings
+	barrier barrier
 
 	mu      sync.Mutex
 	tap     *tap // the conn last dialled for the link
@@ -212,14 +214,15 @@ func receive(ctx context.Context, sub *redis.PubSub) (reply any, err error) {
 // linkKey marks the context of calls made for the link, so that the dialler knows which conns to tap.
 type linkKey struct{}
 
-// online begins an epoch, in which markers are heard or not. Called by the tap on the link's goroutine.
-func (l *Link) online(markers bool) {
+// online begins an epoch on the conn, in which markers are heard or not. Called by the tap on the link's goroutine.
+func (l *Link) online(t *tap, markers bool) {
 	l.began = time.Now()
 	l.told = true
 	l.ready.Store(true)
 	l.up.Store(true) // first, so that whoever hears of Online may publish
 	l.stats.RedisUp.Store(true)
-	l.sink.Online(0)
+	l.barrier.begin(t)
+	l.sink.Online(t.node)
 	l.trouble = trouble{}
 	l.log.Info("redis link is live", "addr", l.cfg.Server.Address, "patterns", len(l.wanted),
 		"took", time.Since(l.lost).Round(time.Millisecond))
@@ -234,6 +237,7 @@ func (l *Link) offline(cause relay.Cause, err error) {
 	l.stats.RedisEpochs[cause].Add(1)
 	l.probe.end()
 	l.sink.Offline()
+	l.barrier.end() // now that the sink knows
 	if cause == relay.CauseShutdown {
 		return
 	}

@@ -31,6 +31,7 @@ type tap struct {
 	raw  net.Conn // below TLS; the same where there is none
 	link *Link
 	born time.Time
+	node uint32 // tag of the server; set before anything is subscribed to
 
 	// Owned by the reader.
 	buf     []byte // r and w are where the unread bytes begin and end
@@ -75,7 +76,7 @@ func (e *lossError) Error() string {
 func (e *lossError) Unwrap() error { return e.err }
 
 func newTap(conn net.Conn, l *Link) *tap {
-	t := &tap{Conn: conn, raw: conn, link: l, born: time.Now()}
+	t := &tap{Conn: conn, raw: conn, link: l, born: time.Now(), node: randomNode()}
 	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		t.raw = secure.NetConn()
 	}

@@ -190,7 +190,7 @@ func grantPattern(pattern string) string {
 
 // warnings are those that are given once.
 type warnings struct {
-	role, ping, subscribe, publish, clientPublish, foreign sync.Once
+	role, node, ping, subscribe, publish, clientPublish, foreign sync.Once
 }
 
 func (l *Link) warnRole() {
@@ -198,6 +198,13 @@ func (l *Link) warnRole() {
 		return
 	}
 	l.log.Warn("redis does not tell its role, so a replica would not be noticed", "do", "grant +role")
+}
+
+func (l *Link) warnNode() {
+	if l.cfg.Embedded || l.cfg.MarkersOff {
+		return
+	}
+	l.log.Warn("redis does not tell which server it is, so clients cannot resume at another replica", "do", "grant +info")
 }
 
 func (l *Link) warnPing(reply string) {

@@ -78,9 +78,7 @@ func (t *tap) watch(at int64) {
 		t.cut(relay.CauseSilence, errSilent)
 	case silent >= pingAfter && at-w.asked >= int64(pingAfter):
 		w.asked = at
-		if _, err := t.ping(); err != nil {
-			t.cut(relay.CauseError, err)
-		}
+		_, _ = t.ping() // where it fails the conn is ending
 	}
 }
 
@@ -89,7 +87,7 @@ var errNoEpoch = errors.New("no epoch is running")
 
 // ping writes a PING with a nonce of its own and returns its sequence, which ponged reaches when it was answered. Within
 // an epoch nobody else writes, because go-redis wrote its last subscription before it was confirmed; the lock holds
-// even so.
+// even so. A conn that cannot be written to is cut.
 func (t *tap) ping() (uint64, error) {
 	if !t.epoch.Load() {
 		return 0, errNoEpoch
@@ -98,10 +96,12 @@ func (t *tap) ping() (uint64, error) {
 	defer t.writing.Unlock()
 	seq := t.pinged.Add(1)
 	if err := t.Conn.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+		t.cut(relay.CauseError, err)
 		return 0, err
 	}
 	command := fmt.Appendf(nil, "*2\r\n$4\r\nPING\r\n$%d\r\n%s%016x\r\n", nonceLen, noncePrefix, seq)
 	if _, err := t.Conn.Write(command); err != nil {
+		t.cut(relay.CauseError, err) // it may have gone out in part
 		return 0, err
 	}
 	return seq, nil

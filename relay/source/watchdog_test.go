@@ -231,7 +231,7 @@ func TestOnlyALongEpochResetsTheGate(t *testing.T) {
 	for lasted, want := range map[time.Duration]int{time.Second: 7, steadyEpoch + time.Second: 0} {
 		l := testLink(t, new(nobody))
 		l.gate.failures = 7
-		l.online(false)
+		l.online(newTap(new(script), l), false)
 		l.began = time.Now().Add(-lasted)
 		l.offline(relay.CauseError, io.EOF)
 		if got := l.gate.failures; got != want {
