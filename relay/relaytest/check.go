@@ -36,14 +36,18 @@ type Rules struct {
 	Latency time.Duration
 	// Heal is how long after a fault was undone the relay may take to be well again: 12 s.
 	Heal time.Duration
+	// Resumes bounds how many of those who come back with a cursor must be recovered. Zero bounds nothing.
+	Resumes ResumeBounds
 }
 
 // A Run is everything that is known of one test of a relay.
 type Run struct {
 	Rules     Rules
 	Published []Publication // of one publisher, or of several on different channels
-	Sessions  []Session
-	Faults    []Fault
+	// Durable are the channels that are streams, with the length to which each is trimmed, 0 for never.
+	Durable  map[string]int
+	Sessions []Session
+	Faults   []Fault
 }
 
 // Check holds a relay to the delivery contract for live channels. It depends on nothing but the run. Sessions that are
@@ -71,6 +75,7 @@ func Check(run Run) Report {
 		j.notices(s)
 	}
 	j.proofs()
+	j.bounds()
 	j.report.Sessions = len(run.Sessions)
 	return j.report
 }
@@ -82,19 +87,21 @@ type judge struct {
 	latency  time.Duration
 	windows  []window
 	channels map[string]*channel
+	cursors  map[[2]string]int // by channel and cursor: the place of the message
 	report   Report
 }
 
 func newJudge(run Run) *judge {
 	j := &judge{
 		run: run, lag: cmp.Or(run.Rules.Lag, 5*time.Second), latency: cmp.Or(run.Rules.Latency, 30*time.Second),
-		channels: make(map[string]*channel),
+		channels: make(map[string]*channel), cursors: make(map[[2]string]int),
 	}
 	j.windows = windows(run.Faults, cmp.Or(run.Rules.Heal, 12*time.Second))
 	for _, p := range run.Published {
 		c := j.channels[p.Channel]
 		if c == nil {
-			c = &channel{name: p.Channel, unique: make(map[string]int)}
+			c = &channel{j: j, name: p.Channel, unique: make(map[string]int), faulted: make(map[string][]bool)}
+			c.maxLen, c.durable = run.Durable[p.Channel]
 			j.channels[p.Channel] = c
 		}
 		c.add(p)
@@ -102,23 +109,22 @@ func newJudge(run Run) *judge {
 			j.report.Messages++
 		}
 	}
-	for _, c := range j.channels {
-		for i := range c.sent {
-			c.inFault = append(c.inFault, j.explained(c.sent[i]))
-		}
-	}
 	return j
 }
 
 // channel is what was published on one channel.
 type channel struct {
+	j       *judge
 	name    string
-	sent    []Publication  // those that Redis took, in its order; a place is an index here
-	inFault []bool         // a fault explains the loss of the message at this place
-	unique  map[string]int // place by payload, where payloads are unique; -1 for one of unknown fate
+	sent    []Publication     // those that Redis took, in its order; a place is an index here
+	unique  map[string]int    // place by payload, where payloads are unique; -1 for one of unknown fate
+	faulted map[string][]bool // by relay: a fault there explains the loss of the message at this place
+	durable bool
+	maxLen  int // of a durable one, 0 if it is not trimmed
 
 	equal  *string // the payload that all others share; nil if payloads are unique
 	unsure int     // how many of these are of unknown fate
+	told   []int   // how many of the first so many messages tell their number
 
 	heard time.Time // when the newest message that anybody received was published
 }
@@ -137,6 +143,14 @@ func (c *channel) add(p Publication) {
 	}
 	if p.Err == nil {
 		c.sent = append(c.sent, p)
+		told := 0
+		if len(c.told) == 0 {
+			c.told = []int{0}
+		}
+		if !p.Equal {
+			told = 1
+		}
+		c.told = append(c.told, c.told[len(c.told)-1]+told)
 	}
 }
 
@@ -146,20 +160,32 @@ func (c *channel) knows(payload string) bool {
 	return ok || c.equal != nil && payload == *c.equal
 }
 
-// explained reports whether the message was under way in the time of a fault.
-func (j *judge) explained(p Publication) bool {
-	for _, w := range j.windows {
-		if w.touches(p.Channel) && w.explains(p, j.lag) {
-			return true
+// inFault reports whether the message at a place was under way in the time of a fault at the relay; the empty name stands
+// for any.
+func (c *channel) inFault(place int, relay string) bool {
+	list, known := c.faulted[relay]
+	if !known {
+		list = make([]bool, len(c.sent))
+		for i, p := range c.sent {
+			list[i] = slices.ContainsFunc(c.j.windows, func(w window) bool {
+				return w.touches(c.name) && w.concerns(relay) && w.explains(p, c.j.lag)
+			})
 		}
+		c.faulted[relay] = list
 	}
-	return false
+	return list[place]
 }
 
-// during reports whether the moment lies in the time of a fault of the channel that fits.
-func (j *judge) during(t time.Time, channel string, fits func(Fault) bool) bool {
+// durable reports whether the channel is a stream.
+func (j *judge) durable(channel string) bool {
+	_, ok := j.run.Durable[channel]
+	return ok
+}
+
+// during reports whether the moment lies in the time of a fault of the channel and the relay that fits.
+func (j *judge) during(t time.Time, channel, relay string, fits func(Fault) bool) bool {
 	for _, w := range j.windows {
-		if !w.touches(channel) || !w.holds(t) {
+		if !w.touches(channel) || !w.concerns(relay) || !w.holds(t) {
 			continue
 		}
 		if slices.ContainsFunc(w.faults, fits) {

@@ -27,9 +27,9 @@ type Client struct {
 	conn   *net.TCPConn
 	gate   *gate
 	sentAt func(local string, offset int64) time.Time
-	log  recorder
-	done chan struct{} // closed when the reader has ended
-	refs atomic.Int64
+	log    recorder
+	done   chan struct{} // closed when the reader has ended
+	refs   atomic.Int64
 
 	muted   atomic.Bool // pings are not answered
 	closing atomic.Bool // our close frame is out, or the connection was dropped

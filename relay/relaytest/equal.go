@@ -15,7 +15,8 @@ type numbering struct {
 	possible []bool
 	bounds   []boundary // since the last message
 	got      []time.Time
-	near     bool // the last of them came in the time of a fault
+	cursors  map[string]bool // heard so far
+	near     bool            // the last of them came in the time of a fault
 }
 
 func (t *track) judgeEqual() {
@@ -28,7 +29,9 @@ func (t *track) judgeEqual() {
 			return
 		case it.boundary != nil:
 			ok = n.deliver()
+			n.passed(*it.boundary, n.most())
 			n.bounds = append(n.bounds, *it.boundary)
+		case n.again(it.message):
 		case it.message.Data == *t.channel.equal:
 			ok = n.take(it.message)
 		default:
@@ -79,7 +82,7 @@ func (n *numbering) deliver() bool {
 	found := false
 	for before, possible := range n.possible {
 		for x := 0; possible && x <= min(c.unsure, count); x++ {
-			if to := before + count - x; before-x <= limit && to < len(next) {
+			if to := before + count - x; before-x <= limit && to < len(next) && c.told[to] == c.told[before] {
 				next[to], found = true, true
 			}
 		}
@@ -91,6 +94,16 @@ func (n *numbering) deliver() bool {
 	}
 	n.possible, n.got = next, nil
 	return found
+}
+
+// most is the highest number of messages that a numbering has dealt with.
+func (n *numbering) most() int {
+	for i := len(n.possible) - 1; i > 0; i-- {
+		if n.possible[i] {
+			return i
+		}
+	}
+	return 0
 }
 
 // publishedBy counts the messages whose PUBLISH had begun.
@@ -123,7 +136,7 @@ func (n *numbering) excused(place int) bool {
 			return true
 		}
 	}
-	return n.deaf && n.channel.inFault[place]
+	return n.deaf && n.channel.inFault(place, "")
 }
 
 // unique takes a message that tells its number: all before it must have been dealt with.

@@ -25,6 +25,7 @@ const (
 type Fault struct {
 	Name    string
 	Channel string // the only channel that it touches; empty for all
+	Relay   string // the only relay whose sessions it touches, by [Dialer] name; empty for all
 
 	// From is just before it was done, To just after it was undone; zero while it is not. Settled is when the test
 	// has seen that all is well again; zero leaves that to [Rules.Heal] after To.
@@ -36,6 +37,8 @@ type Fault struct {
 	Gap, Offline Expect
 	// Ends lets connections end.
 	Ends bool
+	// Resets takes entries of streams away, or the streams.
+	Resets bool
 }
 
 // A FaultLog is what was done in a run. All methods may be called concurrently; the zero value is ready.
@@ -91,16 +94,17 @@ func (l *FaultLog) Faults() []Fault {
 // window is the time that one or more faults explain, without a break.
 type window struct {
 	channel  string
+	relay    string
 	from, to time.Time // to is zero for a fault that was never undone
 	faults   []Fault
 }
 
-// windows merges faults that one could not tell apart by their consequences: same channel, and the next began before the
+// windows merges faults that one could not tell apart by their consequences: same channel and relay, and the next began before the
 // last had healed. They are sorted by their beginning.
 func windows(faults []Fault, heal time.Duration) []window {
 	faults = slices.Clone(faults)
 	slices.SortStableFunc(faults, func(a, b Fault) int {
-		return cmp.Or(cmp.Compare(a.Channel, b.Channel), a.From.Compare(b.From))
+		return cmp.Or(cmp.Compare(a.Channel, b.Channel), cmp.Compare(a.Relay, b.Relay), a.From.Compare(b.From))
 	})
 	var list []window
 	for _, f := range faults {
@@ -108,12 +112,13 @@ func windows(faults []Fault, heal time.Duration) []window {
 		if to.IsZero() && !f.To.IsZero() {
 			to = f.To.Add(heal)
 		}
-		if n := len(list) - 1; n >= 0 && list[n].channel == f.Channel && !after(f.From, list[n].to) {
+		n := len(list) - 1
+		if n >= 0 && list[n].channel == f.Channel && list[n].relay == f.Relay && !after(f.From, list[n].to) {
 			list[n].to = laterOf(list[n].to, to)
 			list[n].faults = append(list[n].faults, f)
 			continue
 		}
-		list = append(list, window{channel: f.Channel, from: f.From, to: to, faults: []Fault{f}})
+		list = append(list, window{channel: f.Channel, relay: f.Relay, from: f.From, to: to, faults: []Fault{f}})
 	}
 	return list
 }
@@ -141,6 +146,9 @@ func (w window) explains(p Publication, lag time.Duration) bool {
 
 // touches reports whether the window has to do with channel; the empty channel stands for all.
 func (w window) touches(channel string) bool { return w.channel == "" || w.channel == channel }
+
+// concerns reports whether the window has to do with a relay; the empty name stands for all.
+func (w window) concerns(relay string) bool { return w.relay == "" || relay == "" || w.relay == relay }
 
 // name lists the faults.
 func (w window) name() string {

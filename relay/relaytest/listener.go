@@ -24,9 +24,12 @@ type track struct {
 	deaf    bool // it speaks raw: a fault needs no gap
 
 	joined bool
+	relay  string    // where the last subscription was
 	live   time.Time // when the last subscription was confirmed
-	asked  time.Time // when the last subscribe was sent
-	left   time.Time // when the last subscription ended, zero before the first
+	asked  time.Time // when the last subscribe was sent; zero if with a cursor
+
+	resuming bool      // it was sent with a cursor
+	left     time.Time // when the last subscription ended, zero before the first
 }
 
 // item is a message, or a boundary behind which messages may be missing.
@@ -38,7 +41,11 @@ type item struct {
 
 // boundary excuses the loss of messages between the last one before it and the first one behind it.
 type boundary struct {
-	gap  bool      // a declared gap; else a time without a subscription
+	relay   string
+	gap     bool // a declared gap; else a time without a subscription
+	resumed bool // the subscription began with a cursor, and the relay could not go on from there
+	crossed bool // and was not the relay that gave the cursor
+
 	from time.Time // when the subscription before ended; zero for none
 	to   time.Time // when the gap was heard or the subscription confirmed; zero if there is none any more
 	ask  time.Time // when the new subscription was asked for; zero if it may bring older messages
@@ -51,7 +58,7 @@ func (b boundary) excuses(c *channel, place int, lag time.Duration) bool {
 		return false
 	}
 	if b.gap {
-		return c.inFault[place]
+		return c.durable || c.inFault(place, b.relay) // whether a durable one had a cause is asked elsewhere
 	}
 	return b.from.IsZero() || p.After.Add(lag).After(b.from)
 }
@@ -69,7 +76,7 @@ func (t *track) pending(place int) bool {
 
 // stale reports whether the message is too old to come to the subscription that begins here.
 func (b boundary) stale(c *channel, place int, lag time.Duration) bool {
-	return !b.gap && !b.ask.IsZero() && !c.inFault[place] && c.sent[place].After.Add(lag).Before(b.ask)
+	return !b.gap && !b.ask.IsZero() && !c.inFault(place, "") && c.sent[place].After.Add(lag).Before(b.ask)
 }
 
 // listeners groups the sessions by client, in the order of their first sessions.
@@ -120,16 +127,33 @@ func (t *track) bound(b boundary) { t.items = append(t.items, item{boundary: &b}
 
 // join begins a subscription. Nobody listened between the last one's end and now, unless the relay says that it makes up
 // for that.
-func (t *track) join(now time.Time, recovered bool) {
-	switch {
-	case t.joined:
+func (t *track) join(e Event, relay string) {
+	if t.joined {
 		return // subscribing twice changes nothing
-	case recovered && t.left.IsZero():
-		t.bound(boundary{to: now}) // its cursor is from elsewhere
-	case !recovered:
-		t.bound(boundary{from: t.left, to: now, ask: t.asked})
 	}
-	t.joined, t.live = true, now
+	b := boundary{relay: relay, to: e.sent(), resumed: t.resuming, crossed: t.relay != "" && t.relay != relay}
+	switch {
+	case e.Recovered && t.left.IsZero(): // its cursor is from elsewhere
+		t.bound(b)
+	case !e.Recovered:
+		b.from, b.ask = t.l.j.lastWell(t.left, t.name, t.relay), t.asked
+		t.bound(b)
+	case t.resuming:
+		t.tally(b.crossed).Recovered++
+	}
+	t.joined, t.live, t.relay = true, e.At, relay
+}
+
+// lastWell is when somebody who left last had what was published before: when he left, or when the fault began during
+// which he did.
+func (j *judge) lastWell(left time.Time, channel, relay string) time.Time {
+	well := left
+	for _, w := range j.windows {
+		if !left.IsZero() && w.touches(channel) && w.concerns(relay) && w.holds(left) && w.from.Before(well) {
+			well = w.from
+		}
+	}
+	return well
 }
 
 func (t *track) leave(when time.Time) {

@@ -8,21 +8,24 @@ import (
 
 // notices counts what one session was told of the faults, against what it should have been.
 func (j *judge) notices(s Session) {
-	l := newLife(s)
+	l := j.newLife(s)
 	for _, e := range l.gaps {
 		j.report.Gaps++
-		if !j.during(e.At, e.Channel, func(f Fault) bool { return f.Gap != Never }) {
+		if !j.durable(e.Channel) && !j.during(e.At, e.Channel, s.Relay, func(f Fault) bool { return f.Gap != Never }) {
 			j.report.add(Violation{Rule: CauselessGap, Client: s.Client, Channel: e.Channel, At: e.At,
 				Text: fmt.Sprintf("a gap (%q) that no fault explains", e.Text)})
 		}
 	}
 	for _, e := range l.offlines {
 		j.report.Offlines++
-		if !j.during(e.At, "", func(f Fault) bool { return f.Offline != Never }) {
+		if !j.during(e.At, "", s.Relay, func(f Fault) bool { return f.Offline != Never }) {
 			j.report.add(Violation{Rule: CauselessNotice, Client: s.Client, At: e.At, Text: "offline without a fault"})
 		}
 	}
 	for _, w := range j.windows {
+		if !w.concerns(s.Relay) {
+			continue
+		}
 		least, most := w.expect(func(f Fault) Expect { return f.Gap })
 		if !l.mustHearGap(w) {
 			least = 0
@@ -62,14 +65,16 @@ type life struct {
 	ended          time.Time // or when it ceased to behave; zero if neither happened
 }
 
-func newLife(s Session) life {
+func (j *judge) newLife(s Session) life {
 	l := life{Session: s}
 	for _, e := range s.Events {
 		switch {
 		case e.Kind == KindWelcome, e.Kind == KindOpened && s.Protocol == Raw:
 			l.opened = e.At
 		case e.Kind == KindSubscribed:
-			l.joins = append(l.joins, e)
+			if !j.durable(e.Channel) {
+				l.joins = append(l.joins, e)
+			}
 		case e.Kind == KindUnsubscribed:
 			l.joins = slices.DeleteFunc(l.joins, func(join Event) bool { return join.Channel == e.Channel })
 		case e.Kind == KindGap, e.Kind == KindClose && e.Code == closeGap && s.GapClose:

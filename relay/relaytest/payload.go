@@ -27,16 +27,26 @@ type Payloads struct {
 	// apart, as it does for the short words that applications send. Below StampSize they are the same in all
 	// channels, down to the empty payload.
 	Equal bool
+	// Anchors makes every so many-th payload unique although Equal is set: between two of them the number of messages
+	// decides. 0 makes none.
+	Anchors int
 }
 
 const defaultPayload = 64
 
 // Payload returns the bytes of message seq, counted from 1, of channel.
 func (p Payloads) Payload(channel string, seq uint32) []byte {
-	if p.Equal {
+	if p.kind(seq) == StampEqual {
 		return p.stamped(StampEqual, channel, 0)
 	}
 	return p.stamped(StampSeq, channel, seq)
+}
+
+func (p Payloads) kind(seq uint32) StampKind {
+	if p.Equal && (p.Anchors == 0 || int(seq)%p.Anchors != 0) {
+		return StampEqual
+	}
+	return StampSeq
 }
 
 func (p Payloads) stamped(kind StampKind, channel string, seq uint32) []byte {

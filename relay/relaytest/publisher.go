@@ -56,11 +56,7 @@ func NewPublisher(publish PublishFunc, payloads Payloads) *Publisher {
 // Publish sends the next message of channel and returns what became of it, its Err included. It waits while another
 // call on this channel is under way.
 func (p *Publisher) Publish(ctx context.Context, channel string) Publication {
-	kind := StampSeq
-	if p.payloads.Equal {
-		kind = StampEqual
-	}
-	return p.send(ctx, channel, kind)
+	return p.send(ctx, channel, StampSeq)
 }
 
 // Run sends n messages on each channel, or without end if n is 0, one writer a channel, and returns when all are sent
@@ -143,6 +139,9 @@ func (p *Publisher) send(ctx context.Context, channel string, kind StampKind) Pu
 	<-w.turn
 	defer func() { w.turn <- struct{}{} }()
 	w.seq++
+	if kind != StampEnd {
+		kind = p.payloads.kind(w.seq)
+	}
 	stampSeq := w.seq
 	if kind == StampEqual {
 		stampSeq = 0

@@ -71,15 +71,15 @@ func (r *reading) v1(e Event) {
 			r.track(e.Channel).ask(e)
 		}
 	case KindSubscribed:
-		r.track(e.Channel).join(e.At, e.Recovered)
+		r.track(e.Channel).join(e, r.session.Relay)
 	case KindUnsubscribed:
 		r.track(e.Channel).leave(e.At)
 	case KindMessage:
 		r.message(r.track(e.Channel), e)
 	case KindGap:
 		for _, t := range r.tracks {
-			if t.joined && (e.Channel == "" || e.Channel == t.name) {
-				t.bound(boundary{gap: true, to: e.At})
+			if t.joined && (e.Channel == "" && !r.j.durable(t.name) || e.Channel == t.name) {
+				t.bound(boundary{gap: true, to: e.sent(), relay: r.session.Relay})
 			}
 		}
 	}
@@ -87,8 +87,8 @@ func (r *reading) v1(e Event) {
 
 // ask notes when a subscription was asked for; one with a cursor may bring what is old.
 func (t *track) ask(e Event) {
-	t.asked = e.At
-	if e.Cursor != "" || e.Data != "" {
+	t.asked, t.resuming = e.At, e.Cursor != "" || e.Data != ""
+	if t.resuming {
 		t.asked = time.Time{}
 	}
 }
@@ -99,14 +99,14 @@ func (r *reading) raw(e Event) {
 	case e.Kind == KindOpened:
 		for _, name := range r.session.Channels {
 			t := r.track(name)
-			t.deaf = !r.session.GapClose
+			t.deaf = !r.session.GapClose && !r.j.durable(name)
 			t.asked = e.At
-			t.join(e.At.Add(r.j.lag), false)
+			t.join(Event{At: e.At.Add(r.j.lag)}, r.session.Relay)
 		}
 	case e.Kind == KindClose && e.Code == closeGap && r.session.GapClose:
 		for _, t := range r.tracks {
 			if t.joined {
-				t.bound(boundary{gap: true, to: e.At})
+				t.bound(boundary{gap: true, to: e.At, relay: r.session.Relay})
 			}
 		}
 	case e.Kind == KindMessage:
@@ -146,7 +146,7 @@ func (r *reading) end(e Event) {
 	}
 	r.leaveAll(when)
 	gapClose := r.session.GapClose && e.Code == closeGap // the gap itself is judged with the others
-	if !r.provoke && !gapClose && !r.j.during(e.At, "", func(f Fault) bool { return f.Ends }) {
+	if !r.provoke && !gapClose && !r.j.during(e.At, "", r.session.Relay, func(f Fault) bool { return f.Ends }) {
 		r.fault(UnexpectedEnd, e, fmt.Sprintf("the relay ended the session with code %d (%s)", e.Code, e.Text))
 	}
 }

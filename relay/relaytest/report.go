@@ -30,6 +30,9 @@ const (
 	OfflineCount    Rule = "offline count"    // a session heard offline not once
 	UnexpectedEnd   Rule = "unexpected end"   // a well-behaved session was ended, without a fault
 	BadProtocol     Rule = "protocol"         // what the relay said is not the protocol
+	BadCursor       Rule = "cursor"           // one cursor was given to two messages
+	FewRecovered    Rule = "few recovered"    // too many came back to a gap
+	FalseGaps       Rule = "false gaps"       // too many of them had missed nothing
 	Unproven        Rule = "unproven"         // the run cannot show what it should
 )
 
@@ -70,6 +73,8 @@ type Report struct {
 	Offlines   int // offline notices that sessions heard
 	Lost       int // messages that a session missed and a gap declared, or on raw a fault explains
 
+	Live, Durable Return // who came back to which channels
+
 	// Violations are the first few of each rule, Counts how many there were.
 	Violations []Violation
 	Counts     map[Rule]int
@@ -88,6 +93,17 @@ func (r Report) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%d messages to %d sessions: %d deliveries, %d gaps, %d declared lost, %d offline",
 		r.Messages, r.Sessions, r.Deliveries, r.Gaps, r.Lost, r.Offlines)
+	for _, kind := range []struct {
+		name    string
+		resumes Resumes
+	}{
+		{"live", r.Live.Same}, {"live across relays", r.Live.Crossed},
+		{"durable", r.Durable.Same}, {"durable across relays", r.Durable.Crossed},
+	} {
+		if kind.resumes.All() > 0 {
+			fmt.Fprintf(&b, "; %s: %v", kind.name, kind.resumes)
+		}
+	}
 	if len(r.Violations) == 0 {
 		return b.String() + "; no violation"
 	}

@@ -33,6 +33,7 @@ func (t *track) judgeSequence() {
 			s.take(i, it)
 			continue
 		}
+		s.passed(*it.boundary, s.high+1)
 		s.since = append(s.since, *it.boundary)
 		if it.boundary.gap {
 			s.gaps = append(s.gaps, i)
@@ -58,6 +59,7 @@ func (s *sequence) take(i int, it item) {
 		return
 	}
 	s.seen[place] = true
+	s.cursor(e, place)
 	if c.heard.Before(c.sent[place].Before) {
 		c.heard = c.sent[place].Before
 	}
@@ -79,7 +81,7 @@ func (s *sequence) take(i int, it item) {
 func (s *sequence) inTime(place int, it item) {
 	p := s.channel.sent[place]
 	took := it.message.At.Sub(p.After)
-	if took > s.l.j.latency && !s.channel.inFault[place] && !it.live.IsZero() && p.Before.After(it.live) {
+	if took > s.l.j.latency && !s.channel.inFault(place, "") && !it.live.IsZero() && p.Before.After(it.live) {
 		s.fault(Late, it.message.At, "%s came %v after it was published", describe(it.message.Data), took)
 	}
 }
@@ -90,7 +92,7 @@ func (s *sequence) skip(place, i int) {
 		if !s.excused(p) && !(i == len(s.items) && s.pending(p)) {
 			m := loss{place: p, item: i, other: len(s.since) > 0}
 			for _, b := range s.since {
-				m.early = m.early || b.gap && s.channel.inFault[p]
+				m.early = m.early || b.gap && s.channel.inFault(p, b.relay)
 			}
 			s.missing = append(s.missing, m)
 		}
@@ -106,7 +108,7 @@ func (s *sequence) excused(place int) bool {
 			return true
 		}
 	}
-	if s.deaf && s.channel.inFault[place] {
+	if s.deaf && s.channel.inFault(place, "") {
 		s.l.j.report.Lost++
 		return true
 	}
@@ -158,7 +160,7 @@ func (s *sequence) lost(first, last loss, n int) {
 
 // rule says which clause a loss breaks.
 func (s *sequence) rule(m loss) Rule {
-	if !s.channel.inFault[m.place] {
+	if !s.channel.inFault(m.place, "") {
 		return Hole
 	}
 	if m.early {
