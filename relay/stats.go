@@ -13,6 +13,7 @@ type Stats struct {
 	RedisMessages Counter
 	RedisEpochs   [numCauses]Counter
 	Dropped       [numDrops]Counter
+	MarkersUp     atomic.Bool // markers of this relay come back through its link
 	MarkersLost   Counter
 	MarkerTrip    Histogram
 
@@ -79,13 +80,14 @@ const (
 	CauseSilence               // nothing came for 8 s
 	CauseMarker                // our own marker was published and did not come back
 	CauseDenied                // Redis refused a subscription
-	CauseReplica               // the server is, or became, a replica
+	CauseReplica               // the server is, or became, a replica, or is no longer the master that Sentinel names
+	CauseCluster               // a node of the cluster was lost, or its bus to the link's node broke
 	CauseShutdown              // the relay stops
 	numCauses
 )
 
 // Causes are the label values, by [Cause].
-var Causes = [numCauses]string{"error", "silence", "marker", "denied", "replica", "shutdown"}
+var Causes = [numCauses]string{"error", "silence", "marker", "denied", "replica", "cluster", "shutdown"}
 
 // Rejection says why a connection was refused before it became a session.
 type Rejection uint8

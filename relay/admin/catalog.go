@@ -28,6 +28,8 @@ func redisMetrics(s *relay.Stats) []metric {
 		counters("sidecast_messages_dropped_total",
 			"Messages that Redis sent and the relay handed to nobody, by reason.",
 			"reason", relay.DropReasons[:], s.Dropped[:]),
+		truth("sidecast_markers_up",
+			"Whether markers of this relay come back to it: 1 or 0. Without, clients resume at this relay only.", s.MarkersUp.Load),
 		counter("sidecast_markers_lost_total",
 			"Markers that the relay published and did not get back in time.", &s.MarkersLost),
 		histogram("sidecast_marker_round_trip_seconds",

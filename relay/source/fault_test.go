@@ -288,6 +288,9 @@ func TestLeastRightsSuffice(t *testing.T) {
 		l.awaitEvent(t, "online", 1)
 		l.lives(t, server, "chat:1")
 		l.await(t, "a marker", hasMarker)
+		if !l.stats.MarkersUp.Load() {
+			t.Error("markers come back, and the gauge says no")
+		}
 		if text := l.log.String(); strings.Contains(text, "level=WARN") || strings.Contains(text, "level=ERROR") {
 			t.Error("a relay with the rights that are asked for complains")
 		}
@@ -357,6 +360,9 @@ func TestWithoutTheRightToHearMarkers(t *testing.T) {
 		l.awaitEvent(t, "online", 1)
 		l.lives(t, server, "chat:1")
 		l.says(t, "refuses the marker channel", "&sidecast:mark")
+		if l.stats.MarkersUp.Load() {
+			t.Error("markers are not heard, and the gauge says that they work")
+		}
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
 		l.awaitEvent(t, "online", 2)
 		l.lives(t, server, "chat:1")
@@ -381,6 +387,9 @@ func TestWithoutTheRightToPublishMarkers(t *testing.T) {
 		if l.stats.MarkersLost.Load() == 0 {
 			t.Error("not counted")
 		}
+		if l.stats.MarkersUp.Load() {
+			t.Error("markers are refused, and the gauge says that they work")
+		}
 		if _, err := l.Link.Publish(t.Context(), "chat:1", nil); !errors.Is(err, source.ErrRefused) {
 			t.Errorf("publishing without the right: %v", err)
 		}
@@ -388,6 +397,14 @@ func TestWithoutTheRightToPublishMarkers(t *testing.T) {
 		server.CLI("ACL", "SETUSER", "relay", "+publish")
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
 		l.await(t, "a marker once it is allowed", hasMarker)
+		if !l.stats.MarkersUp.Load() {
+			t.Error("markers come back, and the gauge says no")
+		}
+		server.Kill()
+		l.awaitEvent(t, "offline", 2)
+		if l.stats.MarkersUp.Load() {
+			t.Error("the link is lost, and the gauge says that markers work")
+		}
 		if n := strings.Count(l.log.String(), "refuses to publish markers"); n != 1 {
 			t.Errorf("warned %d times", n)
 		}

@@ -79,6 +79,7 @@ func (p *probe) end() {
 	p.mu.Lock()
 	p.live = false
 	p.sent = nil
+	p.link.stats.MarkersUp.Store(false)
 	p.mu.Unlock()
 }
 
@@ -97,6 +98,7 @@ func (p *probe) heard(m marker) {
 	if i < 0 {
 		return
 	}
+	p.link.stats.MarkersUp.Store(true)
 	p.link.stats.MarkerTrip.Observe(p.seen.Sub(p.sent[i].began))
 	// Redis ran them in the order of our PUBLISHes, each of which waited for the answer to the one before.
 	for _, s := range p.sent[:i] {
@@ -185,12 +187,14 @@ func (p *probe) answered(m marker, err error) {
 	switch {
 	case isDenied(err.Error()):
 		p.refused = at
+		p.link.stats.MarkersUp.Store(false)
 		p.link.stats.MarkersLost.Add(1)
 		p.link.warned.publish.Do(func() { p.link.warnPublish(err) })
 	case p.failing.IsZero():
 		p.failing = at
 	case at.Sub(p.failing) >= markerMute && p.live:
 		p.failing = at
+		p.link.stats.MarkersUp.Store(false)
 		p.link.warnMute(err)
 	}
 }
