@@ -467,6 +467,8 @@ func assemble(cfg *config.Config, s *settings, gate *auth.Gate, stats *relay.Sta
 		Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
 			return r.link.Publish(ctx, channel, payload)
 		},
+		CatchUp:      func(ctx context.Context) error { return r.link.CatchUp(ctx) },
+		HistoryBytes: cfg.HistoryBytes.Int(), HistoryAge: time.Duration(cfg.HistoryAge),
 		MaxChannels: int(cfg.MaxChannelsPerSession), MaxPayload: cfg.MaxPayloadBytes.Int(),
 		CommandRate: float64(cfg.CommandRate), CommandBurst: cfg.CommandRate.Burst(),
 		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout),
@@ -501,7 +503,7 @@ func (r *core) serverConfig(cfg *config.Config, s *settings, gate *auth.Gate, pu
 		AdminHandler: func(ready, live http.Handler) http.Handler {
 			number, revision := buildVersion()
 			return admin.Handler(admin.Config{
-				Registry: admin.NewRegistry(r.stats, admin.Gauges{OutboxBytes: r.budget.Used}, number, revision),
+				Registry: admin.NewRegistry(r.stats, admin.Gauges{OutboxBytes: r.budget.Used, HistoryBytes: r.hub.HistoryBytes}, number, revision),
 				Token:    cfg.AdminToken.Reveal(), Loopback: isLoopback(private.Addr()), Ready: ready, Live: live,
 			})
 		},

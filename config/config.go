@@ -103,6 +103,8 @@ type Limits struct {
 	MaxPayloadBytes       Size      `split_words:"true" default:"1MiB" min:"128" max:"256MiB" desc:"largest message from Redis; larger ones are dropped and told as a gap"`
 	OutboxBytes           Size      `split_words:"true" default:"2MiB" min:"256" max:"1GiB" desc:"bytes that may wait for one slow client; at least twice SIDECAST_MAX_PAYLOAD_BYTES"`
 	OutboxTotalBytes      Size      `split_words:"true" default:"256MiB" min:"256" max:"1TiB" desc:"bytes that may wait for all slow clients together"`
+	HistoryBytes          Size      `split_words:"true" default:"64MiB" min:"0" max:"16GiB" desc:"bytes of messages kept for clients that come back; 0: none, and no cursors"`
+	HistoryAge            Duration  `split_words:"true" default:"5m" min:"1s" max:"24h" desc:"how long messages are kept for them"`
 	WriteTimeout          Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long anything may wait for a slow client"`
 	PingInterval          Duration  `split_words:"true" default:"25s" min:"1s" max:"10m" desc:"time between pings to an idle client"`
 	PongTimeout           Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long an answer to a ping may take; less than SIDECAST_PING_INTERVAL"`

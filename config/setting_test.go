@@ -80,6 +80,8 @@ func settingRows(t *testing.T) []settingRow {
 		{"MAX_PAYLOAD_BYTES", "512KiB", func(c *Config) any { return c.MaxPayloadBytes }, Size(512 << 10), nil},
 		{"OUTBOX_BYTES", "4MiB", func(c *Config) any { return c.OutboxBytes }, Size(4 << 20), nil},
 		{"OUTBOX_TOTAL_BYTES", "1GiB", func(c *Config) any { return c.OutboxTotalBytes }, Size(1 << 30), nil},
+		{"HISTORY_BYTES", "0", func(c *Config) any { return c.HistoryBytes }, Size(0), nil},
+		{"HISTORY_AGE", "10m", func(c *Config) any { return c.HistoryAge }, Duration(10 * time.Minute), nil},
 		{"WRITE_TIMEOUT", "1.5s", func(c *Config) any { return c.WriteTimeout }, Duration(1500 * time.Millisecond), nil},
 		{"PING_INTERVAL", "1m30s", func(c *Config) any { return c.PingInterval }, Duration(90 * time.Second), nil},
 		{"PONG_TIMEOUT", "3s", func(c *Config) any { return c.PongTimeout }, Duration(3 * time.Second), nil},

@@ -107,6 +107,7 @@ func (s *Session) ask(requests []ChannelRequest) permits {
 			channels = append(channels, request.Channel)
 		}
 	}
+	defer s.wait()()
 	return s.hub.askAll(context.Background(), s.visitor, channels)
 }
 
@@ -146,7 +147,9 @@ func (s *Session) authenticate(cmd Command) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
 	defer cancel()
+	done := s.wait()
 	id, code := verify(ctx, cmd.Token)
+	done()
 	if code == CodeUnavailable {
 		s.refuse(cmd, "", code)
 		return
@@ -193,7 +196,7 @@ func (s *Session) SubscribeOwn() {
 		switch {
 		case s.subscription(channel) >= 0:
 		case code == CodeOK && len(s.subs) < s.hub.cfg.MaxChannels:
-			s.enter(nil, channel)
+			s.enter(nil, ChannelRequest{Channel: channel})
 		case i >= len(id.Own):
 			s.send(Event{Type: EventError, Channel: channel, Code: cmp.Or(code, CodeTooManyChannels)})
 		}

@@ -2,23 +2,32 @@ package relay
 
 import "sync/atomic"
 
-// A channel is what the hub knows of one channel that somebody listens to.
+// A channel is what the hub knows of one channel: that somebody listens to, or that was spoken on lately.
 type channel struct {
 	name string
 
-	// Guarded by the hub's mu. They count subscriptions from before they can be reached by the fan-out until after they
-	// cannot any more, so that a message is never left out because the count lags.
-	refs      int
+	// Guarded by the hub's mu. protocols and echoes count subscriptions from before they can be reached by the fan-out until
+	// after they cannot any more, so that a message is never left out because the count lags.
+	refs      int // subscriptions, those included that still wait for what they missed
 	protocols [numProtocols]int
 	echoes    int // subscriptions that may have to skip a message
 
-	rosters []roster // one for each shard
+	// Owned by the hub's history.
+	at      point  // the newest message
+	floor   point  // the last message that is not held any more
+	oldest  uint64 // offset in the log; 0 if nothing is held
+	newest  uint64
+	slot    uint32
+	charged bool
+	lingers bool
+
+	rosters []roster // one for each shard; set by the first subscription
 }
 
 // A roster is a channel's listeners in one shard.
 type roster struct {
 	listeners []listener   // guarded by the shard's mu
-	count     atomic.Int32 // of listeners, and of those about to join
+	count     atomic.Int32 // of listeners, and of those about to leave
 }
 
 // A listener is what the fan-out needs of a subscription. It lies in one piece of memory with its neighbours: a fan-out
@@ -28,15 +37,6 @@ type listener struct {
 	sub      *Subscription
 	start    uint64 // messages up to this sequence are not for it
 	protocol ProtocolID
-}
-
-// A Subscription is one session's place in one channel.
-type Subscription struct {
-	session *Session
-	channel *channel
-	start   uint64
-	silent  bool // counted in channel.echoes; guarded by the hub's mu
-	index   int  // in its roster; guarded by the shard's mu
 }
 
 // join appends sub to its roster. The shard is locked.
@@ -54,7 +54,10 @@ func (r *roster) leave(sub *Subscription) {
 	r.listeners[sub.index].sub.index = sub.index
 	r.listeners[last] = listener{}
 	r.listeners = r.listeners[:last]
-	if last < cap(r.listeners)/4 && cap(r.listeners) > 64 {
+	switch {
+	case last == 0:
+		r.listeners = nil
+	case last < cap(r.listeners)/4 && cap(r.listeners) > 64:
 		r.listeners = append(make([]listener, 0, 2*last), r.listeners...)
 	}
 }

@@ -135,10 +135,11 @@ type GapReason uint8
 const (
 	GapRedis    GapReason = iota // the link to Redis was down
 	GapTooLarge                  // a message was larger than the relay carries
+	GapHistory                   // what was missed left the history before the client had read up to it
 	numGapReasons
 )
 
-var gapReasons = [numGapReasons]string{"redis", "too_large"}
+var gapReasons = [numGapReasons]string{"redis", "too_large", "history"}
 
 // String returns the reason as it stands on the wire and in metrics.
 func (r GapReason) String() string { return gapReasons[r] }

@@ -82,7 +82,7 @@ func (s *Session) refuse(cmd Command, channel string, code Code) {
 func (s *Session) Subscribe(channels []string) {
 	for _, channel := range channels {
 		if s.subscription(channel) < 0 {
-			s.enter(nil, channel)
+			s.enter(nil, ChannelRequest{Channel: channel})
 		}
 	}
 }
@@ -92,7 +92,7 @@ func (s *Session) subscribe(cmd Command, request ChannelRequest, answers permits
 	known := s.subscription(request.Channel) >= 0
 	switch {
 	case code != CodeOK:
-	case known && request.After != "":
+	case known && (request.After != "" || request.At != ""):
 		code = CodeBadRequest
 	case !known && len(s.subs) >= s.hub.cfg.MaxChannels:
 		code = CodeTooManyChannels
@@ -103,16 +103,18 @@ func (s *Session) subscribe(cmd Command, request ChannelRequest, answers permits
 	}
 	s.count(CommandSubscribe, CodeOK)
 	if known {
-		s.send(Event{Type: EventSubscribed, Ref: cmd.Ref, Channel: request.Channel})
+		// No cursor: messages before that of this moment may still be on their way to the client.
+		s.send(Event{Type: EventSubscribed, Ref: cmd.Ref, Channel: request.Channel, Recovered: true})
 		return
 	}
-	s.enter(cmd.Ref, request.Channel)
+	s.enter(cmd.Ref, request)
 }
 
 // enter puts the session into a channel that it is not in, and says so where the protocol can.
-func (s *Session) enter(ref []byte, channel string) {
-	answer := s.protocol.Event(Event{Type: EventSubscribed, Ref: ref, Channel: channel})
-	s.subs = append(s.subs, s.hub.subscribe(s, channel, !s.noEcho, answer))
+func (s *Session) enter(ref []byte, request ChannelRequest) {
+	sub := s.hub.reserve(s, request.Channel)
+	s.subs = append(s.subs, sub)
+	s.hub.resume(sub, ref, request)
 }
 
 func (s *Session) unsubscribe(cmd Command) {
@@ -167,6 +169,7 @@ func (s *Session) toRedis(cmd Command) bool {
 		return false
 	}
 	noted, hash := s.noteEcho(cmd)
+	defer s.wait()()
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()
 	receivers, err := s.hub.cfg.Publish(ctx, cmd.Channel, cmd.Data)

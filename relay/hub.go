@@ -28,6 +28,13 @@ type HubConfig struct {
 	// there are no tokens.
 	Verify func(ctx context.Context, token string) (*Identity, Code)
 
+	// CatchUp waits until everything that Redis had published before the call was taken in. An error says that the link to
+	// Redis is lost, or became another one, meanwhile. It is called concurrently. Nil where that is so at all times.
+	CatchUp func(ctx context.Context) error
+
+	HistoryBytes int           // how much is kept for clients that come back; 0 for nothing
+	HistoryAge   time.Duration // and for how long
+
 	WrapPublished bool // what clients publish reaches Redis as JSON that says who sent it, not bare
 
 	MaxChannels  int           // per session
@@ -50,12 +57,15 @@ type Hub struct {
 
 	draining atomic.Uint32 // the code that refuses newcomers; 0 while everybody is welcome
 
-	mu       sync.RWMutex
-	channels map[string]*channel
-	offline  bool
+	// flushed is the number of the last thing that came in and is on its way to every shard that it concerns.
+	flushed atomic.Uint64
 
-	// seq numbers everything that comes in. The source's goroutine writes it with mu read-locked.
-	seq uint64
+	// mu guards everything below. It may be taken by who holds a shard's mu, and not the other way round.
+	mu       sync.Mutex
+	channels map[string]*channel
+	history  history
+	offline  bool
+	text     []byte // scratch of the source's goroutine, which needs no mu for it
 }
 
 // NewHub returns a hub that is offline until the source says otherwise. It does nothing before [Hub.Run].
@@ -70,6 +80,7 @@ func NewHub(cfg HubConfig) *Hub {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
 	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), channels: make(map[string]*channel), offline: true}
+	h.history = newHistory(cfg.HistoryBytes, cfg.HistoryAge, h.channels)
 	for i := range cfg.Shards {
 		h.shards = append(h.shards, newShard(h, i))
 	}
@@ -91,59 +102,89 @@ func (h *Hub) Run(ctx context.Context) error {
 // now is the time since the hub began: a monotonic stamp of 8 bytes.
 func (h *Hub) now() int64 { return int64(time.Since(h.started)) }
 
-// Publish takes in one message. channel and payload are only valid during the call; where nobody listens to channel,
-// nothing is copied. The source calls it, and [Hub.Flush] when it has nothing more at once.
+// Publish takes in one message. channel and payload are only valid during the call; where nobody listens to channel and
+// no history is kept, nothing is copied. The source calls it, and [Hub.Flush] when it has nothing more at once.
 func (h *Hub) Publish(name, payload []byte) {
-	h.mu.RLock()
-	h.seq++
-	ch := h.channels[string(name)]
+	it, ch, wanted := h.take(itemMessage, name, payload)
 	if ch == nil {
-		h.mu.RUnlock()
 		return
 	}
-	it := item{kind: itemMessage, seq: h.seq, channel: ch}
-	wanted, echoes := ch.protocols, ch.echoes
-	h.mu.RUnlock()
-
-	for id, n := range wanted {
+	for id, n := range wanted.protocols {
 		if n > 0 {
-			it.frames[id] = h.cfg.Protocols[id].Message(ch.name, payload)
+			it.frames[id] = h.cfg.Protocols[id].Message(ch.name, h.text, payload)
 		}
 	}
-	if echoes > 0 {
+	if wanted.echoes > 0 {
 		it.hash = h.hash(payload)
 	}
-	for i := range h.shards {
-		if n := ch.rosters[i].count.Load(); n > 0 {
-			h.shards[i].collect(it, int(n))
-		}
-	}
+	h.collect(it)
 }
 
 // Oversize takes in that a message on the channel was too large to be relayed: its listeners get a gap in its place.
 func (h *Hub) Oversize(name []byte) {
-	h.mu.RLock()
-	h.seq++
-	seq, ch := h.seq, h.channels[string(name)]
-	h.mu.RUnlock()
+	it, ch, _ := h.take(itemGap, name, nil)
 	if ch == nil {
 		return
 	}
-	it := item{kind: itemGap, seq: seq, channel: ch, reason: GapTooLarge}
-	h.encode(&it, Event{Type: EventGap, Channel: ch.name, Reason: GapTooLarge})
+	it.reason = GapTooLarge
+	h.encode(&it, Event{Type: EventGap, Channel: ch.name, Reason: GapTooLarge, Cursor: h.text})
+	h.collect(it)
+}
+
+// wanted is who listens to a channel.
+type wanted struct {
+	protocols [numProtocols]int
+	echoes    int
+}
+
+// take numbers and remembers what came in on a channel. It returns no channel where nobody listens; else h.text is the
+// cursor, where there are cursors.
+func (h *Hub) take(kind itemKind, name, payload []byte) (it item, ch *channel, w wanted) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.history.seq++
+	ch = h.channels[string(name)]
+	if h.history.on() {
+		if ch == nil {
+			ch = h.history.channel(string(name))
+		}
+		h.history.add(ch, payload, kind == itemGap)
+	}
+	if ch == nil || ch.refs == 0 {
+		return it, nil, w
+	}
+	h.text = h.history.appendCursor(h.text[:0], ch.at)
+	return item{kind: kind, seq: h.history.seq, channel: ch}, ch, wanted{ch.protocols, ch.echoes}
+}
+
+// collect gives an item to the shards that have listeners.
+func (h *Hub) collect(it item) {
 	for i := range h.shards {
-		if n := ch.rosters[i].count.Load(); n > 0 {
+		if n := it.channel.rosters[i].count.Load(); n > 0 {
 			h.shards[i].collect(it, int(n))
 		}
 	}
 }
 
-// Marker takes in a marker. The link uses them to prove that it delivers; the hub has no use for them.
-func (h *Hub) Marker([]byte) {}
+// Marker takes in a marker: a place in everything that comes in, which other relays know too. id has 8 bytes and is only
+// valid during the call.
+func (h *Hub) Marker(id []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.history.seq++
+	if h.history.on() {
+		h.history.mark(MarkID(id))
+	}
+}
 
 // Offline takes in that the link to Redis is lost: every session is told.
 func (h *Hub) Offline() {
-	it := h.forAll(itemOffline, true)
+	h.mu.Lock()
+	h.offline = true
+	h.history.seq++
+	h.history.part()
+	it := item{kind: itemOffline, seq: h.history.seq}
+	h.mu.Unlock()
 	h.encode(&it, Event{Type: EventOffline})
 	h.toAll(it)
 }
@@ -151,18 +192,14 @@ func (h *Hub) Offline() {
 // Online takes in that a new link begins, whose messages come next: whatever was published since the last one is lost, so
 // every session that exists gets one gap. node tells the Redis server from others.
 func (h *Hub) Online(node uint32) {
-	it := h.forAll(itemOnline, false)
-	it.reason = GapRedis
+	h.mu.Lock()
+	h.offline = false
+	h.history.seq++
+	h.history.begin(node)
+	it := item{kind: itemOnline, seq: h.history.seq, reason: GapRedis}
+	h.mu.Unlock()
 	h.encode(&it, Event{Type: EventGap, Reason: GapRedis})
 	h.toAll(it)
-}
-
-func (h *Hub) forAll(kind itemKind, offline bool) item {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.seq++
-	h.offline = offline
-	return item{kind: kind, seq: h.seq}
 }
 
 // encode fills in the frame of every protocol.
@@ -179,76 +216,20 @@ func (h *Hub) toAll(it item) {
 	h.Flush()
 }
 
+// HistoryBytes returns how much is kept for clients that come back.
+func (h *Hub) HistoryBytes() int64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return int64(h.history.bytes())
+}
+
 // Flush hands out everything that was published since the last Flush. The source calls it when it has to wait for more.
 // It waits only where a shard's mailbox is full, and never for a client.
 func (h *Hub) Flush() {
 	for _, s := range h.shards {
 		s.flush()
 	}
+	h.flushed.Store(h.history.seq) // only this goroutine changes it
 }
 
 func (h *Hub) hash(payload []byte) uint64 { return maphash.Bytes(h.seed, payload) | 1 }
-
-// subscribe makes sub known to the fan-out. The frame goes out in the same step, before any message of the channel.
-func (h *Hub) subscribe(s *Session, name string, echo bool, answer []byte) *Subscription {
-	h.mu.Lock()
-	ch := h.channels[name]
-	if ch == nil {
-		ch = &channel{name: name, rosters: make([]roster, len(h.shards))}
-		h.channels[name] = ch
-		h.cfg.Stats.Channels.Add(1)
-	}
-	ch.refs++
-	ch.protocols[s.protocol.ID()]++
-	if !echo {
-		ch.echoes++
-	}
-	roster := &ch.rosters[s.shard.index]
-	roster.count.Add(1)
-	sub := &Subscription{session: s, channel: ch, start: h.seq, silent: !echo}
-	h.mu.Unlock()
-
-	s.shard.mu.Lock()
-	if answer != nil {
-		s.outbox.Send(answer)
-	}
-	roster.join(sub)
-	s.shard.mu.Unlock()
-	h.cfg.Stats.Subscriptions.Add(1)
-	return sub
-}
-
-// unsubscribe takes sub away from the fan-out. Nothing of its channel follows answer.
-func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
-	s, ch := sub.session, sub.channel
-	roster := &ch.rosters[s.shard.index]
-	s.shard.mu.Lock()
-	roster.leave(sub)
-	if answer != nil {
-		s.outbox.Send(answer)
-	}
-	s.shard.mu.Unlock()
-
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	roster.count.Add(-1)
-	ch.protocols[s.protocol.ID()]--
-	if sub.silent {
-		ch.echoes--
-	}
-	if ch.refs--; ch.refs == 0 {
-		delete(h.channels, ch.name)
-		h.cfg.Stats.Channels.Add(-1)
-	}
-	h.cfg.Stats.Subscriptions.Add(-1)
-}
-
-// quieten makes the messages of sub's channel carry what its session needs to know its own by.
-func (h *Hub) quieten(sub *Subscription) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if !sub.silent {
-		sub.silent = true
-		sub.channel.echoes++
-	}
-}

@@ -194,7 +194,7 @@ func nextIs(log []entry, list []heard, i int, kind entryKind) bool {
 func frameOf(e relay.Event) heard { return heard{frame: protocol.V1{}.Event(e)} }
 
 func messageOf(e entry) heard {
-	return heard{frame: protocol.V1{}.Message(e.channel, []byte(e.payload))}
+	return heard{frame: protocol.V1{}.Message(e.channel, nil, []byte(e.payload))}
 }
 
 // The checker is no use if it does not see a broken relay: each mutant of what clients got has to be caught.

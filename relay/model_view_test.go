@@ -104,6 +104,8 @@ func (v *view) hear(h *heard) error {
 		return v.outage(entryOnline, h)
 	case "offline":
 		return v.outage(entryOffline, h)
+	case "heartbeat":
+		return nil
 	case "subscribed", "unsubscribed", "pong":
 		return v.answer(h)
 	}

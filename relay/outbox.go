@@ -46,6 +46,8 @@ type Outbox struct {
 	draining bool // a Drain is running, or the outbox is held
 	evicted  bool
 	why      EvictionReason
+	below    int           // what somebody waits for the queue to count for
+	room     chan struct{} // closed when it does, or nothing can be sent any more; nil if nobody waits
 
 	protocol    ProtocolID // static after the session joined
 	first, last int32      // owned by the session's shard: the deliveries of the running step
@@ -262,6 +264,37 @@ func (o *Outbox) takenLocked(n int) {
 	if o.state == outboxOpen || o.state == outboxClosing {
 		o.chargeLocked(charge)
 	}
+	if o.room != nil && o.charged < o.below {
+		o.wakeLocked()
+	}
+}
+
+// Room waits until what is queued counts for less than below bytes, and reports whether anything can be sent then. It
+// returns false at once when stop is closed. One goroutine at a time may wait.
+func (o *Outbox) Room(below int, stop <-chan struct{}) bool {
+	o.mu.Lock()
+	if o.state != outboxOpen || o.charged < below {
+		defer o.mu.Unlock()
+		return o.state == outboxOpen
+	}
+	room := make(chan struct{})
+	o.room, o.below = room, below
+	o.mu.Unlock()
+	select {
+	case <-room:
+	case <-stop:
+		return false
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.state == outboxOpen
+}
+
+func (o *Outbox) wakeLocked() {
+	if o.room != nil {
+		close(o.room)
+		o.room = nil
+	}
 }
 
 // settleLocked ends a drain.
@@ -288,6 +321,7 @@ func (o *Outbox) Close(last []byte) {
 		return
 	}
 	o.state = outboxClosing
+	o.wakeLocked()
 	if !o.draining {
 		o.socket.Finish()
 	}
@@ -307,6 +341,7 @@ func (o *Outbox) evictLocked(why EvictionReason) {
 	o.budget.stats.evicted(why)
 	o.evicted, o.why = true, why
 	o.state = outboxEvicted
+	o.wakeLocked()
 	kept := o.queue[:0:0]
 	begun := o.taken
 	if o.partial > 0 {
@@ -332,6 +367,7 @@ func (o *Outbox) dropLocked() {
 	o.state = outboxClosed
 	o.queue, o.partial = nil, 0
 	o.chargeLocked(-o.charged)
+	o.wakeLocked()
 }
 
 // Abort gives a connection up whose peer is gone: nothing more is sent, and reading from it ends.

@@ -5,13 +5,14 @@ package relay
 // clients that get them.
 type Protocol interface {
 	ID() ProtocolID
-	// Message returns the frame of one message: the one allocation that a message costs. channel and payload are only
-	// valid during the call.
-	Message(channel string, payload []byte) []byte
+	// Message returns the frame of one message: the one allocation that a message costs. cursor is the text of it, empty
+	// where there is none. cursor and payload are only valid during the call.
+	Message(channel string, cursor, payload []byte) []byte
 	// Event returns the frame for anything else, or nil where the protocol has no words for it.
 	Event(Event) []byte
-	// Ping returns the frames that keep the connection alive and prove it alive.
-	Ping() []byte
+	// Ping returns the frames that keep the connection alive and prove it alive. at is a cursor that holds for everything
+	// that the client listens to, or empty.
+	Ping(at []byte) []byte
 	// Close returns the last frame of a connection.
 	Close(CloseCode) []byte
 	// Decode reads one message of a client. A code other than 0 closes the connection. The Command may share data's
@@ -32,6 +33,7 @@ const (
 	EventPong
 	EventOK
 	EventError
+	EventHeartbeat
 )
 
 // An Event is anything but a message that the relay tells one client. Which fields count depends on the type.
@@ -43,7 +45,8 @@ type Event struct {
 	User      string    // welcome: who the client is, empty for anybody
 	Heartbeat int       // welcome: seconds between two heartbeats
 	Offline   bool      // welcome: Redis is away now
-	Recovered bool      // subscribed: nothing was missed
+	Recovered bool      // subscribed: nothing was missed, or what was follows
+	Cursor    []byte    // subscribed, gap, heartbeat: text of a cursor, empty for none; valid during the call
 	Reason    GapReason // gap
 	Code      Code      // error
 }
@@ -63,5 +66,6 @@ type Command struct {
 // A ChannelRequest asks for one channel.
 type ChannelRequest struct {
 	Channel string
-	After   string // the last cursor that the client has, empty for none
+	After   string // the last cursor that the client has on this channel, empty for none
+	At      string // that of the last heartbeat since, empty for none
 }

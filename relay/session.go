@@ -40,13 +40,17 @@ type Session struct {
 	subs    []*Subscription
 	limiter limiter
 	visitor Visitor
-	asked   permits // what the application opened when it was asked
+	asked   permits  // what the application opened when it was asked
+	replays *replays // nil until one takes more than a moment
 
 	// Guarded by the shard's mu.
 	index    int // in shard.sessions
 	nextPing int64
-	pinged   int64 // when the ping was sent that nothing has answered yet; 0 for none
+	pinged   int64  // when the ping was sent that nothing has answered yet; 0 for none
+	waiting  int    // subscriptions that are not live yet
+	settled  uint64 // the last of the sequences at which subscriptions became live
 
+	busy  atomic.Bool  // the client's goroutine waits for something else than the client
 	seen  atomic.Int64 // when the client was last heard
 	until atomic.Int64 // when the session ends with 4401; 0 for never
 	code  atomic.Uint32
@@ -94,6 +98,7 @@ func (s *Session) Leave() {
 		s.hub.unsubscribe(sub, nil)
 	}
 	s.subs = nil
+	s.replays.end()
 	s.shard.dismiss(s)
 	stats := s.hub.cfg.Stats
 	stats.Connections[s.transport][s.protocol.ID()].Add(-1)
@@ -124,9 +129,22 @@ func (s *Session) LogValue() slog.Value { return slog.StringValue(s.ID()) }
 
 // Close sends everything that is queued, then a close frame with code, and half-closes. The first Close counts.
 func (s *Session) Close(code CloseCode) {
-	if s.Latch(code) {
-		s.outbox.Close(s.protocol.Close(code))
+	s.shard.mu.Lock()
+	defer s.shard.mu.Unlock()
+	s.end(code)
+}
+
+// end is Close. The shard is locked.
+func (s *Session) end(code CloseCode) {
+	if !s.Latch(code) {
+		return
 	}
+	last := s.protocol.Close(code)
+	if s.protocol.ID() != ProtocolRaw {
+		// The last word before it is where the client is, so that it can go on elsewhere.
+		last = append(s.protocol.Event(Event{Type: EventHeartbeat, Cursor: s.place()}), last...)
+	}
+	s.outbox.Close(last)
 }
 
 // Latch notes with which code the connection ends, and reports whether that was not known before.
@@ -160,15 +178,30 @@ func (s *Session) gap(it *item) {
 	if frame := it.frames[s.protocol.ID()]; frame != nil {
 		s.outbox.Send(frame)
 	} else if s.gapClose {
-		s.Close(CloseGap)
+		s.end(CloseGap)
 	}
 }
 
-// isEcho reports whether the message, which may have to be skipped, is one that the session published and does not want
-// back.
-func (s *Session) isEcho(it *item) bool {
+// isEcho reports whether a message that is told again is one that the session published and does not want back.
+func (s *Session) isEcho(channel string, payload []byte) bool {
+	e := s.echos.Load()
+	return e != nil && e.take(channel, s.hub.hash(payload), s.hub.now())
+}
+
+// skips reports whether the message, which may have to be skipped, is such a one.
+func (s *Session) skips(it *item) bool {
 	e := s.echos.Load()
 	return e != nil && e.take(it.channel.name, it.hash, s.hub.now())
+}
+
+// wait notes that the client's goroutine waits for something else than the client, which may have answered a ping that
+// nobody reads meanwhile. The function that it returns ends that.
+func (s *Session) wait() func() {
+	s.busy.Store(true)
+	return func() {
+		s.Seen()
+		s.busy.Store(false)
+	}
 }
 
 // forget drops what the session published before the link broke: it may never come.

@@ -60,6 +60,7 @@ type shard struct {
 	mu       sync.Mutex
 	sessions []*Session
 	offline  bool
+	past     uint64     // everything up to this sequence was handed out
 	sorted   []delivery // of the running step; entry 0 is not used
 	dirty    []*Outbox  // those with deliveries in the running step
 	frames   [][]byte   // scratch: an array on the stack would escape, once for each delivery
@@ -115,12 +116,23 @@ func (s *shard) run(ctx context.Context) {
 	for s.box.wait() {
 		// The lock comes first: an empty mailbox and a free lock together mean that nothing is on its way.
 		s.mu.Lock()
+		flushed := s.hub.flushed.Load() // before the batch is taken: it holds at least all that
 		batch := s.box.take(s.spare)
 		s.handOut(batch)
+		s.past = max(s.past, flushed)
 		clear(batch)
 		s.spare = batch[:0]
 		s.mu.Unlock()
 	}
+}
+
+// passed returns the sequence up to which everything was handed out. The shard is locked.
+func (s *shard) passed() uint64 {
+	// What is flushed is in the mailbox or handed out, and whoever hands out holds mu.
+	if flushed := s.hub.flushed.Load(); s.box.empty() {
+		s.past = max(s.past, flushed)
+	}
+	return s.past
 }
 
 // handOut writes the items to the sessions, each session's in order and in as few calls as possible. The shard is locked.
@@ -161,7 +173,7 @@ func (s *shard) step(items []item) int {
 
 // wanted reports whether the message is for this listener.
 func (it *item) wanted(l *listener) bool {
-	return it.seq > l.start && (it.hash == 0 || !l.sub.session.isEcho(it))
+	return it.seq > l.start && (it.hash == 0 || !l.sub.session.skips(it))
 }
 
 // direct writes one message, which needs no sorting.

@@ -34,6 +34,7 @@ type Stats struct {
 	Deliveries [numProtocols]Counter
 	Evictions  [numEvictions]Counter
 	Gaps       [numGapReasons]Counter
+	Resumes    [numResumeResults]Counter
 	Fanout     Histogram
 	Draining   atomic.Bool
 }
@@ -141,6 +142,19 @@ const (
 
 // EvictionReasons are the label values, by [EvictionReason].
 var EvictionReasons = [numEvictions]string{"bytes", "age", "total"}
+
+// ResumeResult says what came of a client's wish to hear what it missed.
+type ResumeResult uint8
+
+// The results of resumes_total.
+const (
+	ResumeRecovered ResumeResult = iota // it hears all of it
+	ResumeGap                           // it is told that messages may be missing
+	numResumeResults
+)
+
+// ResumeResults are the label values, by [ResumeResult].
+var ResumeResults = [numResumeResults]string{"recovered", "gap"}
 
 // Histogram counts durations in fixed buckets from 50 us to 10 s. The zero value is ready.
 type Histogram struct {

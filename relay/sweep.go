@@ -23,6 +23,7 @@ func (h *Hub) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+			h.age()
 			for _, s := range h.shards {
 				s.sweep()
 			}
@@ -31,23 +32,84 @@ func (h *Hub) sweep(ctx context.Context) {
 	}
 }
 
+// age lets go of what is too old to be told again.
+func (h *Hub) age() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.history.clock = h.now()
+	h.history.expire()
+}
+
 func (s *shard) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.hub.now()
+	b := beat{shard: s}
 	for _, session := range s.sessions {
-		session.tick(now)
+		session.tick(now, &b)
 	}
 }
 
+// A beat is the pings of one sweep: sessions that are equally far share a frame.
+type beat struct {
+	shard  *shard
+	taken  bool
+	passed uint64
+	at     []byte // newest place that everything up to passed is behind; empty if there is none
+	frames [2][numProtocols][]byte
+}
+
+// ping returns what a session gets for a ping. The shard is locked.
+func (b *beat) ping(s *Session) []byte {
+	if !b.taken {
+		b.taken = true
+		b.passed = b.shard.passed()
+		b.at = b.shard.hub.place(b.passed)
+	}
+	at, kind := b.at, 1
+	if !s.knows(b.passed) {
+		at, kind = nil, 0
+	}
+	frame := &b.frames[kind][s.protocol.ID()]
+	if *frame == nil {
+		*frame = s.protocol.Ping(at)
+	}
+	return *frame
+}
+
+// place returns the cursor of the newest mark at or before a sequence that other relays know too, or nothing.
+func (h *Hub) place(seq uint64) []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	id, ok := h.history.marks.passed(seq)
+	if !ok || !h.history.on() {
+		return nil
+	}
+	text, _ := Cursor{Node: h.history.node, Mark: id}.AppendText(nil) // it never fails
+	return text
+}
+
+// knows reports whether the session has everything up to a sequence, of everything that it listens to. The shard is
+// locked.
+func (s *Session) knows(passed uint64) bool { return s.waiting == 0 && passed >= s.settled }
+
+// place returns where the session is, or nothing, for its last word. The shard is locked, and hands nothing out.
+func (s *Session) place() []byte {
+	passed := s.shard.passed()
+	if !s.knows(passed) {
+		return nil
+	}
+	return s.hub.place(passed)
+}
+
 // tick pings the client when it is time, and gives it up when the last ping was not answered. The shard is locked.
-func (s *Session) tick(now int64) {
+func (s *Session) tick(now int64, b *beat) {
 	if until := s.until.Load(); until != 0 && now >= until-int64(sweepEvery/2) {
-		s.Close(CloseUnauthorized)
+		s.end(CloseUnauthorized)
 	}
 	timeout := int64(s.hub.cfg.PongTimeout)
 	if s.pinged != 0 && timeout > 0 && now-s.pinged >= timeout {
-		if s.seen.Load() < s.pinged {
+		if s.seen.Load() < s.pinged && !s.busy.Load() {
 			s.outbox.Abort()
 			return
 		}
@@ -58,7 +120,7 @@ func (s *Session) tick(now int64) {
 		if s.pinged == 0 { // else an earlier one still waits for its answer
 			s.pinged = now
 		}
-		s.outbox.Send(s.protocol.Ping())
+		s.outbox.Send(b.ping(s))
 	}
 }
 

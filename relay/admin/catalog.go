@@ -104,6 +104,9 @@ func fanoutMetrics(s *relay.Stats) []metric {
 		counters("sidecast_gaps_total",
 			"Gaps that clients had, by reason: messages may be missing. On raw only those with gap=close are told.",
 			"reason", names(gaps[:]), s.Gaps[:]),
+		counters("sidecast_resumes_total",
+			"Clients that came back to a channel and named the place where they were, by whether all that they missed was held.",
+			"result", relay.ResumeResults[:], s.Resumes[:]),
 		histogram("sidecast_fanout_seconds",
 			"Time that one shard took to hand a batch of messages to its clients.", &s.Fanout),
 	}
@@ -126,6 +129,10 @@ func relayMetrics(s *relay.Stats, gauges Gauges, version, commit string) []metri
 	}
 	if read := gauges.OutboxBytes; read != nil {
 		list = append(list, gauge("sidecast_outbox_bytes", "Bytes that wait in outboxes for clients to read.",
+			func() float64 { return float64(read()) }))
+	}
+	if read := gauges.HistoryBytes; read != nil {
+		list = append(list, gauge("sidecast_history_bytes", "Bytes of messages that are kept for clients that come back.",
 			func() float64 { return float64(read()) }))
 	}
 	return list

@@ -11,7 +11,8 @@ import (
 // Gauges are values that no [relay.Stats] holds. They are read at every scrape, concurrently with everything. One that is
 // nil is not exported.
 type Gauges struct {
-	OutboxBytes func() int64
+	OutboxBytes  func() int64
+	HistoryBytes func() int64
 }
 
 // NewRegistry returns a registry of all metrics: what stats counts, under the prefix sidecast_, the gauges, and those of

@@ -22,7 +22,7 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 func registry(stats *relay.Stats) *prometheus.Registry {
-	return NewRegistry(stats, Gauges{OutboxBytes: func() int64 { return 77 }}, "v1.2.3", "abcdef")
+	return NewRegistry(stats, Gauges{OutboxBytes: func() int64 { return 77 }, HistoryBytes: func() int64 { return 78 }}, "v1.2.3", "abcdef")
 }
 
 // A sample is one value as Prometheus sees it.
@@ -108,7 +108,7 @@ func TestLabels(t *testing.T) {
 func TestFromTheStart(t *testing.T) {
 	samples := gather(t, registry(new(relay.Stats)))
 	for _, s := range samples {
-		if s.value != 0 && s.name != "sidecast_build_info" && s.name != "sidecast_outbox_bytes" {
+		if s.value != 0 && s.name != "sidecast_build_info" && s.name != "sidecast_outbox_bytes" && s.name != "sidecast_history_bytes" {
 			t.Errorf("%v, want 0", s)
 		}
 	}
@@ -126,6 +126,7 @@ func TestFromTheStart(t *testing.T) {
 		"sidecast_deliveries_total":           len(protocols[:]),
 		"sidecast_evictions_total":            len(relay.EvictionReasons),
 		"sidecast_gaps_total":                 len(relay.GapReasons()),
+		"sidecast_resumes_total":              len(relay.ResumeResults),
 		"sidecast_commands_total":             len(relay.Commands()) * len(relay.Codes()),
 	} {
 		if series[name] != want {
@@ -182,8 +183,11 @@ func TestEverythingCounted(t *testing.T) {
 			t.Errorf("value %d of %d is exported as %v, want once", value-first, next-first, found)
 		}
 	}
-	if flags := seen[1]; len(flags) != 3 { // with build_info
+	if flags := seen[1]; len(flags) != 4 { // with build_info
 		t.Errorf("flags: %v", flags)
+	}
+	if gauges := seen[78]; len(gauges) != 1 || gauges[0].name != "sidecast_history_bytes" {
+		t.Errorf("the gauge of the history: %v", gauges)
 	}
 	if gauges := seen[77]; len(gauges) != 1 || gauges[0].name != "sidecast_outbox_bytes" {
 		t.Errorf("gauges: %v", gauges)

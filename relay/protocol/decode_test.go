@@ -32,7 +32,7 @@ var v1Commands = []struct {
 }{
 	{"one channel", `{"type":"subscribe","channels":[{"channel":"a"}]}`, subscribe(relay.ChannelRequest{Channel: "a"})},
 	{"several, one with a cursor, in the client's order", `{"type":"subscribe","channels":[{"channel":"b","after":"AQ","at":"x"},{"channel":"a"}]}`,
-		subscribe(relay.ChannelRequest{Channel: "b", After: "AQ"}, relay.ChannelRequest{Channel: "a"})},
+		subscribe(relay.ChannelRequest{Channel: "b", After: "AQ", At: "x"}, relay.ChannelRequest{Channel: "a"})},
 	{"twice the same name is the session's business", `{"type":"subscribe","channels":[{"channel":"a"},{"channel":"a"}]}`,
 		subscribe(relay.ChannelRequest{Channel: "a"}, relay.ChannelRequest{Channel: "a"})},
 	{"a name that is none is the session's business too", `{"type":"subscribe","channels":[{}]}`, subscribe(relay.ChannelRequest{})},

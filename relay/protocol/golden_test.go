@@ -117,6 +117,9 @@ func cutFrame(t testing.TB, b []byte) (header, payload, rest []byte) {
 // v1Overhead is what v1 puts around a payload on a channel whose name is one letter.
 const v1Overhead = len(`{"type":"message","channel":"c","data":""}`)
 
+// cursor is one as it stands on the wire.
+const cursor = "AWXZQwIBAgMEBQYHCCqqu8zd"
+
 // messages that every protocol has to carry.
 var messages = []struct{ why, channel, payload string }{
 	{"a message", "chat", "hello"},
@@ -168,12 +171,16 @@ func events() (list []struct {
 		relay.Event{Type: relay.EventWelcome, Session: "S", User: `4"2`, Heartbeat: 1, Offline: true})
 	add("subscribed", relay.Event{Type: relay.EventSubscribed, Channel: "chat"})
 	add("subscribed, nothing was missed", relay.Event{Type: relay.EventSubscribed, Channel: "chat", Recovered: true, Ref: number})
+	add("subscribed, with a cursor", relay.Event{Type: relay.EventSubscribed, Channel: "chat", Cursor: []byte(cursor), Ref: number})
 	add("unsubscribed", relay.Event{Type: relay.EventUnsubscribed, Channel: "räume\\1"})
 	add("unsubscribed, a ref comes back as it was written", relay.Event{Type: relay.EventUnsubscribed, Channel: "chat", Ref: text})
 	for _, reason := range relay.GapReasons() {
 		add("gap everywhere: "+reason.String(), relay.Event{Type: relay.EventGap, Reason: reason})
 		add("gap on a channel: "+reason.String(), relay.Event{Type: relay.EventGap, Channel: "chat", Reason: reason})
 	}
+	add("gap with a cursor", relay.Event{Type: relay.EventGap, Channel: "chat", Reason: relay.GapTooLarge, Cursor: []byte(cursor)})
+	add("heartbeat", relay.Event{Type: relay.EventHeartbeat})
+	add("heartbeat with a place to come back to", relay.Event{Type: relay.EventHeartbeat, Cursor: []byte(cursor)})
 	add("offline", relay.Event{Type: relay.EventOffline})
 	add("pong", relay.Event{Type: relay.EventPong})
 	add("pong with a ref", relay.Event{Type: relay.EventPong, Ref: []byte("-1.5e3")})
@@ -194,12 +201,17 @@ func TestGolden(t *testing.T) {
 		t.Run(p.ID().String(), func(t *testing.T) {
 			var wires []wire
 			for _, m := range messages {
-				wires = append(wires, wire{m.why, p.Message(m.channel, []byte(m.payload))})
+				wires = append(wires, wire{m.why, p.Message(m.channel, nil, []byte(m.payload))})
 			}
+			wires = append(wires,
+				wire{"with a cursor", p.Message("chat", []byte(cursor), []byte("hello"))},
+				wire{"not UTF-8, with a cursor", p.Message("chat", []byte(cursor), []byte("\xff"))})
 			for _, e := range events() {
 				wires = append(wires, wire{e.why, p.Event(e.event)})
 			}
-			wires = append(wires, wire{"what keeps the connection alive", p.Ping()})
+			wires = append(wires,
+				wire{"what keeps the connection alive", p.Ping(nil)},
+				wire{"the same, with a place to come back to", p.Ping([]byte(cursor))})
 			for _, code := range relay.CloseSlots() {
 				if code != 0 && code != relay.CloseAbnormal {
 					wires = append(wires, wire{"close", p.Close(code)})
@@ -217,20 +229,20 @@ func TestGoldenHasEveryEvent(t *testing.T) {
 	for _, e := range events() {
 		seen[e.event.Type] = true
 	}
-	for kind := relay.EventWelcome; kind <= relay.EventError; kind++ {
+	for kind := relay.EventWelcome; kind <= relay.EventHeartbeat; kind++ {
 		if !seen[kind] {
 			t.Errorf("event %d is not in the golden files", kind)
 		}
 	}
-	if frame := (V1{}).Event(relay.Event{Type: relay.EventError + 1}); string(frame[2:]) != "}" {
-		t.Errorf("there is an event after EventError, which the golden files do not have: %q", frame)
+	if frame := (V1{}).Event(relay.Event{Type: relay.EventHeartbeat + 1}); string(frame[2:]) != "}" {
+		t.Errorf("there is an event after EventHeartbeat, which the golden files do not have: %q", frame)
 	}
 }
 
 // Frames that all clients share must not grow: an append by one client would write into what another is sent.
 func TestSharedFramesHaveNoRoom(t *testing.T) {
 	for _, p := range All() {
-		frames := map[string][]byte{"ping": p.Ping()}
+		frames := map[string][]byte{"ping": p.Ping(nil), "ping with a place": p.Ping([]byte(cursor))}
 		for _, code := range relay.CloseSlots() {
 			frames[fmt.Sprintf("close %d", code)] = p.Close(code)
 		}

@@ -29,14 +29,14 @@ func textFrame(payload []byte) []byte {
 }
 
 // field appends ,"name":"value".
-func field(b []byte, name, value string) []byte {
+func field[T string | []byte](b []byte, name string, value T) []byte {
 	b = append(append(append(b, ',', '"'), name...), '"', ':')
 	return appendQuoted(b, value)
 }
 
 // optional is field where value is not empty.
-func optional(b []byte, name, value string) []byte {
-	if value == "" {
+func optional[T string | []byte](b []byte, name string, value T) []byte {
+	if len(value) == 0 {
 		return b
 	}
 	return field(b, name, value)

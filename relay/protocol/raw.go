@@ -12,7 +12,7 @@ var _ relay.Protocol = Raw{}
 func (Raw) ID() relay.ProtocolID { return relay.ProtocolRaw }
 
 // Message is the payload as text if it is UTF-8, else as binary.
-func (Raw) Message(_ string, payload []byte) []byte {
+func (Raw) Message(_ string, _, payload []byte) []byte {
 	return append(relay.NewFrame(relay.PayloadOpcode(payload), len(payload)), payload...)
 }
 
@@ -20,7 +20,7 @@ func (Raw) Message(_ string, payload []byte) []byte {
 func (Raw) Event(relay.Event) []byte { return nil }
 
 // Ping implements [relay.Protocol].
-func (Raw) Ping() []byte { return pingFrame }
+func (Raw) Ping([]byte) []byte { return pingFrame }
 
 // Close implements [relay.Protocol].
 func (Raw) Close(code relay.CloseCode) []byte { return closeFrame(code) }

@@ -18,39 +18,49 @@ var _ relay.Protocol = V1{}
 // maxRef bounds what a client may put into "ref", in bytes of JSON.
 const maxRef = 64
 
-var heartbeatAndPing = slices.Clip(append(textFrame([]byte(`{"type":"heartbeat"}`)), pingFrame...))
-
 // ID implements [relay.Protocol].
 func (V1) ID() relay.ProtocolID { return relay.ProtocolV1 }
 
 const (
 	messageHead   = `{"type":"message","channel":`
+	messageCursor = `,"cursor":"`
 	messageData   = `,"data":`
 	messageBase64 = `,"base64":`
 )
 
-// Message is {"type":"message","channel":..,"data":..}, or with "base64" in place of "data" where the payload is not UTF-8.
-func (V1) Message(channel string, payload []byte) []byte {
+// Message is {"type":"message","channel":..,"cursor":..,"data":..}, or with "base64" in place of "data" where the payload
+// is not UTF-8, and without "cursor" where there is none.
+func (V1) Message(channel string, cursor, payload []byte) []byte {
 	if !utf8.ValidString(channel) {
 		channel = string([]rune(channel)) // the sizes below are those of valid UTF-8
 	}
 	size := len(messageHead) + quotedSize(channel) + 1
-	if !utf8.Valid(payload) {
-		encoded := base64.StdEncoding.EncodedLen(len(payload))
-		frame := relay.NewFrame(relay.OpText, size+len(messageBase64)+encoded+2)
-		frame = appendQuoted(append(frame, messageHead...), channel)
-		frame = append(append(frame, messageBase64...), '"')
-		frame = base64.StdEncoding.AppendEncode(frame, payload)
-		return append(frame, '"', '}')
+	if len(cursor) > 0 {
+		size += len(messageCursor) + len(cursor) + 1
 	}
-	frame := relay.NewFrame(relay.OpText, size+len(messageData)+quotedSize(payload))
+	valid, encoded := utf8.Valid(payload), 0
+	if valid {
+		size += len(messageData) + quotedSize(payload)
+	} else {
+		encoded = base64.StdEncoding.EncodedLen(len(payload))
+		size += len(messageBase64) + encoded + 2
+	}
+	frame := relay.NewFrame(relay.OpText, size)
 	frame = appendQuoted(append(frame, messageHead...), channel)
-	frame = appendQuoted(append(frame, messageData...), payload)
-	return append(frame, '}')
+	if len(cursor) > 0 {
+		frame = append(append(append(frame, messageCursor...), cursor...), '"')
+	}
+	if valid {
+		return append(appendQuoted(append(frame, messageData...), payload), '}')
+	}
+	frame = base64.StdEncoding.AppendEncode(append(append(frame, messageBase64...), '"'), payload)
+	return append(frame, '"', '}')
 }
 
 // Ping is a heartbeat, which pages can see, and a ping frame, which they cannot, in one write.
-func (V1) Ping() []byte { return heartbeatAndPing }
+func (v V1) Ping(at []byte) []byte {
+	return slices.Clip(append(v.Event(relay.Event{Type: relay.EventHeartbeat, Cursor: at}), pingFrame...))
+}
 
 // Close implements [relay.Protocol].
 func (V1) Close(code relay.CloseCode) []byte { return closeFrame(code) }
@@ -71,11 +81,15 @@ func (V1) Event(e relay.Event) []byte {
 		b = field(append(b, `{"type":"subscribed"`...), "channel", e.Channel)
 		b = append(b, `,"recovered":`...)
 		b = strconv.AppendBool(b, e.Recovered)
+		b = optional(b, "cursor", e.Cursor)
 	case relay.EventUnsubscribed:
 		b = field(append(b, `{"type":"unsubscribed"`...), "channel", e.Channel)
 	case relay.EventGap:
 		b = optional(append(b, `{"type":"gap"`...), "channel", e.Channel)
 		b = field(b, "reason", e.Reason.String())
+		b = optional(b, "cursor", e.Cursor)
+	case relay.EventHeartbeat:
+		b = optional(append(b, `{"type":"heartbeat"`...), "at", e.Cursor)
 	case relay.EventOffline:
 		b = append(b, `{"type":"offline","reason":"redis"`...)
 	case relay.EventPong:
@@ -108,6 +122,7 @@ type clientFrame struct {
 type channelRequest struct {
 	Channel string `json:"channel"`
 	After   string `json:"after"`
+	At      string `json:"at"`
 }
 
 // Decode reads one command. What is not a JSON object in a text frame closes the connection; a command that is understood
@@ -161,7 +176,7 @@ func requests(list []channelRequest) ([]relay.ChannelRequest, relay.Code) {
 	}
 	wanted := make([]relay.ChannelRequest, len(list))
 	for i, r := range list {
-		wanted[i] = relay.ChannelRequest{Channel: r.Channel, After: r.After}
+		wanted[i] = relay.ChannelRequest{Channel: r.Channel, After: r.After, At: r.At}
 	}
 	return wanted, relay.CodeOK
 }

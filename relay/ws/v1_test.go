@@ -30,7 +30,7 @@ var v1Transcripts = []struct {
 		> {"type":"subscribe","channels":[{"channel":"a","after":"x","at":"y"}]}
 		< {"type":"subscribed","channel":"a","recovered":false}
 		> {"type":"subscribe","channels":[{"channel":"a"}]}
-		< {"type":"subscribed","channel":"a","recovered":false}
+		< {"type":"subscribed","channel":"a","recovered":true}
 		> {"type":"subscribe","channels":[{"channel":"a","after":"x"}],"ref":7}
 		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself","channel":"a","ref":7}
 		! a once

@@ -1,0 +1,223 @@
+package relay
+
+import "sync"
+
+const (
+	// replayPage is how much of a replay, in bytes, lies in an outbox, about.
+	replayPage = 64 << 10
+	// replayEnd is how much of it is sent in the step that makes the subscription live, in which the whole shard waits.
+	replayEnd = 16 << 10
+	// replayAtOnce is how many pages the client's own goroutine sends, before it reads on and leaves the rest to another.
+	replayAtOnce = 8
+)
+
+// A replay gives a subscription what it missed, page by page, and makes it live in the step that finds nothing newer. One
+// goroutine at a time runs it.
+type replay struct {
+	hub  *Hub
+	sub  *Subscription
+	ref  []byte // of the command that is answered before the first page
+	own  []byte // the cursor in that answer: the place that the client named
+	told bool   // it was answered
+
+	epoch uint64
+	from  point  // the last message that the client has, or the mark behind it
+	last  uint64 // offset of the last entry that is not for it; 0 if that was not held
+
+	page  []past // scratch
+	bytes []byte // scratch: the payloads
+}
+
+// A past is one message to be told again.
+type past struct {
+	point  point
+	offset uint64
+	cursor []byte
+	begin  int  // of the payload
+	empty  bool // there was one too large to be relayed
+}
+
+// run sends what is little at once, and leaves more to the session's replays.
+func (r *replay) run() {
+	for range replayAtOnce {
+		if !r.step() {
+			return
+		}
+		if bytes, _ := r.sub.session.outbox.Pending(); bytes > 0 {
+			break
+		}
+	}
+	r.sub.session.later(r)
+}
+
+// step sends the next page, and reports whether there is more to do.
+func (r *replay) step() (more bool) {
+	ended, why, whole := r.end()
+	if !ended && whole {
+		r.hub.mu.Lock()
+		why, whole = r.collect(replayPage, true)
+		r.hub.mu.Unlock()
+	}
+	switch {
+	case ended:
+		return false
+	case !whole:
+		r.lost(why)
+		return false
+	}
+	frames := r.encode()
+	s := r.sub.session
+	s.shard.mu.Lock()
+	defer s.shard.mu.Unlock()
+	if r.sub.state == subscriptionGone {
+		return false
+	}
+	r.send(frames)
+	return true
+}
+
+// end sends the last page and makes the subscription live, if little is left.
+func (r *replay) end() (ended bool, why GapReason, whole bool) {
+	s := r.sub.session
+	s.shard.mu.Lock()
+	defer s.shard.mu.Unlock()
+	if r.sub.state == subscriptionGone {
+		return true, 0, true
+	}
+	r.hub.mu.Lock()
+	why, whole = r.collect(replayEnd, false)
+	ended = whole && r.behind() == 0
+	if ended {
+		r.hub.attach(r.sub)
+	}
+	r.hub.mu.Unlock()
+	if ended {
+		r.send(r.encode())
+	}
+	return ended, why, whole
+}
+
+// collect copies the next messages, up to limit bytes, or one if there has to be one. The hub is locked.
+func (r *replay) collect(limit int, one bool) (why GapReason, whole bool) {
+	h := &r.hub.history
+	r.page, r.bytes = r.page[:0], r.bytes[:0]
+	switch {
+	case h.epoch != r.epoch:
+		return GapRedis, false
+	case r.from.before(r.sub.channel.floor):
+		return GapHistory, false
+	}
+	for offset := r.behind(); offset != 0; {
+		e := h.log.at(offset)
+		if len(r.bytes)+int(e.size) > limit && (len(r.page) > 0 || !one) {
+			break
+		}
+		r.page = append(r.page, past{
+			point: e.point, offset: offset, cursor: h.appendCursor(nil, e.point), begin: len(r.bytes), empty: e.empty,
+		})
+		r.bytes = h.log.payload(r.bytes, offset, e.size)
+		offset = h.log.on(offset, e)
+	}
+	return 0, true
+}
+
+// behind returns the offset of the first message behind those collected, or 0. The hub is locked.
+func (r *replay) behind() uint64 {
+	last := r.last
+	if n := len(r.page); n > 0 {
+		last = r.page[n-1].offset
+	}
+	if log := &r.hub.history.log; last >= log.head {
+		return log.on(last, log.at(last))
+	}
+	return r.sub.channel.oldest
+}
+
+// encode makes frames of what was collected.
+func (r *replay) encode() (frames [][]byte) {
+	s, name := r.sub.session, r.sub.channel.name
+	for i, p := range r.page {
+		end := len(r.bytes)
+		if i+1 < len(r.page) {
+			end = r.page[i+1].begin
+		}
+		payload := r.bytes[p.begin:end]
+		switch {
+		case p.empty:
+			r.hub.cfg.Stats.Gaps[GapTooLarge].Add(1)
+			frames = append(frames, s.protocol.Event(Event{
+				Type: EventGap, Channel: name, Reason: GapTooLarge, Cursor: p.cursor,
+			}))
+		case !s.isEcho(name, payload):
+			frames = append(frames, s.protocol.Message(name, p.cursor, payload))
+		}
+	}
+	return frames
+}
+
+// send answers the command, if that was not done, and sends a page. The shard is locked.
+func (r *replay) send(frames [][]byte) {
+	s := r.sub.session
+	if !r.told {
+		r.told = true
+		s.send(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Recovered: true, Cursor: r.own})
+	}
+	if len(frames) > 0 && s.outbox.deliver(frames) {
+		r.hub.cfg.Stats.Deliveries[s.protocol.ID()].Add(len(frames))
+	}
+	r.hub.cfg.Budget.relieve()
+	if n := len(r.page); n > 0 {
+		r.from, r.last = r.page[n-1].point, r.page[n-1].offset
+	}
+}
+
+// replays are those of one session that take more than a moment: its goroutine runs one after the other, as fast as the
+// client reads.
+type replays struct {
+	stop    chan struct{} // closed when the session leaves
+	running sync.WaitGroup
+
+	mu    sync.Mutex
+	queue []*replay
+}
+
+// later leaves the rest of a replay to a goroutine. The session's own goroutine calls it.
+func (s *Session) later(r *replay) {
+	if s.replays == nil {
+		s.replays = &replays{stop: make(chan struct{})}
+	}
+	q := s.replays
+	q.mu.Lock()
+	q.queue = append(q.queue, r)
+	first := len(q.queue) == 1
+	q.mu.Unlock()
+	if first {
+		q.running.Go(func() { q.run(s.outbox) })
+	}
+}
+
+// run runs replays until there is none left, or the session leaves.
+func (q *replays) run(o *Outbox) {
+	for {
+		q.mu.Lock()
+		r := q.queue[0]
+		q.mu.Unlock()
+		for o.Room(replayPage, q.stop) && r.step() {
+		}
+		q.mu.Lock()
+		q.queue = q.queue[1:]
+		ended := len(q.queue) == 0
+		q.mu.Unlock()
+		if ended {
+			return
+		}
+	}
+}
+
+// end waits for the goroutine.
+func (q *replays) end() {
+	if q != nil {
+		close(q.stop)
+		q.running.Wait()
+	}
+}

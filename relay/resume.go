@@ -1,0 +1,156 @@
+package relay
+
+import (
+	"context"
+	"time"
+)
+
+// catchUpTimeout is longer than the link takes to find out that it is broken, which ends the wait.
+const catchUpTimeout = 30 * time.Second
+
+// resume makes sub hear its channel, beginning behind the place that the client names: with what it missed, if that is all
+// held, or with what comes next. The answer says which.
+func (h *Hub) resume(sub *Subscription, ref []byte, request ChannelRequest) {
+	r := &replay{hub: h, sub: sub, ref: ref}
+	after, named := ParseCursor(request.After)
+	at, pinged := ParseCursor(request.At)
+	if !named && !pinged {
+		if request.After != "" || request.At != "" {
+			h.cfg.Stats.Resumes[ResumeGap].Add(1)
+		}
+		r.fresh()
+		return
+	}
+	found := r.find(after, named, at, pinged)
+	if found == placeUnknown && h.catchUp(sub.session) {
+		// Another relay may have been ahead of this one, and what it knew has come by now.
+		found = r.find(after, named, at, pinged)
+	}
+	if found != placeHeld {
+		h.cfg.Stats.Resumes[ResumeGap].Add(1)
+		r.fresh()
+		return
+	}
+	h.cfg.Stats.Resumes[ResumeRecovered].Add(1)
+	r.run()
+}
+
+// catchUp waits until everything that Redis had published before was taken in, and reports whether it was.
+func (h *Hub) catchUp(s *Session) bool {
+	h.mu.Lock()
+	away := h.offline
+	h.mu.Unlock()
+	if away || h.cfg.CatchUp == nil {
+		return false
+	}
+	defer s.wait()()
+	ctx, cancel := context.WithTimeout(context.Background(), catchUpTimeout)
+	defer cancel()
+	return h.cfg.CatchUp(ctx) == nil
+}
+
+// A verdict says what became of the place that a client named.
+type verdict uint8
+
+const (
+	placeUnknown verdict = iota // it is not known here, or not yet
+	placeLost                   // what follows it is not whole any more
+	placeHeld                   // everything that follows it is held
+)
+
+// findSteps is how many messages are passed at once, while everything else waits.
+const findSteps = 4096
+
+// find looks for the later of the two places that the client names, and goes back to it from the newest message.
+func (r *replay) find(after Cursor, named bool, at Cursor, pinged bool) verdict {
+	h := &r.hub.history
+	r.hub.mu.Lock()
+	defer r.hub.mu.Unlock()
+	p, known := point{}, false
+	for _, c := range []struct {
+		Cursor
+		named bool
+	}{{after, named}, {at, pinged}} {
+		if q, ok := h.point(c.Cursor); c.named && ok && (!known || p.before(q)) {
+			p, known = q, true
+		}
+	}
+	ch := r.sub.channel
+	if !known || r.hub.offline || p.before(ch.floor) {
+		return placeUnknown
+	}
+	r.epoch, r.from, r.last = h.epoch, p, ch.newest
+	r.own = h.appendCursor(nil, p)
+	if ch.at.before(p) {
+		if p.index > 0 {
+			return placeUnknown
+		}
+		return placeHeld // nothing was said since the mark
+	}
+	return r.walk(p)
+}
+
+// walk goes back to p, which is not beyond the newest message. The hub is locked, but now and then for a moment not.
+func (r *replay) walk(p point) verdict {
+	h, ch := &r.hub.history, r.sub.channel
+	offset := ch.newest
+	for steps := 1; offset != 0; steps++ {
+		e := h.log.at(offset)
+		if !p.before(e.point) {
+			r.last = offset
+			return verdictAt(p, e.point)
+		}
+		if e.empty {
+			return placeLost
+		}
+		offset = h.log.back(offset, e)
+		if steps%findSteps == 0 {
+			r.hub.mu.Unlock()
+			r.hub.mu.Lock()
+			if h.epoch != r.epoch || offset < h.log.head {
+				return placeUnknown
+			}
+		}
+	}
+	r.last = 0
+	return verdictAt(p, ch.floor)
+}
+
+// verdictAt judges p by the last message that is not behind it.
+func verdictAt(p, last point) verdict {
+	switch {
+	case p.index == 0: // a mark: whatever was said before it
+		return placeHeld
+	case p == last:
+		return placeHeld
+	}
+	return placeUnknown // other messages were heard here
+}
+
+// fresh begins with what comes next, and says so.
+func (r *replay) fresh() {
+	s := r.sub.session
+	s.shard.mu.Lock()
+	defer s.shard.mu.Unlock()
+	r.hub.mu.Lock()
+	now := r.hub.history.appendCursor(nil, r.hub.history.now(r.sub.channel))
+	r.hub.attach(r.sub)
+	r.hub.mu.Unlock()
+	s.send(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Cursor: now})
+}
+
+// lost gives up a replay that has begun: what the client is to hear next was let go of, or is not all there is.
+func (r *replay) lost(reason GapReason) {
+	s := r.sub.session
+	s.shard.mu.Lock()
+	defer s.shard.mu.Unlock()
+	if r.sub.state == subscriptionGone {
+		return
+	}
+	r.hub.mu.Lock()
+	now := r.hub.history.appendCursor(nil, r.hub.history.now(r.sub.channel))
+	r.hub.attach(r.sub)
+	r.hub.mu.Unlock()
+	r.hub.cfg.Stats.Gaps[reason].Add(1)
+	s.send(Event{Type: EventGap, Channel: r.sub.channel.name, Reason: reason, Cursor: now})
+}

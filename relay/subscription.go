@@ -1,0 +1,108 @@
+package relay
+
+// A Subscription is one session's place in one channel.
+type Subscription struct {
+	session *Session
+	channel *channel
+
+	// Guarded by the hub's mu.
+	silent  bool // it may have to skip a message
+	counted bool // the channel's counts include it
+
+	// Guarded by the shard's mu.
+	state subscriptionState
+	start uint64 // messages up to this sequence are not for it
+	index int    // in its roster
+}
+
+type subscriptionState uint8
+
+const (
+	subscriptionWaiting subscriptionState = iota // for what it missed
+	subscriptionLive                             // the fan-out reaches it
+	subscriptionGone
+)
+
+// reserve gives a session a place in a channel. It hears nothing yet.
+func (h *Hub) reserve(s *Session, name string) *Subscription {
+	sub := &Subscription{session: s, silent: s.noEcho}
+	h.mu.Lock()
+	ch := h.history.channel(name)
+	if ch.rosters == nil {
+		ch.rosters = make([]roster, len(h.shards))
+	}
+	if ch.refs++; ch.refs == 1 {
+		h.cfg.Stats.Channels.Add(1)
+	}
+	sub.channel = ch
+	h.mu.Unlock()
+	h.cfg.Stats.Subscriptions.Add(1)
+
+	s.shard.mu.Lock()
+	s.waiting++
+	s.shard.mu.Unlock()
+	return sub
+}
+
+// attach makes the fan-out reach sub from here on. The shard and the hub are locked.
+func (h *Hub) attach(sub *Subscription) {
+	s, ch := sub.session, sub.channel
+	ch.protocols[s.protocol.ID()]++
+	if sub.silent {
+		ch.echoes++
+	}
+	sub.counted = true
+	sub.start = h.history.seq
+	roster := &ch.rosters[s.shard.index]
+	roster.count.Add(1)
+	roster.join(sub)
+	sub.state = subscriptionLive
+	s.waiting--
+	s.settled = max(s.settled, sub.start)
+}
+
+// unsubscribe takes sub away. Nothing of its channel follows answer.
+func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
+	s, ch := sub.session, sub.channel
+	roster := &ch.rosters[s.shard.index]
+	s.shard.mu.Lock()
+	live := sub.state == subscriptionLive
+	if live {
+		roster.leave(sub)
+	} else {
+		s.waiting--
+	}
+	sub.state = subscriptionGone
+	if answer != nil {
+		s.outbox.Send(answer)
+	}
+	s.shard.mu.Unlock()
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if live {
+		roster.count.Add(-1)
+		ch.protocols[s.protocol.ID()]--
+		if sub.silent {
+			ch.echoes--
+		}
+		sub.counted = false
+	}
+	if ch.refs--; ch.refs == 0 {
+		h.history.settle(ch)
+		h.cfg.Stats.Channels.Add(-1)
+	}
+	h.cfg.Stats.Subscriptions.Add(-1)
+}
+
+// quieten makes the messages of sub's channel carry what its session needs to know its own by.
+func (h *Hub) quieten(sub *Subscription) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !sub.silent {
+		sub.silent = true
+		if sub.counted {
+			sub.channel.echoes++
+		}
+	}
+}
