@@ -160,6 +160,9 @@ func (c *conn) linger() {
 }
 
 func (c *conn) log() {
+	if !c.handler.cfg.Logger.Enabled(c.handler.ctx, slog.LevelInfo) {
+		return
+	}
 	sent, messages := c.outbox.Sent()
 	attrs := []any{
 		"session", c.session, "remote", c.remote, "transport", relay.TransportWebSocket.String(),

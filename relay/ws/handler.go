@@ -5,12 +5,14 @@ package ws
 
 import (
 	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -49,18 +51,26 @@ type Config struct {
 // A Handler upgrades requests to WebSocket connections and serves them. It judges the handshake; who may connect at all
 // (origin, address) is judged before it is called.
 type Handler struct {
-	cfg       Config
-	ctx       context.Context // ends when nobody new is let in any more
-	leave     context.CancelFunc
-	upgraders map[string]*gws.Upgrader // by subprotocol
-	conns     tally
+	cfg     Config
+	ctx     context.Context // ends when nobody new is let in any more
+	leave   context.CancelFunc
+	tongues map[string]*tongue // by subprotocol
+	conns   tally
+}
+
+// A tongue is what all connections of one subprotocol share.
+type tongue struct {
+	name     string // the subprotocol, or empty
+	protocol relay.Protocol
+	upgrader *gws.Upgrader
+	slow     []byte // the close frame of a client that is evicted
 }
 
 // New returns a handler that serves until all clients are gone; see [Handler.Wait].
 func New(cfg Config) *Handler {
-	h := &Handler{cfg: cfg, upgraders: make(map[string]*gws.Upgrader)}
+	h := &Handler{cfg: cfg, tongues: make(map[string]*tongue)}
 	h.ctx, h.leave = context.WithCancel(context.Background())
-	for name := range cfg.Protocols {
+	for name, protocol := range cfg.Protocols {
 		option := &gws.ServerOption{
 			ReadMaxPayloadSize: cfg.MaxInbound,
 			CheckUtf8Enabled:   true,
@@ -69,7 +79,9 @@ func New(cfg Config) *Handler {
 		if name != "" {
 			option.SubProtocols = []string{name}
 		}
-		h.upgraders[name] = gws.NewUpgrader(events{}, option)
+		h.tongues[name] = &tongue{
+			name: name, protocol: protocol, upgrader: gws.NewUpgrader(events{}, option), slow: protocol.Close(relay.CloseSlow),
+		}
 	}
 	return h
 }
@@ -82,67 +94,76 @@ func (h *Handler) Wait() {
 	h.cfg.Budget.Wait()
 }
 
+// A handshake is one request on its way to becoming a connection. It is used again for others: nothing of it outlives the
+// connection's beginning, and as a local variable it would make every request's goroutine grow its stack.
+type handshake struct {
+	tongue  *tongue
+	token   *string // the credential that was offered beside the subprotocols, or nil
+	address netip.Addr
+	client  relay.Client
+	wish    wish
+}
+
+var handshakes = sync.Pool{New: func() any { return new(handshake) }}
+
 // ServeHTTP answers one handshake. What is wrong with the handshake itself is answered in HTTP; what a page has to know is
 // said by a close code on an accepted connection, because browsers do not show pages the status of a failed handshake.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	offer, fault := h.judge(r)
-	if fault != nil {
+	hs := handshakes.Get().(*handshake)
+	defer func() {
+		*hs = handshake{}
+		handshakes.Put(hs)
+	}()
+	if fault := h.judge(r, hs); fault != nil {
 		h.cfg.Stats.Rejected[relay.RejectHandshake].Add(1)
 		fault.answer(w)
 		return
 	}
-	var address netip.Addr
 	if h.cfg.Addresses != nil {
-		address = h.cfg.Limited(r)
+		hs.address = h.cfg.Limited(r)
 	}
-	if !h.cfg.Addresses.Take(address) {
+	if !h.cfg.Addresses.Take(hs.address) {
 		h.cfg.Stats.Rejected[relay.RejectAddress].Add(1)
 		tooManyHere.answer(w)
 		return
 	}
 	if !h.cfg.Slots.Take() {
-		h.cfg.Addresses.Free(address)
+		h.cfg.Addresses.Free(hs.address)
 		h.cfg.Stats.Rejected[relay.RejectCapacity].Add(1)
 		tooMany.answer(w)
 		return
 	}
 	h.conns.add(1)
-	client := relay.Client{Transport: relay.TransportWebSocket, Protocol: h.cfg.Protocols[offer.name]}
-	wish, code := h.admit(w, r, offer, &client)
-	if code != 0 {
+	hs.client = relay.Client{Transport: relay.TransportWebSocket, Protocol: hs.tongue.protocol}
+	if code := h.admit(w, r, hs); code != 0 {
 		h.cfg.Stats.Rejected[rejections[code]].Add(1)
-		h.refuse(w, r, offer.name, code)
-		h.release(address)
+		h.refuse(w, r, hs.tongue.name, code)
+		h.release(hs.address)
 		return
 	}
-	if !h.open(w, r, offer.name, client, wish, address) {
-		h.release(address)
+	if !h.open(w, r, hs) {
+		h.release(hs.address)
 	}
 }
 
 // admit finds out who the client is and what it wants, or the code with which it has to be closed. It may wait for the
 // application, a bounded time; meanwhile the connection has its slot.
-func (h *Handler) admit(w http.ResponseWriter, r *http.Request, offer offer, client *relay.Client) (wish, relay.CloseCode) {
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, hs *handshake) relay.CloseCode {
 	if code := h.cfg.Hub.Leaving(); code != 0 {
-		return wish{}, code
+		return code
 	}
-	// The deadline for the request's headers has been met; running out now, it would end the request's context.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	defer context.AfterFunc(h.ctx, cancel)()
+	ctx := &waiting{Context: r.Context(), leave: h.ctx, response: w}
+	defer ctx.end()
 	if h.cfg.Identify != nil {
 		var code relay.CloseCode
-		if client.Visitor, code = h.cfg.Identify(r.WithContext(ctx), offer.token); code != 0 {
-			return wish{}, cmp.Or(h.cfg.Hub.Leaving(), code)
+		if hs.client.Visitor, code = h.cfg.Identify(r.WithContext(ctx), hs.token); code != 0 {
+			return cmp.Or(h.cfg.Hub.Leaving(), code)
 		}
 	}
-	wish := h.wishOf(r, client.Protocol, client.Identity)
-	if wish.refused != 0 {
-		return wish, wish.refused
+	if code := h.wishOf(r, hs); code != 0 {
+		return code
 	}
-	client.PublishTo, client.NoEcho, client.GapClose = wish.publishTo, wish.noEcho, wish.gapClose
-	return wish, h.cfg.Hub.Admit(ctx, client, wish.channels)
+	return h.cfg.Hub.Admit(ctx, &hs.client, hs.wish.channels)
 }
 
 // release gives back what a connection holds of the handler.
@@ -153,7 +174,7 @@ func (h *Handler) release(address netip.Addr) {
 }
 
 // open upgrades and starts to serve, and reports whether it did.
-func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, client relay.Client, wish wish, address netip.Addr) bool {
+func (h *Handler) open(w http.ResponseWriter, r *http.Request, hs *handshake) bool {
 	netConn, early, err := hijack(w)
 	if err != nil {
 		return false
@@ -162,26 +183,23 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, name string, clie
 		_ = tcp.SetWriteBuffer(sendBuffer)
 	}
 	c := &conn{
-		Conn: netConn, handler: h, guard: guard{limit: uint32(h.cfg.MaxInbound)},
-		address: address, remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now().UnixMilli(),
+		Conn: netConn, handler: h, guard: guard{limit: uint32(h.cfg.MaxInbound)}, early: early,
+		address: hs.address, remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now().UnixMilli(),
 	}
-	if len(early) > 0 {
-		c.early = &early
+	c.outbox.Init(h.cfg.Budget, newSocket(c), hs.tongue.slow)
+	if hs.tongue.name != "" {
+		r.Header.Set(headerProtocol, hs.tongue.name) // the library reads the first line only
 	}
-	c.outbox.Init(h.cfg.Budget, newSocket(c), client.Protocol.Close(relay.CloseSlow))
-	if name != "" {
-		r.Header.Set("Sec-WebSocket-Protocol", name) // the library reads the first line only
-	}
-	socket, err := h.upgraders[name].UpgradeFromConn(c, bufio.NewReaderSize(c, readBuffer), r)
+	socket, err := hs.tongue.upgrader.UpgradeFromConn(c, bufio.NewReaderSize(c, readBuffer), r)
 	if err != nil {
 		c.outbox.Shut()
 		_ = netConn.Close()
 		return false
 	}
-	client.Outbox = &c.outbox
-	c.session = h.cfg.Hub.Join(client)
-	c.session.Subscribe(wish.channels)
-	if wish.own {
+	hs.client.Outbox = &c.outbox
+	c.session = h.cfg.Hub.Join(hs.client)
+	c.session.Subscribe(hs.wish.channels)
+	if hs.wish.own {
 		c.session.SubscribeOwn()
 	}
 	c.outbox.Release()
@@ -204,13 +222,14 @@ func transport(c net.Conn) net.Conn {
 	return c
 }
 
-// hijack takes the connection from net/http, with what the client sent behind its request.
-func hijack(w http.ResponseWriter) (net.Conn, []byte, error) {
+// hijack takes the connection from net/http, which lifts its deadlines, with what the client sent behind its request; nil
+// for nothing.
+func hijack(w http.ResponseWriter) (net.Conn, *[]byte, error) {
 	netConn, buffered, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		return nil, nil, err
+	if err != nil || buffered.Reader.Buffered() == 0 {
+		return netConn, nil, err
 	}
-	_ = netConn.SetDeadline(time.Time{})
 	early, _ := buffered.Reader.Peek(buffered.Reader.Buffered())
-	return netConn, append([]byte(nil), early...), nil
+	early = bytes.Clone(early)
+	return netConn, &early, nil
 }

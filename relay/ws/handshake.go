@@ -48,59 +48,65 @@ var (
 
 // IsUpgrade reports whether a request wants to become a WebSocket connection, well or badly.
 func IsUpgrade(r *http.Request) bool {
-	return hasToken(r.Header, "Upgrade", "websocket") || r.Header.Get("Sec-WebSocket-Key") != ""
+	return hasToken(r.Header, "Upgrade", "websocket") || r.Header.Get(headerKey) != ""
 }
 
-// An offer is what a client's list of subprotocols comes to.
-type offer struct {
-	name  string  // the subprotocol to speak
-	token *string // the credential that stood in the list, or nil
-}
-
-// judge returns what to speak, or what is wrong with the handshake (RFC 6455 section 4.2.1).
-func (h *Handler) judge(r *http.Request) (offer, *fault) {
+// judge finds out what to speak, or what is wrong with the handshake (RFC 6455 section 4.2.1).
+func (h *Handler) judge(r *http.Request, hs *handshake) *fault {
 	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 ||
 		!hasToken(r.Header, "Upgrade", "websocket") || !hasToken(r.Header, "Connection", "upgrade") {
-		return offer{}, notUpgrade
+		return notUpgrade
 	}
-	if r.Header.Get("Sec-WebSocket-Version") != "13" {
-		return offer{}, wrongVersion
+	if r.Header.Get(headerVersion) != "13" {
+		return wrongVersion
 	}
-	keys := r.Header.Values("Sec-WebSocket-Key")
-	if len(keys) != 1 {
-		return offer{}, wrongKey
+	if keys := r.Header[headerKey]; len(keys) != 1 || !validKey(keys[0]) {
+		return wrongKey
 	}
-	if key, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(key) != 16 {
-		return offer{}, wrongKey
-	}
-	return h.subprotocol(r.Header)
+	return h.subprotocol(r.Header[headerProtocol], hs)
 }
 
-// subprotocol returns the first offered name that is known, or "" where none was offered. A token is no name: it has to
+// Headers in the form in which net/http keeps them, which is not how RFC 6455 writes them: finding the form costs an
+// allocation each time.
+const (
+	headerKey      = "Sec-Websocket-Key"
+	headerVersion  = "Sec-Websocket-Version"
+	headerProtocol = "Sec-Websocket-Protocol"
+)
+
+// validKey reports whether key is 16 bytes in base64.
+func validKey(key string) bool {
+	var bytes [18]byte
+	if len(key) != base64.StdEncoding.EncodedLen(16) {
+		return false
+	}
+	n, err := base64.StdEncoding.Decode(bytes[:], []byte(key))
+	return err == nil && n == 16
+}
+
+// subprotocol finds the first offered name that is known, or "" where none was offered. A token is no name: it has to
 // stand beside one, because a browser fails a connection whose answer names none of what it offered.
-func (h *Handler) subprotocol(header http.Header) (offer, *fault) {
-	var o offer
-	lines := header.Values("Sec-WebSocket-Protocol")
+func (h *Handler) subprotocol(lines []string, hs *handshake) *fault {
 	if len(lines) == 0 {
-		return o, nil
+		hs.tongue = h.tongues[""]
 	}
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
 			name = strings.TrimSpace(name)
 			if token, ok := strings.CutPrefix(name, protocol.TokenPrefix); ok {
-				if o.token != nil {
-					return offer{}, twoTokens
+				if hs.token != nil {
+					return twoTokens
 				}
-				o.token = &token
-			} else if _, known := h.cfg.Protocols[name]; known && o.name == "" {
-				o.name = name
+				hs.token = &token
+			} else if known := h.tongues[name]; known != nil && name != "" && hs.tongue == nil {
+				hs.tongue = known
 			}
 		}
 	}
-	if o.name == "" {
-		return offer{}, wrongProtocol
+	if hs.tongue == nil {
+		return wrongProtocol
 	}
-	return o, nil
+	return nil
 }
 
 // hasToken reports whether a comma-separated header holds token, in any case.
@@ -115,44 +121,41 @@ func hasToken(header http.Header, name, token string) bool {
 	return false
 }
 
-// A wish is what a raw client asks for by its URL: other protocols ask on the connection.
+// A wish is what a client asks for with its handshake: a raw one by its URL, all of it; others ask on the connection.
 type wish struct {
-	channels  []string
-	publishTo string
-	noEcho    bool
-	gapClose  bool
-	own       bool            // the channels of the client's identity too
-	refused   relay.CloseCode // the URL asks for something impossible
+	channels []string
+	own      bool // the channels of the client's identity too
 }
 
-// wishOf reads the URL of a raw client. Named channels are exactly those; none named means the defaults and the identity's.
-func (h *Handler) wishOf(r *http.Request, p relay.Protocol, id *relay.Identity) wish {
-	if p.ID() != relay.ProtocolRaw {
-		return wish{own: true}
+// wishOf reads the URL of a raw client, or returns why it is impossible. Named channels are exactly those; none named means
+// the defaults and the identity's.
+func (h *Handler) wishOf(r *http.Request, hs *handshake) relay.CloseCode {
+	w, id := &hs.wish, hs.client.Identity
+	if hs.tongue.protocol.ID() != relay.ProtocolRaw {
+		w.own = true
+		return 0
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return wish{refused: relay.ClosePolicy}
+		return relay.ClosePolicy
 	}
-	w := wish{
-		channels:  query["channel"],
-		publishTo: query.Get("publish"),
-		noEcho:    query.Get("echo") == "false",
-		gapClose:  query.Get("gap") == "close",
-	}
+	hs.client.PublishTo = query.Get("publish")
+	hs.client.NoEcho = query.Get("echo") == "false"
+	hs.client.GapClose = query.Get("gap") == "close"
+	w.channels = query["channel"]
 	if len(w.channels) == 0 {
 		w.channels, w.own = h.cfg.DefaultChannels, true
 	}
-	if w.publishTo == "" && len(w.channels) == 1 {
-		w.publishTo = w.channels[0]
+	if hs.client.PublishTo == "" && len(w.channels) == 1 {
+		hs.client.PublishTo = w.channels[0]
 	}
 	if w.own && id != nil {
 		w.channels = slices.Concat(w.channels, id.Join) // all or nothing: what a token asks for has to be open
 	}
 	if len(w.channels) == 0 && (id == nil || len(id.Own) == 0) {
-		w.refused = relay.ClosePolicy // nothing to hear
+		return relay.ClosePolicy // nothing to hear
 	}
-	return w
+	return 0
 }
 
 // rejections sorts the codes of refused handshakes for the metric.
@@ -177,7 +180,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, co
 	}
 	defer netConn.Close()
 	_ = netConn.SetWriteDeadline(time.Now().Add(refusalTime))
-	answer := append(acceptance(r.Header.Get("Sec-WebSocket-Key"), name), relay.CloseFrame(code)...)
+	answer := append(acceptance(r.Header.Get(headerKey), name), relay.CloseFrame(code)...)
 	if _, err := netConn.Write(answer); err != nil {
 		return
 	}
