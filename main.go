@@ -213,7 +213,11 @@ func translate(cfg *config.Config) (*settings, config.Faults) {
 	if cfg.RedisURL.IsSet() {
 		var err error
 		if s.server, err = redisServer(cfg); err != nil {
-			faults.Add("REDIS_URL", err.Error(), "write it like redis://user:password@host:6379")
+			faults.Add("REDIS_URL", err.Error(), map[source.Mode]string{
+				source.Standalone: "write it like redis://user:password@host:6379",
+				source.Sentinel:   "write it like redis://sentinel-1:26379?addr=sentinel-2:26379&master_name=mymaster",
+				source.Cluster:    "write it like redis://user:password@node-1:6379?addr=node-2:6379",
+			}[s.server.Mode])
 		}
 	}
 	s.keys = keys(cfg, &faults)
@@ -278,21 +282,33 @@ func keys(cfg *config.Config, faults *config.Faults) *auth.Keys {
 
 // redisServer says where the configured Redis is.
 func redisServer(cfg *config.Config) (source.Server, error) {
-	s, err := source.ParseURL(cfg.RedisURL.Reveal())
+	mode, err := source.ParseMode(string(cfg.RedisMode))
 	if err != nil {
-		return source.Server{}, err
+		return source.Server{}, nil // the setting was refused already
+	}
+	s, err := source.ParseURL(cfg.RedisURL.Reveal(), mode)
+	if err != nil {
+		return source.Server{Mode: mode}, err
 	}
 	s.Protocol = int(cfg.RedisProtocol)
 	s.Username = cmp.Or(cfg.RedisUsername, s.Username)
 	if cfg.RedisPassword.IsSet() {
 		s.Password = cfg.RedisPassword.Reveal()
 	}
+	if cfg.FromFile("REDIS_PASSWORD") {
+		username := s.Username
+		s.Credentials = func() (string, string, error) {
+			password, err := cfg.Reread("REDIS_PASSWORD")
+			return username, password, err
+		}
+	}
+	s.SentinelUsername, s.SentinelPassword = cfg.RedisSentinelUsername, cfg.RedisSentinelPassword.Reveal()
 	if cfg.RedisCA == "" {
 		return s, nil
 	}
 	pem, err := os.ReadFile(string(cfg.RedisCA))
 	if err != nil {
-		return source.Server{}, fmt.Errorf("reading SIDECAST_REDIS_CA: %w", err)
+		return source.Server{Mode: mode}, fmt.Errorf("reading SIDECAST_REDIS_CA: %w", err)
 	}
 	return s, s.TrustCA(pem)
 }

@@ -29,8 +29,9 @@ type Config struct {
 	Drain      `heading:"Stopping"`
 	Operations `heading:"Operations"`
 
-	set    map[string]bool // by name: given in the environment, itself or as a file
-	faulty map[string]bool // by name: could not be read, so the field is zero and relations with it say nothing
+	set    map[string]bool   // by name: given in the environment, itself or as a file
+	faulty map[string]bool   // by name: could not be read, so the field is zero and relations with it say nothing
+	files  map[string]string // by name: the file that a secret was read from
 }
 
 // Listeners says where Sidecast listens, and whether it brings its own Redis.
@@ -46,12 +47,15 @@ type Listeners struct {
 
 // Redis says how to reach Redis.
 type Redis struct {
-	RedisURL      RedisURL `split_words:"true" desc:"'redis://[user:password@]host[:port][/db]', 'rediss://' for TLS, or 'unix:///path'"`
-	RedisUsername string   `split_words:"true" desc:"ACL user; overrides the one in the URL"`
-	RedisPassword Secret   `split_words:"true" desc:"overrides the one in the URL"`
-	RedisCA       CertFile `split_words:"true" desc:"PEM file with the certificates to trust for 'rediss://', in place of the system's"`
-	RedisProtocol Count    `split_words:"true" default:"2" oneof:"2,3" desc:"RESP version"`
-	Markers       Decision `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish markers to Redis, so that a client can resume at another replica; auto: where Redis permits it"`
+	RedisURL              RedisURL  `split_words:"true" desc:"'redis://[user:password@]host[:port][/db]', 'rediss://' for TLS, or 'unix:///path'; several Sentinels or nodes as '?addr=host:port&addr=host:port'"`
+	RedisMode             RedisMode `split_words:"true" default:"standalone" oneof:"standalone,sentinel,cluster" desc:"what the URL leads to: one Redis, Sentinels (the URL names the master: '?master_name=mymaster'), or nodes of a cluster"`
+	RedisUsername         string    `split_words:"true" desc:"ACL user; overrides the one in the URL"`
+	RedisPassword         Secret    `split_words:"true" desc:"overrides the one in the URL; read again at each connection if it comes from a file"`
+	RedisSentinelUsername string    `split_words:"true" desc:"ACL user of the Sentinels; the URL holds Redis's own"`
+	RedisSentinelPassword Secret    `split_words:"true" desc:"password of the Sentinels"`
+	RedisCA               CertFile  `split_words:"true" desc:"PEM file with the certificates to trust for 'rediss://', in place of the system's"`
+	RedisProtocol         Count     `split_words:"true" default:"2" oneof:"2,3" desc:"RESP version"`
+	Markers               Decision  `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish markers to Redis, so that a client can resume at another replica; auto: where Redis permits it"`
 }
 
 // Rights says what is relayed, and who may hear it and publish to it. No name here has the channel prefix.

@@ -24,7 +24,7 @@ const maxSecretFile = 64 << 10
 // The error is nil or [Faults] with everything that is wrong. The Config is never nil: beside faults it is good only for
 // finding more of them, and a setting that could not be read is zero there.
 func Load() (*Config, []Warning, error) {
-	c := &Config{set: make(map[string]bool), faulty: make(map[string]bool)}
+	c := &Config{set: make(map[string]bool), faulty: make(map[string]bool), files: make(map[string]string)}
 	for _, s := range settings() {
 		_, direct := os.LookupEnv(s.variable())
 		_, file := os.LookupEnv(s.variable() + fileSuffix)
@@ -93,7 +93,27 @@ func (c *Config) readFile(s setting, path string) *syntaxError {
 	if err := s.value(c).Addr().Interface().(envconfig.Decoder).Decode(text); err != nil {
 		return describe(s, err)
 	}
+	c.files[s.name] = path
 	return nil
+}
+
+// FromFile reports whether the setting is a secret that was read from a file. The name is without the prefix.
+func (c *Config) FromFile(name string) bool { return c.files[name] != "" }
+
+// Reread returns a secret as its file holds it now, for those that are replaced while Sidecast runs. The name is without
+// the prefix, and one for which FromFile is true. The error holds neither the secret nor the path. Reread may be called
+// concurrently.
+func (c *Config) Reread(name string) (string, error) {
+	text, err := readSecret(c.files[name])
+	switch {
+	case errors.Is(err, errFileSize):
+		return "", err
+	case err != nil:
+		return "", errors.New(reason(err))
+	case strings.TrimSpace(text) == "":
+		return "", errors.New("the file is empty")
+	}
+	return text, nil
 }
 
 var errFileSize = errors.New("file is too large")

@@ -128,7 +128,7 @@ func misplaced(u *url.URL) bool {
 }
 
 // shownOptions are the options of go-redis whose values tell an operator something and cannot be credentials.
-var shownOptions = []string{"db", "protocol", "pool_size", "dial_timeout", "read_timeout", "write_timeout", "skip_verify"}
+var shownOptions = []string{"addr", "master_name", "db", "protocol", "pool_size", "dial_timeout", "read_timeout", "write_timeout", "skip_verify"}
 
 // show writes a URL that was found good without its credentials.
 func show(u *url.URL) string {
@@ -151,6 +151,22 @@ func show(u *url.URL) string {
 		b.WriteString(separator + redacted)
 	}
 	return b.String()
+}
+
+// A RedisMode says what a RedisURL leads to.
+type RedisMode string
+
+// The modes.
+const (
+	ModeStandalone RedisMode = "standalone"
+	ModeSentinel   RedisMode = "sentinel"
+	ModeCluster    RedisMode = "cluster"
+)
+
+// Decode reads a mode; which ones there are is said where it is used.
+func (m *RedisMode) Decode(value string) error {
+	*m = RedisMode(strings.ToLower(strings.TrimSpace(value)))
+	return nil
 }
 
 func validPort(port string) bool {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -173,6 +174,9 @@ func TestEverySecretAsFile(t *testing.T) {
 		if s.name == "JWT_PREVIOUS_SECRET" {
 			variables[Prefix+"JWT_SECRET"] = "x"
 		}
+		if s.name == "REDIS_SENTINEL_PASSWORD" {
+			variables[Prefix+"REDIS_MODE"] = "sentinel"
+		}
 		delete(variables, s.variable())
 		variables[s.variable()+fileSuffix] = file
 		c := mustLoad(t, variables)
@@ -181,8 +185,31 @@ func TestEverySecretAsFile(t *testing.T) {
 			t.Errorf("%s: read %q, embedded %v", s.name, got, c.IsEmbedded())
 		}
 	}
-	if count != 5 {
-		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, JWT_SECRET, JWT_PREVIOUS_SECRET and ADMIN_TOKEN", count)
+	if count != 6 {
+		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD, JWT_SECRET, JWT_PREVIOUS_SECRET and ADMIN_TOKEN", count)
+	}
+}
+
+// A password that is replaced in its file is found there, and what is wrong is said without the path.
+func TestReread(t *testing.T) {
+	path := writeFile(t, "password", "old\n")
+	c := mustLoad(t, env(append([]string{"REDIS_PASSWORD_FILE=" + path}, realRedis...)...))
+	if !c.FromFile("REDIS_PASSWORD") || c.FromFile("REDIS_URL") {
+		t.Error("what came from a file is confused")
+	}
+	for _, tt := range []struct{ content, want string }{{"old\n", "old"}, {"new", "new"}, {" \n", ""}, {strings.Repeat("x", maxSecretFile+1), ""}} {
+		if err := os.WriteFile(path, []byte(tt.content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := c.Reread("REDIS_PASSWORD"); got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%.10q: read %q, %v", tt.content, got, err)
+		}
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Reread("REDIS_PASSWORD"); err == nil || strings.Contains(err.Error(), path) {
+		t.Errorf("without the file: %v", err)
 	}
 }
 

@@ -46,7 +46,7 @@ func (v *validation) mode() {
 			v.faults.Add("EMBEDDED", "is true, and "+Prefix+"REDIS_URL is set", "unset one of them")
 			return
 		}
-		for _, name := range []string{"REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_CA"} {
+		for _, name := range []string{"REDIS_MODE", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD", "REDIS_CA"} {
 			if set[name] {
 				v.faults.Add(name, "is set, but "+Prefix+"REDIS_URL is not", "set "+Prefix+"REDIS_URL, or unset this")
 			}
@@ -80,8 +80,26 @@ func (v *validation) redis() {
 		v.faults.Add(name, "names a user without a password",
 			"set "+Prefix+"REDIS_PASSWORD; a password alone is written redis://:password@host")
 	}
+	v.sentinel()
 	if v.settled("REDIS_CA") && v.c.RedisCA != "" && !u.tls {
 		v.faults.Add("REDIS_CA", "is set, but "+Prefix+"REDIS_URL does not use TLS", "write rediss:// there, or unset this")
+	}
+}
+
+// sentinel checks what is for Sentinels alone.
+func (v *validation) sentinel() {
+	c := v.c
+	if !v.settled("REDIS_MODE") {
+		return
+	}
+	for _, name := range []string{"REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD"} {
+		if c.set[name] && v.settled(name) && c.RedisMode != ModeSentinel {
+			v.faults.Add(name, "is set, but "+Prefix+"REDIS_MODE is "+string(c.RedisMode),
+				"set "+Prefix+"REDIS_MODE=sentinel, or unset this")
+		}
+	}
+	if c.RedisMode == ModeSentinel && c.RedisSentinelUsername != "" && !c.set["REDIS_SENTINEL_PASSWORD"] {
+		v.faults.Add("REDIS_SENTINEL_USERNAME", "names a user without a password", "set "+Prefix+"REDIS_SENTINEL_PASSWORD")
 	}
 }
 

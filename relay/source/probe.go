@@ -163,7 +163,7 @@ func (p *probe) publish(ctx context.Context) {
 
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	err := p.link.commands.Publish(ctx, p.link.marker, m.encode()).Err()
+	_, err := p.link.send(ctx, p.link.marker, m.encode())
 
 	p.answered(m, err)
 }

@@ -17,7 +17,7 @@ var (
 )
 
 // Publish sends one message to a channel, given without the channel prefix, and returns how many subscribers Redis
-// passed it to. It waits for Redis's answer, for 1 s at most, and never sends a message twice. The error wraps one of
+// passed it to; in a cluster, where nobody knows, 1 or more. It waits for Redis's answer, for 1 s at most, and never sends a message twice. The error wraps one of
 // ErrUnavailable, ErrRefused and ErrReserved. With ErrUnavailable the message may have been delivered all the same,
 // unless the link was down when Publish was called. Order holds between calls of which one begins when the other
 // has returned.
@@ -30,7 +30,7 @@ func (l *Link) Publish(ctx context.Context, channel string, payload []byte) (rec
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	receivers, err = l.commands.Publish(ctx, l.cfg.Names.Redis(channel), payload).Result()
+	receivers, err = l.send(ctx, l.cfg.Names.Redis(channel), payload)
 	switch {
 	case err == nil:
 		return receivers, nil

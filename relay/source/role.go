@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"sidecast/relay"
 )
 
 // roleTick is how often a server is asked whether it is still a master. Redis keeps its subscribers when it is demoted.
@@ -86,7 +84,10 @@ func (l *Link) inspect(ctx context.Context, conn *redis.Conn) error {
 	if err != nil {
 		return err
 	}
-	return l.identify(ctx, conn)
+	if err := l.identify(ctx, conn); err != nil || l.cfg.Server.Mode != Cluster {
+		return err
+	}
+	return l.readBus(ctx, conn)
 }
 
 // identify tags the link's conn with the server that it leads to. It is asked on this very conn, so that no failover can
@@ -103,27 +104,16 @@ func (l *Link) identify(ctx context.Context, conn asker) error {
 	return err
 }
 
-// watchRole ends the link when its server has become a replica.
-func (l *Link) watchRole(ctx context.Context) {
-	ticker := time.NewTicker(roleTick)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
-		if !l.Up() {
-			continue
-		}
-		limited, cancel := context.WithTimeout(ctx, commandTimeout)
-		err := askRole(limited, l.commands)
-		cancel()
-		if errors.Is(err, errReplica) || errors.Is(err, errRole) {
-			l.cut(relay.CauseReplica, err)
-		}
-		if errors.Is(err, errUnknownRole) { // nor will it next time
-			return
-		}
+// readBus notes the state of the cluster's bus before anything is subscribed to: what changes from here on, the epoch
+// would not hear of.
+func (l *Link) readBus(ctx context.Context, conn asker) error {
+	bus, err := askBus(ctx, conn)
+	if errors.Is(err, errUnknownBus) {
+		l.warned.bus.Do(l.warnBus)
+		return nil
 	}
+	if t := l.current(); err == nil && t != nil {
+		t.bus = bus
+	}
+	return err
 }

@@ -3,13 +3,9 @@ package source
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,85 +21,22 @@ const (
 	commandTimeout   = time.Second     // a PUBLISH
 )
 
-// Server says where one Redis is and how to log in there. Printing one shows the address only.
-type Server struct {
-	Address  string // host:port, or the absolute path of a Unix socket
-	Username string
-	Password string
-	DB       int         // of no consequence: Redis's pub/sub ignores it
-	TLS      *tls.Config // nil: no TLS. Where ServerName is empty it is the host of the address
-	Protocol int         // RESP 2 or 3; 0 means 2
-}
-
-// Errors of ParseURL. They never quote the URL, which may contain a password in an unexpected place.
-var (
-	errURLScheme = errors.New("the URL begins with none of redis://, rediss:// (TLS) and unix://; " +
-		"write redis://host:6379")
-	errURL = errors.New("the URL cannot be read; write redis://user:password@host:6379/0 and percent-encode " +
-		"what is special in the user and the password, or give both apart from the URL")
-	errURLOption = errors.New("the URL has an option behind its ? that has no meaning here; " +
-		"db, protocol and skip_verify have")
-)
-
-// ParseURL reads redis://, rediss:// and unix:// URLs as go-redis does. Options that would change how the link works are
-// refused. An error never contains a part of the URL.
-func ParseURL(raw string) (Server, error) {
-	scheme, _, _ := strings.Cut(raw, "://")
-	if !slices.Contains([]string{"redis", "rediss", "unix"}, scheme) {
-		return Server{}, errURLScheme
-	}
-	u, err := url.Parse(raw)
-	if err != nil {
-		return Server{}, errURL
-	}
-	for option := range u.Query() {
-		if !slices.Contains([]string{"db", "protocol", "skip_verify"}, option) {
-			return Server{}, errURLOption
-		}
-	}
-	opt, err := redis.ParseURL(raw)
-	if err != nil {
-		return Server{}, errURL
-	}
-	s := Server{
-		Address: opt.Addr, Username: opt.Username, Password: opt.Password,
-		DB: opt.DB, TLS: opt.TLSConfig, Protocol: opt.Protocol,
-	}
-	return s, s.validate()
-}
-
-// TrustCA makes PEM-encoded certificates the only ones that may have signed the server's. It refuses a server without
-// TLS.
-func (s *Server) TrustCA(pem []byte) error {
-	if s.TLS == nil {
-		return errors.New("a CA needs TLS: write the URL with rediss://")
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return errors.New("the CA file holds no PEM certificate")
-	}
-	s.TLS = s.TLS.Clone()
-	s.TLS.RootCAs = pool
-	return nil
-}
-
-func (s Server) validate() error {
-	if s.Address == "" {
-		return errors.New("the address of Redis is missing")
-	}
-	if s.Protocol != 0 && s.Protocol != 2 && s.Protocol != 3 {
-		return errors.New("the Redis protocol is neither 2 nor 3")
-	}
-	return nil
-}
-
-// redact returns the text of an error without the password: a server that does not know a command may repeat its
+// redact returns the text of an error without the passwords: a server that does not know a command may repeat its
 // arguments.
 func (s Server) redact(err error) string {
-	if s.Password == "" {
-		return err.Error()
+	text := err.Error()
+	passwords := []string{s.Password, s.SentinelPassword}
+	if s.Credentials != nil {
+		if _, now, err := s.Credentials(); err == nil {
+			passwords = append(passwords, now)
+		}
 	}
-	return strings.ReplaceAll(err.Error(), s.Password, "[redacted]")
+	for _, password := range passwords {
+		if password != "" {
+			text = strings.ReplaceAll(text, password, "[redacted]")
+		}
+	}
+	return text
 }
 
 // String returns the address.
@@ -128,13 +61,13 @@ type silence struct{}
 
 func (silence) Printf(context.Context, string, ...any) {}
 
-// options are what all our clients have in common.
-func (s Server) options() *redis.UniversalOptions {
+// nodeOptions are what all our clients have in common: those of a client for one node.
+func (s Server) nodeOptions() *redis.UniversalOptions {
 	protocol := s.Protocol
 	if protocol == 0 {
 		protocol = 2
 	}
-	return &redis.UniversalOptions{
+	o := &redis.UniversalOptions{
 		Addrs:    []string{s.Address},
 		Username: s.Username,
 		Password: s.Password,
@@ -152,11 +85,33 @@ func (s Server) options() *redis.UniversalOptions {
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
+	if s.Credentials != nil {
+		o.CredentialsProviderContext = func(context.Context) (string, string, error) { return s.credentials() }
+	}
+	return o
 }
 
-// linkOptions are those of the client that only subscribes.
+// options are those of a client for commands: one node, whatever Sentinel names, or a whole cluster.
+func (s Server) options() *redis.UniversalOptions {
+	o := s.nodeOptions()
+	switch s.Mode {
+	case Sentinel:
+		o.Addrs = s.addresses()
+		o.MasterName = s.MasterName
+		o.SentinelUsername, o.SentinelPassword = s.SentinelUsername, s.SentinelPassword
+	case Cluster:
+		o.Addrs = s.addresses()
+		o.IsClusterMode = true
+		o.MaxRedirects = -1 // go-redis counts retries as redirects
+	}
+	return o
+}
+
+// linkOptions are those of the client that only subscribes. It is one for a single node in every mode, and it is dial that
+// finds the node: go-redis's clients for Sentinel and Cluster would dial for questions of their own in the same breath, on
+// conns that look like the link.
 func (l *Link) linkOptions(run context.Context) *redis.UniversalOptions {
-	o := l.cfg.Server.options()
+	o := l.cfg.Server.nodeOptions()
 	o.OnConnect = l.inspect
 	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if ctx.Value(linkKey{}) == nil {
@@ -169,7 +124,11 @@ func (l *Link) linkOptions(run context.Context) *redis.UniversalOptions {
 
 // commandOptions are those of the client that publishes.
 func (l *Link) commandOptions() *redis.UniversalOptions {
-	o := l.cfg.Server.options()
+	return hurry(l.cfg.Server.options())
+}
+
+// hurry gives options the limits of commands that are waited for.
+func hurry(o *redis.UniversalOptions) *redis.UniversalOptions {
 	o.ReadTimeout = commandTimeout
 	o.WriteTimeout = commandTimeout
 	o.PoolTimeout = commandTimeout
@@ -188,17 +147,30 @@ func (l *Link) dial(ctx, run context.Context, network, addr string) (net.Conn, e
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(run, cancel)()
-	conn, err := l.cfg.Server.dial(ctx, network, addr)
+	conn, addr, err := l.reach(ctx, network, addr)
 	if err != nil {
 		l.gate.fail()
 		return nil, err
 	}
 	t := newTap(conn, l)
+	t.addr = addr
 	if err := l.adopt(t); err != nil {
 		_ = conn.Close()
 		return nil, err
 	}
 	return t, nil
+}
+
+// reach finds the node to listen to, and opens a conn to it. addr is go-redis's, which knows of one node only.
+func (l *Link) reach(ctx context.Context, network, addr string) (net.Conn, string, error) {
+	if l.cfg.Server.Mode != Standalone {
+		var err error
+		if addr, err = l.locate(ctx); err != nil {
+			return nil, "", err
+		}
+	}
+	conn, err := l.cfg.Server.dial(ctx, network, addr)
+	return conn, addr, err
 }
 
 // dial opens a conn and does TLS on it. go-redis does none where it is given a Dialer.

@@ -2,8 +2,10 @@ package source
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -22,7 +24,7 @@ func TestParseURL(t *testing.T) {
 		{"unix:///run/redis.sock?db=2", "/run/redis.sock", "", "", false, 2, 0},
 	}
 	for _, test := range tests {
-		s, err := ParseURL(test.url)
+		s, err := ParseURL(test.url, Standalone)
 		if err != nil {
 			t.Errorf("%s: %v", test.url, err)
 			continue
@@ -32,6 +34,63 @@ func TestParseURL(t *testing.T) {
 			t.Errorf("%s: %q %q %q, TLS %v, db %d, RESP%d",
 				test.url, s.Address, s.Username, s.Password, s.TLS != nil, s.DB, s.Protocol)
 		}
+	}
+}
+
+// TestParseURLOfManyNodes reads what Sentinel and Cluster need.
+func TestParseURLOfManyNodes(t *testing.T) {
+	tests := []struct {
+		mode   Mode
+		url    string
+		nodes  []string
+		master string
+	}{
+		{Sentinel, "redis://a:1?master_name=main", []string{"a:1"}, "main"},
+		{Sentinel, "redis://a?master_name=main", []string{"a:26379"}, "main"}, // where Sentinels listen
+		{Sentinel, "redis://:pw@a:1/2?addr=b:2&addr=[::1]:3&master_name=my+main&protocol=3", []string{"a:1", "b:2", "[::1]:3"}, "my main"},
+		{Sentinel, "rediss://a:1?master_name=main&skip_verify=true", []string{"a:1"}, "main"},
+		{Cluster, "redis://user:pw@a:1?addr=b:2&addr=c:3", []string{"a:1", "b:2", "c:3"}, ""},
+		{Cluster, "rediss://a", []string{"a:6379"}, ""},
+	}
+	for _, test := range tests {
+		s, err := ParseURL(test.url, test.mode)
+		if err != nil || !slices.Equal(s.addresses(), test.nodes) || s.MasterName != test.master || s.Mode != test.mode {
+			t.Errorf("%v %s: %v, %q, master %q", test.mode, test.url, err, s.addresses(), s.MasterName)
+		}
+		if s.TLS != nil && s.TLS.ServerName != "" {
+			t.Errorf("%s: all certificates must name %s", test.url, s.TLS.ServerName)
+		}
+	}
+	bad := []struct {
+		mode Mode
+		url  string
+		want error
+	}{
+		{Standalone, "redis://a?addr=b:1", errURLNodes},
+		{Standalone, "redis://a?master_name=main", errURLNodes},
+		{Cluster, "redis://a?master_name=main", errURLNodes},
+		{Cluster, "redis://a/1", errURLDB},
+		{Cluster, "unix:///run/redis.sock", errURLUnix},
+		{Sentinel, "unix:///run/redis.sock?master_name=main", errURLUnix},
+		{Sentinel, "redis://a:1", errURLMaster},
+		{Sentinel, "redis://a:1?master_name=main&addr=b", errURLAddr},
+		{Sentinel, "redis://a:1?master_name=main&username=u", errURLOption},
+	}
+	for _, test := range bad {
+		if _, err := ParseURL(test.url, test.mode); !errors.Is(err, test.want) {
+			t.Errorf("%v %s: %v, want %v", test.mode, test.url, err, test.want)
+		}
+	}
+}
+
+func TestModes(t *testing.T) {
+	for _, mode := range []Mode{Standalone, Sentinel, Cluster} {
+		if got, err := ParseMode(mode.String()); got != mode || err != nil {
+			t.Errorf("%v is read as %v, %v", mode, got, err)
+		}
+	}
+	if _, err := ParseMode("replica"); err == nil {
+		t.Error("a mode that there is not is read")
 	}
 }
 
@@ -54,7 +113,7 @@ func TestBadURLsKeepTheirSecrets(t *testing.T) {
 		"redis://localhost?protocol=4":        "protocol",
 		"redis://localhost?db=hunter2":        "percent-encode",
 	} {
-		_, err := ParseURL(url)
+		_, err := ParseURL(url, Standalone)
 		if err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%s: %v, want something about %q", url, err, says)
 		} else if strings.Contains(err.Error(), "hunter2") {
@@ -101,7 +160,7 @@ func TestNewRefuses(t *testing.T) {
 	if err := (&Server{Address: "x:1"}).TrustCA(nil); err == nil {
 		t.Error("a CA without TLS is accepted")
 	}
-	secure, err := ParseURL("rediss://x:1")
+	secure, err := ParseURL("rediss://x:1", Standalone)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -54,9 +54,9 @@ type Config struct {
 	Logger     *slog.Logger   // nil means slog.Default
 }
 
-// Connect makes a go-redis client for a server that may be one node, a failover group or a cluster. It is called twice,
-// for the client that subscribes and for the one that publishes. The options carry a Dialer, which does TLS, and for the
-// first client an OnConnect; both must be kept, and so must the ban on retries.
+// Connect makes a go-redis client. It is called twice: for the client that subscribes, which is one for a single node, and
+// for the one for commands, which is for a node, a failover group or a cluster, as the options say. They carry a Dialer,
+// which does TLS, and for the first client an OnConnect; both must be kept, and so must the ban on retries.
 type Connect func(*redis.UniversalOptions) redis.UniversalClient
 
 // A Link is the way from Redis to one relay. Make it with [New], then call Run once; Ready, Up, Publish and CatchUp may
@@ -146,7 +146,7 @@ func (l *Link) Run(ctx context.Context) error {
 	var helpers sync.WaitGroup
 	helpers.Go(func() { l.watch(ctx) })
 	helpers.Go(func() { l.probe.watch(ctx) })
-	helpers.Go(func() { l.watchRole(ctx) })
+	helpers.Go(func() { l.watchServer(ctx) })
 	l.listen(ctx)
 	if !unhook() {
 		l.stop() // the hook runs or ran; stop waits for its lock and does nothing twice

@@ -31,7 +31,9 @@ type tap struct {
 	raw  net.Conn // below TLS; the same where there is none
 	link *Link
 	born time.Time
-	node uint32 // tag of the server; set before anything is subscribed to
+	addr string   // of the node that was dialled
+	node uint32   // tag of the server; set before anything is subscribed to
+	bus  busState // of the cluster as it was then; nil where it is not known
 
 	// Owned by the reader.
 	buf     []byte // r and w are where the unread bytes begin and end

@@ -117,11 +117,18 @@ func explainReply(err error) (problem, do string) {
 	text := err.Error()
 	has := func(word string) bool { return strings.Contains(text, word) }
 	_, denied := errors.AsType[*deniedError](err)
+	if sentinel, ok := errors.AsType[*sentinelError](err); ok {
+		return explainSentinel(sentinel)
+	}
+	if _, ok := errors.AsType[*credentialsError](err); ok {
+		return "user and password cannot be read", "check the file that SIDECAST_REDIS_PASSWORD_FILE names"
+	}
 	switch {
 	case errors.Is(err, errReplica):
 		return "the server is a replica", "point SIDECAST_REDIS_URL at the master"
 	case errors.Is(err, errRole):
-		return "the server is a Sentinel", "point SIDECAST_REDIS_URL at the Redis master that it watches"
+		return "the server is a Sentinel",
+			"point SIDECAST_REDIS_URL at the Redis master that it watches, or set SIDECAST_REDIS_MODE=sentinel"
 	case denied:
 		return "a subscription was refused", "grant the right: run `sidecast check`"
 	case has("WRONGPASS"), has("invalid password"), has("AUTH failed"), has("without any password configured"):
@@ -133,6 +140,8 @@ func explainReply(err error) (problem, do string) {
 		return "the server is in protected mode", "give Redis a password, or bind it to an address of its own"
 	case has("max number of clients"):
 		return "the server has as many clients as it may have", "raise maxclients in Redis, or close other clients"
+	case has("cluster support disabled"):
+		return "the server is not part of a cluster", "unset SIDECAST_REDIS_MODE, or correct SIDECAST_REDIS_URL"
 	case has("LOADING"):
 		return "the server is loading its data", "wait"
 	case has("NOPERM"):
@@ -140,6 +149,21 @@ func explainReply(err error) (problem, do string) {
 			"grant +hello +auth +ping +subscribe +psubscribe: run `sidecast check`"
 	}
 	return "", ""
+}
+
+// explainSentinel tells the troubles of Sentinels from those of the servers that they watch.
+func explainSentinel(err *sentinelError) (problem, do string) {
+	text := err.Error()
+	switch {
+	case errors.Is(err, errNoMaster):
+		return "the Sentinels know no master of this name", "check master_name in SIDECAST_REDIS_URL"
+	case isUnauthenticated(text), strings.Contains(text, "NOAUTH"), strings.Contains(text, "WRONGPASS"):
+		return "the Sentinels refused user and password, or want some",
+			"check SIDECAST_REDIS_SENTINEL_USERNAME and SIDECAST_REDIS_SENTINEL_PASSWORD"
+	case strings.Contains(text, "unknown command"):
+		return "the server is no Sentinel", "point SIDECAST_REDIS_URL at the Sentinels, or unset SIDECAST_REDIS_MODE"
+	}
+	return "no Sentinel answers", "check the addresses in SIDECAST_REDIS_URL, and that the Sentinels run"
 }
 
 func explainTLS(err error) (problem, do string) {
@@ -190,7 +214,7 @@ func grantPattern(pattern string) string {
 
 // warnings are those that are given once.
 type warnings struct {
-	role, node, ping, subscribe, publish, clientPublish, foreign sync.Once
+	role, node, bus, ping, subscribe, publish, clientPublish, foreign sync.Once
 }
 
 func (l *Link) warnRole() {
@@ -205,6 +229,11 @@ func (l *Link) warnNode() {
 		return
 	}
 	l.log.Warn("redis does not tell which server it is, so clients cannot resume at another replica", "do", "grant +info")
+}
+
+func (l *Link) warnBus() {
+	l.log.Warn("redis does not tell of its cluster's bus, so messages lost between its nodes would not be noticed",
+		"do", "grant +cluster|links; it needs Redis 7.0")
 }
 
 func (l *Link) warnPing(reply string) {

@@ -184,7 +184,7 @@ func secure(t testing.TB, addr string, ca []byte) func(*source.Config) {
 	t.Helper()
 	return func(c *source.Config) {
 		protocol := c.Server.Protocol
-		server, err := source.ParseURL("rediss://" + addr)
+		server, err := source.ParseURL("rediss://"+addr, source.Standalone)
 		if err == nil {
 			err = server.TrustCA(ca)
 		}

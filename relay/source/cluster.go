@@ -1,0 +1,113 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A router is go-redis's client for a cluster.
+type router interface {
+	MasterForKey(ctx context.Context, key string) (*redis.Client, error)
+	ReloadState(ctx context.Context)
+}
+
+// errNoRouter says that Connect made a client of another kind than the mode needs.
+var errNoRouter = errors.New("the client for commands is none for a cluster")
+
+// locate returns the address of the node to listen to: the master that Sentinels name, or in a cluster the one that holds
+// the slot of the marker channel, so that all relays meet at one node and hear all messages in one order.
+func (l *Link) locate(ctx context.Context) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	if l.cfg.Server.Mode == Sentinel {
+		addr, _, err := l.cfg.Server.master(ctx)
+		return addr, err
+	}
+	cluster, ok := l.commands.(router)
+	if !ok {
+		return "", errNoRouter
+	}
+	// What is known may be old. It is good enough to try, and the next attempt will know better.
+	defer cluster.ReloadState(ctx)
+	node, err := cluster.MasterForKey(ctx, l.cfg.Names.Marker())
+	if err != nil {
+		return "", fmt.Errorf("finding the cluster's node for the marker channel: %w", err)
+	}
+	return node.Options().Addr, nil
+}
+
+// send publishes once. In a cluster it is the master of the channel's slot that is told: any node would do, but go-redis
+// takes another each time, and then two messages of one client could change places.
+func (l *Link) send(ctx context.Context, name string, payload any) (int64, error) {
+	if l.cfg.Server.Mode != Cluster {
+		return l.commands.Publish(ctx, name, payload).Result()
+	}
+	cluster, ok := l.commands.(router)
+	if !ok {
+		return 0, errNoRouter
+	}
+	node, err := cluster.MasterForKey(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	receivers, err := node.Publish(ctx, name, payload).Result()
+	if err != nil {
+		cluster.ReloadState(ctx)
+	}
+	return max(1, receivers), err // the node counts its own subscribers only
+}
+
+// A busState is which nodes of a cluster have a link to a node, and since when in the node's milliseconds. What is
+// published at a node comes over its link; when that breaks, what was in it is lost though PUBLISH was answered.
+type busState map[string]int64
+
+// errBus says that messages may have been lost between the nodes of a cluster.
+var errBus = errors.New("a node of the cluster came, went or lost its link to the node that we listen to: " +
+	"what was published there may be missing")
+
+// errUnknownBus says that the server does not tell, as those before 7.0.
+var errUnknownBus = errors.New("the server does not tell of its cluster's bus")
+
+// askBus returns the links of other nodes to the one behind conn.
+func askBus(ctx context.Context, conn asker) (busState, error) {
+	reply, err := conn.Do(ctx, "CLUSTER", "LINKS").Slice()
+	if err != nil {
+		if isRefusal(err) {
+			return nil, errUnknownBus
+		}
+		return nil, err
+	}
+	state := make(busState)
+	for _, link := range reply {
+		fields := readPairs(link)
+		node, _ := fields["node"].(string)
+		since, ok := fields["create-time"].(int64)
+		if ok && fields["direction"] == "from" {
+			state[node] = max(state[node], since)
+		}
+	}
+	return state, nil
+}
+
+// readPairs reads a map, as RESP3 has it or as RESP2 writes it.
+func readPairs(reply any) map[string]any {
+	fields := make(map[string]any)
+	switch reply := reply.(type) {
+	case map[any]any:
+		for key, value := range reply {
+			fields[fmt.Sprint(key)] = value
+		}
+	case []any:
+		for i := 0; i+1 < len(reply); i += 2 {
+			fields[fmt.Sprint(reply[i])] = reply[i+1]
+		}
+	}
+	return fields
+}
+
+// busTick is how often the bus is looked at. What is lost is told this late.
+const busTick = time.Second

@@ -1,0 +1,91 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+// sentinelTimeout is how long one Sentinel may take to answer, its login included.
+const sentinelTimeout = time.Second
+
+var (
+	errNoMaster = errors.New("the Sentinel knows no master of this name")
+	errDeposed  = errors.New("the Sentinels name another master, which is where the application publishes now")
+)
+
+// sentinelError says why no Sentinel told the master's address.
+type sentinelError struct{ err error }
+
+func (e *sentinelError) Error() string {
+	return "asking the Sentinels for the master: " + e.err.Error()
+}
+func (e *sentinelError) Unwrap() error { return e.err }
+
+// master asks all Sentinels at once where the master is, and returns what most of them say. It is sure if those are more
+// than half of all that are configured, or all who answered: one Sentinel alone may have missed a failover, or stand on
+// the wrong side of a split. It waits for no more of them than it needs.
+func (s Server) master(ctx context.Context) (addr string, sure bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, sentinelTimeout)
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	defer cancel()
+	type answer struct {
+		addr string
+		err  error
+	}
+	sentinels := s.addresses()
+	answers := make(chan answer, len(sentinels))
+	for _, sentinel := range sentinels {
+		asking.Go(func() {
+			addr, err := s.askSentinel(ctx, sentinel)
+			answers <- answer{addr, err}
+		})
+	}
+	votes, answered := make(map[string]int), 0
+	var errs []error
+	for range sentinels {
+		a := <-answers
+		if a.err != nil {
+			errs = append(errs, a.err)
+			continue
+		}
+		answered++
+		votes[a.addr]++
+		if votes[a.addr] > votes[addr] {
+			addr = a.addr
+		}
+		if votes[addr] > len(sentinels)/2 {
+			return addr, true, nil
+		}
+	}
+	if answered == 0 {
+		return "", false, &sentinelError{errors.Join(errs...)}
+	}
+	return addr, votes[addr] == answered, nil
+}
+
+// askSentinel asks one.
+func (s Server) askSentinel(ctx context.Context, sentinel string) (string, error) {
+	client := redis.NewSentinelClient(&redis.Options{
+		Addr: sentinel, Username: s.SentinelUsername, Password: s.SentinelPassword, Protocol: 2, Dialer: s.dial,
+		MaxRetries: -1, DialerRetries: 1, DialTimeout: sentinelTimeout, ReadTimeout: sentinelTimeout,
+		WriteTimeout: sentinelTimeout, PoolSize: 1, ContextTimeoutEnabled: true, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	defer client.Close()
+	parts, err := client.GetMasterAddrByName(ctx, s.MasterName).Result()
+	switch {
+	case errors.Is(err, redis.Nil), err == nil && len(parts) != 2:
+		return "", fmt.Errorf("%s: %w", sentinel, errNoMaster)
+	case err != nil:
+		return "", fmt.Errorf("%s: %w", sentinel, err)
+	}
+	return net.JoinHostPort(parts[0], parts[1]), nil
+}
