@@ -27,9 +27,11 @@ type track struct {
 	relay  string    // where the last subscription was
 	live   time.Time // when the last subscription was confirmed
 	asked  time.Time // when the last subscribe was sent; zero if with a cursor
+	left   time.Time // when the last subscription ended, zero before the first
 
-	resuming bool      // it was sent with a cursor
-	left     time.Time // when the last subscription ended, zero before the first
+	resuming  bool // the last subscribe was sent with a cursor
+	replaying bool // the relay said that it could go on from there
+	crossed   bool // which another relay had given
 }
 
 // item is a message, or a boundary behind which messages may be missing.
@@ -43,6 +45,7 @@ type item struct {
 type boundary struct {
 	relay   string
 	gap     bool // a declared gap; else a time without a subscription
+	history bool // of a gap: what was to be replayed is not there any more
 	resumed bool // the subscription began with a cursor, and the relay could not go on from there
 	crossed bool // and was not the relay that gave the cursor
 
@@ -58,7 +61,7 @@ func (b boundary) excuses(c *channel, place int, lag time.Duration) bool {
 		return false
 	}
 	if b.gap {
-		return c.durable || c.inFault(place, b.relay) // whether a durable one had a cause is asked elsewhere
+		return b.history || c.durable || c.inFault(place, b.relay) // whether a durable one had a cause is asked elsewhere
 	}
 	return b.from.IsZero() || p.After.Add(lag).After(b.from)
 }
@@ -136,25 +139,32 @@ func (t *track) join(e Event, relay string) {
 	case e.Recovered && t.left.IsZero(): // its cursor is from elsewhere
 		t.bound(b)
 	case !e.Recovered:
-		b.from, b.ask = t.l.j.lastWell(t.left, t.name, t.relay), t.asked
+		b.from, b.ask = t.lastWell(), t.asked
 		t.bound(b)
 	case t.resuming:
 		t.tally(b.crossed).Recovered++
 	}
 	t.joined, t.live, t.relay = true, e.At, relay
+	t.replaying, t.crossed = t.resuming && e.Recovered && !t.left.IsZero(), b.crossed
 }
 
 // lastWell is when somebody who left last had what was published before: when he left, or when the fault began during
-// which he did.
-func (j *judge) lastWell(left time.Time, channel, relay string) time.Time {
-	well := left
-	for _, w := range j.windows {
-		if !left.IsZero() && w.touches(channel) && w.concerns(relay) && w.holds(left) && w.from.Before(well) {
+// which he did. Zero stands for not known: in a replay a listener is behind.
+func (t *track) lastWell() time.Time {
+	if t.replaying && t.left.Sub(t.live) < replayTime {
+		return time.Time{}
+	}
+	well := t.left
+	for _, w := range t.l.j.windows {
+		if !t.left.IsZero() && w.touches(t.name) && w.concerns(t.relay) && w.holds(t.left) && w.from.Before(well) {
 			well = w.from
 		}
 	}
 	return well
 }
+
+// replayTime is how long a replay may take.
+const replayTime = 15 * time.Second
 
 func (t *track) leave(when time.Time) {
 	if t.joined {

@@ -11,7 +11,7 @@ func (j *judge) notices(s Session) {
 	l := j.newLife(s)
 	for _, e := range l.gaps {
 		j.report.Gaps++
-		if !j.durable(e.Channel) && !j.during(e.At, e.Channel, s.Relay, func(f Fault) bool { return f.Gap != Never }) {
+		if !j.durable(e.Channel) && !l.replayed(e) && !j.during(e.At, e.Channel, s.Relay, func(f Fault) bool { return f.Gap != Never }) {
 			j.report.add(Violation{Rule: CauselessGap, Client: s.Client, Channel: e.Channel, At: e.At,
 				Text: fmt.Sprintf("a gap (%q) that no fault explains", e.Text)})
 		}
@@ -90,6 +90,13 @@ func (j *judge) newLife(s Session) life {
 		}
 	}
 	return l
+}
+
+// replayed reports whether a gap is one of a replay, and so not of a fault.
+func (l *life) replayed(gap Event) bool {
+	return gap.Text == gapHistory && slices.ContainsFunc(l.joins, func(join Event) bool {
+		return join.Channel == gap.Channel && join.Recovered
+	})
 }
 
 // outlived reports whether the session was still well when the fault had healed.

@@ -79,7 +79,7 @@ func (r *reading) v1(e Event) {
 	case KindGap:
 		for _, t := range r.tracks {
 			if t.joined && (e.Channel == "" && !r.j.durable(t.name) || e.Channel == t.name) {
-				t.bound(boundary{gap: true, to: e.sent(), relay: r.session.Relay})
+				t.gap(e, r.session.Relay)
 			}
 		}
 	}

@@ -48,9 +48,9 @@ type Violation struct {
 // String tells the breach in one line.
 func (v Violation) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s:", v.Rule)
+	b.WriteString(string(v.Rule))
 	if v.Client != "" {
-		fmt.Fprintf(&b, " client %s", v.Client)
+		fmt.Fprintf(&b, ": client %s", v.Client)
 	}
 	if v.Channel != "" {
 		fmt.Fprintf(&b, " on %q", v.Channel)

@@ -84,6 +84,20 @@ func (t *track) resumed(b boundary, had int) {
 	}
 }
 
+// gap takes a gap of a session. One in the replay of a live channel is as if the relay had said so at once.
+func (t *track) gap(e Event, relay string) {
+	b := boundary{gap: true, to: e.sent(), relay: relay}
+	if e.Text == gapHistory && e.Channel != "" && t.replaying && !t.l.j.durable(t.name) {
+		b.history, b.resumed, b.crossed = true, true, t.crossed
+		t.tally(t.crossed).Recovered--
+		t.replaying = false
+	}
+	t.bound(b)
+}
+
+// gapHistory is the reason of a gap in a replay.
+const gapHistory = "history"
+
 // entitled reports whether a gap on a durable channel had a cause: what follows the entry where the listener was fills the
 // stream, so that it was trimmed away, or a fault has changed the stream.
 func (t *track) entitled(b boundary, had int) bool {

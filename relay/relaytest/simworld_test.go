@@ -1,0 +1,402 @@
+package relaytest
+
+import (
+	"container/heap"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// A sim is a small world in which relays that resume by markers can be broken: Redis nodes, relays, links that lag and
+// break, and clients that move, all on one clock that nobody waits for. A seed makes the same world again. What its clients
+// and publishers log is judged by [Check], as what real ones log is.
+type sim struct {
+	simOptions
+	random *rand.Rand
+	now    time.Duration
+	queue  simQueue
+	count  int // events so far
+
+	nodes   []*simNode
+	relays  []*simRelay
+	clients []*simClient
+	writers []*simWriter
+	faults  []*Fault
+	calm    bool // no new faults, no moves
+}
+
+// simOptions are what a world is made of. Durations are greatest values, drawn from evenly.
+type simOptions struct {
+	broken   string // how the relay is broken; empty for not at all
+	nodes    int    // Redis nodes in a cluster
+	relays   int
+	clients  int
+	payloads Payloads
+	every    []time.Duration // of each channel: the mean time between messages
+
+	ring      int           // messages of a channel that a relay remembers
+	lag       time.Duration // of a bout of a slow Redis link
+	shard     time.Duration // from ingest to fan-out
+	page      int           // messages in one page of a replay
+	pageEvery time.Duration // between two pages
+	heartbeat time.Duration
+	uplink    time.Duration // between a client and a relay
+	stay      time.Duration
+	trouble   time.Duration // mean time between faults
+	faultKind []string
+	roll      time.Duration // between two restarts of one relay after the other; clients stay until then; 0 for none
+	lasting   time.Duration // of trouble and moves
+}
+
+func (w *sim) is(broken string) bool { return w.broken == broken }
+
+// upTo draws from the time before d.
+func (w *sim) upTo(d time.Duration) time.Duration {
+	if d <= 0 {
+		return 0
+	}
+	return time.Duration(w.random.Int64N(int64(d)))
+}
+
+// about draws a time with mean d, as rare things come.
+func (w *sim) about(d time.Duration) time.Duration {
+	return time.Duration(w.random.ExpFloat64() * float64(d))
+}
+
+func (w *sim) oneIn(n int) bool { return w.random.IntN(n) == 0 }
+
+func (w *sim) time() time.Time { return sceneStart.Add(w.now) }
+
+// after calls f in d.
+func (w *sim) after(d time.Duration, f func()) {
+	w.count++
+	heap.Push(&w.queue, simEvent{w.now + d, w.count, f})
+}
+
+// repeat calls f again and again, as long as it answers how long to wait.
+func (w *sim) repeat(first time.Duration, f func() (next time.Duration, more bool)) {
+	w.after(first, func() {
+		if next, more := f(); more {
+			w.repeat(next, f)
+		}
+	})
+}
+
+// runUntil lets everything happen that is due before then.
+func (w *sim) runUntil(then time.Duration) {
+	for len(w.queue) > 0 && w.queue[0].at <= then {
+		e := heap.Pop(&w.queue).(simEvent)
+		w.now = e.at
+		e.do()
+	}
+	w.now = then
+}
+
+type simEvent struct {
+	at time.Duration
+	n  int
+	do func()
+}
+
+type simQueue []simEvent
+
+func (q simQueue) Len() int { return len(q) }
+func (q simQueue) Less(i, k int) bool {
+	return q[i].at < q[k].at || q[i].at == q[k].at && q[i].n < q[k].n
+}
+func (q simQueue) Swap(i, k int) { q[i], q[k] = q[k], q[i] }
+func (q *simQueue) Push(e any)   { *q = append(*q, e.(simEvent)) }
+func (q *simQueue) Pop() any {
+	last := len(*q) - 1
+	e := (*q)[last]
+	(*q)[last].do = nil
+	*q = (*q)[:last]
+	return e
+}
+
+// simulate runs a world to its end and returns what is known of it.
+func simulate(o simOptions, seed uint64) Run {
+	w := &sim{simOptions: o, random: rand.New(rand.NewPCG(seed, 1))}
+	for i := range o.nodes {
+		w.nodes = append(w.nodes, &simNode{w: w, id: fmt.Sprintf("n%d", i)})
+	}
+	for i := range o.relays {
+		r := &simRelay{w: w, place: i, node: w.nodes[i%o.nodes]}
+		w.relays = append(w.relays, r)
+		r.start()
+	}
+	for i, every := range o.every {
+		writer := &simWriter{w: w, channel: fmt.Sprintf("c%d", i), node: w.nodes[w.random.IntN(o.nodes)]}
+		w.writers = append(w.writers, writer)
+		w.repeat(w.about(every), func() (time.Duration, bool) {
+			writer.publish(w.payloads.kind(writer.seq + 1))
+			return w.about(every), !w.calm
+		})
+	}
+	for i := range o.clients {
+		c := &simClient{w: w, name: fmt.Sprintf("client %d", i)}
+		for k := range o.every {
+			if w.random.IntN(3) > 0 || k == i%len(o.every) {
+				c.channels = append(c.channels, fmt.Sprintf("c%d", k))
+			}
+		}
+		w.clients = append(w.clients, c)
+		w.after(w.upTo(3*time.Second), c.connect)
+	}
+	if o.trouble > 0 {
+		w.repeat(w.about(o.trouble), func() (time.Duration, bool) {
+			if !w.calm {
+				w.harm(o.faultKind[w.random.IntN(len(o.faultKind))])
+			}
+			return w.about(o.trouble), !w.calm
+		})
+	}
+	if o.roll > 0 {
+		next := 0
+		w.repeat(o.roll, func() (time.Duration, bool) {
+			r := w.relays[next%o.relays]
+			r.drain(w.fault(Fault{Name: "roll", Relay: r.name, Ends: true}))
+			next++
+			return o.roll, w.now+o.roll < o.lasting
+		})
+	}
+	w.runUntil(o.lasting)
+	w.calm = true
+	w.runUntil(o.lasting + 25*time.Second)
+	for _, writer := range w.writers {
+		writer.publish(StampEnd)
+	}
+	w.runUntil(o.lasting + 40*time.Second)
+	return w.log()
+}
+
+func (w *sim) log() Run {
+	run := Run{Rules: Rules{Lag: 2*time.Second + 2*w.lag}}
+	for _, writer := range w.writers {
+		run.Published = append(run.Published, writer.log...)
+	}
+	for _, c := range w.clients {
+		c.note(Event{})
+		run.Sessions = append(run.Sessions, c.sessions...)
+	}
+	for _, f := range w.faults {
+		run.Faults = append(run.Faults, *f)
+	}
+	return run
+}
+
+// fault notes that something is being done to a relay, or to all.
+func (w *sim) fault(f Fault) *Fault {
+	f.From, f.Gap, f.Offline = w.time(), Any, Any
+	w.faults = append(w.faults, &f)
+	return &f
+}
+
+// harm does one of the things that tests do to a real relay.
+func (w *sim) harm(kind string) {
+	r := w.relays[w.random.IntN(len(w.relays))]
+	switch {
+	case kind == "redis": // kill -9, and a start from nothing
+		for _, n := range w.nodes {
+			n.restart()
+		}
+	case !r.up || r.draining || r.link == nil:
+	case kind == "cut":
+		r.link.cut(w.fault(Fault{Name: kind, Relay: r.name}))
+	case kind == "hole":
+		r.link.hold(w.fault(Fault{Name: kind, Relay: r.name}))
+	case kind == "lag":
+		r.slow = w.upTo(w.lag)
+		w.after(w.upTo(15*time.Second), func() { r.slow = 0 })
+	case kind == "kill":
+		f := w.fault(Fault{Name: kind, Relay: r.name, Ends: true})
+		r.die()
+		f.To = w.time()
+		w.after(500*time.Millisecond+w.upTo(5*time.Second), r.start)
+	case kind == "drain":
+		r.drain(w.fault(Fault{Name: kind, Relay: r.name, Ends: true}))
+	}
+}
+
+// A simWriter is the one who publishes on a channel.
+type simWriter struct {
+	w       *sim
+	channel string
+	node    *simNode
+	seq     uint32
+	last    time.Duration // when the last call was executed
+	log     []Publication
+}
+
+var errSim = errors.New("Redis is away")
+
+// publish calls PUBLISH. The call before may be under way: what counts is the order in which they are executed.
+func (p *simWriter) publish(kind StampKind) {
+	p.seq++
+	seq := p.seq
+	if kind == StampEqual {
+		seq = 0
+	}
+	m := Publication{
+		Channel: p.channel, Seq: p.seq, Payload: string(p.w.payloads.stamped(kind, p.channel, seq)), Receivers: 1,
+		Equal: kind == StampEqual, End: kind == StampEnd, Before: p.w.time(),
+	}
+	p.last = max(p.last, p.w.now+p.w.upTo(5*time.Millisecond))
+	m.After = sceneStart.Add(p.last + time.Millisecond)
+	n := len(p.log)
+	p.log = append(p.log, m)
+	p.w.after(p.last-p.w.now, func() {
+		if p.node.down {
+			p.log[n].Err = errSim
+			return
+		}
+		p.node.publish(simItem{kind: simMessage, channel: p.channel, payload: m.Payload})
+	})
+}
+
+// simItem is what comes over a link.
+type simItem struct {
+	kind             simKind
+	channel, payload string
+	mark             string
+	pong             func() // what waits for it
+}
+
+type simKind uint8
+
+const (
+	simMessage simKind = iota
+	simMark
+	simPong
+	simConfirm
+	simEpoch // within a relay: a new link, and so a gap
+)
+
+// A simNode is one Redis. Nodes of a cluster pass everything on to each other, in the order of its node of origin.
+type simNode struct {
+	w     *sim
+	id    string
+	down  bool
+	lives int
+	links []*simLink
+	bus   map[*simNode]time.Duration // when the last item gets to another node
+}
+
+func (n *simNode) publish(item simItem) {
+	n.hand(item)
+	for _, other := range n.w.nodes {
+		if other == n {
+			continue
+		}
+		if n.bus == nil {
+			n.bus = make(map[*simNode]time.Duration)
+		}
+		n.bus[other] = max(n.bus[other], n.w.now+n.w.upTo(100*time.Millisecond))
+		n.w.after(n.bus[other]-n.w.now, func() { other.hand(item) })
+	}
+}
+
+func (n *simNode) hand(item simItem) {
+	for _, l := range n.links {
+		l.send(item)
+	}
+}
+
+// restart kills the node, and starts it from nothing.
+func (n *simNode) restart() {
+	if n.down {
+		return
+	}
+	f := n.w.fault(Fault{Name: "redis"})
+	n.down = true
+	for _, l := range slices.Clone(n.links) {
+		l.cut(nil)
+	}
+	n.w.after(n.w.upTo(3*time.Second), func() {
+		n.down = false
+		n.lives++
+		n.id = fmt.Sprintf("%.2s.%d", n.id, n.lives)
+		n.w.after(5*time.Second, func() { f.To = n.w.time() }) // by then all have come back
+	})
+}
+
+// A simLink is a relay's connection to Redis: two pipes.
+type simLink struct {
+	w     *sim
+	relay *simRelay
+	node  *simNode
+	over  bool
+
+	come, go_ time.Duration // when the last item gets there
+	held      bool
+	waiting   []func()
+	healed    *Fault // what is over when the relay is online again
+}
+
+// send lets an item from Redis come to the relay.
+func (l *simLink) send(item simItem) {
+	l.come = max(l.come, l.w.now+l.w.upTo(20*time.Millisecond)+l.relay.slow)
+	l.w.after(l.come-l.w.now, func() { l.pass(func() { l.relay.ingest(l, item) }) })
+}
+
+// ask lets a command come to Redis.
+func (l *simLink) ask(do func()) {
+	l.go_ = max(l.go_, l.w.now+l.w.upTo(20*time.Millisecond))
+	l.w.after(l.go_-l.w.now, func() {
+		l.pass(func() {
+			if !l.node.down {
+				do()
+			}
+		})
+	})
+}
+
+func (l *simLink) pass(do func()) {
+	switch {
+	case l.over:
+	case l.held:
+		l.waiting = append(l.waiting, do)
+	default:
+		do()
+	}
+}
+
+// cut ends the link, which the relay notices at once.
+func (l *simLink) cut(f *Fault) {
+	if l.over {
+		return
+	}
+	l.over = true
+	l.node.links = slices.DeleteFunc(l.node.links, func(other *simLink) bool { return other == l })
+	l.relay.offline(f)
+}
+
+// hold is a black hole, which the relay notices after a while, if it lasts.
+func (l *simLink) hold(f *Fault) {
+	if l.held {
+		f.To = f.From.Add(1) // it has been done already
+		return
+	}
+	l.held = true
+	limit := 8*time.Second + l.w.upTo(2*time.Second)
+	if length := l.w.upTo(15 * time.Second); length < limit {
+		l.w.after(length, func() {
+			f.To = l.w.time()
+			l.held = false
+			waiting := l.waiting
+			l.waiting = nil
+			for _, do := range waiting {
+				l.pass(do)
+			}
+		})
+		return
+	}
+	l.w.after(limit, func() {
+		if l.over {
+			f.To = l.w.time()
+		}
+		l.cut(f)
+	})
+}
