@@ -26,8 +26,8 @@ import (
 const dialVariable = "SIDECAST_BENCH_DIAL"
 
 func TestMain(m *testing.M) {
-	if addr := os.Getenv(dialVariable); addr != "" {
-		if err := dialMany(addr); err != nil {
+	if os.Getenv(dialVariable) != "" {
+		if err := dialMany(os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "bench clients:", err)
 			os.Exit(1)
 		}
@@ -36,31 +36,36 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// dialMany is the process of the clients: they connect one after the other, stay until they are told, and then all leave
-// as clients do whose process ends.
-func dialMany(addr string) error {
+// clients is how many come in one slice of the measurement.
+const clients = 250
+
+// dialMany is the process of the clients. For each line of commands, an address, they connect there one after the other,
+// say so, and stay until an empty line comes; then they leave without a word, as a browser does that is killed.
+func dialMany(commands io.Reader, said io.Writer) error {
 	conns := make([]net.Conn, clients)
-	for i := range conns {
-		conn, err := net.Dial("tcp", addr)
-		if err != nil {
-			return err
+	for lines := bufio.NewScanner(commands); lines.Scan(); {
+		addr := lines.Text()
+		for i := range conns {
+			if addr == "" {
+				_ = conns[i].Close()
+				continue
+			}
+			conn, err := net.Dial("tcp", addr)
+			if err != nil {
+				return err
+			}
+			fmt.Fprint(conn, "GET /?channel=a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+			if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+				return fmt.Errorf("%v %v", response, err)
+			}
+			conns[i] = conn
 		}
-		fmt.Fprint(conn, "GET /?channel=a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
-		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
-			return fmt.Errorf("%v %v", response, err)
-		}
-		conns[i] = conn
+		fmt.Fprintln(said, "done")
 	}
-	fmt.Println("connected")
-	_, _ = io.Copy(io.Discard, os.Stdin)
-	runtime.KeepAlive(conns) // or the garbage collector closes them before
 	return nil
 }
-
-// clients is how many come in one slice of the measurement.
-const clients = 1000
 
 // BenchmarkHandshake compares the CPU time of a handshake and of the end of the connection, the session and the
 // subscription included, with that of the WebSocket library alone on net/http, which has neither, but the same options on
@@ -69,10 +74,18 @@ const clients = 1000
 //	go test -run '^$' -bench Handshake -benchtime 1x ./relay/ws
 func BenchmarkHandshake(b *testing.B) {
 	ours, plain := serveHTTP(b, benchHandler(b)), serveHTTP(b, plainHandler())
+	fleet := newFleet(b)
 	var opens, wholes, costs []float64
-	for i := range 24 {
-		plainOpen, plainWhole := handshakes(b, plain)
-		open, whole := handshakes(b, ours)
+	for i := range 121 {
+		first, second := plain, ours
+		if i%2 == 1 {
+			first, second = ours, plain
+		}
+		plainOpen, plainWhole := fleet.handshakes(b, first)
+		open, whole := fleet.handshakes(b, second)
+		if i%2 == 1 {
+			plainOpen, plainWhole, open, whole = open, whole, plainOpen, plainWhole
+		}
 		if i > 0 { // the first warms up
 			opens, wholes, costs = append(opens, open/plainOpen), append(wholes, whole/plainWhole), append(costs, whole)
 		}
@@ -88,33 +101,51 @@ func median(of []float64) float64 {
 	return of[len(of)/2]
 }
 
-// handshakes returns the CPU time of this process for each client of one slice, in nanoseconds: until all were there, and
-// until nothing was left of them.
-func handshakes(b *testing.B, addr string) (open, whole float64) {
+// A fleet is the process of the clients, seen from here.
+type fleet struct {
+	commands io.Writer
+	said     *bufio.Reader
+}
+
+func newFleet(b *testing.B) *fleet {
 	command := exec.Command(os.Args[0])
-	command.Env = append(os.Environ(), dialVariable+"="+addr, "GOMAXPROCS=1")
+	command.Env = append(os.Environ(), dialVariable+"=1", "GOMAXPROCS=1")
 	command.Stderr = os.Stderr
-	stay, err := command.StdinPipe()
+	commands, err := command.StdinPipe()
 	if err != nil {
 		b.Fatal(err)
 	}
-	out, err := command.StdoutPipe()
+	said, err := command.StdoutPipe()
 	if err != nil {
 		b.Fatal(err)
 	}
-	runtime.GC() // nobody pays for what the other left
-	idle, before := runtime.NumGoroutine(), spent()
 	if err := command.Start(); err != nil {
 		b.Fatal(err)
 	}
-	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+	b.Cleanup(func() {
+		_ = commands.Close()
+		if err := command.Wait(); err != nil {
+			b.Error(err)
+		}
+	})
+	return &fleet{commands, bufio.NewReader(said)}
+}
+
+func (f *fleet) do(b *testing.B, what string) {
+	fmt.Fprintln(f.commands, what)
+	if line, err := f.said.ReadString('\n'); err != nil {
 		b.Fatalf("the clients end with %q: %v", line, err)
 	}
+}
+
+// handshakes returns the CPU time of this process for each client of one slice, in nanoseconds: until all were there, and
+// until nothing was left of them.
+func (f *fleet) handshakes(b *testing.B, addr string) (open, whole float64) {
+	runtime.GC() // nobody pays for what the other left
+	idle, before := runtime.NumGoroutine(), spent()
+	f.do(b, addr)
 	connected := spent()
-	_ = stay.Close()
-	if err := command.Wait(); err != nil {
-		b.Fatal(err)
-	}
+	f.do(b, "")
 	for runtime.NumGoroutine() > idle {
 		time.Sleep(time.Millisecond)
 	}
