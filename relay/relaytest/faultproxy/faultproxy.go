@@ -4,6 +4,7 @@ package faultproxy
 
 import (
 	"bytes"
+	"math/rand/v2"
 	"net"
 	"slices"
 	"sync"
@@ -28,17 +29,18 @@ type Proxy struct {
 	// Addr is where the proxy listens.
 	Addr string
 
-	target   string
 	listener net.Listener
-	work     sync.WaitGroup // the accept loop and two pumps a connection
+	work     sync.WaitGroup // the accept loop, and two readers and two writers a connection
 
 	mu      sync.Mutex
+	target  string
 	closed  bool
 	refuse  bool
 	pairs   map[*pair]struct{}
 	opened  int
 	lanes   [2]lane
-	changed chan struct{} // closed and replaced whenever a field above changes
+	changed chan struct{}        // closed and replaced whenever a field above changes
+	traces  map[string][]passage // by client; nil unless they are kept
 }
 
 // lane is what happens to one direction.
@@ -46,6 +48,8 @@ type lane struct {
 	held     bool // nothing is forwarded
 	rate     int  // bytes a second; 0 means no limit
 	resetIn  int  // bytes until a reset; negative means never
+	delay    time.Duration
+	jitter   time.Duration
 	record   bool
 	recorded bytes.Buffer
 }
@@ -90,6 +94,14 @@ func (p *Proxy) hold(held bool, directions []Direction) {
 		}
 	})
 }
+
+// Delay makes everything that comes from now on wait for d and up to jitter more, in order. 0 and 0 lift it.
+func (p *Proxy) Delay(direction Direction, d, jitter time.Duration) {
+	p.update(func() { p.lanes[direction].delay, p.lanes[direction].jitter = d, jitter })
+}
+
+// Retarget sends new connections to another address.
+func (p *Proxy) Retarget(target string) { p.update(func() { p.target = target }) }
 
 // Throttle limits a direction to so many bytes a second for each connection; 0 lifts the limit.
 func (p *Proxy) Throttle(d Direction, bytesPerSecond int) {
@@ -177,12 +189,12 @@ func (p *Proxy) accept() {
 func (p *Proxy) forward(client *net.TCPConn) {
 	defer client.Close()
 	p.mu.Lock()
-	refuse := p.refuse || p.closed
+	refuse, target := p.refuse || p.closed, p.target
 	p.mu.Unlock()
 	if refuse {
 		return
 	}
-	server, err := net.Dial("tcp", p.target)
+	server, err := net.Dial("tcp", target)
 	if err != nil {
 		return
 	}
@@ -193,8 +205,11 @@ func (p *Proxy) forward(client *net.TCPConn) {
 	}
 	defer p.remove(pair)
 	var pumps sync.WaitGroup
-	pumps.Go(func() { p.pump(pair, ToServer) })
-	pumps.Go(func() { p.pump(pair, ToClient) })
+	for _, d := range Both {
+		q := newQueue()
+		pumps.Go(func() { p.read(pair, d, q) })
+		pumps.Go(func() { p.write(pair, d, q) })
+	}
 	pumps.Wait()
 }
 
@@ -204,6 +219,7 @@ func (p *Proxy) add(pair *pair) bool {
 	if p.closed {
 		return false
 	}
+	delete(p.traces, pair.client.RemoteAddr().String()) // of somebody who had the port before
 	p.pairs[pair] = struct{}{}
 	p.opened++
 	return true
@@ -215,16 +231,51 @@ func (p *Proxy) remove(pair *pair) {
 	delete(p.pairs, pair)
 }
 
-// pump forwards one direction of a pair.
-func (p *Proxy) pump(pair *pair, d Direction) {
-	from, to := pair.client, pair.server
-	if d == ToClient {
-		from, to = pair.server, pair.client
-	}
-	buf := make([]byte, 32<<10)
+// read takes what comes in one direction of a pair, so that it is known when it came.
+func (p *Proxy) read(pair *pair, d Direction, q *queue) {
+	from, _ := pair.ends(d)
+	defer q.end()
+	var last time.Time
 	for {
+		buf := make([]byte, 16<<10)
 		n, err := from.Read(buf)
-		for rest := buf[:n]; len(rest) > 0; {
+		if n > 0 {
+			p.mu.Lock()
+			now := time.Now()
+			due := now.Add(p.lanes[d].delay)
+			if jitter := p.lanes[d].jitter; jitter > 0 {
+				due = due.Add(rand.N(jitter))
+			}
+			p.trace(pair, d, n, now)
+			p.mu.Unlock()
+			if due.Before(last) {
+				due = last
+			}
+			last = due
+			if !q.put(chunk{buf[:n:n], due}) {
+				return
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// write forwards one direction of a pair.
+func (p *Proxy) write(pair *pair, d Direction, q *queue) {
+	from, to := pair.ends(d)
+	defer q.stop()
+	for {
+		c, ok := q.take()
+		if !ok {
+			_ = to.CloseWrite()
+			return
+		}
+		if !p.await(pair, c.due) {
+			return
+		}
+		for rest := c.bytes; len(rest) > 0; {
 			grant, reset := p.grant(pair, d, rest)
 			if _, err := to.Write(rest[:grant]); err != nil {
 				_ = from.Close()
@@ -239,10 +290,22 @@ func (p *Proxy) pump(pair *pair, d Direction) {
 			}
 			rest = rest[grant:]
 		}
-		if err != nil {
-			_ = to.CloseWrite()
-			return
-		}
+	}
+}
+
+// await waits until a chunk is due, and reports whether the connection is still there.
+func (p *Proxy) await(pair *pair, due time.Time) bool {
+	left := time.Until(due)
+	if left <= 0 {
+		return true
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-pair.gone:
+		return false
 	}
 }
 
@@ -307,6 +370,14 @@ func (l *lane) take(n int) (grant int, reset bool) {
 		}
 	}
 	return n, reset
+}
+
+// ends returns where a direction begins and where it leads.
+func (p *pair) ends(d Direction) (from, to *net.TCPConn) {
+	if d == ToClient {
+		return p.server, p.client
+	}
+	return p.client, p.server
 }
 
 // reset breaks both connections with a RST.

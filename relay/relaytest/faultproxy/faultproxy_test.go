@@ -186,3 +186,35 @@ func TestThrottles(t *testing.T) {
 	p.Throttle(faultproxy.ToClient, 0)
 	say(t, conn, string(make([]byte, 1<<20)))
 }
+
+func TestDelays(t *testing.T) {
+	p := faultproxy.Start(t, echo(t))
+	p.Trace()
+	conn := dial(t, p)
+	say(t, conn, "before")
+	p.Delay(faultproxy.ToClient, 100*time.Millisecond, 50*time.Millisecond)
+	began := time.Now()
+	say(t, conn, "delayed")
+	took := time.Since(began)
+	if took < 100*time.Millisecond {
+		t.Errorf("it took %v", took)
+	}
+	first, last := p.PassedAt(conn.LocalAddr().String(), 1), p.PassedAt(conn.LocalAddr().String(), int64(len("beforedelayed")))
+	if first.After(began) || last.Before(began) || began.Add(took).Sub(last) < 100*time.Millisecond {
+		t.Errorf("the server's bytes came at %v and %v; the second began at %v", first, last, began)
+	}
+	if more := p.PassedAt(conn.LocalAddr().String(), 100); !more.IsZero() {
+		t.Errorf("what never came came at %v", more)
+	}
+	p.Delay(faultproxy.ToClient, 0, 0)
+	say(t, conn, string(make([]byte, 1<<20)))
+}
+
+func TestRetargets(t *testing.T) {
+	p := faultproxy.Start(t, "127.0.0.1:1")
+	if _, err := dial(t, p).Read(make([]byte, 1)); err == nil {
+		t.Fatal("nobody answered")
+	}
+	p.Retarget(echo(t))
+	say(t, dial(t, p), "there")
+}
