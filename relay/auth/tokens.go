@@ -16,7 +16,8 @@ import (
 const (
 	// maxToken bounds a token, in bytes, before anything looks into it.
 	maxToken = 8 << 10
-	// leeway is how far the application's clock and ours may differ.
+	// leeway is how far the application's clock may be ahead of ours: tokens that are new by its clock are taken. The end of
+	// a token is judged without it, by our clock: nobody hears anything on a token that has expired.
 	leeway = 30 * time.Second
 	// lastSecond is the end of the year 9999: what lies beyond is no date.
 	lastSecond = 253402300799
@@ -45,8 +46,7 @@ type Tokens struct {
 // nothing else.
 func NewTokens(c TokensConfig) *Tokens {
 	options := []jwt.ParserOption{
-		jwt.WithValidMethods(c.Keys.algorithms), jwt.WithExpirationRequired(), jwt.WithLeeway(leeway),
-		jwt.WithIssuedAt(), jwt.WithStrictDecoding(),
+		jwt.WithValidMethods(c.Keys.algorithms), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithStrictDecoding(),
 	}
 	if c.Issuer != "" {
 		options = append(options, jwt.WithIssuer(c.Issuer))
@@ -108,7 +108,7 @@ func (t *Tokens) verify(ctx context.Context, token string) (*relay.Identity, err
 	if err != nil {
 		return nil, err
 	}
-	id, err := t.grants.identity(string(c.Subject), saidGrants{c.Channels, c.Publish, c.Subscribe}, c.end(time.Now()))
+	id, err := t.grants.identity(string(c.Subject), saidGrants{c.Channels, c.Publish, c.Subscribe}, c.Expires.time())
 	if err != nil {
 		return nil, errTokenGrants
 	}
@@ -129,19 +129,9 @@ type claims struct {
 	Subscribe []string `json:"subscribe"` // channels to join at once
 }
 
-// end is when the session ends. A token that is taken although it has just expired, because clocks differ, is good for the
-// rest of the leeway.
-func (c *claims) end(now time.Time) time.Time {
-	end := time.Unix(int64(*c.Expires), 0)
-	if end.Before(now) {
-		end = end.Add(leeway)
-	}
-	return end
-}
-
-func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.Expires.date(), nil }
-func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.IssuedAt.date(), nil }
-func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.NotBefore.date(), nil }
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.Expires.date(0), nil }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.IssuedAt.date(leeway), nil }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.NotBefore.date(leeway), nil }
 func (c *claims) GetIssuer() (string, error)                   { return c.Issuer, nil }
 func (c *claims) GetSubject() (string, error)                  { return string(c.Subject), nil }
 func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return c.Audience, nil }
@@ -161,11 +151,14 @@ func (s *seconds) UnmarshalJSON(b []byte) error {
 
 var errDate = errors.New("a time is not a number of seconds")
 
-func (s *seconds) date() *jwt.NumericDate {
+func (s seconds) time() time.Time { return time.Unix(int64(s), 0) }
+
+// date is the time, taken to be earlier by so much, or nil for none. The library has one leeway for all times.
+func (s *seconds) date(earlier time.Duration) *jwt.NumericDate {
 	if s == nil {
 		return nil
 	}
-	return jwt.NewNumericDate(time.Unix(int64(*s), 0))
+	return jwt.NewNumericDate(s.time().Add(-earlier))
 }
 
 // reasons are what the log says of a refused token, in place of errors that may repeat parts of it.
