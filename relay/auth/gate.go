@@ -51,9 +51,7 @@ const patience = 10 * time.Second
 // as a subprotocol, or nil. It may wait for the application or for keys, a bounded time, or until the request's context
 // ends.
 func (g *Gate) Identify(r *http.Request, offered *string) (relay.Visitor, relay.CloseCode) {
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
-	defer cancel()
-	id, code := g.identity(ctx, r, offered)
+	id, code := g.identity(r, offered)
 	if code != relay.CodeOK {
 		return relay.Visitor{}, closeCode(code)
 	}
@@ -65,16 +63,21 @@ func (g *Gate) Identify(r *http.Request, offered *string) (relay.Visitor, relay.
 }
 
 // identity asks one method, and no other after it: what a token opens and what a login opens are never put together.
-func (g *Gate) identity(ctx context.Context, r *http.Request, offered *string) (*relay.Identity, relay.Code) {
+// Nobody's end is waited for where there is nothing to ask.
+func (g *Gate) identity(r *http.Request, offered *string) (*relay.Identity, relay.Code) {
+	token, presented := "", false
 	if g.cfg.Tokens != nil {
-		if token, presented := g.token(r, offered); presented {
-			return g.cfg.Tokens.Verify(ctx, token)
-		}
+		token, presented = g.token(r, offered)
 	}
-	if g.cfg.Application != nil {
-		return g.cfg.Application.Login(ctx, r)
+	if !presented && g.cfg.Application == nil {
+		return nil, relay.CodeOK
 	}
-	return nil, relay.CodeOK
+	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	defer cancel()
+	if presented {
+		return g.cfg.Tokens.Verify(ctx, token)
+	}
+	return g.cfg.Application.Login(ctx, r)
 }
 
 // token returns the token that the client presents, if it does, well or badly: as a subprotocol, in Authorization, or in
