@@ -29,11 +29,16 @@ const (
 	entryOversize
 	entryOffline
 	entryOnline
+	entryMissed // a message that was published while the relay did not hear
 )
 
 // A life is one client from joining to its end.
 type life struct {
 	id        string
+	after     string            // the life whose memory it has, or empty
+	known     map[string]*place // what that was
+	perfect   bool              // nothing that it comes back for may be gone
+	left      map[string]*place // set by check: where it was at its end
 	protocol  relay.ProtocolID
 	handshake string // what it gets first
 	joinedBy  int    // entries that had begun when it had joined
@@ -49,6 +54,7 @@ type life struct {
 type command struct {
 	kind           string // "subscribed", "unsubscribed" or "pong", as it is answered
 	channels       []string
+	resumed        []bool // subscribed: whether the client said where it was
 	before, behind int
 }
 
@@ -68,6 +74,9 @@ type heard struct {
 	payload []byte
 
 	kind      string // "message" and so on
+	cursor    string
+	at        string
+	recovered bool
 	channel   string
 	place     int // of a message, in the log
 	ref       int
@@ -120,19 +129,24 @@ func (h *heard) understand(protocol relay.ProtocolID) error {
 		}
 		return nil
 	}
+	if h.op == byte(relay.OpPing) {
+		h.kind = "ping"
+		return nil
+	}
 	payload := string(h.payload)
 	if protocol == relay.ProtocolV1 {
 		var f struct {
-			Type, Channel, Reason string
-			Ref                   int
-			Offline               bool
-			Data                  *string
-			Base64                *[]byte
+			Type, Channel, Reason, Cursor, At string
+			Ref                               int
+			Offline, Recovered                bool
+			Data                              *string
+			Base64                            *[]byte
 		}
 		if err := json.Unmarshal(h.payload, &f); err != nil || h.op != byte(relay.OpText) {
 			return fmt.Errorf("a frame of type %x with %.80q: %w", h.op, h.payload, err)
 		}
 		h.kind, h.channel, h.reason, h.ref, h.offline = f.Type, f.Channel, f.Reason, f.Ref, f.Offline
+		h.cursor, h.at, h.recovered = f.Cursor, f.At, f.Recovered
 		switch {
 		case f.Data != nil:
 			payload = *f.Data
@@ -154,6 +168,7 @@ func (h *heard) understand(protocol relay.ProtocolID) error {
 
 // check returns what is wrong with a life, or nil.
 func check(log []entry, l *life) error {
+	l.left = l.known // unless it heard anything
 	stream, greeted := strings.CutPrefix(string(l.stream), l.handshake)
 	if !greeted {
 		if l.end != endAlive && strings.HasPrefix(l.handshake, string(l.stream)) {
@@ -222,7 +237,9 @@ func checkWelcomed(log []entry, l *life, list []heard) (err error) {
 		if offline != list[0].offline {
 			continue
 		}
-		if err = newView(log, l, known).checkAll(list[1:]); err == nil {
+		v := newView(log, l, known)
+		if err = v.checkAll(list[1:]); err == nil {
+			l.left = v.left()
 			return nil
 		}
 	}

@@ -21,7 +21,7 @@ var (
 func TestModel(t *testing.T) {
 	seed := cmp.Or(*modelSeed, rand.Uint64())
 	t.Logf("go test -race -run %s -model.seed %d -model.worlds %d", t.Name(), seed, *modelWorlds)
-	ends := map[ending]int{}
+	ends, back := map[ending]int{}, map[bool]int{}
 	for i := range *modelWorlds {
 		w := live(t, seed, uint64(i), nil)
 		for _, c := range w.lives {
@@ -30,9 +30,15 @@ func TestModel(t *testing.T) {
 				t.Errorf("history %d, client %s, %s, end %d: %v%s", i, c.life.id, c.life.protocol, c.life.end, err, tail(&c.life))
 			}
 		}
+		back[true] += int(w.stats.Resumes[relay.ResumeRecovered].Load())
+		back[false] += int(w.stats.Resumes[relay.ResumeGap].Load())
 		if t.Failed() {
 			return
 		}
+	}
+	t.Logf("clients who came back: %d recovered, %d had a gap", back[true], back[false])
+	if (back[true] < 50 || back[false] < 50) && *modelWorlds >= 60 {
+		t.Error("too few clients came back")
 	}
 	t.Logf("lives by how they ended: %v", ends)
 	for _, end := range []ending{endAlive, endLeft, endClosed, endEvicted} {
@@ -53,6 +59,12 @@ func live(t *testing.T, seed, i uint64, change func(*world)) (w *world) {
 		}
 		w.run(random)
 	})
+	lives := map[string]*life{"": {}}
+	for _, c := range w.lives {
+		lives[c.life.id] = &c.life
+		c.life.known, c.life.perfect = lives[c.life.after].left, w.perfect
+		_ = check(w.log, &c.life) // which finds out where it was at its end
+	}
 	return w
 }
 

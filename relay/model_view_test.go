@@ -16,11 +16,13 @@ type view struct {
 	outages  []int // places of what is still to be told to everybody
 	commands []answer
 	joined   map[string]*place
+	known    map[string]*place // channels that the client has left, and what it has heard on them
 }
 
 // An answer is one that is still to come.
 type answer struct {
 	kind, channel  string
+	resumed        bool
 	ref            int
 	before, behind int
 }
@@ -31,19 +33,25 @@ type place struct {
 	rest           []int // entries of the channel behind before that it has not seen
 	begun          bool  // it has seen one: now none may be missing
 	gaps           int   // gaps seen before the first message: which they were is not known yet
+	again          bool  // the client came back to it: what it missed comes late, beside what is new elsewhere
+	loose          bool  // any may be missing before the next: it was told so
 }
 
 // newView is a client that was welcomed by somebody who knew the outages up to known.
 func newView(log []entry, l *life, known int) *view {
-	v := &view{log: log, life: l, joined: make(map[string]*place)}
+	v := &view{log: log, life: l, joined: make(map[string]*place), known: make(map[string]*place)}
+	for channel, p := range l.known {
+		v.known[channel] = new(*p)
+	}
 	for i, e := range log {
 		if at := i + 1; at > known && (e.kind == entryOffline || e.kind == entryOnline) {
 			v.outages = append(v.outages, at)
 		}
 	}
 	for ref, c := range l.commands {
-		for _, channel := range c.channels {
+		for i, channel := range c.channels {
 			a := answer{kind: c.kind, channel: channel, ref: ref + 1, before: c.before, behind: c.behind}
+			a.resumed = i < len(c.resumed) && c.resumed[i]
 			if l.protocol == relay.ProtocolRaw {
 				v.join(a)
 			} else {
@@ -61,7 +69,7 @@ func (v *view) join(a answer) {
 	}
 	p := &place{before: a.before, behind: a.behind}
 	for i, e := range v.log[a.before:] {
-		message := e.kind == entryMessage || e.kind == entryOversize && v.life.protocol == relay.ProtocolV1
+		message := e.kind == entryMessage || (e.kind == entryOversize || e.kind == entryMissed) && v.life.protocol == relay.ProtocolV1
 		if message && e.channel == a.channel {
 			p.rest = append(p.rest, a.before+i+1)
 		}
@@ -104,7 +112,7 @@ func (v *view) hear(h *heard) error {
 		return v.outage(entryOnline, h)
 	case "offline":
 		return v.outage(entryOffline, h)
-	case "heartbeat":
+	case "heartbeat", "ping":
 		return nil
 	case "subscribed", "unsubscribed", "pong":
 		return v.answer(h)
@@ -125,10 +133,12 @@ func (v *view) message(h *heard) error {
 		return fmt.Errorf("got %.60q, published was %.60q on %s", h.payload, e.payload, e.channel)
 	case p == nil:
 		return fmt.Errorf("the client does not listen to %s", h.channel)
-	case h.place <= v.place:
+	case h.place <= v.place && !p.again:
 		return fmt.Errorf("came after %d", v.place)
 	case v.life.end == endLeft && h.place > v.life.endedBy:
 		return fmt.Errorf("was published after the client had left, at %d", v.life.endedBy)
+	case p.again:
+		return p.advance(v.log, h.place)
 	case v.life.protocol == relay.ProtocolV1 && len(v.outages) > 0 && v.outages[0] < h.place:
 		return fmt.Errorf("before the client was told of the outage at %d", v.outages[0])
 	default:
@@ -145,6 +155,10 @@ func (p *place) advance(log []entry, at int) error {
 	}
 	skipped := p.rest[:k]
 	p.rest = p.rest[k+1:]
+	if p.loose {
+		p.loose, p.begun = false, true
+		return nil
+	}
 	if !p.begun {
 		p.begun = true
 		return p.unknown(log, skipped)
@@ -178,17 +192,22 @@ func (v *view) gap(h *heard) error {
 	switch {
 	case p == nil:
 		return fmt.Errorf("the client does not listen to %s", h.channel)
+	case p.again && (h.reason == "history" || h.reason == "redis"):
+		p.loose = true // what it came back for was let go of meanwhile
+		return nil
 	case h.reason != "too_large":
 		return fmt.Errorf("reason %q", h.reason)
+	case p.loose:
+		return nil
 	case !p.begun:
 		p.gaps++
 		return nil
 	case len(p.rest) == 0 || v.log[p.rest[0]-1].kind != entryOversize:
 		return fmt.Errorf("without a cause")
-	case p.rest[0] <= v.place:
+	case p.rest[0] <= v.place && !p.again:
 		return fmt.Errorf("of %d after %d", p.rest[0], v.place)
 	}
-	v.place, p.rest = p.rest[0], p.rest[1:]
+	v.place, p.rest = max(v.place, p.rest[0]), p.rest[1:]
 	return nil
 }
 
@@ -203,6 +222,11 @@ func (v *view) outage(kind entryKind, h *heard) error {
 		return fmt.Errorf("of %d after %d", v.outages[0], v.place)
 	}
 	v.place, v.outages = v.outages[0], v.outages[1:]
+	if kind == entryOnline {
+		for _, p := range v.joined {
+			p.excuse(v.log, v.place)
+		}
+	}
 	return nil
 }
 
@@ -217,15 +241,51 @@ func (v *view) answer(h *heard) error {
 	v.commands = v.commands[1:]
 	switch h.kind {
 	case "subscribed":
-		v.join(a)
+		return v.subscribed(a, h)
 	case "unsubscribed":
+		v.known[a.channel] = v.joined[a.channel]
 		delete(v.joined, a.channel)
 	}
 	return nil
 }
 
+// subscribed makes the client hear a channel: from where it was, or from now on.
+func (v *view) subscribed(a answer, h *heard) error {
+	before := v.known[a.channel]
+	switch {
+	case v.joined[a.channel] != nil:
+		return nil
+	case h.recovered && (!a.resumed || before == nil):
+		return fmt.Errorf("recovered what nobody had")
+	case h.recovered:
+		before.again = true
+		v.joined[a.channel] = before
+	case a.resumed && before != nil && v.life.perfect && slices.ContainsFunc(v.log[:before.before], func(e entry) bool { return e.kind == entryOnline }):
+		return fmt.Errorf("a gap where everything was held")
+	default:
+		v.join(a)
+	}
+	return nil
+}
+
+// excuse takes what was not heard before an outage ended, of which the client was told.
+func (p *place) excuse(log []entry, online int) {
+	p.rest = slices.DeleteFunc(slices.Clone(p.rest), func(at int) bool { return at < online && log[at-1].kind == entryMissed })
+}
+
+// left returns what is known of each channel when the life is over.
+func (v *view) left() map[string]*place {
+	for channel, p := range v.joined {
+		v.known[channel] = p
+	}
+	return v.known
+}
+
 // complete checks that a client that lived to the end is not missing the end.
 func (v *view) complete(p *place) error {
+	if p.loose {
+		return nil
+	}
 	if !p.begun {
 		return p.unknown(v.log, p.rest)
 	}

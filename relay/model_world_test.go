@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"runtime"
@@ -29,8 +30,9 @@ type world struct {
 	channels []string
 	socket   func(room int) socket // what a client is connected by
 
-	down  bool         // Redis is away; owned by the source
-	taken atomic.Int64 // entries that the hub has taken in
+	down    bool         // Redis is away; owned by the source
+	taken   atomic.Int64 // entries that the hub has taken in
+	perfect bool         // everything is held: nobody who comes back may be told of a gap
 
 	mu    sync.Mutex
 	log   []entry
@@ -50,12 +52,19 @@ func newWorld(t *testing.T, random *rand.Rand) *world {
 	w := &world{t: t, down: true, stats: new(relay.Stats), channels: []string{"a", "b", "räume:1", "d\"", "e"}[:1+random.IntN(5)]}
 	w.socket = func(room int) socket { return relay.NewFakeSocket(room) }
 	w.lockstep, w.outages = random.IntN(3) == 0, random.IntN(4) > 0
+	w.perfect = random.IntN(4) == 0
 	pick := func(choices ...int) int { return choices[random.IntN(len(choices))] }
 	w.budget = relay.NewBudget(pick(2000, 20_000, 1<<20), pick(1<<30, 1<<30, 40_000), 10*time.Second, w.stats)
 	all := relay.Patterns{relay.MustPattern("*")}
+	history, age := pick(0, 3000, 20_000, 1<<20), pick(2, 3600)
+	if w.perfect {
+		history, age, w.outages = 1<<22, 3600, false
+	}
 	w.hub = relay.NewHub(relay.HubConfig{
 		Access:    &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all},
 		Protocols: protocol.All(), Budget: w.budget, Stats: w.stats, Shards: pick(1, 2, 3, 4), MaxChannels: 128,
+		HistoryBytes: history, HistoryAge: time.Duration(age) * time.Second, PingInterval: 2 * time.Second,
+		CatchUp: func(context.Context) error { return nil },
 	})
 	return w
 }
@@ -129,7 +138,7 @@ func (w *world) end(random *rand.Rand) {
 // tell appends an entry to the log and gives it to the hub. Only the source calls it.
 func (w *world) tell(e entry) {
 	w.mu.Lock()
-	if e.kind == entryMessage {
+	if e.kind == entryMessage || e.kind == entryMissed {
 		e.payload = fmt.Sprintf("#%d:%s", len(w.log)+1, e.payload)
 	}
 	w.log = append(w.log, e)
@@ -138,6 +147,7 @@ func (w *world) tell(e entry) {
 	switch e.kind {
 	case entryMessage:
 		w.hub.Publish([]byte(e.channel), []byte(e.payload))
+	case entryMissed: // nobody told the relay
 	case entryOversize:
 		w.hub.Oversize([]byte(e.channel))
 	case entryOffline:
@@ -163,13 +173,19 @@ func (w *world) say(random *rand.Rand) {
 	case w.down && random.IntN(3) > 0:
 		w.tell(entry{kind: entryOnline})
 	case w.down:
+		w.tell(entry{kind: entryMissed, channel: w.channels[random.IntN(len(w.channels))]})
+	case random.IntN(10) == 0:
+		time.Sleep(time.Duration(random.IntN(3)) * time.Second)
+	case random.IntN(4) == 0:
+		w.hub.Marker(binary.BigEndian.AppendUint64(nil, random.Uint64()))
+		w.hub.Flush()
 	case w.outages && random.IntN(12) == 0:
 		w.tell(entry{kind: entryOffline})
 	default:
 		for range 1 + random.IntN(64) {
 			channel := w.channels[random.IntN(len(w.channels))]
 			switch {
-			case random.IntN(25) == 0:
+			case random.IntN(25) == 0 && !w.perfect:
 				w.tell(entry{kind: entryOversize, channel: channel})
 			case random.IntN(25) == 0:
 				w.tell(entry{kind: entryMessage, channel: channel, payload: "\xff\x00" + strings.Repeat("b", random.IntN(10))})
@@ -188,12 +204,14 @@ func (w *world) say(random *rand.Rand) {
 	}
 }
 
-// An actor is somebody who connects, and connects again.
+// An actor is somebody who connects, and connects again, and remembers where it was.
 type actor struct {
 	world *world
 	name  int
 	now   *client
 	count int
+	known memory
+	last  string // id of the life that it remembers
 }
 
 // A client is one life of an actor.
@@ -204,7 +222,9 @@ type client struct {
 	outbox  relay.Outbox
 	socket  socket
 	joined  []string
-	gone    bool // it has left
+	known   memory // of lives before
+	resumed []bool // which of the channels of the running command it comes back to
+	gone    bool   // it has left
 }
 
 // act is one step of an actor.
@@ -216,6 +236,7 @@ func (a *actor) act(random *rand.Rand) {
 		}
 		a.count++
 		a.now = a.world.connect(fmt.Sprintf("%d.%d", a.name, a.count), random)
+		a.now.known, a.now.life.after = a.known, a.last
 		return
 	}
 	switch op := random.IntN(20); {
@@ -230,13 +251,29 @@ func (a *actor) act(random *rand.Rand) {
 	case op == 18 && random.IntN(4) == 0: // the connection breaks
 		c.life.end = endLeft
 		c.leave()
-		a.now = nil
+		a.remember(c)
 	case op == 19 && random.IntN(4) == 0: // the relay closes
 		c.life.end, c.life.closed = endClosed, relay.CloseRestart
 		c.session.Close(relay.CloseRestart)
 		c.leave()
-		a.now = nil
+		c.socket.Give(relay.Unlimited)
+		for !c.outbox.Flushed() {
+			time.Sleep(time.Millisecond)
+		}
+		a.remember(c)
+	case op == 19:
+		time.Sleep(time.Duration(random.IntN(2500)) * time.Millisecond)
 	}
+}
+
+// remember ends a life and keeps what the client was told of where it is.
+func (a *actor) remember(c *client) {
+	a.now = nil
+	if _, evicted := c.outbox.Evicted(); evicted || c.life.protocol != relay.ProtocolV1 {
+		a.known, a.last = nil, ""
+		return
+	}
+	a.known, a.last = c.memory(), c.life.id
 }
 
 const handshake = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
@@ -274,6 +311,9 @@ func (c *client) ask(kind string, channels []string, format string) {
 		return
 	}
 	cmd := command{kind: kind, channels: channels, before: int(c.world.taken.Load())}
+	if kind == "subscribed" {
+		cmd.resumed = slices.Clone(c.resumed)
+	}
 	c.session.Handle(fmt.Appendf(nil, format, len(c.life.commands)+1), true)
 	cmd.behind = c.world.begun()
 	c.life.commands = append(c.life.commands, cmd)
@@ -281,10 +321,21 @@ func (c *client) ask(kind string, channels []string, format string) {
 
 func (c *client) subscribe(random *rand.Rand) {
 	var channels, requests []string
+	c.resumed = nil
+	known := c.memory()
 	for range 1 + random.IntN(3) {
 		channel := c.world.channels[random.IntN(len(c.world.channels))]
+		where, remembered := known[channel]
+		if slices.Contains(c.joined, channel) || random.IntN(8) == 0 {
+			remembered = false
+		}
 		channels = append(channels, channel)
-		requests = append(requests, fmt.Sprintf(`{"channel":%q}`, channel))
+		c.resumed = append(c.resumed, remembered)
+		if remembered {
+			requests = append(requests, fmt.Sprintf(`{"channel":%q,"after":%q,"at":%q}`, channel, where.after, where.at))
+		} else {
+			requests = append(requests, fmt.Sprintf(`{"channel":%q}`, channel))
+		}
 		if !slices.Contains(c.joined, channel) {
 			c.joined = append(c.joined, channel)
 		}
