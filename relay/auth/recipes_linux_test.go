@@ -1,0 +1,163 @@
+package auth_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/redistest"
+)
+
+// recipe returns the block of this language in the README.
+func recipe(t *testing.T, language string) string {
+	t.Helper()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, begun := strings.Cut(string(text), "\n```"+language+"\n")
+	code, _, ended := strings.Cut(rest, "```\n")
+	if !begun || !ended {
+		t.Fatalf("the README has no recipe in %q", language)
+	}
+	return code
+}
+
+// A webServer is one that the README has a recipe for.
+type webServer struct {
+	program, debianPackage, language string
+	// config wraps the recipe into a whole configuration and returns the file's name.
+	config func(dir, listen, recipe string) (name, text string)
+	args   func(file string) []string
+}
+
+var webServers = []webServer{
+	{
+		"nginx", "nginx-light", "nginx",
+		func(dir, listen, recipe string) (string, string) {
+			return "nginx.conf", fmt.Sprintf("daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error.log;\nevents {}\n"+
+				"http {\naccess_log off; client_body_temp_path %[1]s; proxy_temp_path %[1]s; fastcgi_temp_path %[1]s; "+
+				"uwsgi_temp_path %[1]s; scgi_temp_path %[1]s;\nserver {\nlisten %[2]s;\n%[3]s}\n}\n", dir, listen, recipe)
+		},
+		func(file string) []string { return []string{"-c", file, "-e", "stderr"} },
+	},
+	{
+		"apache2", "apache2", "apache",
+		func(dir, listen, recipe string) (string, string) {
+			var modules strings.Builder
+			for _, name := range []string{"mpm_event", "authz_core", "proxy", "proxy_http", "proxy_wstunnel"} {
+				fmt.Fprintf(&modules, "LoadModule %s_module /usr/lib/apache2/modules/mod_%[1]s.so\n", name)
+			}
+			return "apache.conf", modules.String() + fmt.Sprintf("ServerRoot %[1]s\nPidFile %[1]s/pid\nErrorLog %[1]s/error.log\n"+
+				"DefaultRuntimeDir %[1]s\nServerName localhost\nUser nobody\nGroup nogroup\nListen %[2]s\n%[3]s", dir, listen, recipe)
+		},
+		func(file string) []string { return []string{"-X", "-f", file} },
+	},
+	{
+		"caddy", "caddy", "caddyfile",
+		func(_, listen, recipe string) (string, string) {
+			// The application's own line needs PHP's server, and the name a certificate.
+			return "Caddyfile", "{\n\tadmin off\n\tauto_https off\n}\n" + strings.NewReplacer("app.example.com", "http://"+listen,
+				"    php_fastcgi unix//run/php/php-fpm.sock\n", "").Replace(recipe)
+		},
+		func(file string) []string { return []string{"run", "--config", file, "--adapter", "caddyfile"} },
+	},
+}
+
+// start runs the server with the README's recipe in front of the relay, and returns where it listens.
+func (w webServer) start(t *testing.T, relay string) string {
+	t.Helper()
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // where Debian keeps servers, and which not every user searches
+	redistest.Require(t, w.program, w.debianPackage)
+	listen, dir := redistest.FreeAddr(t), t.TempDir()
+	code := recipe(t, w.language)
+	if !strings.Contains(code, "127.0.0.1:8080") {
+		t.Fatalf("the recipe does not name the relay:\n%s", code)
+	}
+	name, text := w.config(dir, listen, strings.ReplaceAll(code, "127.0.0.1:8080", relay))
+	file := filepath.Join(dir, name)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	server := exec.Command(w.program, w.args(file)...)
+	server.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	var out strings.Builder
+	server.Stdout, server.Stderr = &out, &out
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = server.Process.Kill()
+		_ = server.Wait()
+		if t.Failed() {
+			log, _ := os.ReadFile(filepath.Join(dir, "error.log"))
+			t.Logf("%s says:\n%s%s", w.program, &out, log)
+		}
+	})
+	awaitHTTP(t, "http://"+listen+"/")
+	return listen
+}
+
+// The web servers' recipes of the README in front of a relay: a page of the same host connects and hears, one of another
+// does not, and the relay counts and logs a client by its own address, whatever it forwards itself.
+func TestRecipes(t *testing.T) {
+	for _, w := range webServers {
+		t.Run(w.program, func(t *testing.T) {
+			s := newStage(t, "TRUSTED_PROXIES=127.0.0.1", "MAX_CONNECTIONS_PER_IP=1")
+			listen := w.start(t, s.relay.Addr())
+
+			client, status := connectFrom(t, "127.0.0.2", listen)
+			if _, again := connectFrom(t, "127.0.0.2", listen); status != http.StatusSwitchingProtocols || again != http.StatusTooManyRequests {
+				t.Errorf("the address's first connection: %d, the second, of one: %d", status, again)
+			}
+			client.Close()
+			if remote := relaytest.LogField(s.relay.AwaitMessage("connection closed"), "remote"); remote != "127.0.0.2" {
+				t.Errorf("the client is %q to the relay, not 127.0.0.2", remote)
+			}
+
+			dialer := func(origin string) *relaytest.Dialer {
+				return &relaytest.Dialer{URL: "ws://" + listen + "/ws", Protocol: relaytest.Raw, Channels: []string{"public:1"},
+					Header: http.Header{"Origin": {origin}}}
+			}
+			_, err := dialer("http://evil.example").Dial(t.Context())
+			if refused, ok := errors.AsType[*relaytest.HandshakeError](err); !ok || refused.Status != http.StatusForbidden {
+				t.Errorf("a page of another host: %v", err)
+			}
+			c, err := dialer("http://" + listen).Dial(t.Context())
+			if err != nil {
+				t.Fatalf("a page of the same host: %v", err)
+			}
+			t.Cleanup(c.Drop)
+			s.redis.CLI("PUBLISH", "public:1", "through "+w.program)
+			if e := s.await(c, "a message", relaytest.Is(relaytest.KindMessage)); e.Data != "through "+w.program {
+				t.Errorf("heard %q", e.Data)
+			}
+		})
+	}
+}
+
+// connectFrom shakes hands from an address, claiming to forward for another.
+func connectFrom(t *testing.T, local, addr string) (net.Conn, int) {
+	t.Helper()
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
+	conn, err := dialer.DialContext(t.Context(), "tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	fmt.Fprintf(conn, "GET /ws?channel=public:1 HTTP/1.1\r\nHost: %s\r\nX-Forwarded-For: 198.51.100.7\r\nConnection: Upgrade\r\n"+
+		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", addr)
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatalf("shaking hands: %v", err)
+	}
+	return conn, response.StatusCode
+}
