@@ -22,7 +22,10 @@ func Build(t testing.TB) string {
 	return path
 }
 
-var build = sync.OnceValues(func() (string, error) {
+var build = sync.OnceValues(func() (string, error) { return buildInto("sidecast") })
+
+// buildDir is where the binaries of this test process are.
+var buildDir = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "sidecast-relaytest-")
 	if err != nil {
 		return "", fmt.Errorf("making room for the binary: %w", err)
@@ -30,11 +33,20 @@ var build = sync.OnceValues(func() (string, error) {
 	if err := removeAtExit(dir); err != nil {
 		return "", fmt.Errorf("making sure that the binary is removed: %w", err)
 	}
-	path := filepath.Join(dir, "sidecast")
+	return dir, nil
+})
+
+// buildInto builds the binary under a name of its own, with more arguments.
+func buildInto(name string, more ...string) (string, error) {
+	dir, err := buildDir()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, name)
 	if runtime.GOOS == "windows" {
 		path += ".exe"
 	}
-	args := []string{"build", "-buildvcs=false", "-o", path}
+	args := append([]string{"build", "-buildvcs=false", "-o", path}, more...)
 	if raceEnabled {
 		args = append(args, "-race")
 	}
@@ -43,4 +55,4 @@ var build = sync.OnceValues(func() (string, error) {
 		return "", fmt.Errorf("building the binary: %w\n%s", err, out)
 	}
 	return path, nil
-})
+}

@@ -36,6 +36,8 @@ type Rules struct {
 	Latency time.Duration
 	// Heal is how long after a fault was undone the relay may take to be well again: 12 s.
 	Heal time.Duration
+	// AnyEnd lets sessions end without a fault, where clients and networks are made to fail without being told here.
+	AnyEnd bool
 	// Resumes bounds how many of those who come back with a cursor must be recovered. Zero bounds nothing.
 	Resumes ResumeBounds
 }

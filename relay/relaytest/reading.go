@@ -146,7 +146,7 @@ func (r *reading) end(e Event) {
 	}
 	r.leaveAll(when)
 	gapClose := r.session.GapClose && e.Code == closeGap // the gap itself is judged with the others
-	if !r.provoke && !gapClose && !r.j.during(e.At, "", r.session.Relay, func(f Fault) bool { return f.Ends }) {
+	if !r.provoke && !gapClose && !r.j.run.Rules.AnyEnd && !r.j.during(e.At, "", r.session.Relay, func(f Fault) bool { return f.Ends }) {
 		r.fault(UnexpectedEnd, e, fmt.Sprintf("the relay ended the session with code %d (%s)", e.Code, e.Text))
 	}
 }
