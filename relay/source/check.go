@@ -52,13 +52,17 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	if err := cfg.Server.validate(); err != nil {
 		return []Finding{{LevelFail, "server", err.Error(), "set SIDECAST_REDIS_URL"}}
 	}
-	c := &check{cfg: cfg, client: cfg.Connect(cfg.Server.options())}
-	defer c.client.Close()
-	if !c.reach(ctx) {
+	client := cfg.Connect(cfg.Server.options())
+	defer client.Close()
+	c := &check{cfg: cfg, client: client, addr: cfg.Server.Address}
+	if !c.find(ctx) || !c.reach(ctx) {
 		return c.findings
 	}
 	c.version(ctx)
 	c.role(ctx)
+	if cfg.Server.Mode == Cluster {
+		c.bus(ctx)
+	}
 	for _, pattern := range subscriptions(cfg.Names, cfg.Patterns) {
 		c.pattern(ctx, pattern)
 	}
@@ -73,7 +77,8 @@ func Check(ctx context.Context, cfg Config) []Finding {
 // check is one run of [Check].
 type check struct {
 	cfg      Config
-	client   redis.UniversalClient
+	client   redis.UniversalClient // for the one node that a link would listen to
+	addr     string                // of that node
 	findings []Finding
 }
 
@@ -91,6 +96,51 @@ func (c *check) broken(subject string, err error) {
 	c.fail(subject, fmt.Sprintf("%s (%s)", problem, c.cfg.Server.redact(err)), do)
 }
 
+// find finds the node that a link would listen to, and reports whether that worked.
+func (c *check) find(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*checkStep)
+	defer cancel()
+	switch c.cfg.Server.Mode {
+	case Sentinel:
+		addr, _, err := c.cfg.Server.master(ctx)
+		if err != nil {
+			c.broken("sentinel", err)
+			return false
+		}
+		c.addr = addr
+		c.ok("sentinel", c.cfg.Server.MasterName+" is at "+addr)
+	case Cluster:
+		cluster, ok := c.client.(router)
+		if !ok {
+			c.broken("cluster", errNoRouter)
+			return false
+		}
+		node, err := cluster.MasterForKey(ctx, c.cfg.Names.Marker())
+		if err != nil {
+			c.broken("cluster", err)
+			return false
+		}
+		c.addr, c.client = node.Options().Addr, node
+		c.ok("cluster", "the marker channel is at "+c.addr)
+	}
+	return true
+}
+
+// bus looks whether the node tells of losses between the nodes.
+func (c *check) bus(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkStep)
+	defer cancel()
+	switch bus, err := askBus(ctx, c.client); {
+	case err == nil:
+		c.ok("bus", fmt.Sprintf("links from %d nodes", len(bus)))
+	case errors.Is(err, errUnknownBus):
+		c.warn("bus", "the server does not tell of it, so messages lost between the nodes would not be noticed",
+			"grant +cluster|links; it needs Redis 7.0")
+	default:
+		c.broken("bus", err)
+	}
+}
+
 // reach logs in and reports whether that worked.
 func (c *check) reach(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*checkStep)
@@ -98,9 +148,9 @@ func (c *check) reach(ctx context.Context) bool {
 	err := c.client.Ping(ctx).Err()
 	switch {
 	case err == nil:
-		c.ok("server", c.cfg.Server.Address+" answers")
+		c.ok("server", c.addr+" answers")
 	case isRefusal(err) && isDenied(err.Error()):
-		c.warn("server", c.cfg.Server.Address+" answers, but refuses PING", "grant +ping")
+		c.warn("server", c.addr+" answers, but refuses PING", "grant +ping")
 	default:
 		c.broken("server", err)
 		return false

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -109,5 +110,43 @@ func readPairs(reply any) map[string]any {
 	return fields
 }
 
-// busTick is how often the bus is looked at. What is lost is told this late.
-const busTick = time.Second
+// The times of the bus. It is looked at every busTick, so that a loss is told of even if nothing follows, and before
+// anything that was read is handed over, though not more often than every busPause: messages wait that long at most.
+const (
+	busTick  = time.Second
+	busPause = 5 * time.Millisecond
+)
+
+// verify holds back what was just read until the bus was seen whole. A node whose link broke has a new one before
+// anything more comes from it, so a message behind a hole is never handed over before the epoch ended. A server that does
+// not answer is asked again for as long as it may be silent. Called by the reader.
+func (t *tap) verify() error {
+	if t.bus == nil || t.busMute || !t.live {
+		return nil
+	}
+	if wait := busPause - time.Since(t.verified); wait > 0 {
+		time.Sleep(wait)
+	}
+	for began := time.Now(); ; {
+		t.verified = time.Now()
+		now, err := t.askBus()
+		switch {
+		case errors.Is(err, errUnknownBus):
+			t.busMute = true
+			t.link.warned.bus.Do(t.link.warnBus)
+			return nil
+		case err == nil && maps.Equal(t.bus, now):
+			return nil
+		case err == nil:
+			return errBus
+		case t.isCut() || time.Since(began) >= deadAfter-commandTimeout:
+			return fmt.Errorf("looking at the cluster's bus: %w", err)
+		}
+	}
+}
+
+func (t *tap) askBus() (busState, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
+	defer cancel()
+	return askBus(ctx, t.beside)
+}

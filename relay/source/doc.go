@@ -16,9 +16,9 @@
 // before its Offline or is lost with it; whatever is published between epochs is lost. Messages that arrive on a conn
 // before its epoch begins are thrown away: they belong to the hole that clients are told of.
 //
-// Three things end an epoch besides Redis and the network. The watchdog closes a conn on which nothing came for 8 s
-// although it was asked with a PING. The probe closes one over which a marker of our own does not come back. And a
-// server that has become a replica is left. Each is found within 10 s. A sink that is slow ends nothing: while it is we
+// Some things end an epoch besides Redis and the network. The watchdog closes a conn on which nothing came for 8 s
+// although it was asked with a PING. The probe closes one over which a marker of our own does not come back. A server
+// that has become a replica is left, or that is no longer the one to listen to. Each is found within 10 s. A sink that is slow ends nothing: while it is we
 // who do not read, the clocks stand still.
 //
 // Epochs are counted by the cause of their end. An attempt that ends because a subscription is refused or the server is a
@@ -46,6 +46,26 @@
 // Without +role a replica is not noticed, without +info clients cannot resume at another replica of the relay, and without
 // &sidecast:* or +publish neither can they nor is delivery probed. Each is warned of once. [Check] tells what is missing;
 // with +pubsub|numsub it tells more.
+//
+// With a cluster also +cluster|slots and +cluster|links, on all of its nodes; the second needs Redis 7.0.
+//
+// # Sentinel
+//
+// The dialler asks all Sentinels for the master and believes most of them. They are asked again every 5 s, and the link
+// leaves a master that they name no more, even if it lives and takes itself for one.
+//
+// # Cluster
+//
+// A cluster passes every PUBLISH to all of its nodes. The link listens to the master that has the slot of the marker
+// channel, wherever an application publishes, so that all relays meet at one node and hear everything in its order. A
+// link stays where it is when that slot moves: nothing is lost by it. Messages are published at the master of the
+// channel's slot, and never twice.
+//
+// Between the nodes messages travel on the cluster's bus, one link for each pair and direction. When one breaks, what was
+// in it is lost, though PUBLISH was answered. So the link watches the bus of its node: whatever is read is handed over
+// only when no other node came, went or had a new link to it since the epoch began. Else the epoch ends. This costs a
+// question to the node for each read, 200 a second at most, and a delay of up to 5 ms. Before Redis 7.0, or without the
+// right, nothing is told of the bus, and losses there are silent: that is warned of once.
 //
 // # What is not relayed
 //

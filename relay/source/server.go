@@ -127,6 +127,13 @@ func (l *Link) commandOptions() *redis.UniversalOptions {
 	return hurry(l.cfg.Server.options())
 }
 
+// beside returns a client for questions to one node, which dials when it is asked one.
+func (s Server) beside(addr string) redis.UniversalClient {
+	o := hurry(s.nodeOptions())
+	o.Addrs, o.PoolSize = []string{addr}, 2
+	return redis.NewUniversalClient(o)
+}
+
 // hurry gives options the limits of commands that are waited for.
 func hurry(o *redis.UniversalOptions) *redis.UniversalOptions {
 	o.ReadTimeout = commandTimeout
@@ -154,8 +161,11 @@ func (l *Link) dial(ctx, run context.Context, network, addr string) (net.Conn, e
 	}
 	t := newTap(conn, l)
 	t.addr = addr
+	if l.cfg.Server.Mode != Standalone {
+		t.beside = l.cfg.Server.beside(addr)
+	}
 	if err := l.adopt(t); err != nil {
-		_ = conn.Close()
+		_ = t.Close()
 		return nil, err
 	}
 	return t, nil

@@ -224,7 +224,7 @@ func (l *Link) online(t *tap, markers bool) {
 	l.barrier.begin(t)
 	l.sink.Online(t.node)
 	l.trouble = trouble{}
-	l.log.Info("redis link is live", "addr", l.cfg.Server.Address, "patterns", len(l.wanted),
+	l.log.Info("redis link is live", "addr", t.place(), "patterns", len(l.wanted),
 		"took", time.Since(l.lost).Round(time.Millisecond))
 	l.probe.begin(markers)
 }

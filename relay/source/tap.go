@@ -1,12 +1,15 @@
 package source
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay"
 )
@@ -28,12 +31,13 @@ const (
 // other.
 type tap struct {
 	net.Conn
-	raw  net.Conn // below TLS; the same where there is none
-	link *Link
-	born time.Time
-	addr string   // of the node that was dialled
-	node uint32   // tag of the server; set before anything is subscribed to
-	bus  busState // of the cluster as it was then; nil where it is not known
+	raw    net.Conn // below TLS; the same where there is none
+	link   *Link
+	born   time.Time
+	addr   string                // of the node that was dialled
+	node   uint32                // tag of the server; set before anything is subscribed to
+	bus    busState              // of the cluster as it was then; nil where it is not known
+	beside redis.UniversalClient // for questions to the same node; nil for a single Redis
 
 	// Owned by the reader.
 	buf     []byte // r and w are where the unread bytes begin and end
@@ -48,6 +52,9 @@ type tap struct {
 	subs    roster
 	live    bool  // the epoch is running
 	ended   error // what Read returns from now on
+
+	verified time.Time // when the cluster's bus was last looked at
+	busMute  bool      // the server tells of it no more
 
 	dog watchdog // owned by the watchdog's goroutine
 
@@ -86,6 +93,9 @@ func newTap(conn net.Conn, l *Link) *tap {
 	t.heard.Store(t.now())
 	return t
 }
+
+// place returns the address for the log.
+func (t *tap) place() string { return cmp.Or(t.addr, t.link.cfg.Server.Address) }
 
 // now is the conn's age in nanoseconds, which fits an atomic; it is never 0.
 func (t *tap) now() int64 { return int64(time.Since(t.born)) + 1 }
@@ -126,7 +136,7 @@ func (t *tap) fill() error {
 		t.heard.Store(t.now())
 		t.w += n
 		t.filled = t.w == len(t.buf)
-		return nil // an error comes again
+		return t.verify() // an error of Read comes again
 	}
 	return err
 }
@@ -175,6 +185,9 @@ func (t *tap) end(err error) error {
 		return t.ended
 	}
 	_ = t.Conn.Close()
+	if t.beside != nil {
+		_ = t.beside.Close()
+	}
 	t.mu.Lock()
 	loss := t.verdict
 	if loss == nil {
@@ -194,8 +207,11 @@ func (t *tap) end(err error) error {
 	return loss
 }
 
-// causeOf tells a refusal, which the tap found itself, from what the network did.
+// causeOf tells what the tap found itself from what the network did.
 func causeOf(err error) relay.Cause {
+	if errors.Is(err, errBus) {
+		return relay.CauseCluster
+	}
 	if _, ok := errors.AsType[*deniedError](err); ok {
 		return relay.CauseDenied
 	}
@@ -211,6 +227,13 @@ func (t *tap) cut(cause relay.Cause, err error) {
 	}
 	t.mu.Unlock()
 	_ = t.raw.Close() // TLS would first say goodbye to a peer that may be dead
+}
+
+// isCut reports whether somebody cut the conn.
+func (t *tap) isCut() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.verdict != nil
 }
 
 // Close is go-redis giving the conn up.

@@ -6,18 +6,15 @@ import (
 	"maps"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"sidecast/relay"
 )
 
 // A vigil asks, beside the link, whether its server is still the one to listen to. It belongs to one goroutine.
 type vigil struct {
-	link   *Link
-	addr   string // of client
-	client redis.UniversalClient
-	mute   bool      // the server does not tell its role
-	asked  time.Time // when the role was asked
+	link  *Link
+	conn  *tap      // that was judged last
+	mute  bool      // its server does not tell its role
+	asked time.Time // when the role was asked
 }
 
 // watchServer ends the link when its server has become a replica, when Sentinels name another master, and when messages
@@ -30,7 +27,6 @@ func (l *Link) watchServer(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	v := &vigil{link: l}
-	defer v.leave()
 	for {
 		select {
 		case <-ctx.Done():
@@ -53,15 +49,21 @@ func (l *Link) watchServer(ctx context.Context) {
 // judge returns why the conn must end, or nil. What could not be asked is no reason.
 func (v *vigil) judge(ctx context.Context, t *tap) (relay.Cause, error) {
 	server := v.link.cfg.Server
+	if v.conn != t {
+		*v = vigil{link: v.link, conn: t}
+	}
+	var node asker = v.link.commands
+	if t.beside != nil {
+		node = t.beside
+	}
 	if server.Mode == Sentinel {
 		if addr, sure, err := server.master(ctx); err == nil && sure && addr != t.addr {
 			return relay.CauseReplica, errDeposed
 		}
 	}
-	v.visit(t.addr)
 	if !v.mute && time.Since(v.asked) >= roleTick-busTick/2 {
 		v.asked = time.Now()
-		err := askRole(ctx, v.client)
+		err := askRole(ctx, node)
 		if errors.Is(err, errReplica) || errors.Is(err, errRole) {
 			return relay.CauseReplica, err
 		}
@@ -74,34 +76,10 @@ func (v *vigil) judge(ctx context.Context, t *tap) (relay.Cause, error) {
 		cluster.ReloadState(ctx)
 	}
 	if bus := t.bus; bus != nil {
-		now, err := askBus(ctx, v.client)
+		now, err := askBus(ctx, node)
 		if err == nil && !maps.Equal(bus, now) {
 			return relay.CauseCluster, errBus
 		}
 	}
 	return 0, nil
-}
-
-// visit makes the client one for the very node that the link is connected to.
-func (v *vigil) visit(addr string) {
-	if v.link.cfg.Server.Mode == Standalone {
-		v.client = v.link.commands
-		return
-	}
-	if v.client != nil && v.addr == addr {
-		return
-	}
-	v.leave()
-	o := hurry(v.link.cfg.Server.nodeOptions())
-	o.Addrs, o.PoolSize = []string{addr}, 1
-	v.addr, v.client = addr, redis.NewUniversalClient(o)
-	v.mute = false
-}
-
-// leave closes the client, if it is the vigil's own.
-func (v *vigil) leave() {
-	if v.client != nil && v.client != v.link.commands {
-		_ = v.client.Close()
-	}
-	v.client = nil
 }
