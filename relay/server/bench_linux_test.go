@@ -57,6 +57,7 @@ var workloads = []workload{
 	{"unicast-5000", unicast},
 	{"unicast-5000-with-redis", unicastRedis},
 	{"ingest", ingest},
+	{"ingest with history", remembered},
 	{"stuck-100-of-1000", stuck},
 	{"tls-1000", secured(1000, 1)},
 	{"tls-1000-by-8", secured(1000, 8)},

@@ -60,15 +60,22 @@ func unicastRedis(b *testing.B) []figure {
 	return figures
 }
 
-// ingest is messages that nobody listens to, from a Redis that says nothing else.
+// ingest is messages that nobody listens to, from a Redis that says nothing else, without a history.
 func ingest(b *testing.B) []figure {
+	return ingested(b, figure{unit: "us/message", most: 0.15}, figure{unit: "messages/s", least: 3e6}, 0)
+}
+
+// remembered is the same with one.
+func remembered(b *testing.B) []figure {
+	return ingested(b, figure{unit: "us/message", most: 0.30}, figure{unit: "messages/s"}, 64<<20)
+}
+
+func ingested(b *testing.B, cost, rate figure, history int) []figure {
 	const batch = 1_000_000
-	cost := figure{unit: "us/message", most: 0.15}
-	rate := figure{unit: "messages/s", least: 3e6}
 	perCPU := figure{unit: "messages/CPU-s"}
 	allocs := figure{unit: "allocs/message", most: 0.001}
 	redis := redistest.FreeAddr(b)
-	r := startRelay(b)
+	r := startRelay(b, func(o *relayOptions) { o.history = history })
 	p := startPeer(b, peerSpec{Role: "redis", Addr: redis})
 	runLink(b, redis, r.hub, r.stats)
 	var spent time.Duration // waiting for the peer included

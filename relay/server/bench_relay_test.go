@@ -33,13 +33,14 @@ type relayOptions struct {
 	each       int // bytes per outbox
 	total      int // bytes of all outboxes
 	maxPayload int
+	history    int // bytes
 	shards     int // 0: one for each processor
 }
 
 // startRelay runs a relay with the default settings until the test ends.
 func startRelay(t testing.TB, change ...func(*relayOptions)) *wholeRelay {
 	t.Helper()
-	o := relayOptions{each: 2 << 20, total: 256 << 20, maxPayload: 1 << 20}
+	o := relayOptions{each: 2 << 20, total: 256 << 20, maxPayload: 1 << 20, history: 64 << 20}
 	for _, f := range change {
 		f(&o)
 	}
@@ -54,6 +55,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *wholeRelay {
 		Access: &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all}, Budget: r.budget,
 		Protocols: protocol.All(), Stats: r.stats, Logger: logger, Shards: o.shards, MaxChannels: 128, MaxPayload: o.maxPayload,
 		CommandRate: 20, CommandBurst: 50, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Hour,
+		HistoryBytes: o.history, HistoryAge: 5 * time.Minute,
 	})
 	handler := ws.New(ws.Config{
 		Hub: r.hub, Budget: r.budget, Slots: relay.NewSlots(50_000), Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
