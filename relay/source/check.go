@@ -240,7 +240,12 @@ func (c *check) try(ctx context.Context, command, name string) error {
 
 func (c *check) markers(ctx context.Context) {
 	channel := c.cfg.Names.Marker()
-	alone := c.alone(ctx, channel) // asked first: Redis takes a moment to forget a subscription of our own
+	// Asked first: Redis takes a moment to forget a subscription of our own.
+	listeners, unpublished := c.publish(ctx, channel)
+	alone := listeners == 0
+	if unpublished != nil {
+		alone = c.alone(ctx, channel)
+	}
 	err := c.try(ctx, "subscribe", channel)
 	switch {
 	case err == nil:
@@ -252,10 +257,7 @@ func (c *check) markers(ctx context.Context) {
 		c.broken("hearing markers", err)
 		return
 	}
-	limited, cancel := context.WithTimeout(ctx, checkStep)
-	defer cancel()
-	err = c.client.Publish(limited, channel, "").Err() // relays take no notice of an empty one
-	switch {
+	switch err = unpublished; {
 	case err == nil:
 		c.ok("publishing markers", "allowed")
 	case isDenied(err.Error()):
@@ -269,6 +271,13 @@ func (c *check) markers(ctx context.Context) {
 		return
 	}
 	c.relays(ctx, channel)
+}
+
+// publish publishes an empty marker, of which relays take no notice, and returns how many heard it.
+func (c *check) publish(ctx context.Context, channel string) (listeners int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, checkStep)
+	defer cancel()
+	return c.client.Publish(ctx, channel, "").Result()
 }
 
 // alone reports whether Redis says that nobody subscribes to the service channel.

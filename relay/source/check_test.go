@@ -65,7 +65,7 @@ func TestCheck(t *testing.T) {
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, protocol(3))), all...)
 	})
 	t.Run("the least rights", func(t *testing.T) {
-		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role", "+info", "+pubsub|numsub")
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role", "+info")
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user)), all...)
 	})
 	t.Run("hardly any rights", func(t *testing.T) {
