@@ -4,6 +4,7 @@ package relay
 type Access struct {
 	Names    Names
 	Channels Patterns // what is relayed at all
+	Durable  Patterns // those of Channels whose channels are streams
 	Public   Patterns // what anybody may hear
 	Publish  Patterns // what anybody may publish to
 	Login    bool     // a client can become somebody, so that nobody is told to log in rather than that it is forbidden

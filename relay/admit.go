@@ -196,7 +196,7 @@ func (s *Session) SubscribeOwn() {
 		switch {
 		case s.subscription(channel) >= 0:
 		case code == CodeOK && len(s.subs) < s.hub.cfg.MaxChannels:
-			s.enter(nil, ChannelRequest{Channel: channel})
+			s.enter(Command{Type: CommandSubscribe}, ChannelRequest{Channel: channel})
 		case i >= len(id.Own):
 			s.send(Event{Type: EventError, Channel: channel, Code: cmp.Or(code, CodeTooManyChannels)})
 		}

@@ -12,6 +12,8 @@ type channel struct {
 	protocols [numProtocols]int
 	echoes    int // subscriptions that may have to skip a message
 
+	durable *durable // the stream that feeds it while somebody listens; nil for a live channel
+
 	// Owned by the hub's history.
 	at      point  // the newest message
 	floor   point  // the last message that is not held any more

@@ -136,10 +136,12 @@ const (
 	GapRedis    GapReason = iota // the link to Redis was down
 	GapTooLarge                  // a message was larger than the relay carries
 	GapHistory                   // what was missed left the history before the client had read up to it
+	GapTrimmed                   // the stream no longer has all that came after the last message
+	GapReset                     // the stream is not the one that the last message was in
 	numGapReasons
 )
 
-var gapReasons = [numGapReasons]string{"redis", "too_large", "history"}
+var gapReasons = [numGapReasons]string{"redis", "too_large", "history", "trimmed", "reset"}
 
 // String returns the reason as it stands on the wire and in metrics.
 func (r GapReason) String() string { return gapReasons[r] }

@@ -82,7 +82,7 @@ func (s *Session) refuse(cmd Command, channel string, code Code) {
 func (s *Session) Subscribe(channels []string) {
 	for _, channel := range channels {
 		if s.subscription(channel) < 0 {
-			s.enter(nil, ChannelRequest{Channel: channel})
+			s.enter(Command{Type: CommandSubscribe}, ChannelRequest{Channel: channel})
 		}
 	}
 }
@@ -101,20 +101,26 @@ func (s *Session) subscribe(cmd Command, request ChannelRequest, answers permits
 		s.refuse(cmd, request.Channel, code)
 		return
 	}
-	s.count(CommandSubscribe, CodeOK)
 	if known {
+		s.count(CommandSubscribe, CodeOK)
 		// No cursor: messages before that of this moment may still be on their way to the client.
 		s.send(Event{Type: EventSubscribed, Ref: cmd.Ref, Channel: request.Channel, Recovered: true})
 		return
 	}
-	s.enter(cmd.Ref, request)
+	s.enter(cmd, request)
 }
 
 // enter puts the session into a channel that it is not in, and says so where the protocol can.
-func (s *Session) enter(ref []byte, request ChannelRequest) {
+func (s *Session) enter(cmd Command, request ChannelRequest) {
 	sub := s.hub.reserve(s, request.Channel)
 	s.subs = append(s.subs, sub)
-	s.hub.resume(sub, ref, request)
+	if code := s.hub.resume(sub, cmd.Ref, request); code != CodeOK {
+		s.subs = s.subs[:len(s.subs)-1]
+		s.hub.unsubscribe(sub, nil)
+		s.refuse(cmd, request.Channel, code)
+		return
+	}
+	s.count(CommandSubscribe, CodeOK)
 }
 
 func (s *Session) unsubscribe(cmd Command) {
@@ -165,6 +171,9 @@ func (s *Session) publish(cmd Command) {
 
 // toRedis publishes, and reports whether Redis said that it did.
 func (s *Session) toRedis(cmd Command) bool {
+	if s.hub.isDurable(cmd.Channel) {
+		return s.toStream(cmd)
+	}
 	if s.hub.cfg.Publish == nil {
 		return false
 	}

@@ -23,6 +23,10 @@ type HubConfig struct {
 	// about a second at most. It is called concurrently. Nil answers `unavailable`.
 	Publish func(ctx context.Context, channel string, payload []byte) (receivers int64, err error)
 
+	// Streams reads and writes the streams of durable channels. It is called when there is work for them, later than NewHub.
+	// Nil answers `unavailable` for all of them.
+	Streams func() Streams
+
 	// Verify returns whom a token names that a client sends over its connection: [CodeOK] with an Identity,
 	// [CodeUnauthorized], or [CodeUnavailable] where that cannot be found out now. It is called concurrently. Nil where
 	// there are no tokens.
@@ -55,6 +59,8 @@ type Hub struct {
 	seed    maphash.Seed
 	next    atomic.Uint32 // shard of the next session
 
+	durables *durables // nil where there are no streams
+
 	draining atomic.Uint32 // the code that refuses newcomers; 0 while everybody is welcome
 
 	// flushed is the number of the last thing that came in and is on its way to every shard that it concerns.
@@ -81,6 +87,9 @@ func NewHub(cfg HubConfig) *Hub {
 	}
 	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), channels: make(map[string]*channel), offline: true}
 	h.history = newHistory(cfg.HistoryBytes, cfg.HistoryAge, h.channels)
+	if cfg.Streams != nil {
+		h.durables = newDurables(h, sync.OnceValue(cfg.Streams))
+	}
 	for i := range cfg.Shards {
 		h.shards = append(h.shards, newShard(h, i))
 	}
@@ -95,6 +104,9 @@ func (h *Hub) Run(ctx context.Context) error {
 		wg.Go(func() { s.run(ctx) })
 	}
 	wg.Go(func() { h.sweep(ctx) })
+	if h.durables != nil {
+		wg.Go(func() { h.durables.run(ctx) })
+	}
 	wg.Wait()
 	return nil
 }
@@ -187,10 +199,13 @@ func (h *Hub) Offline() {
 	h.mu.Unlock()
 	h.encode(&it, Event{Type: EventOffline})
 	h.toAll(it)
+	if h.durables != nil {
+		h.durables.offline()
+	}
 }
 
 // Online takes in that a new link begins, whose messages come next: whatever was published since the last one is lost, so
-// every session that exists gets one gap. node tells the Redis server from others.
+// every session that exists gets one gap, which is about its live channels: durable ones are read again. node tells the Redis server from others.
 func (h *Hub) Online(node uint32) {
 	h.mu.Lock()
 	h.offline = false
@@ -200,6 +215,9 @@ func (h *Hub) Online(node uint32) {
 	h.mu.Unlock()
 	h.encode(&it, Event{Type: EventGap, Reason: GapRedis})
 	h.toAll(it)
+	if h.durables != nil {
+		h.durables.online()
+	}
 }
 
 // encode fills in the frame of every protocol.

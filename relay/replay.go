@@ -1,6 +1,9 @@
 package relay
 
-import "sync"
+import (
+	"context"
+	"sync"
+)
 
 const (
 	// replayPage is how much of a replay, in bytes, lies in an outbox, about.
@@ -40,7 +43,7 @@ type past struct {
 // run sends what is little at once, and leaves more to the session's replays.
 func (r *replay) run() {
 	for range replayAtOnce {
-		if !r.step() {
+		if !r.step(context.Background()) {
 			return
 		}
 		if bytes, _ := r.sub.session.outbox.Pending(); bytes > 0 {
@@ -51,7 +54,7 @@ func (r *replay) run() {
 }
 
 // step sends the next page, and reports whether there is more to do.
-func (r *replay) step() (more bool) {
+func (r *replay) step(context.Context) (more bool) {
 	ended, why, whole := r.end()
 	if !ended && whole {
 		r.hub.mu.Lock()
@@ -171,20 +174,27 @@ func (r *replay) send(frames [][]byte) {
 	}
 }
 
+// A stepper does something in steps, until a step reports that there is no more to do. A step may wait until ctx ends.
+type stepper interface {
+	step(ctx context.Context) (more bool)
+}
+
 // replays are those of one session that take more than a moment: its goroutine runs one after the other, as fast as the
 // client reads.
 type replays struct {
-	stop    chan struct{} // closed when the session leaves
+	ctx     context.Context // ends when the session leaves
+	stop    context.CancelFunc
 	running sync.WaitGroup
 
 	mu    sync.Mutex
-	queue []*replay
+	queue []stepper
 }
 
 // later leaves the rest of a replay to a goroutine. The session's own goroutine calls it.
-func (s *Session) later(r *replay) {
+func (s *Session) later(r stepper) {
 	if s.replays == nil {
-		s.replays = &replays{stop: make(chan struct{})}
+		s.replays = new(replays)
+		s.replays.ctx, s.replays.stop = context.WithCancel(context.Background())
 	}
 	q := s.replays
 	q.mu.Lock()
@@ -202,7 +212,7 @@ func (q *replays) run(o *Outbox) {
 		q.mu.Lock()
 		r := q.queue[0]
 		q.mu.Unlock()
-		for o.Room(replayPage, q.stop) && r.step() {
+		for o.Room(replayPage, q.ctx.Done()) && r.step(q.ctx) {
 		}
 		q.mu.Lock()
 		q.queue = q.queue[1:]
@@ -217,7 +227,7 @@ func (q *replays) run(o *Outbox) {
 // end waits for the goroutine.
 func (q *replays) end() {
 	if q != nil {
-		close(q.stop)
+		q.stop()
 		q.running.Wait()
 	}
 }

@@ -9,8 +9,11 @@ import (
 const catchUpTimeout = 30 * time.Second
 
 // resume makes sub hear its channel, beginning behind the place that the client names: with what it missed, if that is all
-// held, or with what comes next. The answer says which.
-func (h *Hub) resume(sub *Subscription, ref []byte, request ChannelRequest) {
+// held, or with what comes next. The answer says which; with another code than CodeOK there was none.
+func (h *Hub) resume(sub *Subscription, ref []byte, request ChannelRequest) Code {
+	if h.isDurable(sub.channel.name) {
+		return h.resumeDurable(sub, ref, request)
+	}
 	r := &replay{hub: h, sub: sub, ref: ref}
 	after, named := ParseCursor(request.After)
 	at, pinged := ParseCursor(request.At)
@@ -19,7 +22,7 @@ func (h *Hub) resume(sub *Subscription, ref []byte, request ChannelRequest) {
 			h.cfg.Stats.Resumes[ResumeGap].Add(1)
 		}
 		r.fresh()
-		return
+		return CodeOK
 	}
 	found := r.find(after, named, at, pinged)
 	if found == placeUnknown && h.catchUp(sub.session) {
@@ -29,10 +32,11 @@ func (h *Hub) resume(sub *Subscription, ref []byte, request ChannelRequest) {
 	if found != placeHeld {
 		h.cfg.Stats.Resumes[ResumeGap].Add(1)
 		r.fresh()
-		return
+		return CodeOK
 	}
 	h.cfg.Stats.Resumes[ResumeRecovered].Add(1)
 	r.run()
+	return CodeOK
 }
 
 // catchUp waits until everything that Redis had published before was taken in, and reports whether it was.

@@ -66,11 +66,12 @@ const (
 	DropOverlap                    // the copy that a later matching pattern brought
 	DropName                       // not a valid channel name
 	DropReserved                   // Sidecast's own or Redis's own name
+	DropNudge                      // published on a durable channel, and not added to its stream
 	numDrops
 )
 
 // DropReasons are the label values, by [DropReason].
-var DropReasons = [numDrops]string{"oversize", "overlap", "name", "reserved"}
+var DropReasons = [numDrops]string{"oversize", "overlap", "name", "reserved", "nudge"}
 
 // Cause says why an epoch of the Redis link ended.
 type Cause uint8

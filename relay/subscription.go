@@ -4,6 +4,7 @@ package relay
 type Subscription struct {
 	session *Session
 	channel *channel
+	durable *durable // what feeds it; nil in a live channel
 
 	// Guarded by the hub's mu.
 	silent  bool // it may have to skip a message
@@ -35,6 +36,10 @@ func (h *Hub) reserve(s *Session, name string) *Subscription {
 		h.cfg.Stats.Channels.Add(1)
 	}
 	sub.channel = ch
+	if h.isDurable(name) && ch.durable == nil {
+		ch.durable = h.durables.add(ch)
+	}
+	sub.durable = ch.durable
 	h.mu.Unlock()
 	h.cfg.Stats.Subscriptions.Add(1)
 
@@ -46,19 +51,24 @@ func (h *Hub) reserve(s *Session, name string) *Subscription {
 
 // attach makes the fan-out reach sub from here on. The shard and the hub are locked.
 func (h *Hub) attach(sub *Subscription) {
+	h.join(sub, h.history.seq)
+	sub.session.settled = max(sub.session.settled, sub.start)
+}
+
+// join makes the fan-out reach sub with what comes behind start. The shard and the hub are locked.
+func (h *Hub) join(sub *Subscription, start uint64) {
 	s, ch := sub.session, sub.channel
 	ch.protocols[s.protocol.ID()]++
 	if sub.silent {
 		ch.echoes++
 	}
 	sub.counted = true
-	sub.start = h.history.seq
+	sub.start = start
 	roster := &ch.rosters[s.shard.index]
 	roster.count.Add(1)
 	roster.join(sub)
 	sub.state = subscriptionLive
 	s.waiting--
-	s.settled = max(s.settled, sub.start)
 }
 
 // unsubscribe takes sub away. Nothing of its channel follows answer.
@@ -78,6 +88,15 @@ func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
 	}
 	s.shard.mu.Unlock()
 
+	if idle := h.release(sub, live); idle != nil {
+		h.durables.remove(idle)
+	}
+}
+
+// release takes sub out of its channel's counts. It returns what fed the channel, if that was the last one.
+func (h *Hub) release(sub *Subscription, live bool) (idle *durable) {
+	s, ch := sub.session, sub.channel
+	roster := &ch.rosters[s.shard.index]
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if live {
@@ -89,10 +108,12 @@ func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
 		sub.counted = false
 	}
 	if ch.refs--; ch.refs == 0 {
+		idle, ch.durable = ch.durable, nil
 		h.history.settle(ch)
 		h.cfg.Stats.Channels.Add(-1)
 	}
 	h.cfg.Stats.Subscriptions.Add(-1)
+	return idle
 }
 
 // quieten makes the messages of sub's channel carry what its session needs to know its own by.

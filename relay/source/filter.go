@@ -15,7 +15,8 @@ type filter struct {
 	names    relay.Names
 	patterns relay.Patterns
 	redis    []string // patterns as Redis knows them, by index in patterns
-	marker   string   // the service channel, or empty
+	durable  relay.Patterns
+	marker   string // the service channel, or empty
 	stats    *relay.Stats
 	single   bool // the server sends one copy of a message, by any pattern that matches
 
@@ -79,6 +80,11 @@ func (f *filter) admit(pattern, name []byte) (channel []byte, ok bool, err error
 // owner is OwnerBytes, called where the compiler cannot inline it: inlined here, each pattern tried would be copied to
 // the heap, because the escape of a generic function's arguments is not known across packages.
 var owner = relay.Patterns.OwnerBytes
+
+// isDurable reports whether a message on the channel is a nudge: the first of the patterns that match is a stream's.
+func (f *filter) isDurable(channel []byte) bool {
+	return len(f.durable) > 0 && owner(f.durable, channel) >= 0
+}
 
 // owns reports whether the pattern, which is not the first, is the first that matches the name. Only the earlier ones
 // are tried: that this one matches is Redis's word.

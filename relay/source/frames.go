@@ -119,7 +119,11 @@ func (t *tap) pmessage(b []byte) (bool, error) {
 	}
 	t.r += end
 	channel, ok, err := f.admit(pattern, name)
-	if ok {
+	switch {
+	case !ok:
+	case f.isDurable(channel):
+		t.link.nudged.Nudge(channel, len(payload) > 0)
+	default:
 		t.dirty = true
 		t.link.sink.Publish(channel, payload)
 	}
@@ -130,7 +134,11 @@ func (t *tap) pmessage(b []byte) (bool, error) {
 func (t *tap) oversize(pattern, name []byte, size int) error {
 	t.drop = size
 	channel, ok, err := t.link.filter.admit(pattern, name)
-	if ok {
+	switch {
+	case !ok:
+	case t.link.filter.isDurable(channel):
+		t.link.nudged.Nudge(channel, true)
+	default:
 		t.link.filter.oversize()
 		t.dirty = true
 		t.link.sink.Oversize(channel)

@@ -47,11 +47,14 @@ type Config struct {
 	Connect    Connect        // makes the clients; nil means redis.NewUniversalClient
 	Names      relay.Names    // prefixes
 	Patterns   relay.Patterns // what to hear, in configuration order; at least one
+	Durable    relay.Patterns // those of Patterns whose channels are streams; they come first among them
 	MaxPayload int            // bytes; 0 means DefaultMaxPayload
 	MarkersOff bool           // neither hear nor publish markers
 	Embedded   bool           // the server is our own in-memory one: no warnings about what it lacks
 	Stats      *relay.Stats   // nil counts nothing
 	Logger     *slog.Logger   // nil means slog.Default
+
+	StreamLength int // to how many entries, about, a stream is trimmed when a client adds one; 0: not at all
 }
 
 // Connect makes a go-redis client. It is called twice: for the client that subscribes, which is one for a single node, and
@@ -67,6 +70,7 @@ type Link struct {
 	log      *slog.Logger
 	stats    *relay.Stats
 	sink     Sink
+	nudged   Nudged // the sink, where there are durable channels; else nil
 	filter   *filter
 	wanted   []string // patterns as Redis knows them, each once
 	marker   string   // the service channel; empty if markers are off
@@ -118,6 +122,9 @@ func New(cfg Config, sink Sink) (*Link, error) {
 	quiet()
 	l := &Link{cfg: cfg, log: cfg.Logger, stats: cfg.Stats, sink: sink}
 	l.filter = newFilter(cfg.Names, cfg.Patterns, cfg.Stats, !cfg.MarkersOff)
+	if err := l.nudge(sink); err != nil {
+		return nil, err
+	}
 	l.filter.single = cfg.Embedded // where Redis sends one copy for each pattern, miniredis picks a pattern
 	l.wanted = subscriptions(cfg.Names, cfg.Patterns)
 	if !cfg.MarkersOff {
@@ -147,6 +154,7 @@ func (l *Link) Run(ctx context.Context) error {
 	helpers.Go(func() { l.watch(ctx) })
 	helpers.Go(func() { l.probe.watch(ctx) })
 	helpers.Go(func() { l.watchServer(ctx) })
+	helpers.Go(func() { l.hearEvents(ctx) })
 	l.listen(ctx)
 	if !unhook() {
 		l.stop() // the hook runs or ran; stop waits for its lock and does nothing twice

@@ -1,0 +1,42 @@
+package relay
+
+import "context"
+
+// toStream adds what a client publishes to a stream, and reports whether Redis said that it did.
+func (s *Session) toStream(cmd Command) bool {
+	h := s.hub
+	if h.durables == nil {
+		return false
+	}
+	defer s.wait()()
+	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+	defer cancel()
+	i := s.subscription(cmd.Channel)
+	if !cmd.NoEcho || i < 0 {
+		_, err := h.durables.streams().Append(ctx, cmd.Channel, cmd.Data)
+		return err == nil
+	}
+
+	// Only when the entry is there has it the id by which it is known. Whoever reads it meanwhile waits for that.
+	sub := s.subs[i]
+	h.quieten(sub)
+	done := sub.durable.add()
+	defer done()
+	id, err := h.durables.streams().Append(ctx, cmd.Channel, cmd.Data)
+	if err != nil {
+		return false
+	}
+	e := s.echos.Load()
+	if e == nil {
+		e = new(echoes)
+		s.echos.Store(e)
+	}
+	e.add(cmd.Channel, id.hash(), h.now())
+	return true
+}
+
+// added reports whether the session added this entry and does not want it back.
+func (s *Session) added(channel string, id StreamID) bool {
+	e := s.echos.Load()
+	return e != nil && e.take(channel, id.hash(), s.hub.now())
+}

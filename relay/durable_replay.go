@@ -1,0 +1,301 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+const (
+	// streamWait is how long a client that comes back waits for Redis, before it is told that it has to try again.
+	streamWait = 10 * time.Second
+	// streamPause is how long to wait before a stream is read again that could not be read, and how often to look whether
+	// the client is still wanted.
+	streamPause = 250 * time.Millisecond
+)
+
+// errAway says that Redis is away, so that a stream cannot be read now.
+var errAway = errors.New("redis is away")
+
+// A streamReplay gives a subscription to a durable channel what it missed, page by page, and makes it live in the step
+// that finds nothing newer. One goroutine at a time runs it.
+type streamReplay struct {
+	d    *durable
+	sub  *Subscription
+	ref  []byte       // of the command that is answered before the first page
+	at   StreamCursor // what the client has
+	told bool         // the command was answered
+
+	next    []*heldEntry // behind at, as they were read
+	nothing bool         // nothing followed at, though its own entry is gone
+}
+
+// resumeDurable is resume for a durable channel. It waits for Redis where it has to.
+func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request ChannelRequest) Code {
+	if sub.durable == nil {
+		return CodeUnavailable
+	}
+	s := sub.session
+	defer s.wait()()
+	ctx, cancel := context.WithTimeout(context.Background(), streamWait)
+	defer cancel()
+	r := &streamReplay{d: sub.durable, sub: sub, ref: ref}
+	if request.After == "" {
+		return r.fresh(ctx)
+	}
+	found, err := false, error(nil)
+	if cursor, ok := ParseStreamCursor(request.After); ok {
+		r.at = cursor
+		found, _, err = r.find(ctx)
+	}
+	switch {
+	case err != nil:
+		return CodeUnavailable
+	case !found:
+		h.cfg.Stats.Resumes[ResumeGap].Add(1)
+		return r.fresh(ctx)
+	}
+	h.cfg.Stats.Resumes[ResumeRecovered].Add(1)
+	for range replayAtOnce {
+		if !r.step(ctx) {
+			return CodeOK
+		}
+		if bytes, _ := s.outbox.Pending(); bytes > 0 {
+			break
+		}
+	}
+	s.later(r)
+	return CodeOK
+}
+
+// fresh begins at the end of the stream, and says so. While Redis is away and the end was never seen, nobody knows where
+// that is: the client is told of a gap as soon as it is found.
+func (r *streamReplay) fresh(ctx context.Context) Code {
+	if err := r.d.ready(ctx, r.sub.session); err != nil && !errors.Is(err, errAway) {
+		return CodeUnavailable
+	}
+	r.begin(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.d.name})
+	return CodeOK
+}
+
+// begin makes the subscription live at the relay's place, and sends an event that says where that is.
+func (r *streamReplay) begin(event Event) {
+	s, d, h := r.sub.session, r.d, r.d.all.hub
+	s.shard.mu.Lock()
+	defer s.shard.mu.Unlock()
+	if r.sub.state == subscriptionGone {
+		return
+	}
+	d.mu.Lock()
+	if d.known {
+		event.Cursor = d.place.text()
+	} else {
+		d.owed = true
+	}
+	h.mu.Lock()
+	h.join(r.sub, d.ordinal)
+	h.mu.Unlock()
+	d.mu.Unlock()
+	if event.Type == EventGap {
+		h.cfg.Stats.Gaps[event.Reason].Add(1)
+	}
+	if !s.send(event) && event.Type == EventGap && s.gapClose {
+		s.end(CloseGap)
+	}
+}
+
+// ready waits until the relay has a place in the stream, or Redis is away.
+func (d *durable) ready(ctx context.Context, s *Session) error {
+	for {
+		d.mu.Lock()
+		known, err := d.known, d.failed
+		d.mu.Unlock()
+		_, up, _ := d.all.link()
+		switch {
+		case errors.Is(err, ErrNoStream):
+			return err
+		case known:
+			return nil
+		case !up:
+			return errAway
+		}
+		if err := d.refresh(ctx); err != nil && !d.pause(ctx, s) {
+			return err
+		}
+	}
+}
+
+// pause waits until it may be of use to read again, and reports whether it is: not when the wait has been too long or the
+// client is not wanted any more.
+func (d *durable) pause(ctx context.Context, s *Session) bool {
+	_, _, changed := d.all.link()
+	timer := time.NewTimer(streamPause)
+	defer timer.Stop()
+	select {
+	case <-changed:
+	case <-timer.C:
+	case <-ctx.Done():
+		return false
+	}
+	return s.code.Load() == 0
+}
+
+// find looks for what follows the client's place, and reports whether that can be known, or why not. It waits while Redis is
+// away.
+func (r *streamReplay) find(ctx context.Context) (found bool, why GapReason, err error) {
+	for fresh := false; ; {
+		saw, why, err := r.look(ctx, &fresh)
+		switch {
+		case errors.Is(err, ErrNoStream):
+			return false, 0, err
+		case err != nil:
+			if !r.d.pause(ctx, r.sub.session) {
+				return false, 0, err
+			}
+		case saw == sightGap:
+			return false, why, nil
+		case saw != sightRetry:
+			return true, 0, nil
+		}
+	}
+}
+
+// look is one attempt to find the client's place. fresh says that the relay's own place was brought up to date during the
+// search: a client that comes from another relay may be ahead of this one.
+func (r *streamReplay) look(ctx context.Context, fresh *bool) (sighting, GapReason, error) {
+	d := r.d
+	d.mu.Lock()
+	_, kept := d.behindLocked(r.at)
+	ahead := !d.known || r.at.ID.Compare(d.place.ID) > 0
+	d.mu.Unlock()
+	if kept {
+		return sightKept, 0, nil
+	}
+	if _, up, _ := d.all.link(); !up {
+		return 0, 0, errAway
+	}
+	if ahead && !*fresh {
+		err := d.refresh(ctx)
+		*fresh = err == nil
+		return sightRetry, 0, err
+	}
+	saw, entries, why, err := d.passage(ctx, r.at)
+	if err != nil || saw != sightRead && saw != sightNone {
+		return saw, why, err
+	}
+	r.next, r.nothing = entries, false
+	if saw == sightRead {
+		return saw, 0, nil
+	}
+	if !*fresh { // whoever is at the end has nothing behind it either
+		err := d.refresh(ctx)
+		*fresh = err == nil
+		return sightRetry, 0, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if r.nothing = d.place.ID.Compare(r.at.ID) <= 0; !r.nothing {
+		return sightGap, GapTrimmed, nil
+	}
+	return sightNone, 0, nil
+}
+
+// step sends the next page, and reports whether there is more to do.
+func (r *streamReplay) step(ctx context.Context) (more bool) {
+	if len(r.next) > 0 {
+		return r.sendRead()
+	}
+	more, kept := r.sendKept()
+	if kept {
+		return more
+	}
+	found, why, err := r.find(ctx)
+	switch {
+	case err != nil: // it is tried again, as long as the client stays
+		return r.d.pause(ctx, r.sub.session)
+	case !found:
+		if r.d.ready(ctx, r.sub.session) != nil {
+			return r.d.pause(ctx, r.sub.session)
+		}
+		r.begin(Event{Type: EventGap, Channel: r.d.name, Reason: why})
+		return false
+	}
+	return true
+}
+
+// sendRead sends some of what was read for this client.
+func (r *streamReplay) sendRead() (more bool) {
+	s := r.sub.session
+	s.shard.mu.Lock()
+	defer s.shard.mu.Unlock()
+	if r.sub.state == subscriptionGone {
+		return false
+	}
+	page := r.next[:fit(r.next, replayPage)]
+	r.next = r.next[len(page):]
+	r.send(page)
+	return true
+}
+
+// sendKept sends some of what the channel keeps, and makes the subscription live in the same step if little is left. kept is
+// false if the client's place is not there.
+func (r *streamReplay) sendKept() (more, kept bool) {
+	s, d, h := r.sub.session, r.d, r.d.all.hub
+	s.shard.mu.Lock()
+	defer s.shard.mu.Unlock()
+	if r.sub.state == subscriptionGone {
+		return false, true
+	}
+	d.mu.Lock()
+	entries, kept := d.behindLocked(r.at)
+	if !kept && !(r.nothing && d.known && d.place.ID.Compare(r.at.ID) <= 0) {
+		d.mu.Unlock()
+		return false, false
+	}
+	n := fit(entries, replayEnd)
+	more = n < len(entries)
+	if more {
+		n = fit(entries, replayPage)
+	} else {
+		h.mu.Lock()
+		h.join(r.sub, d.ordinal)
+		h.mu.Unlock()
+	}
+	page := slices.Clone(entries[:n])
+	d.mu.Unlock()
+	r.send(page)
+	return more, true
+}
+
+// fit returns how many of the entries make about limit bytes, but at least one.
+func fit(entries []*heldEntry, limit int) (n int) {
+	for n < len(entries) && (limit > 0 || n == 0) {
+		limit -= len(entries[n].Payload) + frameCharge
+		n++
+	}
+	return n
+}
+
+// send answers the command, if that was not done, and sends entries. The shard is locked.
+func (r *streamReplay) send(page []*heldEntry) {
+	s, stats := r.sub.session, r.d.all.hub.cfg.Stats
+	if !r.told {
+		r.told = true
+		s.send(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.d.name, Recovered: true, Cursor: r.at.text()})
+	}
+	var frames [][]byte
+	for _, e := range page {
+		r.at = e.StreamCursor
+		if frame := e.frame(s.protocol, r.d.name); frame != nil && !s.added(r.d.name, e.ID) {
+			frames = append(frames, frame)
+		}
+		if e.TooLarge {
+			stats.Gaps[GapTooLarge].Add(1)
+		}
+	}
+	if len(frames) > 0 && s.outbox.deliver(frames) {
+		stats.Deliveries[s.protocol.ID()].Add(len(frames))
+	}
+	r.d.all.hub.cfg.Budget.relieve()
+}
