@@ -66,10 +66,12 @@ const usage = `Sidecast relays what an application publishes to Redis to browser
 Usage:
   sidecast [serve]                   run the relay
   sidecast publish CHANNEL PAYLOAD   publish to Redis, as an application does; - reads the payload from standard input
-  sidecast tail CHANNEL...           print what a browser would hear; --url ws://host/ws for another relay
+  sidecast tail CHANNEL...           print what a browser would hear; --url ws://host/ws for another relay;
+                                     --token-file FILE logs in with a token; - reads it from standard input
   sidecast token --user ID           make a token with SIDECAST_JWT_SECRET, as the application would; patterns it opens:
                                      --channel, --publish; channels to join: --subscribe (all repeatable); --ttl 1h
-  sidecast check                     say what is wrong with the settings, Redis and its permissions, and what to do
+  sidecast check                     say what is wrong with the settings, Redis and its permissions, and your
+                                     application's answers, and what to do
   sidecast config                    print the settings as they are now, without secrets
   sidecast healthcheck               exit 0 if the relay on this machine lives
   sidecast version                   print the version
@@ -200,10 +202,12 @@ func translate(cfg *config.Config) (*settings, config.Faults) {
 		}
 		return patterns
 	}
+	durable := patterns("DURABLE_CHANNELS", cfg.DurableChannels)
 	s := &settings{
 		access: &relay.Access{
 			Names:    relay.NewNames(cfg.ChannelPrefix, cfg.KeyPrefix),
-			Channels: patterns("CHANNELS", cfg.Channels),
+			Channels: slices.Concat(durable, patterns("CHANNELS", cfg.Channels)),
+			Durable:  durable,
 			Public:   patterns("PUBLIC_CHANNELS", cfg.PublicChannels),
 			Publish:  patterns("PUBLISH_CHANNELS", cfg.PublishChannels),
 			Login:    cfg.HasLogin(),
@@ -231,7 +235,7 @@ func translate(cfg *config.Config) (*settings, config.Faults) {
 			faults.Add("USER_CHANNELS", fmt.Sprintf("%q is not a name that a channel can have", channel), "write names like user:{user}")
 		}
 	}
-	if len(faults) == 0 && len(cfg.Channels) > 0 && len(cfg.PublicChannels) > 0 && !cfg.HasLogin() {
+	if len(faults) == 0 && len(s.access.Channels) > 0 && len(cfg.PublicChannels) > 0 && !cfg.HasLogin() {
 		for _, channel := range cfg.DefaultChannels {
 			if s.access.Subscribe(nil, channel) != relay.CodeOK {
 				faults.Add("DEFAULT_CHANNELS", fmt.Sprintf("%q is not open to everybody", channel),
@@ -483,6 +487,7 @@ func assemble(cfg *config.Config, s *settings, gate *auth.Gate, stats *relay.Sta
 		Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
 			return r.link.Publish(ctx, channel, payload)
 		},
+		Streams:      func() relay.Streams { return r.link.Streams() },
 		CatchUp:      func(ctx context.Context) error { return r.link.CatchUp(ctx) },
 		HistoryBytes: cfg.HistoryBytes.Int(), HistoryAge: time.Duration(cfg.HistoryAge),
 		MaxChannels: int(cfg.MaxChannelsPerSession), MaxPayload: cfg.MaxPayloadBytes.Int(),
@@ -491,8 +496,8 @@ func assemble(cfg *config.Config, s *settings, gate *auth.Gate, stats *relay.Sta
 		Verify: gate.Verifier(), WrapPublished: cfg.PublishFormat == config.FormatJSON,
 	})
 	link, err := source.New(source.Config{
-		Server: s.server, Names: s.access.Names, Patterns: s.access.Channels, MaxPayload: cfg.MaxPayloadBytes.Int(),
-		MarkersOff: cfg.Markers == config.False, Embedded: cfg.IsEmbedded(), Stats: r.stats, Logger: logger,
+		Server: s.server, Names: s.access.Names, Patterns: s.access.Channels, Durable: s.access.Durable, MaxPayload: cfg.MaxPayloadBytes.Int(),
+		StreamLength: int(cfg.DurableLength), MarkersOff: cfg.Markers == config.False, Embedded: cfg.IsEmbedded(), Stats: r.stats, Logger: logger,
 	}, r.hub)
 	if err != nil {
 		return nil, fmt.Errorf("setting up the link to Redis: %w", err)
@@ -572,9 +577,9 @@ func (c *cli) publish(ctx context.Context) error {
 func (c *cli) tail(ctx context.Context) error {
 	flags := flag.NewFlagSet("tail", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	url := flags.String("url", "", "")
+	url, tokenFile := flags.String("url", "", ""), flags.String("token-file", "", "")
 	if err := flags.Parse(c.args); err != nil || flags.NArg() == 0 {
-		return usageError("usage: sidecast tail [--url ws://host/ws] CHANNEL...")
+		return usageError("usage: sidecast tail [--url ws://host/ws] [--token-file FILE] CHANNEL...")
 	}
 	if *url == "" {
 		cfg, _, err := c.load()
@@ -594,7 +599,9 @@ func (c *cli) tail(ctx context.Context) error {
 			*url = "wss://" + host + "/ws"
 		}
 	}
-	return command.Tail(ctx, command.TailConfig{URL: *url, Channels: flags.Args(), Out: c.stdout, Notes: c.stderr})
+	return command.Tail(ctx, command.TailConfig{
+		URL: *url, Token: command.TokenFrom(*tokenFile, c.stdin), Channels: flags.Args(), Out: c.stdout, Notes: c.stderr,
+	})
 }
 
 // token prints a token that the relay with these settings takes.
@@ -647,10 +654,13 @@ func (c *cli) check(ctx context.Context) error {
 	findings := []source.Finding{command.FileLimit(cfg.MaxConnections.Or(connections), files)}
 	if !cfg.IsEmbedded() {
 		findings = append(findings, source.Check(ctx, source.Config{
-			Server: s.server, Names: s.access.Names, Patterns: s.access.Channels,
+			Server: s.server, Names: s.access.Names, Patterns: s.access.Channels, Durable: s.access.Durable,
 			MaxPayload: cfg.MaxPayloadBytes.Int(), MarkersOff: cfg.Markers == config.False,
 		})...)
 	}
+	findings = append(findings, command.CheckApplication(ctx, auth.ApplicationConfig{
+		LoginURL: string(cfg.AuthURL), ChannelURL: string(cfg.ChannelAuthURL), Timeout: time.Duration(cfg.AuthTimeout),
+	})...)
 	return command.Report(c.stdout, findings)
 }
 

@@ -60,7 +60,9 @@ type Redis struct {
 
 // Rights says what is relayed, and who may hear it and publish to it. No name here has the channel prefix.
 type Rights struct {
-	Channels        List   `split_words:"true" embedded:"*" desc:"patterns of the channels to relay, as in PSUBSCRIBE; required with a real Redis"`
+	Channels        List   `split_words:"true" embedded:"*" desc:"patterns of the channels to relay, as in PSUBSCRIBE; with a real Redis these or SIDECAST_DURABLE_CHANNELS are required"`
+	DurableChannels List   `split_words:"true" desc:"patterns of the channels that are Redis streams, so that nothing is lost; they come before SIDECAST_CHANNELS"`
+	DurableLength   Count  `split_words:"true" default:"1000" min:"0" max:"1000000000" desc:"entries to which a stream is trimmed, about, when a browser publishes to it; 0: not at all"`
 	PublicChannels  List   `split_words:"true" embedded:"*" desc:"patterns of the channels that anyone may hear; with a real Redis required unless clients can log in"`
 	PublishChannels List   `split_words:"true" embedded:"*" desc:"patterns of the channels that any client may publish to"`
 	DefaultChannels List   `split_words:"true" embedded:"chat" desc:"channels joined by a raw or SSE client that names none"`

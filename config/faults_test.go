@@ -192,6 +192,7 @@ func TestModes(t *testing.T) {
 		{"both", []string{"EMBEDDED=true", "REDIS_URL=redis://redis"}, []string{"EMBEDDED"}},
 		{"neither", []string{"EMBEDDED=false", "CHANNELS=*", "PUBLIC_CHANNELS=*"}, []string{"REDIS_URL"}},
 		{"a real Redis opens nothing by itself", []string{"REDIS_URL=redis://redis"}, []string{"CHANNELS", "PUBLIC_CHANNELS"}},
+		{"streams alone are enough", []string{"REDIS_URL=redis://redis", "DURABLE_CHANNELS=*", "PUBLIC_CHANNELS=*"}, nil},
 		{"nobody could hear anything", []string{"REDIS_URL=redis://redis", "CHANNELS=*"}, []string{"PUBLIC_CHANNELS"}},
 		{"who logs in can hear something", []string{"REDIS_URL=redis://redis", "CHANNELS=*", "JWT_SECRET=x"}, nil},
 		{"two kinds of key", []string{"JWT_SECRET=x", "JWT_JWKS_URL=https://id.example.com"}, []string{"JWT_JWKS_URL"}},

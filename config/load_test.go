@@ -102,7 +102,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	want := strings.Join([]string{
 		`SIDECAST_LISTEN: "8080" is a port alone; write :8080`,
 		`SIDECAST_REDIS_URL: is unset, and SIDECAST_EMBEDDED is false; set it, like redis://localhost:6379`,
-		`SIDECAST_CHANNELS: is unset: nothing would be relayed; set it to the patterns of your channels, like chat:*`,
+		`SIDECAST_CHANNELS: is unset: nothing would be relayed; set it to the patterns of your channels, like chat:*, or set SIDECAST_DURABLE_CHANNELS`,
 		`SIDECAST_PUBLIC_CHANNELS: is unset, and no client can log in: nobody could hear anything; set it to the patterns that anyone may hear, like chat:*, or set SIDECAST_AUTH_URL or SIDECAST_JWT_SECRET`,
 		`SIDECAST_WRITE_TIMEOUT: "5" has no unit; write 5s`,
 		`SIDECAST_LOG_LEVEL: "loud" is not a value that it takes; write debug, info, warn or error`,

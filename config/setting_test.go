@@ -53,6 +53,8 @@ func settingRows(t *testing.T) []settingRow {
 		{"REDIS_PROTOCOL", "3", func(c *Config) any { return c.RedisProtocol }, Count(3), nil},
 		{"MARKERS", "false", func(c *Config) any { return c.Markers }, False, nil},
 		{"CHANNELS", "a:*,b", func(c *Config) any { return c.Channels }, List{"a:*", "b"}, nil},
+		{"DURABLE_CHANNELS", "order:*", func(c *Config) any { return c.DurableChannels }, List{"order:*"}, nil},
+		{"DURABLE_LENGTH", "0", func(c *Config) any { return c.DurableLength }, Count(0), nil},
 		{"PUBLIC_CHANNELS", "a:[bc],d?", func(c *Config) any { return c.PublicChannels }, List{"a:[bc]", "d?"}, nil},
 		{"PUBLISH_CHANNELS", "lobby", func(c *Config) any { return c.PublishChannels }, List{"lobby"}, nil},
 		{"DEFAULT_CHANNELS", "chat:1,chat:2", func(c *Config) any { return c.DefaultChannels }, List{"chat:1", "chat:2"}, nil},

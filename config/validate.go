@@ -56,8 +56,9 @@ func (v *validation) mode() {
 	if !set["REDIS_URL"] && !c.RedisURL.IsSet() {
 		v.faults.Add("REDIS_URL", "is unset, and "+Prefix+"EMBEDDED is false", "set it, like redis://localhost:6379")
 	}
-	if v.settled("CHANNELS") && len(c.Channels) == 0 {
-		v.faults.Add("CHANNELS", "is unset: nothing would be relayed", "set it to the patterns of your channels, like chat:*")
+	if v.settled("CHANNELS", "DURABLE_CHANNELS") && len(c.Channels)+len(c.DurableChannels) == 0 {
+		v.faults.Add("CHANNELS", "is unset: nothing would be relayed",
+			"set it to the patterns of your channels, like chat:*, or set "+Prefix+"DURABLE_CHANNELS")
 	}
 	if v.settled("PUBLIC_CHANNELS") && len(c.PublicChannels) == 0 && !c.HasLogin() {
 		v.faults.Add("PUBLIC_CHANNELS", "is unset, and no client can log in: nobody could hear anything",

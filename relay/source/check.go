@@ -304,7 +304,7 @@ func (c *check) relays(ctx context.Context, channel string) {
 
 // listen counts the relays that publish markers until ctx ends.
 func (c *check) listen(ctx context.Context, channel string) (same, foreign int) {
-	ours := settingsHash(c.cfg.Names, c.cfg.Patterns)
+	ours := settingsHash(c.cfg.Names, c.cfg.Patterns, c.cfg.Durable...)
 	sub := c.client.Subscribe(ctx, channel)
 	defer sub.Close()
 	seen := make(map[[8]byte]bool)

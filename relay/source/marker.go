@@ -54,9 +54,12 @@ func unhex(to, digits []byte) bool {
 
 // settingsHash tells relays with other patterns or prefixes apart, which do not count the same messages. The order of
 // the patterns does not matter: each channel is heard once, whoever owns it.
-func settingsHash(names relay.Names, patterns relay.Patterns) (sum [4]byte) {
+func settingsHash(names relay.Names, patterns relay.Patterns, durable ...relay.Pattern) (sum [4]byte) {
 	list := []string{names.Redis(""), strings.TrimSuffix(names.Marker(), "mark")}
 	sorted := slices.Clone(subscriptions(names, patterns))
+	for _, p := range durable {
+		sorted = append(sorted, "durable "+p.String())
+	}
 	slices.Sort(sorted)
 	h := sha256.New()
 	for _, s := range append(list, sorted...) {

@@ -54,7 +54,7 @@ type sentMarker struct {
 }
 
 func newProbe(l *Link) *probe {
-	p := &probe{link: l, wake: make(chan struct{}, 1), settings: settingsHash(l.cfg.Names, l.cfg.Patterns)}
+	p := &probe{link: l, wake: make(chan struct{}, 1), settings: settingsHash(l.cfg.Names, l.cfg.Patterns, l.cfg.Durable...)}
 	_, _ = rand.Read(p.run[:])
 	p.nextPrefix()
 	return p
