@@ -98,7 +98,7 @@ func newJudge(run Run) *judge {
 		run: run, lag: cmp.Or(run.Rules.Lag, 5*time.Second), latency: cmp.Or(run.Rules.Latency, 30*time.Second),
 		channels: make(map[string]*channel), cursors: make(map[[2]string]int),
 	}
-	j.windows = windows(run.Faults, cmp.Or(run.Rules.Heal, 12*time.Second))
+	j.windows = windows(run.Faults, cmp.Or(run.Rules.Heal, healTime))
 	for _, p := range run.Published {
 		c := j.channels[p.Channel]
 		if c == nil {

@@ -80,6 +80,21 @@ func (i *Injected) Settled() {
 	}
 }
 
+// settle notes that all is well: what was undone lately explains nothing from now on.
+func (l *FaultLog) settle() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	for _, f := range l.faults {
+		if f.Settled.IsZero() && !f.To.IsZero() && now.Sub(f.To) < healTime {
+			f.Settled = now
+		}
+	}
+}
+
+// healTime is how long after a fault a relay may take to be well again.
+const healTime = 12 * time.Second
+
 // Faults returns what was done so far, for [Run].
 func (l *FaultLog) Faults() []Fault {
 	l.mu.Lock()
