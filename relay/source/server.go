@@ -91,14 +91,19 @@ func (s Server) nodeOptions() *redis.UniversalOptions {
 	return o
 }
 
-// options are those of a client for commands: one node, whatever Sentinel names, or a whole cluster.
+// options are those of a client for commands: for one node, the master that Sentinels name at each dial, or a whole
+// cluster.
 func (s Server) options() *redis.UniversalOptions {
 	o := s.nodeOptions()
 	switch s.Mode {
 	case Sentinel:
-		o.Addrs = s.addresses()
-		o.MasterName = s.MasterName
-		o.SentinelUsername, o.SentinelPassword = s.SentinelUsername, s.SentinelPassword
+		o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			addr, _, err := s.master(ctx) // go-redis would believe the first Sentinel that answers
+			if err != nil {
+				return nil, err
+			}
+			return s.dial(ctx, network, addr)
+		}
 	case Cluster:
 		o.Addrs = s.addresses()
 		o.IsClusterMode = true
@@ -124,13 +129,17 @@ func (l *Link) linkOptions(run context.Context) *redis.UniversalOptions {
 
 // commandOptions are those of the client that publishes.
 func (l *Link) commandOptions() *redis.UniversalOptions {
-	return hurry(l.cfg.Server.options())
+	o := hurry(l.cfg.Server.options())
+	if l.cfg.Server.Mode == Sentinel {
+		o.Dialer = l.dialBeside
+	}
+	return o
 }
 
 // beside returns a client for questions to one node, which dials when it is asked one.
 func (s Server) beside(addr string) redis.UniversalClient {
 	o := hurry(s.nodeOptions())
-	o.Addrs, o.PoolSize = []string{addr}, 2
+	o.Addrs = []string{addr}
 	return redis.NewUniversalClient(o)
 }
 
@@ -161,6 +170,7 @@ func (l *Link) dial(ctx, run context.Context, network, addr string) (net.Conn, e
 	}
 	t := newTap(conn, l)
 	t.addr = addr
+	l.escort.follow(addr)
 	if l.cfg.Server.Mode != Standalone {
 		t.beside = l.cfg.Server.beside(addr)
 	}

@@ -58,8 +58,9 @@ type Config struct {
 }
 
 // Connect makes a go-redis client. It is called twice: for the client that subscribes, which is one for a single node, and
-// for the one for commands, which is for a node, a failover group or a cluster, as the options say. They carry a Dialer,
-// which does TLS, and for the first client an OnConnect; both must be kept, and so must the ban on retries.
+// for the one for commands, which is one for a cluster where the options say so. They carry a Dialer, which does TLS and
+// finds the master where Sentinels know it, and for the first client an OnConnect; both must be kept, and so must the ban
+// on retries.
 type Connect func(*redis.UniversalOptions) redis.UniversalClient
 
 // A Link is the way from Redis to one relay. Make it with [New], then call Run once; Ready, Up, Publish and CatchUp may
@@ -90,6 +91,7 @@ type Link struct {
 	ready   atomic.Bool
 	warned  warnings
 	barrier barrier
+	escort  escort
 
 	mu      sync.Mutex
 	tap     *tap // the conn last dialled for the link
