@@ -8,6 +8,8 @@ import (
 	"time"
 )
 
+const healthAdvice = "is the relay running on this machine, and SIDECAST_ADMIN_LISTEN here what it is there?"
+
 // Healthcheck asks the relay whose listener is at addr whether it lives, as a container runtime does.
 func Healthcheck(ctx context.Context, addr string) error {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
@@ -19,11 +21,11 @@ func Healthcheck(ctx context.Context, addr string) error {
 	client := http.Client{Transport: &http.Transport{Proxy: nil}}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("asking for health: %w", err)
+		return fmt.Errorf("asking for health: %w; %s", err, healthAdvice)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("the relay at %s answers %s", addr, response.Status)
+		return fmt.Errorf("what listens at %s answers %s; %s", addr, response.Status, healthAdvice)
 	}
 	return nil
 }

@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"sidecast/relay"
@@ -16,10 +20,43 @@ import (
 
 // TailConfig is what [Tail] needs.
 type TailConfig struct {
-	URL      string // of the relay's WebSocket
+	URL      string                 // of the relay's WebSocket
+	Token    func() (string, error) // returns the token to log in with, at each attempt; nil for none
 	Channels []string
 	Out      io.Writer // one line for each message
 	Notes    io.Writer // everything else
+}
+
+// TokenFrom returns what reads a token from a file, so that a fresh one that is put there counts at the next connection; -
+// is stdin, read once. No token is taken as an argument: arguments are seen by everybody on the machine. An empty name is
+// no token.
+func TokenFrom(file string, stdin io.Reader) func() (string, error) {
+	switch file {
+	case "":
+		return nil
+	case "-":
+		return sync.OnceValues(func() (string, error) { return readToken(stdin) })
+	}
+	return func() (string, error) {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", fmt.Errorf("opening the token: %w", err)
+		}
+		defer f.Close()
+		return readToken(f)
+	}
+}
+
+func readToken(from io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(from, 64<<10))
+	token := strings.TrimSpace(string(text))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("reading the token: %w", err)
+	case token == "" || strings.ContainsAny(token, " ,\r\n\t"):
+		return "", errors.New("reading the token: there has to be one, and nothing else; `sidecast token` makes one")
+	}
+	return token, nil
 }
 
 // tailFrame is what the relay says, as far as Tail needs it.
@@ -65,7 +102,14 @@ type tail struct {
 }
 
 func (t *tail) connection(ctx context.Context) error {
-	client, err := ws.Dial(ctx, t.URL, protocol.SubprotocolV1)
+	token := ""
+	if t.Token != nil {
+		var err error
+		if token, err = t.Token(); err != nil {
+			return err
+		}
+	}
+	client, err := ws.Dial(ctx, t.URL, protocol.SubprotocolV1, token)
 	if err != nil {
 		return err
 	}
@@ -87,7 +131,7 @@ func (t *tail) connection(ctx context.Context) error {
 	}
 	code := client.Read(t.take)
 	if c := relay.CloseCode(code); c == relay.CloseForbidden || c == relay.CloseUnauthorized || c == relay.ClosePolicy {
-		t.refused = fmt.Errorf("the relay closes the connection: %d %s", code, c.Reason())
+		t.refused = fmt.Errorf("the relay closes the connection: %d %s%s", code, c.Reason(), t.advice(c == relay.CloseUnauthorized))
 	}
 	return nil
 }
@@ -112,9 +156,20 @@ func (t *tail) take(message []byte) {
 	case "offline":
 		fmt.Fprintf(t.Notes, "# the relay has lost Redis\n")
 	case "error":
-		t.refused = fmt.Errorf("%s: %s (%s)", f.Channel, f.Message, f.Code)
+		t.refused = fmt.Errorf("%s: %s (%s)%s", f.Channel, f.Message, f.Code, t.advice(f.Code == relay.CodeUnauthorized.String()))
 		t.client.Close()
 	}
+}
+
+// advice says how to log in.
+func (t *tail) advice(unauthorized bool) string {
+	switch {
+	case !unauthorized:
+		return ""
+	case t.Token == nil:
+		return "; log in with --token-file"
+	}
+	return "; the token has expired, or is not one for this relay: `sidecast token` makes one"
 }
 
 // print writes one message on one line; with several channels, the channel and a tab stand before it.

@@ -10,6 +10,7 @@ import (
 	"github.com/lxzan/gws"
 
 	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // dialTimeout bounds connecting and the handshake.
@@ -21,13 +22,16 @@ type Client struct {
 	events *clientEvents
 }
 
-// Dial connects to a relay and speaks the given subprotocol.
-func Dial(ctx context.Context, url, subprotocol string) (*Client, error) {
-	events := &clientEvents{}
+// Dial connects to a relay and speaks the given subprotocol. An empty token is none.
+func Dial(ctx context.Context, url, subprotocol, token string) (*Client, error) {
+	events, offer := &clientEvents{}, subprotocol
+	if token != "" {
+		offer += ", " + protocol.TokenPrefix + token
+	}
 	socket, response, err := gws.NewClient(events, &gws.ClientOption{
 		Addr:               url,
 		HandshakeTimeout:   dialTimeout,
-		RequestHeader:      http.Header{"Sec-Websocket-Protocol": {subprotocol}},
+		RequestHeader:      http.Header{headerProtocol: {offer}},
 		CheckUtf8Enabled:   true,
 		ReadMaxPayloadSize: 512 << 20,
 		NewDialer:          func() (gws.Dialer, error) { return contextDialer{ctx}, nil },
