@@ -69,20 +69,19 @@ func (m *marks) current() uint64 { return m.first + uint64(len(m.list)) - 1 }
 // id returns the id of mark number ord, which is known.
 func (m *marks) id(ord uint64) MarkID { return m.list[ord-m.first].id }
 
-// passed returns the newest mark that other relays know too and that came at seq or before.
-func (m *marks) passed(seq uint64) (MarkID, bool) {
+// passed returns the newest mark that came at seq or before, if other relays know it too. An older one would lead back
+// behind what clients were given since, whose cursors mean nothing elsewhere.
+func (m *marks) passed(seq uint64) (id MarkID, ok bool) {
 	behind, _ := slices.BinarySearchFunc(m.list, seq, func(m mark, seq uint64) int {
 		if m.seq <= seq {
 			return -1
 		}
 		return 1
 	})
-	for i := behind - 1; i >= 0; i-- {
-		if !m.list[i].local {
-			return m.list[i].id, true
-		}
+	if behind == 0 || m.list[behind-1].local {
+		return id, false
 	}
-	return MarkID{}, false
+	return m.list[behind-1].id, true
 }
 
 // expire forgets marks whose time was over before the given one, and those that are too many, but none that is still

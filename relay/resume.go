@@ -24,12 +24,13 @@ func (h *Hub) resume(sub *Subscription, ref []byte, request ChannelRequest) Code
 		r.fresh()
 		return CodeOK
 	}
-	found := r.find(after, named, at, pinged)
-	if found == placeUnknown && h.catchUp(sub.session) {
-		// Another relay may have been ahead of this one, and what it knew has come by now.
-		found = r.find(after, named, at, pinged)
+	held := r.find(after, named, at, pinged)
+	if !held && h.catchUp(sub.session) {
+		// The relay where the client was may have been ahead of this one: what that knew has come by now. And a gap here
+		// and now would begin anew with messages that the client has had.
+		held = r.find(after, named, at, pinged)
 	}
-	if found != placeHeld {
+	if !held {
 		h.cfg.Stats.Resumes[ResumeGap].Add(1)
 		r.fresh()
 		return CodeOK
@@ -53,20 +54,12 @@ func (h *Hub) catchUp(s *Session) bool {
 	return h.cfg.CatchUp(ctx) == nil
 }
 
-// A verdict says what became of the place that a client named.
-type verdict uint8
-
-const (
-	placeUnknown verdict = iota // it is not known here, or not yet
-	placeLost                   // what follows it is not whole any more
-	placeHeld                   // everything that follows it is held
-)
-
 // findSteps is how many messages are passed at once, while everything else waits.
 const findSteps = 4096
 
-// find looks for the later of the two places that the client names, and goes back to it from the newest message.
-func (r *replay) find(after Cursor, named bool, at Cursor, pinged bool) verdict {
+// find looks for the later of the two places that the client names, goes back to it from the newest message, and reports
+// whether everything that follows it is held.
+func (r *replay) find(after Cursor, named bool, at Cursor, pinged bool) bool {
 	h := &r.hub.history
 	r.hub.mu.Lock()
 	defer r.hub.mu.Unlock()
@@ -81,55 +74,45 @@ func (r *replay) find(after Cursor, named bool, at Cursor, pinged bool) verdict 
 	}
 	ch := r.sub.channel
 	if !known || r.hub.offline || p.before(ch.floor) {
-		return placeUnknown
+		return false
 	}
 	r.epoch, r.from, r.last = h.epoch, p, ch.newest
 	r.own = h.appendCursor(nil, p)
 	if ch.at.before(p) {
-		if p.index > 0 {
-			return placeUnknown
-		}
-		return placeHeld // nothing was said since the mark
+		return p.index == 0 // a mark, and nothing was said since; else what is not known here, or not yet
 	}
 	return r.walk(p)
 }
 
 // walk goes back to p, which is not beyond the newest message. The hub is locked, but now and then for a moment not.
-func (r *replay) walk(p point) verdict {
+func (r *replay) walk(p point) bool {
 	h, ch := &r.hub.history, r.sub.channel
 	offset := ch.newest
 	for steps := 1; offset != 0; steps++ {
 		e := h.log.at(offset)
 		if !p.before(e.point) {
 			r.last = offset
-			return verdictAt(p, e.point)
+			return isBehind(p, e.point)
 		}
 		if e.empty {
-			return placeLost
+			return false
 		}
 		offset = h.log.back(offset, e)
 		if steps%findSteps == 0 {
 			r.hub.mu.Unlock()
 			r.hub.mu.Lock()
 			if h.epoch != r.epoch || offset < h.log.head {
-				return placeUnknown
+				return false
 			}
 		}
 	}
 	r.last = 0
-	return verdictAt(p, ch.floor)
+	return isBehind(p, ch.floor)
 }
 
-// verdictAt judges p by the last message that is not behind it.
-func verdictAt(p, last point) verdict {
-	switch {
-	case p.index == 0: // a mark: whatever was said before it
-		return placeHeld
-	case p == last:
-		return placeHeld
-	}
-	return placeUnknown // other messages were heard here
-}
+// isBehind reports whether p is the place behind last, which is the last message that is not beyond it: that message, or a
+// mark behind it. If not, other messages were heard here.
+func isBehind(p, last point) bool { return p.index == 0 || p == last }
 
 // fresh begins with what comes next, and says so.
 func (r *replay) fresh() {
