@@ -228,11 +228,11 @@ type linkKey struct{}
 func (l *Link) online(t *tap, markers bool) {
 	l.began = time.Now()
 	l.told = true
-	l.ready.Store(true)
 	l.up.Store(true) // first, so that whoever hears of Online may publish
 	l.stats.RedisUp.Store(true)
 	l.barrier.begin(t)
 	l.sink.Online(t.node)
+	l.ready.Store(true) // last, so that whoever waited for it finds Redis there
 	l.trouble = trouble{}
 	l.log.Info("redis link is live", "addr", t.place(), "patterns", len(l.wanted),
 		"took", time.Since(l.lost).Round(time.Millisecond))
