@@ -36,13 +36,13 @@ func dial(t *testing.T, r *wholeRelay, p relaytest.Protocol, channel string, stu
 	return c
 }
 
-// The relay keeps to what relay's package documentation says of its memory, however many clients do not read: here a
-// hundred, who would have 100 MiB together, each within its own bound.
+// The relay keeps to what relay's package documentation says of its memory, and to what the history may take, however many
+// clients do not read: here a hundred, who would have 100 MiB together, each within its own bound.
 func TestStuckClientsStayWithinTheFormula(t *testing.T) {
-	const clients, total, message = 100, 16 << 20, 8 << 10
-	const formula = total + 1*(16<<20+4<<20) + message
+	const clients, total, history, message = 100, 16 << 20, 8 << 20, 8 << 10
+	const formula = total + 1*(16<<20+4<<20) + message + history
 	const idle = 4 << 20 // the clients themselves, at both ends, and what the test has
-	r := startRelay(t, func(o *relayOptions) { o.each, o.total, o.shards = 1<<20, total, 1 })
+	r := startRelay(t, func(o *relayOptions) { o.each, o.total, o.shards, o.history = 1<<20, total, 1, history })
 	r.hub.Online(1)
 	for i := range clients {
 		dial(t, r, relaytest.Raw, strconv.Itoa(i), true)
@@ -63,6 +63,9 @@ func TestStuckClientsStayWithinTheFormula(t *testing.T) {
 	}
 	if queued < total*9/10 {
 		t.Errorf("only %d KiB were ever queued: this tests nothing", queued>>10)
+	}
+	if kept := r.hub.HistoryBytes(); kept < history*3/4 || kept > history {
+		t.Errorf("the history holds %d KiB of %d", kept>>10, history>>10)
 	}
 	if n := r.stats.Evictions[relay.EvictTotal].Load(); n == 0 {
 		t.Error("nobody was thrown out")
