@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -50,8 +51,9 @@ type tap struct {
 	discard bool
 	dirty   bool // the sink was given something since its last Flush
 	subs    roster
-	live    bool  // the epoch is running
-	ended   error // what Read returns from now on
+	words   string // the last error reply before anything is subscribed to
+	live    bool   // the epoch is running
+	ended   error  // what Read returns from now on
 
 	verified time.Time // when the cluster's bus was last looked at
 	busMute  bool      // the server tells of it no more
@@ -109,6 +111,12 @@ func (t *tap) Read(p []byte) (int, error) {
 	if t.subscribing.Load() == 0 {
 		n, err := t.Conn.Read(p)
 		t.heard.Store(t.now())
+		if text, isError := strings.CutPrefix(string(p[:min(n, 256)]), "-"); isError {
+			t.words, _, _ = strings.Cut(text, "\r\n")
+		}
+		if err != nil {
+			err = t.lastWords(err)
+		}
 		return n, err
 	}
 	for {
@@ -254,7 +262,20 @@ func (t *tap) Write(p []byte) (int, error) {
 	}
 	t.writing.Lock()
 	defer t.writing.Unlock()
-	return t.Conn.Write(p)
+	n, err := t.Conn.Write(p)
+	if err != nil && t.subscribing.Load() == 0 {
+		err = t.lastWords(err)
+	}
+	return n, err
+}
+
+// lastWords returns what the server said last where it then closed the conn: one that has too many clients does not wait
+// to be asked, and go-redis takes its refusal for one of HELLO, which it does without.
+func (t *tap) lastWords(err error) error {
+	if isTransient(t.words) {
+		return &replyError{t.words}
+	}
+	return err
 }
 
 // SetReadDeadline works during the handshake only. Later the watchdog judges silence, and closes: a deadline that fires

@@ -104,7 +104,7 @@ func explain(err error) (problem, do string) {
 	case isNet && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
 		return "no answer in time", "check that a firewall or network policy lets this host reach Redis, " +
 			"and that a rediss:// URL is used where Redis wants TLS"
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, net.ErrClosed):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
 		return "the connection was closed during the login", "use a rediss:// URL if Redis wants TLS, " +
 			"and look into Redis's log"
 	case errors.Is(err, errUnconfirmed):

@@ -1,0 +1,173 @@
+package source_test
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"sidecast/relay"
+	"sidecast/relay/relaytest/redistest"
+	"sidecast/relay/source"
+)
+
+// aclUser makes a user with the least rights, and more.
+func aclUser(t testing.TB, server *redistest.Server, rights ...string) func(*source.Config) {
+	t.Helper()
+	server.CLI(slices.Concat([]string{
+		"ACL", "SETUSER", "relay", "on", ">pw", "resetkeys", "resetchannels", "-@all", "+psubscribe", "+punsubscribe", "+subscribe", "+unsubscribe", "+ping", "+hello", "+auth", "+client|setname",
+	}, rights)...)
+	return func(c *source.Config) { c.Server.Username, c.Server.Password = "relay", "pw" }
+}
+
+func TestLeastRightsSuffice(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role", "+info")
+		l := run(t, server.Addr, []string{"chat:*"}, speak, user)
+		l.awaitEvent(t, "online", 1)
+		l.lives(t, server, "chat:1")
+		l.await(t, "a marker", hasMarker)
+		if !l.stats.MarkersUp.Load() {
+			t.Error("markers come back, and the gauge says no")
+		}
+		if text := l.log.String(); strings.Contains(text, "level=WARN") || strings.Contains(text, "level=ERROR") {
+			t.Error("a relay with the rights that are asked for complains")
+		}
+	})
+}
+
+func hasMarker(events []string) bool {
+	return slices.ContainsFunc(events, func(e string) bool { return strings.HasPrefix(e, "marker ") })
+}
+
+func TestDeniedPatternIsNamed(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
+		l := run(t, server.Addr, []string{"chat:*", "chat:1:*"}, speak, user)
+		eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
+		l.says(t, "a subscription was refused", "&chat:1:* :", "literally")
+		l.ended(t, relay.CauseDenied, 1)
+		if l.Ready() || l.Up() || !slices.Equal(l.recorder.log(), []string{"offline"}) {
+			t.Errorf("got %q", l.recorder.log())
+		}
+		server.CLI("ACL", "SETUSER", "relay", "&chat:1:*")
+		l.awaitEvent(t, "online", 1)
+		l.lives(t, server, "chat:1:2")
+	})
+}
+
+func TestRevokedRightEndsTheEpoch(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
+		l := run(t, server.Addr, []string{"chat:*"}, speak, user)
+		l.awaitEvent(t, "online", 1)
+		server.CLI("ACL", "SETUSER", "relay", "resetchannels", "&sidecast:*")
+		l.awaitEvent(t, "offline", 1)
+		eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
+		l.says(t, "&chat:* :")
+		if !l.Ready() {
+			t.Error("Ready fell back")
+		}
+		server.CLI("ACL", "SETUSER", "relay", "&chat:*")
+		l.awaitEvent(t, "online", 2)
+		server.CLI("ACL", "DELUSER", "relay")
+		l.awaitEvent(t, "offline", 2)
+	})
+}
+
+func TestDeniedCommandIsNamed(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "allchannels", "-psubscribe")
+		l := run(t, server.Addr, []string{"chat:*"}, speak, user)
+		eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
+		l.says(t, "+psubscribe")
+	})
+}
+
+func TestWithoutTheRightToHearMarkers(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "&chat:*", "+publish", "+role")
+		l := run(t, server.Addr, []string{"chat:*"}, speak, user)
+		l.awaitEvent(t, "online", 1)
+		l.lives(t, server, "chat:1")
+		l.says(t, "refuses the marker channel", "&sidecast:mark")
+		if l.stats.MarkersUp.Load() {
+			t.Error("markers are not heard, and the gauge says that they work")
+		}
+		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
+		l.awaitEvent(t, "online", 2)
+		l.lives(t, server, "chat:1")
+		if n := strings.Count(l.log.String(), "refuses the marker channel"); n != 1 {
+			t.Errorf("warned %d times", n)
+		}
+		if got := server.CLI("PUBSUB", "NUMSUB", "sidecast:mark"); !strings.HasSuffix(got, "0") {
+			t.Errorf("subscribed to markers: %q", got)
+		}
+	})
+}
+
+func TestWithoutTheRightToPublishMarkers(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role")
+		l := run(t, server.Addr, []string{"chat:*"}, speak, user)
+		l.awaitEvent(t, "online", 1)
+		eventually(t, "the warning", func() bool { return strings.Contains(l.log.String(), "refuses to publish markers") })
+		l.lives(t, server, "chat:1")
+		if l.stats.MarkersLost.Load() == 0 {
+			t.Error("not counted")
+		}
+		if l.stats.MarkersUp.Load() {
+			t.Error("markers are refused, and the gauge says that they work")
+		}
+		if _, err := l.Link.Publish(t.Context(), "chat:1", nil); !errors.Is(err, source.ErrRefused) {
+			t.Errorf("publishing without the right: %v", err)
+		}
+		l.says(t, "refuses what clients publish")
+		server.CLI("ACL", "SETUSER", "relay", "+publish")
+		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
+		l.await(t, "a marker once it is allowed", hasMarker)
+		if !l.stats.MarkersUp.Load() {
+			t.Error("markers come back, and the gauge says no")
+		}
+		server.Kill()
+		l.awaitEvent(t, "offline", 2)
+		if l.stats.MarkersUp.Load() {
+			t.Error("the link is lost, and the gauge says that markers work")
+		}
+		if n := strings.Count(l.log.String(), "refuses to publish markers"); n != 1 {
+			t.Errorf("warned %d times", n)
+		}
+	})
+}
+
+func TestRefusedPingsAreAnswers(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "&chat:*", "+role", "-ping")
+		l := run(t, server.Addr, []string{"chat:*"}, speak, user, func(c *source.Config) { c.MarkersOff = true })
+		l.awaitEvent(t, "online", 1)
+		// Two rounds of silence.
+		eventually(t, "the warning", func() bool { return strings.Contains(l.log.String(), "refuses PING") })
+		eventually(t, "another PING", func() bool {
+			return strings.Contains(server.CLI("INFO", "commandstats"), "rejected_calls=2") ||
+				strings.Count(server.CLI("ACL", "LOG"), "ping") > 0 && strings.Contains(server.CLI("ACL", "LOG"), "\n2\n")
+		})
+		l.lives(t, server, "chat:1")
+		if got := l.recorder.log(); slices.Contains(got, "offline") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
