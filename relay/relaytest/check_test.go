@@ -77,8 +77,9 @@ func (s scene) event(word string, published []Publication) Event {
 			"opened": {Kind: KindOpened}, "welcome": {Kind: KindWelcome}, "ask": {Kind: KindSent, Text: "subscribe", Channel: "a"},
 			"resume": {Kind: KindSent, Text: "subscribe", Channel: "a", Cursor: "c"},
 			"joined": {Kind: KindSubscribed, Channel: "a"}, "recovered": {Kind: KindSubscribed, Channel: "a", Recovered: true},
-			"gapb": {Kind: KindGap, Channel: "b", Text: "redis"},
-			"left": {Kind: KindUnsubscribed, Channel: "a"}, "gap": {Kind: KindGap, Text: "redis"},
+			"history": {Kind: KindGap, Channel: "a", Text: gapHistory},
+			"gapb":    {Kind: KindGap, Channel: "b", Text: "redis"},
+			"left":    {Kind: KindUnsubscribed, Channel: "a"}, "gap": {Kind: KindGap, Text: "redis"},
 			"gapa": {Kind: KindGap, Channel: "a", Text: "too_large"}, "offline": {Kind: KindOffline, Text: "redis"},
 			"stop": {Kind: KindStopped}, "read": {Kind: KindResumed},
 			"closing": {Kind: KindClosing}, "aborted": {Kind: KindAborted}, "sentraw": {Kind: KindSentRaw},
@@ -138,6 +139,10 @@ func (s scene) run(equal bool) Run {
 				f.Channel = "a"
 			case "on-b":
 				f.Channel = "b"
+			case "at-a", "at-b":
+				f.Relay = word[len("at-"):]
+			case "resets":
+				f.Resets = true
 			default:
 				f.Settled = moment(word)
 			}

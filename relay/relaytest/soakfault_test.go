@@ -5,6 +5,7 @@ package relaytest
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"syscall"
 	"time"
 
@@ -23,6 +24,7 @@ var soakFaults = []struct {
 	{"RST in a message", (*soakWorld).resetLink},
 	{"output buffer kick", (*soakWorld).kick},
 	{"slow link", (*soakWorld).slowLink},
+	{"reset of a slow link", (*soakWorld).resetSlow},
 	{"relay kill -9", (*soakWorld).killRelay},
 	{"relay drain", (*soakWorld).drainRelay},
 	{"relay SIGSTOP", (*soakWorld).stopRelay},
@@ -44,6 +46,9 @@ func (w *soakWorld) trouble(lasting time.Duration) {
 		pause := left/4 + time.Duration(w.random.Int64N(int64(left/2)))
 		w.awaitTick(pause)
 		fault := soakFaults[w.random.IntN(len(soakFaults))]
+		for !strings.Contains(fault.name, *soakOnly) {
+			fault = soakFaults[w.random.IntN(len(soakFaults))]
+		}
 		fault.do(w, Fault{Name: fault.name, Gap: Any, Offline: Any})
 	}
 	w.awaitTick(max(time.Until(over), 0))
@@ -126,6 +131,19 @@ func (w *soakWorld) slowLink(Fault) {
 	r.proxy.Delay(faultproxy.ToClient, time.Second, 500*time.Millisecond)
 	w.awaitTick(w.lasting(6 * time.Second))
 	r.proxy.Delay(faultproxy.ToClient, 0, 0)
+}
+
+// resetSlow breaks a link that lags, and lets the next one lag: what others heard long ago comes to this relay late.
+func (w *soakWorld) resetSlow(f Fault) {
+	r := w.some()
+	r.proxy.Delay(faultproxy.ToClient, 800*time.Millisecond, 400*time.Millisecond)
+	w.awaitTick(time.Second)
+	f.Relay, _ = r.where()
+	fault := w.faults.Begin(f)
+	r.proxy.Reset()
+	w.awaitTick(3*time.Second + w.lasting(4*time.Second))
+	r.proxy.Delay(faultproxy.ToClient, 0, 0)
+	fault.Undone()
 }
 
 func (w *soakWorld) killRelay(f Fault) {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 
 	"sidecast/relay/relaytest/faultproxy"
 	"sidecast/relay/relaytest/redistest"
@@ -60,6 +61,7 @@ type soakRelay struct {
 const soakMaxLen = 100_000
 
 func newSoakWorld(t *testing.T, seed uint64) *soakWorld {
+	quiet()
 	w := &soakWorld{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 3)), pace: make(map[string]time.Duration)}
 	w.ping = []time.Duration{time.Second, time.Second, 3 * time.Second, 25 * time.Second}[w.random.IntN(4)]
 	w.history = []int{0, 0, 0, 64 << 10, 4 << 10}[w.random.IntN(5)]
@@ -78,6 +80,9 @@ func newSoakWorld(t *testing.T, seed uint64) *soakWorld {
 	}
 	return w
 }
+
+// quiet silences go-redis, which tells of each attempt to reach a Redis that a test has killed.
+var quiet = sync.OnceFunc(logging.Disable)
 
 // settings tells what the seed chose.
 func (w *soakWorld) settings() string {

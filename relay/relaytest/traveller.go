@@ -3,8 +3,10 @@ package relaytest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
+	"time"
 )
 
 // A Traveller is one listener that lives through many connections, to one relay or to several, and takes its cursors from
@@ -57,6 +59,27 @@ func (t *Traveller) Go(ctx context.Context, d *Dialer) error {
 		t.Leave((*Client).Drop)
 	}
 	return err
+}
+
+// Roam keeps the traveller connected until ctx ends: whenever a connection is over, or could not be made, it goes where
+// next says, after a pause of up to this long. When it returns, the last connection stays.
+func (t *Traveller) Roam(ctx context.Context, pause time.Duration, next func() *Dialer) {
+	for {
+		if t.now != nil {
+			select {
+			case <-t.now.Done():
+				t.Leave((*Client).Drop)
+			case <-ctx.Done():
+				return
+			}
+		}
+		select {
+		case <-time.After(rand.N(pause)):
+		case <-ctx.Done():
+			return
+		}
+		_ = t.Go(ctx, next()) // the next try follows
+	}
 }
 
 // Client returns the present connection, or nil.

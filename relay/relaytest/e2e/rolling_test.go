@@ -1,0 +1,149 @@
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/redistest"
+)
+
+// A deployment is several relays on one Redis, and whoever travels between those that take clients.
+type deployment struct {
+	t        *testing.T
+	server   *redistest.Server
+	settings map[string]string
+	faults   relaytest.FaultLog
+	started  int
+
+	mu   sync.Mutex
+	open []*replica
+
+	travellers []*relaytest.Traveller
+	travelling sync.WaitGroup
+	arrive     context.CancelFunc
+}
+
+// A replica is one relay process of a deployment.
+type replica struct {
+	*relaytest.Process
+	dialer *relaytest.Dialer
+}
+
+// start adds a relay and waits until it takes clients.
+func (d *deployment) start() *replica {
+	d.t.Helper()
+	d.started++
+	relay := startRelay(d.t, d.server, d.settings)
+	r := &replica{relay, &relaytest.Dialer{URL: relay.URL(), Relay: fmt.Sprintf("relay %d", d.started)}}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open = append(d.open, r)
+	return r
+}
+
+// drain asks a relay to stop, sends nobody there any more, and waits until it has ended.
+func (d *deployment) drain(r *replica) (took time.Duration) {
+	d.t.Helper()
+	d.mu.Lock()
+	d.open = slices.DeleteFunc(d.open, func(other *replica) bool { return other == r })
+	d.mu.Unlock()
+	fault := d.faults.Begin(relaytest.Fault{
+		Name: "drain", Relay: r.dialer.Relay, Gap: relaytest.Never, Offline: relaytest.Never, Ends: true,
+	})
+	began := time.Now()
+	terminate(r.Process)
+	if code := r.Wait(); code != 0 {
+		d.t.Errorf("%s ended with %d", r.dialer.Relay, code)
+	}
+	fault.Settled()
+	return time.Since(began)
+}
+
+// next is where a load balancer sends somebody.
+func (d *deployment) next() *relaytest.Dialer {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open[time.Now().UnixNano()%int64(len(d.open))].dialer
+}
+
+// travel lets n listeners come, each of some of the channels, and come again whenever a relay closes.
+func (d *deployment) travel(n int, names []string) {
+	d.t.Helper()
+	ctx, cancel := context.WithCancel(d.t.Context())
+	d.arrive = cancel
+	d.t.Cleanup(func() {
+		cancel()
+		d.travelling.Wait()
+		for _, tr := range d.travellers {
+			tr.Leave((*relaytest.Client).Drop)
+		}
+	})
+	for i := range n {
+		tr := relaytest.NewTraveller(names[i%len(names)], names[(i+1)%len(names)])
+		d.travellers = append(d.travellers, tr)
+		d.travelling.Go(func() { tr.Roam(ctx, 300*time.Millisecond, d.next) })
+	}
+}
+
+// end brings everybody to the end of what was published and judges the run: all who came back were recovered.
+func (d *deployment) end(p *relaytest.Publisher, least int) relaytest.Report {
+	d.t.Helper()
+	d.arrive()
+	d.travelling.Wait()
+	var fleet relaytest.Fleet
+	for _, tr := range d.travellers {
+		if tr.Client() == nil || tr.Joined(d.t.Context()) != nil {
+			d.t.Fatalf("%s is nowhere", tr.Name())
+		}
+		fleet = append(fleet, tr.Client())
+	}
+	finish(d.t, p, fleet)
+	run := relaytest.Run{Published: p.Log(), Faults: d.faults.Faults()}
+	run.Rules.Resumes = relaytest.ResumeBounds{Enough: 1, Recovered: 1}
+	for _, tr := range d.travellers {
+		run.Sessions = append(run.Sessions, tr.Sessions()...)
+	}
+	report := judge(d.t, run)
+	if moved := report.Live.Crossed.All(); moved < least || report.Gaps > 0 {
+		d.t.Errorf("%d came back to another relay, want %d at least; %d gaps, want none", moved, least, report.Gaps)
+	}
+	return report
+}
+
+// TestRollingRestart: relays are replaced one after the other, each successor being ready before its predecessor goes, as
+// by a Deployment with maxSurge. Nobody misses a message, hears one twice, or is told of a gap, not on channels of which
+// nothing was heard for long either.
+func TestRollingRestart(t *testing.T) {
+	t.Parallel()
+	d := &deployment{t: t, server: redistest.Start(t), settings: map[string]string{
+		"SIDECAST_DRAIN_DELAY": "2s", "SIDECAST_DRAIN_TIMEOUT": "2s",
+	}}
+	for range 3 {
+		d.start()
+	}
+	names := channels("rolled", 4)
+	d.travel(60, names)
+	p := publisher(t, d.server, relaytest.Payloads{Bytes: relaytest.BytesHostile})
+	var stops []func()
+	for i, pace := range []time.Duration{50 * time.Millisecond, time.Second, 5 * time.Second, time.Hour} {
+		stops = append(stops, traffic(t, p, names[i:i+1], pace))
+	}
+	rolls := or(3, 20)
+	for n := range rolls {
+		d.start()
+		d.mu.Lock()
+		oldest := d.open[0]
+		d.mu.Unlock()
+		took := d.drain(oldest)
+		t.Logf("roll %d: drained in %v", n+1, took)
+	}
+	for _, stop := range stops {
+		stop()
+	}
+	d.end(p, rolls*10)
+}
