@@ -551,7 +551,7 @@ func (c *cli) redis() (redis.UniversalClient, *settings, error) {
 		}
 		s.server = source.Server{Address: running.Redis, Protocol: int(cfg.RedisProtocol)}
 	}
-	client, err := source.NewClient(s.server)
+	client, err := source.NewClient(s.server, s.access.Names)
 	return client, s, err
 }
 

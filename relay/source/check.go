@@ -54,7 +54,7 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	}
 	client := cfg.Connect(cfg.Server.options())
 	defer client.Close()
-	c := &check{cfg: cfg, client: client, addr: cfg.Server.Address}
+	c := &check{cfg: cfg, client: client, node: client, addr: cfg.Server.Address}
 	if !c.find(ctx) || !c.reach(ctx) {
 		return c.findings
 	}
@@ -77,7 +77,8 @@ func Check(ctx context.Context, cfg Config) []Finding {
 // check is one run of [Check].
 type check struct {
 	cfg      Config
-	client   redis.UniversalClient // for the one node that a link would listen to
+	client   redis.UniversalClient // for all nodes
+	node     redis.UniversalClient // for the one that a link would listen to
 	addr     string                // of that node
 	findings []Finding
 }
@@ -120,7 +121,7 @@ func (c *check) find(ctx context.Context) bool {
 			c.broken("cluster", err)
 			return false
 		}
-		c.addr, c.client = node.Options().Addr, node
+		c.addr, c.node = node.Options().Addr, node
 		c.ok("cluster", "the marker channel is at "+c.addr)
 	}
 	return true
@@ -130,7 +131,7 @@ func (c *check) find(ctx context.Context) bool {
 func (c *check) bus(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
-	switch bus, err := askBus(ctx, c.client); {
+	switch bus, err := askBus(ctx, c.node); {
 	case err == nil:
 		c.ok("bus", fmt.Sprintf("links from %d nodes", len(bus)))
 	case errors.Is(err, errUnknownBus):
@@ -145,7 +146,7 @@ func (c *check) bus(ctx context.Context) {
 func (c *check) reach(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*checkStep)
 	defer cancel()
-	err := c.client.Ping(ctx).Err()
+	err := c.node.Ping(ctx).Err()
 	switch {
 	case err == nil:
 		c.ok("server", c.addr+" answers")
@@ -161,7 +162,7 @@ func (c *check) reach(ctx context.Context) bool {
 func (c *check) version(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
-	info, err := c.client.Info(ctx, "server").Result()
+	info, err := c.node.Info(ctx, "server").Result()
 	if err != nil && !isRefusal(err) {
 		c.broken("version", err)
 		return
@@ -208,7 +209,7 @@ func versionNumber(version string) (number int, ok bool) {
 func (c *check) role(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
-	switch err := askRole(ctx, c.client); {
+	switch err := askRole(ctx, c.node); {
 	case err == nil:
 		c.ok("role", "master")
 	case errors.Is(err, errUnknownRole):
@@ -235,7 +236,7 @@ func (c *check) pattern(ctx context.Context, pattern string) {
 func (c *check) try(ctx context.Context, command, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
-	return trySubscribe(ctx, c.client, command, name)
+	return trySubscribe(ctx, c.node, command, name)
 }
 
 func (c *check) markers(ctx context.Context) {
@@ -277,14 +278,14 @@ func (c *check) markers(ctx context.Context) {
 func (c *check) publish(ctx context.Context, channel string) (listeners int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
-	return c.client.Publish(ctx, channel, "").Result()
+	return c.node.Publish(ctx, channel, "").Result()
 }
 
 // alone reports whether Redis says that nobody subscribes to the service channel.
 func (c *check) alone(ctx context.Context, channel string) bool {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
-	listeners, err := c.client.PubSubNumSub(ctx, channel).Result()
+	listeners, err := c.node.PubSubNumSub(ctx, channel).Result()
 	return err == nil && listeners[channel] == 0
 }
 
@@ -305,7 +306,7 @@ func (c *check) relays(ctx context.Context, channel string) {
 // listen counts the relays that publish markers until ctx ends.
 func (c *check) listen(ctx context.Context, channel string) (same, foreign int) {
 	ours := settingsHash(c.cfg.Names, c.cfg.Patterns, c.cfg.Durable...)
-	sub := c.client.Subscribe(ctx, channel)
+	sub := c.node.Subscribe(ctx, channel)
 	defer sub.Close()
 	seen := make(map[[8]byte]bool)
 	for {

@@ -1,13 +1,41 @@
 package source
 
-import "github.com/redis/go-redis/v9"
+import (
+	"context"
+
+	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay"
+)
 
 // NewClient returns a client for single commands to the server. It dials as the link does, never retries, and is closed
-// by the caller.
-func NewClient(s Server) (redis.UniversalClient, error) {
+// by the caller. In a cluster it publishes at the node where the relays with these names listen, so that the number of
+// receivers that Redis answers with counts them.
+func NewClient(s Server, names relay.Names) (redis.UniversalClient, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}
 	quiet()
-	return redis.NewUniversalClient(s.options()), nil
+	client := redis.NewUniversalClient(s.options())
+	if cluster, ok := client.(*redis.ClusterClient); ok {
+		return &clusterClient{cluster, names.Marker()}, nil
+	}
+	return client, nil
+}
+
+// clusterClient is one for a cluster that publishes at one node.
+type clusterClient struct {
+	*redis.ClusterClient
+	marker string
+}
+
+// Publish sends one message, to the master of the marker channel's slot.
+func (c *clusterClient) Publish(ctx context.Context, channel string, message any) *redis.IntCmd {
+	node, err := c.MasterForKey(ctx, c.marker)
+	if err != nil {
+		cmd := redis.NewIntCmd(ctx)
+		cmd.SetErr(err)
+		return cmd
+	}
+	return node.Publish(ctx, channel, message)
 }

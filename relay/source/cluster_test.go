@@ -179,14 +179,26 @@ func TestClusterCheck(t *testing.T) {
 	single := redistest.Start(t)
 	got := source.Check(t.Context(), checkConfig(single.Addr, []string{"*"}, func(c *source.Config) { c.Server.Mode = source.Cluster }))
 	expectFindings(t, got, "fail cluster: the server is not part of a cluster (")
-	client, err := source.NewClient(source.Server{Mode: source.Cluster, Address: c.nodes[5].Addr})
+}
+
+// TestClusterCountsRelays publishes as `sidecast publish` does: who hears it is counted wherever the channel's slot is.
+func TestClusterCountsRelays(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	client, err := source.NewClient(source.Server{Mode: source.Cluster, Address: c.nodes[5].Addr}, relay.NewNames("", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	if err := client.Publish(t.Context(), "chat", "x").Err(); err != nil {
-		t.Error(err)
+	a, b := run(t, "", []string{"*"}, c.server), run(t, "", []string{"*"}, c.server)
+	a.awaitEvent(t, "online", 1)
+	b.awaitEvent(t, "online", 1)
+	for _, channel := range channelNames(10) {
+		if n, err := client.Publish(t.Context(), channel, "x").Result(); n != 2 || err != nil {
+			t.Errorf("%s: %d receivers, %v", channel, n, err)
+		}
 	}
+	expectFindings(t, source.Check(t.Context(), checkConfig("", []string{"*"}, c.server))[8:], "ok other relays: ")
 }
 
 // TestClusterLeastRights has a user with what the package's documentation asks for.
