@@ -41,12 +41,13 @@ func (c Cursor) AppendText(b []byte) ([]byte, error) {
 	return base64.RawURLEncoding.AppendEncode(b, raw), nil
 }
 
-// ParseCursor reads a cursor of a client. What is no cursor of this version names no place: ok is false.
+// ParseCursor reads a cursor of a client. What is no cursor of this version, as AppendText writes it, names no place: ok is
+// false.
 func ParseCursor(text string) (c Cursor, ok bool) {
 	if len(text) > maxCursor+1 {
 		return c, false
 	}
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	raw, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil || len(raw) < 1+4+8+1+4 || raw[0] != cursorVersion {
 		return c, false
 	}
@@ -57,5 +58,9 @@ func ParseCursor(text string) (c Cursor, ok bool) {
 		return Cursor{}, false
 	}
 	c.Index, c.Check = index, binary.BigEndian.Uint32(raw[13+n:])
+	var again [maxCursor + 1]byte
+	if written, _ := c.AppendText(again[:0]); string(written) != text {
+		return Cursor{}, false
+	}
 	return c, true
 }

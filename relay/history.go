@@ -71,6 +71,7 @@ func (h *history) mark(id MarkID) {
 	h.marks.add(mark{id: id, seq: h.seq, at: h.clock})
 	h.release()
 	h.expire()
+	h.room(0)
 }
 
 // part begins to count anew behind a mark that means nothing to other relays.
@@ -92,9 +93,7 @@ func (h *history) add(ch *channel, payload []byte, empty bool) {
 		payload, empty = nil, true
 	}
 	e := entry{point: ch.at, size: uint32(len(payload)), age: age(h.clock), empty: empty}
-	for !h.log.empty() && h.bytes()+h.log.span(len(payload)) > h.limit {
-		h.evict()
-	}
+	h.room(h.log.span(len(payload)) + channelCharge + len(ch.name))
 	e.slot = h.enter(ch)
 	newest := ch.newest
 	if newest != 0 {
@@ -197,6 +196,13 @@ func (h *history) discharge(ch *channel) {
 	if ch.charged {
 		ch.charged = false
 		h.names -= channelCharge + len(ch.name)
+	}
+}
+
+// room lets messages go until there is room for n bytes, or nothing is left.
+func (h *history) room(n int) {
+	for h.bytes()+n > h.limit && !h.log.empty() {
+		h.evict()
 	}
 }
 

@@ -1,0 +1,63 @@
+package relay
+
+import (
+	"strings"
+	"testing"
+)
+
+// What a cursor looks like is a promise: clients keep them while relays are replaced.
+func TestCursorGolden(t *testing.T) {
+	for _, test := range []struct {
+		why, text string
+		cursor    Cursor
+	}{
+		{"a mark", "AQECAwQRIjNEVWZ3iAAAAAAA", Cursor{0x01020304, MarkID{0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88}, 0, 0}},
+		{"a message behind it", "AQECAwQRIjNEVWZ3iAHerb7v", Cursor{0x01020304, MarkID{0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88}, 1, 0xdeadbeef}},
+		{"an index of two bytes", "AQAAAAAAAAAAAAAAAIABAAAAAQ", Cursor{0, MarkID{}, 128, 1}},
+		{"the largest of all", "Af___________________________wH_____",
+			Cursor{1<<32 - 1, MarkID{255, 255, 255, 255, 255, 255, 255, 255}, 1<<64 - 1, 1<<32 - 1}},
+	} {
+		text, err := test.cursor.AppendText(nil)
+		if err != nil || string(text) != test.text {
+			t.Errorf("%s: %+v is %q, want %q", test.why, test.cursor, text, test.text)
+		}
+		if got, ok := ParseCursor(test.text); !ok || got != test.cursor {
+			t.Errorf("%s: %q is %+v, %v", test.why, test.text, got, ok)
+		}
+	}
+}
+
+func TestNoCursor(t *testing.T) {
+	for why, text := range map[string]string{
+		"nothing":              "",
+		"another version":      "AgECAwQRIjNEVWZ3iAAAAAAA",
+		"cut":                  "AQECAwQRIjNEVWZ3iAAAAA",
+		"more behind it":       "AQECAwQRIjNEVWZ3iAAAAAAAAA",
+		"the other base64":     "Af///////////////////////////w8B/////w",
+		"padding":              "AQECAwQRIjNEVWZ3iAAAAAAA====",
+		"bits that nobody set": "AQAAAAAAAAAAAAAAAIABAAAAAR",
+		"a line feed":          "AQECAwQRIjNEVWZ3\niAAAAAAA",
+		"an index without end": "AQECAwQRIjNEVWZ3iP______________",
+		"an index that is written longer than need be": "AQECAwQRIjNEVWZ3iIAAAAAAAA",
+		"a megabyte": strings.Repeat("A", 1<<20),
+	} {
+		if c, ok := ParseCursor(text); ok {
+			t.Errorf("%s: taken for %+v", why, c)
+		}
+	}
+}
+
+// Whatever is taken for a cursor is one: written again it is the same text.
+func FuzzParseCursor(f *testing.F) {
+	f.Add("AQECAwQRIjNEVWZ3iAHerb7v")
+	f.Add("AQAAAAAAAAAAAAAAAIABAAAAAQ")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, ok := ParseCursor(text)
+		if !ok {
+			return
+		}
+		if again, _ := c.AppendText(nil); string(again) != text {
+			t.Errorf("%q is %+v, which is %q", text, c, again)
+		}
+	})
+}
