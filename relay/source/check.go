@@ -66,6 +66,9 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	for _, pattern := range subscriptions(cfg.Names, cfg.Patterns) {
 		c.pattern(ctx, pattern)
 	}
+	for _, pattern := range cfg.Durable {
+		c.stream(ctx, pattern)
+	}
 	if cfg.MarkersOff {
 		c.warn("markers", "switched off: a link that delivers nothing is not noticed", "set SIDECAST_MARKERS=auto")
 	} else {

@@ -66,11 +66,14 @@ var executors = []struct {
 }{
 	{"sh", "go run .\n", runsDevelopment},
 	{"sh", "go run . publish", publishesFromShell},
-	{"php", "->publish(", publishesFromPHP},
+	{"php", "->publish('chat'", publishesFromPHP},
+	{"php", "->xAdd(", addsFromPHP},
+	{"php", "->eval(", addsFromPHP},
 	{"html", "new WebSocket(", showsPage},
 	{"sh", "go test", tests},
 	{"sh", "SIDECAST_REDIS_URL=", runsWithRedis},
-	{"", "ACL SETUSER", grants},
+	{"", "ACL SETUSER relay on", grants},
+	{"", "ACL SETUSER relay %R~", grantsStreams},
 }
 
 // TestReadmeSnippets: what the README tells people to type does what it says.
