@@ -67,6 +67,8 @@ var (
 		"db, protocol and skip_verify have")
 	errURLNodes = errors.New("the URL has an option behind its ? that has no meaning here: " +
 		"addr and master_name are for the modes sentinel and cluster; set SIDECAST_REDIS_MODE")
+	errURLNoMaster = errors.New("the URL has a master_name, which is for Sentinels, and the mode is cluster; " +
+		"set SIDECAST_REDIS_MODE=sentinel, or leave it out")
 	errURLUnix   = errors.New("a Unix socket leads to one Redis only; write redis://host:port")
 	errURLMaster = errors.New("the URL does not name the master; " +
 		"write redis://host:26379?master_name=mymaster&addr=host2:26379")
@@ -117,8 +119,10 @@ func (s *Server) takeNodes(u *url.URL) error {
 		case slices.Contains([]string{"db", "protocol", "skip_verify"}, option):
 		case option != "addr" && option != "master_name":
 			return errURLOption
-		case s.Mode == Standalone, s.Mode == Cluster && option == "master_name":
+		case s.Mode == Standalone:
 			return errURLNodes
+		case s.Mode == Cluster && option == "master_name":
+			return errURLNoMaster
 		}
 	}
 	if s.Mode == Standalone {

@@ -68,7 +68,7 @@ func TestParseURLOfManyNodes(t *testing.T) {
 	}{
 		{Standalone, "redis://a?addr=b:1", errURLNodes},
 		{Standalone, "redis://a?master_name=main", errURLNodes},
-		{Cluster, "redis://a?master_name=main", errURLNodes},
+		{Cluster, "redis://a?master_name=main", errURLNoMaster},
 		{Cluster, "redis://a/1", errURLDB},
 		{Cluster, "unix:///run/redis.sock", errURLUnix},
 		{Sentinel, "unix:///run/redis.sock?master_name=main", errURLUnix},
