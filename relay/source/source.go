@@ -157,6 +157,7 @@ func (l *Link) Run(ctx context.Context) error {
 	helpers.Go(func() { l.probe.watch(ctx) })
 	helpers.Go(func() { l.watchServer(ctx) })
 	helpers.Go(func() { l.hearEvents(ctx) })
+	helpers.Go(func() { l.tryStreams(ctx) })
 	l.listen(ctx)
 	if !unhook() {
 		l.stop() // the hook runs or ran; stop waits for its lock and does nothing twice
