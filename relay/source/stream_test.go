@@ -1,0 +1,206 @@
+package source_test
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay"
+	"sidecast/relay/embedded"
+	"sidecast/relay/relaytest/redistest"
+	"sidecast/relay/source"
+)
+
+func (r *recorder) Nudge(channel []byte, loaded bool) {
+	r.add(fmt.Sprintf("nudge %s %v", channel, loaded))
+}
+func (r *recorder) Event(channel []byte) { r.add(fmt.Sprintf("event %s", channel)) }
+
+// streamsOf returns streams by a client of the test's own.
+func streamsOf(t testing.TB, addr string, protocol int, cfg source.Config) (relay.Streams, *redis.Client) {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: addr, Protocol: protocol})
+	t.Cleanup(func() { _ = client.Close() })
+	return source.NewStreams(client, cfg), client
+}
+
+func TestStreams(t *testing.T) {
+	t.Parallel()
+	memory, err := embedded.Start("127.0.0.1:0", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(memory.Close)
+	real := redistest.Start(t)
+	for _, tt := range []struct {
+		name, addr string
+		protocol   int
+		added      int64 // what is known of the entries ever added, when there were 5
+	}{
+		{"Redis, RESP2", real.Addr, 2, 5}, {"Redis, RESP3", real.Addr, 3, 5},
+		{"in memory, RESP2", memory.Addr(), 2, -1}, {"in memory, RESP3", memory.Addr(), 3, -1},
+	} {
+		t.Run(tt.name, func(t *testing.T) { testStreams(t, tt.addr, tt.protocol, tt.added) })
+	}
+}
+
+func testStreams(t *testing.T, addr string, protocol int, added int64) {
+	channel := fmt.Sprint("order:", protocol)
+	names := relay.NewNames("app:", "")
+	streams, client := streamsOf(t, addr, protocol, source.Config{Names: names, MaxPayload: 10})
+	page, err := streams.Read(t.Context(), channel, relay.StreamID{}, 5)
+	if err != nil || len(page.Entries) > 0 || page.More || page.State == nil || page.State.Exists {
+		t.Fatalf("what does not exist is %+v, %v", page, err)
+	}
+	var ids []relay.StreamID
+	for _, payload := range []string{"1", "22", "\xff\x00\r\n", "12345678901", "5"} {
+		id, err := streams.Append(t.Context(), channel, []byte(payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ids = append(ids, id)
+	}
+	page, err = streams.Read(t.Context(), channel, ids[1], 2)
+	if err != nil || len(page.Entries) != 3 || !page.More || page.State != nil {
+		t.Fatalf("behind the second are %+v, %v", page, err)
+	}
+	if e := page.Entries; string(e[1].Payload) != "\xff\x00\r\n" || e[1].ID != ids[2] || e[1].TooLarge || !e[2].TooLarge {
+		t.Errorf("behind the second are %+v", e)
+	}
+	client.XDel(t.Context(), "app:"+channel, ids[1].String(), ids[4].String())
+	page, err = streams.Read(t.Context(), channel, ids[1], 10)
+	if err != nil || len(page.Entries) != 2 || page.More || page.State == nil {
+		t.Fatalf("behind the deleted one are %+v, %v", page, err)
+	}
+	want := relay.StreamState{Exists: true, Last: ids[4], Tail: page.Entries[1].StreamCursor, Length: 3, Added: added}
+	if *page.State != want || want.Tail.ID != ids[3] {
+		t.Errorf("the state is %+v, want %+v", *page.State, want)
+	}
+	if state, err := streams.State(t.Context(), channel); err != nil || state != want {
+		t.Errorf("the state is %+v, %v, want %+v", state, err, want)
+	}
+	behind, err := streams.Behind(t.Context(), []relay.StreamPlace{
+		{Channel: channel, ID: ids[2]}, {Channel: channel, ID: ids[3]}, {Channel: "nothing"},
+	})
+	if err != nil || fmt.Sprint(behind) != "[true false false]" {
+		t.Errorf("behind: %v, %v", behind, err)
+	}
+
+	client.Set(t.Context(), "app:string", "x", 0)
+	if _, err := streams.Read(t.Context(), "string", relay.StreamID{}, 1); !errors.Is(err, relay.ErrNoStream) {
+		t.Errorf("reading a string: %v", err)
+	}
+	if _, err := streams.State(t.Context(), "string"); !errors.Is(err, relay.ErrNoStream) {
+		t.Errorf("reading a string: %v", err)
+	}
+	if _, err := streams.Append(t.Context(), "string", nil); !errors.Is(err, relay.ErrNoStream) {
+		t.Errorf("adding to a string: %v", err)
+	}
+	if _, err := streams.Append(t.Context(), "sidecast:x", nil); !errors.Is(err, source.ErrReserved) {
+		t.Errorf("adding to a reserved name: %v", err)
+	}
+}
+
+func TestStreamsWhileRedisIsAway(t *testing.T) {
+	t.Parallel()
+	streams, _ := streamsOf(t, redistest.FreeAddr(t), 2, source.Config{})
+	if _, err := streams.State(t.Context(), "a"); !errors.Is(err, source.ErrUnavailable) || errors.Is(err, relay.ErrNoStream) {
+		t.Errorf("asking nobody: %v", err)
+	}
+	if _, err := streams.Append(t.Context(), "a", nil); !errors.Is(err, source.ErrUnavailable) {
+		t.Errorf("telling nobody: %v", err)
+	}
+}
+
+// What is published on a durable channel is a nudge, whatever pattern brings it; events of its key come where the server
+// sends them.
+func TestNudges(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t, "--notify-keyspace-events", "Kt")
+	l := run(t, server.Addr, []string{"order:[1-5]*", "*"}, func(c *source.Config) {
+		c.Durable, c.Names, c.MaxPayload = c.Patterns[:1], relay.NewNames("app:", ""), 5
+	})
+	l.awaitEvent(t, "online", 1)
+	for _, payload := range []string{"", "x", "too large"} {
+		server.CLI("PUBLISH", "app:order:1", payload)
+	}
+	server.CLI("PUBLISH", "app:order:9", "live")
+	l.awaitEvent(t, "order:9=live", 1)
+	if got := strings.Join(l.recorder.log(), ", "); got != "online, nudge order:1 false, nudge order:1 true, nudge order:1 true, order:9=live" {
+		t.Errorf("heard %s", got)
+	}
+	eventually(t, "events", func() bool {
+		server.CLI("XADD", "app:order:2", "*", "data", "x")
+		return count(l.all(), "event order:2") > 0
+	})
+	server.CLI("XADD", "app:order:9", "*", "data", "x")
+	server.CLI("SET", "app:order:3", "x")
+	server.CLI("PUBLISH", "app:order:9", "end")
+	l.awaitEvent(t, "order:9=end", 1)
+	if n := count(l.all(), "event order:9") + count(l.all(), "event order:3"); n > 0 {
+		t.Errorf("%d events are about other keys", n)
+	}
+}
+
+// Without the right to hear events the relay goes on without, and says nothing.
+func TestEventsRefused(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	server.CLI("ACL", "SETUSER", "relay", "on", ">pw", "~*", "&order:*", "&sidecast:*", "+@all")
+	l := run(t, server.Addr, []string{"order:*"}, func(c *source.Config) {
+		c.Durable, c.Server.Username, c.Server.Password = c.Patterns, "relay", "pw"
+	})
+	l.awaitEvent(t, "online", 1)
+	eventually(t, "the refusal", func() bool { return strings.Contains(l.log.String(), "permits no keyspace events") })
+	if strings.Contains(l.log.String(), "level=WARN") {
+		t.Errorf("the link complains:\n%s", l.log)
+	}
+}
+
+// In a cluster each stream is read and written at its master, also when its slot has moved.
+func TestStreamsInCluster(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t)
+	l := run(t, "", []string{"order:*"}, c.server, func(cfg *source.Config) { cfg.Durable = cfg.Patterns })
+	l.awaitEvent(t, "online", 1)
+	streams := l.Streams()
+	last := make(map[string]relay.StreamID)
+	add := func() {
+		t.Helper()
+		for i := range 20 {
+			channel := fmt.Sprint("order:", i)
+			id, err := streams.Append(t.Context(), channel, []byte("x"))
+			if err != nil {
+				t.Fatalf("adding to %s: %v", channel, err)
+			}
+			if from, ok := last[channel]; ok {
+				page, err := streams.Read(t.Context(), channel, from, 5)
+				if err != nil || len(page.Entries) != 2 || page.State != nil {
+					t.Fatalf("reading %s: %+v, %v", channel, page, err)
+				}
+			}
+			last[channel] = id
+		}
+	}
+	add()
+	l.awaitEvent(t, "nudge order:19 false", 1)
+	masters := c.masters(t, c.nodes[0])
+	from, to := masters[1], masters[2]
+	out, err := exec.Command("redis-cli", "--cluster", "reshard", from.Addr, "--cluster-from", c.ids[from.Addr],
+		"--cluster-to", c.ids[to.Addr], "--cluster-slots", "5461", "--cluster-yes").CombinedOutput()
+	if err != nil {
+		t.Fatalf("moving slots: %v\n%s", err, out)
+	}
+	add()
+	places := []relay.StreamPlace{}
+	for channel, id := range last {
+		places = append(places, relay.StreamPlace{Channel: channel, ID: id})
+	}
+	if behind, err := streams.Behind(t.Context(), places); err != nil || strings.Contains(fmt.Sprint(behind), "true") {
+		t.Errorf("behind: %v, %v", behind, err)
+	}
+}
