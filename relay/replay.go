@@ -6,8 +6,10 @@ import (
 )
 
 const (
-	// replayPage is how much of a replay, in bytes, lies in an outbox, about.
-	replayPage = 64 << 10
+	// replayPage is how much of a replay, in bytes, is sent at once, and replayLow what waits in the outbox when the next
+	// page comes: 64 KiB wait at most, unless a message is larger or grows by being written as JSON.
+	replayPage = 32 << 10
+	replayLow  = 16 << 10
 	// replayEnd is how much of it is sent in the step that makes the subscription live, in which the whole shard waits.
 	replayEnd = 16 << 10
 	// replayAtOnce is how many pages the client's own goroutine sends, before it reads on and leaves the rest to another.
@@ -212,7 +214,7 @@ func (q *replays) run(o *Outbox) {
 		q.mu.Lock()
 		r := q.queue[0]
 		q.mu.Unlock()
-		for o.Room(replayPage, q.ctx.Done()) && r.step(q.ctx) {
+		for o.Room(replayLow, q.ctx.Done()) && r.step(q.ctx) {
 		}
 		q.mu.Lock()
 		q.queue = q.queue[1:]
