@@ -45,12 +45,32 @@
 //     TestAnnouncedBytesAreNotAllocated).
 //   - If two patterns match a channel, the message comes once (TestOverlappingPatterns).
 //
+// On durable channels the stream is the truth, and whatever survives in Redis is heard:
+//
+//   - Each client hears each entry once and in order, over all its connections and to whichever relay they lead
+//     (TestDurableReturn, TestDurableJoinsWhileAdding).
+//   - If what it missed is gone, it is told, whatever was done to the stream (TestStreamHistories, TestFollow,
+//     TestDurableGaps).
+//   - A nudge that is lost, and an outage of Redis, delay and lose nothing (TestDurableNudgeLost, TestDurableWhileAway).
+//   - However many clients come back to a stream, it is read a few times (TestDurableStampede).
+//   - What a client publishes is added to the stream (TestDurablePublish); who publishes without adding is found out
+//     (TestDurableUnfoundedNudge).
+//   - A key that is no stream is told (TestDurableWrongType).
+//
+// # Durable channels
+//
+// A durable is the relay's place in one stream: the last entry that was handed out. When a nudge, an event or a look at
+// all of them says that there is more, one of a few goroutines reads on, and one rule ([StreamPage]) says whether the
+// entries follow without a hole. They go into a ring and, numbered, into the mailboxes of the shards. A client that comes
+// back finds its place in the ring, or reads the stream until it reaches the ring; the step of its shard that sends it the
+// last page also joins it to the fan-out, behind the last number.
+//
 // # Memory
 //
 // An idle client costs about 6 KiB of the process and as much again of the kernel. Beyond that the relay holds at most
 //
 //	OUTBOX_TOTAL_BYTES + shards x (16 MiB of mailbox + 4 MiB of sorting) + what one read from Redis brought
 //
-// where a shard is a processor. A frame is shared by all clients that wait for it, but each outbox is charged for it in
+// and for durable channels 64 MiB of entries that are kept and 16 pages that are being read, where a shard is a processor. A frame is shared by all clients that wait for it, but each outbox is charged for it in
 // full, so the bound holds whoever shares.
 package relay
