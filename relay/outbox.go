@@ -187,9 +187,9 @@ func (o *Outbox) drainLocked() {
 func (o *Outbox) Resume() (done bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var some [writeBatch][]byte
+	some := make([][]byte, 0, min(len(o.queue), writeBatch)) // an array would escape, and most queues are short
 	for len(o.queue) > 0 && o.state != outboxClosed {
-		frames := o.nextLocked(some[:0])
+		frames := o.nextLocked(some)
 		n, err := o.socket.Send(frames)
 		if err != nil {
 			o.failLocked()
