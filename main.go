@@ -65,7 +65,8 @@ const usage = `Sidecast relays what an application publishes to Redis to browser
 
 Usage:
   sidecast [serve]                   run the relay
-  sidecast publish CHANNEL PAYLOAD   publish to Redis, as an application does; - reads the payload from standard input
+  sidecast publish CHANNEL PAYLOAD   publish to Redis as an application does, or add to a durable channel's stream; - reads
+                                     the payload from standard input
   sidecast tail CHANNEL...           print what a browser would hear; --url ws://host/ws for another relay;
                                      --token-file FILE logs in with a token; - reads it from standard input
   sidecast token --user ID           make a token with SIDECAST_JWT_SECRET, as the application would; patterns it opens:
@@ -190,6 +191,8 @@ type settings struct {
 	keys    *auth.Keys // nil where there are no tokens
 
 	certificate *server.Certificate // nil where there is no TLS
+
+	streamLength int // to which a stream is trimmed when something is added to it here
 }
 
 // translate turns settings into the relay's words.
@@ -212,7 +215,8 @@ func translate(cfg *config.Config) (*settings, config.Faults) {
 			Publish:  patterns("PUBLISH_CHANNELS", cfg.PublishChannels),
 			Login:    cfg.HasLogin(),
 		},
-		proxies: auth.NewProxies(cfg.TrustedProxies),
+		proxies:      auth.NewProxies(cfg.TrustedProxies),
+		streamLength: int(cfg.DurableLength),
 	}
 	if cfg.RedisURL.IsSet() {
 		var err error
@@ -497,7 +501,7 @@ func assemble(cfg *config.Config, s *settings, gate *auth.Gate, stats *relay.Sta
 	})
 	link, err := source.New(source.Config{
 		Server: s.server, Names: s.access.Names, Patterns: s.access.Channels, Durable: s.access.Durable, MaxPayload: cfg.MaxPayloadBytes.Int(),
-		StreamLength: int(cfg.DurableLength), MarkersOff: cfg.Markers == config.False, Embedded: cfg.IsEmbedded(), Stats: r.stats, Logger: logger,
+		StreamLength: s.streamLength, MarkersOff: cfg.Markers == config.False, Embedded: cfg.IsEmbedded(), Stats: r.stats, Logger: logger,
 	}, r.hub)
 	if err != nil {
 		return nil, fmt.Errorf("setting up the link to Redis: %w", err)
@@ -571,6 +575,10 @@ func (c *cli) publish(ctx context.Context) error {
 		return err
 	}
 	defer client.Close()
+	if s.access.Durable.Match(c.args[0]) {
+		streams := source.NewStreams(client, source.Config{Names: s.access.Names, StreamLength: s.streamLength})
+		return command.Append(ctx, streams, s.access.Names, c.args[0], payload, c.stdout)
+	}
 	return command.Publish(ctx, client, s.access.Names, c.args[0], payload, c.stdout)
 }
 

@@ -12,11 +12,8 @@ import (
 
 // Publish sends one message as an application would: by PUBLISH.
 func Publish(ctx context.Context, client redis.UniversalClient, names relay.Names, channel string, payload []byte, out io.Writer) error {
-	if !relay.ValidChannel(channel) {
-		return fmt.Errorf("%q cannot name a channel: 1 to %d bytes of UTF-8 without control characters", channel, relay.MaxChannelName)
-	}
-	if names.Reserved(channel) {
-		return fmt.Errorf("%q is a reserved name: no browser can hear it", channel)
+	if err := checkName(names, channel); err != nil {
+		return err
 	}
 	receivers, err := client.Publish(ctx, names.Redis(channel), payload).Result()
 	if err != nil {
@@ -27,5 +24,28 @@ func Publish(ctx context.Context, client redis.UniversalClient, names relay.Name
 		return nil
 	}
 	fmt.Fprintf(out, "published to %s; Redis subscribers that got it: %d\n", channel, receivers)
+	return nil
+}
+
+// Append adds one message to a durable channel as an application would: by XADD.
+func Append(ctx context.Context, streams relay.Streams, names relay.Names, channel string, payload []byte, out io.Writer) error {
+	if err := checkName(names, channel); err != nil {
+		return err
+	}
+	id, err := streams.Append(ctx, channel, payload)
+	if err != nil {
+		return fmt.Errorf("adding to the stream: %w; run `sidecast check`", err)
+	}
+	fmt.Fprintf(out, "added to the stream %s as %v\n", channel, id)
+	return nil
+}
+
+func checkName(names relay.Names, channel string) error {
+	if !relay.ValidChannel(channel) {
+		return fmt.Errorf("%q cannot name a channel: 1 to %d bytes of UTF-8 without control characters", channel, relay.MaxChannelName)
+	}
+	if names.Reserved(channel) {
+		return fmt.Errorf("%q is a reserved name: no browser can hear it", channel)
+	}
 	return nil
 }
