@@ -19,7 +19,7 @@ var (
 	soakSeed    = flag.Uint64("seed", 0, "seed of the first soak run; the next have the next ones; 0: any")
 	soakFor     = flag.Duration("for", 60*time.Second, "how long there is trouble in a soak run")
 	soakOnly    = flag.String("faults", "", "do only those faults of a soak run whose names contain this")
-	soakDurable = flag.Bool("durable", false, "soak durable channels, too")
+	soakDurable = flag.Bool("durable", true, "soak durable channels, too")
 )
 
 // soakBounds are for the resumes of all runs together that keep a long history.

@@ -19,6 +19,7 @@ type deployment struct {
 	server   *redistest.Server
 	settings map[string]string
 	faults   relaytest.FaultLog
+	durable  map[string]int // see [relaytest.Run]
 	started  int
 
 	mu   sync.Mutex
@@ -119,7 +120,7 @@ func (d *deployment) home() {
 }
 
 // end brings everybody to the end of what was published and judges the run: all who came back were recovered.
-func (d *deployment) end(p *relaytest.Publisher, least int) relaytest.Report {
+func (d *deployment) end(least int, publishers ...*relaytest.Publisher) {
 	d.t.Helper()
 	d.arrive()
 	d.travelling.Wait()
@@ -135,8 +136,11 @@ func (d *deployment) end(p *relaytest.Publisher, least int) relaytest.Report {
 		}
 		fleet = append(fleet, tr.Client())
 	}
-	finish(d.t, p, fleet)
-	run := relaytest.Run{Published: p.Log(), Faults: d.faults.Faults()}
+	run := relaytest.Run{Faults: d.faults.Faults(), Durable: d.durable}
+	for _, p := range publishers {
+		finish(d.t, p, fleet)
+		run.Published = append(run.Published, p.Log()...)
+	}
 	run.Rules.Resumes = relaytest.ResumeBounds{Enough: 1, Recovered: 1}
 	for _, tr := range d.travellers {
 		run.Sessions = append(run.Sessions, tr.Sessions()...)
@@ -145,10 +149,9 @@ func (d *deployment) end(p *relaytest.Publisher, least int) relaytest.Report {
 	if report.Err() != nil {
 		d.tell()
 	}
-	if moved := report.Live.Crossed.All(); moved < least || report.Gaps > 0 {
+	if moved := report.Live.Crossed.All() + report.Durable.Crossed.All(); moved < least || report.Gaps > 0 {
 		d.t.Errorf("%d came back to another relay, want %d at least; %d gaps, want none", moved, least, report.Gaps)
 	}
-	return report
 }
 
 // tell shows those who came back and were not recovered, with what they heard on the connection before.
@@ -201,5 +204,5 @@ func TestRollingRestart(t *testing.T) {
 	for _, stop := range stops {
 		stop()
 	}
-	d.end(p, rolls*10)
+	d.end(rolls*10, p)
 }

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -16,14 +17,19 @@ func TestTakeover(t *testing.T) {
 	delay, over := or(2*time.Second, 5*time.Second), or(4*time.Second, 25*time.Second)
 	d := &deployment{t: t, server: redistest.Start(t), settings: map[string]string{
 		"SIDECAST_DRAIN_DELAY": delay.String(), "SIDECAST_DRAIN_TIMEOUT": over.String(),
+		"SIDECAST_DURABLE_CHANNELS": "order:*",
 	}}
 	first := d.start()
-	names := channels("taken", 8)
+	live, durable := channels("taken", 6), channels("order", 2)
+	names := slices.Concat(live, durable)
 	d.travel(clients, names)
 	awaitMetric(t, first.Process, "sidecast_subscriptions", func(n float64) bool { return int(n) == 2*clients })
 	stick(t, d.server, first.Process)
 	p := publisher(t, d.server, relaytest.Payloads{Sizes: []int{64, 700}})
-	stop := traffic(t, p, names, 200*time.Millisecond)
+	client := relaytest.NewRedis(d.server.Addr, time.Second)
+	defer client.Close()
+	appender := relaytest.NewPublisher(relaytest.AppendTo(client, 10_000), relaytest.Payloads{})
+	stop, stopAppending := traffic(t, p, live, 200*time.Millisecond), traffic(t, appender, durable, 200*time.Millisecond)
 
 	second := d.start()
 	took := d.drain(first)
@@ -32,7 +38,9 @@ func TestTakeover(t *testing.T) {
 	}
 	awaitMetric(t, second.Process, "sidecast_subscriptions", func(n float64) bool { return int(n) == 2*clients })
 	stop()
-	d.end(p, 2*clients)
+	stopAppending()
+	d.durable = map[string]int{durable[0]: 10_000, durable[1]: 10_000}
+	d.end(2*clients, p, appender)
 
 	var closed []time.Time
 	for _, tr := range d.travellers {
