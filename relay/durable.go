@@ -10,8 +10,10 @@ import (
 )
 
 const (
-	// streamReaders is how many streams are read at once.
-	streamReaders = 16
+	// streamReaders is how many streams are read at once for all that listen, and streamPassages how many for single clients
+	// that come back. Together they leave some of the connections to Redis to others.
+	streamReaders  = 6
+	streamPassages = 4
 	// sweepStreams is the longest time for which a lost nudge can hold up a message, as long as there are no more than
 	// sweepRate channels for each second of it.
 	sweepStreams = 5 * time.Second
@@ -68,13 +70,18 @@ type durables struct {
 	epoch   uint64        // counts the links to Redis; odd while there is one
 	changed chan struct{} // closed at the next change of epoch
 
+	passages chan struct{} // holds as many as are read
+
 	bytes Gauge // kept for clients that come back, of all channels together
 
 	complaints limitedComplaints
 }
 
 func newDurables(h *Hub, streams func() Streams) *durables {
-	ds := &durables{hub: h, streams: streams, active: make(map[*durable]struct{}), changed: make(chan struct{})}
+	ds := &durables{
+		hub: h, streams: streams, active: make(map[*durable]struct{}), changed: make(chan struct{}),
+		passages: make(chan struct{}, streamPassages),
+	}
 	ds.work.L = &ds.mu
 	return ds
 }
@@ -198,10 +205,11 @@ func (ds *durables) read(ctx context.Context) {
 		if d == nil {
 			return
 		}
+		failing := d.failing()
 		limited, cancel := context.WithTimeout(ctx, streamPatience)
 		more, err := d.read(limited, epoch, more)
 		cancel()
-		if err != nil && ctx.Err() == nil {
+		if err != nil && (failing || errors.Is(err, ErrNoStream)) {
 			ds.complain(err)
 		}
 		ds.done(d, more && err == nil)
@@ -298,10 +306,8 @@ func (ds *durables) look(ctx context.Context, list []*durable) {
 
 // complain logs why a stream cannot be read: with most reasons, all of them cannot.
 func (ds *durables) complain(err error) {
-	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || !errors.Is(err, ErrNoStream) {
-		if _, up, _ := ds.link(); !up {
-			return // told already
-		}
+	if _, up, _ := ds.link(); !up {
+		return // told already
 	}
 	if n, due := ds.complaints.due(complainRead, ds.hub.now()); due {
 		ds.hub.cfg.Logger.Warn("durable channels cannot be read: their messages wait", "err", err, "times", n)

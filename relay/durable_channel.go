@@ -3,25 +3,15 @@ package relay
 import (
 	"context"
 	"math"
-	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 )
 
 const (
-	// ringBytes is how much of one channel is kept for clients that come back, and ringsBytes of all channels together.
-	ringBytes  = 1 << 20
-	ringsBytes = 64 << 20
-	// heldCharge is what a kept entry costs beside its payload and a frame.
-	heldCharge = 256
-	// pageMin to pageMax entries are read at once: as many as make about pageBytes.
+	// From streamPageMin to streamPageMax entries are read at once: as many as make about streamPageBytes.
 	streamPageMin   = 4
 	streamPageFirst = 16
 	streamPageMax   = 512
 	streamPageBytes = 128 << 10
-	// echoPatience is how long entries wait for the ids of those that clients are adding just now and do not want back.
-	echoPatience = 250 * time.Millisecond
 )
 
 // A durable is the relay's own place in the stream of one channel, and the entries before it, as far as they are kept.
@@ -70,45 +60,6 @@ func newDurable(all *durables, ch *channel) *durable {
 	}
 }
 
-// A heldEntry is an entry that is kept, with the frames that were made of it.
-type heldEntry struct {
-	Entry
-	frames [numProtocols]atomic.Pointer[[]byte]
-}
-
-// frame returns the entry as a client of the protocol gets it: the message, or the gap in its place.
-func (e *heldEntry) frame(p Protocol, channel string) []byte {
-	slot := &e.frames[p.ID()]
-	if frame := slot.Load(); frame != nil {
-		return *frame
-	}
-	var frame []byte
-	if e.TooLarge {
-		frame = p.Event(Event{Type: EventGap, Channel: channel, Reason: GapTooLarge, Cursor: e.text()})
-	} else {
-		frame = p.Message(channel, e.text(), e.Payload)
-	}
-	slot.Store(&frame)
-	return frame
-}
-
-func (e *heldEntry) charge() int { return 2*len(e.Payload) + heldCharge }
-
-// nudge takes in that something may be new. loaded says that the nudge had a payload.
-func (d *durable) nudge(loaded bool) {
-	d.mu.Lock()
-	switch {
-	case d.credit > 0:
-		d.credit--
-	case loaded:
-		d.loaded++
-	default:
-		d.plain++
-	}
-	d.mu.Unlock()
-	d.all.schedule(d)
-}
-
 // read reads one page, the first of a read or one more, and hands out what is new. More says that there is more to read.
 func (d *durable) read(ctx context.Context, epoch uint64, again bool) (more bool, err error) {
 	d.mu.Lock()
@@ -148,20 +99,15 @@ func (d *durable) read(ctx context.Context, epoch uint64, again bool) (more bool
 	return page.More, nil
 }
 
-func hold(entries []Entry) []*heldEntry {
-	held := make([]*heldEntry, len(entries))
-	for i := range entries {
-		held[i] = &heldEntry{Entry: entries[i]}
-	}
-	return held
-}
-
 // end counts a read as ended, unless it goes on with another page.
 func (d *durable) end(more bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failed = err
-	if more && err == nil {
+	switch {
+	case err != nil:
+		d.limit = max(d.limit/2, 1) // perhaps it was too much for the time that there is
+	case more:
 		return
 	}
 	d.ended = d.begun
@@ -274,82 +220,6 @@ func (d *durable) handOut(items []item) {
 	}
 }
 
-// hash is what a session knows its own entries by. It is never 0.
-func (id StreamID) hash() uint64 { return (id.Ms<<20 ^ id.Seq) | 1<<63 }
-
-// keepLocked appends to the ring and lets its front go where it grows too large.
-func (d *durable) keepLocked(entries []*heldEntry) {
-	if d.gone {
-		return
-	}
-	d.ring = append(d.ring, entries...)
-	for _, e := range entries {
-		d.chargeLocked(e.charge())
-	}
-	d.limit = nextLimit(d.limit, entries)
-	d.trimLocked()
-}
-
-func (d *durable) chargeLocked(n int) {
-	d.bytes += n
-	d.all.bytes.Add(n)
-}
-
-// trimLocked holds the bounds: the channel's, and, at its cost, that of all together.
-func (d *durable) trimLocked() {
-	gone, excess := 0, max(d.bytes-ringBytes, int(d.all.bytes.Load()-ringsBytes))
-	for gone < len(d.ring) && excess > 0 {
-		excess -= d.ring[gone].charge()
-		gone++
-	}
-	d.dropLocked(gone)
-}
-
-// dropLocked lets the first n entries of the ring go.
-func (d *durable) dropLocked(n int) {
-	for i, e := range d.ring[:n] {
-		d.chargeLocked(-e.charge())
-		d.base = e.StreamCursor
-		d.ring[i] = nil
-	}
-	if d.ring = d.ring[n:]; len(d.ring) == 0 {
-		d.ring = nil
-	}
-}
-
-// nextLimit is how many entries to read next so that they make about streamPageBytes.
-func nextLimit(limit int, page []*heldEntry) int {
-	if len(page) == 0 {
-		return limit
-	}
-	bytes := 0
-	for _, e := range page {
-		bytes += len(e.Payload) + 64
-	}
-	fit := streamPageBytes / (bytes/len(page) + 1)
-	return min(max(fit, streamPageMin), 2*limit, streamPageMax)
-}
-
-// matchLocked lets nudges and n new entries account for each other.
-func (d *durable) matchLocked(n int) {
-	plain := min(n, d.plain)
-	loaded := min(n-plain, d.loaded)
-	d.plain, d.loaded = d.plain-plain, d.loaded-loaded
-	d.credit = min(d.credit+n-plain-loaded, streamPageMax)
-}
-
-// settleNudges judges the nudges that had come when a read began which found everything. One without a payload is never
-// wrong.
-func (d *durable) settleNudges(loaded, plain int) {
-	d.mu.Lock()
-	loaded, plain = min(loaded, d.loaded), min(plain, d.plain)
-	d.loaded, d.plain = d.loaded-loaded, d.plain-plain
-	d.mu.Unlock()
-	if loaded > 0 {
-		d.all.unfounded(d.name, loaded)
-	}
-}
-
 // settled returns the relay's place, if it has one and the last read did not fail.
 func (d *durable) settled() (StreamCursor, bool) {
 	d.mu.Lock()
@@ -388,35 +258,9 @@ func (d *durable) refresh(ctx context.Context) error {
 	}
 }
 
-// awaitIDs waits until the entries have ids that clients are adding just now without wanting them back.
-func (d *durable) awaitIDs() {
+// failing reports whether the last read failed.
+func (d *durable) failing() bool {
 	d.mu.Lock()
-	adding := slices.Clone(d.adding)
-	d.mu.Unlock()
-	if len(adding) == 0 {
-		return
-	}
-	limit := time.NewTimer(echoPatience)
-	defer limit.Stop()
-	for _, done := range adding {
-		select {
-		case <-done:
-		case <-limit.C:
-			return
-		}
-	}
-}
-
-// add notes that a client is adding an entry that it does not want back. The caller calls done when it knows the id.
-func (d *durable) add() (done func()) {
-	ended := make(chan struct{})
-	d.mu.Lock()
-	d.adding = append(d.adding, ended)
-	d.mu.Unlock()
-	return func() {
-		close(ended)
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		d.adding = slices.DeleteFunc(d.adding, func(c chan struct{}) bool { return c == ended })
-	}
+	defer d.mu.Unlock()
+	return d.failed != nil
 }

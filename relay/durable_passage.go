@@ -105,10 +105,10 @@ func (d *durable) passage(ctx context.Context, from StreamCursor) (v sighting, e
 		}
 	}
 	d.flight = make(chan struct{})
-	limit := max(d.limit, streamPageFirst)
+	limit := d.limit
 	d.mu.Unlock()
 
-	page, err := d.all.streams().Read(ctx, d.name, from.ID, limit)
+	page, err := d.all.readPassage(ctx, d.name, from.ID, limit)
 	v, entries, why = d.judge(page, from, err)
 
 	d.mu.Lock()
@@ -119,6 +119,17 @@ func (d *durable) passage(ctx context.Context, from StreamCursor) (v sighting, e
 		d.joinLocked(from, entries)
 	}
 	return v, entries, why, err
+}
+
+// readPassage reads a page when it is its turn.
+func (ds *durables) readPassage(ctx context.Context, name string, from StreamID, limit int) (StreamPage, error) {
+	select {
+	case ds.passages <- struct{}{}:
+	case <-ctx.Done():
+		return StreamPage{}, ctx.Err()
+	}
+	defer func() { <-ds.passages }()
+	return ds.streams().Read(ctx, name, from, limit)
 }
 
 func (d *durable) judge(page StreamPage, from StreamCursor, err error) (sighting, []*heldEntry, GapReason) {

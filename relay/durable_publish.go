@@ -1,6 +1,13 @@
 package relay
 
-import "context"
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// echoPatience is how long entries wait for the ids of those that clients are adding just now and do not want back.
+const echoPatience = 250 * time.Millisecond
 
 // toStream adds what a client publishes to a stream, and reports whether Redis said that it did.
 func (s *Session) toStream(cmd Command) bool {
@@ -39,4 +46,40 @@ func (s *Session) toStream(cmd Command) bool {
 func (s *Session) added(channel string, id StreamID) bool {
 	e := s.echos.Load()
 	return e != nil && e.take(channel, id.hash(), s.hub.now())
+}
+
+// hash is what a session knows its own entries by. It is never 0.
+func (id StreamID) hash() uint64 { return (id.Ms<<20 ^ id.Seq) | 1<<63 }
+
+// awaitIDs waits until the entries have ids that clients are adding just now without wanting them back.
+func (d *durable) awaitIDs() {
+	d.mu.Lock()
+	adding := slices.Clone(d.adding)
+	d.mu.Unlock()
+	if len(adding) == 0 {
+		return
+	}
+	limit := time.NewTimer(echoPatience)
+	defer limit.Stop()
+	for _, done := range adding {
+		select {
+		case <-done:
+		case <-limit.C:
+			return
+		}
+	}
+}
+
+// add notes that a client is adding an entry that it does not want back. The caller calls done when it knows the id.
+func (d *durable) add() (done func()) {
+	ended := make(chan struct{})
+	d.mu.Lock()
+	d.adding = append(d.adding, ended)
+	d.mu.Unlock()
+	return func() {
+		close(ended)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		d.adding = slices.DeleteFunc(d.adding, func(c chan struct{}) bool { return c == ended })
+	}
 }

@@ -224,6 +224,51 @@ func TestDurableStampede(t *testing.T) {
 	}
 }
 
+// Everybody comes back to a stream of their own.
+func TestDurableStampedeOfMany(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relay := startDurable(t, server, nil)
+	const clients = 400
+	fleet := dialFleet(t, &relaytest.Dialer{URL: relay.URL()}, clients)
+	redis := relaytest.NewRedis(server.Addr, time.Second)
+	t.Cleanup(func() { _ = redis.Close() })
+	addToAll := func(payload string) {
+		t.Helper()
+		pipe := redis.Pipeline()
+		for i := range clients {
+			pipe.Do(t.Context(), "XADD", fmt.Sprint("order:", i), "*", "data", payload)
+			pipe.Publish(t.Context(), fmt.Sprint("order:", i), "")
+		}
+		if _, err := pipe.Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, client := range fleet {
+		if err := client.Subscribe(t.Context(), fmt.Sprint("order:", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addToAll("first")
+	for i, client := range fleet {
+		wantHeard(t, client, fmt.Sprint("order:", i), "first")
+	}
+	relay.Kill()
+	addToAll("second")
+	relay = startDurable(t, server, nil)
+	again := dialFleet(t, &relaytest.Dialer{URL: relay.URL()}, clients)
+	for i, client := range again {
+		wish := fleet[i].Cursors()[0]
+		text := fmt.Sprintf(`{"type":"subscribe","channels":[{"channel":%q,"after":%q}]}`, wish.Channel, wish.After)
+		if err := client.SendText(text); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, client := range again {
+		wantHeard(t, client, fmt.Sprint("order:", i), "second")
+	}
+}
+
 // calls returns how often a command was called, of INFO commandstats.
 func calls(t testing.TB, stats, command string) int {
 	t.Helper()
