@@ -1,13 +1,11 @@
 package config
 
 import (
-	"fmt"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/kelseyhightower/envconfig"
 )
 
 // Prefix begins the name of every variable that Sidecast reads.
@@ -41,7 +39,7 @@ var settings = sync.OnceValue(func() []setting {
 			continue
 		}
 		s := setting{field: f, heading: config.Field(f.Index[0]).Tag.Get("heading")}
-		s.name = strings.TrimPrefix(s.envconfigName(), Prefix)
+		s.name = variable(f.Name)
 		if values := f.Tag.Get("oneof"); values != "" {
 			s.oneOf = strings.Split(values, ",")
 		}
@@ -82,14 +80,24 @@ func (s setting) spec(embedded bool) reflect.Value {
 	}))
 }
 
-// envconfigName asks envconfig for the variable's name, so that the tables and the reading cannot disagree.
-func (s setting) envconfigName() string {
-	var name strings.Builder
-	err := envconfig.Usagef(envPrefix, s.spec(false).Interface(), &name, "{{range .}}{{usage_key .}}{{end}}")
-	if err != nil {
-		panic(fmt.Sprintf("config: naming %s: %v", s.field.Name, err))
+// A name has its words apart: runs of capitals are one, but the last of them begins the next if small letters follow.
+var (
+	words    = regexp.MustCompile(`[^A-Z]+|[A-Z]+[^A-Z]+|[A-Z]+`)
+	acronyms = regexp.MustCompile(`^([A-Z]+)([A-Z][^A-Z]+)$`)
+)
+
+// variable returns the name that envconfig reads for a field with split_words, without the prefix: a test compares. Asking
+// envconfig itself would take text/template along, and with it the linker would keep every method of the whole program.
+func variable(field string) string {
+	var name []string
+	for _, word := range words.FindAllString(field, -1) {
+		if parts := acronyms.FindStringSubmatch(word); parts != nil {
+			name = append(name, parts[1:]...)
+		} else {
+			name = append(name, word)
+		}
 	}
-	return name.String()
+	return strings.ToUpper(strings.Join(name, "_"))
 }
 
 // value returns the setting's field in c.

@@ -207,6 +207,19 @@ func TestBareRedisURLKeepsEmbeddedMode(t *testing.T) {
 	}
 }
 
+// The tables name the variables that envconfig reads.
+func TestVariableNames(t *testing.T) {
+	for _, s := range settings() {
+		var name strings.Builder
+		if err := envconfig.Usagef(envPrefix, s.spec(false).Interface(), &name, "{{range .}}{{usage_key .}}{{end}}"); err != nil {
+			t.Errorf("%s: %v", s.field.Name, err)
+		}
+		if name.String() != Prefix+s.name {
+			t.Errorf("envconfig reads %s, and the tables say %s", name.String(), Prefix+s.name)
+		}
+	}
+}
+
 // The fields' tags hold to what Config's comment says of them.
 func TestTags(t *testing.T) {
 	decoder := reflect.TypeFor[envconfig.Decoder]()
