@@ -220,6 +220,13 @@ func (h *Hub) Online(node uint32) {
 	}
 }
 
+// state returns whether Redis is away, and the number of the last thing that came in.
+func (h *Hub) state() (offline bool, seq uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.offline, h.history.seq
+}
+
 // encode fills in the frame of every protocol.
 func (h *Hub) encode(it *item, event Event) {
 	for _, p := range h.cfg.Protocols {

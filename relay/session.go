@@ -44,7 +44,8 @@ type Session struct {
 	replays *replays // nil until one takes more than a moment
 
 	// Guarded by the shard's mu.
-	index    int // in shard.sessions
+	index    int    // in shard.sessions
+	joined   uint64 // what came in up to this sequence was before it
 	nextPing int64
 	pinged   int64  // when the ping was sent that nothing has answered yet; 0 for none
 	waiting  int    // subscriptions that are not live yet

@@ -59,7 +59,6 @@ type shard struct {
 
 	mu       sync.Mutex
 	sessions []*Session
-	offline  bool
 	past     uint64     // everything up to this sequence was handed out
 	sorted   []delivery // of the running step; entry 0 is not used
 	dirty    []*Outbox  // those with deliveries in the running step
@@ -74,7 +73,7 @@ type delivery struct {
 }
 
 func newShard(h *Hub, index int) *shard {
-	s := &shard{hub: h, index: index, offline: true, sorted: make([]delivery, 1)}
+	s := &shard{hub: h, index: index, sorted: make([]delivery, 1)}
 	s.box.init()
 	return s
 }
@@ -251,28 +250,31 @@ func (s *shard) notice(it *item) {
 			}
 		}
 	case itemOnline:
-		s.offline = false
 		for _, session := range s.sessions {
-			session.gap(it)
-			session.forget()
+			if it.seq > session.joined {
+				session.gap(it)
+				session.forget()
+			}
 		}
 	case itemOffline:
-		s.offline = true
 		for _, session := range s.sessions {
-			if frame := it.frames[session.protocol.ID()]; frame != nil {
+			if frame := it.frames[session.protocol.ID()]; frame != nil && it.seq > session.joined {
 				session.outbox.Send(frame)
 			}
 		}
 	}
 }
 
-// admit makes session one of the shard's. greet runs in the same step and learns whether Redis is away.
+// admit makes session one of the shard's. greet runs in the same step and learns whether Redis is away: what was said of
+// that before is not for the session.
 func (s *shard) admit(session *Session, greet func(offline bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	session.index = len(s.sessions)
 	s.sessions = append(s.sessions, session)
-	greet(s.offline)
+	offline := false
+	offline, session.joined = s.hub.state()
+	greet(offline)
 }
 
 func (s *shard) dismiss(session *Session) {
