@@ -16,7 +16,8 @@ var errEpochEnded = errors.New("the epoch ended")
 //
 // It sends a PING over the link, whose answer comes behind all that Redis had to send. However many wait at once, one
 // PING is under way: who comes later waits for the next, because an answer says nothing about what was published after
-// the question. CatchUp may be called concurrently, but neither from within a method of the sink nor with a lock held
+// the question. In a cluster it covers what the link's node had sent, not what was on its way there from other nodes.
+// CatchUp may be called concurrently, but neither from within a method of the sink nor with a lock held
 // that one of them takes.
 func (l *Link) CatchUp(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {

@@ -121,7 +121,7 @@ const (
 // anything more comes from it, so a message behind a hole is never handed over before the epoch ended. A server that does
 // not answer is asked again for as long as it may be silent. Called by the reader.
 func (t *tap) verify() error {
-	if t.bus == nil || t.busMute || !t.live {
+	if t.bus == nil || t.busMute {
 		return nil
 	}
 	if wait := busPause - time.Since(t.verified); wait > 0 {
@@ -140,7 +140,7 @@ func (t *tap) verify() error {
 		case err == nil:
 			return errBus
 		case t.isCut() || time.Since(began) >= deadAfter-commandTimeout:
-			return fmt.Errorf("looking at the cluster's bus: %w", err)
+			return fmt.Errorf("looking at the cluster's bus: %w: %w", errSilent, err)
 		}
 	}
 }

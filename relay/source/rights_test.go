@@ -171,3 +171,41 @@ func TestRefusedPingsAreAnswers(t *testing.T) {
 		}
 	})
 }
+
+// durable makes the first pattern one of streams.
+func durable(c *source.Config) { c.Durable = c.Patterns[:1] }
+
+// TestTheStartSaysWhatIsMissing has a user with the right to the messages and to nothing else.
+func TestTheStartSaysWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "&order:*", "&chat:*")
+		l := run(t, server.Addr, []string{"order:*", "chat:*"}, speak, user, durable)
+		l.awaitEvent(t, "online", 1)
+		eventually(t, "what is missing for streams", func() bool { return strings.Contains(l.log.String(), "+xrange") })
+		l.says(t, "grant +role", "grant +info", "grant +subscribe and &sidecast:mark", "grant %R~order:* and +xrange +xrevrange +xinfo +multi +exec")
+		if n := strings.Count(l.log.String(), "level=WARN"); n != 4 {
+			t.Errorf("warned %d times", n)
+		}
+	})
+}
+
+// TestLeastRightsForStreams has a user with what the warnings ask for.
+func TestLeastRightsForStreams(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+		server := redistest.Start(t)
+		user := aclUser(t, server, "&order:*", "&sidecast:*", "+publish", "+role", "+info",
+			"%R~order:*", "+xrange", "+xrevrange", "+xinfo", "+multi", "+exec")
+		l := run(t, server.Addr, []string{"order:*"}, speak, user, durable)
+		l.awaitEvent(t, "online", 1)
+		l.await(t, "a marker", hasMarker)
+		l.await(t, "more markers", func(events []string) bool {
+			return len(slices.DeleteFunc(slices.Clone(events), func(e string) bool { return !strings.HasPrefix(e, "marker ") })) >= 3
+		})
+		if strings.Contains(l.log.String(), "level=WARN") {
+			t.Error("a relay with the rights that are asked for complains")
+		}
+	})
+}

@@ -181,6 +181,11 @@ func TestSentinelsNameAnotherMaster(t *testing.T) {
 	}
 	l.awaitEvent(t, "online", 2)
 	l.lives(t, next, "chat")
+	eventually(t, "publishing to the other master", func() bool {
+		_, err := l.Link.Publish(t.Context(), "chat", []byte("mine"))
+		return err == nil
+	})
+	l.awaitEvent(t, "chat=mine", 1)
 	l.ended(t, relay.CauseReplica, 1)
 	l.says(t, "cause=replica", "name another master")
 }

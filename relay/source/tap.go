@@ -220,6 +220,9 @@ func causeOf(err error) relay.Cause {
 	if errors.Is(err, errBus) {
 		return relay.CauseCluster
 	}
+	if errors.Is(err, errSilent) {
+		return relay.CauseSilence
+	}
 	if _, ok := errors.AsType[*deniedError](err); ok {
 		return relay.CauseDenied
 	}
