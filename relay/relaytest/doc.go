@@ -50,10 +50,11 @@
 // # What a gap may explain
 //
 // A relay that sent gaps all the time would lose nothing in silence and be worth nothing. So a gap must lie in the time of
-// a fault, and explains only messages that were published in that time and before the gap came. That time is from
-// [Rules.Lag] before the fault, for what was under way then, until the test calls it settled, or [Rules.Heal] after it was
-// undone. The moment at which a client reads a gap stands for the moment at which the relay sent it, which was no later:
-// a client that reads is judged as strictly as the logs allow, and no relay is accused of what it may not have done.
+// a fault, at the relay that sent it, and explains only messages that were published in that time and before the gap was
+// sent. That time is from [Rules.Lag] before the fault, for what was under way then, until the test calls it settled, or
+// [Rules.Heal] after it was undone. A gap was sent when it came to the proxy that traces the connection ([Dialer.SentAt]),
+// or else at the latest when the client read it: a client that reads is judged as strictly as the logs allow, and no relay
+// is accused of what it may not have done.
 //
 // # Waiting
 //
@@ -69,12 +70,35 @@
 // with numbered and with equal payloads, and the same relay unbroken must pass.
 //
 // Equal payloads hide what no client can see: two that were swapped, or a gap behind the next message. With them the
-// checker asks whether any numbering of what came follows the rules.
+// checker asks whether any numbering of what came follows the rules; [Payloads.Anchors] puts messages between them that
+// tell their number, and a cursor that comes twice tells a repeat.
+//
+// Those who come back are tried on a simulated world: several relays that resume by markers, fed from one ordered log
+// over links that lag and break, and clients that are cut at any moment. It takes milliseconds, and a seed brings it back.
+// Some twenty ways to break the rule for resuming, of the relay and of the client, must each be caught.
 //
 // # Coming back
 //
-// Sessions of one [Session.Client] are one listener that came back with its cursors. After recovered:true nothing may be
-// missing and nothing may come twice across the two; after recovered:false the listener begins anew.
+// Sessions of one [Session.Client] are one listener that came back with its cursors: a [Traveller]. After recovered:true
+// nothing may be missing and nothing may come twice across the two; after recovered:false what was published before that
+// answer may be missing, but nothing may come twice either, whichever relay it is. How many were recovered, and how many of
+// those who were not had missed nothing, is counted for relays that gave the cursor themselves and for others;
+// [Rules.Resumes] bounds it.
+//
+// # Streams
+//
+// On the channels of [Run.Durable] no fault excuses a loss, and no gap of the live channels concerns them. Their own gaps
+// must have a cause: the entry where the listener was has been trimmed away, or a fault that [Fault.Resets] the stream.
+//
+// # Soaking
+//
+//	go test ./relay/relaytest -run Soak -v -timeout 2h -seeds 200 -parallel 2 -for 60s
+//
+// runs real relays, two or three, on a real Redis behind proxies, with travellers behind proxies of their own, and does to
+// them what goes wrong in production: kills and stops of Redis and of relays, drains, black holes, resets in the middle of a
+// message, slow links, a full output buffer. It prints the seed of each run and ends with one line. -faults does only some of
+// these things, -durable=false leaves out streams, -clocks lets the relays' clocks be wrong by a minute. Without flags
+// there is one short run.
 //
 // # Processes
 //

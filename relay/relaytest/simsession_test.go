@@ -14,9 +14,8 @@ type simSession struct {
 	over   bool
 	subs   map[string]*simSub
 	order  []*simSub
-	owed   bool      // a gap is to come behind the next message
-	kept   *simPost  // a message that is to be swapped with the next
-	counts [2]uint64 // messages handed out, for what is done to one in so many
+	owed   bool     // a gap is to come behind the next message
+	kept   *simPost // a message that is to be swapped with the next
 }
 
 // A simSub is a subscription on its way, or there.

@@ -230,7 +230,7 @@ type simWriter struct {
 	log     []Publication
 }
 
-var errSim = errors.New("Redis is away")
+var errSim = errors.New("no Redis")
 
 // publish calls PUBLISH. The call before may be under way: what counts is the order in which they are executed.
 func (p *simWriter) publish(kind StampKind) {
@@ -332,7 +332,6 @@ type simLink struct {
 	come, go_ time.Duration // when the last item gets there
 	held      bool
 	waiting   []func()
-	healed    *Fault // what is over when the relay is online again
 }
 
 // send lets an item from Redis come to the relay.

@@ -62,7 +62,7 @@ func (t *Traveller) Go(ctx context.Context, d *Dialer) error {
 }
 
 // Roam keeps the traveller connected until ctx ends: whenever a connection is over, or could not be made, it goes where
-// next says, after a pause of up to this long. When it returns, the last connection stays.
+// next says, after a pause of up to this long, more than 0. When it returns, the last connection stays.
 func (t *Traveller) Roam(ctx context.Context, pause time.Duration, next func() *Dialer) {
 	for {
 		if t.now != nil {
