@@ -399,7 +399,7 @@ func (c *cli) serve(ctx context.Context) error {
 // listen binds both listeners, so that a busy port is told before anything starts.
 func listen(cfg *config.Config, logger *slog.Logger) (public, private net.Listener, err error) {
 	bind := func(name, addr string) (net.Listener, error) {
-		l, err := net.Listen("tcp", addr)
+		l, err := ws.Listen(context.Background(), addr)
 		if err != nil {
 			return nil, fmt.Errorf("listening on %s: %w; set SIDECAST_%s to another address", addr, err, name)
 		}
@@ -516,7 +516,7 @@ func (r *core) serverConfig(cfg *config.Config, s *settings, gate *auth.Gate, pu
 		Protocols: map[string]relay.Protocol{
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
-		MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
+		Listened: true, MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
 		Identify: gate.Identify, Limited: s.proxies.Limited,
 		Addresses: relay.NewAddresses(int(cfg.MaxConnectionsPerIP), int(cfg.MaxConnectRatePerIP)),
 		Remote:    func(r *http.Request) string { return s.proxies.Client(r).String() },

@@ -68,12 +68,15 @@ func dialMany(commands io.Reader, said io.Writer) error {
 }
 
 // BenchmarkHandshake compares the CPU time of a handshake and of the end of the connection, the session and the
-// subscription included, with that of the WebSocket library alone on net/http, which has neither, but the same options on
-// its sockets. x-gws-open leaves out the end.
+// subscription included, with that of the WebSocket library alone on net/http, which has neither, but as large a send
+// buffer. x-gws-open leaves out the end.
 //
 //	go test -run '^$' -bench Handshake -benchtime 1x ./relay/ws
 func BenchmarkHandshake(b *testing.B) {
-	ours, plain := serveHTTP(b, benchHandler(b)), serveHTTP(b, plainHandler())
+	l, err := ws.Listen(b.Context(), "127.0.0.1:0")
+	ours := serveHTTP(b, l, err, benchHandler(b))
+	l, err = net.Listen("tcp", "127.0.0.1:0")
+	plain := serveHTTP(b, l, err, plainHandler())
 	fleet := newFleet(b)
 	var opens, wholes, costs []float64
 	for i := range 41 {
@@ -160,8 +163,7 @@ func spent() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-func serveHTTP(b *testing.B, h http.Handler) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func serveHTTP(b *testing.B, l net.Listener, err error, h http.Handler) string {
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -195,6 +197,6 @@ func benchHandler(b *testing.B) *ws.Handler {
 	hub.Online(1)
 	return ws.New(ws.Config{
 		Hub: hub, Budget: budget, Slots: relay.NewSlots(50_000), Stats: stats, Logger: logger, MaxInbound: 16 << 10,
-		Protocols: map[string]relay.Protocol{"": protocol.Raw{}},
+		Listened: true, Protocols: map[string]relay.Protocol{"": protocol.Raw{}},
 	})
 }

@@ -37,6 +37,7 @@ type Config struct {
 	// code with which the client has to be closed. It may wait. Nil: everybody is anybody.
 	Identify func(r *http.Request, token *string) (relay.Visitor, relay.CloseCode)
 
+	Listened        bool     // connections come from a listener that [Listen] made
 	MaxInbound      int      // bytes of a message that a client sends
 	DefaultChannels []string // for a raw client that names none
 
@@ -179,7 +180,7 @@ func (h *Handler) open(w http.ResponseWriter, r *http.Request, hs *handshake) bo
 	if err != nil {
 		return false
 	}
-	if tcp, ok := transport(netConn).(*net.TCPConn); ok {
+	if tcp, ok := transport(netConn).(*net.TCPConn); ok && (!h.cfg.Listened || sizeBuffers == nil) {
 		_ = tcp.SetWriteBuffer(sendBuffer)
 	}
 	c := &conn{
