@@ -49,6 +49,7 @@ type Session struct {
 	nextPing int64
 	pinged   int64  // when the ping was sent that nothing has answered yet; 0 for none
 	waiting  int    // subscriptions that are not live yet
+	fleeting int    // subscriptions to channels that are no streams
 	settled  uint64 // the last of the sequences at which subscriptions became live
 
 	busy  atomic.Bool  // the client's goroutine waits for something else than the client
@@ -85,6 +86,9 @@ func (h *Hub) Join(c Client) *Session {
 	h.cfg.Stats.Opened.Add(1)
 	h.cfg.Stats.Connections[s.transport][s.protocol.ID()].Add(1)
 	s.shard.admit(s, func(offline bool) {
+		if s.protocol.ID() == ProtocolRaw {
+			return // it has no words for it
+		}
 		s.send(Event{Type: EventWelcome, Session: s.ID(), User: c.Identity.user(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
 	})
 	if code := h.Leaving(); code != 0 {
@@ -178,7 +182,7 @@ func (s *Session) gap(it *item) {
 	s.hub.cfg.Stats.Gaps[it.reason].Add(1)
 	if frame := it.frames[s.protocol.ID()]; frame != nil {
 		s.outbox.Send(frame)
-	} else if s.gapClose {
+	} else if s.gapClose && (it.channel != nil || s.fleeting > 0) {
 		s.end(CloseGap)
 	}
 }
