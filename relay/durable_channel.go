@@ -41,8 +41,8 @@ type durable struct {
 	owed    bool  // somebody joined without a cursor before there was a place
 	gone    bool  // nobody listens any more: nothing is kept
 
-	// Nudges of which no entry was read yet, with a payload and without, or entries for which no nudge came yet.
-	loaded, plain, credit int
+	loaded, plain nudges // with a payload and without
+	credit        int    // entries for which no nudge came yet
 
 	// Reads are counted as they begin and end, so that one can wait for one that began later.
 	begun, ended uint64
@@ -65,7 +65,7 @@ func (d *durable) read(ctx context.Context, epoch uint64, again bool) (more bool
 	d.mu.Lock()
 	known, place, limit := d.known, d.place, d.limit
 	sawAbsent := place.ID.IsZero() && d.absent == epoch
-	loaded, plain := d.loaded, d.plain
+	loaded, plain := d.loaded.came, d.plain.came
 	if !again {
 		d.begun++
 	}
@@ -94,7 +94,7 @@ func (d *durable) read(ctx context.Context, epoch uint64, again bool) (more bool
 	}
 	d.extend(hold(entries))
 	if !page.More {
-		d.settleNudges(loaded, plain)
+		d.judgeNudges(loaded, plain)
 	}
 	return page.More, nil
 }
@@ -147,7 +147,7 @@ func (d *durable) moveLocked(state *StreamState, epoch uint64) {
 	if !state.Exists {
 		d.absent = epoch
 	}
-	d.loaded, d.plain, d.credit = 0, 0, 0
+	d.forgiveLocked()
 }
 
 // gapLocked returns a gap that ends at the relay's place.

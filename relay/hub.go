@@ -197,11 +197,11 @@ func (h *Hub) Offline() {
 	h.history.part()
 	it := item{kind: itemOffline, seq: h.history.seq}
 	h.mu.Unlock()
-	h.encode(&it, Event{Type: EventOffline})
-	h.toAll(it)
 	if h.durables != nil {
 		h.durables.offline()
 	}
+	h.encode(&it, Event{Type: EventOffline})
+	h.toAll(it)
 }
 
 // Online takes in that a new link begins, whose messages come next: whatever was published since the last one is lost, so
@@ -213,11 +213,11 @@ func (h *Hub) Online(node uint32) {
 	h.history.begin(node)
 	it := item{kind: itemOnline, seq: h.history.seq, reason: GapRedis}
 	h.mu.Unlock()
-	h.encode(&it, Event{Type: EventGap, Reason: GapRedis})
-	h.toAll(it)
 	if h.durables != nil {
 		h.durables.online()
 	}
+	h.encode(&it, Event{Type: EventGap, Reason: GapRedis})
+	h.toAll(it)
 }
 
 // state returns whether Redis is away, and the number of the last thing that came in.
@@ -244,8 +244,12 @@ func (h *Hub) toAll(it item) {
 // HistoryBytes returns how much is kept for clients that come back.
 func (h *Hub) HistoryBytes() int64 {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	return int64(h.history.bytes())
+	n := int64(h.history.bytes())
+	h.mu.Unlock()
+	if h.durables != nil {
+		n += h.durables.bytes.Load()
+	}
+	return n
 }
 
 // Flush hands out everything that was published since the last Flush. The source calls it when it has to wait for more.

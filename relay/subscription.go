@@ -45,6 +45,9 @@ func (h *Hub) reserve(s *Session, name string) *Subscription {
 
 	s.shard.mu.Lock()
 	s.waiting++
+	if sub.durable == nil {
+		s.fleeting++
+	}
 	s.shard.mu.Unlock()
 	return sub
 }
@@ -83,6 +86,9 @@ func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
 		s.waiting--
 	}
 	sub.state = subscriptionGone
+	if sub.durable == nil {
+		s.fleeting--
+	}
 	if answer != nil {
 		s.outbox.Send(answer)
 	}

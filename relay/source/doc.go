@@ -35,6 +35,13 @@
 // epoch begins, when it has seen nobody's for 1 s give or take a fifth, and its own at least every 5 s. A relay that may
 // not publish them, or not hear them, goes on without and says so once.
 //
+// # Streams
+//
+// Some of the patterns may be those of durable channels, whose messages lie in streams at the keys of the same names. What is
+// published there goes to the sink as a nudge ([Nudged]), whatever its payload, and the hub reads the stream by
+// [Link.Streams]: inclusively from the last entry that it knows, on the master alone. Where Redis sends keyspace events, they
+// are nudges too; they have a conn of their own, so that a server that refuses them costs the link nothing.
+//
 // # Rights
 //
 // With an ACL, this is all that the relay's user needs. Redis compares the pattern of a PSUBSCRIBE with the user's
@@ -42,6 +49,9 @@
 //
 //	ACL SETUSER relay on >password resetkeys resetchannels &chat:* &sidecast:* -@all +psubscribe +punsubscribe
 //	    +subscribe +unsubscribe +publish +ping +role +info +hello +auth +client|setname
+//
+// For durable channels it needs %R~order:* (before Redis 7.0 ~order:*), +xrange, +xrevrange, +xinfo, +multi and +exec for each
+// pattern order:*, and %RW~order:* and +xadd where clients may publish to them.
 //
 // Without +role a replica is not noticed, without +info clients cannot resume at another replica of the relay, and without
 // &sidecast:* or +publish neither can they nor is delivery probed. Each is warned of once. [Check] tells what is missing;

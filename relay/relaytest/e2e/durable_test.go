@@ -161,6 +161,9 @@ func TestDurableNudgeLost(t *testing.T) {
 	server := redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always")
 	relay := startDurable(t, server, nil)
 	client := listen(t, relay, "order:1", "live")
+	careful := dial(t, &relaytest.Dialer{
+		URL: relay.URL(), Protocol: relaytest.Raw, Channels: []string{"order:1"}, GapClose: true,
+	})
 	server.CLI("XADD", "order:1", "*", "data", "not nudged")
 	wantHeard(t, client, "order:1", "not nudged")
 
@@ -170,6 +173,13 @@ func TestDurableNudgeLost(t *testing.T) {
 	if gap, err := client.Await(t.Context(), relaytest.Is(relaytest.KindGap)); err != nil || gap.Channel != "" {
 		t.Errorf("told of %v: %v", gap, err)
 	}
+	// There was no gap on the one channel that this one hears, so it is not closed.
+	if heard := hears(t, careful, 2); heard[1].Data != "while away" {
+		t.Errorf("heard %v", heard)
+	}
+	server.CLI("XADD", "order:1", "MAXLEN", "0", "*", "data", "gone")
+	server.CLI("PUBLISH", "order:1", "")
+	closes(t, careful, 4410)
 }
 
 // Where the server tells of its keys, XADD alone is enough.
@@ -205,7 +215,7 @@ func TestDurableStampede(t *testing.T) {
 	}
 	client.Drop()
 	relay.Kill()
-	relay = startDurable(t, server, nil)
+	relay = startDurable(t, server, map[string]string{"SIDECAST_HISTORY_BYTES": "0"})
 	const clients = 500
 	fleet := dialFleet(t, &relaytest.Dialer{URL: relay.URL()}, clients)
 	server.CLI("CONFIG", "RESETSTAT")
@@ -222,6 +232,11 @@ func TestDurableStampede(t *testing.T) {
 	if n := calls(t, stats, "xrange"); n > 40 {
 		t.Errorf("%d clients caused %d reads", clients, n)
 	}
+	if kept := metric(t, relay, "sidecast_history_bytes"); kept < 256 {
+		t.Error("nothing is kept for others that come back")
+	}
+	fleet.Drop()
+	awaitMetric(t, relay, "sidecast_history_bytes", func(kept float64) bool { return kept < 256 }) // less than any entry
 }
 
 // Everybody comes back to a stream of their own.

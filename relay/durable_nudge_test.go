@@ -1,0 +1,47 @@
+package relay
+
+import "testing"
+
+// Nudges and entries account for each other in whatever order they come and are read.
+func TestNudgesAccount(t *testing.T) {
+	stats := new(Stats)
+	h := NewHub(HubConfig{Access: new(Access), Stats: stats, Streams: func() Streams { return nil }})
+	tests := []struct {
+		name  string
+		steps string // n, N: a nudge without and with a payload; (: a read begins; 1-9: it finds so many entries; ): it ends
+		want  uint64
+	}{
+		{"a nudge with its entry", "N(1)", 0},
+		{"none", "N()", 1},
+		{"of three, two have entries", "NNN(2)", 1},
+		{"the entry was read before its nudge came", "n(2)N()", 0},
+		{"and one more is one too many", "n(2)NN()", 1},
+		{"a nudge comes while its entry is missed by a read", "N(N1)(1)", 0},
+		{"a nudge comes while its entry is found by a read", "N(N2)()", 0},
+		{"one of those has none", "N(N1)()", 1},
+		{"those without a payload are never wrong", "nnn()n(1)()", 0},
+		{"they take entries, too", "nN(1)", 1},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := newDurable(h.durables, &channel{name: "a"})
+			before := stats.Dropped[DropNudge].Load()
+			loaded, plain := 0, 0
+			for _, step := range tt.steps {
+				switch step {
+				case 'n', 'N':
+					d.nudge(step == 'N')
+				case '(':
+					loaded, plain = d.loaded.came, d.plain.came
+				case ')':
+					d.judgeNudges(loaded, plain)
+				default:
+					d.matchLocked(int(step - '0'))
+				}
+			}
+			if got := stats.Dropped[DropNudge].Load() - before; got != tt.want {
+				t.Errorf("%d nudges are unfounded, want %d", got, tt.want)
+			}
+		})
+	}
+}
