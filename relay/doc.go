@@ -5,7 +5,7 @@
 //
 // Data goes down one way:
 //
-//	source -> Hub.Publish -> shard -> listener -> Outbox -> socket
+//	source -> Hub.Publish -> history -> shard -> listener -> Outbox -> socket
 //
 // and commands come up another:
 //
@@ -16,6 +16,10 @@
 // listens and collects it for each shard that has a listener. A shard is a share of the sessions and one goroutine: it
 // writes each listener's frames with one system call that does not wait, and what the kernel refuses stays in that
 // client's [Outbox], bounded in bytes and age. Nothing on this way waits for a client.
+//
+// The history numbers the messages of each channel since shared markers, so that a place in a channel means the same on
+// every relay ([Cursor]), and keeps what was said lately. A client that comes back gets what it missed from there, page by
+// page, and its fan-out begins in the same step in which nothing newer is found.
 //
 // Whoever holds a shard's lock runs it: its goroutine, the source for a few deliveries at a time, or a session that joins
 // or leaves a channel, between two batches. So a batch is never interrupted, and the order within a session is the order
@@ -35,6 +39,13 @@
 //     carries (TestV1Outage, TestRawGapCloseOnOversize).
 //   - A gap is never declared without a cause (TestQuietAndTraffic).
 //   - Clients stay connected while Redis is away, and are told that it is (TestRedisKilled, TestV1Outage).
+//   - A client that comes back with its cursors to any relay on the same Redis server hears exactly what it missed, and then
+//     what is new, with no hole and no repeat between the two, or is told that it cannot (TestReplicas, TestModel, TestSoak).
+//     It is not told so before the relay has caught up with Redis (TestGapWaitsForTheLink).
+//   - What was missed comes as fast as the client reads: 64 KiB of it wait for the client (TestReplayIsPulled), and a client
+//     that is slower than the history is told (TestReplayIsOvertaken).
+//   - A heartbeat names a place only where the client has everything up to it, and is the last word before a close
+//     (TestHeartbeatPlace, TestLastWord).
 //   - After `unsubscribed`, nothing of the channel follows (TestNothingFollowsUnsubscribed); before `subscribed`, nothing of
 //     it comes (TestModel).
 //   - A client that reads too slowly is closed with 4408 and delays nobody (TestSlowClientIsEvicted,
@@ -69,8 +80,9 @@
 //
 // An idle client costs about 6 KiB of the process and as much again of the kernel. Beyond that the relay holds at most
 //
-//	OUTBOX_TOTAL_BYTES + shards x (16 MiB of mailbox + 4 MiB of sorting) + what one read from Redis brought
+//	OUTBOX_TOTAL_BYTES + HISTORY_BYTES + shards x (16 MiB of mailbox + 4 MiB of sorting) + what one read from Redis brought
 //
-// and for durable channels 64 MiB of entries that are kept and 16 pages that are being read, where a shard is a processor. A frame is shared by all clients that wait for it, but each outbox is charged for it in
-// full, so the bound holds whoever shares.
+// and for durable channels 64 MiB of entries that are kept and 16 pages that are being read, where a shard is a processor.
+// A frame is shared by all clients that wait for it, but each outbox is charged for it in full, so the bound holds
+// whoever shares. The history's bound is held by TestHistoryBytes.
 package relay
