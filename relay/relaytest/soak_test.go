@@ -18,7 +18,7 @@ var (
 	soakSeeds   = flag.Int("seeds", 0, "how many soak runs there are; 0: a short one, with CI=true two")
 	soakSeed    = flag.Uint64("seed", 0, "seed of the first soak run; the next have the next ones; 0: any")
 	soakFor     = flag.Duration("for", 60*time.Second, "how long there is trouble in a soak run")
-	soakOnly    = flag.String("faults", "", "do only those faults of a soak run whose names contain this")
+	soakOnly    = flag.String("faults", "", "do only those faults of a soak run whose names contain this, or behind a ! do not")
 	soakDurable = flag.Bool("durable", true, "soak durable channels, too")
 )
 

@@ -46,7 +46,7 @@ func (w *soakWorld) trouble(lasting time.Duration) {
 		pause := left/4 + time.Duration(w.random.Int64N(int64(left/2)))
 		w.awaitTick(pause)
 		fault := soakFaults[w.random.IntN(len(soakFaults))]
-		for !strings.Contains(fault.name, *soakOnly) {
+		for !wanted(fault.name) {
 			fault = soakFaults[w.random.IntN(len(soakFaults))]
 		}
 		fault.do(w, Fault{Name: fault.name, Gap: Any, Offline: Any})
@@ -55,6 +55,12 @@ func (w *soakWorld) trouble(lasting time.Duration) {
 	for _, r := range w.relays {
 		r.now.AwaitReady()
 	}
+}
+
+// wanted reports whether a fault is to be done.
+func wanted(name string) bool {
+	part, not := strings.CutPrefix(*soakOnly, "!")
+	return strings.Contains(name, part) != not
 }
 
 // lasting draws how long something is broken, so that watchdogs see some and not others.

@@ -193,7 +193,7 @@ func (r *soakRelay) where() (name, addr string) {
 
 // end lets everything become quiet, brings all listeners to the end, and returns what is known.
 func (w *soakWorld) end() Run {
-	w.awaitTick(3 * time.Second)
+	w.awaitTick(min(3*time.Second, w.length/3))
 	w.settle()
 	w.moving.Wait()
 	w.stop()
