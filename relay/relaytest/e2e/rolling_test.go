@@ -59,6 +59,10 @@ func (d *deployment) drain(r *replica) (took time.Duration) {
 	})
 	began := time.Now()
 	terminate(r.Process)
+	select {
+	case <-r.Exited():
+	case <-time.After(time.Minute): // longer than any drain here
+	}
 	if code := r.Wait(); code != 0 {
 		d.t.Errorf("%s ended with %d", r.dialer.Relay, code)
 	}
