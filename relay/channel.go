@@ -30,6 +30,7 @@ type channel struct {
 type roster struct {
 	listeners []listener   // guarded by the shard's mu
 	count     atomic.Int32 // of listeners, and of those about to leave
+	one       [1]listener  // where a single listener lies: a channel of one user's own is the usual one
 }
 
 // A listener is what the fan-out needs of a subscription. It lies in one piece of memory with its neighbours: a fan-out
@@ -43,6 +44,9 @@ type listener struct {
 
 // join appends sub to its roster. The shard is locked.
 func (r *roster) join(sub *Subscription) {
+	if r.listeners == nil {
+		r.listeners = r.one[:0]
+	}
 	sub.index = len(r.listeners)
 	r.listeners = append(r.listeners, listener{
 		outbox: sub.session.outbox, sub: sub, start: sub.start, protocol: sub.session.protocol.ID(),
@@ -56,6 +60,7 @@ func (r *roster) leave(sub *Subscription) {
 	r.listeners[sub.index].sub.index = sub.index
 	r.listeners[last] = listener{}
 	r.listeners = r.listeners[:last]
+	r.one[0] = listener{} // a copy, where there were more than one; else it is gone as well
 	switch {
 	case last == 0:
 		r.listeners = nil

@@ -175,7 +175,7 @@ func (d *durable) numberLocked(n int) ([]item, wanted) {
 		items[i] = item{kind: itemMessage, seq: d.all.seq, channel: d.channel}
 	}
 	d.ordinal = d.all.seq
-	return items, wanted{d.channel.protocols, d.channel.echoes}
+	return items, wanted{protocols: d.channel.protocols, echoes: d.channel.echoes}
 }
 
 // extend hands out what follows the relay's place, and keeps it.

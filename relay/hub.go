@@ -71,7 +71,8 @@ type Hub struct {
 	channels map[string]*channel
 	history  history
 	offline  bool
-	text     []byte // scratch of the source's goroutine, which needs no mu for it
+	back     chan struct{} // closed when Redis is back; nil while it is there
+	text     []byte        // scratch of the source's goroutine, which needs no mu for it
 }
 
 // NewHub returns a hub that is offline until the source says otherwise. It does nothing before [Hub.Run].
@@ -85,7 +86,7 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Shards <= 0 {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
-	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), channels: make(map[string]*channel), offline: true}
+	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), channels: make(map[string]*channel), offline: true, back: make(chan struct{})}
 	h.history = newHistory(cfg.HistoryBytes, cfg.HistoryAge, h.channels)
 	if cfg.Streams != nil {
 		h.durables = newDurables(h, sync.OnceValue(cfg.Streams))
@@ -117,10 +118,11 @@ func (h *Hub) now() int64 { return int64(time.Since(h.started)) }
 // Publish takes in one message. channel and payload are only valid during the call; where nobody listens to channel and
 // no history is kept, nothing is copied. The source calls it, and [Hub.Flush] when it has nothing more at once.
 func (h *Hub) Publish(name, payload []byte) {
-	it, ch, wanted := h.take(itemMessage, name, payload)
+	ch, wanted := h.take(name, payload, false)
 	if ch == nil {
 		return
 	}
+	it := item{kind: itemMessage, seq: wanted.seq, channel: ch}
 	for id, n := range wanted.protocols {
 		if n > 0 {
 			it.frames[id] = h.cfg.Protocols[id].Message(ch.name, h.text, payload)
@@ -134,39 +136,43 @@ func (h *Hub) Publish(name, payload []byte) {
 
 // Oversize takes in that a message on the channel was too large to be relayed: its listeners get a gap in its place.
 func (h *Hub) Oversize(name []byte) {
-	it, ch, _ := h.take(itemGap, name, nil)
+	ch, wanted := h.take(name, nil, true)
 	if ch == nil {
 		return
 	}
-	it.reason = GapTooLarge
+	it := item{kind: itemGap, seq: wanted.seq, channel: ch, reason: GapTooLarge}
 	h.encode(&it, Event{Type: EventGap, Channel: ch.name, Reason: GapTooLarge, Cursor: h.text})
 	h.collect(it)
 }
 
-// wanted is who listens to a channel.
+// wanted is who listens to a channel, and which number something on it has.
 type wanted struct {
+	seq       uint64
 	protocols [numProtocols]int
 	echoes    int
 }
 
-// take numbers and remembers what came in on a channel. It returns no channel where nobody listens; else h.text is the
-// cursor, where there are cursors.
-func (h *Hub) take(kind itemKind, name, payload []byte) (it item, ch *channel, w wanted) {
+// take numbers and remembers what came in on a channel, or that it was too large. It returns no channel where nobody
+// listens; else h.text is the cursor, where anybody wants one.
+func (h *Hub) take(name, payload []byte, large bool) (*channel, wanted) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.history.seq++
-	ch = h.channels[string(name)]
+	ch := h.channels[string(name)]
 	if h.history.on() {
 		if ch == nil {
 			ch = h.history.channel(string(name))
 		}
-		h.history.add(ch, payload, kind == itemGap)
+		h.history.add(ch, payload, large)
 	}
 	if ch == nil || ch.refs == 0 {
-		return it, nil, w
+		return nil, wanted{}
 	}
-	h.text = h.history.appendCursor(h.text[:0], ch.at)
-	return item{kind: kind, seq: h.history.seq, channel: ch}, ch, wanted{ch.protocols, ch.echoes}
+	h.text = h.text[:0]
+	if ch.protocols[ProtocolV1] > 0 {
+		h.text = h.history.appendCursor(h.text, ch.at)
+	}
+	return ch, wanted{h.history.seq, ch.protocols, ch.echoes}
 }
 
 // collect gives an item to the shards that have listeners.
@@ -193,6 +199,9 @@ func (h *Hub) Marker(id []byte) {
 func (h *Hub) Offline() {
 	h.mu.Lock()
 	h.offline = true
+	if h.back == nil {
+		h.back = make(chan struct{})
+	}
 	h.history.seq++
 	h.history.part()
 	it := item{kind: itemOffline, seq: h.history.seq}
@@ -205,10 +214,15 @@ func (h *Hub) Offline() {
 }
 
 // Online takes in that a new link begins, whose messages come next: whatever was published since the last one is lost, so
-// every session that exists gets one gap, which is about its live channels: durable ones are read again. node tells the Redis server from others.
+// every session that exists gets one gap, which is about its live channels: durable ones are read again. node tells the
+// Redis server from others.
 func (h *Hub) Online(node uint32) {
 	h.mu.Lock()
 	h.offline = false
+	if h.back != nil {
+		close(h.back)
+		h.back = nil
+	}
 	h.history.seq++
 	h.history.begin(node)
 	it := item{kind: itemOnline, seq: h.history.seq, reason: GapRedis}

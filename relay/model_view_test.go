@@ -34,6 +34,7 @@ type place struct {
 	begun          bool  // it has seen one: now none may be missing
 	gaps           int   // gaps seen before the first message: which they were is not known yet
 	again          bool  // the client came back to it: what it missed comes late, beside what is new elsewhere
+	late           bool  // the client came back to it, and was told that messages may be missing
 	loose          bool  // any may be missing before the next: it was told so
 }
 
@@ -192,8 +193,8 @@ func (v *view) gap(h *heard) error {
 	switch {
 	case p == nil:
 		return fmt.Errorf("the client does not listen to %s", h.channel)
-	case p.again && (h.reason == "history" || h.reason == "redis"):
-		p.loose = true // what it came back for was let go of meanwhile
+	case p.again && (h.reason == "history" || h.reason == "redis"), p.late && h.reason == "redis":
+		p.loose = true // what it came back for was let go of meanwhile, or it came while there was no link
 		return nil
 	case h.reason != "too_large":
 		return fmt.Errorf("reason %q", h.reason)
@@ -264,6 +265,7 @@ func (v *view) subscribed(a answer, h *heard) error {
 		return fmt.Errorf("a gap where everything was held")
 	default:
 		v.join(a)
+		v.joined[a.channel].late = a.resumed
 	}
 	return nil
 }

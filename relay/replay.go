@@ -7,11 +7,11 @@ import (
 
 const (
 	// replayPage is how much of a replay, in bytes, is sent at once, and replayLow what waits in the outbox when the next
-	// page comes: 64 KiB wait at most, unless a message is larger or grows by being written as JSON.
+	// page comes: 64 KiB wait at most, unless one message is larger.
 	replayPage = 32 << 10
 	replayLow  = 16 << 10
 	// replayEnd is how much of it is sent in the step that makes the subscription live, in which the whole shard waits.
-	replayEnd = 16 << 10
+	replayEnd = 4 << 10
 	// replayAtOnce is how many pages the client's own goroutine sends, before it reads on and leaves the rest to another.
 	replayAtOnce = 8
 )
@@ -138,10 +138,15 @@ func (r *replay) behind() uint64 {
 	return r.sub.channel.oldest
 }
 
-// encode makes frames of what was collected.
+// encode makes frames of what was collected, and of no more than a page: JSON can be six times as long.
 func (r *replay) encode() (frames [][]byte) {
 	s, name := r.sub.session, r.sub.channel.name
+	size := 0
 	for i, p := range r.page {
+		if size >= replayPage {
+			r.page = r.page[:i]
+			break
+		}
 		end := len(r.bytes)
 		if i+1 < len(r.page) {
 			end = r.page[i+1].begin
@@ -155,6 +160,7 @@ func (r *replay) encode() (frames [][]byte) {
 			}))
 		case !s.isEcho(name, payload):
 			frames = append(frames, s.protocol.Message(name, p.cursor, payload))
+			size += len(frames[len(frames)-1])
 		}
 	}
 	return frames

@@ -49,6 +49,37 @@ type replica struct {
 	at     int            // how much of the log it has come by
 	heard  map[string]int // the last message that it has come by, by channel
 	down   bool
+	begun  bool // while down: Redis has taken its subscription, and what it hears comes later
+	behind []said
+
+	mu      sync.Mutex
+	waiting []chan error // of those who wait for the link to catch up
+}
+
+// pong lets the link catch up with what was said, or finds that it was dead.
+func (r *replica) pong() error {
+	if r.down {
+		return errors.New("away")
+	}
+	if r.fleet.random.IntN(20) == 0 {
+		r.lose()
+		return errors.New("lost")
+	}
+	r.hear(len(r.fleet.log))
+	return nil
+}
+
+// answer lets go of those who wait for that.
+func (r *replica) answer() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.waiting) > 0 {
+		err := r.pong()
+		for _, w := range r.waiting {
+			w <- err
+		}
+		r.waiting = nil
+	}
 }
 
 func (f *fleet) start() *replica {
@@ -60,13 +91,20 @@ func (f *fleet) start() *replica {
 		Access:    &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all},
 		Protocols: protocol.All(), Budget: r.budget, Shards: pick(1, 3), MaxChannels: 10, PingInterval: 3 * time.Second,
 		HistoryBytes: pick(1500, 8000, 1<<20), HistoryAge: time.Hour,
-		CatchUp: func(context.Context) error {
-			if f.random.IntN(20) == 0 {
-				r.lose() // the link was dead, and the watchdog found out
-				return errors.New("lost")
+		CatchUp: func(ctx context.Context) error {
+			if _, now := ctx.Deadline(); now {
+				return r.pong() // it is this goroutine's turn
 			}
-			r.hear(len(f.log))
-			return nil
+			answer := make(chan error, 1)
+			r.mu.Lock()
+			r.waiting = append(r.waiting, answer)
+			r.mu.Unlock()
+			select {
+			case err := <-answer:
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		},
 	})
 	ctx, cancel := context.WithCancel(f.t.Context())
@@ -81,34 +119,70 @@ func (f *fleet) start() *replica {
 func (r *replica) hear(upTo int) {
 	for ; r.at < upTo; r.at++ {
 		s := r.fleet.log[r.at]
-		if s.channel != "" {
-			r.heard[s.channel] = s.number
-		}
 		switch {
+		case r.down && r.begun:
+			r.behind = append(r.behind, s)
+			continue
 		case r.down:
-		case s.channel == "":
-			r.hub.Marker(s.mark[:])
-		case s.large:
-			r.hub.Oversize([]byte(s.channel))
-		default:
-			r.hub.Publish([]byte(s.channel), r.fleet.payload(s.number))
+			r.pass(s)
+			continue
 		}
+		r.say(s)
 	}
 	r.hub.Flush()
 }
 
+// pass goes by what was said.
+func (r *replica) pass(s said) {
+	if s.channel != "" {
+		r.heard[s.channel] = s.number
+	}
+}
+
+// say gives the hub what comes.
+func (r *replica) say(s said) {
+	r.pass(s)
+	switch {
+	case s.channel == "":
+		r.hub.Marker(s.mark[:])
+	case s.large:
+		r.hub.Oversize([]byte(s.channel))
+	default:
+		r.hub.Publish([]byte(s.channel), r.fleet.payload(s.number))
+	}
+}
+
 // lose ends the link: what is on it is lost.
 func (r *replica) lose() {
-	r.down = true
+	r.down, r.begun, r.behind = true, false, nil
 	r.hub.Offline()
 	r.hear(len(r.fleet.log))
 }
 
-// find begins a link.
-func (r *replica) find() {
+// subscribe begins a link in Redis: what is said from now on will come.
+func (r *replica) subscribe() {
 	r.hear(len(r.fleet.log))
-	r.down = false
+	r.begun = true
+}
+
+// find begins it here.
+func (r *replica) find() {
+	if !r.begun {
+		r.subscribe()
+	}
+	r.down, r.begun = false, false
 	r.hub.Online(7)
+	late := len(r.behind)
+	if r.fleet.random.IntN(2) == 0 {
+		late = r.fleet.random.IntN(late + 1)
+	}
+	// The rest comes with what is said next.
+	r.at -= len(r.behind) - late
+	for _, s := range r.behind[:late] {
+		r.say(s)
+	}
+	r.behind = nil
+	r.hub.Flush()
 }
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -320,8 +394,12 @@ func (f *fleet) step() {
 		r.hear(min(len(f.log), r.at+1+f.random.IntN(20)))
 	case op < 71 && !r.down:
 		r.lose()
+	case op < 75 && r.down && !r.begun:
+		r.subscribe()
 	case op < 79 && r.down:
 		r.find()
+	case op < 81:
+		r.answer()
 	case op < 84:
 		time.Sleep(time.Duration(f.random.IntN(3000)) * time.Millisecond)
 	case op < 90 && m.relay != nil:
@@ -347,9 +425,17 @@ func (f *fleet) say() {
 
 // end lets everybody hear everything.
 func (f *fleet) end() {
-	for _, r := range f.relays {
-		if r.down {
-			r.find()
+	for again := true; again; {
+		again = false
+		for _, r := range f.relays {
+			if r.down {
+				r.find()
+			}
+			synctest.Wait()
+			r.answer()
+			time.Sleep(time.Second)
+			synctest.Wait()
+			again = again || r.down || len(r.waiting) > 0
 		}
 	}
 	for _, channel := range slices.Sorted(maps.Keys(f.said)) {

@@ -25,9 +25,14 @@ func (h *Hub) resume(sub *Subscription, ref []byte, request ChannelRequest) Code
 		return CodeOK
 	}
 	held := r.find(after, named, at, pinged)
-	if !held && h.catchUp(sub.session) {
-		// The relay where the client was may have been ahead of this one: what that knew has come by now. And a gap here
-		// and now would begin anew with messages that the client has had.
+	if !held {
+		// The relay where the client was may have been ahead of this one: what that knew has come once this one has caught
+		// up. And a gap before that would begin anew with messages that the client has had.
+		if !h.catchUp(sub.session) {
+			h.cfg.Stats.Resumes[ResumeGap].Add(1)
+			(&lateJoin{hub: h, sub: sub}).join(ref)
+			return CodeOK
+		}
 		held = r.find(after, named, at, pinged)
 	}
 	if !held {
@@ -46,7 +51,7 @@ func (h *Hub) catchUp(s *Session) bool {
 	away := h.offline
 	h.mu.Unlock()
 	if away || h.cfg.CatchUp == nil {
-		return false
+		return !away
 	}
 	defer s.wait()()
 	ctx, cancel := context.WithTimeout(context.Background(), catchUpTimeout)

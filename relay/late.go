@@ -1,0 +1,66 @@
+package relay
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+)
+
+// A late join makes a subscription live whose client came back while there was no link to Redis. The client may have heard,
+// at another relay, what the next link brings first: a link begins in Redis, and what it brings comes later. So the
+// subscription waits until that link has caught up, and is told of a gap in the same step.
+type lateJoin struct {
+	hub *Hub
+	sub *Subscription
+}
+
+// lateRetry is how soon a link is tried again that was lost, and whose loss was not told yet.
+const lateRetry = 50 * time.Millisecond
+
+// join answers the command, and leaves the rest to the session's replays.
+func (l *lateJoin) join(ref []byte) {
+	s := l.sub.session
+	s.send(Event{Type: EventSubscribed, Ref: ref, Channel: l.sub.channel.name, Cursor: l.hub.nowhere()})
+	s.later(l)
+}
+
+// step implements [stepper]: it is the only one.
+func (l *lateJoin) step(ctx context.Context) (more bool) {
+	for !l.hub.linked(ctx) {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(lateRetry):
+		}
+	}
+	(&replay{hub: l.hub, sub: l.sub}).lost(GapRedis)
+	return false
+}
+
+// linked waits for a link that has caught up, and reports false if it was lost before, or ctx ended.
+func (h *Hub) linked(ctx context.Context) bool {
+	h.mu.Lock()
+	back := h.back
+	h.mu.Unlock()
+	if back != nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-back:
+		}
+	}
+	return h.cfg.CatchUp == nil || h.cfg.CatchUp(ctx) == nil
+}
+
+// nowhere returns the cursor of a place that no relay knows, and nobody can come back to; nothing where there are no cursors.
+func (h *Hub) nowhere() []byte {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !h.history.on() {
+		return nil
+	}
+	c := Cursor{Node: h.history.node}
+	_, _ = rand.Read(c.Mark[:]) // it never fails: crypto/rand says so
+	text, _ := c.AppendText(nil)
+	return text
+}
