@@ -103,7 +103,7 @@ func (t *tap) pmessage(b []byte) (bool, error) {
 		f.longName()
 		return t.discardValues(i, 2)
 	}
-	name, i := bulk(b, i, f.longestName)
+	name, i := text(b, size, at)
 	if i < 0 {
 		return more(i)
 	}
@@ -113,7 +113,7 @@ func (t *tap) pmessage(b []byte) (bool, error) {
 	if size > t.link.cfg.MaxPayload {
 		return true, t.oversize(pattern, name, at+size+2)
 	}
-	payload, end := bulk(b, i, size)
+	payload, end := text(b, size, at)
 	if end < 0 {
 		return more(end)
 	}

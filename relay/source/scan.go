@@ -57,6 +57,11 @@ func bulk(b []byte, i, limit int) ([]byte, int) {
 	if size > limit {
 		return nil, bad
 	}
+	return text(b, size, at)
+}
+
+// text returns the string of size bytes at b[at:] and the index behind it, or short or bad.
+func text(b []byte, size, at int) ([]byte, int) {
 	end := at + size + 2
 	if len(b) < end {
 		return nil, short
