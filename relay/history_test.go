@@ -2,7 +2,9 @@ package relay
 
 import (
 	"cmp"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"runtime"
 	"slices"
@@ -217,5 +219,22 @@ func TestLingeringChannelsAreBounded(t *testing.T) {
 	}
 	if h.bytes() > 1<<20*5/4 {
 		t.Errorf("%d bytes are kept of %d", h.bytes(), 1<<20)
+	}
+}
+
+// The check is what the cursor's comment says: other relays, of other versions, come to the same.
+func TestCheck(t *testing.T) {
+	var all []byte
+	check := uint32(0)
+	for _, payload := range []string{"hello", "", "\x00\xff", string(make([]byte, 70_000))} {
+		check = chain(check, []byte(payload), false)
+		all = append(binary.BigEndian.AppendUint32(all, uint32(len(payload))), payload...)
+		if want := crc32.Checksum(all, crc32.MakeTable(crc32.Castagnoli)); check != want {
+			t.Errorf("after %d bytes: %08x, want %08x", len(all), check, want)
+		}
+	}
+	all = append(all, 0xff, 0xff, 0xff, 0xff)
+	if check, want := chain(check, nil, true), crc32.Checksum(all, crc32.MakeTable(crc32.Castagnoli)); check != want {
+		t.Errorf("one too large: %08x, want %08x", check, want)
 	}
 }

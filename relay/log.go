@@ -2,6 +2,7 @@ package relay
 
 import (
 	"encoding/binary"
+	"math/bits"
 )
 
 // The log is the memory of what was said lately, on all channels, oldest first: a circle of pages that are taken as they
@@ -10,8 +11,8 @@ import (
 //
 // It is a part of [history] and guarded like it.
 type log struct {
-	size  uint64   // of a page, in bytes
-	pages [][]byte // by offset/size, modulo their number; nil where nothing is
+	shift uint     // 1<<shift bytes are a page
+	pages [][]byte // by the page's number, modulo theirs, which is a power of two; nil where nothing is
 	head  uint64   // offset of the oldest entry; tail if there is none
 	tail  uint64   // where the next entry begins
 	spare []byte   // a page that was given back
@@ -43,12 +44,20 @@ const (
 
 // newLog returns a log of pages that suit a memory of limit bytes. Offset 0 is never used.
 func newLog(limit int) log {
-	size := pageMin
-	for size < pageMax && size*64 <= limit {
-		size *= 2
+	shift := uint(bits.Len(pageMin - 1))
+	for 1<<shift < pageMax && 64<<shift <= limit {
+		shift++
 	}
-	return log{size: uint64(size), pages: make([][]byte, limit/size+3), head: uint64(size), tail: uint64(size)}
+	pages := 1 << bits.Len(uint(limit>>shift+2))
+	return log{shift: shift, pages: make([][]byte, pages), head: 1 << shift, tail: 1 << shift}
 }
+
+// number returns which page an offset lies in, and inside where in it.
+func (l *log) number(offset uint64) uint64 { return offset >> l.shift }
+func (l *log) inside(offset uint64) uint64 { return offset & (1<<l.shift - 1) }
+
+// slot returns where page number n is kept.
+func (l *log) slot(n uint64) *[]byte { return &l.pages[n&uint64(len(l.pages)-1)] }
 
 // empty reports whether there is no entry.
 func (l *log) empty() bool { return l.head == l.tail }
@@ -58,10 +67,10 @@ func (l *log) bytes() int { return int(l.tail - l.head) }
 
 // page returns the page of an offset, taking one where there is none.
 func (l *log) page(offset uint64) []byte {
-	slot := &l.pages[offset/l.size%uint64(len(l.pages))]
+	slot := l.slot(l.number(offset))
 	if *slot == nil {
 		if *slot, l.spare = l.spare, nil; *slot == nil {
-			*slot = make([]byte, l.size)
+			*slot = make([]byte, 1<<l.shift)
 		}
 	}
 	return *slot
@@ -69,7 +78,7 @@ func (l *log) page(offset uint64) []byte {
 
 // next returns where an entry begins whose place would be offset: heads do not cross pages.
 func (l *log) next(offset uint64) uint64 {
-	if rest := l.size - offset%l.size; rest < entrySize {
+	if rest := 1<<l.shift - l.inside(offset); rest < entrySize {
 		return offset + rest
 	}
 	return offset
@@ -83,13 +92,13 @@ func (l *log) span(size int) int { return int(l.next(l.tail)-l.tail) + entrySize
 func (l *log) append(e entry, payload []byte) uint64 {
 	offset := l.next(l.tail)
 	if l.empty() {
-		l.free(l.head/l.size, offset/l.size)
+		l.free(l.number(l.head), l.number(offset))
 		l.head = offset
 	}
 	l.put(offset, e)
 	at := offset + entrySize
 	for len(payload) > 0 {
-		n := copy(l.page(at)[at%l.size:], payload)
+		n := copy(l.page(at)[l.inside(at):], payload)
 		payload = payload[n:]
 		at += uint64(n)
 	}
@@ -99,7 +108,7 @@ func (l *log) append(e entry, payload []byte) uint64 {
 
 // put writes the head of an entry.
 func (l *log) put(offset uint64, e entry) {
-	b := l.page(offset)[offset%l.size:][:entrySize]
+	b := l.page(offset)[l.inside(offset):][:entrySize]
 	binary.NativeEndian.PutUint64(b[0:], e.ord)
 	binary.NativeEndian.PutUint64(b[8:], e.index)
 	binary.NativeEndian.PutUint32(b[16:], e.slot)
@@ -116,7 +125,7 @@ func (l *log) put(offset uint64, e entry) {
 
 // at reads the head of the entry at offset, which has to be held.
 func (l *log) at(offset uint64) (e entry) {
-	b := l.page(offset)[offset%l.size:][:entrySize]
+	b := l.page(offset)[l.inside(offset):][:entrySize]
 	e.ord = binary.NativeEndian.Uint64(b[0:])
 	e.index = binary.NativeEndian.Uint64(b[8:])
 	e.slot = binary.NativeEndian.Uint32(b[16:])
@@ -131,7 +140,7 @@ func (l *log) at(offset uint64) (e entry) {
 
 // link makes the entry at offset know which one follows it in its channel.
 func (l *log) link(offset, next uint64) {
-	b := l.page(offset)[offset%l.size:][:entrySize]
+	b := l.page(offset)[l.inside(offset):][:entrySize]
 	binary.NativeEndian.PutUint32(b[36:], uint32((next-offset)/8))
 }
 
@@ -155,7 +164,7 @@ func (l *log) on(offset uint64, e entry) uint64 {
 // payload appends the payload of the entry at offset.
 func (l *log) payload(b []byte, offset uint64, size uint32) []byte {
 	for at, left := offset+entrySize, uint64(size); left > 0; {
-		page := l.page(at)[at%l.size:]
+		page := l.page(at)[l.inside(at):]
 		n := min(left, uint64(len(page)))
 		b = append(b, page[:n]...)
 		at, left = at+n, left-n
@@ -165,18 +174,18 @@ func (l *log) payload(b []byte, offset uint64, size uint32) []byte {
 
 // drop lets go of the oldest entry, which has size bytes of payload, and of the pages that it leaves.
 func (l *log) drop(size uint32) {
-	was := l.head / l.size
+	was := l.number(l.head)
 	l.head = (l.head + entrySize + uint64(size) + 7) &^ 7
 	if l.head < l.tail {
 		l.head = l.next(l.head)
 	}
-	l.free(was, l.head/l.size)
+	l.free(was, l.number(l.head))
 }
 
 // free gives pages number n to m, m excluded, back.
 func (l *log) free(n, m uint64) {
 	for ; n < m; n++ {
-		slot := &l.pages[n%uint64(len(l.pages))]
+		slot := l.slot(n)
 		if *slot != nil {
 			l.spare, *slot = *slot, nil
 		}
@@ -187,6 +196,6 @@ func (l *log) free(n, m uint64) {
 func (l *log) reset() {
 	clear(l.pages)
 	l.spare = nil
-	l.tail = (l.tail + l.size - 1) / l.size * l.size
+	l.tail = l.number(l.tail+1<<l.shift-1) << l.shift
 	l.head = l.tail
 }
