@@ -345,3 +345,30 @@ func TestNoHistory(t *testing.T) {
 		back.want("a heartbeat", "heartbeat false")
 	})
 }
+
+// Where nobody may publish markers, places mean something to the relay that gave them, and only to it.
+func TestResumeWithoutMarkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, other := newStand(t, 1<<20), newStand(t, 1<<20)
+		for _, r := range []*stand{s, other} {
+			r.hub.Offline()
+			r.hub.Online(1)
+			synctest.Wait()
+		}
+		first := s.join(relay.Unlimited)
+		first.subscribe("a", "")
+		cursor := first.want("a new client", "subscribed false")
+		time.Sleep(25 * time.Second)
+		synctest.Wait()
+		first.want("its heartbeat", "heartbeat false")
+		first.leave()
+		for _, r := range []*stand{s, other} {
+			r.say("a", 1, 3)
+		}
+		back, stranger := s.join(relay.Unlimited), other.join(relay.Unlimited)
+		back.subscribe("a", cursor)
+		back.want("back at the same relay", "subscribed true,1,2,3")
+		stranger.subscribe("a", cursor)
+		stranger.want("at another one", "subscribed false")
+	})
+}
