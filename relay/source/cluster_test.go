@@ -322,7 +322,7 @@ func TestClusterBusBreaks(t *testing.T) {
 		node.CLI("CONFIG", "SET", "cluster-replica-no-failover", "yes")
 	}
 	masters[0].Stop()
-	<-time.After(5 * time.Second) // the node timeout is 2 s
+	<-time.After(6500 * time.Millisecond) // the node timeout is 2 s, and the link would be given up after 8
 	masters[0].Cont()
 	l.awaitEvent(t, "offline", 1)
 	l.says(t, "cause=cluster")
