@@ -37,17 +37,17 @@ type Outbox struct {
 	slow   []byte  // the frame that an evicted client gets
 
 	// Guarded by mu.
-	partial int // bytes of queue[0] that the kernel took
-	taken   int // frames at the front that stay: a waiting Drain is writing them, or the first was held
-	charged int // what the queue counts for
+	partial int           // bytes of queue[0] that the kernel took
+	taken   int           // frames at the front that stay: a waiting Drain is writing them, or the first was held
+	charged int           // what the queue counts for
+	below   int           // what somebody waits for the queue to count for
+	room    chan struct{} // closed when it does, or nothing can be sent any more; nil if nobody waits
 
 	mu       sync.Mutex
 	state    outboxState
 	draining bool // a Drain is running, or the outbox is held
 	evicted  bool
 	why      EvictionReason
-	below    int           // what somebody waits for the queue to count for
-	room     chan struct{} // closed when it does, or nothing can be sent any more; nil if nobody waits
 
 	protocol    ProtocolID // static after the session joined
 	first, last int32      // owned by the session's shard: the deliveries of the running step
