@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"sidecast/relay"
@@ -277,9 +278,7 @@ func (p *place) excuse(log []entry, online int) {
 
 // left returns what is known of each channel when the life is over.
 func (v *view) left() map[string]*place {
-	for channel, p := range v.joined {
-		v.known[channel] = p
-	}
+	maps.Copy(v.known, v.joined)
 	return v.known
 }
 

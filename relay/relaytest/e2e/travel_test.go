@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"maps"
 	"testing"
 	"time"
 
@@ -36,9 +37,7 @@ func newCrossing(t *testing.T, payloads relaytest.Payloads, settings map[string]
 			"SIDECAST_REDIS_URL":     "redis://" + c.links[i].Addr,
 			"SIDECAST_PING_INTERVAL": "1s", "SIDECAST_PONG_TIMEOUT": "900ms",
 		}
-		for name, value := range settings {
-			all[name] = value
-		}
+		maps.Copy(all, settings)
 		relay := startRelay(t, c.server, all)
 		c.dialers[i] = &relaytest.Dialer{URL: relay.URL(), Relay: name}
 	}
