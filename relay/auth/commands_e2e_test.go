@@ -74,7 +74,7 @@ func TestCheckAsksTheApplication(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
 		"/401":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) },
 		"/403":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) },
-		"/http.StatusFound":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", 302) },
+		"/302":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) },
 		"/404":  http.NotFound,
 		"/page": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
 		"/any":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"user":"1"}`)) },
