@@ -28,7 +28,7 @@ func TestQuietAndTraffic(t *testing.T) {
 	}
 
 	loud := publisher(t, server, relaytest.Payloads{Bytes: relaytest.BytesHostile, Sizes: []int{64, 1000, 200}})
-	_ = loud.Run(lasting(t, or(10*time.Second, 10*time.Minute)), names, 0, 20*time.Millisecond) // it ends with the time
+	_ = loud.Run(lasting(t, or(10*time.Second, 10*time.Minute)), names, 0, or(20*time.Millisecond, 500*time.Millisecond)) // it ends with the time
 	for _, client := range quiet {
 		for _, e := range client.Events() {
 			if e.Kind == relaytest.KindMessage || e.Kind == relaytest.KindGap || e.Kind == relaytest.KindOffline {
