@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -202,16 +203,29 @@ func (s *streams) do(ctx context.Context, key string, f func(redis.UniversalClie
 			return streamError(err)
 		}
 		err = f(master)
-		if err == nil || attempt > 0 || !isMoved(err) {
+		if err == nil || attempt == moveTries || !isMoved(err) {
 			return streamError(err)
 		}
-		cluster.ReloadState(ctx)
+		cluster.ReloadState(ctx) // it does so beside us
+		select {
+		case <-ctx.Done():
+			return streamError(err)
+		case <-time.After(moveWait << attempt):
+		}
 	}
 }
 
+// A key that has moved is looked for again so often, after this time first, and twice as long each time.
+const (
+	moveTries = 4
+	moveWait  = 20 * time.Millisecond
+)
+
+// isMoved reports whether a node of a Cluster did nothing, because it has not got the key: a transaction says only that
+// one of its commands could not be queued.
 func isMoved(err error) bool {
 	_, moved := redis.IsMovedError(err)
-	return moved
+	return moved || strings.HasPrefix(err.Error(), "EXECABORT")
 }
 
 func streamError(err error) error {
