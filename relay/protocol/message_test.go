@@ -118,7 +118,7 @@ func TestMessageAllocatesOnce(t *testing.T) {
 		buffer := bytes.Repeat([]byte(filling), 70_000/len(filling)+1)
 		for _, n := range sizes(4999) {
 			for _, p := range All() {
-				if got := testing.AllocsPerRun(3, func() { sink = p.Message("räume:42", place, buffer[:n]) }); got != 1 {
+				if got := testing.AllocsPerRun(20, func() { sink = p.Message("räume:42", place, buffer[:n]) }); got != 1 {
 					t.Fatalf("%s: %d bytes of %s cost %v allocations, want 1", p.ID(), n, what, got)
 				}
 			}

@@ -43,7 +43,7 @@ var chatPages = []chatPage{
 	},
 	{
 		name:  "the README's",
-		html:  func(t testing.TB) string { return snippet(t, "html", "new WebSocket(") },
+		html:  func(t testing.TB) string { return snippet(t, "html", "event.target.value") },
 		input: "#say",
 		lines: `[...document.querySelectorAll("#log li")].map((e) => e.textContent)`,
 	},
