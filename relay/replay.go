@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"math"
 	"sync"
 )
 
@@ -70,7 +71,7 @@ func (r *replay) step(context.Context) (more bool) {
 		r.lost(why)
 		return false
 	}
-	frames := r.encode()
+	frames := r.encode(replayPage)
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
@@ -97,12 +98,13 @@ func (r *replay) end() (ended bool, why GapReason, whole bool) {
 	}
 	r.hub.mu.Unlock()
 	if ended {
-		r.send(r.encode())
+		r.send(r.encode(math.MaxInt)) // whatever was collected: what comes next is live
 	}
 	return ended, why, whole
 }
 
-// collect copies the next messages, up to limit bytes, or one if there has to be one. The hub is locked.
+// collect copies the next messages, up to limit bytes, each counted for a frame besides, or one if there has to be one. The
+// hub is locked.
 func (r *replay) collect(limit int, one bool) (why GapReason, whole bool) {
 	h := &r.hub.history
 	r.page, r.bytes = r.page[:0], r.bytes[:0]
@@ -114,7 +116,8 @@ func (r *replay) collect(limit int, one bool) (why GapReason, whole bool) {
 	}
 	for offset := r.behind(); offset != 0; {
 		e := h.log.at(offset)
-		if len(r.bytes)+int(e.size) > limit && (len(r.page) > 0 || !one) {
+		limit -= int(e.size) + frameCharge
+		if limit < 0 && (len(r.page) > 0 || !one) {
 			break
 		}
 		r.page = append(r.page, past{
@@ -138,12 +141,13 @@ func (r *replay) behind() uint64 {
 	return r.sub.channel.oldest
 }
 
-// encode makes frames of what was collected, and of no more than a page: JSON can be six times as long.
-func (r *replay) encode() (frames [][]byte) {
+// encode makes frames of what was collected, until they make limit bytes, because JSON can be six times as long as what it
+// says. What is left over counts as not collected.
+func (r *replay) encode(limit int) (frames [][]byte) {
 	s, name := r.sub.session, r.sub.channel.name
 	size := 0
 	for i, p := range r.page {
-		if size >= replayPage {
+		if size >= limit {
 			r.page = r.page[:i]
 			break
 		}
@@ -152,16 +156,18 @@ func (r *replay) encode() (frames [][]byte) {
 			end = r.page[i+1].begin
 		}
 		payload := r.bytes[p.begin:end]
+		var frame []byte
 		switch {
 		case p.empty:
 			r.hub.cfg.Stats.Gaps[GapTooLarge].Add(1)
-			frames = append(frames, s.protocol.Event(Event{
-				Type: EventGap, Channel: name, Reason: GapTooLarge, Cursor: p.cursor,
-			}))
-		case !s.isEcho(name, payload):
-			frames = append(frames, s.protocol.Message(name, p.cursor, payload))
-			size += len(frames[len(frames)-1])
+			frame = s.protocol.Event(Event{Type: EventGap, Channel: name, Reason: GapTooLarge, Cursor: p.cursor})
+		case s.isEcho(name, payload):
+			continue
+		default:
+			frame = s.protocol.Message(name, p.cursor, payload)
 		}
+		frames = append(frames, frame)
+		size += len(frame) + frameCharge
 	}
 	return frames
 }

@@ -103,7 +103,7 @@ func (r *replay) walk(p point) bool {
 			return false
 		}
 		offset = h.log.back(offset, e)
-		if steps%findSteps == 0 {
+		if steps%findSteps == 0 && offset != 0 {
 			r.hub.mu.Unlock()
 			r.hub.mu.Lock()
 			if h.epoch != r.epoch || offset < h.log.head {
