@@ -47,9 +47,12 @@ func begun(list []heard, i int) bool {
 	return false
 }
 
-// resumed reports whether the client came back to the channel: what it missed may come before what is told to all.
+// resumed reports whether the client came back to the channel: what it missed may come before what is told to all, and any
+// may be missing where it was told of a gap that is not one message.
 func resumed(list []heard, channel string) bool {
-	return slices.ContainsFunc(list, func(h heard) bool { return h.recovered && h.channel == channel })
+	return slices.ContainsFunc(list, func(h heard) bool {
+		return h.channel == channel && (h.recovered || h.kind == "gap" && h.reason != "too_large")
+	})
 }
 
 // anyMessage reports whether the client heard one: before, it may have joined when all was told.
@@ -97,7 +100,7 @@ var mutants = []mutant{
 	}},
 	{"does not tell of a gap", func(random *rand.Rand, _ []entry, list []heard) []heard {
 		i := at(random, list, func(i int) bool {
-			return list[i].kind == "gap" && (list[i].channel == "" && anyMessage(list[:i]) || begun(list, i) && !lastOf(list, i) && !resumed(list[:i], list[i].channel))
+			return list[i].kind == "gap" && (list[i].channel == "" && anyMessage(list[:i]) || begun(list, i) && !lastOf(list, i) && !resumed(list[:i+1], list[i].channel))
 		})
 		if i < 0 {
 			return nil
@@ -177,6 +180,10 @@ var mutants = []mutant{
 		last := len(list) - 1
 		for list[last].kind == "heartbeat" || list[last].kind == "ping" {
 			last--
+		}
+		// Who has heard nothing since it joined or was told of a gap may have joined behind a gap that is told to all.
+		if list[last].kind == "gap" && (last == 0 || list[last-1].kind != "message" || resumed(list[:last], list[last-1].channel)) {
+			return nil
 		}
 		return list[:last]
 	}},

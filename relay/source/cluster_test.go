@@ -26,9 +26,7 @@ func startCluster(t testing.TB) *cluster {
 	c := &cluster{ids: make(map[string]string)}
 	args := []string{"--cluster", "create"}
 	for range 6 {
-		_, bus, _ := strings.Cut(redistest.FreeAddr(t), ":")
-		node := redistest.Start(t, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-node-timeout", "2000",
-			"--cluster-config-file", "nodes.conf")
+		node := redistest.StartClusterNode(t, "--cluster-node-timeout", "2000")
 		c.nodes = append(c.nodes, node)
 		args = append(args, node.Addr)
 	}

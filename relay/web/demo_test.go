@@ -319,7 +319,7 @@ func TestBackAndForth(t *testing.T) {
 	ctx := open(t, relay)
 	browser.Do(ctx, t, chromedp.Navigate("about:blank"))
 	// The page may come from the cache, as it was left: nothing loads then.
-	browser.Eval[chromedp.Void](ctx, t, "history.back()")
+	browser.Eval[int](ctx, t, "setTimeout(() => history.back())") // the page answers before it goes
 	browser.Await(ctx, t, live)
 	relay.say("chat", "again")
 	browser.Await(ctx, t, messages+`.at(-1) === "again"`)

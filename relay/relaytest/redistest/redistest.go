@@ -47,6 +47,16 @@ func Start(t testing.TB, args ...string) *Server {
 	return start(t, func(port string) []string { return append([]string{"--port", port}, args...) })
 }
 
+// StartClusterNode is [Start] for a server of a Redis Cluster that is not made yet, with a free port for its bus.
+func StartClusterNode(t testing.TB, args ...string) *Server {
+	t.Helper()
+	Require(t, "redis-server", "redis-server")
+	return start(t, func(port string) []string {
+		_, bus, _ := strings.Cut(FreeAddr(t), ":")
+		return append([]string{"--port", port, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", "nodes.conf"}, args...)
+	})
+}
+
 // start runs a server with the arguments for a port that was free a moment ago.
 func start(t testing.TB, args func(port string) []string) *Server {
 	t.Helper()
