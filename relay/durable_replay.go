@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 )
@@ -232,9 +233,7 @@ func (r *streamReplay) sendRead() (more bool) {
 	if r.sub.state == subscriptionGone {
 		return false
 	}
-	page := r.next[:fit(r.next, replayPage)]
-	r.next = r.next[len(page):]
-	r.send(page)
+	r.next = r.next[r.send(r.next, replayPage):]
 	return true
 }
 
@@ -253,22 +252,20 @@ func (r *streamReplay) sendKept() (more, kept bool) {
 		d.mu.Unlock()
 		return false, false
 	}
-	n := fit(entries, replayEnd)
-	more = n < len(entries)
-	if more {
-		n = fit(entries, replayPage)
-	} else {
+	limit := replayPage
+	if more = fit(entries, replayEnd) < len(entries); !more {
 		h.mu.Lock()
 		h.join(r.sub, d.ordinal)
 		h.mu.Unlock()
+		limit = math.MaxInt // what comes next is live
 	}
-	page := slices.Clone(entries[:n])
+	page := slices.Clone(entries[:fit(entries, limit)])
 	d.mu.Unlock()
-	r.send(page)
+	r.send(page, limit)
 	return more, true
 }
 
-// fit returns how many of the entries make about limit bytes, but at least one.
+// fit returns how many of the entries have payloads of about limit bytes, but at least one.
 func fit(entries []*heldEntry, limit int) (n int) {
 	for n < len(entries) && (limit > 0 || n == 0) {
 		limit -= len(entries[n].Payload) + frameCharge
@@ -277,18 +274,22 @@ func fit(entries []*heldEntry, limit int) (n int) {
 	return n
 }
 
-// send answers the command, if that was not done, and sends entries. The shard is locked.
-func (r *streamReplay) send(page []*heldEntry) {
+// send answers the command, if that was not done, and sends entries until their frames make limit bytes. It returns how many
+// entries that were. The shard is locked.
+func (r *streamReplay) send(page []*heldEntry, limit int) (n int) {
 	s, stats := r.sub.session, r.d.all.hub.cfg.Stats
 	if !r.told {
 		r.told = true
 		s.send(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.d.name, Recovered: true, Cursor: r.at.text()})
 	}
 	var frames [][]byte
-	for _, e := range page {
+	for n < len(page) && limit > 0 {
+		e := page[n]
+		n++
 		r.at = e.StreamCursor
 		if frame := e.frame(s.protocol, r.d.name); frame != nil && !s.added(r.d.name, e.ID) {
 			frames = append(frames, frame)
+			limit -= len(frame) + frameCharge
 		}
 		if e.TooLarge {
 			stats.Gaps[GapTooLarge].Add(1)
@@ -298,4 +299,5 @@ func (r *streamReplay) send(page []*heldEntry) {
 		stats.Deliveries[s.protocol.ID()].Add(len(frames))
 	}
 	r.d.all.hub.cfg.Budget.relieve()
+	return n
 }

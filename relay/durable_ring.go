@@ -6,7 +6,7 @@ const (
 	// ringBytes is how much of one channel is kept for clients that come back, and ringsBytes of all channels together.
 	ringBytes  = 1 << 20
 	ringsBytes = 64 << 20
-	// heldCharge is what a kept entry costs beside its payload and a frame.
+	// heldCharge is what a kept entry costs beside its payload and what its frames are long beyond that.
 	heldCharge = 256
 )
 
@@ -28,11 +28,14 @@ func (e *heldEntry) frame(p Protocol, channel string) []byte {
 	} else {
 		frame = p.Message(channel, e.text(), e.Payload)
 	}
-	slot.Store(&frame)
+	if len(frame) <= 2*len(e.Payload)+heldCharge/2 { // JSON can be six times as long as what it says
+		slot.Store(&frame)
+	}
 	return frame
 }
 
-func (e *heldEntry) charge() int { return 2*len(e.Payload) + heldCharge }
+// charge counts the payload and a frame for each protocol, one of which may be twice as long.
+func (e *heldEntry) charge() int { return (2+int(numProtocols))*len(e.Payload) + heldCharge }
 
 func hold(entries []Entry) []*heldEntry {
 	held := make([]*heldEntry, len(entries))
