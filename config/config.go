@@ -65,7 +65,7 @@ type Rights struct {
 	DurableLength   Count  `split_words:"true" default:"1000" min:"0" max:"1000000000" desc:"entries to which a stream is trimmed, about, when a browser publishes to it; 0: not at all"`
 	PublicChannels  List   `split_words:"true" embedded:"*" desc:"patterns of the channels that anyone may hear; with a real Redis required unless clients can log in"`
 	PublishChannels List   `split_words:"true" embedded:"*" desc:"patterns of the channels that any client may publish to"`
-	DefaultChannels List   `split_words:"true" embedded:"chat" desc:"channels joined by a raw or SSE client that names none"`
+	DefaultChannels List   `split_words:"true" embedded:"chat" desc:"channels joined by a raw client that names none"`
 	UserChannels    List   `split_words:"true" default:"user:{user}" desc:"channels of each user's own, by name: open to the user and joined by itself"`
 	PublishFormat   Format `split_words:"true" default:"raw" oneof:"raw,json" desc:"what Redis gets of what a client publishes: the bare payload, or a JSON object that also says who sent it"`
 	ChannelPrefix   string `split_words:"true" desc:"put before every channel's name in Redis, for frameworks that prefix theirs"`
