@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"os/signal"
 	"runtime/debug"
@@ -76,7 +77,7 @@ Usage:
   sidecast config                    print the settings as they are now, without secrets
   sidecast healthcheck               exit 0 if the relay on this machine lives
   sidecast version                   print the version
-  sidecast help                      print this
+  sidecast help [COMMAND]            print this, or what it says of one command
 
 Without SIDECAST_REDIS_URL the relay brings a Redis of its own, in memory, for development.
 Exit codes: 0 clean, 1 failure, 2 bad configuration.
@@ -95,13 +96,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	command, ok := map[string]func(context.Context) error{
 		"serve": c.serve, "publish": c.publish, "tail": c.tail, "check": c.check, "config": c.config,
 		"token": c.token, "healthcheck": c.healthcheck, "version": c.version,
-		"help": c.help, "-h": c.help, "-help": c.help, "--help": c.help, "--version": c.version,
+		"help": c.help, "-h": c.help, "-help": c.help, "--help": c.help,
+		"-v": c.version, "-version": c.version, "--version": c.version,
 	}[name]
-	if !ok {
-		fmt.Fprintf(stderr, "sidecast: there is no command %q; see sidecast help\n", name)
-		return exitConfig
+	if ok && len(args) == 1 && slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
+		command, name, c.args = c.help, "help", []string{strings.TrimLeft(name, "-")}
 	}
-	err := c.misuse(name)
+	err := c.misuse(name, ok)
 	if err == nil {
 		err = command(ctx)
 	}
@@ -126,15 +127,30 @@ type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
-// misuse refuses arguments where there is nothing to say: who writes some expects that they do something.
-func (c *cli) misuse(command string) error {
-	if len(c.args) > 0 && slices.Contains([]string{"serve", "check", "config", "healthcheck"}, command) {
-		return usageError(command + " takes no arguments: settings come from the environment, see sidecast help")
+// misuse refuses what is no command, and arguments where there is nothing to say: who writes some expects that they do
+// something.
+func (c *cli) misuse(command string, known bool) error {
+	const settings = "settings come from the environment, see sidecast help"
+	switch {
+	case !known && strings.HasPrefix(command, "-"):
+		return usageError(fmt.Sprintf("there is no option %q: %s", command, settings))
+	case !known:
+		return usageError(fmt.Sprintf("there is no command %q; see sidecast help", command))
+	case len(c.args) > 0 && slices.Contains([]string{"serve", "check", "config", "healthcheck", "version"}, command):
+		return usageError(command + " takes no arguments: " + settings)
 	}
 	return nil
 }
 
 func (c *cli) help(context.Context) error {
+	if len(c.args) > 0 {
+		text := command.HelpOn(usage, c.args[0])
+		if text == "" || len(c.args) > 1 {
+			return usageError(fmt.Sprintf("there is no command %q; see sidecast help", strings.Join(c.args, " ")))
+		}
+		_, err := fmt.Fprintf(c.stdout, "Usage:\n%s\nSettings come from the environment: sidecast help lists them.\n", text)
+		return err
+	}
 	if _, err := io.WriteString(c.stdout, usage); err != nil {
 		return err
 	}
@@ -179,6 +195,9 @@ func (c *cli) load() (*config.Config, *settings, error) {
 		return nil, nil, err
 	}
 	s, more := translate(cfg)
+	more = slices.DeleteFunc(more, func(f config.Fault) bool {
+		return slices.ContainsFunc(faults, func(said config.Fault) bool { return said.Name == f.Name })
+	})
 	return cfg, s, append(faults, more...).Err()
 }
 
@@ -583,13 +602,17 @@ func (c *cli) publish(ctx context.Context) error {
 }
 
 func (c *cli) tail(ctx context.Context) error {
+	const usage = "usage: sidecast tail [--url ws://host/ws] [--token-file FILE] CHANNEL..."
 	flags := flag.NewFlagSet("tail", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
-	url, tokenFile := flags.String("url", "", ""), flags.String("token-file", "", "")
-	if err := flags.Parse(c.args); err != nil || flags.NArg() == 0 {
-		return usageError("usage: sidecast tail [--url ws://host/ws] [--token-file FILE] CHANNEL...")
+	target, tokenFile := flags.String("url", "", ""), flags.String("token-file", "", "")
+	channels, err := c.parse(flags, usage)
+	if err != nil {
+		return err
 	}
-	if *url == "" {
+	if len(channels) == 0 {
+		return usageError(usage)
+	}
+	if *target == "" {
 		cfg, _, err := c.load()
 		if err != nil {
 			return err
@@ -602,20 +625,37 @@ func (c *cli) tail(ctx context.Context) error {
 			}
 			host = running.Relay
 		}
-		*url = "ws://" + host + "/ws"
+		*target = "ws://" + host + "/ws"
 		if cfg.TLSCert != "" {
-			*url = "wss://" + host + "/ws"
+			*target = "wss://" + host + "/ws"
 		}
 	}
+	if u, err := url.Parse(*target); err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss" {
+		return usageError(fmt.Sprintf("--url %q: write it like ws://host:8080/ws, or wss:// for TLS", *target))
+	}
 	return command.Tail(ctx, command.TailConfig{
-		URL: *url, Token: command.TokenFrom(*tokenFile, c.stdin), Channels: flags.Args(), Out: c.stdout, Notes: c.stderr,
+		URL: *target, Token: command.TokenFrom(*tokenFile, c.stdin), Channels: channels, Out: c.stdout, Notes: c.stderr,
 	})
+}
+
+// parse reads the options, wherever they stand among the arguments, and returns the other arguments.
+func (c *cli) parse(flags *flag.FlagSet, usage string) (others []string, err error) {
+	flags.SetOutput(io.Discard)
+	for rest := c.args; ; {
+		if err := flags.Parse(rest); err != nil {
+			return nil, usageError(fmt.Sprintf("%v; %s", err, usage))
+		}
+		if flags.NArg() == 0 {
+			return others, nil
+		}
+		others, rest = append(others, flags.Arg(0)), flags.Args()[1:]
+	}
 }
 
 // token prints a token that the relay with these settings takes.
 func (c *cli) token(context.Context) error {
+	const usage = "usage: sidecast token --user 42 --channel 'chat:*' [--publish PATTERN] [--subscribe CHANNEL] [--ttl 1h]"
 	flags := flag.NewFlagSet("token", flag.ContinueOnError)
-	flags.SetOutput(io.Discard)
 	var mint auth.MintConfig
 	list := func(name string, to *[]string) {
 		flags.Func(name, "", func(value string) error { *to = append(*to, value); return nil })
@@ -625,15 +665,19 @@ func (c *cli) token(context.Context) error {
 	list("publish", &mint.Publish)
 	list("subscribe", &mint.Subscribe)
 	flags.DurationVar(&mint.TTL, "ttl", time.Hour, "")
-	if err := flags.Parse(c.args); err != nil || flags.NArg() > 0 || mint.User == "" {
-		return usageError("usage: sidecast token --user 42 --channel 'chat:*' [--publish PATTERN] [--subscribe CHANNEL] [--ttl 1h]")
+	others, err := c.parse(flags, usage)
+	if err != nil {
+		return err
+	}
+	if len(others) > 0 || mint.User == "" {
+		return usageError(usage)
 	}
 	cfg, s, err := c.load()
 	if err != nil {
 		return err
 	}
 	if !cfg.JWTSecret.IsSet() {
-		return errors.New("tokens are made with SIDECAST_JWT_SECRET, which is unset: set it here as for the relay")
+		return usageError("tokens are made with SIDECAST_JWT_SECRET, which is unset: set it here as for the relay")
 	}
 	mint.Secret, mint.Algorithm = cfg.JWTSecret.Reveal(), s.keys.Algorithms()[0]
 	mint.Issuer, mint.Audience = cfg.JWTIssuer, cfg.JWTAudience
@@ -660,7 +704,11 @@ func (c *cli) check(ctx context.Context) error {
 	}
 	connections, files := server.DefaultConnections()
 	findings := []source.Finding{command.FileLimit(cfg.MaxConnections.Or(connections), files)}
-	if !cfg.IsEmbedded() {
+	if cfg.IsEmbedded() {
+		findings = append(findings, source.Finding{
+			Subject: "server", Text: "a Redis in memory, for development: set SIDECAST_REDIS_URL to check yours",
+		})
+	} else {
 		findings = append(findings, source.Check(ctx, source.Config{
 			Server: s.server, Names: s.access.Names, Patterns: s.access.Channels, Durable: s.access.Durable,
 			MaxPayload: cfg.MaxPayloadBytes.Int(), MarkersOff: cfg.Markers == config.False,

@@ -110,6 +110,9 @@ func (t *tail) connection(ctx context.Context) error {
 		}
 	}
 	client, err := ws.Dial(ctx, t.URL, protocol.SubprotocolV1, token)
+	if err != nil && t.first {
+		return fmt.Errorf("%w; is a relay running there, and is this the whole URL of its WebSocket?", err)
+	}
 	if err != nil {
 		return err
 	}
@@ -156,7 +159,7 @@ func (t *tail) take(message []byte) {
 	case "offline":
 		fmt.Fprintf(t.Notes, "# the relay has lost Redis\n")
 	case "error":
-		t.refused = fmt.Errorf("%s: %s (%s)%s", f.Channel, f.Message, f.Code, t.advice(f.Code == relay.CodeUnauthorized.String()))
+		t.refused = fmt.Errorf("%q: %s (%s)%s", f.Channel, f.Message, f.Code, t.advice(f.Code == relay.CodeUnauthorized.String()))
 		t.client.Close()
 	}
 }

@@ -76,10 +76,10 @@ func parseOptions(args []string, stdout io.Writer) (*options, error) {
 			fmt.Fprint(stdout, helpTail)
 			return nil, errHelp
 		}
-		return nil, err
+		return nil, fmt.Errorf("%w; see -help", err)
 	}
 	if flags.NArg() > 0 {
-		return nil, fmt.Errorf("%q is not an option; all options begin with -", flags.Arg(0))
+		return nil, fmt.Errorf("%q is not an option; all options begin with -, see -help", flags.Arg(0))
 	}
 	return o, o.validate()
 }
