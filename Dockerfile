@@ -14,6 +14,7 @@ ARG COMMIT=
 RUN CGO_ENABLED=0 GOOS=${TARGETOS} GOARCH=${TARGETARCH} \
 	go build -trimpath -buildvcs=false -ldflags "-s -w -buildid= -X main.version=${VERSION} -X main.commit=${COMMIT}" \
 	-o /out/sidecast .
+RUN .ci/licenses /out/sidecast >/out/THIRD_PARTY_LICENSES
 
 FROM scratch
 ARG VERSION=
@@ -25,6 +26,7 @@ LABEL org.opencontainers.image.title="Sidecast" \
 	org.opencontainers.image.revision="${COMMIT}"
 COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /src/LICENSE /LICENSE
+COPY --from=build /out/THIRD_PARTY_LICENSES /THIRD_PARTY_LICENSES
 COPY --from=build /out/sidecast /sidecast
 # A container that forgot its Redis must not run on one of its own, and probes come from outside of it.
 ENV SIDECAST_EMBEDDED=false \
