@@ -84,8 +84,7 @@ func (d *durable) read(ctx context.Context, epoch uint64, again bool) (more bool
 	}
 	entries, why, ok := page.follow(place, sawAbsent)
 	if !ok {
-		d.jump(page.State, why, epoch)
-		return false, nil
+		return false, d.lose(ctx, page.State, why, epoch)
 	}
 	if len(entries) == 0 && place.ID.IsZero() && !page.State.Exists {
 		d.mu.Lock()
@@ -128,6 +127,20 @@ func (d *durable) start(state StreamState, epoch uint64) {
 	}
 	d.mu.Unlock()
 	d.handOut(items)
+}
+
+// lose goes to the end of the stream. A page has no state where another entry has the id of the relay's place: the stream
+// was made again.
+func (d *durable) lose(ctx context.Context, state *StreamState, why GapReason, epoch uint64) error {
+	if state == nil {
+		now, err := d.all.streams().State(ctx, d.name)
+		if err != nil {
+			return err
+		}
+		state = &now
+	}
+	d.jump(state, why, epoch)
+	return nil
 }
 
 // jump goes to the end of the stream, because what lies between is not known.

@@ -1,0 +1,165 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sidecast/relay"
+	"sidecast/relay/protocol"
+)
+
+// A vaultReader is a vault as one relay reads it, without any trouble.
+type vaultReader struct{ *vault }
+
+// Read implements [relay.Streams].
+func (r vaultReader) Read(_ context.Context, channel string, from relay.StreamID, limit int) (relay.StreamPage, error) {
+	return r.vault.read(channel, from, limit), nil
+}
+
+// State implements [relay.Streams].
+func (r vaultReader) State(_ context.Context, channel string) (relay.StreamState, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state(channel), nil
+}
+
+// Behind implements [relay.Streams].
+func (r vaultReader) Behind(_ context.Context, places []relay.StreamPlace) (list []bool, _ error) {
+	for _, place := range places {
+		list = append(list, r.behind(place))
+	}
+	return list, nil
+}
+
+// Append implements [relay.Streams].
+func (r vaultReader) Append(_ context.Context, channel string, payload []byte) (relay.StreamID, error) {
+	return r.add(channel, relay.StreamID{}, []string{relay.PayloadField, string(payload)}, "", 0), nil
+}
+
+// A durableStand is a stand whose channels are streams.
+type durableStand struct {
+	*stand
+	vault *vault
+}
+
+func newDurableStand(t *testing.T, streams func(*vault) relay.Streams) *durableStand {
+	v := newVault(rand.New(rand.NewPCG(1, 1)))
+	v.limit, v.old = 1<<20, false
+	d := &durableStand{&stand{t: t, stats: new(relay.Stats)}, v}
+	all := relay.Patterns{relay.MustPattern("*")}
+	d.budget = relay.NewBudget(1<<20, 1<<30, time.Minute, d.stats)
+	d.hub = relay.NewHub(relay.HubConfig{
+		Access: &relay.Access{Names: relay.NewNames("", ""), Channels: all, Durable: all, Public: all, Publish: all},
+		Budget: d.budget, Stats: d.stats, Protocols: protocol.All(), Shards: 1, MaxChannels: 10, MaxPayload: 1 << 20,
+		PingInterval: time.Hour, Streams: func() relay.Streams { return streams(v) },
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = d.hub.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait(); d.budget.Wait() })
+	d.hub.Online(1)
+	synctest.Wait()
+	return d
+}
+
+// add adds entries n to m.
+func (d *durableStand) add(channel string, n, m int) {
+	for ; n <= m; n++ {
+		d.vault.add(channel, relay.StreamID{}, []string{relay.PayloadField, fmt.Sprintf("#%d:", n)}, "", 0)
+	}
+}
+
+// nudge says that there are new ones.
+func (d *durableStand) nudge(channel string) {
+	d.hub.Nudge([]byte(channel), false)
+	synctest.Wait()
+}
+
+func troubleless(v *vault) relay.Streams { return vaultReader{v} }
+
+// However small entries are and however long they become on the wire, all of them come, once and in order, and 64 KiB of
+// them wait at most: from the ring, where others listen, or from the stream, where nobody did; and with what comes while
+// they are told again.
+func TestDurableReplayOfAllSizes(t *testing.T) {
+	for _, test := range []struct {
+		why, payload string
+		n            int
+	}{
+		{"empty", "", 3000},
+		{"tiny: frames are many times as long", "x", 3000},
+		{"six times as long in JSON", strings.Repeat("\x01", 700), 300},
+		{"each of them longer than what ends a replay", strings.Repeat("\x01", 4<<10), 60},
+		{"at the size that ends a replay", strings.Repeat("x", 4<<10), 100},
+		{"larger than a page", strings.Repeat("x", 40<<10), 30},
+	} {
+		for _, room := range []int{relay.Unlimited, 0} {
+			for _, kept := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, room %d, kept %v", test.why, room, kept), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { replaySize(t, test.payload, test.n, room, kept) })
+				})
+			}
+		}
+	}
+}
+
+func replaySize(t *testing.T, payload string, n, room int, kept bool) {
+	d := newDurableStand(t, troubleless)
+	first := d.join(relay.Unlimited)
+	first.subscribe("a", "")
+	cursor := first.want("a new client", "subscribed false")
+	if !kept {
+		first.leave()
+	}
+	fields := []string{relay.PayloadField, payload}
+	for range n {
+		d.vault.add("a", relay.StreamID{}, fields, "", 0)
+	}
+	d.nudge("a")
+	back := d.join(room)
+	back.subscribe("a", cursor)
+	for i := range 1000 {
+		if waiting, _ := back.outbox.Pending(); waiting > 64<<10+6*len(payload)+300 {
+			t.Fatalf("%d bytes wait", waiting)
+		}
+		if i < 5 {
+			d.vault.add("a", relay.StreamID{}, fields, "", 0)
+			d.nudge("a")
+		}
+		back.socket.Give(10_000)
+		synctest.Wait()
+	}
+	if waiting, _ := back.outbox.Pending(); waiting > 0 {
+		t.Fatalf("%d bytes wait in the end", waiting)
+	}
+	list, err := frames(back.socket.Got())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := 0
+	for i := range list {
+		if err := list[i].decode(); err != nil {
+			t.Fatal(err)
+		}
+		switch h := list[i]; {
+		case h.kind == "gap":
+			t.Fatalf("a gap: %s", h.reason)
+		case h.kind == "message" && got >= len(d.vault.log):
+			t.Fatal("too many messages")
+		case h.kind == "message":
+			want, _ := d.vault.log[got].entry.AppendText(nil)
+			if h.cursor != string(want) || string(h.payload) != payload {
+				t.Fatalf("message %d is %s, want %s", got+1, h.cursor, want)
+			}
+			got++
+		}
+	}
+	if got != n+5 {
+		t.Errorf("%d messages of %d came", got, n+5)
+	}
+}
