@@ -44,6 +44,7 @@ func (l *Link) CatchUp(ctx context.Context) error {
 
 // A barrier is what callers of CatchUp wait at.
 type barrier struct {
+	// Guarded by mu.
 	mu     sync.Mutex
 	conn   *tap    // whose epoch is running; nil if none is
 	flight *flight // the PING under way, or to be written by whoever waits for it; nil if nobody waits

@@ -12,12 +12,13 @@ import (
 // link, and end when the link goes to another: a master that was deposed would take a PUBLISH that nobody hears, and
 // answer it.
 type escort struct {
+	// Guarded by mu, which is never held while the network is waited for.
 	mu    sync.Mutex
-	addr  string // of the link's server; empty before there was one
-	conns map[*escorted]struct{}
+	addr  string                 // of the link's server; empty before there was one
+	conns map[*escorted]struct{} // that live and lead there
 }
 
-// escorted is one of the conns.
+// escorted is one of the conns. Its fields do not change.
 type escorted struct {
 	net.Conn
 	escort *escort

@@ -27,15 +27,17 @@ var errMarkerLost = errors.New("a marker that Redis took did not come back over 
 
 // A probe publishes markers and watches that our own come back, which proves that the link delivers what is published.
 type probe struct {
+	// Static after newProbe.
 	link     *Link
 	run      [8]byte
 	settings [4]byte
 	wake     chan struct{} // an epoch began
 
-	// Owned by the probe's goroutine.
+	// Owned by the goroutine of watch, which Run waits for.
 	prefix  [5]byte // random bits of our ids
 	counter uint32  // the rest of them, 24 bits
 
+	// Guarded by mu.
 	mu      sync.Mutex
 	live    bool          // an epoch is running in which markers are heard
 	seen    time.Time     // when the last marker, anybody's, came

@@ -79,13 +79,14 @@ type Link struct {
 	commands redis.UniversalClient
 	probe    *probe
 
-	// Owned by the link's goroutine.
+	// Owned by the link's goroutine, which is Run's.
 	gate    gate
 	trouble trouble
 	began   time.Time // when this epoch began
 	lost    time.Time // when the last one ended, or the link was started
 	told    bool      // Offline or Online was called at least once
 
+	// For any goroutine.
 	started atomic.Bool
 	up      atomic.Bool
 	ready   atomic.Bool
@@ -93,6 +94,7 @@ type Link struct {
 	barrier barrier
 	escort  escort
 
+	// Guarded by mu.
 	mu      sync.Mutex
 	tap     *tap // the conn last dialled for the link
 	stopped bool // no conn may be added any more
@@ -151,17 +153,17 @@ func (l *Link) Run(ctx context.Context) error {
 	l.client = l.cfg.Connect(l.linkOptions(ctx))
 	l.commands = l.cfg.Connect(l.commandOptions())
 	l.lost = time.Now()
-	unhook := context.AfterFunc(ctx, l.stop)
 	var helpers sync.WaitGroup
+	helpers.Go(func() {
+		<-ctx.Done()
+		l.stop()
+	})
 	helpers.Go(func() { l.watch(ctx) })
 	helpers.Go(func() { l.probe.watch(ctx) })
 	helpers.Go(func() { l.watchServer(ctx) })
 	helpers.Go(func() { l.hearEvents(ctx) })
 	helpers.Go(func() { l.tryStreams(ctx) })
-	l.listen(ctx)
-	if !unhook() {
-		l.stop() // the hook runs or ran; stop waits for its lock and does nothing twice
-	}
+	l.listen(ctx) // until ctx ends
 	helpers.Wait()
 	err := errors.Join(l.client.Close(), l.commands.Close())
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -63,8 +64,14 @@ func (l *Link) hearEvents(ctx context.Context) {
 func (l *Link) readEvents(ctx context.Context, prefix string, patterns []string) error {
 	call := context.WithoutCancel(ctx) // a deadline could fire inside a reply
 	sub := l.commands.PSubscribe(call, patterns...)
-	defer sub.Close()
-	defer context.AfterFunc(ctx, func() { _ = sub.Close() })()
+	var closer sync.WaitGroup
+	defer closer.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	closer.Go(func() {
+		<-ctx.Done()
+		_ = sub.Close()
+	})
 	for {
 		reply, err := receive(call, sub)
 		if err != nil {

@@ -31,6 +31,7 @@ const (
 // One goroutine, the link's, calls Read and Close; any may call cut and ping; go-redis's writes and ours exclude each
 // other.
 type tap struct {
+	// Static once something is subscribed to.
 	net.Conn
 	raw    net.Conn // below TLS; the same where there is none
 	link   *Link
@@ -70,6 +71,7 @@ type tap struct {
 
 	writing sync.Mutex // held over each write
 
+	// Guarded by mu.
 	mu      sync.Mutex
 	verdict *lossError // why somebody cut the conn
 }
