@@ -45,13 +45,7 @@ func (p *pinged) answer() {
 func atBarrier(t *testing.T, test func(t *testing.T, tap *tap, server *pinged)) {
 	synctest.Test(t, func(t *testing.T) {
 		tap, conn := pipeTap(t, new(nobody))
-		done := make(chan struct{})
-		go func() {
-			readAll(tap)
-			close(done)
-		}()
-		_, _ = io.WriteString(conn, head(2))
-		synctest.Wait()
+		done := beginEpoch(tap, conn)
 		test(t, tap, newPinged(conn))
 		conn.Close()
 		<-done

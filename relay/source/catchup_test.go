@@ -22,8 +22,7 @@ func TestCatchUp(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		l := run(t, server.Addr, []string{"*"}, speak)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"*"}, speak)
 		var mu sync.Mutex
 		have := make(map[string]bool)
 		l.setHook(func(_, payload []byte) {
@@ -78,8 +77,7 @@ func TestCatchUpEnds(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
 		proxy := faultproxy.Start(t, server.Addr)
-		l := run(t, proxy.Addr, []string{"*"}, speak)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, proxy.Addr, []string{"*"}, speak)
 		proxy.Hold(faultproxy.ToClient)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()

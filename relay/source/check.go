@@ -134,7 +134,10 @@ func (c *check) find(ctx context.Context) bool {
 func (c *check) bus(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
-	switch bus, err := askBus(ctx, c.node); {
+	switch bus, unlinked, err := askBus(ctx, c.node); {
+	case err == nil && unlinked > 0:
+		c.warn("bus", fmt.Sprintf("%d nodes have no link to this one: what is published there is not heard", unlinked),
+			"check that they live, and that each reaches the bus ports of all others")
 	case err == nil:
 		c.ok("bus", fmt.Sprintf("links from %d nodes", len(bus)))
 	case errors.Is(err, errUnknownBus):

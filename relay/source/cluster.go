@@ -73,25 +73,34 @@ var errBus = errors.New("a node of the cluster came, went or lost its link to th
 // errUnknownBus says that the server does not tell, as those before 7.0.
 var errUnknownBus = errors.New("the server does not tell of its cluster's bus")
 
-// askBus returns the links of other nodes to the one behind conn.
-func askBus(ctx context.Context, conn asker) (busState, error) {
+// askBus returns the links of other nodes to the one behind conn, and how many nodes are unlinked: it has a link to them,
+// but they have none to it, so that nothing that is published there reaches it.
+func askBus(ctx context.Context, conn asker) (state busState, unlinked int, err error) {
 	reply, err := conn.Do(ctx, "CLUSTER", "LINKS").Slice()
 	if err != nil {
 		if isRefusal(err) {
-			return nil, errUnknownBus
+			return nil, 0, errUnknownBus
 		}
-		return nil, err
+		return nil, 0, err
 	}
-	state := make(busState)
+	state, known := make(busState), make(map[string]bool)
 	for _, link := range reply {
 		fields := readPairs(link)
 		node, _ := fields["node"].(string)
 		since, ok := fields["create-time"].(int64)
-		if ok && fields["direction"] == "from" {
+		switch {
+		case ok && fields["direction"] == "from":
 			state[node] = max(state[node], since)
+		case ok:
+			known[node] = true
 		}
 	}
-	return state, nil
+	for node := range known {
+		if _, heard := state[node]; !heard {
+			unlinked++
+		}
+	}
+	return state, unlinked, nil
 }
 
 // readPairs reads a map, as RESP3 has it or as RESP2 writes it.
@@ -116,6 +125,39 @@ const (
 	busTick  = time.Second
 	busPause = 5 * time.Millisecond
 )
+
+// A node whose link broke opens a new one within a tenth of a second, if it can. An epoch that began before would miss what
+// is published there until then, while it hears others on the same channels. So the beginning waits for all nodes, but
+// not for long: one may be dead.
+const (
+	busSettle = 2 * time.Second
+	busLook   = 20 * time.Millisecond
+)
+
+// readBus notes the state of the cluster's bus before anything is subscribed to: what changes from here on, the epoch
+// would not hear of. Called on the link's goroutine.
+func (l *Link) readBus(ctx context.Context, conn asker) error {
+	for began := time.Now(); ; time.Sleep(busLook) {
+		bus, unlinked, err := askBus(ctx, conn)
+		if errors.Is(err, errUnknownBus) {
+			l.warned.bus.Do(l.warnBus)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if unlinked > 0 && time.Since(began) < busSettle {
+			continue
+		}
+		if unlinked > 0 {
+			l.warnUnlinked(unlinked)
+		}
+		if t := l.current(); t != nil {
+			t.bus = bus
+		}
+		return nil
+	}
+}
 
 // verify holds back what was just read until the bus was seen whole. A node whose link broke has a new one before
 // anything more comes from it, so a message behind a hole is never handed over before the epoch ended. A server that does
@@ -148,5 +190,6 @@ func (t *tap) verify() error {
 func (t *tap) askBus() (busState, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), commandTimeout)
 	defer cancel()
-	return askBus(ctx, t.beside)
+	state, _, err := askBus(ctx, t.beside)
+	return state, err
 }

@@ -68,12 +68,15 @@
 //
 // A cluster passes every PUBLISH to all of its nodes. The link listens to the master that has the slot of the marker
 // channel, wherever an application publishes, so that all relays meet at one node and hear everything in its order. A
-// link stays where it is when that slot moves: nothing is lost by it. Messages are published at the master of the
-// channel's slot, and never twice.
+// link stays where it is when that slot moves: nothing is lost by it, and to follow would cost every client a gap. Clients
+// that change between it and a relay at the new node are told of one, which is warned of. Messages are published at the
+// master of the channel's slot, and never twice.
 //
 // Between the nodes messages travel on the cluster's bus, one link for each pair and direction. When one breaks, what was
 // in it is lost, though PUBLISH was answered. So the link watches the bus of its node: whatever is read is handed over
-// only when no other node came, went or had a new link to it since the epoch began. Else the epoch ends. This costs a
+// only when no other node came, went or had a new link to it since the epoch began. Else the epoch ends, and the next one
+// waits up to 2 s for the nodes that have no link yet. One that has none after that is warned of: what is published there
+// is missing until it has a link, which ends the epoch again. This costs a
 // question to the node for each read, 200 a second at most, and a delay of up to 5 ms. Before Redis 7.0, or without the
 // right, nothing is told of the bus, and losses there are silent: that is warned of once.
 //

@@ -18,8 +18,7 @@ func TestEmbeddedOverlap(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	l := run(t, server.Addr(), []string{"chat*", "chat:1*", "*"}, func(c *source.Config) { c.Embedded = true })
-	l.awaitEvent(t, "online", 1)
+	l := goLive(t, server.Addr(), []string{"chat*", "chat:1*", "*"}, func(c *source.Config) { c.Embedded = true })
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
 	const messages = 100

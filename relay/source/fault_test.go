@@ -37,13 +37,19 @@ func (l *running) ended(t testing.TB, cause relay.Cause, want uint64) {
 	}
 }
 
-// says checks that the log contains each text.
+// says waits until the log contains each text: the link tells its sink first, and logs then.
 func (l *running) says(t testing.TB, texts ...string) {
 	t.Helper()
 	for _, text := range texts {
-		if !strings.Contains(l.log.String(), text) {
-			t.Errorf("the log does not say %q", text)
-		}
+		eventually(t, "the log to say "+text, func() bool { return strings.Contains(l.log.String(), text) })
+	}
+}
+
+// warnedOnce checks that the log says this, once.
+func (l *running) warnedOnce(t testing.TB, text string) {
+	t.Helper()
+	if n := strings.Count(l.log.String(), text); n != 1 {
+		t.Errorf("the log says %q %d times", text, n)
 	}
 }
 
@@ -51,8 +57,7 @@ func TestStoppedRedisIsFound(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		l := run(t, server.Addr, []string{"*"}, speak)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"*"}, speak)
 		server.Stop()
 		began := time.Now()
 		l.awaitEvent(t, "offline", 1)
@@ -77,8 +82,7 @@ func TestBlackHoleIsFound(t *testing.T) {
 				t.Parallel()
 				server := redistest.Start(t)
 				proxy := faultproxy.Start(t, server.Addr)
-				l := run(t, proxy.Addr, []string{"*"}, speak)
-				l.awaitEvent(t, "online", 1)
+				l := goLive(t, proxy.Addr, []string{"*"}, speak)
 				began := time.Now()
 				proxy.Hold(directions...)
 				l.awaitEvent(t, "offline", 1)
@@ -138,8 +142,7 @@ func TestResetTwiceInARow(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
 		proxy := faultproxy.Start(t, server.Addr)
-		l := run(t, proxy.Addr, []string{"*"}, speak)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, proxy.Addr, []string{"*"}, speak)
 		proxy.Refuse(true)
 		proxy.Reset()
 		l.awaitEvent(t, "offline", 1)
@@ -158,8 +161,7 @@ func TestBusySinkKeepsTheLink(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		l := run(t, server.Addr, []string{"*"}, speak)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"*"}, speak)
 		var once sync.Once
 		l.setHook(func(_, _ []byte) { once.Do(func() { <-time.After(detection) }) })
 		server.CLI("PUBLISH", "chat", "busy")
@@ -182,8 +184,7 @@ func TestKickedForASlowSink(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t, "--client-output-buffer-limit", "pubsub 256kb 0 0")
 		stuck, release := make(chan struct{}), make(chan struct{})
-		l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) {})
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"*"}, speak, func(c *source.Config) {})
 		first := true
 		l.setHook(func(_, _ []byte) {
 			if first {
@@ -230,7 +231,6 @@ func TestWrongPasswordIsExplained(t *testing.T) {
 				l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) {
 					c.Server.Username, c.Server.Password = test.user, test.password
 				})
-				eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
 				l.says(t, test.says, "SIDECAST_REDIS_PASSWORD")
 				if got := l.recorder.log(); !slices.Equal(got, []string{"offline"}) || l.Ready() || l.Up() {
 					t.Errorf("got %q", got)
@@ -250,7 +250,6 @@ func TestPasswordIsNotRepeated(t *testing.T) {
 		server := redistest.Start(t, "--rename-command", "AUTH", "", "--rename-command", "HELLO", "")
 		user := func(c *source.Config) { c.Server.Username, c.Server.Password = "relay", "hunter2" }
 		l := run(t, server.Addr, []string{"*"}, speak, user)
-		eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
 		l.says(t, "[redacted]")
 		found := source.Check(t.Context(), checkConfig(server.Addr, []string{"*"}, speak, user))
 		if text := l.log.String() + fmt.Sprint(report(found)); strings.Contains(text, "hunter2") {
@@ -274,18 +273,14 @@ func TestDemotedServerIsLeft(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server, other := redistest.Start(t), redistest.Start(t)
-		l := run(t, server.Addr, []string{"*"}, speak)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"*"}, speak)
 		server.CLI("REPLICAOF", "127.0.0.1", other.Port())
 		began := time.Now()
 		l.awaitEvent(t, "offline", 1)
 		if took := time.Since(began); took > detection {
 			t.Errorf("found after %v", took)
 		}
-		eventually(t, "an explanation", func() bool {
-			return strings.Contains(l.log.String(), "problem=\"the server is a replica\"")
-		})
-		l.says(t, "cause=replica", "point SIDECAST_REDIS_URL at the master")
+		l.says(t, "problem=\"the server is a replica\"", "cause=replica", "point SIDECAST_REDIS_URL at the master")
 		if l.Up() {
 			t.Error("linked to a replica")
 		}
@@ -306,9 +301,7 @@ func TestReplicaIsRefused(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				l := run(t, replica.Addr, []string{"*"}, speak, user)
-				eventually(t, "an explanation", func() bool {
-					return strings.Contains(l.log.String(), "the server is a replica")
-				})
+				l.says(t, "the server is a replica")
 				if got := l.recorder.log(); !slices.Equal(got, []string{"offline"}) {
 					t.Errorf("got %q", got)
 				}
@@ -323,13 +316,10 @@ func TestUnknownRoleIsAccepted(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "allchannels")
-		l := run(t, server.Addr, []string{"*"}, speak, user)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"*"}, speak, user)
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
 		l.awaitEvent(t, "online", 2)
-		if n := strings.Count(l.log.String(), "does not tell its role"); n != 1 {
-			t.Errorf("warned %d times", n)
-		}
+		l.warnedOnce(t, "does not tell its role")
 	})
 }
 
@@ -365,8 +355,7 @@ func TestPublishDoesNotHang(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		l := run(t, server.Addr, []string{"*"}, speak)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"*"}, speak)
 		if _, err := l.Link.Publish(t.Context(), "chat", []byte("warm")); err != nil {
 			t.Fatal(err)
 		}

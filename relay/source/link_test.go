@@ -13,8 +13,7 @@ import (
 func TestMessagesArriveInOrder(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		l := run(t, server.Addr, []string{"chat:*"}, speak)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"chat:*"}, speak)
 		for _, payload := range []string{"one", "", "two\r\nthree"} {
 			if got := server.CLI("PUBLISH", "chat:42", payload); got != "1" {
 				t.Fatalf("PUBLISH reached %s subscribers", got)
@@ -47,8 +46,7 @@ func TestPublishReachesSubscribers(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) { c.Names = relay.NewNames("app:", "") })
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"*"}, speak, func(c *source.Config) { c.Names = relay.NewNames("app:", "") })
 		n, err := l.Link.Publish(t.Context(), "chat", []byte("hello"))
 		if n != 1 || err != nil {
 			t.Fatalf("Publish returned %d, %v", n, err)
@@ -68,8 +66,7 @@ func TestPublishReachesSubscribers(t *testing.T) {
 func TestRedisRestarts(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		l := run(t, server.Addr, []string{"chat:*", "news"}, speak)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"chat:*", "news"}, speak)
 		server.Restart()
 		l.awaitEvent(t, "online", 2)
 		server.CLI("PUBLISH", "chat:1", "again")

@@ -49,16 +49,13 @@ func TestUnknownNode(t *testing.T) {
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "allchannels", "+publish", "+role")
-		l := run(t, server.Addr, []string{"*"}, speak, user)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr, []string{"*"}, speak, user)
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
 		l.awaitEvent(t, "online", 2)
 		if tags := l.tags(); tags[0] == tags[1] {
 			t.Errorf("two epochs had one tag: %08x", tags)
 		}
-		if n := strings.Count(l.log.String(), "does not tell which server it is"); n != 1 {
-			t.Errorf("warned %d times", n)
-		}
+		l.warnedOnce(t, "does not tell which server it is")
 	})
 }
 
@@ -71,8 +68,7 @@ func TestEmbeddedNode(t *testing.T) {
 	}
 	t.Cleanup(server.Close)
 	for range 2 {
-		l := run(t, server.Addr(), []string{"*"}, func(c *source.Config) { c.Embedded = true })
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, server.Addr(), []string{"*"}, func(c *source.Config) { c.Embedded = true })
 		if text := l.log.String(); strings.Contains(text, "level=WARN") {
 			t.Error("warned of the embedded server")
 		}

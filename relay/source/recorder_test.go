@@ -25,8 +25,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience bounds every wait in these tests; it is never reached unless something is broken.
-const patience = 30 * time.Second
+// patience bounds every wait in these tests; it is never reached unless something is broken. Redis takes its time for some
+// of what is waited for: a Sentinel looks at a server's role every 10 s, and lets an old master be one for 8 s more.
+const patience = time.Minute
 
 // recorder is a sink that writes down what it is told, one line each, and lets tests wait for lines.
 type recorder struct {
@@ -109,15 +110,16 @@ func (r *recorder) await(t testing.TB, what string, ok func(events []string) boo
 	defer limit.Stop()
 	for {
 		r.mu.Lock()
-		done, change := ok(r.events), r.change
+		events, change := slices.Clip(r.events), r.change
 		r.mu.Unlock()
-		if done {
+		if ok(events) { // without the lock: the link would wait, and then hear less than is published
 			return
 		}
 		select {
 		case <-change:
 		case <-limit.C:
-			t.Fatalf("waited in vain for %s; had %q", what, r.all())
+			all := r.all()
+			t.Fatalf("waited in vain for %s; had %d events, the last of them %q", what, len(all), all[max(0, len(all)-50):])
 		}
 	}
 }
@@ -206,6 +208,14 @@ func run(t testing.TB, addr string, patterns []string, changes ...func(*source.C
 			t.Logf("the link's log:\n%s", r.log)
 		}
 	})
+	return r
+}
+
+// goLive is [run] that waits for the first epoch.
+func goLive(t testing.TB, addr string, patterns []string, changes ...func(*source.Config)) *running {
+	t.Helper()
+	r := run(t, addr, patterns, changes...)
+	r.awaitEvent(t, "online", 1)
 	return r
 }
 

@@ -103,17 +103,3 @@ func (l *Link) identify(ctx context.Context, conn asker) error {
 	}
 	return err
 }
-
-// readBus notes the state of the cluster's bus before anything is subscribed to: what changes from here on, the epoch
-// would not hear of.
-func (l *Link) readBus(ctx context.Context, conn asker) error {
-	bus, err := askBus(ctx, conn)
-	if errors.Is(err, errUnknownBus) {
-		l.warned.bus.Do(l.warnBus)
-		return nil
-	}
-	if t := l.current(); err == nil && t != nil {
-		t.bus = bus
-	}
-	return err
-}

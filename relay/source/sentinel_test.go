@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,7 @@ var long = flag.Bool("long", false, "run the heavy variants, which take minutes"
 type group struct {
 	nodes     []*redistest.Server
 	sentinels []string
-	client    *redis.SentinelClient
+	clients   []*redis.SentinelClient // of each
 }
 
 const masterName = "main"
@@ -39,13 +40,16 @@ func startGroup(t testing.TB) *group {
 		return strings.Contains(replica.CLI("INFO", "replication"), "master_link_status:up")
 	})
 	for range 3 {
-		g.sentinels = append(g.sentinels, startSentinel(t, master))
+		addr := startSentinel(t, master)
+		client := redis.NewSentinelClient(&redis.Options{Addr: addr})
+		t.Cleanup(func() { _ = client.Close() })
+		g.sentinels, g.clients = append(g.sentinels, addr), append(g.clients, client)
 	}
-	g.client = redis.NewSentinelClient(&redis.Options{Addr: g.sentinels[0]})
-	t.Cleanup(func() { _ = g.client.Close() })
 	eventually(t, "the Sentinels to know each other and the replica", func() bool {
-		known, err := g.client.Master(t.Context(), masterName).Result()
-		return err == nil && known["num-slaves"] == "1" && known["num-other-sentinels"] == "2" && known["flags"] == "master"
+		return !slices.ContainsFunc(g.clients, func(client *redis.SentinelClient) bool {
+			known, err := client.Master(t.Context(), masterName).Result()
+			return err != nil || known["num-slaves"] != "1" || known["num-other-sentinels"] != "2" || known["flags"] != "master"
+		})
 	})
 	return g
 }
@@ -59,8 +63,10 @@ func startSentinel(t testing.TB, master *redistest.Server, more ...string) strin
 	lines := []string{
 		"bind 127.0.0.1", "port " + port, "dir " + t.TempDir(),
 		fmt.Sprintf("sentinel monitor %s 127.0.0.1 %s 2", masterName, master.Port()),
-		"sentinel down-after-milliseconds " + masterName + " 1000",
-		"sentinel failover-timeout " + masterName + " 2000",
+		// Nobody dies in these tests. On a busy machine Sentinels with less patience begin failovers of their own, and give up
+		// those that they are asked for. With more they would leave a group for long that has lost its master to confusion.
+		"sentinel down-after-milliseconds " + masterName + " 5000",
+		"sentinel failover-timeout " + masterName + " 10000",
 	}
 	config := strings.Join(append(lines, more...), "\n") + "\n"
 	process := exec.Command("redis-sentinel", redistest.WriteFile(t, "sentinel.conf", []byte(config)))
@@ -90,7 +96,7 @@ func (g *group) server(c *source.Config) {
 // master returns the address that the Sentinel names.
 func (g *group) master(t testing.TB) string {
 	t.Helper()
-	parts, err := g.client.GetMasterAddrByName(t.Context(), masterName).Result()
+	parts, err := g.clients[0].GetMasterAddrByName(t.Context(), masterName).Result()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,11 +113,18 @@ func (g *group) failover(t testing.TB) {
 			return true
 		}
 		if time.Since(asked) > 3*time.Second { // Sentinels refuse one too soon, and give up one that they had begun
-			if g.client.Failover(t.Context(), masterName).Err() == nil {
+			if g.clients[0].Failover(t.Context(), masterName).Err() == nil {
 				asked = time.Now()
 			}
 		}
 		return false
+	})
+	// A Sentinel that has not heard of it would take the new master for a replica that went astray, and set it right.
+	eventually(t, "all Sentinels to agree", func() bool {
+		return !slices.ContainsFunc(g.clients, func(client *redis.SentinelClient) bool {
+			known, err := client.Master(t.Context(), masterName).Result()
+			return err != nil || net.JoinHostPort(known["ip"], known["port"]) == old || known["flags"] != "master"
+		})
 	})
 	eventually(t, "the old master to follow", func() bool {
 		for _, node := range g.nodes {
@@ -133,8 +146,7 @@ func TestSentinelFailover(t *testing.T) {
 		rounds = 20
 	}
 	g := startGroup(t)
-	l := run(t, "", []string{"*"}, g.server)
-	l.awaitEvent(t, "online", 1)
+	l := goLive(t, "", []string{"*"}, g.server)
 	application := redis.NewFailoverClient(&redis.FailoverOptions{
 		MasterName: masterName, SentinelAddrs: g.sentinels, MaxRetries: -1, ContextTimeoutEnabled: true,
 	})
@@ -170,13 +182,10 @@ func TestSentinelFailover(t *testing.T) {
 func TestSentinelsNameAnotherMaster(t *testing.T) {
 	t.Parallel()
 	g := startGroup(t)
-	l := run(t, "", []string{"*"}, g.server)
-	l.awaitEvent(t, "online", 1)
+	l := goLive(t, "", []string{"*"}, g.server)
 	next := redistest.Start(t)
 	began := time.Now()
-	for _, sentinel := range g.sentinels {
-		client := redis.NewSentinelClient(&redis.Options{Addr: sentinel})
-		t.Cleanup(func() { _ = client.Close() })
+	for _, client := range g.clients {
 		if err := client.Remove(t.Context(), masterName).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -204,16 +213,14 @@ func TestSentinelsDisagree(t *testing.T) {
 	t.Parallel()
 	g := startGroup(t)
 	other := redistest.Start(t)
-	client := redis.NewSentinelClient(&redis.Options{Addr: g.sentinels[2]})
-	t.Cleanup(func() { _ = client.Close() })
+	client := g.clients[2]
 	if err := client.Remove(t.Context(), masterName).Err(); err != nil {
 		t.Fatal(err)
 	}
 	if err := client.Monitor(t.Context(), masterName, "127.0.0.1", other.Port(), "2").Err(); err != nil {
 		t.Fatal(err)
 	}
-	l := run(t, "", []string{"*"}, g.server)
-	l.awaitEvent(t, "online", 1)
+	l := goLive(t, "", []string{"*"}, g.server)
 	<-time.After(detection) // two looks at the Sentinels
 	l.lives(t, g.nodes[0], "chat")
 	if got := count(l.recorder.log(), "offline"); got != 0 {
@@ -243,7 +250,6 @@ func TestSentinelTroubleIsExplained(t *testing.T) {
 				test.change(&c.Server)
 			}
 			l := run(t, "", []string{"*"}, change)
-			eventually(t, "an explanation", func() bool { return strings.Contains(l.log.String(), "problem=") })
 			l.says(t, test.says)
 			found := fmt.Sprint(report(source.Check(t.Context(), checkConfig("", []string{"*"}, change))))
 			if !strings.Contains(found, test.says) {
@@ -260,8 +266,7 @@ func TestSentinelTroubleIsExplained(t *testing.T) {
 			g.server(c)
 			c.Server.SentinelPassword = "watch-secret"
 		}
-		l := run(t, "", []string{"chat:*"}, change)
-		l.awaitEvent(t, "online", 1)
+		l := goLive(t, "", []string{"chat:*"}, change)
 		if n, err := l.Link.Publish(t.Context(), "chat:1", []byte("mine")); n != 1 || err != nil {
 			t.Errorf("publishing returned %d, %v", n, err)
 		}

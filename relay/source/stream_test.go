@@ -3,7 +3,6 @@ package source_test
 import (
 	"errors"
 	"fmt"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -155,7 +154,7 @@ func TestEventsRefused(t *testing.T) {
 		c.Durable, c.Server.Username, c.Server.Password = c.Patterns, "relay", "pw"
 	})
 	l.awaitEvent(t, "online", 1)
-	eventually(t, "the refusal", func() bool { return strings.Contains(l.log.String(), "permits no keyspace events") })
+	l.says(t, "permits no keyspace events")
 	if strings.Contains(l.log.String(), "level=WARN") {
 		t.Errorf("the link complains:\n%s", l.log)
 	}
@@ -164,9 +163,8 @@ func TestEventsRefused(t *testing.T) {
 // In a cluster each stream is read and written at its master, also when its slot has moved.
 func TestStreamsInCluster(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t)
-	l := run(t, "", []string{"order:*"}, c.server, func(cfg *source.Config) { cfg.Durable = cfg.Patterns })
-	l.awaitEvent(t, "online", 1)
+	c := startCluster(t, patientNodes)
+	l := goLive(t, "", []string{"order:*"}, c.server, func(cfg *source.Config) { cfg.Durable = cfg.Patterns })
 	streams := l.Streams()
 	last := make(map[string]relay.StreamID)
 	add := func() {
@@ -189,12 +187,7 @@ func TestStreamsInCluster(t *testing.T) {
 	add()
 	l.awaitEvent(t, "nudge order:19 false", 1)
 	masters := c.masters(t, c.nodes[0])
-	from, to := masters[1], masters[2]
-	out, err := exec.Command("redis-cli", "--cluster", "reshard", from.Addr, "--cluster-from", c.ids[from.Addr],
-		"--cluster-to", c.ids[to.Addr], "--cluster-slots", "5461", "--cluster-yes").CombinedOutput()
-	if err != nil {
-		t.Fatalf("moving slots: %v\n%s", err, out)
-	}
+	c.reshard(t, masters[1], masters[2], 5461)
 	add()
 	places := []relay.StreamPlace{}
 	for channel, id := range last {

@@ -236,6 +236,19 @@ func (l *Link) warnBus() {
 		"do", "grant +cluster|links; it needs Redis 7.0")
 }
 
+// warnAway is given once in an epoch.
+func (l *Link) warnAway(at, owner string) {
+	l.log.Warn("the slot of the marker channel has moved to another node than we listen to, where relays that connect from "+
+		"now on listen: clients that change to one of them, or come from there, are told of a gap",
+		"addr", at, "owner", owner, "do", "restart this relay when it suits")
+}
+
+// warnUnlinked is given at the beginning of each epoch that it is true of.
+func (l *Link) warnUnlinked(nodes int) {
+	l.log.Warn("some nodes of the cluster have no link to the one that we listen to: what is published there is not heard "+
+		"until they have", "nodes", nodes, "do", "check that those nodes live, and that each reaches the bus ports of all others")
+}
+
 func (l *Link) warnPing(reply string) {
 	l.log.Warn("redis refuses PING, its refusals are taken for answers", "do", "grant +ping", "err", reply)
 }

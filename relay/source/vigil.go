@@ -9,13 +9,18 @@ import (
 	"sidecast/relay"
 )
 
-// A vigil asks, beside the link, whether its server is still the one to listen to. It belongs to one goroutine.
+// A vigil asks, beside the link, whether its server is still the one to listen to. It belongs to the goroutine of
+// watchServer, which Run waits for.
 type vigil struct {
 	link  *Link
 	conn  *tap      // that was judged last
 	mute  bool      // its server does not tell its role
 	asked time.Time // when the role was asked
+	away  int       // looks in a row at which another node had the slot of the marker channel
 }
+
+// awayLooks is how often another node must have the slot before that is believed: nodes learn of a move one by one.
+const awayLooks = 5
 
 // watchServer ends the link when its server has become a replica, when Sentinels name another master, and when messages
 // may have been lost between the nodes of a cluster. Redis keeps its subscribers through all of these.
@@ -73,13 +78,28 @@ func (v *vigil) judge(ctx context.Context, t *tap) (relay.Cause, error) {
 		return 0, nil
 	}
 	if cluster, ok := v.link.commands.(router); ok {
+		v.compare(ctx, cluster)
 		cluster.ReloadState(ctx)
 	}
 	if bus := t.bus; bus != nil {
-		now, err := askBus(ctx, node)
+		now, _, err := askBus(ctx, node)
 		if err == nil && !maps.Equal(bus, now) {
 			return relay.CauseCluster, errBus
 		}
 	}
 	return 0, nil
+}
+
+// compare looks whether the conn's node still has the slot of the marker channel. To follow it would cost every client a
+// gap, and to stay costs one only those who change replicas, so the link stays and says so.
+func (v *vigil) compare(ctx context.Context, cluster router) {
+	node, err := cluster.MasterForKey(ctx, v.link.cfg.Names.Marker())
+	if err != nil || v.link.cfg.MarkersOff {
+		return
+	}
+	if addr := node.Options().Addr; addr == v.conn.addr {
+		v.away = 0
+	} else if v.away++; v.away == awayLooks {
+		v.link.warnAway(v.conn.addr, addr)
+	}
 }

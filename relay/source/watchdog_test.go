@@ -103,6 +103,18 @@ func readAll(conn net.Conn) {
 	}
 }
 
+// beginEpoch begins an epoch on a tap in a bubble, and reads until it ends, which closes done.
+func beginEpoch(tap *tap, server net.Conn) (done chan struct{}) {
+	done = make(chan struct{})
+	go func() {
+		readAll(tap)
+		close(done)
+	}()
+	_, _ = io.WriteString(server, head(2))
+	synctest.Wait()
+	return done
+}
+
 func discard(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
 // answerPings answers as RESP2 does.
@@ -264,13 +276,7 @@ func TestPingNeedsAnEpoch(t *testing.T) {
 func TestARefusalAnswersOnePing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tap, server := pipeTap(t, new(nobody))
-		done := make(chan struct{})
-		go func() {
-			readAll(tap)
-			close(done)
-		}()
-		_, _ = io.WriteString(server, head(2))
-		synctest.Wait()
+		done := beginEpoch(tap, server)
 		go discard(server)
 		for seq := range uint64(3) {
 			if got, err := tap.ping(); got != seq+1 || err != nil {

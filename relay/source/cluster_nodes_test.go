@@ -1,0 +1,193 @@
+package source_test
+
+import (
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/relaytest/redistest"
+	"sidecast/relay/source"
+)
+
+// cluster is three masters with a replica each.
+type cluster struct {
+	nodes   []*redistest.Server
+	ids     map[string]string        // node ids by address
+	clients map[string]*redis.Client // by address
+}
+
+// How long nodes may be silent until others give up links to them (at half of it) and call them dead. A busy machine lets
+// processes wait for a second and more, so where nobody dies the nodes are patient: else they break the bus by themselves.
+const (
+	patientNodes = 20 * time.Second
+	hastyNodes   = 2 * time.Second
+)
+
+// startCluster starts one.
+func startCluster(t testing.TB, timeout time.Duration) *cluster {
+	t.Helper()
+	redistest.Require(t, "redis-cli", "redis-tools")
+	c := &cluster{ids: make(map[string]string), clients: make(map[string]*redis.Client)}
+	args := []string{"--cluster", "create"}
+	for range 6 {
+		node := redistest.StartClusterNode(t, "--cluster-node-timeout", fmt.Sprint(timeout.Milliseconds()), "--enable-debug-command", "yes")
+		client := redis.NewClient(&redis.Options{Addr: node.Addr, MaxRetries: -1})
+		t.Cleanup(func() { _ = client.Close() })
+		c.clients[node.Addr] = client
+		c.nodes = append(c.nodes, node)
+		args = append(args, node.Addr)
+	}
+	out, err := exec.Command("redis-cli", append(args, "--cluster-replicas", "1", "--cluster-yes")...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("making the cluster: %v\n%s", err, out)
+	}
+	for _, node := range c.nodes {
+		c.ids[node.Addr] = node.CLI("CLUSTER", "MYID")
+		eventually(t, "the cluster", func() bool {
+			return strings.Contains(node.CLI("CLUSTER", "INFO"), "cluster_state:ok") &&
+				strings.Count(node.CLI("CLUSTER", "NODES"), "slave ") == 3 &&
+				!strings.Contains(node.CLI("INFO", "replication"), "master_link_status:down")
+		})
+	}
+	eventually(t, "the bus", func() bool {
+		for _, node := range c.nodes {
+			if strings.Count(node.CLI("CLUSTER", "LINKS"), "from") != 5 {
+				return false
+			}
+		}
+		return true
+	})
+	return c
+}
+
+// server says how to find the cluster.
+func (c *cluster) server(cfg *source.Config) {
+	cfg.Server.Mode, cfg.Server.Address = source.Cluster, c.nodes[0].Addr
+	for _, node := range c.nodes[1:] {
+		cfg.Server.More = append(cfg.Server.More, node.Addr)
+	}
+}
+
+// reshard moves the first slots of one master to another.
+func (c *cluster) reshard(t testing.TB, from, to *redistest.Server, slots int) {
+	t.Helper()
+	out, err := exec.Command("redis-cli", "--cluster", "reshard", from.Addr, "--cluster-from", c.ids[from.Addr],
+		"--cluster-to", c.ids[to.Addr], "--cluster-slots", fmt.Sprint(slots), "--cluster-yes").CombinedOutput()
+	if err != nil {
+		t.Fatalf("moving slots: %v\n%s", err, out[max(0, len(out)-2000):])
+	}
+}
+
+// node returns the node with this address.
+func (c *cluster) node(addr string) *redistest.Server {
+	return c.nodes[slices.IndexFunc(c.nodes, func(n *redistest.Server) bool { return n.Addr == addr })]
+}
+
+// masters returns the masters that live: first the one whose slot the marker channel has.
+func (c *cluster) masters(t testing.TB, ask *redistest.Server) []*redistest.Server {
+	t.Helper()
+	owner, rest := []*redistest.Server(nil), []*redistest.Server(nil)
+	const slot = 1654 // of sidecast:mark
+	for line := range strings.Lines(ask.CLI("CLUSTER", "NODES")) {
+		fields := strings.Fields(line)
+		if !strings.Contains(fields[2], "master") || strings.Contains(fields[2], "fail") {
+			continue
+		}
+		addr, _, _ := strings.Cut(fields[1], "@")
+		if slices.ContainsFunc(fields[8:], func(span string) bool { return spans(span, slot) }) {
+			owner = append(owner, c.node(addr))
+		} else {
+			rest = append(rest, c.node(addr))
+		}
+	}
+	return append(owner, rest...)
+}
+
+// spans reports whether a span of slots as Redis writes it holds one.
+func spans(span string, slot int) bool {
+	var first, last int
+	if n, _ := fmt.Sscanf(span, "%d-%d", &first, &last); n == 1 {
+		last = first
+	}
+	return first <= slot && slot <= last
+}
+
+// publishers starts one publisher at each node and returns their channels.
+func (c *cluster) publishers(t testing.TB, book *ledger, nodes ...*redistest.Server) (channels []string) {
+	for i, node := range nodes {
+		channel := fmt.Sprint("chat:", i)
+		book.publish(channel, to(t, node.Addr))
+		channels = append(channels, channel)
+	}
+	return channels
+}
+
+// linkedTo reports which nodes have the link's subscriptions.
+func (c *cluster) linkedTo(t testing.TB) (addrs []string) {
+	t.Helper()
+	for _, node := range c.nodes {
+		out, err := c.clients[node.Addr].Do(t.Context(), "CLIENT", "LIST", "TYPE", "pubsub").Text()
+		if err == nil && strings.Contains(out, "sidecast-link") {
+			addrs = append(addrs, node.Addr)
+		}
+	}
+	return addrs
+}
+
+// awaitLink waits until the link is up, at that node alone.
+func (c *cluster) awaitLink(t testing.TB, l *running, node *redistest.Server) {
+	t.Helper()
+	eventually(t, "the link at "+node.Addr, func() bool { return l.Up() && slices.Equal(c.linkedTo(t), []string{node.Addr}) })
+}
+
+// replica returns the replica of a master.
+func (c *cluster) replica(t testing.TB, master *redistest.Server) *redistest.Server {
+	t.Helper()
+	for line := range strings.Lines(master.CLI("CLUSTER", "NODES")) {
+		if fields := strings.Fields(line); fields[3] == c.ids[master.Addr] {
+			addr, _, _ := strings.Cut(fields[1], "@")
+			return c.node(addr)
+		}
+	}
+	t.Fatalf("%s has no replica", master.Addr)
+	return nil
+}
+
+// failover makes a replica the master while the old one lives.
+func (c *cluster) failover(t testing.TB, replica *redistest.Server) {
+	t.Helper()
+	var asked time.Time
+	eventually(t, "the failover", func() bool {
+		role, err := c.clients[replica.Addr].Do(t.Context(), "ROLE").Slice()
+		if err == nil && role[0] == "master" {
+			return true
+		}
+		if time.Since(asked) > 6*time.Second { // the replica gives up after 5, where the votes come slowly
+			replica.CLI("CLUSTER", "FAILOVER")
+			asked = time.Now()
+		}
+		return false
+	})
+}
+
+// since returns the ages of a node's links in one direction, by the ids of the nodes at their other ends.
+func (c *cluster) since(t testing.TB, node *redistest.Server, direction string) map[string]int64 {
+	t.Helper()
+	links, err := c.clients[node.Addr].Do(t.Context(), "CLUSTER", "LINKS").Slice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ages := make(map[string]int64)
+	for _, link := range links {
+		fields := link.(map[any]any)
+		if fields["direction"] == direction {
+			ages[fields["node"].(string)] = fields["create-time"].(int64)
+		}
+	}
+	return ages
+}
