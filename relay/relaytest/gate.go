@@ -59,18 +59,6 @@ func (g *gate) enter(size int) int {
 	}
 }
 
-// pause reports whether d passed without a change.
-func pause(d time.Duration, changed <-chan struct{}) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-changed:
-		return false
-	}
-}
-
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -77,20 +77,13 @@ func (p *Publisher) Run(ctx context.Context, channels []string, n int, every tim
 const pauseAfterError = 10 * time.Millisecond
 
 func (p *Publisher) run(ctx context.Context, channel string, n int, every time.Duration) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for i := 0; (n == 0 || i < n) && ctx.Err() == nil; i++ {
-		pause := every
+		wait := every
 		if p.Publish(ctx, channel).Err != nil {
-			pause = max(pause, pauseAfterError)
+			wait = max(wait, pauseAfterError)
 		}
-		if pause == 0 {
-			continue
-		}
-		timer.Reset(pause)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
+		if wait > 0 {
+			pause(wait, ctx.Done())
 		}
 	}
 }
@@ -98,14 +91,9 @@ func (p *Publisher) run(ctx context.Context, channel string, n int, every time.D
 // Finish sends a last message, one with a payload of its own, on every channel used so far, and again where the call
 // fails, until it succeeds or ctx ends. A client that heard it is at the end of that channel; see [Fleet.AwaitEnd].
 func (p *Publisher) Finish(ctx context.Context) error {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
 	for _, w := range p.all() {
 		for sent := p.send(ctx, w.channel, StampEnd); sent.Err != nil; sent = p.send(ctx, w.channel, StampEnd) {
-			timer.Reset(pauseAfterError)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
+			if !pause(pauseAfterError, ctx.Done()) {
 				return fmt.Errorf("publishing the end of %q: %w", w.channel, sent.Err)
 			}
 		}

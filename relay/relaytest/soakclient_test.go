@@ -36,7 +36,7 @@ func newSoakTraveller(w *soakWorld, i int) *soakTraveller {
 func (tr *soakTraveller) live(ctx context.Context) {
 	for ctx.Err() == nil {
 		if !tr.move(ctx) {
-			pass(ctx, 100*time.Millisecond)
+			pause(100*time.Millisecond, ctx.Done())
 			continue
 		}
 		stay := time.Duration(tr.random.ExpFloat64() * float64(3*time.Second))
@@ -49,7 +49,7 @@ func (tr *soakTraveller) live(ctx context.Context) {
 			tr.leave(ctx)
 		case <-tr.Client().Done():
 			tr.Leave((*Client).Drop)
-			pass(ctx, rand.N(300*time.Millisecond))
+			pause(rand.N(300*time.Millisecond), ctx.Done())
 		case <-ctx.Done():
 		}
 		timer.Stop()
@@ -82,7 +82,7 @@ func (tr *soakTraveller) leave(ctx context.Context) {
 	case 2:
 		note("the network resets, in the middle of something")
 		tr.proxy.ResetAfter(faultproxy.ToClient, 1+tr.random.IntN(300))
-		pass(ctx, time.Duration(tr.random.IntN(500))*time.Millisecond)
+		pause(time.Duration(tr.random.IntN(500))*time.Millisecond, ctx.Done())
 		tr.proxy.ResetAfter(faultproxy.ToClient, -1)
 		tr.Leave((*Client).Drop)
 	case 3:
@@ -93,12 +93,12 @@ func (tr *soakTraveller) leave(ctx context.Context) {
 		note("the network goes silent")
 		way := [][]faultproxy.Direction{faultproxy.Both, {faultproxy.ToClient}, {faultproxy.ToServer}}[tr.random.IntN(3)]
 		tr.proxy.Hold(way...)
-		pass(ctx, time.Duration(tr.random.IntN(4000))*time.Millisecond)
+		pause(time.Duration(tr.random.IntN(4000))*time.Millisecond, ctx.Done())
 		tr.Leave((*Client).Abort)
 		tr.proxy.Release(way...)
 	case 6: // a slow path, and then away
 		tr.proxy.Delay(faultproxy.ToClient, 100*time.Millisecond, 300*time.Millisecond)
-		pass(ctx, time.Duration(tr.random.IntN(2000))*time.Millisecond)
+		pause(time.Duration(tr.random.IntN(2000))*time.Millisecond, ctx.Done())
 		tr.Leave((*Client).Abort)
 		tr.proxy.Delay(faultproxy.ToClient, 0, 0)
 	}
@@ -118,7 +118,7 @@ func (tr *soakTraveller) stay() *Client {
 		if time.Now().After(deadline) {
 			tr.w.t.Fatalf("seed %d: %s finds no relay", tr.w.seed, tr.Name())
 		}
-		pass(tr.w.t.Context(), 100*time.Millisecond)
+		pause(100*time.Millisecond, tr.w.t.Context().Done())
 	}
 }
 
@@ -134,7 +134,7 @@ type soakListener struct {
 func (l *soakListener) live(ctx context.Context) {
 	for ctx.Err() == nil {
 		if !l.come(ctx) {
-			pass(ctx, 100*time.Millisecond)
+			pause(100*time.Millisecond, ctx.Done())
 			continue
 		}
 		select {
@@ -168,7 +168,7 @@ func (l *soakListener) stay() {
 		l.past, l.now = append(l.past, l.now.Session()), nil
 	}
 	for l.now == nil && !l.come(l.w.t.Context()) {
-		if !pass(l.w.t.Context(), 100*time.Millisecond) {
+		if !pause(100*time.Millisecond, l.w.t.Context().Done()) {
 			return
 		}
 	}

@@ -267,16 +267,4 @@ func (w *soakWorld) moves() (n int) {
 }
 
 // awaitTick lets time pass: trouble lasts.
-func (w *soakWorld) awaitTick(d time.Duration) { pass(w.t.Context(), d) }
-
-// pass reports whether so much time passed before the context ended.
-func pass(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
+func (w *soakWorld) awaitTick(d time.Duration) { pause(d, w.t.Context().Done()) }

@@ -62,8 +62,8 @@ func (t *Traveller) Go(ctx context.Context, d *Dialer) error {
 }
 
 // Roam keeps the traveller connected until ctx ends: whenever a connection is over, or could not be made, it goes where
-// next says, after a pause of up to this long, more than 0. When it returns, the last connection stays.
-func (t *Traveller) Roam(ctx context.Context, pause time.Duration, next func() *Dialer) {
+// next says, after a pause of at most this long, more than 0. When it returns, the last connection stays.
+func (t *Traveller) Roam(ctx context.Context, most time.Duration, next func() *Dialer) {
 	for {
 		if t.now != nil {
 			select {
@@ -73,9 +73,7 @@ func (t *Traveller) Roam(ctx context.Context, pause time.Duration, next func() *
 				return
 			}
 		}
-		select {
-		case <-time.After(rand.N(pause)):
-		case <-ctx.Done():
+		if !pause(rand.N(most), ctx.Done()) {
 			return
 		}
 		_ = t.Go(ctx, next()) // the next try follows
