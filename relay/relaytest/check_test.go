@@ -14,7 +14,8 @@ import (
 // A scene is a run in short. Times are milliseconds; the rules allow a lag of 100, a latency of 500, and 1000 for healing.
 //
 // publish are the times of PUBLISH, each answered within 1 ms, with `!` behind those that failed and `z` behind the
-// last. A log is words like 12:m3, at 12 message 3 came; the other letters are in [scene.event]. faults are FROM-TO, TO
+// last. A log is words like 12:m3, at 12 message 3 came, or 12<7:m3 where it is known to have been sent at 7; the other
+// letters are in [scene.event]. faults are FROM-TO, TO
 // left out if it was not undone, with what is expected behind.
 type scene struct {
 	why     string
@@ -62,6 +63,11 @@ func (s scene) payload(seq uint32, equal bool) string {
 // event reads one word of a log.
 func (s scene) event(word string, published []Publication) Event {
 	at, what, _ := strings.Cut(word, ":")
+	if heard, sent, ok := strings.Cut(at, "<"); ok {
+		e := s.event(heard+":"+what, published)
+		e.Sent = moment(sent)
+		return e
+	}
 	e := Event{At: moment(at), Channel: "a"}
 	letters := strings.TrimRight(what, "0123456789")
 	number, _ := strconv.Atoi(what[len(letters):])
@@ -226,6 +232,8 @@ var scenes = []scene{
 	{why: "no gap", publish: "10 20 30 2000", faults: "15-25", log: begin + "11:m1 31:m3 2001:m4", want: "missing gap 1"},
 	{why: "no gap, and nothing behind", publish: "10 20", faults: "15-25 24", log: begin + "11:m1", want: "missing gap 1, unproven 1"},
 	{why: "a gap before the loss", publish: "10 20 30 2000", faults: "15-25", log: begin + "11:m1 16:gap 31:m3 2001:m4", want: "early gap 1"},
+	{why: "a gap that was sent before the loss, and heard behind it", publish: "10 20 30 2000", faults: "15-25",
+		log: begin + "11:m1 26<16:gap 31:m3 2001:m4", want: "early gap 1"},
 	{why: "a gap that should explain what was lost before the fault", publish: "10 20 300 2000", faults: "250-350",
 		log: begin + "11:m1 360:gap 2001:m4", want: "hole 1"},
 	{why: "a gap that should explain what was lost after it", publish: "10 20 300 2000", faults: "15-25 200",

@@ -75,7 +75,8 @@
 //
 // Those who come back are tried on a simulated world: several relays that resume by markers, fed from one ordered log
 // over links that lag and break, and clients that are cut at any moment. It takes milliseconds, and a seed brings it back.
-// Some twenty ways to break the rule for resuming, of the relay and of the client, must each be caught.
+// Some forty ways to break the rules of delivery and of resuming, of the relay and of the client, must each be caught: the
+// table in simmutant_test.go reads as the list of these rules.
 //
 // # Coming back
 //

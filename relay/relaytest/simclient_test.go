@@ -1,6 +1,10 @@
 package relaytest
 
-import "time"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // A simClient is a [Traveller] of the simulated world.
 type simClient struct {
@@ -16,7 +20,7 @@ type simClient struct {
 func (c *simClient) connect() {
 	w := c.w
 	r := w.relays[w.random.IntN(len(w.relays))]
-	if !r.up || r.draining || w.roll > 0 && !r.ready {
+	if !r.up || r.draining || w.trouble == 0 && !r.ready {
 		w.after(w.upTo(time.Second), c.connect)
 		return
 	}
@@ -35,9 +39,13 @@ func (c *simClient) connect() {
 		return w.heartbeat*9/10 + w.upTo(w.heartbeat/5), !s.over
 	})
 	for _, channel := range c.channels {
-		wish := c.cursors.Wish(channel)
-		c.note(Event{Kind: KindSent, Text: "subscribe", Channel: channel, Cursor: wish.After, Data: wish.At})
-		conn.ask(func() { s.subscribe(wish) })
+		c.subscribe(conn, c.cursors.Wish(channel))
+	}
+	if w.again > 0 {
+		w.repeat(w.about(w.again), func() (time.Duration, bool) {
+			c.again(conn)
+			return w.about(w.again), c.conn == conn
+		})
 	}
 	if w.roll > 0 {
 		return
@@ -53,6 +61,35 @@ func (c *simClient) connect() {
 	})
 }
 
+func (c *simClient) subscribe(conn *simConn, wish Wish) {
+	if c.w.forges > 0 && wish.After != "" && c.w.oneIn(c.w.forges) {
+		wish.After = forged(wish.After)
+	}
+	c.note(Event{Kind: KindSent, Text: "subscribe", Channel: wish.Channel, Cursor: wish.After, Data: wish.At})
+	conn.ask(func() { conn.session.subscribe(wish) })
+}
+
+// forged is the cursor with the next index.
+func forged(cursor string) string {
+	parts := strings.Split(cursor, "/")
+	index, _ := strconv.Atoi(parts[2])
+	parts[2] = strconv.Itoa(index + 1)
+	return strings.Join(parts, "/")
+}
+
+// again gives up a channel, and asks for it anew when the relay has confirmed that: see hear.
+func (c *simClient) again(conn *simConn) {
+	if c.conn != conn || c.w.calm {
+		return
+	}
+	channel := c.channels[c.w.random.IntN(len(c.channels))]
+	c.note(Event{Kind: KindSent, Text: "unsubscribe", Channel: channel})
+	conn.ask(func() { conn.session.unsubscribe(channel) })
+	if c.w.is("client subscribes before unsubscribed") {
+		c.subscribe(conn, c.cursors.Wish(channel))
+	}
+}
+
 // note writes the log, and keeps the cursors.
 func (c *simClient) note(e Event) {
 	if len(c.sessions) == 0 || e.Kind == 0 {
@@ -61,14 +98,11 @@ func (c *simClient) note(e Event) {
 	s := &c.sessions[len(c.sessions)-1]
 	e.N, e.At = len(s.Events), c.w.time()
 	s.Events = append(s.Events, e)
-	before := make(map[string]string)
-	for _, w := range c.cursors.Wishes() {
-		before[w.Channel] = w.At
-	}
+	before := c.cursors.Wish(e.Channel)
 	c.cursors.Hear(e)
 	switch {
 	case c.w.is("client keeps at behind a message") && e.Kind == KindMessage:
-		c.cursors.of(e.Channel).at = before[e.Channel]
+		c.cursors.of(e.Channel).at = before.At
 	case c.w.is("client counts heartbeats before subscribed") && e.Kind == KindHeartbeat && e.Cursor != "":
 		for _, channel := range c.channels {
 			c.cursors.of(channel).at = e.Cursor
@@ -80,7 +114,19 @@ func (c *simClient) hear(conn *simConn, e Event) {
 	if c.conn != conn {
 		return
 	}
+	wish := c.cursors.Wish(e.Channel)
 	c.note(e)
+	if e.Kind != KindUnsubscribed {
+		return
+	}
+	*c.cursors.of(e.Channel) = remembered{after: wish.After, at: wish.At} // it will be back
+	if !c.w.is("client subscribes before unsubscribed") {
+		c.w.after(c.w.upTo(500*time.Millisecond), func() {
+			if c.conn == conn {
+				c.subscribe(conn, wish)
+			}
+		})
+	}
 }
 
 // ended is the relay's or the network's doing.
@@ -109,5 +155,53 @@ func (c *simClient) leave() {
 		c.note(Event{Kind: KindEnd, Code: 1006})
 		c.conn = nil
 		c.w.after(c.w.upTo(3*time.Second), c.connect)
+	})
+}
+
+// A simConn is the network between a client and a relay.
+type simConn struct {
+	w         *sim
+	client    *simClient
+	session   *simSession
+	slow      time.Duration
+	come, go_ time.Duration // when the last frame and the last command get there
+	sent      int           // frames
+	dropped   int           // the first so many of them, if they have not come by now
+	over      bool          // the client hears nothing any more
+}
+
+// drop lets go of all frames that wait.
+func (c *simConn) drop() { c.dropped = c.sent }
+
+// send lets a frame come to the client.
+func (c *simConn) send(e Event) {
+	e.Sent = c.w.time()
+	c.sent++
+	n := c.sent
+	c.come = max(c.come, c.w.now+c.w.upTo(c.slow))
+	c.w.after(c.come-c.w.now, func() {
+		if !c.over && n > c.dropped {
+			c.client.hear(c, e)
+		}
+	})
+}
+
+// ask lets a command come to the relay.
+func (c *simConn) ask(do func()) {
+	c.go_ = max(c.go_, c.w.now+c.w.upTo(c.slow))
+	c.w.after(c.go_-c.w.now, func() {
+		if !c.session.over {
+			do()
+		}
+	})
+}
+
+// end is the end of the connection on the relay's side.
+func (c *simConn) end() {
+	c.come = max(c.come, c.w.now+c.w.upTo(c.slow))
+	c.w.after(c.come-c.w.now, func() {
+		if !c.over {
+			c.client.ended(c)
+		}
 	})
 }

@@ -10,6 +10,7 @@ import (
 type simItem struct {
 	kind             simKind
 	channel, payload string
+	large            bool // more than a relay carries
 	mark             string
 	pong             func() // what waits for it
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -33,50 +32,22 @@ type simRelay struct {
 	away    string // the local marker for those who come while there is no link
 	marks   map[string]int
 	history map[string]*simHistory
+	floor   simPos     // no channel without a history was spoken on since
+	flight  *simFlight // nil while there is none
 
 	heard, told time.Duration // the last marker seen, and the last one published
 }
 
-// simPos is a position in this relay's order.
-type simPos struct{ ord, index int }
-
-func (p simPos) before(o simPos) bool { return p.ord < o.ord || p.ord == o.ord && p.index < o.index }
-
-// simHistory is what a relay remembers of a channel.
-type simHistory struct {
-	last  simPos
-	floor simPos // whatever lies behind it is still there
-	held  []simEntry
-}
-
-type simEntry struct {
-	seq             int
-	pos             simPos
-	cursor, payload string
-}
-
-// simShard hands out what has come in, some time later, in batches.
-type simShard struct {
-	relay   *simRelay
-	mailbox []simPost
-	due     bool
-	flushed int    // the last sequence handed out
-	mark    string // the last marker handed out; empty before the first of this epoch
-}
-
-// simPost is an item that is to be handed out.
-type simPost struct {
-	simItem
-	seq    int
-	cursor string
-}
+// A simFlight is a PING under way, and who waits for its answer. Who comes later waits for the next one's: what was
+// published meanwhile may come behind this one's.
+type simFlight struct{ waiting, next []func() }
 
 func (r *simRelay) start() {
 	r.lives++
 	r.name = fmt.Sprintf("r%d.%d", r.place, r.lives)
 	r.up, r.draining, r.slow, r.sessions = true, false, 0, nil
 	r.hurt = append(r.hurt, r.w.fault(Fault{Name: "start", Relay: r.name}))
-	r.seq, r.cur, r.away = 0, "", "local"+r.random()
+	r.seq, r.cur, r.away, r.flight = 0, "", "local"+r.random(), nil
 	r.newEpoch()
 	r.shards = nil
 	for range 2 {
@@ -155,6 +126,9 @@ func (r *simRelay) connect() {
 			l.node.links = append(l.node.links, l)
 			l.send(simItem{kind: simConfirm})
 		})
+		if r.w.is("gap before the confirmation") {
+			r.online()
+		}
 		r.w.after(10*time.Second, func() { // what did not come up by then is tried again
 			if r.link == l && !r.ready && !l.over {
 				l.cut(nil)
@@ -165,7 +139,7 @@ func (r *simRelay) connect() {
 
 // offline is the end of the link.
 func (r *simRelay) offline(f *Fault) {
-	r.link, r.ready, r.away = nil, false, "local"+r.random()
+	r.link, r.ready, r.away, r.flight = nil, false, "local"+r.random(), nil
 	if f != nil {
 		r.hurt = append(r.hurt, f)
 	}
@@ -184,14 +158,17 @@ func (r *simRelay) offline(f *Fault) {
 }
 
 func (r *simRelay) newEpoch() {
+	r.epoch++
+	if r.w.is("history outlives the link") && r.cur != "" {
+		return
+	}
 	if r.w.is("old marker in a new epoch") && r.cur != "" {
 		r.marks = map[string]int{r.cur: 0}
 	} else {
 		r.cur = "local" + r.random()
 		r.marks = map[string]int{r.cur: 0}
 	}
-	r.epoch++
-	r.ord, r.history = 0, make(map[string]*simHistory)
+	r.ord, r.history, r.floor = 0, make(map[string]*simHistory), simPos{}
 }
 
 func (r *simRelay) random() string { return strconv.FormatUint(r.w.random.Uint64(), 36) }
@@ -233,8 +210,30 @@ func (r *simRelay) publishMark() {
 
 // barrier calls then when whatever Redis had published before has come in.
 func (r *simRelay) barrier(then func()) {
-	l := r.link
-	l.ask(func() { l.send(simItem{kind: simPong, pong: then}) })
+	switch f := r.flight; {
+	case f == nil:
+		r.ping([]func(){then})
+	case r.w.is("joins a PING under way"):
+		f.waiting = append(f.waiting, then)
+	default:
+		f.next = append(f.next, then)
+	}
+}
+
+func (r *simRelay) ping(waiting []func()) {
+	l, f := r.link, &simFlight{waiting: waiting}
+	r.flight = f
+	l.ask(func() {
+		l.send(simItem{kind: simPong, pong: func() {
+			r.flight = nil
+			if len(f.next) > 0 {
+				r.ping(f.next)
+			}
+			for _, then := range f.waiting {
+				then()
+			}
+		}})
+	})
 }
 
 // ingest takes what Redis said, in its order.
@@ -244,7 +243,9 @@ func (r *simRelay) ingest(l *simLink, item simItem) {
 	}
 	switch item.kind {
 	case simConfirm:
-		r.online()
+		if !r.ready {
+			r.online()
+		}
 	case simPong:
 		item.pong()
 	case simMark:
@@ -254,90 +255,9 @@ func (r *simRelay) ingest(l *simLink, item simItem) {
 		}
 		r.ord++
 		r.marks[item.mark], r.cur = r.ord, item.mark
+		r.forget()
 		r.post(simPost{simItem: item})
 	case simMessage:
 		r.message(item)
-	}
-}
-
-func (r *simRelay) message(item simItem) {
-	h := r.of(item.channel)
-	if h.last.ord != r.ord {
-		h.last = simPos{ord: r.ord}
-	}
-	h.last.index++
-	cursor := r.encode(r.cur, h.last.index)
-	seq := r.post(simPost{simItem: item, cursor: cursor})
-	h.held = append(h.held, simEntry{seq: seq, pos: h.last, cursor: cursor, payload: item.payload})
-	if len(h.held) > r.w.ring {
-		h.floor = h.held[0].pos
-		h.held = h.held[1:]
-	}
-}
-
-func (r *simRelay) of(channel string) *simHistory {
-	h := r.history[channel]
-	if h == nil {
-		h = &simHistory{}
-		r.history[channel] = h
-	}
-	return h
-}
-
-func (r *simRelay) encode(mark string, index int) string {
-	return fmt.Sprintf("%s/%s/%d", r.node.id, mark, index)
-}
-
-// decode finds a cursor's place in this relay's order, if it knows the marker.
-func (r *simRelay) decode(cursor string) (simPos, bool) {
-	parts := strings.Split(cursor, "/")
-	if len(parts) != 3 || parts[0] != r.node.id && !r.w.is("node ignored") {
-		return simPos{}, false
-	}
-	ord, known := r.marks[parts[1]]
-	index, err := strconv.Atoi(parts[2])
-	return simPos{ord, index}, known && err == nil
-}
-
-func (r *simRelay) post(p simPost) int {
-	r.seq++
-	p.seq = r.seq
-	for _, shard := range r.shards {
-		shard.post(p)
-	}
-	return r.seq
-}
-
-func (h *simShard) post(p simPost) {
-	h.mailbox = append(h.mailbox, p)
-	if !h.due {
-		h.due = true
-		life := h.relay.lives
-		h.relay.w.after(h.relay.w.upTo(h.relay.w.shard), func() {
-			if h.relay.lives == life && h.relay.up {
-				h.flush()
-			}
-		})
-	}
-}
-
-// flush hands out all that waits.
-func (h *simShard) flush() {
-	h.due = false
-	batch := h.mailbox
-	h.mailbox = nil
-	for _, p := range batch {
-		switch p.kind {
-		case simMark:
-			h.mark = p.mark
-		case simEpoch:
-			h.mark = ""
-		}
-		for _, s := range slices.Clone(h.relay.sessions) {
-			if s.shard == h {
-				s.take(p)
-			}
-		}
-		h.flushed = p.seq
 	}
 }

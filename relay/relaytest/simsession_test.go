@@ -1,9 +1,6 @@
 package relaytest
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // A simSession is a relay's end of a connection.
 type simSession struct {
@@ -36,6 +33,7 @@ const (
 	simAbsent           // for Redis; answered already
 	simReplay
 	simLive
+	simGone // unsubscribed
 )
 
 func (s *simSession) send(e Event) {
@@ -54,14 +52,26 @@ func (s *simSession) end() {
 func (s *simSession) heartbeat() {
 	e := Event{Kind: KindHeartbeat}
 	mark := s.shard.mark
-	if s.relay.w.is("heartbeat overtakes") && mark != "" && s.relay.cur[0] == 'm' {
+	switch {
+	case s.relay.w.is("heartbeat overtakes") && mark != "" && s.relay.cur[0] == 'm',
+		s.relay.w.is("heartbeat with a local marker") && s.relay.ready && s.relay.cur[0] == 'l':
 		mark = s.relay.cur
 	}
 	behind := slices.ContainsFunc(s.order, func(sub *simSub) bool { return sub.state != simLive || s.shard.flushed < sub.start })
 	if mark != "" && (!behind || s.relay.w.is("heartbeat in a replay")) {
-		e.Cursor = s.relay.encode(mark, 0)
+		e.Cursor = s.relay.encode(mark, simPos{})
 	}
 	s.send(e)
+}
+
+// evict closes a session that does not read, and lets go of all that waits for it.
+func (s *simSession) evict() {
+	s.conn.drop()
+	if s.relay.w.is("heartbeat behind what was dropped") {
+		s.heartbeat()
+	}
+	s.send(Event{Kind: KindClose, Code: 4408})
+	s.end()
 }
 
 // take hands an item of a batch to the session.
@@ -115,6 +125,12 @@ func (s *simSession) hand(p simPost) {
 }
 
 func (s *simSession) say(p simPost) {
+	if p.large {
+		if !s.relay.w.is("no gap where one was too large") {
+			s.send(Event{Kind: KindGap, Channel: p.channel, Text: "too_large", Cursor: p.cursor})
+		}
+		return
+	}
 	s.send(Event{Kind: KindMessage, Channel: p.channel, Data: p.payload, Cursor: p.cursor})
 }
 
@@ -132,10 +148,24 @@ func (s *simSession) subscribe(wish Wish) {
 	}
 }
 
+// unsubscribe takes a command. Nothing of the channel follows the answer.
+func (s *simSession) unsubscribe(channel string) {
+	sub := s.subs[channel]
+	if sub == nil {
+		return
+	}
+	delete(s.subs, channel)
+	s.order = slices.DeleteFunc(s.order, func(other *simSub) bool { return other == sub })
+	if sub.state != simReplay || !s.relay.w.is("replay outlives its subscription") {
+		sub.state = simGone
+	}
+	s.send(Event{Kind: KindUnsubscribed, Channel: channel})
+}
+
 // absent answers while Redis is away: the subscription begins with the next link.
 func (s *simSession) absent(sub *simSub) {
 	sub.state = simAbsent
-	cursor := s.relay.encode(s.relay.away, 0)
+	cursor := s.relay.encode(s.relay.away, simPos{})
 	if s.relay.w.is("old cursor while Redis is away") {
 		cursor = s.now(sub.channel)
 	}
@@ -165,24 +195,28 @@ func (sub *simSub) attach(start int) { sub.state, sub.start = simLive, start }
 func (s *simSession) now(channel string) string {
 	r := s.relay
 	if last := r.of(channel).last; last.ord == r.ord {
-		return r.encode(r.cur, last.index)
+		return r.encode(r.cur, last)
 	}
-	return r.encode(r.cur, 0)
+	return r.encode(r.cur, simPos{})
 }
 
 // resume goes on where the client was, or says that it cannot, once the link has caught up.
 func (s *simSession) resume(sub *simSub, wish Wish, caughtUp bool) {
 	w := s.relay.w
 	p, ok := s.known(sub.channel, wish)
+	hasty := w.is("no barrier below the floor") && p.before(s.relay.of(sub.channel).floor)
 	switch {
 	case s.over:
-	case w.is("always a gap") && !caughtUp, !ok && !caughtUp:
+	case w.is("always a gap") && !caughtUp, !ok && !caughtUp && !hasty:
 		sub.state = simWaiting
 		s.relay.barrier(func() {
 			if sub.state == simWaiting {
 				s.resume(sub, wish, true)
 			}
 		})
+	case !ok && w.is("a gap joins at what was handed out"):
+		s.joinAnswered(sub)
+		sub.attach(s.shard.flushed)
 	case !ok, w.is("always a gap"):
 		s.joinAnswered(sub)
 	default:
@@ -205,10 +239,11 @@ func (s *simSession) known(channel string, wish Wish) (best simPos, found bool) 
 			best, found = p, true
 		}
 	}
-	if found && (beyond(best) || best.before(h.floor) && !r.w.is("floor ignored")) {
-		return best, false
+	whole := !beyond(best) && (!best.before(h.floor) || r.w.is("floor ignored")) && (h.agrees(best) || r.w.is("check ignored"))
+	for _, e := range h.held {
+		whole = whole && !(e.large && best.before(e.pos))
 	}
-	return best, found
+	return best, found && whole
 }
 
 func (s *simSession) recover(sub *simSub, p simPos, wish Wish) {
@@ -261,6 +296,10 @@ func (s *simSession) replay(sub *simSub) {
 		}
 		n++
 		sub.pos = e.pos
+		if e.large {
+			s.send(Event{Kind: KindGap, Channel: sub.channel, Text: "too_large", Cursor: e.cursor})
+			continue
+		}
 		s.send(Event{Kind: KindMessage, Channel: sub.channel, Data: e.payload, Cursor: e.cursor})
 	}
 	if w.is("replays to the end of history, joins at what was handed out") {
@@ -268,45 +307,4 @@ func (s *simSession) replay(sub *simSub) {
 		return
 	}
 	sub.attach(s.relay.seq)
-}
-
-// A simConn is the network between a client and a relay.
-type simConn struct {
-	w         *sim
-	client    *simClient
-	session   *simSession
-	slow      time.Duration
-	come, go_ time.Duration // when the last frame and the last command get there
-	over      bool          // the client hears nothing any more
-}
-
-// send lets a frame come to the client.
-func (c *simConn) send(e Event) {
-	e.Sent = c.w.time()
-	c.come = max(c.come, c.w.now+c.w.upTo(c.slow))
-	c.w.after(c.come-c.w.now, func() {
-		if !c.over {
-			c.client.hear(c, e)
-		}
-	})
-}
-
-// ask lets a command come to the relay.
-func (c *simConn) ask(do func()) {
-	c.go_ = max(c.go_, c.w.now+c.w.upTo(c.slow))
-	c.w.after(c.go_-c.w.now, func() {
-		if !c.session.over {
-			do()
-		}
-	})
-}
-
-// end is the end of the connection on the relay's side.
-func (c *simConn) end() {
-	c.come = max(c.come, c.w.now+c.w.upTo(c.slow))
-	c.w.after(c.come-c.w.now, func() {
-		if !c.over {
-			c.client.ended(c)
-		}
-	})
 }

@@ -47,6 +47,13 @@ type simOptions struct {
 	faultKind []string
 	roll      time.Duration // between two restarts of one relay after the other; clients stay until then; 0 for none
 	lasting   time.Duration // of trouble and moves
+
+	// What is rare: where it is 0, it does not happen.
+	forget    time.Duration // a relay forgets a channel that was idle for so long
+	again     time.Duration // mean time until a client asks again for a channel, on the same connection
+	oversize  int           // one in so many messages is larger than relays carry
+	miscounts int           // one relay counts one in so many messages twice, as if two patterns of its own matched
+	forges    int           // one in so many cursors was changed by those who kept it
 }
 
 func (w *sim) is(broken string) bool { return w.broken == broken }
@@ -216,6 +223,10 @@ func (w *sim) harm(kind string) {
 		w.after(500*time.Millisecond+w.upTo(5*time.Second), r.start)
 	case kind == "drain":
 		r.drain(w.fault(Fault{Name: kind, Relay: r.name, Ends: true}))
+	case kind == "evict" && len(r.sessions) > 0: // a client that does not read
+		f := w.fault(Fault{Name: kind, Relay: r.name, Ends: true})
+		r.sessions[w.random.IntN(len(r.sessions))].evict()
+		f.To = w.time()
 	}
 }
 
@@ -246,11 +257,16 @@ func (p *simWriter) publish(kind StampKind) {
 	m.After = sceneStart.Add(p.last + time.Millisecond)
 	n := len(p.log)
 	p.log = append(p.log, m)
+	item := simItem{kind: simMessage, channel: p.channel, payload: m.Payload}
+	if p.w.oversize > 0 && kind != StampEnd && p.w.oneIn(p.w.oversize) {
+		item.large = true
+		p.w.fault(Fault{Name: "oversize", Channel: p.channel}).To = m.After
+	}
 	p.w.after(p.last-p.w.now, func() {
 		if p.node.down {
 			p.log[n].Err = errSim
 			return
 		}
-		p.node.publish(simItem{kind: simMessage, channel: p.channel, payload: m.Payload})
+		p.node.publish(item)
 	})
 }
