@@ -72,7 +72,9 @@ type durables struct {
 
 	passages chan struct{} // holds as many as are read
 
-	bytes Gauge // kept for clients that come back, of all channels together
+	bytes      Gauge // kept for clients that come back, of all channels together
+	ringBytes  int   // how much may be kept of one channel
+	ringsBytes int64 // and of all
 
 	complaints limitedComplaints
 }
@@ -80,7 +82,7 @@ type durables struct {
 func newDurables(h *Hub, streams func() Streams) *durables {
 	ds := &durables{
 		hub: h, streams: streams, active: make(map[*durable]struct{}), changed: make(chan struct{}),
-		passages: make(chan struct{}, streamPassages),
+		passages: make(chan struct{}, streamPassages), ringBytes: ringBytes, ringsBytes: ringsBytes,
 	}
 	ds.work.L = &ds.mu
 	return ds

@@ -32,7 +32,7 @@ func (d *durable) pageLocked(from StreamCursor) ([]*heldEntry, bool) {
 // keepPageLocked keeps a page for a while, if there is room.
 func (d *durable) keepPageLocked(page passage, size int) {
 	d.expireLocked(page.at)
-	if len(d.pages) == streamPagesKept || d.all.bytes.Load()+int64(size) > ringsBytes {
+	if len(d.pages) == streamPagesKept || d.all.bytes.Load()+int64(size) > d.all.ringsBytes {
 		return
 	}
 	d.pages = append(d.pages, page)
@@ -78,7 +78,7 @@ type sighting uint8
 const (
 	sightKept  sighting = iota // it is kept: look there
 	sightRead                  // these entries follow it
-	sightNone                  // nothing follows it, though its own entry is gone
+	sightNone                  // nothing follows it
 	sightGap                   // it cannot be known what follows it
 	sightRetry                 // somebody else read something meanwhile
 )
@@ -155,7 +155,7 @@ func (d *durable) joinLocked(from StreamCursor, entries []*heldEntry) {
 		if e.StreamCursor != d.base || !d.known {
 			continue
 		}
-		if d.bytes+size > ringBytes || d.all.bytes.Load()+int64(size) > ringsBytes {
+		if d.bytes+size > d.all.ringBytes || d.all.bytes.Load()+int64(size) > d.all.ringsBytes {
 			break
 		}
 		d.ring = append(slices.Clone(entries[:i+1]), d.ring...)

@@ -29,7 +29,8 @@ type streamReplay struct {
 	told bool         // the command was answered
 
 	next    []*heldEntry // behind at, as they were read
-	nothing bool         // nothing followed at, though its own entry is gone
+	nothing bool         // nothing followed at, though it is not kept, when the relay's place had come to level
+	level   StreamCursor
 }
 
 // resumeDurable is resume for a durable channel. It waits for Redis where it has to.
@@ -57,14 +58,16 @@ func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request ChannelReques
 		h.cfg.Stats.Resumes[ResumeGap].Add(1)
 		return r.fresh(ctx)
 	}
-	h.cfg.Stats.Resumes[ResumeRecovered].Add(1)
 	for range replayAtOnce {
 		if !r.step(ctx) {
 			return CodeOK
 		}
-		if bytes, _ := s.outbox.Pending(); bytes > 0 {
+		if bytes, _ := s.outbox.Pending(); bytes > 0 || ctx.Err() != nil {
 			break
 		}
+	}
+	if !r.told && ctx.Err() != nil {
+		return CodeUnavailable
 	}
 	s.later(r)
 	return CodeOK
@@ -166,9 +169,11 @@ func (r *streamReplay) find(ctx context.Context) (found bool, why GapReason, err
 // search: a client that comes from another relay may be ahead of this one.
 func (r *streamReplay) look(ctx context.Context, fresh *bool) (sighting, GapReason, error) {
 	d := r.d
+	r.nothing = false
 	d.mu.Lock()
 	_, kept := d.behindLocked(r.at)
-	ahead := !d.known || r.at.ID.Compare(d.place.ID) > 0
+	place := d.place
+	ahead := !d.known || r.at.ID.Compare(place.ID) > 0
 	d.mu.Unlock()
 	if kept {
 		return sightKept, 0, nil
@@ -185,7 +190,7 @@ func (r *streamReplay) look(ctx context.Context, fresh *bool) (sighting, GapReas
 	if err != nil || saw != sightRead && saw != sightNone {
 		return saw, why, err
 	}
-	r.next, r.nothing = entries, false
+	r.next = entries
 	if saw == sightRead {
 		return saw, 0, nil
 	}
@@ -194,11 +199,9 @@ func (r *streamReplay) look(ctx context.Context, fresh *bool) (sighting, GapReas
 		*fresh = err == nil
 		return sightRetry, 0, err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if r.nothing = d.place.ID.Compare(r.at.ID) <= 0; !r.nothing {
-		return sightGap, GapTrimmed, nil
-	}
+	// The relay had come to its place before nothing was found behind the client's: what it handed out between the two is
+	// not there any more. That holds as long as it stays there.
+	r.nothing, r.level = true, place
 	return sightNone, 0, nil
 }
 
@@ -213,16 +216,33 @@ func (r *streamReplay) step(ctx context.Context) (more bool) {
 	}
 	found, why, err := r.find(ctx)
 	switch {
-	case err != nil: // it is tried again, as long as the client stays
-		return r.d.pause(ctx, r.sub.session)
+	case err != nil:
+		return r.again(ctx)
 	case !found:
 		if r.d.ready(ctx, r.sub.session) != nil {
-			return r.d.pause(ctx, r.sub.session)
+			return r.again(ctx)
 		}
-		r.begin(Event{Type: EventGap, Channel: r.d.name, Reason: why})
+		r.lost(why)
 		return false
 	}
 	return true
+}
+
+// again waits until it may be of use to try again, and reports whether it is to be tried: as long as the client stays. Where
+// only the time is over that its own goroutine has for it, another goes on.
+func (r *streamReplay) again(ctx context.Context) bool {
+	s := r.sub.session
+	return r.d.pause(ctx, s) || errors.Is(ctx.Err(), context.DeadlineExceeded) && s.code.Load() == 0
+}
+
+// lost gives the replay up: the client is told, by the answer if it had none yet.
+func (r *streamReplay) lost(why GapReason) {
+	if r.told {
+		r.begin(Event{Type: EventGap, Channel: r.d.name, Reason: why})
+		return
+	}
+	r.d.all.hub.cfg.Stats.Resumes[ResumeGap].Add(1)
+	r.begin(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.d.name})
 }
 
 // sendRead sends some of what was read for this client.
@@ -248,7 +268,7 @@ func (r *streamReplay) sendKept() (more, kept bool) {
 	}
 	d.mu.Lock()
 	entries, kept := d.behindLocked(r.at)
-	if !kept && !(r.nothing && d.known && d.place.ID.Compare(r.at.ID) <= 0) {
+	if !kept && !(r.nothing && d.known && d.place == r.level) {
 		d.mu.Unlock()
 		return false, false
 	}
@@ -280,6 +300,7 @@ func (r *streamReplay) send(page []*heldEntry, limit int) (n int) {
 	s, stats := r.sub.session, r.d.all.hub.cfg.Stats
 	if !r.told {
 		r.told = true
+		stats.Resumes[ResumeRecovered].Add(1)
 		s.send(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.d.name, Recovered: true, Cursor: r.at.text()})
 	}
 	var frames [][]byte

@@ -65,7 +65,7 @@ func (d *durable) chargeLocked(n int) {
 
 // trimLocked holds the bounds: the channel's, and, at its cost, that of all together.
 func (d *durable) trimLocked() {
-	gone, excess := 0, max(d.bytes-ringBytes, int(d.all.bytes.Load()-ringsBytes))
+	gone, excess := 0, max(d.bytes-d.all.ringBytes, int(d.all.bytes.Load()-d.all.ringsBytes))
 	for gone < len(d.ring) && excess > 0 {
 		excess -= d.ring[gone].charge()
 		gone++

@@ -1,0 +1,25 @@
+package relay
+
+import "context"
+
+// ShrinkRings makes the bounds smaller of what is kept of one durable channel, and of all together. It is called before
+// anybody joins.
+func (h *Hub) ShrinkRings(one, all int) {
+	h.durables.ringBytes, h.durables.ringsBytes = one, int64(all)
+}
+
+// RingBytes returns what is kept of durable channels.
+func (h *Hub) RingBytes() int64 { return h.durables.bytes.Load() }
+
+// ResumeHesitantly subscribes to a durable channel and lets something happen between finding the client's place and the
+// first step behind it.
+func (s *Session) ResumeHesitantly(channel, after string, meanwhile func()) {
+	sub := s.hub.reserve(s, channel)
+	s.subs = append(s.subs, sub)
+	r := &streamReplay{d: sub.durable, sub: sub}
+	r.at, _ = ParseStreamCursor(after)
+	_, _, _ = r.find(context.Background())
+	meanwhile()
+	for r.step(context.Background()) {
+	}
+}
