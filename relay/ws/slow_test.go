@@ -21,16 +21,17 @@ func (r *rig) deaf(target string) *peer {
 	return p
 }
 
-// stuff publishes to channel until its only listener's outbox holds at least n bytes.
-func (r *rig) stuff(channel string, n int64) {
+// stuff publishes to channel until its only listener's outbox holds at least n bytes, and returns how often.
+func (r *rig) stuff(channel string, n int64) (times int) {
 	r.t.Helper()
 	before := r.budget.Used()
-	for i := 0; r.budget.Used()-before < n; i++ {
-		if i > 10_000 {
+	for ; r.budget.Used()-before < n; times++ {
+		if times > 10_000 {
 			r.t.Fatal("the outbox does not fill")
 		}
 		r.say(channel, strings.Repeat("x", 8<<10))
 	}
+	return times
 }
 
 // A client that does not read is thrown out at its bound; the one beside it hears everything.
@@ -99,11 +100,13 @@ func TestTotalBoundEvictsTheLargest(t *testing.T) {
 	for i := 0; r.stats.Evictions[relay.EvictTotal].Load() == 0; i++ {
 		r.say("small"+string(rune('A'+i%cap(small))), strings.Repeat("x", 8<<10))
 	}
+	if used := r.budget.Used(); used > 500<<10 {
+		t.Errorf("%d bytes still wait: it was not the one with most of them that went", used)
+	}
 	await(t, "the largest to be gone", func() bool { return r.hub.Sessions() == cap(small) })
 	if n := r.stats.Evictions[relay.EvictTotal].Load(); n != 1 {
 		t.Errorf("%d were evicted, want one", n)
 	}
-	_ = small
 }
 
 // One frame larger than the outbox is always taken, or nobody could ever be sent it.
@@ -119,9 +122,12 @@ func TestOneFrameAlwaysFits(t *testing.T) {
 func TestCloseComesAfterTheQueue(t *testing.T) {
 	r := newRig(t)
 	p := r.deaf("/?channel=a")
-	r.stuff("a", 500<<10)
+	said := r.stuff("a", 500<<10)
 	done := make(chan struct{})
 	go func() { defer close(done); r.hub.Drain(t.Context(), 0, relay.CloseRestart) }()
+	for range said {
+		p.want(1, strings.Repeat("x", 8<<10))
+	}
 	p.wantClose(relay.CloseRestart)
 	<-done
 }
