@@ -215,7 +215,7 @@ func (d *durable) extend(entries []*heldEntry) {
 			}
 		}
 		if wanted.echoes > 0 && !e.TooLarge {
-			it.hash = e.ID.hash()
+			it.hash = e.hash()
 		}
 	}
 	d.handOut(items)

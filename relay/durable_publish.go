@@ -38,18 +38,22 @@ func (s *Session) toStream(cmd Command) bool {
 		e = new(echoes)
 		s.echos.Store(e)
 	}
-	e.add(cmd.Channel, id.hash(), h.now())
+	own := NewEntry(id, []string{PayloadField, string(cmd.Data)}, 0)
+	e.add(cmd.Channel, own.hash(), h.now())
 	return true
 }
 
 // added reports whether the session added this entry and does not want it back.
-func (s *Session) added(channel string, id StreamID) bool {
+func (s *Session) added(channel string, entry StreamCursor) bool {
 	e := s.echos.Load()
-	return e != nil && e.take(channel, id.hash(), s.hub.now())
+	return e != nil && e.take(channel, entry.hash(), s.hub.now())
 }
 
-// hash is what a session knows its own entries by. It is never 0.
-func (id StreamID) hash() uint64 { return (id.Ms<<20 ^ id.Seq) | 1<<63 }
+// hash is what a session knows its own entries by: an id alone may be given again where a stream is made again. It is never
+// 0.
+func (c StreamCursor) hash() uint64 {
+	return (c.ID.Ms<<20 ^ c.ID.Seq ^ uint64(c.Check)<<31) | 1<<63
+}
 
 // awaitIDs waits until the entries have ids that clients are adding just now without wanting them back.
 func (d *durable) awaitIDs() {

@@ -144,3 +144,20 @@ func TestDurableReplayOutlastsTrouble(t *testing.T) {
 		})
 	}
 }
+
+// A client does not want its own entry back, and does want another that has got its id.
+func TestDurableOwnIDAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDurableStand(t, troubleless)
+		g := d.join(relay.Unlimited)
+		g.subscribe("a", "")
+		g.session.Handle([]byte(`{"type":"publish","channel":"a","data":"#1:","echo":false}`), true)
+		d.vault.reset("a") // before anybody has read it
+		d.add("a", 2, 3)
+		d.nudge("a")
+		g.want("another with its id", "subscribed false,2,3")
+		g.session.Handle([]byte(`{"type":"publish","channel":"a","data":"#4:","echo":false}`), true)
+		d.nudge("a")
+		g.want("its own", "")
+	})
+}

@@ -308,7 +308,7 @@ func (r *streamReplay) send(page []*heldEntry, limit int) (n int) {
 		e := page[n]
 		n++
 		r.at = e.StreamCursor
-		if frame := e.frame(s.protocol, r.d.name); frame != nil && !s.added(r.d.name, e.ID) {
+		if frame := e.frame(s.protocol, r.d.name); frame != nil && !s.added(r.d.name, e.StreamCursor) {
 			frames = append(frames, frame)
 			limit -= len(frame) + frameCharge
 		}

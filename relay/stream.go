@@ -157,7 +157,7 @@ type Streams interface {
 	State(ctx context.Context, channel string) (StreamState, error)
 	// Behind reports which of the places have entries behind them. It asks for all at once.
 	Behind(ctx context.Context, places []StreamPlace) ([]bool, error)
-	// Append adds an entry with this payload and says so to all relays. An entry is never added twice; it may have been
+	// Append adds an entry whose only field is this payload and says so to all relays. An entry is never added twice; it may have been
 	// added though there is an error.
 	Append(ctx context.Context, channel string, payload []byte) (StreamID, error)
 }
