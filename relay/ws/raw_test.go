@@ -17,7 +17,9 @@ var payloads = []struct {
 }{
 	{"ASCII", "hello", 1},
 	{"empty", "", 1},
-	{"what is easily trimmed", "\n \t\x00hello\x00\r\n\n ", 1},
+	{"spaces at both ends", " \t hello \t ", 1},
+	{"line feeds at both ends", "\n\r\nhello\r\n\n", 1},
+	{"zeros at both ends", "\x00hello\x00", 1},
 	{"UTF-8 with emoji", "grüße 👍🏽 \u2028", 1},
 	{"quotes and markup", `"<script>alert('x')</script>&\"` + "\n\t\x00\x1f", 1},
 	{"125 bytes", strings.Repeat("x", 125), 1},
