@@ -11,7 +11,7 @@ func (j *judge) notices(s Session) {
 	l := j.newLife(s)
 	for _, e := range l.gaps {
 		j.report.Gaps++
-		if !j.durable(e.Channel) && !l.replayed(e) && !j.during(e.At, e.Channel, s.Relay, func(f Fault) bool { return f.Gap != Never }) {
+		if !j.durable(e.Channel) && !l.replayed[e.N] && !j.during(e.At, e.Channel, s.Relay, func(f Fault) bool { return f.Gap != Never }) {
 			j.report.add(Violation{Rule: CauselessGap, Client: s.Client, Channel: e.Channel, At: e.At,
 				Text: fmt.Sprintf("a gap (%q) that no fault explains", e.Text)})
 		}
@@ -60,13 +60,14 @@ func (j *judge) count(rule Rule, what string, s Session, w window, events []Even
 type life struct {
 	Session
 	gaps, offlines []Event
-	opened         time.Time // the welcome, or on raw the handshake
-	joins          []Event   // its subscriptions' beginnings
-	ended          time.Time // or when it ceased to behave; zero if neither happened
+	replayed       map[int]bool // of the gaps, by N: it is one of a replay, and so not of a fault
+	opened         time.Time    // the welcome, or on raw the handshake
+	joins          []Event      // its subscriptions' beginnings
+	ended          time.Time    // or when it ceased to behave; zero if neither happened
 }
 
 func (j *judge) newLife(s Session) life {
-	l := life{Session: s}
+	l := life{Session: s, replayed: make(map[int]bool)}
 	for _, e := range s.Events {
 		switch {
 		case e.Kind == KindWelcome, e.Kind == KindOpened && s.Protocol == Raw:
@@ -79,6 +80,9 @@ func (j *judge) newLife(s Session) life {
 			l.joins = slices.DeleteFunc(l.joins, func(join Event) bool { return join.Channel == e.Channel })
 		case e.Kind == KindGap, e.Kind == KindClose && e.Code == closeGap && s.GapClose:
 			l.gaps = append(l.gaps, e)
+			if l.inReplay(e) {
+				l.replayed[e.N] = true
+			}
 		case e.Kind == KindOffline:
 			l.offlines = append(l.offlines, e)
 		}
@@ -92,8 +96,8 @@ func (j *judge) newLife(s Session) life {
 	return l
 }
 
-// replayed reports whether a gap is one of a replay, and so not of a fault.
-func (l *life) replayed(gap Event) bool {
+// inReplay reports whether a gap is one of a replay of the subscriptions that there are at this place of the log.
+func (l *life) inReplay(gap Event) bool {
 	return gap.Text == gapHistory && slices.ContainsFunc(l.joins, func(join Event) bool {
 		return join.Channel == gap.Channel && join.Recovered
 	})
