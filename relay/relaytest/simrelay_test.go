@@ -113,7 +113,7 @@ func (r *simRelay) drain(f *Fault) {
 func (r *simRelay) connect() {
 	life := r.lives
 	r.w.after(5*time.Millisecond+r.w.upTo(50*time.Millisecond), func() {
-		if !r.up || r.lives != life {
+		if !r.up || r.lives != life || r.link != nil { // the life before may have been about to connect, too
 			return
 		}
 		if r.node.down {
