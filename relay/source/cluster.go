@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -38,7 +40,64 @@ func (l *Link) locate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding the cluster's node for the marker channel: %w", err)
 	}
+	if err := owns(ctx, node, slotOf(l.cfg.Names.Marker())); err != nil && time.Since(l.lost) < slotSettle {
+		return "", err
+	}
 	return node.Options().Addr, nil
+}
+
+// slotSettle is how long the nodes of a cluster may take to agree on who has a slot. Then the link goes where it can.
+const slotSettle = 5 * time.Second
+
+// errNotOwner says that a node has not the slot for which it was named.
+var errNotOwner = errors.New("the node that is named for the marker channel says that it has not its slot")
+
+// owns asks a node whether it has a slot. Where a view of the cluster has nobody for a slot, as for a moment in a failover,
+// go-redis names any node for it, and a link that went there would stay, alone.
+func owns(ctx context.Context, node *redis.Client, slot int) error {
+	spans, err := node.ClusterSlots(ctx).Result()
+	if err != nil {
+		return fmt.Errorf("asking a node for its slots: %w", err)
+	}
+	for _, span := range spans {
+		if span.Start <= slot && slot <= span.End && len(span.Nodes) > 0 && isNode(span.Nodes[0].Addr, node) {
+			return nil
+		}
+	}
+	return errNotOwner
+}
+
+// isNode reports whether an address that a node told of itself may be its own. One that does not know its host tells none,
+// or a loopback's.
+func isNode(told string, node *redis.Client) bool {
+	if told == node.Options().Addr || told == node.NodeAddress() {
+		return true
+	}
+	host, port, err := net.SplitHostPort(told)
+	_, dialled, _ := net.SplitHostPort(node.Options().Addr)
+	vague := host == "" || host == "localhost" || net.ParseIP(host).IsLoopback()
+	return err == nil && vague && port == dialled
+}
+
+// slotOf returns the slot of a cluster that a name belongs to: CRC-16/XMODEM of what is in its first braces, or of all.
+func slotOf(name string) int {
+	if _, rest, ok := strings.Cut(name, "{"); ok {
+		if tag, _, ok := strings.Cut(rest, "}"); ok && tag != "" {
+			name = tag
+		}
+	}
+	var crc uint16
+	for _, b := range []byte(name) {
+		crc ^= uint16(b) << 8
+		for range 8 {
+			if crc&0x8000 != 0 {
+				crc = crc<<1 ^ 0x1021
+			} else {
+				crc <<= 1
+			}
+		}
+	}
+	return int(crc % 16384)
 }
 
 // send publishes once. In a cluster it is the master of the channel's slot that is told: any node would do, but go-redis

@@ -67,7 +67,8 @@
 // # Cluster
 //
 // A cluster passes every PUBLISH to all of its nodes. The link listens to the master that has the slot of the marker
-// channel, wherever an application publishes, so that all relays meet at one node and hear everything in its order. A
+// channel, wherever an application publishes, so that all relays meet at one node and hear everything in its order. It asks
+// that node first whether it has the slot: while a failover spreads, others may name any. A
 // link stays where it is when that slot moves: nothing is lost by it, and to follow would cost every client a gap. Clients
 // that change between it and a relay at the new node are told of one, which is warned of. Messages are published at the
 // master of the channel's slot, and never twice.

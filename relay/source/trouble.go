@@ -126,6 +126,8 @@ func explainReply(err error) (problem, do string) {
 	switch {
 	case errors.Is(err, errReplica):
 		return "the server is a replica", "point SIDECAST_REDIS_URL at the master"
+	case errors.Is(err, errNotOwner):
+		return "the nodes of the cluster do not agree on who has which slots", "wait, or look with redis-cli --cluster check"
 	case errors.Is(err, errRole):
 		return "the server is a Sentinel",
 			"point SIDECAST_REDIS_URL at the Redis master that it watches, or set SIDECAST_REDIS_MODE=sentinel"
