@@ -1,4 +1,4 @@
-// Package redistest runs real Redis servers for tests: one process each, on a free port of 127.0.0.1, with its data in
+// Package redistest runs real Redis servers and Sentinels for tests: one process each, on a free port of 127.0.0.1, with its data in
 // a temporary directory, killed when the test ends.
 //
 // A test that needs one skips where redis-server is not installed, and fails there instead when the environment says
@@ -30,8 +30,9 @@ type Server struct {
 	// Addr is the server's host:port, the same over restarts.
 	Addr string
 
-	t    testing.TB
-	args []string
+	t     testing.TB
+	args  []string
+	ready string // what it logs when it serves
 
 	cmd    *exec.Cmd
 	exited chan struct{} // closed when cmd has ended
@@ -44,30 +45,42 @@ type Server struct {
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	Require(t, "redis-server", "redis-server")
-	return start(t, func(port string) []string { return append([]string{"--port", port}, args...) })
+	return start(t, serverReady, func(port string) []string { return slices.Concat(defaults(t), []string{"--port", port}, args) })
 }
 
 // StartClusterNode is [Start] for a server of a Redis Cluster that is not made yet, with a free port for its bus.
 func StartClusterNode(t testing.TB, args ...string) *Server {
 	t.Helper()
 	Require(t, "redis-server", "redis-server")
-	return start(t, func(port string) []string {
+	return start(t, serverReady, func(port string) []string {
 		_, bus, _ := strings.Cut(FreeAddr(t), ":")
-		return append([]string{"--port", port, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", "nodes.conf"}, args...)
+		node := []string{"--port", port, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", "nodes.conf"}
+		return slices.Concat(defaults(t), node, args)
 	})
 }
 
-// start runs a server with the arguments for a port that was free a moment ago.
-func start(t testing.TB, args func(port string) []string) *Server {
+// defaults are the arguments of every server but a Sentinel.
+func defaults(t testing.TB) []string {
+	return []string{
+		"--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
+		"--daemonize", "no", "--loglevel", "notice",
+	}
+}
+
+// What a server and a Sentinel log when they serve.
+const (
+	serverReady   = "Ready to accept connections"
+	sentinelReady = "Sentinel ID is"
+)
+
+// start runs a server with the arguments for a port that was free a moment ago, and waits until it logs that it is ready.
+func start(t testing.TB, ready string, args func(port string) []string) *Server {
 	t.Helper()
-	s := &Server{t: t, output: new(output)}
+	s := &Server{t: t, ready: ready, output: new(output)}
 	t.Cleanup(s.Kill)
 	for attempt := range 5 {
 		s.Addr = FreeAddr(t)
-		s.args = slices.Concat([]string{
-			"--bind", "127.0.0.1", "--dir", t.TempDir(), "--save", "", "--appendonly", "no",
-			"--daemonize", "no", "--loglevel", "notice",
-		}, args(s.Port()))
+		s.args = args(s.Port())
 		err := s.run()
 		if err == nil {
 			return s
@@ -180,7 +193,7 @@ func (s *Server) awaitReady(before int, exited <-chan struct{}) error {
 	defer tick.Stop()
 	limit := time.NewTimer(startTimeout)
 	defer limit.Stop()
-	for !strings.Contains(s.output.String()[before:], "Ready to accept connections") {
+	for !strings.Contains(s.output.String()[before:], s.ready) {
 		select {
 		case <-tick.C:
 		case <-exited:

@@ -51,3 +51,18 @@ func TestArgumentsReachTheServer(t *testing.T) {
 		t.Fatalf("PING answered %q", got)
 	}
 }
+
+func TestGroupFailsOver(t *testing.T) {
+	t.Parallel()
+	g := redistest.StartGroup(t)
+	if got := g.Master(); got != g.Nodes[0].Addr {
+		t.Fatalf("the master is %s, want %s", got, g.Nodes[0].Addr)
+	}
+	g.Failover()
+	if got := g.Master(); got != g.Nodes[1].Addr {
+		t.Fatalf("the master is %s, want %s", got, g.Nodes[1].Addr)
+	}
+	if got := g.Nodes[1].CLI("ROLE"); !strings.HasPrefix(got, "master") {
+		t.Fatalf("it says that it is %s", got)
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"math/big"
 	"net"
+	"slices"
 	"testing"
 	"time"
 )
@@ -19,11 +20,11 @@ func StartTLS(t testing.TB, args ...string) (s *Server, ca []byte) {
 	t.Helper()
 	Require(t, "redis-server", "redis-server")
 	ca, cert, key := certificates(t)
-	s = start(t, func(port string) []string {
-		return append([]string{
+	s = start(t, serverReady, func(port string) []string {
+		return slices.Concat(defaults(t), []string{
 			"--port", "0", "--tls-port", port, "--tls-auth-clients", "no", "--tls-ca-cert-file", WriteFile(t, "ca.pem", ca),
 			"--tls-cert-file", WriteFile(t, "cert.pem", cert), "--tls-key-file", WriteFile(t, "key.pem", key),
-		}, args...)
+		}, args)
 	})
 	return s, ca
 }
