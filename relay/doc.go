@@ -40,7 +40,8 @@
 //   - A gap is never declared without a cause (TestQuietAndTraffic).
 //   - Clients stay connected while Redis is away, and are told that it is (TestRedisKilled, TestV1Outage).
 //   - A client that comes back with its cursors to any relay on the same Redis server hears exactly what it missed, and then
-//     what is new, with no hole and no repeat between the two, or is told that it cannot (TestReplicas, TestModel, TestSoak).
+//     what is new, with no hole and no repeat between the two, or is told that it cannot (TestReplicas, TestModel, TestSoak,
+//     TestResumeOnlyFromWhatWasSaid).
 //     It is not told so before the relay has caught up with Redis (TestGapWaitsForTheLink).
 //   - What was missed comes as fast as the client reads: 64 KiB of it wait for the client (TestReplayIsPulled), and a client
 //     that is slower than the history is told (TestReplayIsOvertaken).
