@@ -20,6 +20,7 @@ type vault struct {
 	mu      sync.Mutex
 	streams map[string]*shelf
 	log     []*record
+	said    map[string]*record   // by payload
 	added   func(channel string) // tells the relays
 }
 
@@ -56,7 +57,8 @@ const (
 
 func newVault(random *rand.Rand) *vault {
 	return &vault{
-		limit: 3000 + random.IntN(2)*47_000, old: random.IntN(6) == 0, streams: make(map[string]*shelf), added: func(string) {},
+		limit: 3000 + random.IntN(2)*47_000, old: random.IntN(6) == 0, streams: make(map[string]*shelf),
+		said: make(map[string]*record), added: func(string) {},
 	}
 }
 
@@ -86,6 +88,9 @@ func (v *vault) add(channel string, id relay.StreamID, fields []string, by strin
 	r := &record{number: len(v.log) + 1, channel: channel, line: s.line, added: v.moment.Load(), by: by}
 	r.entry = relay.NewEntry(id, fields, v.limit)
 	v.log = append(v.log, r)
+	if !r.entry.TooLarge {
+		v.said[string(r.entry.Payload)] = r
+	}
 	s.entries, s.last = append(s.entries, r), id
 	s.added++
 	if maxlen > 0 {
@@ -197,6 +202,15 @@ func (v *vault) state(channel string) relay.StreamState {
 		state.Tail = s.entries[n-1].entry.StreamCursor
 	}
 	return state
+}
+
+// straight reports whether the ids of a key have only ever risen. Where they have not, nobody finds a lost nudge out by
+// looking for higher ones.
+func (v *vault) straight(channel string) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.shelf(channel)
+	return s.line <= 1 && len(s.used) == 0
 }
 
 // behind reports whether a key has an entry with a higher id.
