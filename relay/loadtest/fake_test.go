@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -26,6 +27,18 @@ type fake struct {
 	mu         sync.Mutex
 	clients    map[*fakeClient]bool // guarded by mu
 	handshakes int                  // guarded by mu
+	heard      int                  // guarded by mu: messages on channels of its clients
+	enough     func()               // guarded by mu: called after 120 of these; nil: nothing
+}
+
+// until returns a context that ends after 120 messages: what a run is to find has happened by then, however slow this
+// machine is.
+func (f *fake) until(ctx context.Context) context.Context {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.enough = cancel
+	return ctx
 }
 
 type fakeMessage struct{ channel, payload string }
@@ -79,11 +92,19 @@ func (f *fake) hear(ctx context.Context, pubsub *redis.PubSub) {
 			return
 		}
 		f.mu.Lock()
+		ours := false
 		for c := range f.clients {
+			ours = ours || c.channel == m.Channel
 			if c.channel == m.Channel && !c.mute {
 				c.heard++
 				f.deed(c, fakeMessage{m.Channel, m.Payload})
 			}
+		}
+		if ours {
+			f.heard++
+		}
+		if f.heard == 120 && f.enough != nil {
+			f.enough()
 		}
 		f.mu.Unlock()
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"sidecast/relay/relaytest/redistest"
 )
@@ -155,7 +154,8 @@ func TestRunTellsWhatARelayDoes(t *testing.T) {
 			t.Run(test.name+" "+protocol, func(t *testing.T) {
 				t.Parallel()
 				f := newFake(t, server.Addr, test.deed)
-				got := loadtest(t, t.Context(), "-url", f.url, "-redis", "redis://"+server.Addr, "-protocol", protocol)
+				got := loadtest(t, f.until(t.Context()), "-url", f.url, "-redis", "redis://"+server.Addr, "-protocol", protocol,
+					"-warm-up", "0s", "-for", "1h", "-grace", "1s")
 				if got.code != test.code || !test.want(&got.result) || got.result.Passed != (test.code == exitPassed) {
 					t.Errorf("exit code %d, checks %+v, notices %+v, failures %q\n%s",
 						got.code, got.result.Checks, got.result.Notices, got.result.Failures, got.stderr)
@@ -232,8 +232,10 @@ func TestRunSlowClients(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFake(t, server.Addr, test.deed)
-			args := append([]string{"-url", f.url, "-redis", "redis://" + server.Addr, "-slow", "50%"}, test.args...)
-			got := loadtest(t, t.Context(), args...)
+			args := append([]string{
+				"-url", f.url, "-redis", "redis://" + server.Addr, "-slow", "50%", "-warm-up", "0s", "-for", "1h", "-grace", "1s",
+			}, test.args...)
+			got := loadtest(t, f.until(t.Context()), args...)
 			if got.code != test.code || !test.want(&got.result) {
 				t.Errorf("exit code %d, checks %+v, delivered %+v, notices %+v\n%s",
 					got.code, got.result.Checks, got.result.Delivered, got.result.Notices, got.stderr)
@@ -245,9 +247,7 @@ func TestRunSlowClients(t *testing.T) {
 func TestRunInterrupted(t *testing.T) {
 	server := redistest.Start(t)
 	f := newFake(t, server.Addr, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	got := loadtest(t, ctx, "-url", f.url, "-redis", "redis://"+server.Addr, "-for", "1h")
+	got := loadtest(t, f.until(t.Context()), "-url", f.url, "-redis", "redis://"+server.Addr, "-warm-up", "0s", "-for", "1h")
 	if got.code != exitPassed || !got.result.Interrupted || got.result.Delivered.Measured == 0 {
 		t.Errorf("exit code %d, %+v\n%s", got.code, got.result, got.stderr)
 	}
@@ -260,7 +260,8 @@ func TestRunStrict(t *testing.T) {
 			c.say(`{"type":"gap","reason":"redis"}`)
 		}
 	})
-	got := loadtest(t, t.Context(), "-url", f.url, "-redis", "redis://"+server.Addr, "-protocol", "v1", "-strict")
+	got := loadtest(t, f.until(t.Context()), "-url", f.url, "-redis", "redis://"+server.Addr, "-protocol", "v1", "-strict",
+		"-warm-up", "0s", "-for", "1h")
 	if got.code != exitFailed || len(got.result.Failures) != 1 {
 		t.Errorf("exit code %d, failures %q", got.code, got.result.Failures)
 	}
