@@ -57,7 +57,8 @@ func TestRollingReplacement(t *testing.T) {
 		fault.Settled()
 
 		closes := proxy.closes(before)
-		limit := 1.5 * float64(clients) / drainOver.Seconds()
+		// A relay that does not spread its closes has four times the even rate; a machine that stands still for a moment, twice.
+		limit := 2.5 * float64(clients) / drainOver.Seconds()
 		t.Logf("relay %d had %d clients; at most %d closes in a second at the balancer, of %d; may be %.0f",
 			i, clients, busiest(closes), len(closes), limit)
 		if clients < listeners/4 || len(closes) < clients {
