@@ -55,7 +55,9 @@ var errNotOwner = errors.New("the node that is named for the marker channel says
 // owns asks a node whether it has a slot. Where a view of the cluster has nobody for a slot, as for a moment in a failover,
 // go-redis names any node for it, and a link that went there would stay, alone.
 func owns(ctx context.Context, node *redis.Client, slot int) error {
-	spans, err := node.ClusterSlots(ctx).Result()
+	ask := redis.NewClusterSlotsCmd(ctx, "CLUSTER", "SLOTS") // CLUSTER SHARDS needs Redis 7.0, and a right of its own
+	_ = node.Process(ctx, ask)
+	spans, err := ask.Result()
 	if err != nil {
 		return fmt.Errorf("asking a node for its slots: %w", err)
 	}
