@@ -209,11 +209,12 @@ func TestApplicationIsAskedAsSet(t *testing.T) {
 	settings := map[string]string{"SIDECAST_AUTH_URL": application.URL}
 
 	relay := openRelay(t, with(settings, "SIDECAST_AUTH_CACHE", "1ms"))
-	login(relay, "1")
-	login(relay, "1")
-	awaitMetric(t, relay, "sidecast_connections_opened_total", func(n float64) bool { return n == 2 })
-	if n := asked.Load(); n != 2 {
-		t.Errorf("asked %d times for two who came behind each other", n)
+	for n := 1; n <= 20 && asked.Load() < 2; n++ { // who comes while another is asked about shares the answer
+		login(relay, "1")
+		awaitMetric(t, relay, "sidecast_connections_opened_total", func(opened float64) bool { return opened == float64(n) })
+	}
+	if n := asked.Load(); n < 2 {
+		t.Errorf("asked %d times for twenty who came one behind the other", n)
 	}
 
 	relay = openRelay(t, with(settings, "SIDECAST_AUTH_CONCURRENCY", "1"))
