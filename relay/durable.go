@@ -47,7 +47,7 @@ func (h *Hub) Event(channel []byte) {
 func (h *Hub) durable(channel []byte) *durable {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if ch := h.channels[string(channel)]; ch != nil {
+	if ch := h.channels.find(h.channels.hash(channel), channel); ch != nil {
 		return ch.durable
 	}
 	return nil

@@ -227,7 +227,7 @@ func (d *durable) handOut(items []item) {
 		return
 	}
 	for i, s := range d.all.hub.shards {
-		if d.channel.rosters[i].count.Load() > 0 {
+		if d.channel.listens(i) {
 			s.box.put(items)
 		}
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"hash/crc32"
+	"hash/maphash"
 	"time"
 )
 
@@ -23,8 +24,8 @@ type history struct {
 	epoch    uint64 // counts the links to Redis
 	node     uint32 // the server of this one
 	marks    marks
-	channels map[string]*channel // the hub's
-	floor    uint64              // no channel that is not in channels was spoken on since this mark
+	channels *channels // the hub's
+	floor    uint64    // no channel that is not in channels was spoken on since this mark
 
 	log   log
 	slots []*channel // by the number that entries know them by
@@ -36,7 +37,7 @@ type history struct {
 	lingering []*channel
 }
 
-func newHistory(limit int, maxAge time.Duration, channels map[string]*channel) history {
+func newHistory(limit int, maxAge time.Duration, channels *channels) history {
 	h := history{limit: limit, maxAge: int64(maxAge), channels: channels, log: newLog(limit)}
 	h.marks.reset(0, 0)
 	return h
@@ -126,10 +127,9 @@ func chain(check uint32, payload []byte, empty bool) uint32 {
 
 // channel returns what is known of a channel, which is nothing yet if it is new.
 func (h *history) channel(name string) *channel {
-	ch := h.channels[name]
-	if ch == nil {
-		ch = &channel{name: name, floor: beyond(h.floor)}
-		h.channels[name] = ch
+	ch, isNew := h.channels.add(maphash.String(h.channels.seed, name), name)
+	if isNew {
+		ch.floor = beyond(h.floor)
 	}
 	return ch
 }
@@ -168,7 +168,7 @@ func (h *history) settle(ch *channel) {
 	case ch.at.ord < h.marks.current():
 		h.discharge(ch)
 		h.floor = max(h.floor, ch.at.ord)
-		delete(h.channels, ch.name)
+		h.channels.remove(ch)
 	case !ch.lingers:
 		ch.lingers = true
 		h.charge(ch)

@@ -44,7 +44,7 @@ func TestHistoryBytes(t *testing.T) {
 
 // Pages that nothing needs any more are given back.
 func TestHistoryShrinks(t *testing.T) {
-	h := newHistory(16<<20, time.Minute, map[string]*channel{})
+	h := newHistory(16<<20, time.Minute, newChannels())
 	for i := range 100_000 {
 		h.seq++
 		h.add(h.channel(fmt.Sprint("channel:", i%100)), make([]byte, 100), false)
@@ -58,8 +58,8 @@ func TestHistoryShrinks(t *testing.T) {
 			pages++
 		}
 	}
-	if !h.log.empty() || pages > 1 || len(h.channels) != 0 || h.bytes() > 1000 {
-		t.Errorf("after all is too old: %d pages, %d channels, %d bytes", pages, len(h.channels), h.bytes())
+	if !h.log.empty() || pages > 1 || len(h.channels.first) != 0 || h.bytes() > 1000 {
+		t.Errorf("after all is too old: %d pages, %d channels, %d bytes", pages, len(h.channels.first), h.bytes())
 	}
 }
 
@@ -83,7 +83,7 @@ type told struct {
 
 func historyModel(random *rand.Rand) error {
 	limit := []int{1, 300, 5000, 100_000, 1 << 20}[random.IntN(5)]
-	h := newHistory(limit, 10*time.Second, map[string]*channel{})
+	h := newHistory(limit, 10*time.Second, newChannels())
 	h.begin(7)
 	said := map[string][]told{}
 	largest := []int{10, 300, 9000, 60_000}[random.IntN(4)]
@@ -125,13 +125,18 @@ func historyModel(random *rand.Rand) error {
 	return nil
 }
 
+// known returns the channel with that name, or nil.
+func known(h *history, name string) *channel {
+	return h.channels.find(h.channels.hash([]byte(name)), []byte(name))
+}
+
 // sameHistory compares what is kept with what was said.
 func sameHistory(h *history, said map[string][]told) error {
-	if h.bytes() > h.limit && !h.log.empty() && h.log.head != h.channels[newestName(h)].newest {
+	if h.bytes() > h.limit && !h.log.empty() && h.log.head != known(h, newestName(h)).newest {
 		return fmt.Errorf("%d bytes are kept of %d", h.bytes(), h.limit)
 	}
 	for name, all := range said {
-		ch := h.channels[name]
+		ch := known(h, name)
 		var kept []told
 		if ch != nil {
 			for offset := ch.oldest; offset != 0; {
@@ -186,7 +191,7 @@ func newestName(h *history) string {
 
 // A mark that is flooded with others is forgotten, and what was said since with it.
 func TestMarksAreBounded(t *testing.T) {
-	h := newHistory(64<<20, time.Hour, map[string]*channel{})
+	h := newHistory(64<<20, time.Hour, newChannels())
 	h.begin(1)
 	for i := range 3 * maxMarks {
 		id := MarkID{}
@@ -201,21 +206,21 @@ func TestMarksAreBounded(t *testing.T) {
 	if len(h.marks.list) > maxMarks || len(h.marks.number) != len(h.marks.list) {
 		t.Errorf("%d marks and %d numbers are kept", len(h.marks.list), len(h.marks.number))
 	}
-	if oldest := h.log.at(h.channels["a"].oldest); oldest.ord < h.marks.first {
+	if oldest := h.log.at(known(&h, "a").oldest); oldest.ord < h.marks.first {
 		t.Errorf("a message since mark %d is kept, the first known is %d", oldest.ord, h.marks.first)
 	}
 }
 
 // Channels that come and go within one mark do not add up.
 func TestLingeringChannelsAreBounded(t *testing.T) {
-	h := newHistory(1<<20, time.Hour, map[string]*channel{})
+	h := newHistory(1<<20, time.Hour, newChannels())
 	h.begin(1)
 	for i := range 200_000 {
 		h.seq++
 		h.add(h.channel(fmt.Sprint("visitor:", i)), []byte("x"), false)
 	}
-	if most := 1<<20/channelCharge + 1<<20/entrySize; len(h.channels) > most {
-		t.Errorf("%d channels are known, want %d at most", len(h.channels), most)
+	if most := 1<<20/channelCharge + 1<<20/entrySize; len(h.channels.first) > most {
+		t.Errorf("%d channels are known, want %d at most", len(h.channels.first), most)
 	}
 	if h.bytes() > 1<<20*5/4 {
 		t.Errorf("%d bytes are kept of %d", h.bytes(), 1<<20)

@@ -68,11 +68,11 @@ type Hub struct {
 
 	// mu guards everything below. It may be taken by who holds a shard's mu, and not the other way round.
 	mu       sync.Mutex
-	channels map[string]*channel
+	channels *channels
 	history  history
+	arrivals arrivals
 	offline  bool
 	back     chan struct{} // closed when Redis is back; nil while it is there
-	text     []byte        // scratch of the source's goroutine, which needs no mu for it
 }
 
 // NewHub returns a hub that is offline until the source says otherwise. It does nothing before [Hub.Run].
@@ -86,7 +86,7 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Shards <= 0 {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
-	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), channels: make(map[string]*channel), offline: true, back: make(chan struct{})}
+	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), channels: newChannels(), offline: true, back: make(chan struct{})}
 	h.history = newHistory(cfg.HistoryBytes, cfg.HistoryAge, h.channels)
 	if cfg.Streams != nil {
 		h.durables = newDurables(h, sync.OnceValue(cfg.Streams))
@@ -115,78 +115,10 @@ func (h *Hub) Run(ctx context.Context) error {
 // now is the time since the hub began: a monotonic stamp of 8 bytes.
 func (h *Hub) now() int64 { return int64(time.Since(h.started)) }
 
-// Publish takes in one message. channel and payload are only valid during the call; where nobody listens to channel and
-// no history is kept, nothing is copied. The source calls it, and [Hub.Flush] when it has nothing more at once.
-func (h *Hub) Publish(name, payload []byte) {
-	ch, wanted := h.take(name, payload, false)
-	if ch == nil {
-		return
-	}
-	it := item{kind: itemMessage, seq: wanted.seq, channel: ch}
-	for id, n := range wanted.protocols {
-		if n > 0 {
-			it.frames[id] = h.cfg.Protocols[id].Message(ch.name, h.text, payload)
-		}
-	}
-	if wanted.echoes > 0 {
-		it.hash = h.hash(payload)
-	}
-	h.collect(it)
-}
-
-// Oversize takes in that a message on the channel was too large to be relayed: its listeners get a gap in its place.
-func (h *Hub) Oversize(name []byte) {
-	ch, wanted := h.take(name, nil, true)
-	if ch == nil {
-		return
-	}
-	it := item{kind: itemGap, seq: wanted.seq, channel: ch, reason: GapTooLarge}
-	h.encode(&it, Event{Type: EventGap, Channel: ch.name, Reason: GapTooLarge, Cursor: h.text})
-	h.collect(it)
-}
-
-// wanted is who listens to a channel, and which number something on it has.
-type wanted struct {
-	seq       uint64
-	protocols [numProtocols]int
-	echoes    int
-}
-
-// take numbers and remembers what came in on a channel, or that it was too large. It returns no channel where nobody
-// listens; else h.text is the cursor, where anybody wants one.
-func (h *Hub) take(name, payload []byte, large bool) (*channel, wanted) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.history.seq++
-	ch := h.channels[string(name)]
-	if h.history.on() {
-		if ch == nil {
-			ch = h.history.channel(string(name))
-		}
-		h.history.add(ch, payload, large)
-	}
-	if ch == nil || ch.refs == 0 {
-		return nil, wanted{}
-	}
-	h.text = h.text[:0]
-	if ch.protocols[ProtocolV1] > 0 {
-		h.text = h.history.appendCursor(h.text, ch.at)
-	}
-	return ch, wanted{h.history.seq, ch.protocols, ch.echoes}
-}
-
-// collect gives an item to the shards that have listeners.
-func (h *Hub) collect(it item) {
-	for i := range h.shards {
-		if n := it.channel.rosters[i].count.Load(); n > 0 {
-			h.shards[i].collect(it, int(n))
-		}
-	}
-}
-
 // Marker takes in a marker: a place in everything that comes in, which other relays know too. id has 8 bytes and is only
 // valid during the call.
 func (h *Hub) Marker(id []byte) {
+	h.handOn()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.history.seq++
@@ -197,6 +129,7 @@ func (h *Hub) Marker(id []byte) {
 
 // Offline takes in that the link to Redis is lost: every session is told.
 func (h *Hub) Offline() {
+	h.handOn()
 	h.mu.Lock()
 	h.offline = true
 	if h.back == nil {
@@ -217,6 +150,7 @@ func (h *Hub) Offline() {
 // every session that exists gets one gap, which is about its live channels: durable ones are read again. node tells the
 // Redis server from others.
 func (h *Hub) Online(node uint32) {
+	h.handOn()
 	h.mu.Lock()
 	h.offline = false
 	if h.back != nil {
@@ -236,7 +170,7 @@ func (h *Hub) Online(node uint32) {
 
 // state returns whether Redis is away, and the number of the last thing that came in.
 func (h *Hub) state() (offline bool, seq uint64) {
-	h.mu.Lock()
+	h.lock()
 	defer h.mu.Unlock()
 	return h.offline, h.history.seq
 }
@@ -250,14 +184,14 @@ func (h *Hub) encode(it *item, event Event) {
 
 func (h *Hub) toAll(it item) {
 	for _, s := range h.shards {
-		s.collect(it, inlineDeliveries) // never inline: the source does not write to all sessions itself
+		s.collect(&it, inlineDeliveries) // never inline: the source does not write to all sessions itself
 	}
 	h.Flush()
 }
 
 // HistoryBytes returns how much is kept for clients that come back.
 func (h *Hub) HistoryBytes() int64 {
-	h.mu.Lock()
+	h.lock()
 	n := int64(h.history.bytes())
 	h.mu.Unlock()
 	if h.durables != nil {
@@ -269,6 +203,7 @@ func (h *Hub) HistoryBytes() int64 {
 // Flush hands out everything that was published since the last Flush. The source calls it when it has to wait for more.
 // It waits only where a shard's mailbox is full, and never for a client.
 func (h *Hub) Flush() {
+	h.handOn()
 	for _, s := range h.shards {
 		s.flush()
 	}

@@ -60,7 +60,7 @@ func (r *replay) run() {
 func (r *replay) step(context.Context) (more bool) {
 	ended, why, whole := r.end()
 	if !ended && whole {
-		r.hub.mu.Lock()
+		r.hub.lock()
 		why, whole = r.collect(replayPage, true)
 		r.hub.mu.Unlock()
 	}
@@ -90,7 +90,7 @@ func (r *replay) end() (ended bool, why GapReason, whole bool) {
 	if r.sub.state == subscriptionGone {
 		return true, 0, true
 	}
-	r.hub.mu.Lock()
+	r.hub.lock()
 	why, whole = r.collect(replayEnd, false)
 	ended = whole && r.behind() == 0
 	if ended {

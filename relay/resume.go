@@ -66,7 +66,7 @@ const findSteps = 4096
 // whether everything that follows it is held.
 func (r *replay) find(after Cursor, named bool, at Cursor, pinged bool) bool {
 	h := &r.hub.history
-	r.hub.mu.Lock()
+	r.hub.lock()
 	defer r.hub.mu.Unlock()
 	p, known := point{}, false
 	for _, c := range []struct {
@@ -105,7 +105,7 @@ func (r *replay) walk(p point) bool {
 		offset = h.log.back(offset, e)
 		if steps%findSteps == 0 && offset != 0 {
 			r.hub.mu.Unlock()
-			r.hub.mu.Lock()
+			r.hub.lock()
 			if h.epoch != r.epoch || offset < h.log.head {
 				return false
 			}
@@ -124,7 +124,7 @@ func (r *replay) fresh() {
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	r.hub.mu.Lock()
+	r.hub.lock()
 	now := r.hub.history.appendCursor(nil, r.hub.history.now(r.sub.channel))
 	r.hub.attach(r.sub)
 	r.hub.mu.Unlock()
@@ -139,7 +139,7 @@ func (r *replay) lost(reason GapReason) {
 	if r.sub.state == subscriptionGone {
 		return
 	}
-	r.hub.mu.Lock()
+	r.hub.lock()
 	now := r.hub.history.appendCursor(nil, r.hub.history.now(r.sub.channel))
 	r.hub.attach(r.sub)
 	r.hub.mu.Unlock()

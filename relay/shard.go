@@ -79,8 +79,8 @@ func newShard(h *Hub, index int) *shard {
 }
 
 // collect adds an item that will cause about n deliveries to what the next flush hands out.
-func (s *shard) collect(it item, n int) {
-	s.fresh = append(s.fresh, it)
+func (s *shard) collect(it *item, n int) {
+	s.fresh = append(s.fresh, *it)
 	s.deliveries += n
 }
 
@@ -156,8 +156,9 @@ func (s *shard) step(items []item) int {
 			s.direct(it)
 			return 1
 		}
-		for k := range it.channel.rosters[s.index].listeners {
-			if l := &it.channel.rosters[s.index].listeners[k]; it.wanted(l) {
+		listeners := it.channel.roster(s.index).listeners
+		for k := range listeners {
+			if l := &listeners[k]; it.wanted(l) {
 				s.sort(l.outbox, i)
 			}
 		}
@@ -180,7 +181,7 @@ func (s *shard) direct(it *item) {
 	var sent [numProtocols]int
 	budget := s.hub.cfg.Budget
 	frame := append(s.frames[:0], nil)
-	listeners := it.channel.rosters[s.index].listeners
+	listeners := it.channel.roster(s.index).listeners
 	for i := range listeners {
 		l := &listeners[i]
 		if !it.wanted(l) {
@@ -244,7 +245,7 @@ func (s *shard) count(sent [numProtocols]int) {
 func (s *shard) notice(it *item) {
 	switch it.kind {
 	case itemGap:
-		for _, l := range it.channel.rosters[s.index].listeners {
+		for _, l := range it.channel.roster(s.index).listeners {
 			if it.seq > l.start {
 				l.sub.session.gap(it)
 			}

@@ -29,9 +29,7 @@ func (h *Hub) reserve(s *Session, name string) *Subscription {
 	sub := &Subscription{session: s, silent: s.noEcho}
 	h.mu.Lock()
 	ch := h.history.channel(name)
-	if ch.rosters == nil {
-		ch.rosters = make([]roster, len(h.shards))
-	}
+	ch.house(s.shard.index, len(h.shards))
 	if ch.refs++; ch.refs == 1 {
 		h.cfg.Stats.Channels.Add(1)
 	}
@@ -67,7 +65,7 @@ func (h *Hub) join(sub *Subscription, start uint64) {
 	}
 	sub.counted = true
 	sub.start = start
-	roster := &ch.rosters[s.shard.index]
+	roster := ch.roster(s.shard.index)
 	roster.count.Add(1)
 	roster.join(sub)
 	sub.state = subscriptionLive
@@ -77,7 +75,7 @@ func (h *Hub) join(sub *Subscription, start uint64) {
 // unsubscribe takes sub away. Nothing of its channel follows answer.
 func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
 	s, ch := sub.session, sub.channel
-	roster := &ch.rosters[s.shard.index]
+	roster := ch.roster(s.shard.index)
 	s.shard.mu.Lock()
 	live := sub.state == subscriptionLive
 	if live {
@@ -102,7 +100,7 @@ func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
 // release takes sub out of its channel's counts. It returns what fed the channel, if that was the last one.
 func (h *Hub) release(sub *Subscription, live bool) (idle *durable) {
 	s, ch := sub.session, sub.channel
-	roster := &ch.rosters[s.shard.index]
+	roster := ch.roster(s.shard.index)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if live {
