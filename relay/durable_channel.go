@@ -46,7 +46,7 @@ type durable struct {
 
 	// Reads are counted as they begin and end, so that one can wait for one that began later.
 	begun, ended uint64
-	progress     chan struct{} // closed when the next one ends
+	progress     chan struct{} // closed when the next one ends, or there will be none
 
 	flight chan struct{}   // closed when the passage was read that somebody reads just now; nil if nobody does
 	adding []chan struct{} // each closed when a client's entry has its id
@@ -110,8 +110,7 @@ func (d *durable) end(more bool, err error) {
 		return
 	}
 	d.ended = d.begun
-	close(d.progress)
-	d.progress = make(chan struct{})
+	d.progressLocked()
 }
 
 // start finds the relay's place: the end of the stream.
@@ -248,23 +247,38 @@ func (d *durable) forget() {
 	d.dropLocked(len(d.ring))
 	d.expireLocked(math.MaxInt64)
 	d.gone, d.known = true, false
+	d.progressLocked()
 }
 
-// refresh has the channel read, and waits until a read has ended that began after the call. The error is that of the read.
+// progressLocked wakes who waits for a read.
+func (d *durable) progressLocked() {
+	close(d.progress)
+	d.progress = make(chan struct{})
+}
+
+// refresh has the channel read, and waits until a read has ended that began after the call. The error is that of the read,
+// or says why there will be none.
 func (d *durable) refresh(ctx context.Context) error {
 	d.mu.Lock()
 	target := d.begun + 1
 	d.mu.Unlock()
 	d.all.schedule(d)
 	for {
+		_, up, changed := d.all.link()
 		d.mu.Lock()
-		ended, err, progress := d.ended, d.failed, d.progress
+		ended, err, progress, gone := d.ended, d.failed, d.progress, d.gone
 		d.mu.Unlock()
-		if ended >= target {
+		switch {
+		case ended >= target:
 			return err
+		case gone:
+			return errGone
+		case !up:
+			return errAway
 		}
 		select {
 		case <-progress:
+		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

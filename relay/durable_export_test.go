@@ -20,6 +20,11 @@ func (s *Session) ResumeHesitantly(channel, after string, meanwhile func()) {
 	r.at, _ = ParseStreamCursor(after)
 	_, _, _ = r.find(context.Background())
 	meanwhile()
-	for r.step(context.Background()) {
+	for r.step(context.Background()) != paceEnded {
 	}
+}
+
+// RefreshDurable waits for a read of a durable channel that somebody listens to.
+func (h *Hub) RefreshDurable(ctx context.Context, channel string) error {
+	return h.durable([]byte(channel)).refresh(ctx)
 }

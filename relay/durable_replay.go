@@ -16,8 +16,10 @@ const (
 	streamPause = 250 * time.Millisecond
 )
 
-// errAway says that Redis is away, so that a stream cannot be read now.
-var errAway = errors.New("redis is away")
+var (
+	errAway = errors.New("redis is away") // so a stream cannot be read now
+	errGone = errors.New("nobody listens to the channel any more")
+)
 
 // A streamReplay gives a subscription to a durable channel what it missed, page by page, and makes it live in the step
 // that finds nothing newer. One goroutine at a time runs it.
@@ -49,7 +51,10 @@ func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request ChannelReques
 	found, err := false, error(nil)
 	if cursor, ok := ParseStreamCursor(request.After); ok {
 		r.at = cursor
-		found, _, err = r.find(ctx)
+		err = r.insist(ctx, func() (err error) {
+			found, _, err = r.find(ctx)
+			return err
+		})
 	}
 	switch {
 	case err != nil:
@@ -58,25 +63,54 @@ func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request ChannelReques
 		h.cfg.Stats.Resumes[ResumeGap].Add(1)
 		return r.fresh(ctx)
 	}
-	for range replayAtOnce {
-		if !r.step(ctx) {
+	return r.run(ctx)
+}
+
+// run answers the command, sends what is little at once, and leaves more to the session's replays.
+func (r *streamReplay) run(ctx context.Context) Code {
+	s := r.sub.session
+	for steps := 1; ; steps++ {
+		switch r.step(ctx) {
+		case paceEnded:
 			return CodeOK
+		case paceWait:
+			if r.told {
+				s.later(r)
+				return CodeOK
+			}
+			r.d.pause(ctx, s)
+		case paceOn:
+			if bytes, _ := s.outbox.Pending(); r.told && (steps >= replayAtOnce || bytes > 0) {
+				s.later(r)
+				return CodeOK
+			}
 		}
-		if bytes, _ := s.outbox.Pending(); bytes > 0 || ctx.Err() != nil {
-			break
+		if !r.told && (ctx.Err() != nil || s.code.Load() != 0) {
+			return CodeUnavailable
 		}
 	}
-	if !r.told && ctx.Err() != nil {
-		return CodeUnavailable
+}
+
+// insist tries what Redis has to answer, until it does or that is of no use any more.
+func (r *streamReplay) insist(ctx context.Context, try func() error) error {
+	for {
+		err := try()
+		if err == nil || errors.Is(err, ErrNoStream) || !r.d.pause(ctx, r.sub.session) {
+			return err
+		}
 	}
-	s.later(r)
-	return CodeOK
 }
 
 // fresh begins at the end of the stream, and says so. While Redis is away and the end was never seen, nobody knows where
 // that is: the client is told of a gap as soon as it is found.
 func (r *streamReplay) fresh(ctx context.Context) Code {
-	if err := r.d.ready(ctx, r.sub.session); err != nil && !errors.Is(err, errAway) {
+	err := r.insist(ctx, func() error {
+		if err := r.d.ready(ctx); !errors.Is(err, errAway) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
 		return CodeUnavailable
 	}
 	r.begin(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.d.name})
@@ -109,8 +143,8 @@ func (r *streamReplay) begin(event Event) {
 	}
 }
 
-// ready waits until the relay has a place in the stream, or Redis is away.
-func (d *durable) ready(ctx context.Context, s *Session) error {
+// ready waits until the relay has a place in the stream. The error says why it has none.
+func (d *durable) ready(ctx context.Context) error {
 	for {
 		d.mu.Lock()
 		known, err := d.known, d.failed
@@ -124,7 +158,7 @@ func (d *durable) ready(ctx context.Context, s *Session) error {
 		case !up:
 			return errAway
 		}
-		if err := d.refresh(ctx); err != nil && !d.pause(ctx, s) {
+		if err := d.refresh(ctx); err != nil {
 			return err
 		}
 	}
@@ -145,18 +179,12 @@ func (d *durable) pause(ctx context.Context, s *Session) bool {
 	return s.code.Load() == 0
 }
 
-// find looks for what follows the client's place, and reports whether that can be known, or why not. It waits while Redis is
-// away.
+// find looks for what follows the client's place, and reports whether that can be known, and if not, why.
 func (r *streamReplay) find(ctx context.Context) (found bool, why GapReason, err error) {
 	for fresh := false; ; {
-		saw, why, err := r.look(ctx, &fresh)
-		switch {
-		case errors.Is(err, ErrNoStream):
-			return false, 0, err
+		switch saw, why, err := r.look(ctx, &fresh); {
 		case err != nil:
-			if !r.d.pause(ctx, r.sub.session) {
-				return false, 0, err
-			}
+			return false, 0, err
 		case saw == sightGap:
 			return false, why, nil
 		case saw != sightRetry:
@@ -205,34 +233,25 @@ func (r *streamReplay) look(ctx context.Context, fresh *bool) (sighting, GapReas
 	return sightNone, 0, nil
 }
 
-// step sends the next page, and reports whether there is more to do.
-func (r *streamReplay) step(ctx context.Context) (more bool) {
+// step implements [stepper]: it sends the next page, or finds it.
+func (r *streamReplay) step(ctx context.Context) pace {
 	if len(r.next) > 0 {
 		return r.sendRead()
 	}
-	more, kept := r.sendKept()
-	if kept {
-		return more
+	if p, kept := r.sendKept(); kept {
+		return p
 	}
 	found, why, err := r.find(ctx)
 	switch {
 	case err != nil:
-		return r.again(ctx)
-	case !found:
-		if r.d.ready(ctx, r.sub.session) != nil {
-			return r.again(ctx)
-		}
-		r.lost(why)
-		return false
+		return paceWait
+	case found:
+		return paceOn
+	case r.d.ready(ctx) != nil:
+		return paceWait
 	}
-	return true
-}
-
-// again waits until it may be of use to try again, and reports whether it is to be tried: as long as the client stays. Where
-// only the time is over that its own goroutine has for it, another goes on.
-func (r *streamReplay) again(ctx context.Context) bool {
-	s := r.sub.session
-	return r.d.pause(ctx, s) || errors.Is(ctx.Err(), context.DeadlineExceeded) && s.code.Load() == 0
+	r.lost(why)
+	return paceEnded
 }
 
 // lost gives the replay up: the client is told, by the answer if it had none yet.
@@ -246,34 +265,35 @@ func (r *streamReplay) lost(why GapReason) {
 }
 
 // sendRead sends some of what was read for this client.
-func (r *streamReplay) sendRead() (more bool) {
+func (r *streamReplay) sendRead() pace {
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
 	if r.sub.state == subscriptionGone {
-		return false
+		return paceEnded
 	}
 	r.next = r.next[r.send(r.next, replayPage):]
-	return true
+	return paceOn
 }
 
 // sendKept sends some of what the channel keeps, and makes the subscription live in the same step if little is left. kept is
 // false if the client's place is not there.
-func (r *streamReplay) sendKept() (more, kept bool) {
+func (r *streamReplay) sendKept() (p pace, kept bool) {
 	s, d, h := r.sub.session, r.d, r.d.all.hub
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
 	if r.sub.state == subscriptionGone {
-		return false, true
+		return paceEnded, true
 	}
 	d.mu.Lock()
 	entries, kept := d.behindLocked(r.at)
 	if !kept && !(r.nothing && d.known && d.place == r.level) {
 		d.mu.Unlock()
-		return false, false
+		return paceOn, false
 	}
 	limit := replayPage
-	if more = fit(entries, replayEnd) < len(entries); !more {
+	if p = paceOn; fit(entries, replayEnd) == len(entries) {
+		p = paceEnded
 		h.mu.Lock()
 		h.join(r.sub, d.ordinal)
 		h.mu.Unlock()
@@ -282,7 +302,7 @@ func (r *streamReplay) sendKept() (more, kept bool) {
 	page := slices.Clone(entries[:fit(entries, limit)])
 	d.mu.Unlock()
 	r.send(page, limit)
-	return more, true
+	return p, true
 }
 
 // fit returns how many of the entries have payloads of about limit bytes, but at least one.

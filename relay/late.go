@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"crypto/rand"
-	"time"
 )
 
 // A late join makes a subscription live whose client came back while there was no link to Redis. The client may have heard,
@@ -14,9 +13,6 @@ type lateJoin struct {
 	sub *Subscription
 }
 
-// lateRetry is how soon a link is tried again that was lost, and whose loss was not told yet.
-const lateRetry = 50 * time.Millisecond
-
 // join answers the command, and leaves the rest to the session's replays.
 func (l *lateJoin) join(ref []byte) {
 	s := l.sub.session
@@ -24,32 +20,21 @@ func (l *lateJoin) join(ref []byte) {
 	s.later(l)
 }
 
-// step implements [stepper]: it is the only one.
-func (l *lateJoin) step(ctx context.Context) (more bool) {
-	for !l.hub.linked(ctx) {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(lateRetry):
-		}
+// step implements [stepper].
+func (l *lateJoin) step(ctx context.Context) pace {
+	if !l.hub.linked(ctx) {
+		return paceWait
 	}
 	(&replay{hub: l.hub, sub: l.sub}).lost(GapRedis)
-	return false
+	return paceEnded
 }
 
-// linked waits for a link that has caught up, and reports false if it was lost before, or ctx ended.
+// linked reports whether there is a link that has caught up. It waits for the latter only.
 func (h *Hub) linked(ctx context.Context) bool {
-	h.mu.Lock()
-	back := h.back
+	h.lock()
+	away := h.back != nil
 	h.mu.Unlock()
-	if back != nil {
-		select {
-		case <-ctx.Done():
-			return false
-		case <-back:
-		}
-	}
-	return h.cfg.CatchUp == nil || h.cfg.CatchUp(ctx) == nil
+	return !away && (h.cfg.CatchUp == nil || h.cfg.CatchUp(ctx) == nil)
 }
 
 // nowhere returns the cursor of a place that no relay knows, and nobody can come back to; nothing where there are no cursors.

@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"math"
-	"sync"
 )
 
 const (
@@ -46,7 +45,7 @@ type past struct {
 // run sends what is little at once, and leaves more to the session's replays.
 func (r *replay) run() {
 	for range replayAtOnce {
-		if !r.step(context.Background()) {
+		if r.step(context.Background()) == paceEnded {
 			return
 		}
 		if bytes, _ := r.sub.session.outbox.Pending(); bytes > 0 {
@@ -56,8 +55,8 @@ func (r *replay) run() {
 	r.sub.session.later(r)
 }
 
-// step sends the next page, and reports whether there is more to do.
-func (r *replay) step(context.Context) (more bool) {
+// step implements [stepper]: it sends the next page.
+func (r *replay) step(context.Context) pace {
 	ended, why, whole := r.end()
 	if !ended && whole {
 		r.hub.lock()
@@ -66,20 +65,20 @@ func (r *replay) step(context.Context) (more bool) {
 	}
 	switch {
 	case ended:
-		return false
+		return paceEnded
 	case !whole:
 		r.lost(why)
-		return false
+		return paceEnded
 	}
 	frames := r.encode(replayPage)
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
 	if r.sub.state == subscriptionGone {
-		return false
+		return paceEnded
 	}
 	r.send(frames)
-	return true
+	return paceOn
 }
 
 // end sends the last page and makes the subscription live, if little is left.
@@ -185,63 +184,5 @@ func (r *replay) send(frames [][]byte) {
 	r.hub.cfg.Budget.relieve()
 	if n := len(r.page); n > 0 {
 		r.from, r.last = r.page[n-1].point, r.page[n-1].offset
-	}
-}
-
-// A stepper does something in steps, until a step reports that there is no more to do. A step may wait until ctx ends.
-type stepper interface {
-	step(ctx context.Context) (more bool)
-}
-
-// replays are those of one session that take more than a moment: its goroutine runs one after the other, as fast as the
-// client reads.
-type replays struct {
-	ctx     context.Context // ends when the session leaves
-	stop    context.CancelFunc
-	running sync.WaitGroup
-
-	mu    sync.Mutex
-	queue []stepper
-}
-
-// later leaves the rest of a replay to a goroutine. The session's own goroutine calls it.
-func (s *Session) later(r stepper) {
-	if s.replays == nil {
-		s.replays = new(replays)
-		s.replays.ctx, s.replays.stop = context.WithCancel(context.Background())
-	}
-	q := s.replays
-	q.mu.Lock()
-	q.queue = append(q.queue, r)
-	first := len(q.queue) == 1
-	q.mu.Unlock()
-	if first {
-		q.running.Go(func() { q.run(s.outbox) })
-	}
-}
-
-// run runs replays until there is none left, or the session leaves.
-func (q *replays) run(o *Outbox) {
-	for {
-		q.mu.Lock()
-		r := q.queue[0]
-		q.mu.Unlock()
-		for o.Room(replayLow, q.ctx.Done()) && r.step(q.ctx) {
-		}
-		q.mu.Lock()
-		q.queue = q.queue[1:]
-		ended := len(q.queue) == 0
-		q.mu.Unlock()
-		if ended {
-			return
-		}
-	}
-}
-
-// end waits for the goroutine.
-func (q *replays) end() {
-	if q != nil {
-		q.stop()
-		q.running.Wait()
 	}
 }
