@@ -207,7 +207,7 @@ func (h *Hub) Flush() {
 	for _, s := range h.shards {
 		s.flush()
 	}
-	h.flushed.Store(h.history.seq) // only this goroutine changes it
+	h.flushed.Store(h.history.seq) // all is taken in, and only this goroutine brings more
 }
 
 func (h *Hub) hash(payload []byte) uint64 { return maphash.Bytes(h.seed, payload) | 1 }

@@ -46,6 +46,7 @@ type Outbox struct {
 	mu       sync.Mutex
 	state    outboxState
 	draining bool // a Drain is running, or the outbox is held
+	parted   bool // the close frame is queued, or sent
 	evicted  bool
 	why      EvictionReason
 
@@ -320,6 +321,7 @@ func (o *Outbox) Close(last []byte) {
 	if o.state != outboxOpen {
 		return
 	}
+	o.parted = last != nil
 	o.state = outboxClosing
 	o.wakeLocked()
 	if !o.draining {
@@ -339,16 +341,18 @@ func (o *Outbox) Evict(why EvictionReason) {
 
 func (o *Outbox) evictLocked(why EvictionReason) {
 	o.budget.stats.evicted(why)
-	o.evicted, o.why = true, why
-	o.state = outboxEvicted
-	o.wakeLocked()
-	kept := o.queue[:0:0]
 	begun := o.taken
 	if o.partial > 0 {
 		begun = max(begun, 1)
 	}
-	kept = append(kept, o.queue[:min(begun, len(o.queue))]...)
-	if o.slow != nil {
+	begun = min(begun, len(o.queue))
+	closed := o.parted && begun == len(o.queue) // nothing may follow the close frame, of which a part has left
+	o.evicted, o.why = true, why
+	o.state = outboxEvicted
+	o.wakeLocked()
+	kept := o.queue[:0:0]
+	kept = append(kept, o.queue[:begun]...)
+	if o.slow != nil && !closed {
 		kept = append(kept, queued{frame: o.slow, at: time.Now()})
 	}
 	o.queue = kept

@@ -149,6 +149,9 @@ var outboxPaths = []struct {
 	{"close, then shut", func(b *box) { b.send("one"); b.Close([]byte("bye")); b.Shut(); b.check(); b.give(100) }, "", 0},
 	{"close, then too old", func(b *box) { b.give(1); b.send("one"); b.Close([]byte("bye")); b.evict(); b.give(100) }, "one<slow>", 1},
 
+	{"close, then too old inside the close frame", func(b *box) { b.give(4); b.send("one"); b.Close([]byte("bye")); b.evict(); b.give(100) }, "onebye", 1},
+	{"close, too old, and no close frame", func(b *box) { b.give(1); b.send("one"); b.Close(nil); b.evict(); b.give(100) }, "one<slow>", 1},
+
 	{"evicted with nothing begun", func(b *box) { b.send("one", "two"); b.evict(); b.refuse("three"); b.give(100) }, "<slow>", 1},
 	{"evicted inside a frame, which is finished", func(b *box) { b.give(4); b.send("one", "two", "three"); b.evict(); b.give(100) }, "onetwo<slow>", 1},
 	{"evicted between frames", func(b *box) { b.give(3); b.send("one", "two"); b.evict(); b.give(100) }, "one<slow>", 1},
