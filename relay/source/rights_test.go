@@ -193,5 +193,10 @@ func TestLeastRightsForStreams(t *testing.T) {
 		if strings.Contains(l.log.String(), "level=WARN") {
 			t.Error("a relay with the rights that are asked for complains")
 		}
+		// They permit no adding, and whoever tries learns what is missing.
+		_, err := l.Streams().Append(t.Context(), "order:1", nil)
+		if !errors.Is(err, relay.ErrNoStream) || !strings.Contains(err.Error(), "NOPERM") {
+			t.Errorf("adding is answered with %v", err)
+		}
 	})
 }

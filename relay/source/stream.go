@@ -101,7 +101,7 @@ func (s *streams) State(ctx context.Context, channel string) (state relay.Stream
 // state asks what Redis knows of the key, in one MULTI with what and adds, of which no command may fail.
 func (s *streams) state(ctx context.Context, node redis.UniversalClient, key string, and func(redis.Pipeliner)) (relay.StreamState, error) {
 	var tail, info *redis.Cmd
-	_, err := node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+	cmds, err := node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		and(tx)
 		tail = tx.Do(ctx, "XREVRANGE", key, "+", "-", "COUNT", 1)
 		info = tx.Do(ctx, "XINFO", "STREAM", key)
@@ -111,7 +111,7 @@ func (s *streams) state(ctx context.Context, node redis.UniversalClient, key str
 		return relay.StreamState{Added: -1}, nil // what comes before XINFO did not fail, then
 	}
 	if err != nil {
-		return relay.StreamState{}, err
+		return relay.StreamState{}, withReason(err, cmds)
 	}
 	last, err := s.page(tail.Val(), 1)
 	if err != nil {
@@ -166,14 +166,14 @@ func (s *streams) Append(ctx context.Context, channel string, payload []byte) (i
 	xadd = append(xadd, "*", relay.PayloadField, payload)
 	err = s.do(ctx, key, func(node redis.UniversalClient) error {
 		var added *redis.Cmd
-		_, err := node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
+		cmds, err := node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 			added = tx.Do(ctx, xadd...)
 			tx.Publish(ctx, key, "")
 			return nil
 		})
 		text, _ := added.Val().(string)
 		if added.Err() != nil || err != nil && text == "" {
-			return err
+			return withReason(err, cmds)
 		}
 		ok := false
 		if id, ok = relay.ParseStreamID(text); !ok {
@@ -226,6 +226,16 @@ const (
 func isMoved(err error) bool {
 	_, moved := redis.IsMovedError(err)
 	return moved || strings.HasPrefix(err.Error(), "EXECABORT")
+}
+
+// withReason adds to the error of a transaction why one of its commands was not queued, which it does not say.
+func withReason(err error, cmds []redis.Cmder) error {
+	for _, cmd := range cmds {
+		if why := cmd.Err(); why != nil && why.Error() != err.Error() && strings.HasPrefix(err.Error(), "EXECABORT") {
+			return fmt.Errorf("%w (%w)", err, why)
+		}
+	}
+	return err
 }
 
 func streamError(err error) error {
