@@ -60,10 +60,12 @@
 // On durable channels the stream is the truth, and whatever survives in Redis is heard:
 //
 //   - Each client hears each entry once and in order, over all its connections and to whichever relay they lead
-//     (TestDurableReturn, TestDurableJoinsWhileAdding).
+//     (TestDurableModel, TestDurableReturn, TestDurableJoinsWhileAdding). What it missed on one channel is not held up by
+//     another channel (TestDurableStuckReplayHoldsUpNoOther).
 //   - If what it missed is gone, it is told, whatever was done to the stream (TestStreamHistories, TestFollow,
 //     TestDurableGaps).
-//   - A nudge that is lost, and an outage of Redis, delay and lose nothing (TestDurableNudgeLost, TestDurableWhileAway).
+//   - A nudge that is lost, and an outage of Redis, delay and lose nothing (TestDurableNudgeLost, TestDurableWhileAway). Only
+//     a stream that is made again with lower ids than before, which Redis itself never gives, waits for its next nudge.
 //   - However many clients come back to a stream, it is read a few times (TestDurableStampede).
 //   - What a client publishes is added to the stream (TestDurablePublish); who publishes without adding is found out
 //     (TestDurableUnfoundedNudge).
