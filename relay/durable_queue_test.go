@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,7 +15,7 @@ import (
 type pickyReader struct {
 	vaultReader
 	channel string
-	reads   int
+	reads   atomic.Int32
 	gate    chan struct{} // nil: open
 }
 
@@ -24,7 +25,7 @@ func (r *pickyReader) Read(ctx context.Context, channel string, from relay.Strea
 		<-r.gate
 	}
 	if channel == r.channel {
-		if r.reads--; r.reads < 0 {
+		if r.reads.Add(-1) < 0 {
 			return relay.StreamPage{}, relay.ErrNoStream
 		}
 	}
@@ -35,7 +36,8 @@ func (r *pickyReader) Read(ctx context.Context, channel string, from relay.Strea
 // none of the others from being told to its end.
 func TestDurableStuckReplayHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		picky := &pickyReader{channel: "a", reads: 1000}
+		picky := &pickyReader{channel: "a"}
+		picky.reads.Store(1000)
 		d := newDurableStand(t, func(v *vault) relay.Streams { picky.vaultReader = vaultReader{v}; return picky })
 		first := d.join(relay.Unlimited)
 		cursors := map[string]string{}
@@ -46,14 +48,14 @@ func TestDurableStuckReplayHoldsUpNoOther(t *testing.T) {
 		first.leave()
 		d.add("a", 1, 100)
 		d.add("b", 101, 200)
-		picky.reads = 1
+		picky.reads.Store(1)
 		back := d.join(0)
 		back.subscribe("a", cursors["a"])
 		back.subscribe("b", cursors["b"])
 		back.socket.Give(relay.Unlimited)
 		time.Sleep(5 * time.Second)
 		back.want("of both", "subscribed true,"+run(1, 17)+",subscribed true,"+run(101, 200))
-		picky.reads = 1000
+		picky.reads.Store(1000)
 		time.Sleep(5 * time.Second)
 		back.want("of the one that could not be read", run(18, 100))
 	})
