@@ -317,6 +317,8 @@ var scenes = []scene{
 	{why: "raw, dead after the fault", raw: "raw", publish: "10 20 1900 2000", faults: "15-25", log: "0:opened 11:m1", want: "hole 1, unproven 1"},
 	{why: "raw, closed where a gap was", raw: "gapclose", publish: "10 20 30 2000", faults: "15-25 once",
 		log: "0:opened 11:m1 26:close4410 26:end4410 / 1800:opened 2001:m4"},
+	{why: "raw, closed where a gap was, and nothing follows though the connection ends later", raw: "gapclose", publish: "10 20 30",
+		faults: "15-25 once", log: "0:opened 11:m1 26:close4410 900:end4410", want: "unproven 1"},
 	{why: "raw, closed without a cause", raw: "gapclose", publish: "10 20", log: "0:opened 11:m1 21:m2 26:close4410 26:end4410",
 		want: "causeless gap 1"},
 	{why: "raw, closed with another code", raw: "gapclose", publish: "10 20", log: "0:opened 11:m1 21:m2 26:close1012 26:end1012",

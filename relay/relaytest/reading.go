@@ -16,6 +16,7 @@ type reading struct {
 	provoke bool      // the client did what a relay may end a session for
 	asleep  bool      // the client reads slowly or not at all
 	leaving bool      // the client hangs up
+	closed  time.Time // when the close frame came, behind which there is nothing; zero before
 }
 
 func (r *reading) read() {
@@ -48,6 +49,8 @@ func (r *reading) deed(e Event) {
 		r.leaving = true
 	case KindMuted, KindSentRaw:
 		r.provoke = true
+	case KindClose:
+		r.closed = e.At
 	}
 	if r.asleep || r.leaving {
 		r.provoke = true
@@ -141,8 +144,11 @@ func (r *reading) message(t *track, e Event) {
 // end ends all subscriptions, at the time from which the client could not be expected to hear everything.
 func (r *reading) end(e Event) {
 	when := e.At
-	if !r.unwell.IsZero() {
+	switch {
+	case !r.unwell.IsZero():
 		when = r.unwell
+	case !r.closed.IsZero():
+		when = r.closed
 	}
 	r.leaveAll(when)
 	gapClose := r.session.GapClose && e.Code == closeGap // the gap itself is judged with the others
