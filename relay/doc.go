@@ -43,8 +43,9 @@
 //     what is new, with no hole and no repeat between the two, or is told that it cannot (TestReplicas, TestModel, TestSoak,
 //     TestResumeOnlyFromWhatWasSaid).
 //     It is not told so before the relay has caught up with Redis (TestGapWaitsForTheLink).
-//   - What was missed comes as fast as the client reads: 64 KiB of it wait for the client (TestReplayIsPulled), and a client
-//     that is slower than the history is told (TestReplayIsOvertaken).
+//   - What was missed comes as fast as the client reads: 48 KiB and one message of it wait for the client at most
+//     (TestReplayIsPulled, TestReplayOfAllSizes, TestDurableReplayOfAllSizes), and a client that is slower than the history
+//     is told (TestReplayIsOvertaken).
 //   - A heartbeat names a place only where the client has everything up to it, and is the last word before a close
 //     (TestHeartbeatPlace, TestLastWord).
 //   - After `unsubscribed`, nothing of the channel follows (TestNothingFollowsUnsubscribed); before `subscribed`, nothing of

@@ -7,7 +7,7 @@ import (
 
 const (
 	// replayPage is how much of a replay, in bytes, is sent at once, and replayLow what waits in the outbox when the next
-	// page comes: 64 KiB wait at most, unless one message is larger.
+	// page comes: 48 KiB and one message wait at most.
 	replayPage = 32 << 10
 	replayLow  = 16 << 10
 	// replayEnd is how much of it is sent in the step that makes the subscription live, in which the whole shard waits.

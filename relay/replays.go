@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// replayRetry is how soon replays that all wait for Redis are tried again, while there is a link to it.
+const replayRetry = 250 * time.Millisecond
+
 // A pace is what comes of a step.
 type pace uint8
 
@@ -96,7 +99,7 @@ func (q *replays) pause() {
 	q.hub.mu.Unlock()
 	var soon <-chan time.Time
 	if back == nil {
-		timer := time.NewTimer(streamPause)
+		timer := time.NewTimer(replayRetry)
 		defer timer.Stop()
 		soon = timer.C
 	}

@@ -160,21 +160,21 @@ func missed(t *testing.T, history, n int) (s *stand, cursor string) {
 	return s, cursor
 }
 
-// What was missed comes as fast as the client reads: 64 KiB of it wait for the client, the rest in the history, and what is
-// new behind both.
+// What was missed comes as fast as the client reads: 48 KiB and one message of it wait for the client, the rest in the
+// history, and what is new behind both.
 func TestReplayIsPulled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, cursor := missed(t, 4<<20, 1000)
 		back := s.join(0)
 		back.subscribe("a", cursor)
-		if waiting, _ := back.outbox.Pending(); waiting > 64<<10 {
+		if waiting, _ := back.outbox.Pending(); waiting > 50<<10 {
 			t.Errorf("%d bytes wait for a client that does not read", waiting)
 		}
 		s.say("a", 1001, 1003)
 		for range 20 {
 			back.socket.Give(50_000)
 			synctest.Wait()
-			if waiting, _ := back.outbox.Pending(); waiting > 64<<10 {
+			if waiting, _ := back.outbox.Pending(); waiting > 50<<10 {
 				t.Errorf("%d bytes wait for a slow client", waiting)
 			}
 		}
@@ -376,18 +376,23 @@ func TestResumeWithoutMarkers(t *testing.T) {
 	})
 }
 
-// However small messages are and however long they become on the wire, all of them come, and 64 KiB of them wait at most.
+// replaySizes are what may be missed: payloads, and how many of them.
+var replaySizes = []struct {
+	why, payload string
+	n            int
+}{
+	{"empty", "", 3000},
+	{"tiny: frames are many times as long", "x", 3000},
+	{"six times as long in JSON", strings.Repeat("\x01", 700), 300},
+	{"each of them longer than what ends a replay", strings.Repeat("\x01", 4<<10), 60},
+	{"at the size that ends a replay", strings.Repeat("x", 4<<10), 100},
+	{"larger than a page", strings.Repeat("x", 40<<10), 30},
+}
+
+// However small messages are and however long they become on the wire, all of them come, and 48 KiB and one of them wait at
+// most.
 func TestReplayOfAllSizes(t *testing.T) {
-	for _, test := range []struct {
-		why, payload string
-		n            int
-	}{
-		{"empty", "", 3000},
-		{"tiny: frames are many times as long", "x", 3000},
-		{"six times as long in JSON", strings.Repeat("\x01", 700), 300},
-		{"at the size that ends a replay", strings.Repeat("x", 4<<10), 100},
-		{"larger than a page", strings.Repeat("x", 40<<10), 30},
-	} {
+	for _, test := range replaySizes {
 		for _, room := range []int{relay.Unlimited, 0} {
 			synctest.Test(t, func(t *testing.T) {
 				s, cursor := missed(t, 4<<20, 0)
@@ -398,7 +403,7 @@ func TestReplayOfAllSizes(t *testing.T) {
 				back := s.join(room)
 				back.subscribe("a", cursor)
 				for range 1000 {
-					if waiting, _ := back.outbox.Pending(); waiting > max(64<<10, 16<<10+7*len(test.payload)) {
+					if waiting, _ := back.outbox.Pending(); waiting > 48<<10+7*len(test.payload)+300 {
 						t.Fatalf("%s: %d bytes wait", test.why, waiting)
 					}
 					back.socket.Give(10_000)
