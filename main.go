@@ -25,13 +25,16 @@ import (
 
 	"sidecast/config"
 	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/admin"
 	"sidecast/relay/auth"
 	"sidecast/relay/command"
 	"sidecast/relay/embedded"
+	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/server"
 	"sidecast/relay/source"
+	"sidecast/relay/stats"
 	"sidecast/relay/web"
 	"sidecast/relay/ws"
 )
@@ -203,7 +206,7 @@ func (c *cli) load() (*config.Config, *settings, error) {
 
 // settings are those of Config that the relay has types of its own for.
 type settings struct {
-	access  *relay.Access
+	access  *access.Rules
 	origins *auth.Origins
 	proxies auth.Proxies
 	server  source.Server
@@ -217,8 +220,8 @@ type settings struct {
 // translate turns settings into the relay's words.
 func translate(cfg *config.Config) (*settings, config.Faults) {
 	var faults config.Faults
-	patterns := func(name string, list config.List) relay.Patterns {
-		patterns, err := relay.ParsePatterns(list)
+	patterns := func(name string, list config.List) access.Patterns {
+		patterns, err := access.ParsePatterns(list)
 		if err != nil {
 			faults.Add(name, err.Error(), "write Redis globs, as in PSUBSCRIBE")
 		}
@@ -226,8 +229,8 @@ func translate(cfg *config.Config) (*settings, config.Faults) {
 	}
 	durable := patterns("DURABLE_CHANNELS", cfg.DurableChannels)
 	s := &settings{
-		access: &relay.Access{
-			Names:    relay.NewNames(cfg.ChannelPrefix, cfg.KeyPrefix),
+		access: &access.Rules{
+			Names:    access.NewNames(cfg.ChannelPrefix, cfg.KeyPrefix),
 			Channels: slices.Concat(durable, patterns("CHANNELS", cfg.Channels)),
 			Durable:  durable,
 			Public:   patterns("PUBLIC_CHANNELS", cfg.PublicChannels),
@@ -254,13 +257,13 @@ func translate(cfg *config.Config) (*settings, config.Faults) {
 		}
 	}
 	for _, channel := range cfg.UserChannels {
-		if name := strings.ReplaceAll(channel, "{user}", "1"); !relay.ValidChannel(name) || s.access.Names.Reserved(name) {
+		if name := strings.ReplaceAll(channel, "{user}", "1"); !access.ValidChannel(name) || s.access.Names.Reserved(name) {
 			faults.Add("USER_CHANNELS", fmt.Sprintf("%q is not a name that a channel can have", channel), "write names like user:{user}")
 		}
 	}
 	if len(faults) == 0 && len(s.access.Channels) > 0 && len(cfg.PublicChannels) > 0 && !cfg.HasLogin() {
 		for _, channel := range cfg.DefaultChannels {
-			if s.access.Subscribe(nil, channel) != relay.CodeOK {
+			if s.access.Subscribe(nil, channel) != protocol.CodeOK {
 				faults.Add("DEFAULT_CHANNELS", fmt.Sprintf("%q is not open to everybody", channel),
 					"set it to channels that match SIDECAST_CHANNELS and SIDECAST_PUBLIC_CHANNELS")
 			}
@@ -389,7 +392,7 @@ func (c *cli) serve(ctx context.Context) error {
 		return err
 	}
 	defer closeRedis()
-	stats := new(relay.Stats)
+	stats := new(stats.Stats)
 	gate := newGate(cfg, s, stats, logger)
 	r, err := assemble(cfg, s, gate, stats, logger)
 	if err != nil {
@@ -472,7 +475,7 @@ func isLoopback(addr net.Addr) bool {
 }
 
 // newGate makes what finds out who clients are.
-func newGate(cfg *config.Config, s *settings, stats *relay.Stats, logger *slog.Logger) *auth.Gate {
+func newGate(cfg *config.Config, s *settings, stats *stats.Stats, logger *slog.Logger) *auth.Gate {
 	c := auth.GateConfig{Cookie: string(cfg.JWTCookie)}
 	grants := auth.Grants{UserChannels: cfg.UserChannels}
 	if s.keys != nil {
@@ -492,8 +495,8 @@ func newGate(cfg *config.Config, s *settings, stats *relay.Stats, logger *slog.L
 
 // A core is the relay without its listeners.
 type core struct {
-	stats  *relay.Stats
-	budget *relay.Budget
+	stats  *stats.Stats
+	budget *outbox.Budget
 	slots  *relay.Slots
 	hub    *relay.Hub
 	link   *source.Link
@@ -501,10 +504,10 @@ type core struct {
 }
 
 // assemble makes the parts that messages flow through: link, hub, outboxes.
-func assemble(cfg *config.Config, s *settings, gate *auth.Gate, stats *relay.Stats, logger *slog.Logger) (*core, error) {
+func assemble(cfg *config.Config, s *settings, gate *auth.Gate, stats *stats.Stats, logger *slog.Logger) (*core, error) {
 	connections, _ := server.DefaultConnections()
 	r := &core{stats: stats, slots: relay.NewSlots(cfg.MaxConnections.Or(connections)), logger: logger}
-	r.budget = relay.NewBudget(cfg.OutboxBytes.Int(), cfg.OutboxTotalBytes.Int(), time.Duration(cfg.WriteTimeout), r.stats)
+	r.budget = outbox.NewBudget(cfg.OutboxBytes.Int(), cfg.OutboxTotalBytes.Int(), time.Duration(cfg.WriteTimeout), r.stats)
 	r.hub = relay.NewHub(relay.HubConfig{
 		Access: s.access, Budget: r.budget, Protocols: protocol.All(), Stats: r.stats, Logger: logger,
 		Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
@@ -532,7 +535,7 @@ func assemble(cfg *config.Config, s *settings, gate *auth.Gate, stats *relay.Sta
 func (r *core) serverConfig(cfg *config.Config, s *settings, gate *auth.Gate, public, private net.Listener, redisAddr string) server.Config {
 	handler := ws.New(ws.Config{
 		Hub: r.hub, Budget: r.budget, Slots: r.slots, Stats: r.stats, Logger: r.logger,
-		Protocols: map[string]relay.Protocol{
+		Protocols: map[string]protocol.Protocol{
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
 		Listened: true, MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,

@@ -10,6 +10,9 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 const (
@@ -25,7 +28,7 @@ const (
 
 // A permit is the application's answer about one channel.
 type permit struct {
-	code  Code
+	code  protocol.Code
 	until time.Time // zero for no end
 }
 
@@ -34,24 +37,24 @@ type permits map[string]permit
 
 // Admit returns the code with which a client that wants these channels at once has to be closed, or 0. It is asked before
 // there is a session, and may wait for the application. What the application opened is noted in c.
-func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) CloseCode {
+func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.CloseCode {
 	if len(channels) > h.cfg.MaxChannels {
-		return ClosePolicy
+		return protocol.ClosePolicy
 	}
-	answers := h.askAll(ctx, c.Visitor, channels)
+	answers := h.askAll(ctx, c.Principal, channels)
 	for _, channel := range channels {
 		code := h.cfg.Access.Subscribe(c.Identity, channel)
 		if answer, asked := answers[channel]; asked {
 			code = answer.code
 		}
 		switch code {
-		case CodeOK:
-		case CodeUnauthorized:
-			return CloseUnauthorized
-		case CodeUnavailable:
-			return CloseTryLater
+		case protocol.CodeOK:
+		case protocol.CodeUnauthorized:
+			return protocol.CloseUnauthorized
+		case protocol.CodeUnavailable:
+			return protocol.CloseTryLater
 		default:
-			return CloseForbidden
+			return protocol.CloseForbidden
 		}
 	}
 	c.asked = answers
@@ -59,16 +62,16 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) CloseCode
 }
 
 // Leaving returns the code with which newcomers have to be closed because the relay stops, or 0.
-func (h *Hub) Leaving() CloseCode { return CloseCode(h.draining.Load()) }
+func (h *Hub) Leaving() protocol.CloseCode { return protocol.CloseCode(h.draining.Load()) }
 
 // askAll asks the application about those of the channels that are relayed and that no grant opens.
-func (h *Hub) askAll(ctx context.Context, v Visitor, channels []string) permits {
+func (h *Hub) askAll(ctx context.Context, v access.Principal, channels []string) permits {
 	if v.Ask == nil {
 		return nil
 	}
 	var open []string
 	for _, channel := range channels {
-		if h.cfg.Access.relays(channel) == CodeOK && h.cfg.Access.Subscribe(v.Identity, channel) != CodeOK &&
+		if h.cfg.Access.Relayed(channel) == protocol.CodeOK && h.cfg.Access.Subscribe(v.Identity, channel) != protocol.CodeOK &&
 			!slices.Contains(open, channel) {
 			open = append(open, channel)
 		}
@@ -83,7 +86,7 @@ func (h *Hub) askAll(ctx context.Context, v Visitor, channels []string) permits 
 	for first := range min(askAtOnce, len(open)) {
 		asking.Go(func() {
 			for i := first; i < len(open); i += askAtOnce {
-				answers[i].until, answers[i].code = v.Ask(ctx, v.Identity.user(), open[i])
+				answers[i].until, answers[i].code = v.Ask(ctx, v.Identity.UserID(), open[i])
 			}
 		})
 	}
@@ -96,7 +99,7 @@ func (h *Hub) askAll(ctx context.Context, v Visitor, channels []string) permits 
 }
 
 // ask asks the application about the channels of one command, as far as the session may have more.
-func (s *Session) ask(requests []ChannelRequest) permits {
+func (s *Session) ask(requests []protocol.ChannelRequest) permits {
 	if s.visitor.Ask == nil {
 		return nil
 	}
@@ -112,19 +115,19 @@ func (s *Session) ask(requests []ChannelRequest) permits {
 }
 
 // judge returns the error that keeps the session from hearing channel, and notes what the application said.
-func (s *Session) judge(channel string, answers permits) Code {
+func (s *Session) judge(channel string, answers permits) protocol.Code {
 	code := s.hub.cfg.Access.Subscribe(s.visitor.Identity, channel)
-	if code == CodeOK {
+	if code == protocol.CodeOK {
 		return code
 	}
 	if _, known := s.asked[channel]; known {
-		return CodeOK
+		return protocol.CodeOK
 	}
 	answer, asked := answers[channel]
 	switch {
 	case !asked:
 		return code
-	case answer.code != CodeOK:
+	case answer.code != protocol.CodeOK:
 		return answer.code
 	}
 	if len(s.asked) >= s.hub.cfg.MaxChannels {
@@ -135,14 +138,14 @@ func (s *Session) judge(channel string, answers permits) Code {
 	}
 	s.asked[channel] = answer
 	s.setDeadline()
-	return CodeOK
+	return protocol.CodeOK
 }
 
 // authenticate takes a token that the client sent over the connection: it renews the session, or ends it.
-func (s *Session) authenticate(cmd Command) {
+func (s *Session) authenticate(cmd protocol.Command) {
 	verify := s.hub.cfg.Verify
 	if verify == nil {
-		s.refuse(cmd, "", CodeUnknownType)
+		s.refuse(cmd, "", protocol.CodeUnknownType)
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
@@ -150,21 +153,21 @@ func (s *Session) authenticate(cmd Command) {
 	done := s.wait()
 	id, code := verify(ctx, cmd.Token)
 	done()
-	if code == CodeUnavailable {
+	if code == protocol.CodeUnavailable {
 		s.refuse(cmd, "", code)
 		return
 	}
 	was := s.visitor.Identity
-	if code != CodeOK || was != nil && was.User != id.User {
-		s.count(cmd.Type, CodeUnauthorized)
-		s.Close(CloseUnauthorized)
+	if code != protocol.CodeOK || was != nil && was.User != id.User {
+		s.count(cmd.Type, protocol.CodeUnauthorized)
+		s.Close(protocol.CloseUnauthorized)
 		return
 	}
-	s.count(cmd.Type, CodeOK)
+	s.count(cmd.Type, protocol.CodeOK)
 	s.visitor.Identity = id
 	s.setDeadline()
 	if cmd.Ref != nil {
-		s.send(Event{Type: EventOK, Ref: cmd.Ref})
+		s.send(protocol.Event{Type: protocol.EventOK, Ref: cmd.Ref})
 	}
 	s.leaveClosed()
 	if was == nil {
@@ -176,10 +179,10 @@ func (s *Session) authenticate(cmd Command) {
 func (s *Session) leaveClosed() {
 	s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool {
 		channel := sub.channel.name
-		if _, asked := s.asked[channel]; asked || s.hub.cfg.Access.Subscribe(s.visitor.Identity, channel) == CodeOK {
+		if _, asked := s.asked[channel]; asked || s.hub.cfg.Access.Subscribe(s.visitor.Identity, channel) == protocol.CodeOK {
 			return false
 		}
-		s.hub.unsubscribe(sub, s.protocol.Event(Event{Type: EventUnsubscribed, Channel: channel}))
+		s.hub.unsubscribe(sub, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Channel: channel}))
 		return true
 	})
 }
@@ -195,10 +198,10 @@ func (s *Session) SubscribeOwn() {
 		code := s.hub.cfg.Access.Subscribe(id, channel)
 		switch {
 		case s.subscription(channel) >= 0:
-		case code == CodeOK && len(s.subs) < s.hub.cfg.MaxChannels:
-			s.enter(Command{Type: CommandSubscribe}, ChannelRequest{Channel: channel})
+		case code == protocol.CodeOK && len(s.subs) < s.hub.cfg.MaxChannels:
+			s.enter(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel})
 		case i >= len(id.Own):
-			s.send(Event{Type: EventError, Channel: channel, Code: cmp.Or(code, CodeTooManyChannels)})
+			s.send(protocol.Event{Type: protocol.EventError, Channel: channel, Code: cmp.Or(code, protocol.CodeTooManyChannels)})
 		}
 	}
 }
@@ -223,7 +226,7 @@ func (s *Session) setDeadline() {
 }
 
 // wrap says who sent what reaches Redis.
-func wrap(id *Identity, session string, data []byte) []byte {
+func wrap(id *access.Identity, session string, data []byte) []byte {
 	message := struct {
 		User    *string `json:"user"` // null for anybody
 		Session string  `json:"session"`

@@ -1,5 +1,7 @@
 package relay
 
+import "sidecast/relay/protocol"
+
 const (
 	// arrivalBatch is how many messages are taken in together.
 	arrivalBatch = 16
@@ -24,7 +26,7 @@ type arrival struct {
 type wanted struct {
 	seq       uint64
 	home      int32 // the shard that all of them are in; negative where they are in more
-	protocols [numProtocols]int32
+	protocols [protocol.NumProtocols]int32
 	echoes    int32
 }
 
@@ -150,7 +152,7 @@ func (h *Hub) take(it *arrival) {
 	if ch.others.Load() != nil {
 		it.wanted.home = -1
 	}
-	if ch.protocols[ProtocolV1] > 0 {
+	if ch.protocols[protocol.V1ID] > 0 {
 		at := len(h.arrivals.cursors)
 		h.arrivals.cursors = h.history.appendCursor(h.arrivals.cursors, ch.at)
 		it.cursor = h.arrivals.cursors[at:]
@@ -161,8 +163,8 @@ func (h *Hub) take(it *arrival) {
 func (h *Hub) collect(a *arrival) {
 	it := item{kind: itemMessage, seq: a.wanted.seq, channel: a.channel}
 	if a.large {
-		it.kind, it.reason = itemGap, GapTooLarge
-		h.encode(&it, Event{Type: EventGap, Channel: a.channel.name, Reason: GapTooLarge, Cursor: a.cursor})
+		it.kind, it.reason = itemGap, protocol.GapTooLarge
+		h.encode(&it, protocol.Event{Type: protocol.EventGap, Channel: a.channel.name, Reason: protocol.GapTooLarge, Cursor: a.cursor})
 	} else {
 		h.frame(&it, a)
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
 )
 
@@ -24,7 +26,7 @@ func TestArrivalsKeepTheirOrder(t *testing.T) {
 				for k := range payload {
 					payload[k] = 'a' + byte(i%26)
 				}
-				want.Write(append(relay.NewFrame(relay.OpText, len(payload)), payload...))
+				want.Write(append(protocol.NewFrame(protocol.OpText, len(payload)), payload...))
 				name := []byte("a")
 				hub.Publish(name, payload)
 				name[0] = 'b'
@@ -66,17 +68,17 @@ func TestArrivalsKeepGapsInPlace(t *testing.T) {
 // Who joins hears nothing that the source brought before, although that may wait to be taken in, and everything after.
 func TestArrivalsComeBeforeWhoJoins(t *testing.T) {
 	hub, early := audience(t, 1, protocol.Raw{})
-	budget := relay.NewBudget(1<<20, 1<<30, time.Minute, nil)
+	budget := outbox.NewBudget(1<<20, 1<<30, time.Minute, nil)
 	var want []string
-	var sockets []*relay.FakeSocket
+	var sockets []*outboxtest.FakeSocket
 	for i := range 9 { // few enough deliveries for the source itself
-		socket, outbox := relay.NewFakeSocket(relay.Unlimited), new(relay.Outbox)
+		socket, outbox := outboxtest.NewFakeSocket(outboxtest.Unlimited), new(outbox.Outbox)
 		outbox.Init(budget, socket, nil)
 		hub.Join(relay.Client{Protocol: protocol.Raw{}, Outbox: outbox}).Subscribe([]string{"a"})
 		sockets, want = append(sockets, socket), append(want, "")
 		text := fmt.Sprint(i, ".")
 		for k := range want {
-			want[k] += string(append(relay.NewFrame(relay.OpText, len(text)), text...))
+			want[k] += string(append(protocol.NewFrame(protocol.OpText, len(text)), text...))
 		}
 		hub.Publish([]byte("a"), []byte(text))
 	}

@@ -10,14 +10,16 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 )
 
 // A coldSocket does to the caches what a kernel does that sends: it goes through some kilobytes that belong to the
 // connection.
 type coldSocket struct {
-	relay.Socket // never called: it takes everything
-	kernel       []byte
+	outbox.Socket // never called: it takes everything
+	kernel        []byte
 }
 
 const (
@@ -42,17 +44,17 @@ func (s *coldSocket) touch() {
 // A coldConn is one client: the outbox and the socket lie together, as those of a transport do.
 type coldConn struct {
 	_      [32]byte
-	outbox relay.Outbox
+	outbox outbox.Outbox
 	socket coldSocket
 	_      [192]byte
 }
 
 // coldHub is a hub with so many clients, each alone on a channel.
 func coldHub(b *testing.B, clients int) (*relay.Hub, []*coldConn) {
-	all := relay.Patterns{relay.MustPattern("*")}
-	budget := relay.NewBudget(1<<20, 1<<30, time.Minute, nil)
+	all := access.Patterns{access.MustPattern("*")}
+	budget := outbox.NewBudget(1<<20, 1<<30, time.Minute, nil)
 	hub := relay.NewHub(relay.HubConfig{
-		Access:    &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all},
+		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all},
 		Protocols: protocol.All(), Budget: budget, Shards: 2, MaxChannels: 10, PingInterval: time.Hour,
 		HistoryBytes: 64 << 20, HistoryAge: 5 * time.Minute,
 	})

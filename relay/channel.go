@@ -4,6 +4,9 @@ import (
 	"strings"
 	"sync/atomic"
 	"unsafe"
+
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
 )
 
 // A channel is what the hub knows of one channel: that somebody listens to, or that was spoken on lately.
@@ -20,7 +23,7 @@ type channel struct {
 	// Guarded by the hub's mu. protocols and echoes count subscriptions from before they can be reached by the fan-out until
 	// after they cannot any more, so that a message is never left out because the count lags.
 	refs      int32 // subscriptions, those included that still wait for what they missed
-	protocols [numProtocols]int32
+	protocols [protocol.NumProtocols]int32
 	echoes    int32 // subscriptions that may have to skip a message
 
 	home   int32                    // the shard of the first subscription, for good; negative before
@@ -91,10 +94,10 @@ type roster struct {
 // A listener is what the fan-out needs of a subscription. It lies in one piece of memory with its neighbours: a fan-out
 // is bound by how many cache lines a delivery touches.
 type listener struct {
-	outbox   *Outbox
+	outbox   *outbox.Outbox
 	sub      *Subscription
 	start    uint64 // messages up to this sequence are not for it
-	protocol ProtocolID
+	protocol protocol.ID
 }
 
 // join appends sub to its roster. The shard is locked.

@@ -4,6 +4,9 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 // Handle runs one message of the client, to its end: the next one is read when this one is answered. data is only valid
@@ -17,64 +20,66 @@ func (s *Session) Handle(data []byte, text bool) {
 		s.Close(code)
 		return
 	}
-	if cmd.Type == CommandPublish && cmd.Channel == "" {
+	if cmd.Type == protocol.CommandPublish && cmd.Channel == "" {
 		cmd.Channel, cmd.NoEcho = s.publishTo, s.noEcho
 	}
 	switch s.limiter.take(s.hub.now()) {
 	case limitRefuse:
-		s.refuse(cmd, cmd.Channel, CodeRateLimited)
+		s.refuse(cmd, cmd.Channel, protocol.CodeRateLimited)
 		return
 	case limitSilent:
-		s.count(cmd.Type, CodeRateLimited)
+		s.count(cmd.Type, protocol.CodeRateLimited)
 		return
 	case limitClose:
-		s.count(cmd.Type, CodeRateLimited)
-		s.Close(ClosePolicy)
+		s.count(cmd.Type, protocol.CodeRateLimited)
+		s.Close(protocol.ClosePolicy)
 		return
 	}
-	if cmd.Fault != CodeOK {
+	if cmd.Fault != protocol.CodeOK {
 		s.refuse(cmd, cmd.Channel, cmd.Fault)
 		return
 	}
 	s.run(cmd)
 }
 
-func (s *Session) run(cmd Command) {
+func (s *Session) run(cmd protocol.Command) {
 	switch cmd.Type {
-	case CommandSubscribe:
+	case protocol.CommandSubscribe:
 		answers := s.ask(cmd.Subscribe)
 		for _, request := range cmd.Subscribe {
 			s.subscribe(cmd, request, answers)
 		}
-	case CommandUnsubscribe:
+	case protocol.CommandUnsubscribe:
 		s.unsubscribe(cmd)
-	case CommandPublish:
+	case protocol.CommandPublish:
 		s.publish(cmd)
-	case CommandAuth:
+	case protocol.CommandAuth:
 		s.authenticate(cmd)
-	case CommandPing:
-		s.count(cmd.Type, CodeOK)
-		s.send(Event{Type: EventPong, Ref: cmd.Ref})
+	case protocol.CommandPing:
+		s.count(cmd.Type, protocol.CodeOK)
+		s.send(protocol.Event{Type: protocol.EventPong, Ref: cmd.Ref})
 	default:
-		s.refuse(cmd, "", CodeUnknownType)
+		s.refuse(cmd, "", protocol.CodeUnknownType)
 	}
 }
 
-func (s *Session) count(t CommandType, code Code) { s.hub.cfg.Stats.Commands[t][code].Add(1) }
+func (s *Session) count(t protocol.CommandType, code protocol.Code) {
+	s.hub.cfg.Stats.Commands[t][code].Add(1)
+}
 
 // refuse answers a command with an error, or closes where the protocol has no words for one.
-func (s *Session) refuse(cmd Command, channel string, code Code) {
+func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Code) {
 	s.count(cmd.Type, code)
-	if s.send(Event{Type: EventError, Ref: cmd.Ref, Channel: channel, Code: code}) {
+	if s.send(protocol.Event{Type: protocol.EventError, Ref: cmd.Ref, Channel: channel, Code: code}) {
 		return
 	}
 	switch code {
-	case CodeUnavailable:
-		s.Close(CloseTryLater)
-	case CodeTooLarge:
-		s.Close(CloseTooBig)
+	case protocol.CodeUnavailable:
+		s.Close(protocol.CloseTryLater)
+	case protocol.CodeTooLarge:
+		s.Close(protocol.CloseTooBig)
 	default:
-		s.Close(ClosePolicy)
+		s.Close(protocol.ClosePolicy)
 	}
 }
 
@@ -82,61 +87,61 @@ func (s *Session) refuse(cmd Command, channel string, code Code) {
 func (s *Session) Subscribe(channels []string) {
 	for _, channel := range channels {
 		if s.subscription(channel) < 0 {
-			s.enter(Command{Type: CommandSubscribe}, ChannelRequest{Channel: channel})
+			s.enter(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel})
 		}
 	}
 }
 
-func (s *Session) subscribe(cmd Command, request ChannelRequest, answers permits) {
+func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelRequest, answers permits) {
 	code := s.judge(request.Channel, answers)
 	known := s.subscription(request.Channel) >= 0
 	switch {
-	case code != CodeOK:
+	case code != protocol.CodeOK:
 	case known && (request.After != "" || request.At != ""):
-		code = CodeBadRequest
+		code = protocol.CodeBadRequest
 	case !known && len(s.subs) >= s.hub.cfg.MaxChannels:
-		code = CodeTooManyChannels
+		code = protocol.CodeTooManyChannels
 	}
-	if code != CodeOK {
+	if code != protocol.CodeOK {
 		s.refuse(cmd, request.Channel, code)
 		return
 	}
 	if known {
-		s.count(CommandSubscribe, CodeOK)
+		s.count(protocol.CommandSubscribe, protocol.CodeOK)
 		// No cursor: messages before that of this moment may still be on their way to the client.
-		s.send(Event{Type: EventSubscribed, Ref: cmd.Ref, Channel: request.Channel, Recovered: true})
+		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: cmd.Ref, Channel: request.Channel, Recovered: true})
 		return
 	}
 	s.enter(cmd, request)
 }
 
 // enter puts the session into a channel that it is not in, and says so where the protocol can.
-func (s *Session) enter(cmd Command, request ChannelRequest) {
+func (s *Session) enter(cmd protocol.Command, request protocol.ChannelRequest) {
 	sub := s.hub.reserve(s, request.Channel)
 	s.subs = append(s.subs, sub)
-	if code := s.hub.resume(sub, cmd.Ref, request); code != CodeOK {
+	if code := s.hub.resume(sub, cmd.Ref, request); code != protocol.CodeOK {
 		s.subs = s.subs[:len(s.subs)-1]
 		s.hub.unsubscribe(sub, nil)
 		s.refuse(cmd, request.Channel, code)
 		return
 	}
-	s.count(CommandSubscribe, CodeOK)
+	s.count(protocol.CommandSubscribe, protocol.CodeOK)
 }
 
-func (s *Session) unsubscribe(cmd Command) {
+func (s *Session) unsubscribe(cmd protocol.Command) {
 	i := s.subscription(cmd.Channel)
 	if i < 0 {
-		code := CodeNotSubscribed
-		if !ValidChannel(cmd.Channel) {
-			code = CodeBadChannel
+		code := protocol.CodeNotSubscribed
+		if !access.ValidChannel(cmd.Channel) {
+			code = protocol.CodeBadChannel
 		}
 		s.refuse(cmd, cmd.Channel, code)
 		return
 	}
-	s.count(CommandUnsubscribe, CodeOK)
+	s.count(protocol.CommandUnsubscribe, protocol.CodeOK)
 	sub := s.subs[i]
 	s.subs = slices.Delete(s.subs, i, i+1)
-	s.hub.unsubscribe(sub, s.protocol.Event(Event{Type: EventUnsubscribed, Ref: cmd.Ref, Channel: cmd.Channel}))
+	s.hub.unsubscribe(sub, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Ref: cmd.Ref, Channel: cmd.Channel}))
 }
 
 // subscription returns the index of the session's place in channel, or -1. A session has few channels: a scan is cheaper
@@ -148,29 +153,29 @@ func (s *Session) subscription(channel string) int {
 // publishTimeout is how long a publish waits for Redis.
 const publishTimeout = time.Second
 
-func (s *Session) publish(cmd Command) {
+func (s *Session) publish(cmd protocol.Command) {
 	code := s.hub.cfg.Access.PublishTo(s.visitor.Identity, cmd.Channel)
 	if s.hub.cfg.WrapPublished {
 		cmd.Data = wrap(s.visitor.Identity, s.ID(), cmd.Data)
 	}
-	if code == CodeOK && len(cmd.Data) > s.hub.cfg.MaxPayload {
-		code = CodeTooLarge
+	if code == protocol.CodeOK && len(cmd.Data) > s.hub.cfg.MaxPayload {
+		code = protocol.CodeTooLarge
 	}
-	if code == CodeOK && !s.toRedis(cmd) {
-		code = CodeUnavailable
+	if code == protocol.CodeOK && !s.toRedis(cmd) {
+		code = protocol.CodeUnavailable
 	}
-	if code != CodeOK {
+	if code != protocol.CodeOK {
 		s.refuse(cmd, cmd.Channel, code)
 		return
 	}
-	s.count(CommandPublish, CodeOK)
+	s.count(protocol.CommandPublish, protocol.CodeOK)
 	if cmd.Ref != nil {
-		s.send(Event{Type: EventOK, Ref: cmd.Ref})
+		s.send(protocol.Event{Type: protocol.EventOK, Ref: cmd.Ref})
 	}
 }
 
 // toRedis publishes, and reports whether Redis said that it did.
-func (s *Session) toRedis(cmd Command) bool {
+func (s *Session) toRedis(cmd protocol.Command) bool {
 	if s.hub.isDurable(cmd.Channel) {
 		return s.toStream(cmd)
 	}
@@ -189,7 +194,7 @@ func (s *Session) toRedis(cmd Command) bool {
 }
 
 // noteEcho notes that the message about to be published is not to come back, where it would.
-func (s *Session) noteEcho(cmd Command) (*echoes, uint64) {
+func (s *Session) noteEcho(cmd protocol.Command) (*echoes, uint64) {
 	i := s.subscription(cmd.Channel)
 	if !cmd.NoEcho || i < 0 {
 		return nil, 0

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"sidecast/relay/stats"
 )
 
 const (
@@ -72,9 +74,9 @@ type durables struct {
 
 	passages chan struct{} // holds as many as are read
 
-	bytes      Gauge // kept for clients that come back, of all channels together
-	ringBytes  int   // how much may be kept of one channel
-	ringsBytes int64 // and of all
+	bytes      stats.Gauge // kept for clients that come back, of all channels together
+	ringBytes  int         // how much may be kept of one channel
+	ringsBytes int64       // and of all
 
 	complaints limitedComplaints
 }
@@ -318,7 +320,7 @@ func (ds *durables) complain(err error) {
 
 // unfounded takes in that a nudge carried a payload, and nothing was added to the stream.
 func (ds *durables) unfounded(channel string, n int) {
-	ds.hub.cfg.Stats.Dropped[DropNudge].Add(n)
+	ds.hub.cfg.Stats.Dropped[stats.DropNudge].Add(n)
 	if n, due := ds.complaints.due(complainNudge, ds.hub.now()); due {
 		ds.hub.cfg.Logger.Warn("a message was published to a durable channel and not added to its stream: clients hear what "+
 			"XADD adds, and PUBLISH only says that there is something new", "channel", channel, "times", n)

@@ -4,6 +4,9 @@ import (
 	"context"
 	"math"
 	"sync"
+
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 const (
@@ -122,7 +125,7 @@ func (d *durable) start(state StreamState, epoch uint64) {
 	d.moveLocked(&state, epoch)
 	var items []item
 	if owed {
-		items = d.gapLocked(GapRedis)
+		items = d.gapLocked(protocol.GapRedis)
 	}
 	d.mu.Unlock()
 	d.handOut(items)
@@ -130,7 +133,7 @@ func (d *durable) start(state StreamState, epoch uint64) {
 
 // lose goes to the end of the stream. A page has no state where another entry has the id of the relay's place: the stream
 // was made again.
-func (d *durable) lose(ctx context.Context, state *StreamState, why GapReason, epoch uint64) error {
+func (d *durable) lose(ctx context.Context, state *StreamState, why protocol.GapReason, epoch uint64) error {
 	if state == nil {
 		now, err := d.all.streams().State(ctx, d.name)
 		if err != nil {
@@ -143,7 +146,7 @@ func (d *durable) lose(ctx context.Context, state *StreamState, why GapReason, e
 }
 
 // jump goes to the end of the stream, because what lies between is not known.
-func (d *durable) jump(state *StreamState, why GapReason, epoch uint64) {
+func (d *durable) jump(state *StreamState, why protocol.GapReason, epoch uint64) {
 	d.mu.Lock()
 	d.moveLocked(state, epoch)
 	items := d.gapLocked(why)
@@ -163,11 +166,11 @@ func (d *durable) moveLocked(state *StreamState, epoch uint64) {
 }
 
 // gapLocked returns a gap that ends at the relay's place.
-func (d *durable) gapLocked(why GapReason) []item {
+func (d *durable) gapLocked(why protocol.GapReason) []item {
 	items, _ := d.numberLocked(1)
 	for i := range items {
 		items[i].kind, items[i].reason = itemGap, why
-		d.all.hub.encode(&items[i], Event{Type: EventGap, Channel: d.name, Reason: why, Cursor: d.place.text()})
+		d.all.hub.encode(&items[i], protocol.Event{Type: protocol.EventGap, Channel: d.name, Reason: why, Cursor: d.place.text()})
 	}
 	return items
 }
@@ -205,8 +208,8 @@ func (d *durable) extend(entries []*heldEntry) {
 	for i := range items {
 		it, e := &items[i], entries[i]
 		if e.TooLarge {
-			it.kind, it.reason = itemGap, GapTooLarge
-			d.all.hub.cfg.Stats.Dropped[DropOversize].Add(1)
+			it.kind, it.reason = itemGap, protocol.GapTooLarge
+			d.all.hub.cfg.Stats.Dropped[stats.DropOversize].Add(1)
 		}
 		for _, p := range d.all.hub.cfg.Protocols {
 			if wanted.protocols[p.ID()] > 0 {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // The checker of durable channels knows nothing of the hub: it holds what one client heard to what was in the streams, and
@@ -14,7 +15,7 @@ import (
 // A durableStory is one life of a client as it was seen from outside.
 type durableStory struct {
 	id       string
-	protocol relay.ProtocolID
+	protocol protocol.ID
 	gapClose bool
 	asked    []question // by ref, from 1
 	heard    []dated
@@ -64,7 +65,7 @@ func auditStory(v *vault, s *durableStory, counts map[string]int) error {
 		return s.fault
 	}
 	for i, q := range s.asked {
-		if s.protocol == relay.ProtocolRaw {
+		if s.protocol == protocol.RawID {
 			for _, channel := range q.channels {
 				a.spots[channel] = &spot{unsure: true}
 			}
@@ -117,13 +118,13 @@ func (a *audit) hear(h *dated) error {
 func (a *audit) farewell(h *dated) error {
 	ok := false
 	switch h.closeCode {
-	case relay.CloseGap:
+	case protocol.CloseGap:
 		ok = a.story.gapClose
-	case relay.CloseTryLater:
-		ok = a.story.protocol == relay.ProtocolRaw
-	case relay.CloseSlow:
+	case protocol.CloseTryLater:
+		ok = a.story.protocol == protocol.RawID
+	case protocol.CloseSlow:
 		ok = a.story.end != endAlive
-	case relay.CloseRestart:
+	case protocol.CloseRestart:
 		ok = a.story.end == endClosed
 	}
 	if !ok {
@@ -210,7 +211,7 @@ func (a *audit) message(h *dated) error {
 		return errors.New("was never added")
 	}
 	cursor, _ := r.entry.AppendText(nil)
-	if a.story.protocol == relay.ProtocolRaw {
+	if a.story.protocol == protocol.RawID {
 		h.channel, h.cursor = r.channel, string(cursor)
 	}
 	switch p := a.spots[h.channel]; {

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // A scene is one story that a mutant may change.
@@ -127,7 +127,7 @@ func TestDurableModelCatchesMutants(t *testing.T) {
 	for i := uint64(0); i < 40 && (i < 8 || len(caught) < len(durableMutants)); i++ {
 		w := liveDurably(t, seed, i)
 		for _, l := range w.lives {
-			if l.end != endAlive || l.protocol != relay.ProtocolV1 || auditStory(w.vault, &l.durableStory, map[string]int{}) != nil {
+			if l.end != endAlive || l.protocol != protocol.V1ID || auditStory(w.vault, &l.durableStory, map[string]int{}) != nil {
 				continue
 			}
 			for _, m := range durableMutants {

@@ -1,11 +1,16 @@
 package relay
 
-import "testing"
+import (
+	"testing"
+
+	"sidecast/relay/access"
+	"sidecast/relay/stats"
+)
 
 // Nudges and entries account for each other in whatever order they come and are read.
 func TestNudgesAccount(t *testing.T) {
-	stats := new(Stats)
-	h := NewHub(HubConfig{Access: new(Access), Stats: stats, Streams: func() Streams { return nil }})
+	counters := new(stats.Stats)
+	h := NewHub(HubConfig{Access: new(access.Rules), Stats: counters, Streams: func() Streams { return nil }})
 	tests := []struct {
 		name  string
 		steps string // n, N: a nudge without and with a payload; (: a read begins; 1-9: it finds so many entries; ): it ends
@@ -25,7 +30,7 @@ func TestNudgesAccount(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			d := newDurable(h.durables, &channel{name: "a"})
-			before := stats.Dropped[DropNudge].Load()
+			before := counters.Dropped[stats.DropNudge].Load()
 			loaded, plain := 0, 0
 			for _, step := range tt.steps {
 				switch step {
@@ -39,7 +44,7 @@ func TestNudgesAccount(t *testing.T) {
 					d.matchLocked(int(step - '0'))
 				}
 			}
-			if got := stats.Dropped[DropNudge].Load() - before; got != tt.want {
+			if got := counters.Dropped[stats.DropNudge].Load() - before; got != tt.want {
 				t.Errorf("%d nudges are unfounded, want %d", got, tt.want)
 			}
 		})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // streamPagesKept is how many pages are kept that lie before the ring, and pageAge for how long: clients that come back
@@ -85,7 +87,7 @@ const (
 
 // passage reads what follows a place that is not kept. One goroutine at a time does that for a channel; the others wait,
 // and find most of what they want kept then.
-func (d *durable) passage(ctx context.Context, from StreamCursor) (v sighting, entries []*heldEntry, why GapReason, err error) {
+func (d *durable) passage(ctx context.Context, from StreamCursor) (v sighting, entries []*heldEntry, why protocol.GapReason, err error) {
 	d.mu.Lock()
 	if _, kept := d.behindLocked(from); kept {
 		d.mu.Unlock()
@@ -132,7 +134,7 @@ func (ds *durables) readPassage(ctx context.Context, name string, from StreamID,
 	return ds.streams().Read(ctx, name, from, limit)
 }
 
-func (d *durable) judge(page StreamPage, from StreamCursor, err error) (sighting, []*heldEntry, GapReason) {
+func (d *durable) judge(page StreamPage, from StreamCursor, err error) (sighting, []*heldEntry, protocol.GapReason) {
 	if err != nil {
 		return 0, nil, 0
 	}

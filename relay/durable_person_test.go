@@ -11,6 +11,8 @@ import (
 	"testing/synctest"
 
 	"sidecast/relay"
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
 )
 
@@ -31,7 +33,7 @@ type durableLife struct {
 	relay   *durableRelay
 	known   map[string]string // cursors of lives before
 	session *relay.Session
-	outbox  relay.Outbox
+	outbox  outbox.Outbox
 	socket  *datedSocket
 	queue   chan func()
 	running sync.WaitGroup
@@ -40,7 +42,7 @@ type durableLife struct {
 
 // A datedSocket remembers when it was sent what.
 type datedSocket struct {
-	*relay.FakeSocket
+	*outboxtest.FakeSocket
 	moment *atomic.Int64
 	mu     sync.Mutex
 	total  int
@@ -72,7 +74,7 @@ func (p *person) act(r *durableRelay) {
 		return
 	}
 	if l.socket.Ended() {
-		l.socket.Give(relay.Unlimited)
+		l.socket.Give(outboxtest.Unlimited)
 		synctest.Wait()
 		p.leave(endEvicted)
 		return
@@ -89,8 +91,8 @@ func (p *person) act(r *durableRelay) {
 	case op < 38:
 		p.leave(endLeft)
 	case op == 38:
-		l.session.Close(relay.CloseRestart)
-		l.socket.Give(relay.Unlimited)
+		l.session.Close(protocol.CloseRestart)
+		l.socket.Give(outboxtest.Unlimited)
 		synctest.Wait()
 		p.leave(endClosed)
 	}
@@ -102,20 +104,20 @@ func (p *person) connect(r *durableRelay) {
 	spoken := protocol.All()[min(w.random.IntN(4), 1)]
 	l := &durableLife{relay: r, known: maps.Clone(p.known), queue: make(chan func(), 1000)}
 	l.durableStory = durableStory{id: fmt.Sprintf("%d.%d", p.name, p.count), protocol: spoken.ID()}
-	l.gapClose = l.protocol == relay.ProtocolRaw && w.random.IntN(2) == 0
-	room := relay.Unlimited
+	l.gapClose = l.protocol == protocol.RawID && w.random.IntN(2) == 0
+	room := outboxtest.Unlimited
 	if w.random.IntN(2) == 0 {
 		room = w.random.IntN(3000)
 	}
-	l.socket = &datedSocket{FakeSocket: relay.NewFakeSocket(room), moment: &w.vault.moment}
-	l.outbox.Init(r.budget, l.socket, spoken.Close(relay.CloseSlow))
+	l.socket = &datedSocket{FakeSocket: outboxtest.NewFakeSocket(room), moment: &w.vault.moment}
+	l.outbox.Init(r.budget, l.socket, spoken.Close(protocol.CloseSlow))
 	l.session = r.hub.Join(relay.Client{Protocol: spoken, Outbox: &l.outbox, GapClose: l.gapClose})
 	l.running.Go(func() {
 		for do := range l.queue {
 			do()
 		}
 	})
-	if l.protocol == relay.ProtocolRaw {
+	if l.protocol == protocol.RawID {
 		channels := w.channels[w.random.IntN(len(w.channels)):]
 		l.asked = []question{{kind: "subscribed", channels: channels}}
 		l.queue <- func() { l.session.Subscribe(channels) }
@@ -133,7 +135,7 @@ func (l *durableLife) ask(q question, format string, args ...any) {
 
 func (p *person) subscribe() {
 	l, random := p.now, p.world.random
-	if l.protocol != relay.ProtocolV1 {
+	if l.protocol != protocol.V1ID {
 		return
 	}
 	joined, pending, known := l.state()
@@ -175,7 +177,7 @@ func (p *person) unsubscribe() {
 
 func (p *person) publish() {
 	l, w := p.now, p.world
-	if l.protocol != relay.ProtocolV1 {
+	if l.protocol != protocol.V1ID {
 		return
 	}
 	channel, by := w.channels[w.random.IntN(len(w.channels))], ""
@@ -194,7 +196,7 @@ func (l *durableLife) state() (joined, pending map[string]bool, known map[string
 	joined, pending, known = map[string]bool{}, map[string]bool{}, maps.Clone(l.known)
 	for _, q := range l.asked {
 		for _, channel := range q.channels {
-			pending[channel] = l.protocol == relay.ProtocolV1
+			pending[channel] = l.protocol == protocol.V1ID
 		}
 	}
 	answers := map[string]int{}
@@ -249,7 +251,7 @@ func (p *person) leave(end ending) {
 	l := p.now
 	p.now = nil
 	_, _, known := l.state()
-	if l.protocol == relay.ProtocolV1 {
+	if l.protocol == protocol.V1ID {
 		p.known = known
 		for _, channel := range slices.Sorted(maps.Keys(known)) {
 			p.past = append(p.past, known[channel])

@@ -4,13 +4,15 @@ import (
 	"context"
 	"slices"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // echoPatience is how long entries wait for the ids of those that clients are adding just now and do not want back.
 const echoPatience = 250 * time.Millisecond
 
 // toStream adds what a client publishes to a stream, and reports whether Redis said that it did.
-func (s *Session) toStream(cmd Command) bool {
+func (s *Session) toStream(cmd protocol.Command) bool {
 	h := s.hub
 	if h.durables == nil {
 		return false

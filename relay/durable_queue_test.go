@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/outbox/outboxtest"
 )
 
 // A pickyReader reads one channel so often, and then no more. It waits for the gate before it answers.
@@ -39,7 +40,7 @@ func TestDurableStuckReplayHoldsUpNoOther(t *testing.T) {
 		picky := &pickyReader{channel: "a"}
 		picky.reads.Store(1000)
 		d := newDurableStand(t, func(v *vault) relay.Streams { picky.vaultReader = vaultReader{v}; return picky })
-		first := d.join(relay.Unlimited)
+		first := d.join(outboxtest.Unlimited)
 		cursors := map[string]string{}
 		for _, channel := range []string{"a", "b"} {
 			first.subscribe(channel, "")
@@ -52,7 +53,7 @@ func TestDurableStuckReplayHoldsUpNoOther(t *testing.T) {
 		back := d.join(0)
 		back.subscribe("a", cursors["a"])
 		back.subscribe("b", cursors["b"])
-		back.socket.Give(relay.Unlimited)
+		back.socket.Give(outboxtest.Unlimited)
 		time.Sleep(5 * time.Second)
 		back.want("of both", "subscribed true,"+run(1, 17)+",subscribed true,"+run(101, 200))
 		picky.reads.Store(1000)
@@ -78,7 +79,7 @@ func TestDurableRefreshEnds(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				picky := new(pickyReader)
 				d := newDurableStand(t, func(v *vault) relay.Streams { picky.vaultReader = vaultReader{v}; return picky })
-				g := d.join(relay.Unlimited)
+				g := d.join(outboxtest.Unlimited)
 				g.subscribe("a", "")
 				d.add("a", 1, 1)
 				picky.gate = make(chan struct{})

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/outbox/outboxtest"
 )
 
 // A stream that is made again may give the very id again that the relay has come to: its listeners are told, and hear what
@@ -15,7 +16,7 @@ import (
 func TestDurableSameIDAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurableStand(t, troubleless)
-		g := d.join(relay.Unlimited)
+		g := d.join(outboxtest.Unlimited)
 		g.subscribe("a", "")
 		d.add("a", 1, 3)
 		d.nudge("a")
@@ -60,14 +61,14 @@ func TestDurableHesitantResume(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				d := newDurableStand(t, troubleless)
-				g := d.join(relay.Unlimited)
+				g := d.join(outboxtest.Unlimited)
 				g.subscribe("a", "")
 				d.add("a", 1, 4)
 				d.nudge("a")
 				cursor := g.want("at first", "subscribed false,1,2,3,4")
 				g.leave()
 				d.vault.remove("a", 0) // number 4: the last id stays
-				keeper, back := d.join(relay.Unlimited), d.join(relay.Unlimited)
+				keeper, back := d.join(outboxtest.Unlimited), d.join(outboxtest.Unlimited)
 				keeper.subscribe("a", "")
 				back.session.ResumeHesitantly("a", cursor, func() { test.meanwhile(d); synctest.Wait() })
 				back.want("what it is told", test.want)
@@ -84,17 +85,17 @@ func TestDurableHesitantResume(t *testing.T) {
 func TestDurableLastDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurableStand(t, troubleless)
-		g := d.join(relay.Unlimited)
+		g := d.join(outboxtest.Unlimited)
 		g.subscribe("a", "")
 		d.add("a", 1, 3)
 		d.nudge("a")
 		cursor := g.want("at first", "subscribed false,1,2,3")
 		g.leave()
 		d.add("a", 4, 4)
-		keeper := d.join(relay.Unlimited)
+		keeper := d.join(outboxtest.Unlimited)
 		keeper.subscribe("a", "")
 		d.vault.remove("a", 0)
-		back := d.join(relay.Unlimited)
+		back := d.join(outboxtest.Unlimited)
 		back.subscribe("a", cursor)
 		back.want("back", "subscribed true")
 	})
@@ -127,15 +128,15 @@ func TestDurableReplayOutlastsTrouble(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			weak := &weakReader{reads: 1000, until: 15 * time.Second, born: time.Now()}
 			d := newDurableStand(t, func(v *vault) relay.Streams { weak.vaultReader = vaultReader{v}; return weak })
-			first := d.join(relay.Unlimited)
+			first := d.join(outboxtest.Unlimited)
 			first.subscribe("a", "")
 			cursor := first.want("a new client", "subscribed false")
 			first.leave()
 			d.add("a", 1, 100)
-			keeper := d.join(relay.Unlimited)
+			keeper := d.join(outboxtest.Unlimited)
 			keeper.subscribe("a", "")
 			weak.reads = reads
-			back := d.join(relay.Unlimited)
+			back := d.join(outboxtest.Unlimited)
 			back.subscribe("a", cursor)
 			time.Sleep(30 * time.Second)
 			d.add("a", 101, 101)
@@ -149,7 +150,7 @@ func TestDurableReplayOutlastsTrouble(t *testing.T) {
 func TestDurableOwnIDAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDurableStand(t, troubleless)
-		g := d.join(relay.Unlimited)
+		g := d.join(outboxtest.Unlimited)
 		g.subscribe("a", "")
 		g.session.Handle([]byte(`{"type":"publish","channel":"a","data":"#1:","echo":false}`), true)
 		d.vault.reset("a") // before anybody has read it

@@ -6,6 +6,10 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 const (
@@ -36,9 +40,9 @@ type streamReplay struct {
 }
 
 // resumeDurable is resume for a durable channel. It waits for Redis where it has to.
-func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request ChannelRequest) Code {
+func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request protocol.ChannelRequest) protocol.Code {
 	if sub.durable == nil {
-		return CodeUnavailable
+		return protocol.CodeUnavailable
 	}
 	s := sub.session
 	defer s.wait()()
@@ -58,35 +62,35 @@ func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request ChannelReques
 	}
 	switch {
 	case err != nil:
-		return CodeUnavailable
+		return protocol.CodeUnavailable
 	case !found:
-		h.cfg.Stats.Resumes[ResumeGap].Add(1)
+		h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
 		return r.fresh(ctx)
 	}
 	return r.run(ctx)
 }
 
 // run answers the command, sends what is little at once, and leaves more to the session's replays.
-func (r *streamReplay) run(ctx context.Context) Code {
+func (r *streamReplay) run(ctx context.Context) protocol.Code {
 	s := r.sub.session
 	for steps := 1; ; steps++ {
 		switch r.step(ctx) {
 		case paceEnded:
-			return CodeOK
+			return protocol.CodeOK
 		case paceWait:
 			if r.told {
 				s.later(r)
-				return CodeOK
+				return protocol.CodeOK
 			}
 			r.d.pause(ctx, s)
 		case paceOn:
 			if bytes, _ := s.outbox.Pending(); r.told && (steps >= replayAtOnce || bytes > 0) {
 				s.later(r)
-				return CodeOK
+				return protocol.CodeOK
 			}
 		}
 		if !r.told && (ctx.Err() != nil || s.code.Load() != 0) {
-			return CodeUnavailable
+			return protocol.CodeUnavailable
 		}
 	}
 }
@@ -103,7 +107,7 @@ func (r *streamReplay) insist(ctx context.Context, try func() error) error {
 
 // fresh begins at the end of the stream, and says so. While Redis is away and the end was never seen, nobody knows where
 // that is: the client is told of a gap as soon as it is found.
-func (r *streamReplay) fresh(ctx context.Context) Code {
+func (r *streamReplay) fresh(ctx context.Context) protocol.Code {
 	err := r.insist(ctx, func() error {
 		if err := r.d.ready(ctx); !errors.Is(err, errAway) {
 			return err
@@ -111,14 +115,14 @@ func (r *streamReplay) fresh(ctx context.Context) Code {
 		return nil
 	})
 	if err != nil {
-		return CodeUnavailable
+		return protocol.CodeUnavailable
 	}
-	r.begin(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.d.name})
-	return CodeOK
+	r.begin(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.d.name})
+	return protocol.CodeOK
 }
 
 // begin makes the subscription live at the relay's place, and sends an event that says where that is.
-func (r *streamReplay) begin(event Event) {
+func (r *streamReplay) begin(event protocol.Event) {
 	s, d, h := r.sub.session, r.d, r.d.all.hub
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
@@ -135,11 +139,11 @@ func (r *streamReplay) begin(event Event) {
 	h.join(r.sub, d.ordinal)
 	h.mu.Unlock()
 	d.mu.Unlock()
-	if event.Type == EventGap {
+	if event.Type == protocol.EventGap {
 		h.cfg.Stats.Gaps[event.Reason].Add(1)
 	}
-	if !s.send(event) && event.Type == EventGap && s.gapClose {
-		s.end(CloseGap)
+	if !s.send(event) && event.Type == protocol.EventGap && s.gapClose {
+		s.end(protocol.CloseGap)
 	}
 }
 
@@ -180,7 +184,7 @@ func (d *durable) pause(ctx context.Context, s *Session) bool {
 }
 
 // find looks for what follows the client's place, and reports whether that can be known, and if not, why.
-func (r *streamReplay) find(ctx context.Context) (found bool, why GapReason, err error) {
+func (r *streamReplay) find(ctx context.Context) (found bool, why protocol.GapReason, err error) {
 	for fresh := false; ; {
 		switch saw, why, err := r.look(ctx, &fresh); {
 		case err != nil:
@@ -195,7 +199,7 @@ func (r *streamReplay) find(ctx context.Context) (found bool, why GapReason, err
 
 // look is one attempt to find the client's place. fresh says that the relay's own place was brought up to date during the
 // search: a client that comes from another relay may be ahead of this one.
-func (r *streamReplay) look(ctx context.Context, fresh *bool) (sighting, GapReason, error) {
+func (r *streamReplay) look(ctx context.Context, fresh *bool) (sighting, protocol.GapReason, error) {
 	d := r.d
 	r.nothing = false
 	d.mu.Lock()
@@ -255,13 +259,13 @@ func (r *streamReplay) step(ctx context.Context) pace {
 }
 
 // lost gives the replay up: the client is told, by the answer if it had none yet.
-func (r *streamReplay) lost(why GapReason) {
+func (r *streamReplay) lost(why protocol.GapReason) {
 	if r.told {
-		r.begin(Event{Type: EventGap, Channel: r.d.name, Reason: why})
+		r.begin(protocol.Event{Type: protocol.EventGap, Channel: r.d.name, Reason: why})
 		return
 	}
-	r.d.all.hub.cfg.Stats.Resumes[ResumeGap].Add(1)
-	r.begin(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.d.name})
+	r.d.all.hub.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
+	r.begin(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.d.name})
 }
 
 // sendRead sends some of what was read for this client.
@@ -308,7 +312,7 @@ func (r *streamReplay) sendKept() (p pace, kept bool) {
 // fit returns how many of the entries have payloads of about limit bytes, but at least one.
 func fit(entries []*heldEntry, limit int) (n int) {
 	for n < len(entries) && (limit > 0 || n == 0) {
-		limit -= len(entries[n].Payload) + frameCharge
+		limit -= len(entries[n].Payload) + outbox.FrameCharge
 		n++
 	}
 	return n
@@ -317,11 +321,11 @@ func fit(entries []*heldEntry, limit int) (n int) {
 // send answers the command, if that was not done, and sends entries until their frames make limit bytes. It returns how many
 // entries that were. The shard is locked.
 func (r *streamReplay) send(page []*heldEntry, limit int) (n int) {
-	s, stats := r.sub.session, r.d.all.hub.cfg.Stats
+	s, counters := r.sub.session, r.d.all.hub.cfg.Stats
 	if !r.told {
 		r.told = true
-		stats.Resumes[ResumeRecovered].Add(1)
-		s.send(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.d.name, Recovered: true, Cursor: r.at.text()})
+		counters.Resumes[stats.ResumeRecovered].Add(1)
+		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.d.name, Recovered: true, Cursor: r.at.text()})
 	}
 	var frames [][]byte
 	for n < len(page) && limit > 0 {
@@ -330,15 +334,15 @@ func (r *streamReplay) send(page []*heldEntry, limit int) (n int) {
 		r.at = e.StreamCursor
 		if frame := e.frame(s.protocol, r.d.name); frame != nil && !s.added(r.d.name, e.StreamCursor) {
 			frames = append(frames, frame)
-			limit -= len(frame) + frameCharge
+			limit -= len(frame) + outbox.FrameCharge
 		}
 		if e.TooLarge {
-			stats.Gaps[GapTooLarge].Add(1)
+			counters.Gaps[protocol.GapTooLarge].Add(1)
 		}
 	}
-	if len(frames) > 0 && s.outbox.deliver(frames) {
-		stats.Deliveries[s.protocol.ID()].Add(len(frames))
+	if len(frames) > 0 && s.outbox.Deliver(frames) {
+		counters.Deliveries[s.protocol.ID()].Add(len(frames))
 	}
-	r.d.all.hub.cfg.Budget.relieve()
+	r.d.all.hub.cfg.Budget.EnforceLimit()
 	return n
 }

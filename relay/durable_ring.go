@@ -1,6 +1,10 @@
 package relay
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+
+	"sidecast/relay/protocol"
+)
 
 const (
 	// ringBytes is how much of one channel is kept for clients that come back, and ringsBytes of all channels together.
@@ -13,18 +17,18 @@ const (
 // A heldEntry is an entry that is kept, with the frames that were made of it.
 type heldEntry struct {
 	Entry
-	frames [numProtocols]atomic.Pointer[[]byte]
+	frames [protocol.NumProtocols]atomic.Pointer[[]byte]
 }
 
 // frame returns the entry as a client of the protocol gets it: the message, or the gap in its place.
-func (e *heldEntry) frame(p Protocol, channel string) []byte {
+func (e *heldEntry) frame(p protocol.Protocol, channel string) []byte {
 	slot := &e.frames[p.ID()]
 	if frame := slot.Load(); frame != nil {
 		return *frame
 	}
 	var frame []byte
 	if e.TooLarge {
-		frame = p.Event(Event{Type: EventGap, Channel: channel, Reason: GapTooLarge, Cursor: e.text()})
+		frame = p.Event(protocol.Event{Type: protocol.EventGap, Channel: channel, Reason: protocol.GapTooLarge, Cursor: e.text()})
 	} else {
 		frame = p.Message(channel, e.text(), e.Payload)
 	}
@@ -35,7 +39,7 @@ func (e *heldEntry) frame(p Protocol, channel string) []byte {
 }
 
 // charge counts the payload and a frame for each protocol, one of which may be twice as long.
-func (e *heldEntry) charge() int { return (2+int(numProtocols))*len(e.Payload) + heldCharge }
+func (e *heldEntry) charge() int { return (2+int(protocol.NumProtocols))*len(e.Payload) + heldCharge }
 
 func hold(entries []Entry) []*heldEntry {
 	held := make([]*heldEntry, len(entries))

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // recordOf returns what was added with this payload.
@@ -65,7 +65,7 @@ func (a *audit) excused(p *spot, r, next *record, moment int64) bool {
 
 // mute reports whether a client that has no words for gaps may be missing something: it has been jumped.
 func (a *audit) mute(p *spot, next *record, moment int64) bool {
-	if a.story.protocol != relay.ProtocolRaw || a.story.gapClose {
+	if a.story.protocol != protocol.RawID || a.story.gapClose {
 		return false
 	}
 	if a.cause(p, next.channel, moment) {
@@ -199,7 +199,7 @@ func (a *audit) complete(channel string, p *spot) error {
 		return errors.New("never told where it is")
 	}
 	for _, r := range a.vault.log[p.floor:] {
-		unsaid := r.entry.TooLarge && a.story.protocol == relay.ProtocolRaw && !a.story.gapClose
+		unsaid := r.entry.TooLarge && a.story.protocol == protocol.RawID && !a.story.gapClose
 		if r.channel == channel && r.gone == 0 && r.by != a.story.id && !unsaid {
 			return fmt.Errorf("record %d is missing at the end, behind %d", r.number, p.floor)
 		}

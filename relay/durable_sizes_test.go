@@ -10,7 +10,11 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // A vaultReader is a vault as one relay reads it, without any trouble.
@@ -50,11 +54,11 @@ type durableStand struct {
 func newDurableStand(t *testing.T, streams func(*vault) relay.Streams) *durableStand {
 	v := newVault(rand.New(rand.NewPCG(1, 1)))
 	v.limit, v.old = 1<<20, false
-	d := &durableStand{&stand{t: t, stats: new(relay.Stats)}, v}
-	all := relay.Patterns{relay.MustPattern("*")}
-	d.budget = relay.NewBudget(1<<20, 1<<30, time.Minute, d.stats)
+	d := &durableStand{&stand{t: t, stats: new(stats.Stats)}, v}
+	all := access.Patterns{access.MustPattern("*")}
+	d.budget = outbox.NewBudget(1<<20, 1<<30, time.Minute, d.stats)
 	d.hub = relay.NewHub(relay.HubConfig{
-		Access: &relay.Access{Names: relay.NewNames("", ""), Channels: all, Durable: all, Public: all, Publish: all},
+		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Durable: all, Public: all, Publish: all},
 		Budget: d.budget, Stats: d.stats, Protocols: protocol.All(), Shards: 1, MaxChannels: 10, MaxPayload: 1 << 20,
 		PingInterval: time.Hour, Streams: func() relay.Streams { return streams(v) },
 	})
@@ -87,7 +91,7 @@ func troubleless(v *vault) relay.Streams { return vaultReader{v} }
 // they are told again.
 func TestDurableReplayOfAllSizes(t *testing.T) {
 	for _, test := range replaySizes {
-		for _, room := range []int{relay.Unlimited, 0} {
+		for _, room := range []int{outboxtest.Unlimited, 0} {
 			for _, kept := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s, room %d, kept %v", test.why, room, kept), func(t *testing.T) {
 					synctest.Test(t, func(t *testing.T) { replaySize(t, test.payload, test.n, room, kept) })
@@ -99,7 +103,7 @@ func TestDurableReplayOfAllSizes(t *testing.T) {
 
 func replaySize(t *testing.T, payload string, n, room int, kept bool) {
 	d := newDurableStand(t, troubleless)
-	first := d.join(relay.Unlimited)
+	first := d.join(outboxtest.Unlimited)
 	first.subscribe("a", "")
 	cursor := first.want("a new client", "subscribed false")
 	if !kept {

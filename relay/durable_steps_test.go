@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/outbox/outboxtest"
 )
 
 // step is one thing that happens.
@@ -114,7 +115,7 @@ func (w *durableWorld) end() {
 	}
 	for _, p := range w.people {
 		if p.now != nil {
-			p.now.socket.Give(relay.Unlimited)
+			p.now.socket.Give(outboxtest.Unlimited)
 		}
 	}
 	synctest.Wait()

@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // A durableWorld is several relays over one vault, and people who move between them, in a bubble.
@@ -57,8 +60,8 @@ const (
 type durableRelay struct {
 	world  *durableWorld
 	hub    *relay.Hub
-	budget *relay.Budget
-	stats  *relay.Stats
+	budget *outbox.Budget
+	stats  *stats.Stats
 	stop   func()
 
 	mu      sync.Mutex
@@ -70,12 +73,12 @@ type durableRelay struct {
 var errVault = errors.New("the vault does not answer")
 
 func (w *durableWorld) start() {
-	r := &durableRelay{world: w, stats: new(relay.Stats)}
+	r := &durableRelay{world: w, stats: new(stats.Stats)}
 	pick := func(choices ...int) int { return choices[w.random.IntN(len(choices))] }
-	all := relay.Patterns{relay.MustPattern("*")}
-	r.budget = relay.NewBudget(pick(8000, 100_000, 1<<20), pick(1<<30, 1<<30, 400_000), time.Duration(pick(8, 3600))*time.Second, r.stats)
+	all := access.Patterns{access.MustPattern("*")}
+	r.budget = outbox.NewBudget(pick(8000, 100_000, 1<<20), pick(1<<30, 1<<30, 400_000), time.Duration(pick(8, 3600))*time.Second, r.stats)
 	r.hub = relay.NewHub(relay.HubConfig{
-		Access:    &relay.Access{Names: relay.NewNames("", ""), Channels: all, Durable: all, Public: all, Publish: all},
+		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Durable: all, Public: all, Publish: all},
 		Protocols: protocol.All(), Budget: r.budget, Stats: r.stats, Shards: pick(1, 3), MaxChannels: 100, MaxPayload: 1 << 20,
 		PingInterval: time.Duration(pick(3, 3600)) * time.Second, Streams: func() relay.Streams { return r },
 	})

@@ -8,14 +8,19 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // HubConfig is what a [Hub] needs. It must not be changed after [NewHub].
 type HubConfig struct {
-	Access    *Access
-	Budget    *Budget
-	Protocols []Protocol // one of each ID
-	Stats     *Stats     // nil: counted for nobody
+	Access    *access.Rules
+	Budget    *outbox.Budget
+	Protocols []protocol.Protocol // one of each ID
+	Stats     *stats.Stats        // nil: counted for nobody
 	Logger    *slog.Logger
 	Shards    int // 0: one for each processor
 
@@ -30,7 +35,7 @@ type HubConfig struct {
 	// Verify returns whom a token names that a client sends over its connection: [CodeOK] with an Identity,
 	// [CodeUnauthorized], or [CodeUnavailable] where that cannot be found out now. It is called concurrently. Nil where
 	// there are no tokens.
-	Verify func(ctx context.Context, token string) (*Identity, Code)
+	Verify func(ctx context.Context, token string) (*access.Identity, protocol.Code)
 
 	// CatchUp waits until everything that Redis had published before the call was taken in. An error says that the link to
 	// Redis is lost, or became another one, meanwhile. It is called concurrently. Nil where that is so at all times.
@@ -78,7 +83,7 @@ type Hub struct {
 // NewHub returns a hub that is offline until the source says otherwise. It does nothing before [Hub.Run].
 func NewHub(cfg HubConfig) *Hub {
 	if cfg.Stats == nil {
-		cfg.Stats = new(Stats)
+		cfg.Stats = new(stats.Stats)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -142,7 +147,7 @@ func (h *Hub) Offline() {
 	if h.durables != nil {
 		h.durables.offline()
 	}
-	h.encode(&it, Event{Type: EventOffline})
+	h.encode(&it, protocol.Event{Type: protocol.EventOffline})
 	h.toAll(it)
 }
 
@@ -159,12 +164,12 @@ func (h *Hub) Online(node uint32) {
 	}
 	h.history.seq++
 	h.history.begin(node)
-	it := item{kind: itemOnline, seq: h.history.seq, reason: GapRedis}
+	it := item{kind: itemOnline, seq: h.history.seq, reason: protocol.GapRedis}
 	h.mu.Unlock()
 	if h.durables != nil {
 		h.durables.online()
 	}
-	h.encode(&it, Event{Type: EventGap, Reason: GapRedis})
+	h.encode(&it, protocol.Event{Type: protocol.EventGap, Reason: protocol.GapRedis})
 	h.toAll(it)
 }
 
@@ -176,7 +181,7 @@ func (h *Hub) state() (offline bool, seq uint64) {
 }
 
 // encode fills in the frame of every protocol.
-func (h *Hub) encode(it *item, event Event) {
+func (h *Hub) encode(it *item, event protocol.Event) {
 	for _, p := range h.cfg.Protocols {
 		it.frames[p.ID()] = p.Event(event)
 	}

@@ -10,21 +10,24 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
 )
 
 // audience is a hub of one shard with n clients of the protocol on one channel, over sockets that take everything.
-func audience(t *testing.T, n int, p relay.Protocol) (*relay.Hub, []*relay.FakeSocket) {
+func audience(t *testing.T, n int, p protocol.Protocol) (*relay.Hub, []*outboxtest.FakeSocket) {
 	t.Helper()
-	all := relay.Patterns{relay.MustPattern("*")}
-	budget := relay.NewBudget(1<<20, 1<<30, time.Minute, nil)
+	all := access.Patterns{access.MustPattern("*")}
+	budget := outbox.NewBudget(1<<20, 1<<30, time.Minute, nil)
 	hub := relay.NewHub(relay.HubConfig{
-		Access:    &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all, Publish: all},
+		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all},
 		Protocols: protocol.All(), Budget: budget, Shards: 1, MaxChannels: 10,
 	})
-	var sockets []*relay.FakeSocket
+	var sockets []*outboxtest.FakeSocket
 	for range n {
-		socket, outbox := relay.NewFakeSocket(relay.Unlimited), new(relay.Outbox)
+		socket, outbox := outboxtest.NewFakeSocket(outboxtest.Unlimited), new(outbox.Outbox)
 		outbox.Init(budget, socket, nil)
 		hub.Join(relay.Client{Protocol: p, Outbox: outbox}).Subscribe([]string{"a"})
 		sockets = append(sockets, socket)
@@ -33,7 +36,7 @@ func audience(t *testing.T, n int, p relay.Protocol) (*relay.Hub, []*relay.FakeS
 }
 
 // hearers counts the sockets that got text.
-func hearers(sockets []*relay.FakeSocket, text string) (n int) {
+func hearers(sockets []*outboxtest.FakeSocket, text string) (n int) {
 	for _, s := range sockets {
 		if strings.Contains(string(s.Got()), text) {
 			n++
@@ -111,17 +114,17 @@ func TestHubAllocations(t *testing.T) {
 // A publish whose answer does not come within a second is answered: it may have been delivered.
 func TestHubPublishTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		all := relay.Patterns{relay.MustPattern("*")}
-		budget := relay.NewBudget(1<<20, 1<<30, time.Minute, nil)
+		all := access.Patterns{access.MustPattern("*")}
+		budget := outbox.NewBudget(1<<20, 1<<30, time.Minute, nil)
 		hub := relay.NewHub(relay.HubConfig{
-			Access:    &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all, Publish: all},
+			Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all},
 			Protocols: protocol.All(), Budget: budget, MaxChannels: 10, MaxPayload: 100,
 			Publish: func(ctx context.Context, _ string, _ []byte) (int64, error) {
 				<-ctx.Done()
 				return 0, ctx.Err()
 			},
 		})
-		socket, outbox := relay.NewFakeSocket(relay.Unlimited), new(relay.Outbox)
+		socket, outbox := outboxtest.NewFakeSocket(outboxtest.Unlimited), new(outbox.Outbox)
 		outbox.Init(budget, socket, nil)
 		session := hub.Join(relay.Client{Protocol: protocol.V1{}, Outbox: outbox})
 		began := time.Now()
@@ -129,7 +132,7 @@ func TestHubPublishTimeout(t *testing.T) {
 		if waited := time.Since(began); waited != time.Second {
 			t.Errorf("the client waits %v for its answer", waited)
 		}
-		if got := string(socket.Got()); !strings.Contains(got, fmt.Sprintf("%q", relay.CodeUnavailable.String())) {
+		if got := string(socket.Got()); !strings.Contains(got, fmt.Sprintf("%q", protocol.CodeUnavailable.String())) {
 			t.Errorf("the answer is %q", got)
 		}
 	})

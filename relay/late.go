@@ -3,6 +3,8 @@ package relay
 import (
 	"context"
 	"crypto/rand"
+
+	"sidecast/relay/protocol"
 )
 
 // A late join makes a subscription live whose client came back while there was no link to Redis. The client may have heard,
@@ -16,7 +18,7 @@ type lateJoin struct {
 // join answers the command, and leaves the rest to the session's replays.
 func (l *lateJoin) join(ref []byte) {
 	s := l.sub.session
-	s.send(Event{Type: EventSubscribed, Ref: ref, Channel: l.sub.channel.name, Cursor: l.hub.nowhere()})
+	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: ref, Channel: l.sub.channel.name, Cursor: l.hub.nowhere()})
 	s.later(l)
 }
 
@@ -25,7 +27,7 @@ func (l *lateJoin) step(ctx context.Context) pace {
 	if !l.hub.linked(ctx) {
 		return paceWait
 	}
-	(&replay{hub: l.hub, sub: l.sub}).lost(GapRedis)
+	(&replay{hub: l.hub, sub: l.sub}).lost(protocol.GapRedis)
 	return paceEnded
 }
 

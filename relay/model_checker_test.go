@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // The checker knows nothing of the hub. It holds what one client got to what Redis said, in the order in which it said it,
@@ -39,13 +39,13 @@ type life struct {
 	known     map[string]*place // what that was
 	perfect   bool              // nothing that it comes back for may be gone
 	left      map[string]*place // set by check: where it was at its end
-	protocol  relay.ProtocolID
+	protocol  protocol.ID
 	handshake string // what it gets first
 	joinedBy  int    // entries that had begun when it had joined
 	commands  []command
 	end       ending
 	endedBy   int // entries that had begun when it had left
-	closed    relay.CloseCode
+	closed    protocol.CloseCode
 	stream    []byte
 }
 
@@ -82,7 +82,7 @@ type heard struct {
 	ref       int
 	reason    string
 	offline   bool
-	closeCode relay.CloseCode
+	closeCode protocol.CloseCode
 }
 
 var errCut = errors.New("the last frame is cut")
@@ -118,23 +118,23 @@ func frames(stream []byte) (list []heard, err error) {
 }
 
 // understand reads what a frame says.
-func (h *heard) understand(protocol relay.ProtocolID) error {
-	if h.op == byte(relay.OpClose) {
+func (h *heard) understand(proto protocol.ID) error {
+	if h.op == byte(protocol.OpClose) {
 		if len(h.payload) < 2 {
 			return fmt.Errorf("a close frame of %d bytes", len(h.payload))
 		}
-		h.kind, h.closeCode = "close", relay.CloseCode(binary.BigEndian.Uint16(h.payload))
+		h.kind, h.closeCode = "close", protocol.CloseCode(binary.BigEndian.Uint16(h.payload))
 		if reason := string(h.payload[2:]); reason != h.closeCode.Reason() {
 			return fmt.Errorf("close %d with the reason %q", h.closeCode, reason)
 		}
 		return nil
 	}
-	if h.op == byte(relay.OpPing) {
+	if h.op == byte(protocol.OpPing) {
 		h.kind = "ping"
 		return nil
 	}
 	payload := string(h.payload)
-	if protocol == relay.ProtocolV1 {
+	if proto == protocol.V1ID {
 		var f struct {
 			Type, Channel, Reason, Cursor, At string
 			Ref                               int
@@ -142,7 +142,7 @@ func (h *heard) understand(protocol relay.ProtocolID) error {
 			Data                              *string
 			Base64                            *[]byte
 		}
-		if err := json.Unmarshal(h.payload, &f); err != nil || h.op != byte(relay.OpText) {
+		if err := json.Unmarshal(h.payload, &f); err != nil || h.op != byte(protocol.OpText) {
 			return fmt.Errorf("a frame of type %x with %.80q: %w", h.op, h.payload, err)
 		}
 		h.kind, h.channel, h.reason, h.ref, h.offline = f.Type, f.Channel, f.Reason, f.Ref, f.Offline
@@ -188,7 +188,7 @@ func check(log []entry, l *life) error {
 	if list, err = checkEnd(list, l); err != nil {
 		return err
 	}
-	if l.protocol == relay.ProtocolRaw {
+	if l.protocol == protocol.RawID {
 		return newView(log, l, 0).checkAll(list)
 	}
 	if len(list) == 0 && l.end != endAlive {

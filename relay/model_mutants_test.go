@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
 )
 
@@ -112,7 +112,7 @@ var mutants = []mutant{
 		if i < 0 || nextIs(log, list, i, entryOversize) {
 			return nil
 		}
-		return replaced(list, i+1, i+1, frameOf(relay.Event{Type: relay.EventGap, Channel: list[i].channel, Reason: relay.GapTooLarge}))
+		return replaced(list, i+1, i+1, frameOf(protocol.Event{Type: protocol.EventGap, Channel: list[i].channel, Reason: protocol.GapTooLarge}))
 	}},
 	{"tells of an outage that was none", func(random *rand.Rand, _ []entry, list []heard) []heard {
 		i := at(random, list, func(i int) bool { return list[i].kind == "gap" && list[i].channel == "" })
@@ -193,7 +193,7 @@ var mutants = []mutant{
 		return replaced(list, len(list)-1, len(list), last)
 	}},
 	{"closes without a word", func(_ *rand.Rand, _ []entry, list []heard) []heard {
-		return append(slices.Clone(list), heard{frame: relay.CloseFrame(relay.CloseSlow)})
+		return append(slices.Clone(list), heard{frame: protocol.CloseFrame(protocol.CloseSlow)})
 	}},
 }
 
@@ -217,7 +217,7 @@ func nextIs(log []entry, list []heard, i int, kind entryKind) bool {
 	return false
 }
 
-func frameOf(e relay.Event) heard { return heard{frame: protocol.V1{}.Event(e)} }
+func frameOf(e protocol.Event) heard { return heard{frame: protocol.V1{}.Event(e)} }
 
 func messageOf(e entry) heard {
 	return heard{frame: protocol.V1{}.Message(e.channel, nil, []byte(e.payload))}
@@ -233,7 +233,7 @@ func TestModelCatchesMutants(t *testing.T) {
 		w := live(t, seed, i, nil)
 		for _, c := range w.lives {
 			list := understood(c.life)
-			if c.life.end != endAlive || c.life.protocol != relay.ProtocolV1 || len(list) == 0 {
+			if c.life.end != endAlive || c.life.protocol != protocol.V1ID || len(list) == 0 {
 				continue
 			}
 			for _, m := range mutants {
@@ -273,7 +273,7 @@ func understood(l life) []heard {
 
 // A crookedSocket sends something else than it is given, once, and says that all is well.
 type crookedSocket struct {
-	*relay.FakeSocket
+	*outboxtest.FakeSocket
 	crook func(frames [][]byte) [][]byte
 	done  bool // guarded by the outbox
 }
@@ -283,7 +283,7 @@ func (s *crookedSocket) Send(frames [][]byte) (int, error) {
 		return s.FakeSocket.Send(frames)
 	}
 	s.done = true
-	s.Give(relay.Unlimited)
+	s.Give(outboxtest.Unlimited)
 	if _, err := s.FakeSocket.Send(s.crook(slices.Clone(frames))); err != nil {
 		return 0, err
 	}
@@ -299,7 +299,7 @@ func messages(all [][]byte) bool {
 	channel := ""
 	for _, frame := range all {
 		list, err := frames(frame)
-		if err != nil || len(list) != 1 || list[0].understand(relay.ProtocolV1) != nil || list[0].kind != "message" {
+		if err != nil || len(list) != 1 || list[0].understand(protocol.V1ID) != nil || list[0].kind != "message" {
 			return false
 		}
 		if channel != "" && list[0].channel != channel {
@@ -323,7 +323,7 @@ func TestModelCatchesCrookedConnections(t *testing.T) {
 		crooked := 0
 		for i := range uint64(12) {
 			w := live(t, seed, i, func(w *world) {
-				w.socket = func(room int) socket { return &crookedSocket{FakeSocket: relay.NewFakeSocket(room), crook: crook} }
+				w.socket = func(room int) socket { return &crookedSocket{FakeSocket: outboxtest.NewFakeSocket(room), crook: crook} }
 			})
 			for _, c := range w.lives {
 				if !c.socket.(*crookedSocket).done || c.life.end == endLeft {
@@ -353,11 +353,11 @@ func TestModelSaysWhatIsWrong(t *testing.T) {
 		{kind: entryOnline}, {entryMessage, "a", "#2:"}, {entryMessage, "a", "#3:"}, {entryMessage, "b", "#4:"}, {entryMessage, "a", "#5:"},
 	}
 	l := life{
-		protocol: relay.ProtocolV1, joinedBy: 1, end: endAlive,
+		protocol: protocol.V1ID, joinedBy: 1, end: endAlive,
 		commands: []command{{kind: "subscribed", channels: []string{"a"}, before: 1, behind: 1}},
 	}
-	hello := frameOf(relay.Event{Type: relay.EventWelcome}).frame
-	answer := frameOf(relay.Event{Type: relay.EventSubscribed, Channel: "a", Ref: []byte("1")}).frame
+	hello := frameOf(protocol.Event{Type: protocol.EventWelcome}).frame
+	answer := frameOf(protocol.Event{Type: protocol.EventSubscribed, Channel: "a", Ref: []byte("1")}).frame
 	l.stream = slices.Concat(hello, answer, messageOf(log[1]).frame, messageOf(log[4]).frame)
 	if err := check(log, &l); err == nil || !strings.Contains(err.Error(), "3 is missing") {
 		t.Errorf("without entry 3: %v", err)

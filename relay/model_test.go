@@ -8,7 +8,9 @@ import (
 	"testing"
 	"testing/synctest"
 
-	"sidecast/relay"
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
+	"sidecast/relay/stats"
 )
 
 var (
@@ -30,8 +32,8 @@ func TestModel(t *testing.T) {
 				t.Errorf("history %d, client %s, %s, end %d: %v%s", i, c.life.id, c.life.protocol, c.life.end, err, tail(&c.life))
 			}
 		}
-		back[true] += int(w.stats.Resumes[relay.ResumeRecovered].Load())
-		back[false] += int(w.stats.Resumes[relay.ResumeGap].Load())
+		back[true] += int(w.stats.Resumes[stats.ResumeRecovered].Load())
+		back[false] += int(w.stats.Resumes[stats.ResumeGap].Load())
 		if t.Failed() {
 			return
 		}
@@ -80,4 +82,4 @@ func tail(l *life) (text string) {
 	return fmt.Sprintf("%s\n\tit asked: %+v", text, l.commands)
 }
 
-var _ relay.Socket = (*relay.FakeSocket)(nil)
+var _ outbox.Socket = (*outboxtest.FakeSocket)(nil)

@@ -5,7 +5,7 @@ import (
 	"maps"
 	"slices"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // A view is how far one client is in the log.
@@ -54,7 +54,7 @@ func newView(log []entry, l *life, known int) *view {
 		for i, channel := range c.channels {
 			a := answer{kind: c.kind, channel: channel, ref: ref + 1, before: c.before, behind: c.behind}
 			a.resumed = i < len(c.resumed) && c.resumed[i]
-			if l.protocol == relay.ProtocolRaw {
+			if l.protocol == protocol.RawID {
 				v.join(a)
 			} else {
 				v.commands = append(v.commands, a)
@@ -71,7 +71,7 @@ func (v *view) join(a answer) {
 	}
 	p := &place{before: a.before, behind: a.behind}
 	for i, e := range v.log[a.before:] {
-		message := e.kind == entryMessage || (e.kind == entryOversize || e.kind == entryMissed) && v.life.protocol == relay.ProtocolV1
+		message := e.kind == entryMessage || (e.kind == entryOversize || e.kind == entryMissed) && v.life.protocol == protocol.V1ID
 		if message && e.channel == a.channel {
 			p.rest = append(p.rest, a.before+i+1)
 		}
@@ -92,7 +92,7 @@ func (v *view) checkAll(list []heard) error {
 	if len(v.commands) > 0 {
 		return fmt.Errorf("command %d was not answered", v.commands[0].ref)
 	}
-	if v.life.protocol == relay.ProtocolV1 && len(v.outages) > 0 {
+	if v.life.protocol == protocol.V1ID && len(v.outages) > 0 {
 		return fmt.Errorf("the outage at %d was not told", v.outages[0])
 	}
 	for channel, p := range v.joined {
@@ -127,7 +127,7 @@ func (v *view) message(h *heard) error {
 		return fmt.Errorf("there is no entry %d", h.place)
 	}
 	e := v.log[h.place-1]
-	if v.life.protocol == relay.ProtocolRaw {
+	if v.life.protocol == protocol.RawID {
 		h.channel = e.channel
 	}
 	switch p := v.joined[h.channel]; {
@@ -141,7 +141,7 @@ func (v *view) message(h *heard) error {
 		return fmt.Errorf("was published after the client had left, at %d", v.life.endedBy)
 	case p.again:
 		return p.advance(v.log, h.place)
-	case v.life.protocol == relay.ProtocolV1 && len(v.outages) > 0 && v.outages[0] < h.place:
+	case v.life.protocol == protocol.V1ID && len(v.outages) > 0 && v.outages[0] < h.place:
 		return fmt.Errorf("before the client was told of the outage at %d", v.outages[0])
 	default:
 		v.place = h.place

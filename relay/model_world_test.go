@@ -15,7 +15,11 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // A world is a hub with one source and several clients, in a bubble. Which of them does what is drawn; in what order they
@@ -25,8 +29,8 @@ type world struct {
 	lockstep bool
 	outages  bool
 	hub      *relay.Hub
-	budget   *relay.Budget
-	stats    *relay.Stats
+	budget   *outbox.Budget
+	stats    *stats.Stats
 	channels []string
 	socket   func(room int) socket // what a client is connected by
 
@@ -41,7 +45,7 @@ type world struct {
 
 // A socket is the sending end of a client's connection, and what the test sees of it.
 type socket interface {
-	relay.Socket
+	outbox.Socket
 	Give(n int)
 	Poke()
 	Ended() bool
@@ -49,19 +53,19 @@ type socket interface {
 }
 
 func newWorld(t *testing.T, random *rand.Rand) *world {
-	w := &world{t: t, down: true, stats: new(relay.Stats), channels: []string{"a", "b", "räume:1", "d\"", "e"}[:1+random.IntN(5)]}
-	w.socket = func(room int) socket { return relay.NewFakeSocket(room) }
+	w := &world{t: t, down: true, stats: new(stats.Stats), channels: []string{"a", "b", "räume:1", "d\"", "e"}[:1+random.IntN(5)]}
+	w.socket = func(room int) socket { return outboxtest.NewFakeSocket(room) }
 	w.lockstep, w.outages = random.IntN(3) == 0, random.IntN(4) > 0
 	w.perfect = random.IntN(4) == 0
 	pick := func(choices ...int) int { return choices[random.IntN(len(choices))] }
-	w.budget = relay.NewBudget(pick(2000, 20_000, 1<<20), pick(1<<30, 1<<30, 40_000), 10*time.Second, w.stats)
-	all := relay.Patterns{relay.MustPattern("*")}
+	w.budget = outbox.NewBudget(pick(2000, 20_000, 1<<20), pick(1<<30, 1<<30, 40_000), 10*time.Second, w.stats)
+	all := access.Patterns{access.MustPattern("*")}
 	history, age := pick(0, 3000, 20_000, 1<<20), pick(2, 3600)
 	if w.perfect {
 		history, age, w.outages = 1<<22, 3600, false
 	}
 	w.hub = relay.NewHub(relay.HubConfig{
-		Access:    &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all},
+		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all},
 		Protocols: protocol.All(), Budget: w.budget, Stats: w.stats, Shards: pick(1, 2, 3, 4), MaxChannels: 128,
 		HistoryBytes: history, HistoryAge: time.Duration(age) * time.Second, PingInterval: 2 * time.Second,
 		CatchUp: func(context.Context) error { return nil },
@@ -118,7 +122,7 @@ func (w *world) end(random *rand.Rand) {
 		w.hub.Flush()
 	}
 	for _, c := range w.lives {
-		c.socket.Give(relay.Unlimited)
+		c.socket.Give(outboxtest.Unlimited)
 	}
 	synctest.Wait()
 	for _, c := range w.lives {
@@ -219,7 +223,7 @@ type client struct {
 	world   *world
 	life    life
 	session *relay.Session
-	outbox  relay.Outbox
+	outbox  outbox.Outbox
 	socket  socket
 	joined  []string
 	known   memory // of lives before
@@ -253,10 +257,10 @@ func (a *actor) act(random *rand.Rand) {
 		c.leave()
 		a.remember(c)
 	case op == 19 && random.IntN(4) == 0: // the relay closes
-		c.life.end, c.life.closed = endClosed, relay.CloseRestart
-		c.session.Close(relay.CloseRestart)
+		c.life.end, c.life.closed = endClosed, protocol.CloseRestart
+		c.session.Close(protocol.CloseRestart)
 		c.leave()
-		c.socket.Give(relay.Unlimited)
+		c.socket.Give(outboxtest.Unlimited)
 		for !c.outbox.Flushed() {
 			time.Sleep(time.Millisecond)
 		}
@@ -269,7 +273,7 @@ func (a *actor) act(random *rand.Rand) {
 // remember ends a life and keeps what the client was told of where it is.
 func (a *actor) remember(c *client) {
 	a.now = nil
-	if _, evicted := c.outbox.Evicted(); evicted || c.life.protocol != relay.ProtocolV1 {
+	if _, evicted := c.outbox.Evicted(); evicted || c.life.protocol != protocol.V1ID {
 		a.known, a.last = nil, ""
 		return
 	}
@@ -283,16 +287,16 @@ func (w *world) connect(id string, random *rand.Rand) *client {
 	c := &client{world: w, life: life{id: id, handshake: handshake}}
 	room := random.IntN(3000)
 	if random.IntN(2) == 0 {
-		room = relay.Unlimited
+		room = outboxtest.Unlimited
 	}
 	c.socket = w.socket(room)
 	p := protocol.All()[random.IntN(2)]
 	c.life.protocol = p.ID()
-	c.outbox.Init(w.budget, c.socket, p.Close(relay.CloseSlow))
+	c.outbox.Init(w.budget, c.socket, p.Close(protocol.CloseSlow))
 	c.outbox.Hold([]byte(handshake))
 	c.session = w.hub.Join(relay.Client{Protocol: p, Outbox: &c.outbox})
 	c.life.joinedBy = w.begun()
-	if p.ID() == relay.ProtocolRaw {
+	if p.ID() == protocol.RawID {
 		channels := slices.Clone(w.channels[random.IntN(len(w.channels)):])
 		before := int(w.taken.Load())
 		c.session.Subscribe(channels)
@@ -307,7 +311,7 @@ func (w *world) connect(id string, random *rand.Rand) *client {
 
 // ask sends a command whose answer says kind for each of the channels.
 func (c *client) ask(kind string, channels []string, format string) {
-	if c.life.protocol != relay.ProtocolV1 {
+	if c.life.protocol != protocol.V1ID {
 		return
 	}
 	cmd := command{kind: kind, channels: channels, before: int(c.world.taken.Load())}
@@ -371,7 +375,7 @@ func (c *client) settle() {
 		c.session.Leave()
 	}
 	if _, evicted := c.outbox.Evicted(); evicted && c.life.end != endLeft {
-		c.life.end, c.life.closed = endEvicted, relay.CloseSlow
+		c.life.end, c.life.closed = endEvicted, protocol.CloseSlow
 	}
 	c.outbox.Shut()
 	c.socket.Poke()

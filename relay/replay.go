@@ -3,6 +3,9 @@ package relay
 import (
 	"context"
 	"math"
+
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
 )
 
 const (
@@ -82,7 +85,7 @@ func (r *replay) step(context.Context) pace {
 }
 
 // end sends the last page and makes the subscription live, if little is left.
-func (r *replay) end() (ended bool, why GapReason, whole bool) {
+func (r *replay) end() (ended bool, why protocol.GapReason, whole bool) {
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
@@ -104,18 +107,18 @@ func (r *replay) end() (ended bool, why GapReason, whole bool) {
 
 // collect copies the next messages, up to limit bytes, each counted for a frame besides, or one if there has to be one. The
 // hub is locked.
-func (r *replay) collect(limit int, one bool) (why GapReason, whole bool) {
+func (r *replay) collect(limit int, one bool) (why protocol.GapReason, whole bool) {
 	h := &r.hub.history
 	r.page, r.bytes = r.page[:0], r.bytes[:0]
 	switch {
 	case h.epoch != r.epoch:
-		return GapRedis, false
+		return protocol.GapRedis, false
 	case r.from.before(r.sub.channel.floor):
-		return GapHistory, false
+		return protocol.GapHistory, false
 	}
 	for offset := r.behind(); offset != 0; {
 		e := h.log.at(offset)
-		limit -= int(e.size) + frameCharge
+		limit -= int(e.size) + outbox.FrameCharge
 		if limit < 0 && (len(r.page) > 0 || !one) {
 			break
 		}
@@ -158,15 +161,15 @@ func (r *replay) encode(limit int) (frames [][]byte) {
 		var frame []byte
 		switch {
 		case p.empty:
-			r.hub.cfg.Stats.Gaps[GapTooLarge].Add(1)
-			frame = s.protocol.Event(Event{Type: EventGap, Channel: name, Reason: GapTooLarge, Cursor: p.cursor})
+			r.hub.cfg.Stats.Gaps[protocol.GapTooLarge].Add(1)
+			frame = s.protocol.Event(protocol.Event{Type: protocol.EventGap, Channel: name, Reason: protocol.GapTooLarge, Cursor: p.cursor})
 		case s.isEcho(name, payload):
 			continue
 		default:
 			frame = s.protocol.Message(name, p.cursor, payload)
 		}
 		frames = append(frames, frame)
-		size += len(frame) + frameCharge
+		size += len(frame) + outbox.FrameCharge
 	}
 	return frames
 }
@@ -176,12 +179,12 @@ func (r *replay) send(frames [][]byte) {
 	s := r.sub.session
 	if !r.told {
 		r.told = true
-		s.send(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Recovered: true, Cursor: r.own})
+		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Recovered: true, Cursor: r.own})
 	}
-	if len(frames) > 0 && s.outbox.deliver(frames) {
+	if len(frames) > 0 && s.outbox.Deliver(frames) {
 		r.hub.cfg.Stats.Deliveries[s.protocol.ID()].Add(len(frames))
 	}
-	r.hub.cfg.Budget.relieve()
+	r.hub.cfg.Budget.EnforceLimit()
 	if n := len(r.page); n > 0 {
 		r.from, r.last = r.page[n-1].point, r.page[n-1].offset
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"sidecast/relay/outbox"
 )
 
 // replayRetry is how soon replays that all wait for Redis are tried again, while there is a link to it.
@@ -58,7 +60,7 @@ func (s *Session) later(r stepper) {
 }
 
 // run runs replays until there is none left, or the session leaves.
-func (q *replays) run(o *Outbox, r stepper) {
+func (q *replays) run(o *outbox.Outbox, r stepper) {
 	left, waiting := 0, 0
 	for r != nil {
 		p := paceEnded

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 
 	"sidecast/relay"
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
 )
 
@@ -17,8 +19,8 @@ type mover struct {
 	name    int
 	relay   *replica // nil between two sessions
 	session *relay.Session
-	outbox  *relay.Outbox
-	socket  *relay.FakeSocket
+	outbox  *outbox.Outbox
+	socket  *outboxtest.FakeSocket
 	read    int // bytes
 	known   memory
 	places  map[string]*hearing
@@ -35,9 +37,9 @@ type hearing struct {
 
 func (m *mover) connect(r *replica) {
 	m.relay, m.read = r, 0
-	m.socket, m.outbox = relay.NewFakeSocket(relay.Unlimited), new(relay.Outbox)
+	m.socket, m.outbox = outboxtest.NewFakeSocket(outboxtest.Unlimited), new(outbox.Outbox)
 	if m.fleet.random.IntN(3) == 0 {
-		m.socket = relay.NewFakeSocket(m.fleet.random.IntN(2000))
+		m.socket = outboxtest.NewFakeSocket(m.fleet.random.IntN(2000))
 	}
 	m.outbox.Init(r.budget, m.socket, nil)
 	m.session = r.hub.Join(relay.Client{Protocol: protocol.V1{}, Outbox: m.outbox})
@@ -54,8 +56,8 @@ func (m *mover) connect(r *replica) {
 func (m *mover) leave() {
 	synctest.Wait()
 	if m.fleet.random.IntN(2) == 0 {
-		m.session.Close(relay.CloseRestart)
-		m.socket.Give(relay.Unlimited)
+		m.session.Close(protocol.CloseRestart)
+		m.socket.Give(outboxtest.Unlimited)
 		synctest.Wait()
 	}
 	m.listen()
@@ -78,7 +80,7 @@ func (m *mover) listen() {
 	for i := range list {
 		h := &list[i]
 		m.read += len(h.frame)
-		if h.op == byte(relay.OpPing) || h.op == byte(relay.OpClose) {
+		if h.op == byte(protocol.OpPing) || h.op == byte(protocol.OpClose) {
 			continue
 		}
 		if err := h.decode(); err != nil {
@@ -147,7 +149,7 @@ func (m *mover) joined(h *heard, p *hearing) {
 
 // decode reads a frame of sidecast.v1.
 func (h *heard) decode() error {
-	if err := h.understand(relay.ProtocolV1); h.kind != "message" {
+	if err := h.understand(protocol.V1ID); h.kind != "message" {
 		return err
 	}
 	return nil // the payload is the mover's to read

@@ -14,6 +14,9 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
 )
 
@@ -42,7 +45,7 @@ type said struct {
 type replica struct {
 	fleet  *fleet
 	hub    *relay.Hub
-	budget *relay.Budget
+	budget *outbox.Budget
 	stop   func()
 	at     int            // how much of the log it has come by
 	heard  map[string]int // the last message that it has come by, by channel
@@ -83,10 +86,10 @@ func (r *replica) answer() {
 func (f *fleet) start() *replica {
 	r := &replica{fleet: f, heard: map[string]int{}, down: true}
 	pick := func(choices ...int) int { return choices[f.random.IntN(len(choices))] }
-	all := relay.Patterns{relay.MustPattern("*")}
-	r.budget = relay.NewBudget(1<<20, 1<<30, time.Hour, nil)
+	all := access.Patterns{access.MustPattern("*")}
+	r.budget = outbox.NewBudget(1<<20, 1<<30, time.Hour, nil)
 	r.hub = relay.NewHub(relay.HubConfig{
-		Access:    &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all},
+		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all},
 		Protocols: protocol.All(), Budget: r.budget, Shards: pick(1, 3), MaxChannels: 10, PingInterval: 3 * time.Second,
 		HistoryBytes: pick(1500, 8000, 1<<20), HistoryAge: time.Hour,
 		CatchUp: func(ctx context.Context) error {
@@ -254,7 +257,7 @@ func (f *fleet) end() {
 		if m.relay == nil {
 			m.connect(f.relays[0])
 		}
-		m.socket.Give(relay.Unlimited)
+		m.socket.Give(outboxtest.Unlimited)
 	}
 	synctest.Wait()
 	for _, m := range f.people {

@@ -3,6 +3,9 @@ package relay
 import (
 	"context"
 	"time"
+
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // catchUpTimeout is longer than the link takes to find out that it is broken, which ends the wait.
@@ -10,7 +13,7 @@ const catchUpTimeout = 30 * time.Second
 
 // resume makes sub hear its channel, beginning behind the place that the client names: with what it missed, if that is all
 // held, or with what comes next. The answer says which; with another code than CodeOK there was none.
-func (h *Hub) resume(sub *Subscription, ref []byte, request ChannelRequest) Code {
+func (h *Hub) resume(sub *Subscription, ref []byte, request protocol.ChannelRequest) protocol.Code {
 	if h.isDurable(sub.channel.name) {
 		return h.resumeDurable(sub, ref, request)
 	}
@@ -19,30 +22,30 @@ func (h *Hub) resume(sub *Subscription, ref []byte, request ChannelRequest) Code
 	at, pinged := ParseCursor(request.At)
 	if !named && !pinged {
 		if request.After != "" || request.At != "" {
-			h.cfg.Stats.Resumes[ResumeGap].Add(1)
+			h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
 		}
 		r.fresh()
-		return CodeOK
+		return protocol.CodeOK
 	}
 	held := r.find(after, named, at, pinged)
 	if !held {
 		// The relay where the client was may have been ahead of this one: what that knew has come once this one has caught
 		// up. And a gap before that would begin anew with messages that the client has had.
 		if !h.catchUp(sub.session) {
-			h.cfg.Stats.Resumes[ResumeGap].Add(1)
+			h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
 			(&lateJoin{hub: h, sub: sub}).join(ref)
-			return CodeOK
+			return protocol.CodeOK
 		}
 		held = r.find(after, named, at, pinged)
 	}
 	if !held {
-		h.cfg.Stats.Resumes[ResumeGap].Add(1)
+		h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
 		r.fresh()
-		return CodeOK
+		return protocol.CodeOK
 	}
-	h.cfg.Stats.Resumes[ResumeRecovered].Add(1)
+	h.cfg.Stats.Resumes[stats.ResumeRecovered].Add(1)
 	r.run()
-	return CodeOK
+	return protocol.CodeOK
 }
 
 // catchUp waits until everything that Redis had published before was taken in, and reports whether it was.
@@ -128,11 +131,11 @@ func (r *replay) fresh() {
 	now := r.hub.history.appendCursor(nil, r.hub.history.now(r.sub.channel))
 	r.hub.attach(r.sub)
 	r.hub.mu.Unlock()
-	s.send(Event{Type: EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Cursor: now})
+	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Cursor: now})
 }
 
 // lost gives up a replay that has begun: what the client is to hear next was let go of, or is not all there is.
-func (r *replay) lost(reason GapReason) {
+func (r *replay) lost(reason protocol.GapReason) {
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
@@ -144,5 +147,5 @@ func (r *replay) lost(reason GapReason) {
 	r.hub.attach(r.sub)
 	r.hub.mu.Unlock()
 	r.hub.cfg.Stats.Gaps[reason].Add(1)
-	s.send(Event{Type: EventGap, Channel: r.sub.channel.name, Reason: reason, Cursor: now})
+	s.send(protocol.Event{Type: protocol.EventGap, Channel: r.sub.channel.name, Reason: reason, Cursor: now})
 }

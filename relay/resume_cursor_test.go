@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 
 	"sidecast/relay"
+	"sidecast/relay/outbox/outboxtest"
 )
 
 // Only who names a place that this relay has counted to, and says what was said up to there, gets what follows it: anything
@@ -34,7 +35,7 @@ func TestResumeOnlyFromWhatWasSaid(t *testing.T) {
 				if !ok {
 					t.Fatalf("%q is no cursor", text)
 				}
-				g := s.join(relay.Unlimited)
+				g := s.join(outboxtest.Unlimited)
 				g.subscribe("a", text)
 				s.say("a", 1, 2)
 				place, ok = relay.ParseCursor(g.want("before", "subscribed true,1,2"))
@@ -45,7 +46,7 @@ func TestResumeOnlyFromWhatWasSaid(t *testing.T) {
 				s.say("a", 3, 4)
 				test.change(&place)
 				changed, _ := place.AppendText(nil)
-				back := s.join(relay.Unlimited)
+				back := s.join(outboxtest.Unlimited)
 				back.subscribe("a", string(changed))
 				back.want("back", test.want)
 				s.say("a", 5, 5)

@@ -11,26 +11,30 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // A stand is a hub with a history, in a bubble.
 type stand struct {
 	t      *testing.T
 	hub    *relay.Hub
-	budget *relay.Budget
-	stats  *relay.Stats
+	budget *outbox.Budget
+	stats  *stats.Stats
 	caught int // calls of CatchUp
 	behind func() error
 	marks  uint64
 }
 
 func newStand(t *testing.T, history int) *stand {
-	s := &stand{t: t, stats: new(relay.Stats)}
-	all := relay.Patterns{relay.MustPattern("*")}
-	s.budget = relay.NewBudget(1<<20, 1<<30, time.Minute, s.stats)
+	s := &stand{t: t, stats: new(stats.Stats)}
+	all := access.Patterns{access.MustPattern("*")}
+	s.budget = outbox.NewBudget(1<<20, 1<<30, time.Minute, s.stats)
 	s.hub = relay.NewHub(relay.HubConfig{
-		Access: &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all}, Budget: s.budget, Stats: s.stats,
+		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all}, Budget: s.budget, Stats: s.stats,
 		Protocols: protocol.All(), Shards: 1, MaxChannels: 10, PingInterval: 20 * time.Second,
 		HistoryBytes: history, HistoryAge: time.Hour,
 		CatchUp: func(context.Context) error {
@@ -71,13 +75,13 @@ func (s *stand) say(channel string, n, m int) {
 type guest struct {
 	*stand
 	session *relay.Session
-	outbox  *relay.Outbox
-	socket  *relay.FakeSocket
+	outbox  *outbox.Outbox
+	socket  *outboxtest.FakeSocket
 	read    int
 }
 
 func (s *stand) join(room int) *guest {
-	g := &guest{stand: s, outbox: new(relay.Outbox), socket: relay.NewFakeSocket(room)}
+	g := &guest{stand: s, outbox: new(outbox.Outbox), socket: outboxtest.NewFakeSocket(room)}
 	g.outbox.Init(s.budget, g.socket, nil)
 	g.session = s.hub.Join(relay.Client{Protocol: protocol.V1{}, Outbox: g.outbox})
 	s.t.Cleanup(g.leave)
@@ -107,7 +111,7 @@ func (g *guest) heard() (text, cursor string) {
 	var lines []string
 	for _, h := range list {
 		g.read += len(h.frame)
-		if err := h.understand(relay.ProtocolV1); err != nil {
+		if err := h.understand(protocol.V1ID); err != nil {
 			g.t.Fatal(err)
 		}
 		switch line := h.kind; h.kind {
@@ -152,7 +156,7 @@ func run(n, m int) string {
 // missed is a stand with one client's cursor on channel a, and messages 1 to n behind it.
 func missed(t *testing.T, history, n int) (s *stand, cursor string) {
 	s = newStand(t, history)
-	first := s.join(relay.Unlimited)
+	first := s.join(outboxtest.Unlimited)
 	first.subscribe("a", "")
 	cursor = first.want("a new client", "subscribed false")
 	first.leave()
@@ -179,11 +183,11 @@ func TestReplayIsPulled(t *testing.T) {
 			}
 		}
 		s.say("a", 1004, 1010)
-		back.socket.Give(relay.Unlimited)
+		back.socket.Give(outboxtest.Unlimited)
 		synctest.Wait()
 		s.say("a", 1011, 1011)
 		back.want("one that reads slowly", "subscribed true,"+run(1, 1011))
-		if n := s.stats.Gaps[relay.GapHistory].Load(); n != 0 {
+		if n := s.stats.Gaps[protocol.GapHistory].Load(); n != 0 {
 			t.Errorf("%d gaps", n)
 		}
 	})
@@ -196,7 +200,7 @@ func TestReplayIsOvertaken(t *testing.T) {
 		back := s.join(0)
 		back.subscribe("a", cursor)
 		s.say("a", 301, 1000)
-		back.socket.Give(relay.Unlimited)
+		back.socket.Give(outboxtest.Unlimited)
 		synctest.Wait()
 		s.say("a", 1001, 1002)
 		got, _ := back.heard()
@@ -218,7 +222,7 @@ func TestReplayEndsWithTheLink(t *testing.T) {
 		s.hub.Online(1)
 		synctest.Wait()
 		s.say("a", 301, 302)
-		back.socket.Give(relay.Unlimited)
+		back.socket.Give(outboxtest.Unlimited)
 		synctest.Wait()
 		s.say("a", 303, 303)
 		got, _ := back.heard()
@@ -237,7 +241,7 @@ func TestReplayIsLeft(t *testing.T) {
 		back.subscribe("a", cursor)
 		gone.leave()
 		back.session.Handle([]byte(`{"type":"unsubscribe","channel":"a"}`), true)
-		back.socket.Give(relay.Unlimited)
+		back.socket.Give(outboxtest.Unlimited)
 		s.say("a", 301, 302)
 		got, _ := back.heard()
 		if !strings.HasPrefix(got, "subscribed true,1,2,3") || !strings.HasSuffix(got, "unsubscribed") {
@@ -253,7 +257,7 @@ func TestReplayIsLeft(t *testing.T) {
 func TestGapWaitsForTheLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ahead, cursor := missed(t, 1<<20, 3)
-		listener := ahead.join(relay.Unlimited)
+		listener := ahead.join(outboxtest.Unlimited)
 		listener.subscribe("a", cursor)
 		ahead.say("a", 4, 4)
 		newest := listener.want("the relay that is ahead", "subscribed true,1,2,3,4")
@@ -282,7 +286,7 @@ func TestGapWaitsForTheLink(t *testing.T) {
 				behind.hub.Offline()
 				synctest.Wait()
 			}
-			back := behind.join(relay.Unlimited)
+			back := behind.join(outboxtest.Unlimited)
 			back.subscribe("a", test.after)
 			back.want(test.why, test.want)
 			if behind.caught != test.waits {
@@ -297,13 +301,13 @@ func TestGapWaitsForTheLink(t *testing.T) {
 func TestHeartbeatPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, cursor := missed(t, 4<<20, 300)
-		up, back := s.join(relay.Unlimited), s.join(0)
+		up, back := s.join(outboxtest.Unlimited), s.join(0)
 		up.subscribe("a", "")
 		back.subscribe("a", cursor)
 		time.Sleep(25 * time.Second)
 		synctest.Wait()
 		up.want("up to date", "subscribed false,heartbeat true")
-		back.socket.Give(relay.Unlimited)
+		back.socket.Give(outboxtest.Unlimited)
 		synctest.Wait()
 		got, _ := back.heard()
 		if before, after, told := strings.Cut(got, ",heartbeat false"); !told || before+after != "subscribed true,"+run(1, 300) {
@@ -320,11 +324,11 @@ func TestHeartbeatPlace(t *testing.T) {
 func TestLastWord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStand(t, 1<<20)
-		g := s.join(relay.Unlimited)
+		g := s.join(outboxtest.Unlimited)
 		g.subscribe("a", "")
 		s.say("a", 1, 3)
 		s.mark()
-		g.session.Close(relay.CloseRestart)
+		g.session.Close(protocol.CloseRestart)
 		g.want("closed", "subscribed false,1,2,3,heartbeat true,close")
 	})
 }
@@ -336,7 +340,7 @@ func TestNoHistory(t *testing.T) {
 		if cursor != "" {
 			t.Errorf("the cursor %q", cursor)
 		}
-		back := s.join(relay.Unlimited)
+		back := s.join(outboxtest.Unlimited)
 		back.subscribe("a", "AQAAAAERIjNEVWZ3iAHerb7v")
 		s.say("a", 4, 4)
 		if last := back.want("one that names a place", "subscribed false,4"); last != "" {
@@ -358,7 +362,7 @@ func TestResumeWithoutMarkers(t *testing.T) {
 			r.hub.Online(1)
 			synctest.Wait()
 		}
-		first := s.join(relay.Unlimited)
+		first := s.join(outboxtest.Unlimited)
 		first.subscribe("a", "")
 		cursor := first.want("a new client", "subscribed false")
 		time.Sleep(25 * time.Second)
@@ -368,7 +372,7 @@ func TestResumeWithoutMarkers(t *testing.T) {
 		for _, r := range []*stand{s, other} {
 			r.say("a", 1, 3)
 		}
-		back, stranger := s.join(relay.Unlimited), other.join(relay.Unlimited)
+		back, stranger := s.join(outboxtest.Unlimited), other.join(outboxtest.Unlimited)
 		back.subscribe("a", cursor)
 		back.want("back at the same relay", "subscribed true,1,2,3")
 		stranger.subscribe("a", cursor)
@@ -393,7 +397,7 @@ var replaySizes = []struct {
 // most.
 func TestReplayOfAllSizes(t *testing.T) {
 	for _, test := range replaySizes {
-		for _, room := range []int{relay.Unlimited, 0} {
+		for _, room := range []int{outboxtest.Unlimited, 0} {
 			synctest.Test(t, func(t *testing.T) {
 				s, cursor := missed(t, 4<<20, 0)
 				for range test.n {

@@ -6,14 +6,18 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
 )
 
 // A Client is what a transport knows of one connection when it joins.
 type Client struct {
-	Transport TransportID
-	Protocol  Protocol
-	Outbox    *Outbox
-	Visitor
+	Transport protocol.Transport
+	Protocol  protocol.Protocol
+	Outbox    *outbox.Outbox
+	access.Principal
 
 	PublishTo string // where frames without a channel go; empty for nowhere
 	NoEcho    bool   // what the client publishes does not come back to it
@@ -29,9 +33,9 @@ type Session struct {
 	id        sessionID
 	hub       *Hub
 	shard     *shard
-	transport TransportID
-	protocol  Protocol
-	outbox    *Outbox
+	transport protocol.Transport
+	protocol  protocol.Protocol
+	outbox    *outbox.Outbox
 	publishTo string
 	noEcho    bool
 	gapClose  bool
@@ -39,7 +43,7 @@ type Session struct {
 	// Owned by the reading goroutine.
 	subs    []*Subscription
 	limiter limiter
-	visitor Visitor
+	visitor access.Principal
 	asked   permits  // what the application opened when it was asked
 	replays *replays // nil until one takes more than a moment
 
@@ -74,10 +78,10 @@ func (h *Hub) Join(c Client) *Session {
 		gapClose:  c.GapClose,
 		limiter:   newLimiter(h.cfg.CommandRate, h.cfg.CommandBurst),
 		nextPing:  now + h.pingAfter(),
-		visitor:   c.Visitor,
+		visitor:   c.Principal,
 		asked:     c.asked,
 	}
-	s.outbox.protocol = c.Protocol.ID()
+	s.outbox.Protocol = c.Protocol.ID()
 	s.seen.Store(now)
 	s.setDeadline()
 	if c.NoEcho {
@@ -86,10 +90,10 @@ func (h *Hub) Join(c Client) *Session {
 	h.cfg.Stats.Opened.Add(1)
 	h.cfg.Stats.Connections[s.transport][s.protocol.ID()].Add(1)
 	s.shard.admit(s, func(offline bool) {
-		if s.protocol.ID() == ProtocolRaw {
+		if s.protocol.ID() == protocol.RawID {
 			return // it has no words for it
 		}
-		s.send(Event{Type: EventWelcome, Session: s.ID(), User: c.Identity.user(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
+		s.send(protocol.Event{Type: protocol.EventWelcome, Session: s.ID(), User: c.Identity.UserID(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
 	})
 	if code := h.Leaving(); code != 0 {
 		s.Close(code) // a drain that began since Admit may have looked for sessions before this one was there
@@ -107,7 +111,7 @@ func (s *Session) Leave() {
 	s.shard.dismiss(s)
 	stats := s.hub.cfg.Stats
 	stats.Connections[s.transport][s.protocol.ID()].Add(-1)
-	stats.Closed[s.CloseCode().slot()].Add(1)
+	stats.Closed[s.CloseCode().Slot()].Add(1)
 }
 
 // A sessionID is 96 random bits; there are many sessions, and few of them are ever asked for the text of it.
@@ -124,7 +128,7 @@ func (s *Session) ID() string {
 }
 
 // Protocol returns the protocol that the session speaks.
-func (s *Session) Protocol() Protocol { return s.protocol }
+func (s *Session) Protocol() protocol.Protocol { return s.protocol }
 
 // Seen notes that the client was heard.
 func (s *Session) Seen() { s.seen.Store(s.hub.now()) }
@@ -133,42 +137,42 @@ func (s *Session) Seen() { s.seen.Store(s.hub.now()) }
 func (s *Session) LogValue() slog.Value { return slog.StringValue(s.ID()) }
 
 // Close sends everything that is queued, then a close frame with code, and half-closes. The first Close counts.
-func (s *Session) Close(code CloseCode) {
+func (s *Session) Close(code protocol.CloseCode) {
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
 	s.end(code)
 }
 
 // end is Close. The shard is locked.
-func (s *Session) end(code CloseCode) {
+func (s *Session) end(code protocol.CloseCode) {
 	if !s.Latch(code) {
 		return
 	}
 	last := s.protocol.Close(code)
-	if s.protocol.ID() != ProtocolRaw {
+	if s.protocol.ID() != protocol.RawID {
 		// The last word before it is where the client is, so that it can go on elsewhere.
-		last = append(s.protocol.Event(Event{Type: EventHeartbeat, Cursor: s.place()}), last...)
+		last = append(s.protocol.Event(protocol.Event{Type: protocol.EventHeartbeat, Cursor: s.place()}), last...)
 	}
 	s.outbox.Close(last)
 }
 
 // Latch notes with which code the connection ends, and reports whether that was not known before.
-func (s *Session) Latch(code CloseCode) bool { return s.code.CompareAndSwap(0, uint32(code)) }
+func (s *Session) Latch(code protocol.CloseCode) bool { return s.code.CompareAndSwap(0, uint32(code)) }
 
 // CloseCode returns the code with which the connection ended: the first that was latched; slow consumer after an eviction;
 // abnormal if there was none.
-func (s *Session) CloseCode() CloseCode {
+func (s *Session) CloseCode() protocol.CloseCode {
 	if _, evicted := s.outbox.Evicted(); evicted {
-		return CloseSlow
+		return protocol.CloseSlow
 	}
-	if code := CloseCode(s.code.Load()); code != 0 {
+	if code := protocol.CloseCode(s.code.Load()); code != 0 {
 		return code
 	}
-	return CloseAbnormal
+	return protocol.CloseAbnormal
 }
 
 // send tells the client something, if its protocol has words for it.
-func (s *Session) send(event Event) bool {
+func (s *Session) send(event protocol.Event) bool {
 	frame := s.protocol.Event(event)
 	if frame == nil {
 		return false
@@ -183,7 +187,7 @@ func (s *Session) gap(it *item) {
 	if frame := it.frames[s.protocol.ID()]; frame != nil {
 		s.outbox.Send(frame)
 	} else if s.gapClose && (it.channel != nil || s.fleeting > 0) {
-		s.end(CloseGap)
+		s.end(protocol.CloseGap)
 	}
 }
 

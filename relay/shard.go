@@ -5,6 +5,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
 )
 
 const (
@@ -30,11 +33,11 @@ const (
 // An item is one thing that came in, on its way to the sessions.
 type item struct {
 	kind    itemKind
-	reason  GapReason
+	reason  protocol.GapReason
 	seq     uint64
 	hash    uint64   // of the payload, where a listener may have to skip it; else 0
 	channel *channel // nil for what goes to all
-	frames  [numProtocols][]byte
+	frames  [protocol.NumProtocols][]byte
 }
 
 func (it *item) charge() (n int) {
@@ -59,12 +62,12 @@ type shard struct {
 
 	mu       sync.Mutex
 	sessions []*Session
-	past     uint64     // everything up to this sequence was handed out
-	sorted   []delivery // of the running step; entry 0 is not used
-	dirty    []*Outbox  // those with deliveries in the running step
-	frames   [][]byte   // scratch: an array on the stack would escape, once for each delivery
-	spare    []item     // the batch before, to be filled again
-	touched  int32      // keeps the compiler from leaving out what only fetches memory
+	past     uint64           // everything up to this sequence was handed out
+	sorted   []delivery       // of the running step; entry 0 is not used
+	dirty    []*outbox.Outbox // those with deliveries in the running step
+	frames   [][]byte         // scratch: an array on the stack would escape, once for each delivery
+	spare    []item           // the batch before, to be filled again
+	touched  int32            // keeps the compiler from leaving out what only fetches memory
 }
 
 // A delivery is one item for one outbox, in a list of that outbox's.
@@ -179,7 +182,7 @@ func (it *item) wanted(l *listener) bool {
 
 // direct writes one message, which needs no sorting.
 func (s *shard) direct(it *item) {
-	var sent [numProtocols]int
+	var sent [protocol.NumProtocols]int
 	budget := s.hub.cfg.Budget
 	frame := append(s.frames[:0], nil)
 	listeners := it.channel.roster(s.index).listeners
@@ -189,10 +192,10 @@ func (s *shard) direct(it *item) {
 			continue
 		}
 		frame[0] = it.frames[l.protocol]
-		if l.outbox.deliver(frame) {
+		if l.outbox.Deliver(frame) {
 			sent[l.protocol]++
 		}
-		budget.relieve()
+		budget.EnforceLimit()
 	}
 	frame[0] = nil
 	s.frames = frame[:0]
@@ -200,35 +203,35 @@ func (s *shard) direct(it *item) {
 }
 
 // sort adds item i to what the outbox gets in this step.
-func (s *shard) sort(o *Outbox, i int) {
+func (s *shard) sort(o *outbox.Outbox, i int) {
 	at := int32(len(s.sorted))
 	s.sorted = append(s.sorted, delivery{item: int32(i)})
-	if o.first == 0 {
-		o.first = at
+	if o.First == 0 {
+		o.First = at
 		s.dirty = append(s.dirty, o)
 	} else {
-		s.sorted[o.last].next = at
+		s.sorted[o.Last].next = at
 	}
-	o.last = at
+	o.Last = at
 }
 
 // write writes what was sorted, each outbox's frames in as few calls as possible.
 func (s *shard) write(items []item) {
-	var sent [numProtocols]int
+	var sent [protocol.NumProtocols]int
 	budget := s.hub.cfg.Budget
 	for i, o := range s.dirty {
 		if i+1 < len(s.dirty) {
-			s.touched += s.dirty[i+1].first // what the kernel does now drove it out of the caches: it comes meanwhile
+			s.touched += s.dirty[i+1].First // what the kernel does now drove it out of the caches: it comes meanwhile
 		}
 		frames := s.frames[:0]
-		for at := o.first; at != 0; at = s.sorted[at].next {
-			frames = append(frames, items[s.sorted[at].item].frames[o.protocol])
+		for at := o.First; at != 0; at = s.sorted[at].next {
+			frames = append(frames, items[s.sorted[at].item].frames[o.Protocol])
 		}
-		o.first, o.last = 0, 0
-		if o.deliver(frames) {
-			sent[o.protocol] += len(frames)
+		o.First, o.Last = 0, 0
+		if o.Deliver(frames) {
+			sent[o.Protocol] += len(frames)
 		}
-		budget.relieve()
+		budget.EnforceLimit()
 		s.frames = frames
 	}
 	clear(s.frames[:cap(s.frames)])
@@ -237,7 +240,7 @@ func (s *shard) write(items []item) {
 	s.count(sent)
 }
 
-func (s *shard) count(sent [numProtocols]int) {
+func (s *shard) count(sent [protocol.NumProtocols]int) {
 	for id, n := range sent {
 		if n > 0 {
 			s.hub.cfg.Stats.Deliveries[id].Add(n)

@@ -3,6 +3,8 @@ package relay
 import (
 	"testing"
 	"testing/synctest"
+
+	"sidecast/relay/protocol"
 )
 
 // items returns n items that charge bytes each.
@@ -10,7 +12,7 @@ func items(n, bytes int) []item {
 	list := make([]item, n)
 	for i := range list {
 		list[i].seq = uint64(i + 1)
-		list[i].frames[ProtocolRaw] = make([]byte, bytes-itemCharge)
+		list[i].frames[protocol.RawID] = make([]byte, bytes-itemCharge)
 	}
 	return list
 }

@@ -1,7 +1,9 @@
 package relay
 
+import "sidecast/relay/protocol"
+
 // Follow and Cursor let tests outside of the package apply the rule.
-func (p *StreamPage) Follow(c StreamCursor, sawAbsent bool) ([]Entry, GapReason, bool) {
+func (p *StreamPage) Follow(c StreamCursor, sawAbsent bool) ([]Entry, protocol.GapReason, bool) {
 	return p.follow(c, sawAbsent)
 }
 

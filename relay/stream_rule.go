@@ -1,5 +1,7 @@
 package relay
 
+import "sidecast/relay/protocol"
+
 // follow returns what a client at c has missed, of a page that was read from c's id on; or that it cannot be known, and
 // why. All of it rests on two facts: ids only rise, and a stream is trimmed from its front alone. So where c's own entry is
 // still there, nothing behind it was trimmed. max-deleted-entry-id says nothing about trimming, and last-generated-id and
@@ -7,10 +9,10 @@ package relay
 //
 // sawAbsent says that the stream was seen not to exist at a moment since which everything about it was heard: it stands in
 // for a count that servers before Redis 7.0 do not have.
-func (p *StreamPage) follow(c StreamCursor, sawAbsent bool) (missed []Entry, why GapReason, ok bool) {
+func (p *StreamPage) follow(c StreamCursor, sawAbsent bool) (missed []Entry, why protocol.GapReason, ok bool) {
 	if len(p.Entries) > 0 && p.Entries[0].ID == c.ID {
 		if p.Entries[0].Check != c.Check {
-			return nil, GapReset, false
+			return nil, protocol.GapReset, false
 		}
 		return p.Entries[1:], 0, true
 	}
@@ -20,11 +22,11 @@ func (p *StreamPage) follow(c StreamCursor, sawAbsent bool) (missed []Entry, why
 		if !s.Exists || s.Added >= 0 && s.Added == s.Length || s.Added < 0 && sawAbsent {
 			return p.Entries, 0, true
 		}
-		return nil, GapTrimmed, false
+		return nil, protocol.GapTrimmed, false
 	case s.Exists && len(p.Entries) == 0 && s.Last == c.ID:
 		return nil, 0, true // c's entry was deleted by its id, and nothing came after it
 	case s.Exists && s.Last.Compare(c.ID) > 0:
-		return nil, GapTrimmed, false
+		return nil, protocol.GapTrimmed, false
 	}
-	return nil, GapReset, false
+	return nil, protocol.GapReset, false
 }

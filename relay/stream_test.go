@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 func TestStreamID(t *testing.T) {
@@ -131,23 +132,23 @@ func TestFollow(t *testing.T) {
 		page      relay.StreamPage
 		sawAbsent bool
 		missed    int // -1: a gap
-		why       relay.GapReason
+		why       protocol.GapReason
 	}{
 		{"its entry is there, and nothing behind it", at, relay.StreamPage{Entries: []relay.Entry{entry(2, 22)}}, false, 0, 0},
 		{"its entry is there", at, relay.StreamPage{Entries: []relay.Entry{entry(2, 22), entry(3, 1), entry(7, 1)}}, false, 2, 0},
-		{"the same id, another entry", at, relay.StreamPage{Entries: []relay.Entry{entry(2, 23), entry(3, 1)}}, false, -1, relay.GapReset},
-		{"its entry was trimmed", at, relay.StreamPage{Entries: []relay.Entry{entry(3, 1)}, State: last(3)}, false, -1, relay.GapTrimmed},
-		{"everything was trimmed", at, relay.StreamPage{State: last(3)}, false, -1, relay.GapTrimmed},
+		{"the same id, another entry", at, relay.StreamPage{Entries: []relay.Entry{entry(2, 23), entry(3, 1)}}, false, -1, protocol.GapReset},
+		{"its entry was trimmed", at, relay.StreamPage{Entries: []relay.Entry{entry(3, 1)}, State: last(3)}, false, -1, protocol.GapTrimmed},
+		{"everything was trimmed", at, relay.StreamPage{State: last(3)}, false, -1, protocol.GapTrimmed},
 		{"its entry was deleted, and was the last", at, relay.StreamPage{State: last(2)}, false, 0, 0},
-		{"the ids went back", at, relay.StreamPage{State: last(1)}, false, -1, relay.GapReset},
-		{"the key is gone", at, relay.StreamPage{State: state(false, 0, -1)}, false, -1, relay.GapReset},
+		{"the ids went back", at, relay.StreamPage{State: last(1)}, false, -1, protocol.GapReset},
+		{"the key is gone", at, relay.StreamPage{State: state(false, 0, -1)}, false, -1, protocol.GapReset},
 		{"there was no key and is none", relay.StreamCursor{}, relay.StreamPage{State: state(false, 0, -1)}, false, 0, 0},
 		{"there was no key, and nothing was taken from it since", relay.StreamCursor{},
 			relay.StreamPage{Entries: []relay.Entry{entry(1, 1), entry(2, 2)}, State: state(true, 2, 2)}, false, 2, 0},
 		{"there was no key, and something was", relay.StreamCursor{},
-			relay.StreamPage{Entries: []relay.Entry{entry(2, 2)}, State: state(true, 1, 2)}, true, -1, relay.GapTrimmed},
+			relay.StreamPage{Entries: []relay.Entry{entry(2, 2)}, State: state(true, 1, 2)}, true, -1, protocol.GapTrimmed},
 		{"there was no key, and nobody counts", relay.StreamCursor{},
-			relay.StreamPage{Entries: []relay.Entry{entry(2, 2)}, State: state(true, 1, -1)}, false, -1, relay.GapTrimmed},
+			relay.StreamPage{Entries: []relay.Entry{entry(2, 2)}, State: state(true, 1, -1)}, false, -1, protocol.GapTrimmed},
 		{"there was no key, nobody counts, and it was seen", relay.StreamCursor{},
 			relay.StreamPage{Entries: []relay.Entry{entry(2, 2)}, State: state(true, 1, -1)}, true, 1, 0},
 	}

@@ -5,6 +5,8 @@ import (
 	"math"
 	"math/rand/v2"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // sweepEvery is the longest time between two looks at a session, so a deadline is met within half of it.
@@ -56,7 +58,7 @@ type beat struct {
 	taken  bool
 	passed uint64
 	at     []byte // newest place that everything up to passed is behind; empty if there is none
-	frames [2][numProtocols][]byte
+	frames [2][protocol.NumProtocols][]byte
 }
 
 // ping returns what a session gets for a ping. The shard is locked.
@@ -105,7 +107,7 @@ func (s *Session) place() []byte {
 // tick pings the client when it is time, and gives it up when the last ping was not answered. The shard is locked.
 func (s *Session) tick(now int64, b *beat) {
 	if until := s.until.Load(); until != 0 && now >= until-int64(sweepEvery/2) {
-		s.end(CloseUnauthorized)
+		s.end(protocol.CloseUnauthorized)
 	}
 	timeout := int64(s.hub.cfg.PongTimeout)
 	if s.pinged != 0 && timeout > 0 && now-s.pinged >= timeout {
@@ -137,7 +139,7 @@ func (h *Hub) pingAfter() int64 {
 // second), so that their clients do not come back all at once. From its begin on [Hub.Admit] refuses everybody with code,
 // and who was admitted before and joins later is closed at once. It returns when no session is left, or ctx ends; then it
 // gives up those that are left.
-func (h *Hub) Drain(ctx context.Context, over time.Duration, code CloseCode) {
+func (h *Hub) Drain(ctx context.Context, over time.Duration, code protocol.CloseCode) {
 	h.draining.Store(uint32(code))
 	const step = 50 * time.Millisecond
 	ticker := time.NewTicker(step)

@@ -7,27 +7,28 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // catalog lists the metrics of the relay.
-func catalog(stats *relay.Stats, gauges Gauges, version, commit string) []metric {
+func catalog(stats *stats.Stats, gauges Gauges, version, commit string) []metric {
 	return slices.Concat(redisMetrics(stats), clientMetrics(stats), authMetrics(stats), fanoutMetrics(stats), relayMetrics(stats, gauges, version, commit))
 }
 
 // redisMetrics are about what comes in.
-func redisMetrics(s *relay.Stats) []metric {
+func redisMetrics(s *stats.Stats) []metric {
 	return []metric{
 		truth("sidecast_redis_up",
 			"Whether the link to Redis is up and every pattern confirmed on it: 1 or 0.", s.RedisUp.Load),
 		counters("sidecast_redis_epochs_total",
 			"Links to Redis that ended, by what ended them. Sessions that lived through it were told of a gap.",
-			"cause", relay.Causes[:], s.RedisEpochs[:]),
+			"cause", stats.Causes[:], s.RedisEpochs[:]),
 		counter("sidecast_redis_messages_total",
 			"Messages that Redis sent, with those that were then dropped.", &s.RedisMessages),
 		counters("sidecast_messages_dropped_total",
 			"Messages that Redis sent and the relay handed to nobody, by reason.",
-			"reason", relay.DropReasons[:], s.Dropped[:]),
+			"reason", stats.DropReasons[:], s.Dropped[:]),
 		truth("sidecast_markers_up",
 			"Whether markers of this relay come back to it: 1 or 0. Without, clients resume at this relay only.", s.MarkersUp.Load),
 		counter("sidecast_markers_lost_total",
@@ -38,15 +39,15 @@ func redisMetrics(s *relay.Stats) []metric {
 }
 
 // clientMetrics are about those who connect, and what they ask for.
-func clientMetrics(s *relay.Stats) []metric {
+func clientMetrics(s *stats.Stats) []metric {
 	var codes []string
-	for _, code := range relay.CloseSlots() {
+	for _, code := range protocol.CloseSlots() {
 		codes = append(codes, codeLabel(code))
 	}
 	return []metric{
 		newMetric(prometheus.GaugeValue, "sidecast_connections", "Clients that are connected now.", func(o observe) {
-			for _, transport := range relay.Transports() {
-				for _, protocol := range relay.Protocols() {
+			for _, transport := range protocol.Transports() {
+				for _, protocol := range protocol.IDs() {
 					o(float64(s.Connections[transport][protocol].Load()), transport.String(), protocol.String())
 				}
 			}
@@ -57,15 +58,15 @@ func clientMetrics(s *relay.Stats) []metric {
 			"code", codes, s.Closed[:]),
 		counters("sidecast_connections_rejected_total",
 			"Connections that were refused before they became sessions, by reason.",
-			"reason", relay.Rejections[:], s.Rejected[:]),
+			"reason", stats.Rejections[:], s.Rejected[:]),
 		gauge("sidecast_subscriptions", "Subscriptions of all clients now: one client on two channels has two.",
 			func() float64 { return float64(s.Subscriptions.Load()) }),
 		gauge("sidecast_channels", "Channels that somebody listens to now.",
 			func() float64 { return float64(s.Channels.Load()) }),
 		newMetric(prometheus.CounterValue, "sidecast_commands_total",
 			"Commands that clients sent, by type and by what they were answered.", func(o observe) {
-				for _, command := range relay.Commands() {
-					for _, result := range relay.Codes() {
+				for _, command := range protocol.Commands() {
+					for _, result := range protocol.Codes() {
 						o(float64(s.Commands[command][result].Load()), command.String(), result.String())
 					}
 				}
@@ -74,17 +75,17 @@ func clientMetrics(s *relay.Stats) []metric {
 }
 
 // authMetrics are about what the application says of those who connect.
-func authMetrics(s *relay.Stats) []metric {
+func authMetrics(s *stats.Stats) []metric {
 	return []metric{
 		counters("sidecast_auth_requests_total",
 			"Questions to the application about users and channels, by what came of them; busy was not asked.",
-			"result", relay.AuthResults[:], s.AuthRequests[:]),
+			"result", stats.AuthResults[:], s.AuthRequests[:]),
 		histogram("sidecast_auth_seconds", "Time that the application took to answer one.", &s.AuthSeconds),
 	}
 }
 
 // codeLabel names a close code; 0 stands for all that the relay never sends.
-func codeLabel(code relay.CloseCode) string {
+func codeLabel(code protocol.CloseCode) string {
 	if code == 0 {
 		return "other"
 	}
@@ -92,21 +93,21 @@ func codeLabel(code relay.CloseCode) string {
 }
 
 // fanoutMetrics are about handing messages out.
-func fanoutMetrics(s *relay.Stats) []metric {
-	protocols, gaps := relay.Protocols(), relay.GapReasons()
+func fanoutMetrics(s *stats.Stats) []metric {
+	protocols, gaps := protocol.IDs(), protocol.GapReasons()
 	return []metric{
 		counters("sidecast_deliveries_total",
 			"Messages written or queued for a client: one message to two clients counts twice.",
 			"protocol", names(protocols[:]), s.Deliveries[:]),
 		counters("sidecast_evictions_total",
 			"Clients that were closed with 4408 because they did not read, by the bound that they crossed.",
-			"reason", relay.EvictionReasons[:], s.Evictions[:]),
+			"reason", stats.EvictionReasons[:], s.Evictions[:]),
 		counters("sidecast_gaps_total",
 			"Gaps that clients had, by reason: messages may be missing. On raw only those with gap=close are told.",
 			"reason", names(gaps[:]), s.Gaps[:]),
 		counters("sidecast_resumes_total",
 			"Clients that came back to a channel and named the place where they were, by whether all that they missed was held.",
-			"result", relay.ResumeResults[:], s.Resumes[:]),
+			"result", stats.ResumeResults[:], s.Resumes[:]),
 		histogram("sidecast_fanout_seconds",
 			"Time that one shard took to hand a batch of messages to its clients.", &s.Fanout),
 	}
@@ -121,7 +122,7 @@ func names[T fmt.Stringer](values []T) []string {
 }
 
 // relayMetrics are about the relay as a whole.
-func relayMetrics(s *relay.Stats, gauges Gauges, version, commit string) []metric {
+func relayMetrics(s *stats.Stats, gauges Gauges, version, commit string) []metric {
 	list := []metric{
 		truth("sidecast_draining", "Whether the relay takes leave of its clients: 1 or 0.", s.Draining.Load),
 		newMetric(prometheus.GaugeValue, "sidecast_build_info", "Always 1; the labels say what was built.",

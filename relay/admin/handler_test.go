@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/stats"
 )
 
 const token = "correct horse"
@@ -18,7 +18,7 @@ func handler(token string, loopback bool) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
 	}
 	return Handler(Config{
-		Registry: registry(new(relay.Stats)), Token: token, Loopback: loopback,
+		Registry: registry(new(stats.Stats)), Token: token, Loopback: loopback,
 		Ready: answer(http.StatusServiceUnavailable), Live: answer(http.StatusOK),
 	})
 }

@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"sidecast/relay"
+	"sidecast/relay/stats"
 )
 
 // Gauges are values that no [relay.Stats] holds. They are read at every scrape, concurrently with everything. One that is
@@ -18,7 +18,7 @@ type Gauges struct {
 // NewRegistry returns a registry of all metrics: what stats counts, under the prefix sidecast_, the gauges, and those of
 // the Go runtime and the process. Every series of every metric is there from the start. No label tells a channel, a user
 // or an address.
-func NewRegistry(stats *relay.Stats, gauges Gauges, version, commit string) *prometheus.Registry {
+func NewRegistry(stats *stats.Stats, gauges Gauges, version, commit string) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		collector(catalog(stats, gauges, version, commit)),
@@ -67,12 +67,12 @@ func newMetric(kind prometheus.ValueType, name, help string, read func(observe),
 	}
 }
 
-func counter(name, help string, c *relay.Counter) metric {
+func counter(name, help string, c *stats.Counter) metric {
 	return newMetric(prometheus.CounterValue, name, help, func(o observe) { o(float64(c.Load())) })
 }
 
 // counters has one series for each value of a label, by index.
-func counters(name, help, label string, values []string, all []relay.Counter) metric {
+func counters(name, help, label string, values []string, all []stats.Counter) metric {
 	return newMetric(prometheus.CounterValue, name, help, func(o observe) {
 		for i, value := range values {
 			o(float64(all[i].Load()), value)
@@ -93,7 +93,7 @@ func truth(name, help string, read func() bool) metric {
 	})
 }
 
-func histogram(name, help string, h *relay.Histogram) metric {
+func histogram(name, help string, h *stats.Histogram) metric {
 	return metric{
 		desc: prometheus.NewDesc(name, help, nil, nil),
 		collect: func(desc *prometheus.Desc, out chan<- prometheus.Metric) {

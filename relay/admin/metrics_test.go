@@ -16,12 +16,13 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
 
-func registry(stats *relay.Stats) *prometheus.Registry {
+func registry(stats *stats.Stats) *prometheus.Registry {
 	return NewRegistry(stats, Gauges{OutboxBytes: func() int64 { return 77 }, HistoryBytes: func() int64 { return 78 }}, "v1.2.3", "abcdef")
 }
 
@@ -63,7 +64,7 @@ func gather(t *testing.T, registry *prometheus.Registry) []sample {
 // The names, types and labels are what dashboards and alerts are built on.
 func TestCatalog(t *testing.T) {
 	var lines []string
-	for _, s := range gather(t, registry(new(relay.Stats))) {
+	for _, s := range gather(t, registry(new(stats.Stats))) {
 		var line strings.Builder
 		line.WriteString(s.kind + " " + s.name)
 		for _, label := range s.labels {
@@ -91,7 +92,7 @@ func TestCatalog(t *testing.T) {
 // Labels come from closed lists: none can name a channel, a user or an address.
 func TestLabels(t *testing.T) {
 	allowed := []string{"transport", "protocol", "code", "reason", "cause", "type", "result", "version", "commit"}
-	for _, s := range gather(t, registry(new(relay.Stats))) {
+	for _, s := range gather(t, registry(new(stats.Stats))) {
 		for _, label := range s.labels {
 			name, value, _ := strings.Cut(label, "=")
 			if !slices.Contains(allowed, name) {
@@ -106,7 +107,7 @@ func TestLabels(t *testing.T) {
 
 // Before anything happened every series is there: an alert on a rate misses the first increase otherwise.
 func TestFromTheStart(t *testing.T) {
-	samples := gather(t, registry(new(relay.Stats)))
+	samples := gather(t, registry(new(stats.Stats)))
 	for _, s := range samples {
 		if s.value != 0 && s.name != "sidecast_build_info" && s.name != "sidecast_outbox_bytes" && s.name != "sidecast_history_bytes" {
 			t.Errorf("%v, want 0", s)
@@ -116,18 +117,18 @@ func TestFromTheStart(t *testing.T) {
 	for _, s := range samples {
 		series[s.name]++
 	}
-	transports, protocols := relay.Transports(), relay.Protocols()
+	transports, protocols := protocol.Transports(), protocol.IDs()
 	for name, want := range map[string]int{
 		"sidecast_connections":                len(transports[:]) * len(protocols[:]),
-		"sidecast_connections_closed_total":   len(relay.CloseSlots()),
-		"sidecast_connections_rejected_total": len(relay.Rejections),
-		"sidecast_redis_epochs_total":         len(relay.Causes),
-		"sidecast_messages_dropped_total":     len(relay.DropReasons),
+		"sidecast_connections_closed_total":   len(protocol.CloseSlots()),
+		"sidecast_connections_rejected_total": len(stats.Rejections),
+		"sidecast_redis_epochs_total":         len(stats.Causes),
+		"sidecast_messages_dropped_total":     len(stats.DropReasons),
 		"sidecast_deliveries_total":           len(protocols[:]),
-		"sidecast_evictions_total":            len(relay.EvictionReasons),
-		"sidecast_gaps_total":                 len(relay.GapReasons()),
-		"sidecast_resumes_total":              len(relay.ResumeResults),
-		"sidecast_commands_total":             len(relay.Commands()) * len(relay.Codes()),
+		"sidecast_evictions_total":            len(stats.EvictionReasons),
+		"sidecast_gaps_total":                 len(protocol.GapReasons()),
+		"sidecast_resumes_total":              len(stats.ResumeResults),
+		"sidecast_commands_total":             len(protocol.Commands()) * len(protocol.Codes()),
 	} {
 		if series[name] != want {
 			t.Errorf("%s has %d series, want %d", name, series[name], want)
@@ -139,13 +140,13 @@ func TestFromTheStart(t *testing.T) {
 func count(t *testing.T, v reflect.Value, next *int) {
 	t.Helper()
 	switch field := v.Addr().Interface().(type) {
-	case *relay.Counter:
+	case *stats.Counter:
 		field.Add(*next)
 		*next++
-	case *relay.Gauge:
+	case *stats.Gauge:
 		field.Add(*next)
 		*next++
-	case *relay.Histogram:
+	case *stats.Histogram:
 		for range *next {
 			field.Observe(time.Millisecond)
 		}
@@ -170,7 +171,7 @@ func count(t *testing.T, v reflect.Value, next *int) {
 
 // Whatever is counted is exported, once.
 func TestEverythingCounted(t *testing.T) {
-	stats := new(relay.Stats)
+	stats := new(stats.Stats)
 	const first = 1000
 	next := first
 	count(t, reflect.ValueOf(stats).Elem(), &next)
@@ -196,27 +197,27 @@ func TestEverythingCounted(t *testing.T) {
 
 // Values stand under their own labels, not their neighbours'.
 func TestValues(t *testing.T) {
-	stats := new(relay.Stats)
-	stats.Dropped[relay.DropName].Add(1)
-	stats.Rejected[relay.RejectOrigin].Add(2)
-	stats.RedisEpochs[relay.CauseMarker].Add(3)
-	stats.Evictions[relay.EvictTotal].Add(4)
-	stats.Gaps[relay.GapTooLarge].Add(5)
-	stats.Deliveries[relay.ProtocolV1].Add(6)
-	stats.Connections[relay.TransportWebSocket][relay.ProtocolRaw].Add(7)
-	stats.Commands[relay.CommandPublish][relay.CodeRateLimited].Add(8)
-	for i, code := range relay.CloseSlots() {
+	counters := new(stats.Stats)
+	counters.Dropped[stats.DropName].Add(1)
+	counters.Rejected[stats.RejectOrigin].Add(2)
+	counters.RedisEpochs[stats.CauseMarker].Add(3)
+	counters.Evictions[stats.EvictTotal].Add(4)
+	counters.Gaps[protocol.GapTooLarge].Add(5)
+	counters.Deliveries[protocol.V1ID].Add(6)
+	counters.Connections[protocol.WebSocket][protocol.RawID].Add(7)
+	counters.Commands[protocol.CommandPublish][protocol.CodeRateLimited].Add(8)
+	for i, code := range protocol.CloseSlots() {
 		switch code {
-		case relay.CloseSlow:
-			stats.Closed[i].Add(9)
-		case relay.CloseAbnormal:
-			stats.Closed[i].Add(10)
+		case protocol.CloseSlow:
+			counters.Closed[i].Add(9)
+		case protocol.CloseAbnormal:
+			counters.Closed[i].Add(10)
 		case 0:
-			stats.Closed[i].Add(11)
+			counters.Closed[i].Add(11)
 		}
 	}
 	var lines []string
-	for _, s := range gather(t, registry(stats)) {
+	for _, s := range gather(t, registry(counters)) {
 		lines = append(lines, s.String())
 	}
 	for _, want := range []string{
@@ -240,7 +241,7 @@ func TestValues(t *testing.T) {
 }
 
 func TestHistogram(t *testing.T) {
-	stats := new(relay.Stats)
+	stats := new(stats.Stats)
 	stats.Fanout.Observe(200 * time.Microsecond)
 	stats.Fanout.Observe(time.Minute)
 	want := `# HELP sidecast_fanout_seconds Time that one shard took to hand a batch of messages to its clients.
@@ -274,7 +275,7 @@ sidecast_fanout_seconds_count 2
 }
 
 func TestLint(t *testing.T) {
-	families, err := registry(new(relay.Stats)).Gather()
+	families, err := registry(new(stats.Stats)).Gather()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -291,7 +292,7 @@ func TestLint(t *testing.T) {
 
 // The runtime's own metrics are there, and a gauge that nobody gave is not.
 func TestRegistry(t *testing.T) {
-	families, err := NewRegistry(new(relay.Stats), Gauges{}, "v1.2.3", "abcdef").Gather()
+	families, err := NewRegistry(new(stats.Stats), Gauges{}, "v1.2.3", "abcdef").Gather()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,9 @@ import (
 	"strings"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // Bounds on how long the application's word holds, and how long it does where the application does not say.
@@ -30,7 +32,7 @@ type ApplicationConfig struct {
 	Concurrency int           // requests at once; eight times as many may wait
 	Grants      Grants
 	Proxies     Proxies
-	Stats       *relay.Stats
+	Stats       *stats.Stats
 	Logger      *slog.Logger
 }
 
@@ -62,29 +64,29 @@ func (a *Application) Run(ctx context.Context) error { return a.lane.run(ctx) }
 // Login asks who sends the request: [relay.CodeOK] with an identity, or without one for somebody whom the application does
 // not know; [relay.CodeForbidden]; or [relay.CodeUnavailable]. Who brings neither a cookie nor Authorization is not asked
 // about.
-func (a *Application) Login(ctx context.Context, r *http.Request) (*relay.Identity, relay.Code) {
+func (a *Application) Login(ctx context.Context, r *http.Request) (*access.Identity, protocol.Code) {
 	if a.login == nil || !hasCredentials(r) {
-		return nil, relay.CodeOK
+		return nil, protocol.CodeOK
 	}
 	switch said := a.login.ask(ctx, a.digest(r), a.headers(r)); said.verdict {
 	case granted:
-		return said.id, relay.CodeOK
+		return said.id, protocol.CodeOK
 	case anonymous:
-		return nil, relay.CodeOK
+		return nil, protocol.CodeOK
 	case forbidden:
-		return nil, relay.CodeForbidden
+		return nil, protocol.CodeForbidden
 	}
-	return nil, relay.CodeUnavailable
+	return nil, protocol.CodeUnavailable
 }
 
 // Permit returns what asks the application about the channels of who sends the request, or nil where there is nobody to
 // ask or nothing to ask about. It keeps the request's cookies for as long as it is kept itself.
-func (a *Application) Permit(r *http.Request, id *relay.Identity) func(context.Context, string, string) (time.Time, relay.Code) {
+func (a *Application) Permit(r *http.Request, id *access.Identity) func(context.Context, string, string) (time.Time, protocol.Code) {
 	if a.channels == nil || id == nil && !hasCredentials(r) {
 		return nil
 	}
 	header, credentials := a.headers(r), a.digest(r)
-	return func(ctx context.Context, user, channel string) (time.Time, relay.Code) {
+	return func(ctx context.Context, user, channel string) (time.Time, protocol.Code) {
 		question := header.Clone()
 		question.Set("X-Sidecast-Channel", headerText(channel))
 		if user != "" {
@@ -93,11 +95,11 @@ func (a *Application) Permit(r *http.Request, id *relay.Identity) func(context.C
 		key := a.lane.digest([]string{string(credentials[:]), user, channel})
 		switch said := a.channels.ask(ctx, key, question); said.verdict {
 		case granted:
-			return said.until, relay.CodeOK
+			return said.until, protocol.CodeOK
 		case forbidden:
-			return time.Time{}, relay.CodeForbidden
+			return time.Time{}, protocol.CodeForbidden
 		}
-		return time.Time{}, relay.CodeUnavailable
+		return time.Time{}, protocol.CodeUnavailable
 	}
 }
 

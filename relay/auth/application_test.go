@@ -18,14 +18,16 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // An app is the application behind the relay, as a test wants it.
 type app struct {
 	*Application
 	server *httptest.Server
-	stats  *relay.Stats
+	stats  *stats.Stats
 	log    *lockedLog
 	asked  atomic.Int64
 	most   atomic.Int64 // requests that were there at once
@@ -52,7 +54,7 @@ func (l *lockedLog) String() string {
 // newApp asks answer about users at / and about channels at /channel.
 func newApp(t *testing.T, answer http.HandlerFunc, options ...func(*ApplicationConfig)) *app {
 	t.Helper()
-	a := &app{stats: new(relay.Stats), log: new(lockedLog)}
+	a := &app{stats: new(stats.Stats), log: new(lockedLog)}
 	a.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.asked.Add(1)
 		n := a.now.Add(1)
@@ -87,51 +89,51 @@ func TestLoginOutcomes(t *testing.T) {
 		comment string
 		answer  http.HandlerFunc
 		user    string
-		code    relay.Code
+		code    protocol.Code
 	}{
-		{"yes", says(200, `{"user":"42","channels":["chat:*"],"publish":["chat:lobby"],"expires_in":3600}`), "42", relay.CodeOK},
-		{"a number", says(200, `{"user":42}`), "42", relay.CodeOK},
-		{"yes, created", says(201, `{"user":"42"}`), "42", relay.CodeOK},
-		{"unknown fields", says(200, `{"user":"42","name":"x","channels":[]}`), "42", relay.CodeOK},
-		{"401", says(401, `{"user":"42"}`), "", relay.CodeOK},
-		{"302", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, "", relay.CodeOK},
+		{"yes", says(200, `{"user":"42","channels":["chat:*"],"publish":["chat:lobby"],"expires_in":3600}`), "42", protocol.CodeOK},
+		{"a number", says(200, `{"user":42}`), "42", protocol.CodeOK},
+		{"yes, created", says(201, `{"user":"42"}`), "42", protocol.CodeOK},
+		{"unknown fields", says(200, `{"user":"42","name":"x","channels":[]}`), "42", protocol.CodeOK},
+		{"401", says(401, `{"user":"42"}`), "", protocol.CodeOK},
+		{"302", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, "", protocol.CodeOK},
 		{"301 elsewhere", func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://169.254.169.254/", http.StatusMovedPermanently)
-		}, "", relay.CodeOK},
-		{"403", says(403, ""), "", relay.CodeForbidden},
-		{"404", says(404, `{"user":"42"}`), "", relay.CodeUnavailable},
-		{"419, as Laravel", says(419, `{"user":"42"}`), "", relay.CodeUnavailable},
-		{"429", says(429, `{"user":"42"}`), "", relay.CodeUnavailable},
-		{"500 with a yes", says(500, `{"user":"42"}`), "", relay.CodeUnavailable},
-		{"503", says(503, ""), "", relay.CodeUnavailable},
-		{"nothing", says(200, ""), "", relay.CodeUnavailable},
-		{"204", says(204, ""), "", relay.CodeUnavailable},
-		{"a page to log in with", says(200, "<!doctype html><form>"), "", relay.CodeUnavailable},
-		{"no user", says(200, `{"channels":["*"]}`), "", relay.CodeUnavailable},
-		{"user null", says(200, `{"user":null,"channels":["*"]}`), "", relay.CodeUnavailable},
-		{"user empty", says(200, `{"user":"","channels":["*"]}`), "", relay.CodeUnavailable},
-		{"user false", says(200, `{"user":false}`), "", relay.CodeUnavailable},
-		{"user a list", says(200, `{"user":["42"]}`), "", relay.CodeUnavailable},
-		{"user with a line break", says(200, `{"user":"4\n2"}`), "", relay.CodeUnavailable},
-		{"user too long", says(200, `{"user":"`+strings.Repeat("x", 129)+`"}`), "", relay.CodeUnavailable},
-		{"channels no list", says(200, `{"user":"42","channels":"*"}`), "", relay.CodeUnavailable},
-		{"a pattern that is none", says(200, `{"user":"42","channels":["["]}`), "", relay.CodeUnavailable},
-		{"expires_in a word", says(200, `{"user":"42","expires_in":"3600"}`), "", relay.CodeUnavailable},
-		{"two answers", says(200, `{"user":"42"}{"user":"43"}`), "", relay.CodeUnavailable},
-		{"a warning of PHP before it", says(200, "Warning: x\n"+`{"user":"42"}`), "", relay.CodeUnavailable},
-		{"huge", says(200, `{"user":"42","pad":"`+strings.Repeat("x", maxAnswer)+`"}`), "", relay.CodeUnavailable},
+		}, "", protocol.CodeOK},
+		{"403", says(403, ""), "", protocol.CodeForbidden},
+		{"404", says(404, `{"user":"42"}`), "", protocol.CodeUnavailable},
+		{"419, as Laravel", says(419, `{"user":"42"}`), "", protocol.CodeUnavailable},
+		{"429", says(429, `{"user":"42"}`), "", protocol.CodeUnavailable},
+		{"500 with a yes", says(500, `{"user":"42"}`), "", protocol.CodeUnavailable},
+		{"503", says(503, ""), "", protocol.CodeUnavailable},
+		{"nothing", says(200, ""), "", protocol.CodeUnavailable},
+		{"204", says(204, ""), "", protocol.CodeUnavailable},
+		{"a page to log in with", says(200, "<!doctype html><form>"), "", protocol.CodeUnavailable},
+		{"no user", says(200, `{"channels":["*"]}`), "", protocol.CodeUnavailable},
+		{"user null", says(200, `{"user":null,"channels":["*"]}`), "", protocol.CodeUnavailable},
+		{"user empty", says(200, `{"user":"","channels":["*"]}`), "", protocol.CodeUnavailable},
+		{"user false", says(200, `{"user":false}`), "", protocol.CodeUnavailable},
+		{"user a list", says(200, `{"user":["42"]}`), "", protocol.CodeUnavailable},
+		{"user with a line break", says(200, `{"user":"4\n2"}`), "", protocol.CodeUnavailable},
+		{"user too long", says(200, `{"user":"`+strings.Repeat("x", 129)+`"}`), "", protocol.CodeUnavailable},
+		{"channels no list", says(200, `{"user":"42","channels":"*"}`), "", protocol.CodeUnavailable},
+		{"a pattern that is none", says(200, `{"user":"42","channels":["["]}`), "", protocol.CodeUnavailable},
+		{"expires_in a word", says(200, `{"user":"42","expires_in":"3600"}`), "", protocol.CodeUnavailable},
+		{"two answers", says(200, `{"user":"42"}{"user":"43"}`), "", protocol.CodeUnavailable},
+		{"a warning of PHP before it", says(200, "Warning: x\n"+`{"user":"42"}`), "", protocol.CodeUnavailable},
+		{"huge", says(200, `{"user":"42","pad":"`+strings.Repeat("x", maxAnswer)+`"}`), "", protocol.CodeUnavailable},
 		{"broken off", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "1000")
 			fmt.Fprint(w, `{"user":"42"}`)
-		}, "", relay.CodeUnavailable},
+		}, "", protocol.CodeUnavailable},
 		{"packed", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Encoding", "gzip")
 			fmt.Fprint(w, "\x1f\x8b\x08\x00")
-		}, "", relay.CodeUnavailable},
+		}, "", protocol.CodeUnavailable},
 		{"endless headers", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("X", strings.Repeat("x", 1<<20))
 			fmt.Fprint(w, `{"user":"42"}`)
-		}, "", relay.CodeUnavailable},
+		}, "", protocol.CodeUnavailable},
 	} {
 		a := newApp(t, tt.answer)
 		id, code := a.Login(t.Context(), request("Cookie", "s=1"))
@@ -139,13 +141,13 @@ func TestLoginOutcomes(t *testing.T) {
 		if id != nil {
 			user = id.User
 		}
-		if user != tt.user || code != tt.code || code != relay.CodeOK && id != nil {
+		if user != tt.user || code != tt.code || code != protocol.CodeOK && id != nil {
 			t.Errorf("%s: %q, %v; want %q, %v", tt.comment, user, code, tt.user, tt.code)
 		}
 		if n := a.asked.Load(); n != 1 {
 			t.Errorf("%s: %d requests", tt.comment, n)
 		}
-		if told := strings.Contains(a.log.String(), "SIDECAST_AUTH_URL"); told != (tt.code == relay.CodeUnavailable) {
+		if told := strings.Contains(a.log.String(), "SIDECAST_AUTH_URL"); told != (tt.code == protocol.CodeUnavailable) {
 			t.Errorf("%s: logged %q", tt.comment, a.log)
 		}
 	}
@@ -155,24 +157,24 @@ func TestChannelOutcomes(t *testing.T) {
 	for _, tt := range []struct {
 		comment string
 		answer  http.HandlerFunc
-		code    relay.Code
+		code    protocol.Code
 	}{
-		{"yes, empty", says(200, ""), relay.CodeOK},
-		{"204", says(204, ""), relay.CodeOK},
-		{"an object", says(200, `{}`), relay.CodeOK},
-		{"an empty array, as PHP writes it", says(200, `[]`), relay.CodeOK},
-		{"with an end", says(200, `{"expires_in":60}`), relay.CodeOK},
-		{"401", says(401, ""), relay.CodeForbidden},
-		{"403", says(403, ""), relay.CodeForbidden},
-		{"302", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, relay.CodeUnavailable},
-		{"404", says(404, ""), relay.CodeUnavailable},
-		{"500", says(500, "{}"), relay.CodeUnavailable},
-		{"a page to log in with", says(200, "<form>"), relay.CodeUnavailable},
-		{"false", says(200, "false"), relay.CodeUnavailable},
-		{"null", says(200, "null"), relay.CodeUnavailable},
-		{"a list", says(200, `["x"]`), relay.CodeUnavailable},
-		{"an end that is none", says(200, `{"expires_in":"soon"}`), relay.CodeUnavailable},
-		{"huge", says(200, strings.Repeat(" ", maxAnswer+1)), relay.CodeUnavailable},
+		{"yes, empty", says(200, ""), protocol.CodeOK},
+		{"204", says(204, ""), protocol.CodeOK},
+		{"an object", says(200, `{}`), protocol.CodeOK},
+		{"an empty array, as PHP writes it", says(200, `[]`), protocol.CodeOK},
+		{"with an end", says(200, `{"expires_in":60}`), protocol.CodeOK},
+		{"401", says(401, ""), protocol.CodeForbidden},
+		{"403", says(403, ""), protocol.CodeForbidden},
+		{"302", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, protocol.CodeUnavailable},
+		{"404", says(404, ""), protocol.CodeUnavailable},
+		{"500", says(500, "{}"), protocol.CodeUnavailable},
+		{"a page to log in with", says(200, "<form>"), protocol.CodeUnavailable},
+		{"false", says(200, "false"), protocol.CodeUnavailable},
+		{"null", says(200, "null"), protocol.CodeUnavailable},
+		{"a list", says(200, `["x"]`), protocol.CodeUnavailable},
+		{"an end that is none", says(200, `{"expires_in":"soon"}`), protocol.CodeUnavailable},
+		{"huge", says(200, strings.Repeat(" ", maxAnswer+1)), protocol.CodeUnavailable},
 	} {
 		a := newApp(t, tt.answer)
 		permit := a.Permit(request("Cookie", "s=1"), nil)
@@ -191,7 +193,7 @@ func TestExpiry(t *testing.T) {
 	} {
 		a := newApp(t, says(200, body))
 		id, code := a.Login(t.Context(), request("Cookie", "s=1"))
-		if code != relay.CodeOK {
+		if code != protocol.CodeOK {
 			t.Errorf("%s: %v", body, code)
 			continue
 		}
@@ -209,8 +211,8 @@ func TestForwardedHeaders(t *testing.T) {
 		"User-Agent", "Firefox", "X-Forwarded-For", "6.6.6.6", "X-Sidecast-User", "admin", "Sec-WebSocket-Protocol", "sidecast.token.x",
 		"Sec-WebSocket-Key", "k", "X-Evil", "1", "Host", "evil", "Referer", "https://x/?token=1", "X-Requested-With", "no")
 	r.RemoteAddr = "203.0.113.9:1234"
-	permit := a.Permit(r, &relay.Identity{User: "4 2%\u00fc"})
-	if _, code := permit(t.Context(), "4 2%\u00fc", " chat:1 "); code != relay.CodeOK {
+	permit := a.Permit(r, &access.Identity{User: "4 2%\u00fc"})
+	if _, code := permit(t.Context(), "4 2%\u00fc", " chat:1 "); code != protocol.CodeOK {
 		t.Fatal(code)
 	}
 	want := http.Header{
@@ -233,10 +235,10 @@ func TestForwardedHeaders(t *testing.T) {
 // Who brings nothing is anybody, and nobody is asked.
 func TestNoCredentials(t *testing.T) {
 	a := newApp(t, says(200, `{"user":"1"}`))
-	if id, code := a.Login(t.Context(), request("Origin", "https://x")); id != nil || code != relay.CodeOK {
+	if id, code := a.Login(t.Context(), request("Origin", "https://x")); id != nil || code != protocol.CodeOK {
 		t.Errorf("%v, %v", id, code)
 	}
-	if a.Permit(request(), nil) != nil || a.Permit(request(), &relay.Identity{User: "1"}) == nil {
+	if a.Permit(request(), nil) != nil || a.Permit(request(), &access.Identity{User: "1"}) == nil {
 		t.Error("channels are asked about for nobody, or not for somebody with a token")
 	}
 	if n := a.asked.Load(); n != 0 {
@@ -308,7 +310,7 @@ func bubbleApp(t *testing.T, answer func(*http.Request) (status int, body string
 	t.Helper()
 	c := ApplicationConfig{
 		LoginURL: "http://app/", ChannelURL: "http://app/channel", Timeout: 2 * time.Second, Cache: 10 * time.Second,
-		Concurrency: 32, Stats: new(relay.Stats), Logger: slog.New(slog.DiscardHandler),
+		Concurrency: 32, Stats: new(stats.Stats), Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, option := range options {
 		option(&c)
@@ -341,7 +343,7 @@ func TestSharedCredential(t *testing.T) {
 	a := newApp(t, func(w http.ResponseWriter, _ *http.Request) { <-release; fmt.Fprint(w, `{"user":"1"}`) })
 	leaving, leave := context.WithCancel(t.Context())
 	leave()
-	if _, code := a.Login(leaving, request("Cookie", "s=1")); code != relay.CodeUnavailable {
+	if _, code := a.Login(leaving, request("Cookie", "s=1")); code != protocol.CodeUnavailable {
 		t.Errorf("who left got %v", code)
 	}
 	var all sync.WaitGroup
@@ -351,7 +353,7 @@ func TestSharedCredential(t *testing.T) {
 			if came.Add(1) == 1000 {
 				close(release)
 			}
-			if id, code := a.Login(t.Context(), request("Cookie", "s=1")); code == relay.CodeOK && id != nil {
+			if id, code := a.Login(t.Context(), request("Cookie", "s=1")); code == protocol.CodeOK && id != nil {
 				yes.Add(1)
 			}
 		})
@@ -372,16 +374,16 @@ func TestDeadApplication(t *testing.T) {
 	for i := range 1000 {
 		all.Go(func() {
 			id, code := a.Login(t.Context(), request("Cookie", "s="+strconv.Itoa(i)))
-			if id != nil || code != relay.CodeUnavailable {
+			if id != nil || code != protocol.CodeUnavailable {
 				t.Errorf("%v, %v", id, code)
 			}
 		})
 	}
 	all.Wait()
-	if busy := a.stats.AuthRequests[relay.AuthBusy].Load(); busy == 0 || busy > 1000-32-256 {
+	if busy := a.stats.AuthRequests[stats.AuthBusy].Load(); busy == 0 || busy > 1000-32-256 {
 		t.Errorf("%d of 1000 were turned away", busy)
 	}
-	if timeouts := a.stats.AuthRequests[relay.AuthTimeout].Load(); timeouts < 32+256 {
+	if timeouts := a.stats.AuthRequests[stats.AuthTimeout].Load(); timeouts < 32+256 {
 		t.Errorf("%d timeouts", timeouts)
 	}
 	if strings.Contains(a.log.String(), a.server.URL) || strings.Contains(a.log.String(), "s=") {
@@ -389,7 +391,7 @@ func TestDeadApplication(t *testing.T) {
 	}
 	refused := newApp(t, nil)
 	refused.server.Close()
-	if id, code := refused.Login(t.Context(), request("Cookie", "s=1")); id != nil || code != relay.CodeUnavailable {
+	if id, code := refused.Login(t.Context(), request("Cookie", "s=1")); id != nil || code != protocol.CodeUnavailable {
 		t.Errorf("nobody there: %v, %v", id, code)
 	}
 }
@@ -420,10 +422,10 @@ func TestTricklingApplication(t *testing.T) {
 	a := newApp(t, nil, func(c *ApplicationConfig) {
 		c.LoginURL, c.Timeout = "http://"+listener.Addr().String(), 200*time.Millisecond
 	})
-	if _, code := a.Login(t.Context(), request("Cookie", "s=1")); code != relay.CodeUnavailable {
+	if _, code := a.Login(t.Context(), request("Cookie", "s=1")); code != protocol.CodeUnavailable {
 		t.Error(code)
 	}
-	if a.stats.AuthRequests[relay.AuthTimeout].Load() != 1 {
+	if a.stats.AuthRequests[stats.AuthTimeout].Load() != 1 {
 		t.Error("not counted as a timeout")
 	}
 }
@@ -452,7 +454,7 @@ func TestStampede(t *testing.T) {
 				user := strconv.Itoa(i)
 				for ceiling := time.Second; ; ceiling = min(2*ceiling, 30*time.Second) {
 					id, code := a.Login(t.Context(), request("Cookie", "s="+user))
-					if code == relay.CodeOK {
+					if code == protocol.CodeOK {
 						if id.User != user {
 							t.Errorf("%s became %s", user, id.User)
 						}

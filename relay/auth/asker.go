@@ -17,7 +17,8 @@ import (
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/stats"
 )
 
 const (
@@ -42,9 +43,9 @@ const (
 // An answer is what the application said.
 type answer struct {
 	verdict verdict
-	id      *relay.Identity // of a login that was granted
-	until   time.Time       // of a channel that was granted; zero for no end
-	keep    time.Duration   // for how long it may be kept
+	id      *access.Identity // of a login that was granted
+	until   time.Time        // of a channel that was granted; zero for no end
+	keep    time.Duration    // for how long it may be kept
 }
 
 // A digest stands for a credential in memory. Its key is made anew in each process.
@@ -54,7 +55,7 @@ type digest [sha256.Size]byte
 type lane struct {
 	client *http.Client
 	slots  chan struct{}
-	stats  *relay.Stats
+	stats  *stats.Stats
 	logger *slog.Logger
 	some   *rate.Sometimes
 	secret []byte
@@ -155,7 +156,7 @@ func (a *asker) fly(key digest, header http.Header) answer {
 		return kept
 	}
 	if !a.enter() {
-		a.stats.AuthRequests[relay.AuthBusy].Add(1)
+		a.stats.AuthRequests[stats.AuthBusy].Add(1)
 		return answer{}
 	}
 	defer func() { <-a.slots }()
@@ -238,20 +239,20 @@ func answerReason(err error) string {
 	return fetchReason(err)
 }
 
-func resultOf(said answer, err error) relay.AuthResult {
+func resultOf(said answer, err error) stats.AuthResult {
 	switch {
 	case errors.Is(err, errTimeout):
-		return relay.AuthTimeout
+		return stats.AuthTimeout
 	case err != nil:
-		return relay.AuthFailed
+		return stats.AuthFailed
 	}
 	switch said.verdict {
 	case granted:
-		return relay.AuthGranted
+		return stats.AuthGranted
 	case anonymous:
-		return relay.AuthAnonymous
+		return stats.AuthAnonymous
 	case forbidden:
-		return relay.AuthForbidden
+		return stats.AuthForbidden
 	}
-	return relay.AuthFailed
+	return stats.AuthFailed
 }

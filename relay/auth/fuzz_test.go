@@ -4,7 +4,7 @@ import (
 	"net/netip"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // FuzzLoginAnswer: whatever the application answers, who is let in has a valid id, an end, and nothing with an error.
@@ -19,7 +19,7 @@ func FuzzLoginAnswer(f *testing.F) {
 		if (said.verdict == granted) != (said.id != nil) || err != nil && said.verdict != unavailable {
 			t.Errorf("%d %q: %+v, %v", status, body, said, err)
 		}
-		if said.id != nil && (status < 200 || status > 299 || !relay.ValidUser(said.id.User) || said.id.Until.IsZero()) {
+		if said.id != nil && (status < 200 || status > 299 || !access.ValidUser(said.id.User) || said.id.Until.IsZero()) {
 			t.Errorf("%d %q lets in %+v", status, body, said.id)
 		}
 	})

@@ -8,7 +8,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 // GateConfig is what a [Gate] needs. A nil method is not used.
@@ -37,7 +38,7 @@ func (g *Gate) Run(ctx context.Context) error {
 }
 
 // Verifier returns what verifies a token that comes over a connection, or nil where there are no tokens.
-func (g *Gate) Verifier() func(ctx context.Context, token string) (*relay.Identity, relay.Code) {
+func (g *Gate) Verifier() func(ctx context.Context, token string) (*access.Identity, protocol.Code) {
 	if g.cfg.Tokens == nil {
 		return nil
 	}
@@ -50,12 +51,12 @@ const patience = 10 * time.Second
 // Identify returns who sends the request, or the code with which to close the connection. offered is the token that came
 // as a subprotocol, or nil. It may wait for the application or for keys, a bounded time, or until the request's context
 // ends.
-func (g *Gate) Identify(r *http.Request, offered *string) (relay.Visitor, relay.CloseCode) {
+func (g *Gate) Identify(r *http.Request, offered *string) (access.Principal, protocol.CloseCode) {
 	id, code := g.identity(r, offered)
-	if code != relay.CodeOK {
-		return relay.Visitor{}, closeCode(code)
+	if code != protocol.CodeOK {
+		return access.Principal{}, closeCode(code)
 	}
-	v := relay.Visitor{Identity: id}
+	v := access.Principal{Identity: id}
 	if g.cfg.Application != nil {
 		v.Ask = g.cfg.Application.Permit(r, id)
 	}
@@ -64,13 +65,13 @@ func (g *Gate) Identify(r *http.Request, offered *string) (relay.Visitor, relay.
 
 // identity asks one method, and no other after it: what a token opens and what a login opens are never put together.
 // Nobody's end is waited for where there is nothing to ask.
-func (g *Gate) identity(r *http.Request, offered *string) (*relay.Identity, relay.Code) {
+func (g *Gate) identity(r *http.Request, offered *string) (*access.Identity, protocol.Code) {
 	token, presented := "", false
 	if g.cfg.Tokens != nil {
 		token, presented = g.token(r, offered)
 	}
 	if !presented && g.cfg.Application == nil {
-		return nil, relay.CodeOK
+		return nil, protocol.CodeOK
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
 	defer cancel()
@@ -104,14 +105,14 @@ func (g *Gate) token(r *http.Request, offered *string) (token string, presented 
 }
 
 // closeCode says at the door what code says to a session.
-func closeCode(code relay.Code) relay.CloseCode {
+func closeCode(code protocol.Code) protocol.CloseCode {
 	switch code {
-	case relay.CodeOK:
+	case protocol.CodeOK:
 		return 0
-	case relay.CodeUnauthorized:
-		return relay.CloseUnauthorized
-	case relay.CodeForbidden:
-		return relay.CloseForbidden
+	case protocol.CodeUnauthorized:
+		return protocol.CloseUnauthorized
+	case protocol.CodeForbidden:
+		return protocol.CloseForbidden
 	}
-	return relay.CloseTryLater
+	return protocol.CloseTryLater
 }

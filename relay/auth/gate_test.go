@@ -5,7 +5,7 @@ import (
 	"net/http/httptest"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 func request(headers ...string) *http.Request {
@@ -26,7 +26,7 @@ func TestGateTokens(t *testing.T) {
 		offered *string
 		request *http.Request
 		user    string
-		code    relay.CloseCode
+		code    protocol.CloseCode
 	}{
 		{"none", nil, request(), "", 0},
 		{"subprotocol", &one, request(), "1", 0},
@@ -38,12 +38,12 @@ func TestGateTokens(t *testing.T) {
 		{"another scheme is for the application", nil, request("Authorization", "Basic Zm9vOmJhcg=="), "", 0},
 		{"subprotocol before header and cookie", &one, request("Authorization", "Bearer "+two, "Cookie", "token="+two), "1", 0},
 		{"header before cookie", nil, request("Authorization", "Bearer "+one, "Cookie", "token="+two), "1", 0},
-		{"a bad one beside a good one", &bad, request("Authorization", "Bearer "+one), "", relay.CloseUnauthorized},
-		{"a bad header beside a good cookie", nil, request("Authorization", "Bearer x", "Cookie", "token="+one), "", relay.CloseUnauthorized},
-		{"an empty subprotocol", new(""), request(), "", relay.CloseUnauthorized},
-		{"an empty header", nil, request("Authorization", "Bearer "), "", relay.CloseUnauthorized},
-		{"two headers", nil, request("Authorization", "Bearer "+one, "Authorization", "Bearer "+two), "", relay.CloseUnauthorized},
-		{"a bad cookie", nil, request("Cookie", "token=x"), "", relay.CloseUnauthorized},
+		{"a bad one beside a good one", &bad, request("Authorization", "Bearer "+one), "", protocol.CloseUnauthorized},
+		{"a bad header beside a good cookie", nil, request("Authorization", "Bearer x", "Cookie", "token="+one), "", protocol.CloseUnauthorized},
+		{"an empty subprotocol", new(""), request(), "", protocol.CloseUnauthorized},
+		{"an empty header", nil, request("Authorization", "Bearer "), "", protocol.CloseUnauthorized},
+		{"two headers", nil, request("Authorization", "Bearer "+one, "Authorization", "Bearer "+two), "", protocol.CloseUnauthorized},
+		{"a bad cookie", nil, request("Cookie", "token=x"), "", protocol.CloseUnauthorized},
 	} {
 		v, code := gate.Identify(tt.request, tt.offered)
 		user := ""

@@ -8,7 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // maxGrants bounds how many patterns, and how many channels, one identity has.
@@ -38,16 +38,16 @@ type saidGrants struct {
 
 // identity returns who somebody is, unless what was said of them is not right: a grant that cannot be read is not left
 // out, since whoever wrote it meant something.
-func (g Grants) identity(user string, said saidGrants, until time.Time) (*relay.Identity, error) {
-	if !relay.ValidUser(user) {
+func (g Grants) identity(user string, said saidGrants, until time.Time) (*access.Identity, error) {
+	if !access.ValidUser(user) {
 		return nil, errUser
 	}
 	if len(said.channels)+len(said.publish)+len(said.subscribe) > maxGrants {
 		return nil, errGrants
 	}
-	id := &relay.Identity{User: user, Join: said.subscribe, Until: until}
+	id := &access.Identity{User: user, Join: said.subscribe, Until: until}
 	var err error
-	if id.Hear, err = patternsFor(user, said.channels); err != nil {
+	if id.Subscribe, err = patternsFor(user, said.channels); err != nil {
 		return nil, fmt.Errorf("reading channels: %w", err)
 	}
 	if id.Publish, err = patternsFor(user, said.publish); err != nil {
@@ -59,11 +59,11 @@ func (g Grants) identity(user string, said saidGrants, until time.Time) (*relay.
 	return id, nil
 }
 
-func patternsFor(user string, globs []string) (relay.Patterns, error) {
-	literal := relay.EscapePattern(encodeUser(user))
-	patterns := make(relay.Patterns, len(globs))
+func patternsFor(user string, globs []string) (access.Patterns, error) {
+	literal := access.EscapePattern(encodeUser(user))
+	patterns := make(access.Patterns, len(globs))
 	for i, glob := range globs {
-		pattern, err := relay.ParsePattern(strings.ReplaceAll(glob, userMark, literal))
+		pattern, err := access.ParsePattern(strings.ReplaceAll(glob, userMark, literal))
 		if err != nil {
 			return nil, err
 		}

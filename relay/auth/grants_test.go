@@ -4,7 +4,8 @@ import (
 	"testing"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 // {user} stands for the user and for nothing else: no id can reach beyond its own place in a name.
@@ -32,12 +33,12 @@ func TestUserInGrants(t *testing.T) {
 			t.Errorf("%s: own channels %q, want %q", tt.comment, id.Own, tt.own)
 		}
 		for _, channel := range tt.opens {
-			if !id.Hear.Match(channel) {
+			if !id.Subscribe.Match(channel) {
 				t.Errorf("%s: %q is shut", tt.comment, channel)
 			}
 		}
 		for _, channel := range tt.shuts {
-			if id.Hear.Match(channel) {
+			if id.Subscribe.Match(channel) {
 				t.Errorf("%s: %q is open", tt.comment, channel)
 			}
 		}
@@ -46,42 +47,42 @@ func TestUserInGrants(t *testing.T) {
 
 // Deny by default; what is reserved no grant opens, with every grant at its widest.
 func TestAccess(t *testing.T) {
-	all := relay.Patterns{relay.MustPattern("*")}
-	some := relay.Patterns{relay.MustPattern("chat:*")}
-	god := &relay.Identity{User: "1", Hear: all, Publish: all, Own: []string{"sidecast:mark", "__x", "user:1"}, Join: []string{"sidecast:control"}}
-	names := relay.NewNames("app:", "")
+	all := access.Patterns{access.MustPattern("*")}
+	some := access.Patterns{access.MustPattern("chat:*")}
+	god := &access.Identity{User: "1", Subscribe: all, Publish: all, Own: []string{"sidecast:mark", "__x", "user:1"}, Join: []string{"sidecast:control"}}
+	names := access.NewNames("app:", "")
 	for _, tt := range []struct {
 		comment string
-		access  relay.Access
-		id      *relay.Identity
+		access  access.Rules
+		id      *access.Identity
 		channel string
-		want    relay.Code
+		want    protocol.Code
 	}{
-		{"nothing is open", relay.Access{Channels: all}, nil, "chat:1", relay.CodeForbidden},
-		{"what is not relayed is not open", relay.Access{Public: all}, god, "chat:1", relay.CodeForbidden},
-		{"public", relay.Access{Channels: all, Public: some}, nil, "chat:1", relay.CodeOK},
-		{"public for somebody too", relay.Access{Channels: all, Public: some}, &relay.Identity{User: "1"}, "chat:1", relay.CodeOK},
-		{"who could log in is told to", relay.Access{Channels: all, Login: true}, nil, "chat:1", relay.CodeUnauthorized},
-		{"who has is not", relay.Access{Channels: all, Login: true}, &relay.Identity{User: "1"}, "chat:1", relay.CodeForbidden},
-		{"logging in does not help where nothing is relayed", relay.Access{Channels: some, Login: true}, nil, "x", relay.CodeForbidden},
-		{"a grant", relay.Access{Channels: all}, &relay.Identity{User: "1", Hear: some}, "chat:1", relay.CodeOK},
-		{"one's own", relay.Access{Channels: all}, &relay.Identity{User: "1", Own: []string{"user:1"}}, "user:1", relay.CodeOK},
-		{"another's own", relay.Access{Channels: all}, &relay.Identity{User: "1", Own: []string{"user:1"}}, "user:10", relay.CodeForbidden},
-		{"to speak is not to hear", relay.Access{Channels: all}, &relay.Identity{User: "1", Publish: all}, "chat:1", relay.CodeForbidden},
-		{"to join is not to be let in", relay.Access{Channels: all}, &relay.Identity{User: "1", Join: []string{"chat:1"}}, "chat:1", relay.CodeForbidden},
-		{"a star is a letter", relay.Access{Channels: all}, &relay.Identity{User: "1", Hear: relay.Patterns{relay.MustPattern("chat:1")}}, "chat:*", relay.CodeForbidden},
-		{"reserved", relay.Access{Channels: all, Public: all}, god, "sidecast:mark", relay.CodeBadChannel},
-		{"reserved for Redis", relay.Access{Channels: all, Public: all}, god, "__keyspace@0__:x", relay.CodeBadChannel},
-		{"reserved behind a prefix", relay.Access{Names: names, Channels: all, Public: all}, god, "sidecast:control", relay.CodeBadChannel},
-		{"no name", relay.Access{Channels: all, Public: all}, god, "a\nb", relay.CodeBadChannel},
+		{"nothing is open", access.Rules{Channels: all}, nil, "chat:1", protocol.CodeForbidden},
+		{"what is not relayed is not open", access.Rules{Public: all}, god, "chat:1", protocol.CodeForbidden},
+		{"public", access.Rules{Channels: all, Public: some}, nil, "chat:1", protocol.CodeOK},
+		{"public for somebody too", access.Rules{Channels: all, Public: some}, &access.Identity{User: "1"}, "chat:1", protocol.CodeOK},
+		{"who could log in is told to", access.Rules{Channels: all, Login: true}, nil, "chat:1", protocol.CodeUnauthorized},
+		{"who has is not", access.Rules{Channels: all, Login: true}, &access.Identity{User: "1"}, "chat:1", protocol.CodeForbidden},
+		{"logging in does not help where nothing is relayed", access.Rules{Channels: some, Login: true}, nil, "x", protocol.CodeForbidden},
+		{"a grant", access.Rules{Channels: all}, &access.Identity{User: "1", Subscribe: some}, "chat:1", protocol.CodeOK},
+		{"one's own", access.Rules{Channels: all}, &access.Identity{User: "1", Own: []string{"user:1"}}, "user:1", protocol.CodeOK},
+		{"another's own", access.Rules{Channels: all}, &access.Identity{User: "1", Own: []string{"user:1"}}, "user:10", protocol.CodeForbidden},
+		{"to speak is not to hear", access.Rules{Channels: all}, &access.Identity{User: "1", Publish: all}, "chat:1", protocol.CodeForbidden},
+		{"to join is not to be let in", access.Rules{Channels: all}, &access.Identity{User: "1", Join: []string{"chat:1"}}, "chat:1", protocol.CodeForbidden},
+		{"a star is a letter", access.Rules{Channels: all}, &access.Identity{User: "1", Subscribe: access.Patterns{access.MustPattern("chat:1")}}, "chat:*", protocol.CodeForbidden},
+		{"reserved", access.Rules{Channels: all, Public: all}, god, "sidecast:mark", protocol.CodeBadChannel},
+		{"reserved for Redis", access.Rules{Channels: all, Public: all}, god, "__keyspace@0__:x", protocol.CodeBadChannel},
+		{"reserved behind a prefix", access.Rules{Names: names, Channels: all, Public: all}, god, "sidecast:control", protocol.CodeBadChannel},
+		{"no name", access.Rules{Channels: all, Public: all}, god, "a\nb", protocol.CodeBadChannel},
 	} {
-		if tt.access.Names == (relay.Names{}) {
-			tt.access.Names = relay.NewNames("", "")
+		if tt.access.Names == (access.Names{}) {
+			tt.access.Names = access.NewNames("", "")
 		}
 		if got := tt.access.Subscribe(tt.id, tt.channel); got != tt.want {
 			t.Errorf("%s: %v, want %v", tt.comment, got, tt.want)
 		}
-		if got := tt.access.PublishTo(tt.id, tt.channel); tt.want == relay.CodeBadChannel && got != tt.want {
+		if got := tt.access.PublishTo(tt.id, tt.channel); tt.want == protocol.CodeBadChannel && got != tt.want {
 			t.Errorf("publish: %s: %v", tt.comment, got)
 		}
 	}

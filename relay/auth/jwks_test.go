@@ -19,7 +19,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // An issuer serves a set of keys.
@@ -79,7 +79,7 @@ func rs(t *testing.T, key *rsa.PrivateKey, kid string) string {
 	return sign(t, jwt.SigningMethodRS256, key, good(), header)
 }
 
-func wantCode(t *testing.T, tokens *Tokens, token string, want relay.Code, comment string) {
+func wantCode(t *testing.T, tokens *Tokens, token string, want protocol.Code, comment string) {
 	t.Helper()
 	if _, code := tokens.Verify(context.Background(), token); code != want {
 		t.Errorf("%s: %v, want %v", comment, code, want)
@@ -102,31 +102,31 @@ func TestJWKSRotation(t *testing.T) {
 	tokens, set := issuer.tokens(t)
 	issuer.has(jwkRSA("one", one), jwkEC)
 
-	wantCode(t, tokens, rs(t, one, "one"), relay.CodeOK, "the first token fetches the keys")
-	wantCode(t, tokens, rs(t, one, ""), relay.CodeOK, "no kid: every key is tried")
-	wantCode(t, tokens, sign(t, jwt.SigningMethodES256, curve, good(), map[string]any{"kid": "curve"}), relay.CodeOK, "another kind of key")
-	wantCode(t, tokens, rs(t, evil, "one"), relay.CodeUnauthorized, "another's key under a known id")
-	wantCode(t, tokens, rs(t, one, "curve"), relay.CodeUnauthorized, "the wrong id")
+	wantCode(t, tokens, rs(t, one, "one"), protocol.CodeOK, "the first token fetches the keys")
+	wantCode(t, tokens, rs(t, one, ""), protocol.CodeOK, "no kid: every key is tried")
+	wantCode(t, tokens, sign(t, jwt.SigningMethodES256, curve, good(), map[string]any{"kid": "curve"}), protocol.CodeOK, "another kind of key")
+	wantCode(t, tokens, rs(t, evil, "one"), protocol.CodeUnauthorized, "another's key under a known id")
+	wantCode(t, tokens, rs(t, one, "curve"), protocol.CodeUnauthorized, "the wrong id")
 	if n := issuer.asked.Load(); n != 1 {
 		t.Errorf("asked %d times, want once", n)
 	}
 
 	issuer.has(jwkRSA("two", two))
-	wantCode(t, tokens, rs(t, two, "two"), relay.CodeOK, "a new key")
-	wantCode(t, tokens, rs(t, one, "one"), relay.CodeUnavailable, "the old one is gone, and the limit reached: nobody can tell")
+	wantCode(t, tokens, rs(t, two, "two"), protocol.CodeOK, "a new key")
+	wantCode(t, tokens, rs(t, one, "one"), protocol.CodeUnavailable, "the old one is gone, and the limit reached: nobody can tell")
 	set.limit = rate.NewLimiter(rate.Inf, 1)
-	wantCode(t, tokens, rs(t, one, "one"), relay.CodeUnauthorized, "the old one is gone")
-	wantCode(t, tokens, rs(t, one, "../../etc/passwd"), relay.CodeUnauthorized, "an id is no path")
+	wantCode(t, tokens, rs(t, one, "one"), protocol.CodeUnauthorized, "the old one is gone")
+	wantCode(t, tokens, rs(t, one, "../../etc/passwd"), protocol.CodeUnauthorized, "an id is no path")
 
 	set.limit = rate.NewLimiter(0, 0)
 	before := issuer.asked.Load()
 	for range 100 {
-		wantCode(t, tokens, rs(t, evil, rand.Text()), relay.CodeUnavailable, "a made-up id")
+		wantCode(t, tokens, rs(t, evil, rand.Text()), protocol.CodeUnavailable, "a made-up id")
 	}
 	if n := issuer.asked.Load(); n != before {
 		t.Errorf("made-up ids caused %d requests", n-before)
 	}
-	wantCode(t, tokens, rs(t, two, "two"), relay.CodeOK, "known keys need no request")
+	wantCode(t, tokens, rs(t, two, "two"), protocol.CodeOK, "known keys need no request")
 }
 
 // Whatever the issuer does wrong, nobody is let in and nobody is told that it is his fault.
@@ -168,12 +168,12 @@ func TestJWKSFaults(t *testing.T) {
 		issuer := newIssuer(t)
 		issuer.serves(tt.answer)
 		tokens, _ := issuer.tokens(t)
-		wantCode(t, tokens, rs(t, key, "one"), relay.CodeUnavailable, tt.comment)
+		wantCode(t, tokens, rs(t, key, "one"), protocol.CodeUnavailable, tt.comment)
 	}
 	gone := newIssuer(t)
 	gone.Close()
 	tokens, _ := gone.tokens(t)
-	wantCode(t, tokens, rs(t, key, "one"), relay.CodeUnavailable, "nobody there")
+	wantCode(t, tokens, rs(t, key, "one"), protocol.CodeUnavailable, "nobody there")
 }
 
 // A fetch that fails takes nothing away, and a key that cannot be used does not spoil the others.
@@ -183,10 +183,10 @@ func TestJWKSKeepsWhatItHas(t *testing.T) {
 	tokens, set := issuer.tokens(t)
 	set.limit = rate.NewLimiter(rate.Inf, 1)
 	issuer.has(map[string]string{"kty": "OKP", "crv": "Ed448", "kid": "x", "x": "AA"}, map[string]string{"kty": "RSA", "kid": "y"}, jwkRSA("one", key))
-	wantCode(t, tokens, rs(t, key, "one"), relay.CodeOK, "beside keys that are none")
+	wantCode(t, tokens, rs(t, key, "one"), protocol.CodeOK, "beside keys that are none")
 	issuer.Close()
-	wantCode(t, tokens, rs(t, key, "two"), relay.CodeUnauthorized, "an unknown id while the issuer is away")
-	wantCode(t, tokens, rs(t, key, "one"), relay.CodeOK, "a known id while the issuer is away")
+	wantCode(t, tokens, rs(t, key, "two"), protocol.CodeUnauthorized, "an unknown id while the issuer is away")
+	wantCode(t, tokens, rs(t, key, "one"), protocol.CodeOK, "a known id while the issuer is away")
 }
 
 // A thousand tokens that come at once cause one request.
@@ -206,7 +206,7 @@ func TestJWKSAtOnce(t *testing.T) {
 			if started.Add(1) == 1000 {
 				close(release)
 			}
-			wantCode(t, tokens, token, relay.CodeOK, "one of a thousand")
+			wantCode(t, tokens, token, protocol.CodeOK, "one of a thousand")
 		})
 	}
 	all.Wait()
@@ -242,7 +242,7 @@ func TestJWKSRun(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	wantCode(t, tokens, rs(t, key, "one"), relay.CodeOK, "fetched before anybody came")
+	wantCode(t, tokens, rs(t, key, "one"), protocol.CodeOK, "fetched before anybody came")
 
 	var log strings.Builder
 	issuer.Close()

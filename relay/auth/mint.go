@@ -8,7 +8,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // MintConfig is what a token is to say.
@@ -38,7 +38,7 @@ func Mint(c MintConfig) (string, error) {
 		return "", err
 	}
 	for _, channel := range c.Subscribe {
-		if !relay.ValidChannel(channel) {
+		if !access.ValidChannel(channel) {
 			return "", fmt.Errorf("%q is not a channel name", channel)
 		}
 	}

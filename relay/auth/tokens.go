@@ -10,7 +10,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/time/rate"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 const (
@@ -71,16 +72,16 @@ func (t *Tokens) Run(ctx context.Context) error {
 
 // Verify returns whom the token names: [relay.CodeOK] with an identity, [relay.CodeUnauthorized] for a token that is not
 // good, or [relay.CodeUnavailable] where that cannot be found out now. It waits only for keys that have to be fetched.
-func (t *Tokens) Verify(ctx context.Context, token string) (*relay.Identity, relay.Code) {
+func (t *Tokens) Verify(ctx context.Context, token string) (*access.Identity, protocol.Code) {
 	id, err := t.verify(ctx, token)
 	switch {
 	case err == nil:
-		return id, relay.CodeOK
+		return id, protocol.CodeOK
 	case errors.Is(err, errKeysAway):
-		return nil, relay.CodeUnavailable
+		return nil, protocol.CodeUnavailable
 	}
 	t.some.Do(func() { t.logger.Warn("refused a token", "reason", reasonOf(err)) })
-	return nil, relay.CodeUnauthorized
+	return nil, protocol.CodeUnauthorized
 }
 
 var (
@@ -89,7 +90,7 @@ var (
 	errTokenGrants   = errors.New("the token's user or grants cannot be read")
 )
 
-func (t *Tokens) verify(ctx context.Context, token string) (*relay.Identity, error) {
+func (t *Tokens) verify(ctx context.Context, token string) (*access.Identity, error) {
 	if len(token) > maxToken {
 		return nil, errTokenLong
 	}

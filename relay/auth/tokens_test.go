@@ -19,7 +19,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 const (
@@ -116,7 +116,7 @@ func TestGoodTokens(t *testing.T) {
 		{"a user with a colon", hs(t, good(both, with("sub", "42:private"))), "42:private"},
 	} {
 		id, code := tokens.Verify(t.Context(), tt.token)
-		if code != relay.CodeOK || id.User != tt.user {
+		if code != protocol.CodeOK || id.User != tt.user {
 			t.Errorf("%s: %v, %v", tt.comment, id, code)
 			continue
 		}
@@ -131,7 +131,7 @@ func TestBadTokens(t *testing.T) {
 	tokens := newTokens(t, SecretKeys(secret), func(c *TokensConfig) { c.Issuer, c.Audience = "id", "live" })
 	both := func(c jwt.MapClaims) { c["iss"], c["aud"] = "id", "live" }
 	fine := hs(t, good(both))
-	if _, code := tokens.Verify(t.Context(), fine); code != relay.CodeOK {
+	if _, code := tokens.Verify(t.Context(), fine); code != protocol.CodeOK {
 		t.Fatalf("the token that the others are made of: %v", code)
 	}
 	parts := strings.Split(fine, ".")
@@ -200,7 +200,7 @@ func TestBadTokens(t *testing.T) {
 		{"claims that are nothing", raw(t, hs256, ``)},
 		{"encrypted rather than signed", raw(t, `{"alg":"dir","enc":"A256GCM"}`, `{}`)},
 	} {
-		if id, code := tokens.Verify(t.Context(), tt.token); code != relay.CodeUnauthorized || id != nil {
+		if id, code := tokens.Verify(t.Context(), tt.token); code != protocol.CodeUnauthorized || id != nil {
 			t.Errorf("%s: %v, %v", tt.comment, id, code)
 		}
 	}
@@ -246,11 +246,11 @@ func TestPublicKeys(t *testing.T) {
 			t.Fatalf("%s: %v", tt.name, err)
 		}
 		tokens := newTokens(t, keys)
-		if _, code := tokens.Verify(t.Context(), tt.good); code != relay.CodeOK {
+		if _, code := tokens.Verify(t.Context(), tt.good); code != protocol.CodeOK {
 			t.Errorf("%s: %v", tt.name, code)
 		}
 		for comment, token := range tt.bad {
-			if _, code := tokens.Verify(t.Context(), token); code != relay.CodeUnauthorized {
+			if _, code := tokens.Verify(t.Context(), token); code != protocol.CodeUnauthorized {
 				t.Errorf("%s, %s: %v", tt.name, comment, code)
 			}
 		}
@@ -288,7 +288,7 @@ func TestRestrict(t *testing.T) {
 	}
 	keys = SecretKeys(secret)
 	keys.Restrict([]string{"HS512"})
-	if _, code := newTokens(t, keys).Verify(t.Context(), hs(t, good())); code != relay.CodeUnauthorized {
+	if _, code := newTokens(t, keys).Verify(t.Context(), hs(t, good())); code != protocol.CodeUnauthorized {
 		t.Errorf("HS256 is taken: %v", code)
 	}
 }
@@ -315,7 +315,7 @@ func TestTokenLog(t *testing.T) {
 func TestTokenEnd(t *testing.T) {
 	exp := time.Now().Add(20 * time.Second)
 	id, code := newTokens(t, SecretKeys(secret)).Verify(t.Context(), hs(t, good(with("exp", exp.Unix()))))
-	if code != relay.CodeOK || id.Until.Unix() != exp.Unix() {
+	if code != protocol.CodeOK || id.Until.Unix() != exp.Unix() {
 		t.Errorf("good until %v, want %v (%v)", id.Until, exp, code)
 	}
 }
@@ -330,7 +330,7 @@ func TestMint(t *testing.T) {
 	}
 	tokens := newTokens(t, SecretKeys(secret), func(t *TokensConfig) { t.Issuer, t.Audience = "id", "live" })
 	id, code := tokens.Verify(t.Context(), token)
-	if code != relay.CodeOK || id.User != "42" || !id.Hear.Match("chat:9") || !id.Publish.Match("chat:lobby") ||
+	if code != protocol.CodeOK || id.User != "42" || !id.Subscribe.Match("chat:9") || !id.Publish.Match("chat:lobby") ||
 		id.Publish.Match("chat:9") || len(id.Join) != 1 || id.Join[0] != "chat:1" || len(id.Own) != 1 || id.Own[0] != "user:42" {
 		t.Errorf("%+v, %v", id, code)
 	}
@@ -356,7 +356,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("eyJhbGciOiJub25lIn0.eyJzdWIiOiI0MiJ9.")
 	tokens := NewTokens(TokensConfig{Keys: SecretKeys(secret), Logger: slog.New(slog.DiscardHandler)})
 	f.Fuzz(func(t *testing.T, token string) {
-		if id, code := tokens.Verify(context.Background(), token); code != relay.CodeUnauthorized || id != nil {
+		if id, code := tokens.Verify(context.Background(), token); code != protocol.CodeUnauthorized || id != nil {
 			t.Errorf("%q is taken", token)
 		}
 	})

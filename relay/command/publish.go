@@ -8,10 +8,11 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // Publish sends one message as an application would: by PUBLISH.
-func Publish(ctx context.Context, client redis.UniversalClient, names relay.Names, channel string, payload []byte, out io.Writer) error {
+func Publish(ctx context.Context, client redis.UniversalClient, names access.Names, channel string, payload []byte, out io.Writer) error {
 	if err := checkName(names, channel); err != nil {
 		return err
 	}
@@ -28,7 +29,7 @@ func Publish(ctx context.Context, client redis.UniversalClient, names relay.Name
 }
 
 // Append adds one message to a durable channel as an application would: by XADD.
-func Append(ctx context.Context, streams relay.Streams, names relay.Names, channel string, payload []byte, out io.Writer) error {
+func Append(ctx context.Context, streams relay.Streams, names access.Names, channel string, payload []byte, out io.Writer) error {
 	if err := checkName(names, channel); err != nil {
 		return err
 	}
@@ -40,9 +41,9 @@ func Append(ctx context.Context, streams relay.Streams, names relay.Names, chann
 	return nil
 }
 
-func checkName(names relay.Names, channel string) error {
-	if !relay.ValidChannel(channel) {
-		return fmt.Errorf("%q cannot name a channel: 1 to %d bytes of UTF-8 without control characters", channel, relay.MaxChannelName)
+func checkName(names access.Names, channel string) error {
+	if !access.ValidChannel(channel) {
+		return fmt.Errorf("%q cannot name a channel: 1 to %d bytes of UTF-8 without control characters", channel, access.MaxChannelName)
 	}
 	if names.Reserved(channel) {
 		return fmt.Errorf("%q is a reserved name: no browser can hear it", channel)

@@ -13,7 +13,6 @@ import (
 	"sync"
 	"time"
 
-	"sidecast/relay"
 	"sidecast/relay/protocol"
 	"sidecast/relay/ws"
 )
@@ -133,8 +132,8 @@ func (t *tail) connection(ctx context.Context) error {
 		return fmt.Errorf("subscribing: %w", err)
 	}
 	code := client.Read(t.take)
-	if c := relay.CloseCode(code); c == relay.CloseForbidden || c == relay.CloseUnauthorized || c == relay.ClosePolicy {
-		t.refused = fmt.Errorf("the relay closes the connection: %d %s%s", code, c.Reason(), t.advice(c == relay.CloseUnauthorized))
+	if c := protocol.CloseCode(code); c == protocol.CloseForbidden || c == protocol.CloseUnauthorized || c == protocol.ClosePolicy {
+		t.refused = fmt.Errorf("the relay closes the connection: %d %s%s", code, c.Reason(), t.advice(c == protocol.CloseUnauthorized))
 	}
 	return nil
 }
@@ -159,7 +158,7 @@ func (t *tail) take(message []byte) {
 	case "offline":
 		fmt.Fprintf(t.Notes, "# the relay has lost Redis\n")
 	case "error":
-		t.refused = fmt.Errorf("%q: %s (%s)%s", f.Channel, f.Message, f.Code, t.advice(f.Code == relay.CodeUnauthorized.String()))
+		t.refused = fmt.Errorf("%q: %s (%s)%s", f.Channel, f.Message, f.Code, t.advice(f.Code == protocol.CodeUnauthorized.String()))
 		t.client.Close()
 	}
 }

@@ -4,72 +4,70 @@ import (
 	"reflect"
 	"strings"
 	"testing"
-
-	"sidecast/relay"
 )
 
-func subscribe(channels ...relay.ChannelRequest) relay.Command {
-	return relay.Command{Type: relay.CommandSubscribe, Subscribe: channels}
+func subscribe(channels ...ChannelRequest) Command {
+	return Command{Type: CommandSubscribe, Subscribe: channels}
 }
 
-func faulty(kind relay.CommandType, channel string) relay.Command {
-	return relay.Command{Type: kind, Channel: channel, Fault: relay.CodeBadRequest}
+func faulty(kind CommandType, channel string) Command {
+	return Command{Type: kind, Channel: channel, Fault: CodeBadRequest}
 }
 
-func withRef(cmd relay.Command, ref string) relay.Command {
+func withRef(cmd Command, ref string) Command {
 	cmd.Ref = []byte(ref)
 	return cmd
 }
 
-var ping = relay.Command{Type: relay.CommandPing}
+var ping = Command{Type: CommandPing}
 
 // longestRef is 64 bytes of JSON.
 var longestRef = `"` + strings.Repeat("r", maxRef-2) + `"`
 
 var v1Commands = []struct {
 	why, data string
-	want      relay.Command
+	want      Command
 }{
-	{"one channel", `{"type":"subscribe","channels":[{"channel":"a"}]}`, subscribe(relay.ChannelRequest{Channel: "a"})},
+	{"one channel", `{"type":"subscribe","channels":[{"channel":"a"}]}`, subscribe(ChannelRequest{Channel: "a"})},
 	{"several, one with a cursor, in the client's order", `{"type":"subscribe","channels":[{"channel":"b","after":"AQ","at":"x"},{"channel":"a"}]}`,
-		subscribe(relay.ChannelRequest{Channel: "b", After: "AQ", At: "x"}, relay.ChannelRequest{Channel: "a"})},
+		subscribe(ChannelRequest{Channel: "b", After: "AQ", At: "x"}, ChannelRequest{Channel: "a"})},
 	{"twice the same name is the session's business", `{"type":"subscribe","channels":[{"channel":"a"},{"channel":"a"}]}`,
-		subscribe(relay.ChannelRequest{Channel: "a"}, relay.ChannelRequest{Channel: "a"})},
-	{"a name that is none is the session's business too", `{"type":"subscribe","channels":[{}]}`, subscribe(relay.ChannelRequest{})},
-	{"no list", `{"type":"subscribe"}`, faulty(relay.CommandSubscribe, "")},
-	{"an empty list", `{"type":"subscribe","channels":[]}`, faulty(relay.CommandSubscribe, "")},
+		subscribe(ChannelRequest{Channel: "a"}, ChannelRequest{Channel: "a"})},
+	{"a name that is none is the session's business too", `{"type":"subscribe","channels":[{}]}`, subscribe(ChannelRequest{})},
+	{"no list", `{"type":"subscribe"}`, faulty(CommandSubscribe, "")},
+	{"an empty list", `{"type":"subscribe","channels":[]}`, faulty(CommandSubscribe, "")},
 	{"a name in place of the list, and its ref comes back", `{"type":"subscribe","channels":"a","ref":1}`,
-		withRef(faulty(relay.CommandSubscribe, ""), "1")},
-	{"names in place of requests", `{"type":"subscribe","channels":["a"]}`, faulty(relay.CommandSubscribe, "")},
+		withRef(faulty(CommandSubscribe, ""), "1")},
+	{"names in place of requests", `{"type":"subscribe","channels":["a"]}`, faulty(CommandSubscribe, "")},
 
-	{"unsubscribe", `{"type":"unsubscribe","channel":"a"}`, relay.Command{Type: relay.CommandUnsubscribe, Channel: "a"}},
-	{"unsubscribe from nothing", `{"type":"unsubscribe"}`, faulty(relay.CommandUnsubscribe, "")},
-	{"a channel that is a number", `{"type":"unsubscribe","channel":5}`, faulty(relay.CommandUnsubscribe, "")},
+	{"unsubscribe", `{"type":"unsubscribe","channel":"a"}`, Command{Type: CommandUnsubscribe, Channel: "a"}},
+	{"unsubscribe from nothing", `{"type":"unsubscribe"}`, faulty(CommandUnsubscribe, "")},
+	{"a channel that is a number", `{"type":"unsubscribe","channel":5}`, faulty(CommandUnsubscribe, "")},
 
-	{"publish", `{"type":"publish","channel":"a","data":"hi"}`, relay.Command{Type: relay.CommandPublish, Channel: "a", Data: []byte("hi")}},
-	{"publish nothing", `{"type":"publish","channel":"a","data":""}`, relay.Command{Type: relay.CommandPublish, Channel: "a", Data: []byte{}}},
+	{"publish", `{"type":"publish","channel":"a","data":"hi"}`, Command{Type: CommandPublish, Channel: "a", Data: []byte("hi")}},
+	{"publish nothing", `{"type":"publish","channel":"a","data":""}`, Command{Type: CommandPublish, Channel: "a", Data: []byte{}}},
 	{"publish letters in escapes", `{"type":"publish","channel":"\u0061","data":"\u0000\ud83d\udc4d\/"}`,
-		relay.Command{Type: relay.CommandPublish, Channel: "a", Data: []byte("\x00👍/")}},
+		Command{Type: CommandPublish, Channel: "a", Data: []byte("\x00👍/")}},
 	{"half a surrogate is no letter: JSON cannot carry it", `{"type":"publish","channel":"a","data":"\ud800"}`,
-		relay.Command{Type: relay.CommandPublish, Channel: "a", Data: []byte("\ufffd")}},
+		Command{Type: CommandPublish, Channel: "a", Data: []byte("\ufffd")}},
 	{"publish bytes", `{"type":"publish","channel":"a","base64":"AP8="}`,
-		relay.Command{Type: relay.CommandPublish, Channel: "a", Data: []byte("\x00\xff")}},
-	{"publish no bytes", `{"type":"publish","channel":"a","base64":""}`, relay.Command{Type: relay.CommandPublish, Channel: "a", Data: []byte{}}},
+		Command{Type: CommandPublish, Channel: "a", Data: []byte("\x00\xff")}},
+	{"publish no bytes", `{"type":"publish","channel":"a","base64":""}`, Command{Type: CommandPublish, Channel: "a", Data: []byte{}}},
 	{"not back to me", `{"type":"publish","channel":"a","data":"x","echo":false}`,
-		relay.Command{Type: relay.CommandPublish, Channel: "a", Data: []byte("x"), NoEcho: true}},
+		Command{Type: CommandPublish, Channel: "a", Data: []byte("x"), NoEcho: true}},
 	{"back to me", `{"type":"publish","channel":"a","data":"x","echo":true}`,
-		relay.Command{Type: relay.CommandPublish, Channel: "a", Data: []byte("x")}},
+		Command{Type: CommandPublish, Channel: "a", Data: []byte("x")}},
 	{"null is the same as nothing", `{"type":"publish","channel":"a","data":"x","base64":null,"echo":null}`,
-		relay.Command{Type: relay.CommandPublish, Channel: "a", Data: []byte("x")}},
-	{"no payload", `{"type":"publish","channel":"a"}`, faulty(relay.CommandPublish, "a")},
-	{"two payloads", `{"type":"publish","channel":"a","data":"x","base64":"eA=="}`, faulty(relay.CommandPublish, "a")},
-	{"a payload that is no string", `{"type":"publish","channel":"a","data":{"b":1}}`, faulty(relay.CommandPublish, "a")},
-	{"base64 that is none", `{"type":"publish","channel":"a","base64":"*"}`, faulty(relay.CommandPublish, "a")},
-	{"base64 in the alphabet of URLs", `{"type":"publish","channel":"a","base64":"_w=="}`, faulty(relay.CommandPublish, "a")},
-	{"base64 without padding", `{"type":"publish","channel":"a","base64":"AP8"}`, faulty(relay.CommandPublish, "a")},
-	{"bytes as a list of numbers", `{"type":"publish","channel":"a","base64":[0,255]}`, faulty(relay.CommandPublish, "a")},
-	{"publish to nowhere", `{"type":"publish","data":"x"}`, relay.Command{Type: relay.CommandPublish, Data: []byte("x"), Fault: relay.CodeBadRequest}},
-	{"echo that is no truth value", `{"type":"publish","channel":"a","data":"x","echo":"no"}`, faulty(relay.CommandPublish, "a")},
+		Command{Type: CommandPublish, Channel: "a", Data: []byte("x")}},
+	{"no payload", `{"type":"publish","channel":"a"}`, faulty(CommandPublish, "a")},
+	{"two payloads", `{"type":"publish","channel":"a","data":"x","base64":"eA=="}`, faulty(CommandPublish, "a")},
+	{"a payload that is no string", `{"type":"publish","channel":"a","data":{"b":1}}`, faulty(CommandPublish, "a")},
+	{"base64 that is none", `{"type":"publish","channel":"a","base64":"*"}`, faulty(CommandPublish, "a")},
+	{"base64 in the alphabet of URLs", `{"type":"publish","channel":"a","base64":"_w=="}`, faulty(CommandPublish, "a")},
+	{"base64 without padding", `{"type":"publish","channel":"a","base64":"AP8"}`, faulty(CommandPublish, "a")},
+	{"bytes as a list of numbers", `{"type":"publish","channel":"a","base64":[0,255]}`, faulty(CommandPublish, "a")},
+	{"publish to nowhere", `{"type":"publish","data":"x"}`, Command{Type: CommandPublish, Data: []byte("x"), Fault: CodeBadRequest}},
+	{"echo that is no truth value", `{"type":"publish","channel":"a","data":"x","echo":"no"}`, faulty(CommandPublish, "a")},
 
 	{"ping", `{"type":"ping"}`, ping},
 	{"white space around", " \t\r\n{ \"type\" : \"ping\" , \"ref\" : 1 }\n", withRef(ping, "1")},
@@ -81,17 +79,17 @@ var v1Commands = []struct {
 	{"a ref that is a string, escapes and all", `{"type":"ping","ref":"a\u0041\"\\ é"}`, withRef(ping, `"a\u0041\"\\ é"`)},
 	{"an empty string is a ref", `{"type":"ping","ref":""}`, withRef(ping, `""`)},
 	{"the longest ref", `{"type":"ping","ref":` + longestRef + `}`, withRef(ping, longestRef)},
-	{"a byte too long, and it does not come back", `{"type":"ping","ref":"r` + longestRef[1:] + `}`, faulty(relay.CommandPing, "")},
+	{"a byte too long, and it does not come back", `{"type":"ping","ref":"r` + longestRef[1:] + `}`, faulty(CommandPing, "")},
 	{"no ref", `{"type":"ping","ref":null}`, ping},
-	{"a ref that is a truth value", `{"type":"ping","ref":true}`, faulty(relay.CommandPing, "")},
-	{"a ref that is an object", `{"type":"ping","ref":{}}`, faulty(relay.CommandPing, "")},
-	{"a ref that is a list", `{"type":"ping","ref":[1]}`, faulty(relay.CommandPing, "")},
+	{"a ref that is a truth value", `{"type":"ping","ref":true}`, faulty(CommandPing, "")},
+	{"a ref that is an object", `{"type":"ping","ref":{}}`, faulty(CommandPing, "")},
+	{"a ref that is a list", `{"type":"ping","ref":[1]}`, faulty(CommandPing, "")},
 
-	{"no type", `{}`, relay.Command{}},
-	{"a type that nobody knows, and its ref comes back", `{"type":"dance","ref":1}`, withRef(relay.Command{}, "1")},
-	{"types are written in one way", `{"type":"PING"}`, relay.Command{}},
-	{"a type that is a number", `{"type":1}`, faulty(relay.CommandUnknown, "")},
-	{"what the server says is no command", `{"type":"message","channel":"a","data":"x"}`, relay.Command{Channel: "a"}},
+	{"no type", `{}`, Command{}},
+	{"a type that nobody knows, and its ref comes back", `{"type":"dance","ref":1}`, withRef(Command{}, "1")},
+	{"types are written in one way", `{"type":"PING"}`, Command{}},
+	{"a type that is a number", `{"type":1}`, faulty(CommandUnknown, "")},
+	{"what the server says is no command", `{"type":"message","channel":"a","data":"x"}`, Command{Channel: "a"}},
 }
 
 // Each command is read as what it is, and a wrong one as far as it is understood.
@@ -132,8 +130,8 @@ func TestV1DecodeCloses(t *testing.T) {
 		{"ten thousand lists in each other", `{"a":` + strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001) + `}`, true},
 		{"RESP", "*1\r\n$4\r\nPING\r\n", true},
 	} {
-		if cmd, code := (V1{}).Decode([]byte(test.data), test.text); code != relay.CloseBadData {
-			t.Errorf("%s: %.40q is read as %+v with code %d, want %d", test.why, test.data, cmd, code, relay.CloseBadData)
+		if cmd, code := (V1{}).Decode([]byte(test.data), test.text); code != CloseBadData {
+			t.Errorf("%s: %.40q is read as %+v with code %d, want %d", test.why, test.data, cmd, code, CloseBadData)
 		}
 	}
 }
@@ -143,7 +141,7 @@ func TestRawDecode(t *testing.T) {
 	for _, text := range []bool{true, false} {
 		for _, data := range []string{"", "hello", `{"type":"ping"}`, "\x00\xff"} {
 			got, code := Raw{}.Decode([]byte(data), text)
-			want := relay.Command{Type: relay.CommandPublish, Data: []byte(data)}
+			want := Command{Type: CommandPublish, Data: []byte(data)}
 			if code != 0 || !reflect.DeepEqual(got, want) {
 				t.Errorf("%q is read as %+v with code %d", data, got, code)
 			}

@@ -5,8 +5,6 @@
 // It is a leaf: any room may import it, and it imports none but sidecast/relay.
 package protocol
 
-import "sidecast/relay"
-
 // The WebSocket subprotocols under which the protocols are offered (RFC 6455 section 1.9).
 const (
 	SubprotocolRaw = "sidecast.raw"
@@ -17,24 +15,24 @@ const (
 const TokenPrefix = "sidecast.token."
 
 // All returns one of each protocol.
-func All() []relay.Protocol { return []relay.Protocol{Raw{}, V1{}} }
+func All() []Protocol { return []Protocol{Raw{}, V1{}} }
 
-var pingFrame = relay.NewFrame(relay.OpPing, 0)
+var pingFrame = NewFrame(OpPing, 0)
 
 // closeFrames are built once: thousands of clients get the same one when the relay restarts.
-var closeFrames = func() map[relay.CloseCode][]byte {
-	frames := make(map[relay.CloseCode][]byte)
-	for _, code := range relay.CloseSlots() {
-		if code != 0 && code != relay.CloseAbnormal {
-			frames[code] = relay.CloseFrame(code)
+var closeFrames = func() map[CloseCode][]byte {
+	frames := make(map[CloseCode][]byte)
+	for _, code := range CloseSlots() {
+		if code != 0 && code != CloseAbnormal {
+			frames[code] = CloseFrame(code)
 		}
 	}
 	return frames
 }()
 
-func closeFrame(code relay.CloseCode) []byte {
+func closeFrame(code CloseCode) []byte {
 	if frame, ok := closeFrames[code]; ok {
 		return frame
 	}
-	return relay.CloseFrame(code)
+	return CloseFrame(code)
 }

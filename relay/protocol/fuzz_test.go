@@ -5,15 +5,13 @@ import (
 	"encoding/json"
 	"testing"
 	"unicode/utf8"
-
-	"sidecast/relay"
 )
 
 // canary surrounds what is decoded, to see whether anything beyond it is read or written.
 var canary = bytes.Repeat([]byte("\xfe#CANARY#\xfe"), 4)
 
 // decodeGuarded decodes data between canaries.
-func decodeGuarded(t *testing.T, p relay.Protocol, data []byte, text bool) (relay.Command, relay.CloseCode) {
+func decodeGuarded(t *testing.T, p Protocol, data []byte, text bool) (Command, CloseCode) {
 	t.Helper()
 	buffer := append(append(bytes.Clone(canary), data...), canary...)
 	whole := bytes.Clone(buffer)
@@ -34,12 +32,12 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte("{\"type\":\"publish\",\"channel\":\"\xff\",\"data\":\"\xff\"}"), true)
 	f.Fuzz(func(t *testing.T, data []byte, text bool) {
 		raw, code := decodeGuarded(t, Raw{}, data, text)
-		if code != 0 || raw.Type != relay.CommandPublish || !bytes.Equal(raw.Data, data) || raw.Fault != relay.CodeOK {
+		if code != 0 || raw.Type != CommandPublish || !bytes.Equal(raw.Data, data) || raw.Fault != CodeOK {
 			t.Errorf("raw: %q became %+v with code %d", data, raw, code)
 		}
 		cmd, code := decodeGuarded(t, V1{}, data, text)
 		if code != 0 {
-			if code != relay.CloseBadData || text && json.Valid(data) && bytes.TrimLeft(data, " \t\r\n")[0] == '{' {
+			if code != CloseBadData || text && json.Valid(data) && bytes.TrimLeft(data, " \t\r\n")[0] == '{' {
 				t.Errorf("v1: %q closes with %d", data, code)
 			}
 			return
@@ -51,7 +49,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func checkCommand(t *testing.T, data []byte, cmd relay.Command) {
+func checkCommand(t *testing.T, data []byte, cmd Command) {
 	t.Helper()
 	if cmd.Ref != nil && (len(cmd.Ref) > maxRef || !json.Valid(cmd.Ref) || !bytes.Contains(data, cmd.Ref)) {
 		t.Errorf("ref %q of %q", cmd.Ref, data)
@@ -69,13 +67,13 @@ func checkCommand(t *testing.T, data []byte, cmd relay.Command) {
 			t.Errorf("%q became %+v, which holds what stood beside it", data, cmd)
 		}
 	}
-	switch complete := cmd.Fault == relay.CodeOK; {
-	case !complete && cmd.Fault != relay.CodeBadRequest:
+	switch complete := cmd.Fault == CodeOK; {
+	case !complete && cmd.Fault != CodeBadRequest:
 		t.Errorf("%q is at fault with %s", data, cmd.Fault)
 	case !complete:
-	case cmd.Type == relay.CommandSubscribe && len(cmd.Subscribe) == 0,
-		cmd.Type == relay.CommandPublish && (cmd.Channel == "" || cmd.Data == nil),
-		cmd.Type == relay.CommandUnsubscribe && cmd.Channel == "":
+	case cmd.Type == CommandSubscribe && len(cmd.Subscribe) == 0,
+		cmd.Type == CommandPublish && (cmd.Channel == "" || cmd.Data == nil),
+		cmd.Type == CommandUnsubscribe && cmd.Channel == "":
 		t.Errorf("%q is incomplete, and taken as %+v", data, cmd)
 	}
 }
@@ -100,17 +98,17 @@ func FuzzRef(f *testing.F) {
 		_, isNumber := probe.(float64)
 		switch {
 		case probe == nil:
-			if cmd.Ref != nil || cmd.Fault != relay.CodeOK {
+			if cmd.Ref != nil || cmd.Fault != CodeOK {
 				t.Errorf("%q became %+v", data, cmd)
 			}
 			return
 		case !isText && !isNumber, len(value) > maxRef:
-			if cmd.Ref != nil || cmd.Fault != relay.CodeBadRequest {
+			if cmd.Ref != nil || cmd.Fault != CodeBadRequest {
 				t.Errorf("%q became %+v, want a refusal that does not repeat it", data, cmd)
 			}
 			return
 		}
-		if !bytes.Equal(cmd.Ref, value) || cmd.Fault != relay.CodeOK {
+		if !bytes.Equal(cmd.Ref, value) || cmd.Fault != CodeOK {
 			t.Fatalf("%q became %q, %s", data, cmd.Ref, cmd.Fault)
 		}
 		checkAnswer(t, cmd.Ref)
@@ -120,10 +118,10 @@ func FuzzRef(f *testing.F) {
 // checkAnswer looks for ref in each answer that may carry one.
 func checkAnswer(t *testing.T, ref []byte) {
 	t.Helper()
-	for _, kind := range []relay.EventType{
-		relay.EventSubscribed, relay.EventUnsubscribed, relay.EventPong, relay.EventOK, relay.EventError,
+	for _, kind := range []EventType{
+		EventSubscribed, EventUnsubscribed, EventPong, EventOK, EventError,
 	} {
-		_, body, rest := cutFrame(t, V1{}.Event(relay.Event{Type: kind, Channel: "a", Code: relay.CodeForbidden, Ref: ref}))
+		_, body, rest := cutFrame(t, V1{}.Event(Event{Type: kind, Channel: "a", Code: CodeForbidden, Ref: ref}))
 		var answer struct{ Ref json.RawMessage }
 		if err := json.Unmarshal(body, &answer); len(rest) > 0 || err != nil || !bytes.Equal(answer.Ref, ref) {
 			t.Errorf("event %d answers ref %q with %q (%v)", kind, ref, body, err)
@@ -136,12 +134,12 @@ func FuzzEvent(f *testing.F) {
 	for _, e := range events() {
 		f.Add(uint8(e.event.Type), e.event.Channel, e.event.Session, e.event.User, int64(e.event.Heartbeat), uint8(e.event.Code))
 	}
-	f.Add(uint8(relay.EventWelcome), "\xff", "\x00\"", "a\xc3", int64(-1), uint8(3))
+	f.Add(uint8(EventWelcome), "\xff", "\x00\"", "a\xc3", int64(-1), uint8(3))
 	f.Fuzz(func(t *testing.T, kind uint8, channel, session, user string, heartbeat int64, code uint8) {
-		e := relay.Event{
-			Type: relay.EventType(kind % (uint8(relay.EventError) + 1)), Channel: channel, Session: session, User: user,
-			Heartbeat: int(heartbeat), Code: relay.Code(code % uint8(len(relay.Codes()))),
-			Reason: relay.GapReason(code % uint8(len(relay.GapReasons()))),
+		e := Event{
+			Type: EventType(kind % (uint8(EventError) + 1)), Channel: channel, Session: session, User: user,
+			Heartbeat: int(heartbeat), Code: Code(code % uint8(len(Codes()))),
+			Reason: GapReason(code % uint8(len(GapReasons()))),
 		}
 		header, body, rest := cutFrame(t, V1{}.Event(e))
 		var fields map[string]any
@@ -151,7 +149,7 @@ func FuzzEvent(f *testing.F) {
 		if got, there := fields["channel"]; there && got != mended(channel) {
 			t.Errorf("channel %q became %q", channel, got)
 		}
-		if e.Type == relay.EventWelcome && (fields["session"] != mended(session) || user != "" && fields["user"] != mended(user)) {
+		if e.Type == EventWelcome && (fields["session"] != mended(session) || user != "" && fields["user"] != mended(user)) {
 			t.Errorf("%+v became %q", e, body)
 		}
 		if (Raw{}).Event(e) != nil {

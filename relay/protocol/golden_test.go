@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"sidecast/relay"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -66,7 +64,7 @@ func readable(t *testing.T, frames []byte) string {
 	for len(frames) > 0 {
 		header, payload, rest := cutFrame(t, frames)
 		fmt.Fprintf(&b, "% x |", header)
-		if relay.Opcode(header[0]&0x0f) == relay.OpClose && len(payload) >= 2 {
+		if Opcode(header[0]&0x0f) == OpClose && len(payload) >= 2 {
 			fmt.Fprintf(&b, " %d", binary.BigEndian.Uint16(payload))
 			payload = payload[2:]
 		}
@@ -157,41 +155,41 @@ func everyByte() string {
 // events are all that the relay has to say beside messages, each with and without what is optional.
 func events() (list []struct {
 	why   string
-	event relay.Event
+	event Event
 }) {
-	add := func(why string, e relay.Event) {
+	add := func(why string, e Event) {
 		list = append(list, struct {
 			why   string
-			event relay.Event
+			event Event
 		}{why, e})
 	}
 	number, text := []byte("7"), []byte(`"r-1\u0041"`)
-	add("welcome", relay.Event{Type: relay.EventWelcome, Session: "ABCDEFGHIJKLMNOPQRST", Heartbeat: 25})
+	add("welcome", Event{Type: EventWelcome, Session: "ABCDEFGHIJKLMNOPQRST", Heartbeat: 25})
 	add("welcome of a user while Redis is away",
-		relay.Event{Type: relay.EventWelcome, Session: "S", User: `4"2`, Heartbeat: 1, Offline: true})
-	add("subscribed", relay.Event{Type: relay.EventSubscribed, Channel: "chat"})
-	add("subscribed, nothing was missed", relay.Event{Type: relay.EventSubscribed, Channel: "chat", Recovered: true, Ref: number})
-	add("subscribed, with a cursor", relay.Event{Type: relay.EventSubscribed, Channel: "chat", Cursor: []byte(cursor), Ref: number})
-	add("unsubscribed", relay.Event{Type: relay.EventUnsubscribed, Channel: "räume\\1"})
-	add("unsubscribed, a ref comes back as it was written", relay.Event{Type: relay.EventUnsubscribed, Channel: "chat", Ref: text})
-	for _, reason := range relay.GapReasons() {
-		add("gap everywhere: "+reason.String(), relay.Event{Type: relay.EventGap, Reason: reason})
-		add("gap on a channel: "+reason.String(), relay.Event{Type: relay.EventGap, Channel: "chat", Reason: reason})
+		Event{Type: EventWelcome, Session: "S", User: `4"2`, Heartbeat: 1, Offline: true})
+	add("subscribed", Event{Type: EventSubscribed, Channel: "chat"})
+	add("subscribed, nothing was missed", Event{Type: EventSubscribed, Channel: "chat", Recovered: true, Ref: number})
+	add("subscribed, with a cursor", Event{Type: EventSubscribed, Channel: "chat", Cursor: []byte(cursor), Ref: number})
+	add("unsubscribed", Event{Type: EventUnsubscribed, Channel: "räume\\1"})
+	add("unsubscribed, a ref comes back as it was written", Event{Type: EventUnsubscribed, Channel: "chat", Ref: text})
+	for _, reason := range GapReasons() {
+		add("gap everywhere: "+reason.String(), Event{Type: EventGap, Reason: reason})
+		add("gap on a channel: "+reason.String(), Event{Type: EventGap, Channel: "chat", Reason: reason})
 	}
-	add("gap with a cursor", relay.Event{Type: relay.EventGap, Channel: "chat", Reason: relay.GapTooLarge, Cursor: []byte(cursor)})
-	add("heartbeat", relay.Event{Type: relay.EventHeartbeat})
-	add("heartbeat with a place to come back to", relay.Event{Type: relay.EventHeartbeat, Cursor: []byte(cursor)})
-	add("offline", relay.Event{Type: relay.EventOffline})
-	add("pong", relay.Event{Type: relay.EventPong})
-	add("pong with a ref", relay.Event{Type: relay.EventPong, Ref: []byte("-1.5e3")})
-	add("ok", relay.Event{Type: relay.EventOK, Ref: number})
-	for _, code := range relay.Codes() {
-		if code != relay.CodeOK {
-			add("error: "+code.String(), relay.Event{Type: relay.EventError, Code: code})
+	add("gap with a cursor", Event{Type: EventGap, Channel: "chat", Reason: GapTooLarge, Cursor: []byte(cursor)})
+	add("heartbeat", Event{Type: EventHeartbeat})
+	add("heartbeat with a place to come back to", Event{Type: EventHeartbeat, Cursor: []byte(cursor)})
+	add("offline", Event{Type: EventOffline})
+	add("pong", Event{Type: EventPong})
+	add("pong with a ref", Event{Type: EventPong, Ref: []byte("-1.5e3")})
+	add("ok", Event{Type: EventOK, Ref: number})
+	for _, code := range Codes() {
+		if code != CodeOK {
+			add("error: "+code.String(), Event{Type: EventError, Code: code})
 		}
 	}
 	add("error with all it can have",
-		relay.Event{Type: relay.EventError, Code: relay.CodeForbidden, Channel: "a\x00\u2028", Ref: text})
+		Event{Type: EventError, Code: CodeForbidden, Channel: "a\x00\u2028", Ref: text})
 	return list
 }
 
@@ -212,8 +210,8 @@ func TestGolden(t *testing.T) {
 			wires = append(wires,
 				wire{"what keeps the connection alive", p.Ping(nil)},
 				wire{"the same, with a place to come back to", p.Ping([]byte(cursor))})
-			for _, code := range relay.CloseSlots() {
-				if code != 0 && code != relay.CloseAbnormal {
+			for _, code := range CloseSlots() {
+				if code != 0 && code != CloseAbnormal {
 					wires = append(wires, wire{"close", p.Close(code)})
 				}
 			}
@@ -225,16 +223,16 @@ func TestGolden(t *testing.T) {
 
 // No event is missing from the golden files.
 func TestGoldenHasEveryEvent(t *testing.T) {
-	seen := map[relay.EventType]bool{}
+	seen := map[EventType]bool{}
 	for _, e := range events() {
 		seen[e.event.Type] = true
 	}
-	for kind := relay.EventWelcome; kind <= relay.EventHeartbeat; kind++ {
+	for kind := EventWelcome; kind <= EventHeartbeat; kind++ {
 		if !seen[kind] {
 			t.Errorf("event %d is not in the golden files", kind)
 		}
 	}
-	if frame := (V1{}).Event(relay.Event{Type: relay.EventHeartbeat + 1}); string(frame[2:]) != "}" {
+	if frame := (V1{}).Event(Event{Type: EventHeartbeat + 1}); string(frame[2:]) != "}" {
 		t.Errorf("there is an event after EventHeartbeat, which the golden files do not have: %q", frame)
 	}
 }
@@ -243,7 +241,7 @@ func TestGoldenHasEveryEvent(t *testing.T) {
 func TestSharedFramesHaveNoRoom(t *testing.T) {
 	for _, p := range All() {
 		frames := map[string][]byte{"ping": p.Ping(nil), "ping with a place": p.Ping([]byte(cursor))}
-		for _, code := range relay.CloseSlots() {
+		for _, code := range CloseSlots() {
 			frames[fmt.Sprintf("close %d", code)] = p.Close(code)
 		}
 		for what, frame := range frames {

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"unicode/utf8"
-
-	"sidecast/relay"
 )
 
 var errRef = errors.New("ref is neither a number nor a string, or too long")
@@ -25,7 +23,7 @@ func isObject(data []byte) bool {
 }
 
 func textFrame(payload []byte) []byte {
-	return append(relay.NewFrame(relay.OpText, len(payload)), payload...)
+	return append(NewFrame(OpText, len(payload)), payload...)
 }
 
 // field appends ,"name":"value".

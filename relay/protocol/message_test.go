@@ -7,12 +7,10 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
-
-	"sidecast/relay"
 )
 
 // checkMessage holds a message's frame to the one thing that it may be.
-func checkMessage(t *testing.T, p relay.Protocol, channel string, payload, frame []byte) {
+func checkMessage(t *testing.T, p Protocol, channel string, payload, frame []byte) {
 	t.Helper()
 	if len(frame) != cap(frame) {
 		t.Errorf("%s: %d bytes and room for %d", p.ID(), len(frame), cap(frame))
@@ -21,14 +19,14 @@ func checkMessage(t *testing.T, p relay.Protocol, channel string, payload, frame
 	if len(rest) > 0 {
 		t.Fatalf("%s: %d bytes behind the frame: %.40q", p.ID(), len(rest), rest)
 	}
-	op, text := relay.Opcode(header[0]&0x0f), utf8.Valid(payload)
-	if p.ID() == relay.ProtocolRaw {
-		if !bytes.Equal(body, payload) || (op == relay.OpText) != text || (op == relay.OpBinary) == text {
+	op, text := Opcode(header[0]&0x0f), utf8.Valid(payload)
+	if p.ID() == RawID {
+		if !bytes.Equal(body, payload) || (op == OpText) != text || (op == OpBinary) == text {
 			t.Fatalf("raw: %.80q became a frame of type %x with %.80q", payload, op, body)
 		}
 		return
 	}
-	if op != relay.OpText || !utf8.Valid(body) {
+	if op != OpText || !utf8.Valid(body) {
 		t.Fatalf("v1: a frame of type %x, valid UTF-8: %v", op, utf8.Valid(body))
 	}
 	checkV1(t, channel, payload, body, text)

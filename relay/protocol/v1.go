@@ -6,20 +6,18 @@ import (
 	"slices"
 	"strconv"
 	"unicode/utf8"
-
-	"sidecast/relay"
 )
 
 // V1 is the subprotocol sidecast.v1: one JSON object a text frame, in both directions. The zero value is ready.
 type V1 struct{}
 
-var _ relay.Protocol = V1{}
+var _ Protocol = V1{}
 
 // maxRef bounds what a client may put into "ref", in bytes of JSON.
 const maxRef = 64
 
 // ID implements [relay.Protocol].
-func (V1) ID() relay.ProtocolID { return relay.ProtocolV1 }
+func (V1) ID() ID { return V1ID }
 
 const (
 	messageHead   = `{"type":"message","channel":`
@@ -45,7 +43,7 @@ func (V1) Message(channel string, cursor, payload []byte) []byte {
 		encoded = base64.StdEncoding.EncodedLen(len(payload))
 		size += len(messageBase64) + encoded + 2
 	}
-	frame := relay.NewFrame(relay.OpText, size)
+	frame := NewFrame(OpText, size)
 	frame = appendQuoted(append(frame, messageHead...), channel)
 	if len(cursor) > 0 {
 		frame = append(append(append(frame, messageCursor...), cursor...), '"')
@@ -59,17 +57,17 @@ func (V1) Message(channel string, cursor, payload []byte) []byte {
 
 // Ping is a heartbeat, which pages can see, and a ping frame, which they cannot, in one write.
 func (v V1) Ping(at []byte) []byte {
-	return slices.Clip(append(v.Event(relay.Event{Type: relay.EventHeartbeat, Cursor: at}), pingFrame...))
+	return slices.Clip(append(v.Event(Event{Type: EventHeartbeat, Cursor: at}), pingFrame...))
 }
 
 // Close implements [relay.Protocol].
-func (V1) Close(code relay.CloseCode) []byte { return closeFrame(code) }
+func (V1) Close(code CloseCode) []byte { return closeFrame(code) }
 
 // Event implements [relay.Protocol].
-func (V1) Event(e relay.Event) []byte {
+func (V1) Event(e Event) []byte {
 	b := make([]byte, 0, 160)
 	switch e.Type {
-	case relay.EventWelcome:
+	case EventWelcome:
 		b = field(append(b, `{"type":"welcome"`...), "session", e.Session)
 		b = optional(b, "user", e.User)
 		b = append(b, `,"heartbeat":`...)
@@ -77,26 +75,26 @@ func (V1) Event(e relay.Event) []byte {
 		if e.Offline {
 			b = append(b, `,"offline":true`...)
 		}
-	case relay.EventSubscribed:
+	case EventSubscribed:
 		b = field(append(b, `{"type":"subscribed"`...), "channel", e.Channel)
 		b = append(b, `,"recovered":`...)
 		b = strconv.AppendBool(b, e.Recovered)
 		b = optional(b, "cursor", e.Cursor)
-	case relay.EventUnsubscribed:
+	case EventUnsubscribed:
 		b = field(append(b, `{"type":"unsubscribed"`...), "channel", e.Channel)
-	case relay.EventGap:
+	case EventGap:
 		b = optional(append(b, `{"type":"gap"`...), "channel", e.Channel)
 		b = field(b, "reason", e.Reason.String())
 		b = optional(b, "cursor", e.Cursor)
-	case relay.EventHeartbeat:
+	case EventHeartbeat:
 		b = optional(append(b, `{"type":"heartbeat"`...), "at", e.Cursor)
-	case relay.EventOffline:
+	case EventOffline:
 		b = append(b, `{"type":"offline","reason":"redis"`...)
-	case relay.EventPong:
+	case EventPong:
 		b = append(b, `{"type":"pong"`...)
-	case relay.EventOK:
+	case EventOK:
 		b = append(b, `{"type":"ok"`...)
-	case relay.EventError:
+	case EventError:
 		b = field(append(b, `{"type":"error"`...), "code", e.Code.String())
 		b = field(b, "message", e.Code.Message())
 		b = optional(b, "channel", e.Channel)
@@ -127,13 +125,13 @@ type channelRequest struct {
 
 // Decode reads one command. What is not a JSON object in a text frame closes the connection; a command that is understood
 // but wrong is answered.
-func (V1) Decode(data []byte, text bool) (relay.Command, relay.CloseCode) {
+func (V1) Decode(data []byte, text bool) (Command, CloseCode) {
 	if !text || !json.Valid(data) || !isObject(data) {
-		return relay.Command{}, relay.CloseBadData
+		return Command{}, CloseBadData
 	}
 	var f clientFrame
 	err := json.Unmarshal(data, &f)
-	cmd := relay.Command{Channel: f.Channel}
+	cmd := Command{Channel: f.Channel}
 	switch {
 	case string(f.Ref) == "null":
 	case !validRef(f.Ref):
@@ -144,52 +142,52 @@ func (V1) Decode(data []byte, text bool) (relay.Command, relay.CloseCode) {
 	cmd.Type = commandTypes[f.Type]
 	switch {
 	case err != nil:
-		cmd.Fault = relay.CodeBadRequest
-	case cmd.Type == relay.CommandSubscribe:
+		cmd.Fault = CodeBadRequest
+	case cmd.Type == CommandSubscribe:
 		cmd.Subscribe, cmd.Fault = requests(f.Channels)
-	case cmd.Type == relay.CommandPublish:
+	case cmd.Type == CommandPublish:
 		cmd.Data, cmd.Fault = payload(f)
 		cmd.NoEcho = f.Echo != nil && !*f.Echo
-	case cmd.Type == relay.CommandAuth && f.Token == nil:
-		cmd.Fault = relay.CodeBadRequest
-	case cmd.Type == relay.CommandAuth:
+	case cmd.Type == CommandAuth && f.Token == nil:
+		cmd.Fault = CodeBadRequest
+	case cmd.Type == CommandAuth:
 		cmd.Token = *f.Token
 	}
-	if cmd.Fault == relay.CodeOK && cmd.Channel == "" &&
-		(cmd.Type == relay.CommandUnsubscribe || cmd.Type == relay.CommandPublish) {
-		cmd.Fault = relay.CodeBadRequest
+	if cmd.Fault == CodeOK && cmd.Channel == "" &&
+		(cmd.Type == CommandUnsubscribe || cmd.Type == CommandPublish) {
+		cmd.Fault = CodeBadRequest
 	}
 	return cmd, 0
 }
 
-var commandTypes = map[string]relay.CommandType{
-	"subscribe":   relay.CommandSubscribe,
-	"unsubscribe": relay.CommandUnsubscribe,
-	"publish":     relay.CommandPublish,
-	"ping":        relay.CommandPing,
-	"auth":        relay.CommandAuth,
+var commandTypes = map[string]CommandType{
+	"subscribe":   CommandSubscribe,
+	"unsubscribe": CommandUnsubscribe,
+	"publish":     CommandPublish,
+	"ping":        CommandPing,
+	"auth":        CommandAuth,
 }
 
-func requests(list []channelRequest) ([]relay.ChannelRequest, relay.Code) {
+func requests(list []channelRequest) ([]ChannelRequest, Code) {
 	if len(list) == 0 {
-		return nil, relay.CodeBadRequest
+		return nil, CodeBadRequest
 	}
-	wanted := make([]relay.ChannelRequest, len(list))
+	wanted := make([]ChannelRequest, len(list))
 	for i, r := range list {
-		wanted[i] = relay.ChannelRequest{Channel: r.Channel, After: r.After, At: r.At}
+		wanted[i] = ChannelRequest{Channel: r.Channel, After: r.After, At: r.At}
 	}
-	return wanted, relay.CodeOK
+	return wanted, CodeOK
 }
 
 // payload takes exactly one of data and base64.
-func payload(f clientFrame) ([]byte, relay.Code) {
+func payload(f clientFrame) ([]byte, Code) {
 	switch {
 	case f.Data != nil && f.Base64 == nil:
-		return []byte(*f.Data), relay.CodeOK
+		return []byte(*f.Data), CodeOK
 	case f.Base64 != nil && f.Data == nil:
 		if data, err := base64.StdEncoding.DecodeString(*f.Base64); err == nil {
-			return data, relay.CodeOK
+			return data, CodeOK
 		}
 	}
-	return nil, relay.CodeBadRequest
+	return nil, CodeBadRequest
 }

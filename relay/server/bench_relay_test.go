@@ -11,18 +11,21 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/auth"
+	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/server"
 	"sidecast/relay/source"
+	"sidecast/relay/stats"
 	"sidecast/relay/ws"
 )
 
 // A wholeRelay is the whole relay behind a real listener; only the link to Redis is the caller's.
 type wholeRelay struct {
 	hub    *relay.Hub
-	budget *relay.Budget
-	stats  *relay.Stats
+	budget *outbox.Budget
+	stats  *stats.Stats
 	addr   string
 }
 
@@ -47,19 +50,19 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *wholeRelay {
 	if o.listener == nil {
 		o.listener = listen(t)
 	}
-	r := &wholeRelay{stats: new(relay.Stats), addr: o.listener.Addr().String()}
-	r.budget = relay.NewBudget(o.each, o.total, 10*time.Second, r.stats)
+	r := &wholeRelay{stats: new(stats.Stats), addr: o.listener.Addr().String()}
+	r.budget = outbox.NewBudget(o.each, o.total, 10*time.Second, r.stats)
 	all := everything(t)
 	logger := slog.New(slog.DiscardHandler)
 	r.hub = relay.NewHub(relay.HubConfig{
-		Access: &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all}, Budget: r.budget,
+		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all}, Budget: r.budget,
 		Protocols: protocol.All(), Stats: r.stats, Logger: logger, Shards: o.shards, MaxChannels: 128, MaxPayload: o.maxPayload,
 		CommandRate: 20, CommandBurst: 50, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Hour,
 		HistoryBytes: o.history, HistoryAge: 5 * time.Minute,
 	})
 	handler := ws.New(ws.Config{
 		Hub: r.hub, Budget: r.budget, Slots: relay.NewSlots(50_000), Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
-		Protocols: map[string]relay.Protocol{"": protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{}},
+		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{}},
 	})
 	origins, err := auth.NewOrigins(auth.OriginsConfig{})
 	if err != nil {
@@ -88,9 +91,9 @@ func (r *wholeRelay) run(t testing.TB, s *server.Server) {
 }
 
 // everything is the pattern that matches all channels.
-func everything(t testing.TB) relay.Patterns {
+func everything(t testing.TB) access.Patterns {
 	t.Helper()
-	all, err := relay.ParsePatterns([]string{"*"})
+	all, err := access.ParsePatterns([]string{"*"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,10 +110,10 @@ func listen(t testing.TB) net.Listener {
 }
 
 // runLink runs a link until the test ends, and returns when it is live.
-func runLink(t testing.TB, addr string, sink source.Sink, stats *relay.Stats) {
+func runLink(t testing.TB, addr string, sink source.Sink, stats *stats.Stats) {
 	t.Helper()
 	link, err := source.New(source.Config{
-		Server: source.Server{Address: addr}, Names: relay.NewNames("", ""), Patterns: everything(t), MarkersOff: true,
+		Server: source.Server{Address: addr}, Names: access.NewNames("", ""), Patterns: everything(t), MarkersOff: true,
 		Stats: stats, Logger: slog.New(slog.DiscardHandler),
 	}, sink)
 	if err != nil {

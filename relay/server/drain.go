@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // drain says good-bye. Load balancers need the delay to see that the relay is not ready; without clients, nobody does.
@@ -18,7 +18,7 @@ func (s *Server) drain(hurry bool) {
 	s.delay(delay)
 	ctx, cancel := context.WithTimeout(context.Background(), over+grace)
 	defer cancel()
-	s.cfg.Hub.Drain(ctx, over, relay.CloseRestart)
+	s.cfg.Hub.Drain(ctx, over, protocol.CloseRestart)
 	s.cfg.WS.Wait()
 	s.cfg.Logger.Info("drained")
 }

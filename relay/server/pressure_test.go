@@ -9,8 +9,10 @@ import (
 	"testing"
 
 	"sidecast/relay"
+	"sidecast/relay/protocol"
 	"sidecast/relay/relaytest"
 	"sidecast/relay/relaytest/redistest"
+	"sidecast/relay/stats"
 )
 
 // dial connects a client that stops reading at once if it is to be stuck, and hides little in the kernel.
@@ -67,7 +69,7 @@ func TestStuckClientsStayWithinTheFormula(t *testing.T) {
 	if kept := r.hub.HistoryBytes(); kept < history*3/4 || kept > history {
 		t.Errorf("the history holds %d KiB of %d", kept>>10, history>>10)
 	}
-	if n := r.stats.Evictions[relay.EvictTotal].Load(); n == 0 {
+	if n := r.stats.Evictions[stats.EvictTotal].Load(); n == 0 {
 		t.Error("nobody was thrown out")
 	}
 }
@@ -96,7 +98,7 @@ func TestMessageLargerThanTheOutbox(t *testing.T) {
 		if n == 1 {
 			r.hub.Publish([]byte("a"), []byte("one too many"))
 			r.hub.Flush()
-			await(t, "the eviction", func() bool { return r.stats.Evictions[relay.EvictBytes].Load() == 1 })
+			await(t, "the eviction", func() bool { return r.stats.Evictions[stats.EvictBytes].Load() == 1 })
 			c.ResumeReading()
 		}
 		whole := func(e relaytest.Event) bool { return e.Kind == relaytest.KindMessage && e.Data == payload }
@@ -106,9 +108,9 @@ func TestMessageLargerThanTheOutbox(t *testing.T) {
 		c.StopReading()
 	}
 	c.ResumeReading()
-	closed := func(e relaytest.Event) bool { return e.Code == uint16(relay.CloseSlow) }
+	closed := func(e relaytest.Event) bool { return e.Code == uint16(protocol.CloseSlow) }
 	if _, err := c.Await(t.Context(), closed); err != nil {
-		t.Fatalf("no close frame with %d: %v", relay.CloseSlow, err)
+		t.Fatalf("no close frame with %d: %v", protocol.CloseSlow, err)
 	}
 }
 

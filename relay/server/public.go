@@ -8,8 +8,8 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"sidecast/relay"
 	"sidecast/relay/auth"
+	"sidecast/relay/stats"
 	"sidecast/relay/ws"
 )
 
@@ -43,7 +43,7 @@ func (s *Server) door(next http.Handler) http.Handler {
 			})
 		}
 		if err := s.cfg.Origins.Check(r); err != nil && !isProbe(r) {
-			s.cfg.Stats.Rejected[relay.RejectOrigin].Add(1)
+			s.cfg.Stats.Rejected[stats.RejectOrigin].Add(1)
 			s.log.origin(r, err)
 			w.Header().Set("Connection", "close")
 			http.Error(w, err.Error(), http.StatusForbidden)

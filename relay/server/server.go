@@ -17,6 +17,7 @@ import (
 
 	"sidecast/relay"
 	"sidecast/relay/auth"
+	"sidecast/relay/stats"
 	"sidecast/relay/ws"
 )
 
@@ -38,7 +39,7 @@ type Config struct {
 	WS      *ws.Handler
 	Origins *auth.Origins
 	Proxies auth.Proxies
-	Stats   *relay.Stats
+	Stats   *stats.Stats
 	Logger  *slog.Logger
 
 	BasePath     string       // in front of everything public; empty or /path

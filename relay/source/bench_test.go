@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // blast is a conn that plays a head once and then one block of messages for ever.
@@ -63,7 +63,7 @@ func BenchmarkIngest(b *testing.B) {
 
 func ingest(b *testing.B, protocol int, patterns ...string) {
 	sink := new(nobody)
-	list, _ := relay.ParsePatterns(patterns)
+	list, _ := access.ParsePatterns(patterns)
 	l := testLink(b, sink, func(c *Config) { c.Patterns = list })
 	conn := &blast{block: messages(protocol)}
 	conn.stream = []byte(pubsub(protocol, "subscribe", "sidecast:mark") + ":1\r\n")

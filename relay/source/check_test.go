@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
 )
@@ -42,8 +42,8 @@ func expectFindings(t *testing.T, got []source.Finding, want ...string) {
 }
 
 func checkConfig(addr string, patterns []string, changes ...func(*source.Config)) source.Config {
-	list, _ := relay.ParsePatterns(patterns)
-	cfg := source.Config{Server: source.Server{Address: addr}, Names: relay.NewNames("", ""), Patterns: list}
+	list, _ := access.ParsePatterns(patterns)
+	cfg := source.Config{Server: source.Server{Address: addr}, Names: access.NewNames("", ""), Patterns: list}
 	for _, change := range changes {
 		change(&cfg)
 	}

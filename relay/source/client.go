@@ -5,13 +5,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // NewClient returns a client for single commands to the server. It dials as the link does, never retries, and is closed
 // by the caller. In a cluster it publishes at the node where the relays with these names listen, so that the number of
 // receivers that Redis answers with counts them.
-func NewClient(s Server, names relay.Names) (redis.UniversalClient, error) {
+func NewClient(s Server, names access.Names) (redis.UniversalClient, error) {
 	if err := s.validate(); err != nil {
 		return nil, err
 	}

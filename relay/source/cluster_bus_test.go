@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"sidecast/relay"
 	"sidecast/relay/relaytest/redistest"
+	"sidecast/relay/stats"
 )
 
 // TestClusterBusBreaks breaks single links of the bus, which the nodes make again within a tenth of a second: while nothing
@@ -57,7 +57,7 @@ func TestClusterBusBreaks(t *testing.T) {
 			}
 		}
 	}
-	l.ended(t, relay.CauseCluster, uint64(epochs-1))
+	l.ended(t, stats.CauseCluster, uint64(epochs-1))
 	l.says(t, "cause=cluster", "came, went or lost its link")
 	_, missing := book.judge(t, l)
 	t.Logf("told of a gap with %d missing", missing)

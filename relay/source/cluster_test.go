@@ -11,9 +11,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
+	"sidecast/relay/stats"
 )
 
 func TestClusterIsHeardFromOneNode(t *testing.T) {
@@ -82,7 +83,7 @@ func TestClusterCheck(t *testing.T) {
 func TestClusterCountsRelays(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, patientNodes)
-	client, err := source.NewClient(source.Server{Mode: source.Cluster, Address: c.nodes[5].Addr}, relay.NewNames("", ""))
+	client, err := source.NewClient(source.Server{Mode: source.Cluster, Address: c.nodes[5].Addr}, access.NewNames("", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +182,7 @@ func TestClusterLosesNodes(t *testing.T) {
 	if took := time.Since(began); took > detection {
 		t.Errorf("found after %v", took)
 	}
-	l.ended(t, relay.CauseCluster, 1)
+	l.ended(t, stats.CauseCluster, 1)
 	l.says(t, "cause=cluster", "came, went or lost its link")
 	l.awaitEvent(t, "online", 2)
 	book.flows(t, 100, channels[:2]...)

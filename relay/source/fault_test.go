@@ -12,10 +12,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
 	"sidecast/relay/relaytest/faultproxy"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
+	"sidecast/relay/stats"
 )
 
 // detection is how long finding any fault may take.
@@ -30,10 +30,10 @@ func (l *running) lives(t testing.TB, server *redistest.Server, channel string) 
 }
 
 // ended checks how many epochs ended for a cause.
-func (l *running) ended(t testing.TB, cause relay.Cause, want uint64) {
+func (l *running) ended(t testing.TB, cause stats.Cause, want uint64) {
 	t.Helper()
 	if n := l.stats.RedisEpochs[cause].Load(); n != want {
-		t.Errorf("%d epochs ended by %s, want %d", n, relay.Causes[cause], want)
+		t.Errorf("%d epochs ended by %s, want %d", n, stats.Causes[cause], want)
 	}
 }
 
@@ -64,7 +64,7 @@ func TestStoppedRedisIsFound(t *testing.T) {
 		if took := time.Since(began); took > detection+time.Second {
 			t.Errorf("found after %v", took)
 		}
-		l.ended(t, relay.CauseSilence, 1)
+		l.ended(t, stats.CauseSilence, 1)
 		server.Cont()
 		l.awaitEvent(t, "online", 2)
 		l.lives(t, server, "chat")
@@ -89,7 +89,7 @@ func TestBlackHoleIsFound(t *testing.T) {
 				if took := time.Since(began); took > detection+time.Second {
 					t.Errorf("found after %v", took)
 				}
-				l.ended(t, relay.CauseSilence, 1)
+				l.ended(t, stats.CauseSilence, 1)
 				proxy.Release(directions...)
 				l.awaitEvent(t, "online", 2)
 				l.lives(t, server, "chat")
@@ -110,7 +110,7 @@ func TestKilledClientComesBack(t *testing.T) {
 			l.awaitEvent(t, "offline", n)
 		}
 		l.awaitEvent(t, "online", 4)
-		l.ended(t, relay.CauseError, 3)
+		l.ended(t, stats.CauseError, 3)
 	})
 }
 
@@ -318,7 +318,7 @@ func TestReplicaIsRefused(t *testing.T) {
 				if got := l.recorder.log(); !slices.Equal(got, []string{"offline"}) {
 					t.Errorf("got %q", got)
 				}
-				l.ended(t, relay.CauseReplica, 1)
+				l.ended(t, stats.CauseReplica, 1)
 			})
 		}
 	})
@@ -355,7 +355,7 @@ func TestLostMarkerEndsTheEpoch(t *testing.T) {
 		if took := time.Since(began); took < 4*time.Second || took > detection {
 			t.Errorf("found after %v", took)
 		}
-		l.ended(t, relay.CauseMarker, 1)
+		l.ended(t, stats.CauseMarker, 1)
 		if n := l.stats.MarkersLost.Load(); n != 1 {
 			t.Errorf("%d markers lost", n)
 		}

@@ -4,7 +4,8 @@ import (
 	"errors"
 	"slices"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/stats"
 )
 
 // errPattern says that Redis sent a message for a pattern that the link never subscribed to.
@@ -12,26 +13,26 @@ var errPattern = errors.New("message for an unknown pattern")
 
 // A filter decides which messages are relayed, and counts the others. It belongs to the link's goroutine.
 type filter struct {
-	names    relay.Names
-	patterns relay.Patterns
+	names    access.Names
+	patterns access.Patterns
 	redis    []string // patterns as Redis knows them, by index in patterns
-	durable  relay.Patterns
+	durable  access.Patterns
 	marker   string // the service channel, or empty
-	stats    *relay.Stats
+	stats    *stats.Stats
 	single   bool // the server sends one copy of a message, by any pattern that matches
 
 	longestPattern int
 	longestName    int // bytes of a Redis name that can still be valid
 }
 
-func newFilter(names relay.Names, patterns relay.Patterns, stats *relay.Stats, markers bool) *filter {
+func newFilter(names access.Names, patterns access.Patterns, stats *stats.Stats, markers bool) *filter {
 	f := &filter{names: names, patterns: patterns, stats: stats}
 	for _, p := range patterns {
 		name := names.RedisPattern(p)
 		f.redis = append(f.redis, name)
 		f.longestPattern = max(f.longestPattern, len(name))
 	}
-	f.longestName = len(names.Redis("")) + relay.MaxChannelName
+	f.longestName = len(names.Redis("")) + access.MaxChannelName
 	if markers {
 		f.marker = names.Marker()
 		f.longestName = max(f.longestName, len(f.marker))
@@ -40,7 +41,7 @@ func newFilter(names relay.Names, patterns relay.Patterns, stats *relay.Stats, m
 }
 
 // subscriptions returns the patterns as Redis knows them, each once.
-func subscriptions(names relay.Names, patterns relay.Patterns) []string {
+func subscriptions(names access.Names, patterns access.Patterns) []string {
 	var list []string
 	for _, p := range patterns {
 		if name := names.RedisPattern(p); !slices.Contains(list, name) {
@@ -62,16 +63,16 @@ func (f *filter) admit(pattern, name []byte) (channel []byte, ok bool, err error
 	channel, ok = f.names.Channel(name)
 	switch {
 	case !ok:
-		f.stats.Dropped[relay.DropName].Add(1)
+		f.stats.Dropped[stats.DropName].Add(1)
 		return nil, false, nil
 	case f.names.ReservedBytes(name, channel):
 		// Markers come by a pattern like `*` too. They are not lost: the exact subscription brings them.
 		if f.marker == "" || string(name) != f.marker {
-			f.stats.Dropped[relay.DropReserved].Add(1)
+			f.stats.Dropped[stats.DropReserved].Add(1)
 		}
 		return nil, false, nil
-	case !relay.ValidChannel(channel):
-		f.stats.Dropped[relay.DropName].Add(1)
+	case !access.ValidChannel(channel):
+		f.stats.Dropped[stats.DropName].Add(1)
 		return nil, false, nil
 	}
 	return channel, true, nil
@@ -79,7 +80,7 @@ func (f *filter) admit(pattern, name []byte) (channel []byte, ok bool, err error
 
 // owner is OwnerBytes, called where the compiler cannot inline it: inlined here, each pattern tried would be copied to
 // the heap, because the escape of a generic function's arguments is not known across packages.
-var owner = relay.Patterns.OwnerBytes
+var owner = access.Patterns.OwnerBytes
 
 // isDurable reports whether a message on the channel is a nudge: the first of the patterns that match is a stream's.
 func (f *filter) isDurable(channel []byte) bool {
@@ -98,7 +99,7 @@ func (f *filter) owns(pattern, name []byte) (bool, error) {
 	}
 	channel, ok := f.names.Channel(name)
 	if ok && owner(f.patterns[:i], channel) >= 0 {
-		f.stats.Dropped[relay.DropOverlap].Add(1)
+		f.stats.Dropped[stats.DropOverlap].Add(1)
 		return false, nil
 	}
 	return true, nil
@@ -107,8 +108,8 @@ func (f *filter) owns(pattern, name []byte) (bool, error) {
 // longName counts a message whose name is too long for any channel.
 func (f *filter) longName() {
 	f.stats.RedisMessages.Add(1)
-	f.stats.Dropped[relay.DropName].Add(1)
+	f.stats.Dropped[stats.DropName].Add(1)
 }
 
 // oversize counts a message beyond the payload limit.
-func (f *filter) oversize() { f.stats.Dropped[relay.DropOversize].Add(1) }
+func (f *filter) oversize() { f.stats.Dropped[stats.DropOversize].Add(1) }

@@ -11,7 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 const fuzzLimit = 64 // payload bytes
@@ -20,7 +20,7 @@ func fuzzConfig(c *Config) { c.MaxPayload = fuzzLimit }
 
 // model says what a tap makes of the replies that go-redis reads from the untapped stream.
 type model struct {
-	names    relay.Names
+	names    access.Names
 	lines    []string
 	marker   bool // the marker channel is confirmed
 	denied   bool // it was refused
@@ -66,7 +66,7 @@ func (m *model) message(r *redis.Message) {
 		}
 	case r.Pattern != "*":
 		m.over = true
-	case !relay.ValidChannel(r.Channel), m.names.Reserved(r.Channel):
+	case !access.ValidChannel(r.Channel), m.names.Reserved(r.Channel):
 	case len(r.Payload) > fuzzLimit:
 		m.add("oversize %q", r.Channel)
 	default:
@@ -86,7 +86,7 @@ func (m *model) error(text string) {
 // expect runs go-redis on the untapped stream through the model. clean is false if go-redis gave up before the end.
 func expect(t testing.TB, stream string, protocol int) (lines []string, clean bool) {
 	t.Helper()
-	m := model{names: relay.NewNames("", "")}
+	m := model{names: access.NewNames("", "")}
 	conn := &script{stream: []byte(stream)}
 	play(t, conn, protocol, func(reply any, err error) bool {
 		if refusal, ok := errors.AsType[redis.Error](err); ok {

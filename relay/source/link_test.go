@@ -5,9 +5,10 @@ import (
 	"slices"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
+	"sidecast/relay/stats"
 )
 
 func TestMessagesArriveInOrder(t *testing.T) {
@@ -36,7 +37,7 @@ func TestMessagesArriveInOrder(t *testing.T) {
 		if l.Up() || !l.Ready() || l.stats.RedisUp.Load() {
 			t.Fatal("after the end Ready must stay true, and Up not")
 		}
-		if n := l.stats.RedisEpochs[relay.CauseShutdown].Load(); n != 1 {
+		if n := l.stats.RedisEpochs[stats.CauseShutdown].Load(); n != 1 {
 			t.Fatalf("%d epochs ended by shutdown", n)
 		}
 	})
@@ -46,7 +47,7 @@ func TestPublishReachesSubscribers(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		l := goLive(t, server.Addr, []string{"*"}, speak, func(c *source.Config) { c.Names = relay.NewNames("app:", "") })
+		l := goLive(t, server.Addr, []string{"*"}, speak, func(c *source.Config) { c.Names = access.NewNames("app:", "") })
 		n, err := l.Link.Publish(t.Context(), "chat", []byte("hello"))
 		if n != 1 || err != nil {
 			t.Fatalf("Publish returned %d, %v", n, err)

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // maxMarker bounds the payload of a marker in bytes; whatever is longer on the service channel is none.
@@ -54,7 +54,7 @@ func unhex(to, digits []byte) bool {
 
 // settingsHash tells relays with other patterns or prefixes apart, which do not count the same messages. The order of
 // the patterns does not matter: each channel is heard once, whoever owns it.
-func settingsHash(names relay.Names, patterns relay.Patterns, durable ...relay.Pattern) (sum [4]byte) {
+func settingsHash(names access.Names, patterns access.Patterns, durable ...access.Pattern) (sum [4]byte) {
 	list := []string{names.Redis(""), strings.TrimSuffix(names.Marker(), "mark")}
 	sorted := slices.Clone(subscriptions(names, patterns))
 	for _, p := range durable {

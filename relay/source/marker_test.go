@@ -6,7 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/stats"
 )
 
 // TestMarkerIsGolden holds the form that relays of other versions read.
@@ -41,24 +42,24 @@ func TestWhatIsNoMarker(t *testing.T) {
 
 // TestSettingsHash holds what makes relays strangers, and the hash itself, since replicas of two versions must agree.
 func TestSettingsHash(t *testing.T) {
-	list := func(sources ...string) relay.Patterns {
-		patterns, err := relay.ParsePatterns(sources)
+	list := func(sources ...string) access.Patterns {
+		patterns, err := access.ParsePatterns(sources)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return patterns
 	}
-	base := settingsHash(relay.NewNames("app:", ""), list("chat:*", "news"))
+	base := settingsHash(access.NewNames("app:", ""), list("chat:*", "news"))
 	if base != [4]byte{0xc4, 0x6b, 0xc1, 0xa3} {
 		t.Errorf("the hash became %x", base)
 	}
-	if got := settingsHash(relay.NewNames("app:", ""), list("news", "chat:*", "news")); got != base {
+	if got := settingsHash(access.NewNames("app:", ""), list("news", "chat:*", "news")); got != base {
 		t.Error("the order of the patterns, or naming one twice, matters")
 	}
 	for name, got := range map[string][4]byte{
-		"patterns":       settingsHash(relay.NewNames("app:", ""), list("chat:*")),
-		"channel prefix": settingsHash(relay.NewNames("", ""), list("chat:*", "news")),
-		"key prefix":     settingsHash(relay.NewNames("app:", "x:"), list("chat:*", "news")),
+		"patterns":       settingsHash(access.NewNames("app:", ""), list("chat:*")),
+		"channel prefix": settingsHash(access.NewNames("", ""), list("chat:*", "news")),
+		"key prefix":     settingsHash(access.NewNames("app:", "x:"), list("chat:*", "news")),
 	} {
 		if got == base {
 			t.Errorf("another %s has the same hash", name)
@@ -126,7 +127,7 @@ func TestOlderMarkerIsLost(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.why, func(t *testing.T) {
-			stats := new(relay.Stats)
+			stats := new(stats.Stats)
 			p := newProbe(testLink(t, new(nobody), func(c *Config) { c.Stats = stats }))
 			p.begin(true)
 			older := marker{id: p.nextID(), run: p.run, settings: p.settings}
@@ -149,7 +150,7 @@ func TestOlderMarkerIsLost(t *testing.T) {
 // TestAnswers holds what each answer to the PUBLISH of a marker means.
 func TestAnswers(t *testing.T) {
 	denied, timeout := errors.New("NOPERM no"), errors.New("i/o timeout")
-	stats := new(relay.Stats)
+	stats := new(stats.Stats)
 	p := newProbe(testLink(t, new(nobody), func(c *Config) { c.Stats = stats }))
 	p.begin(true)
 	send := func() marker {

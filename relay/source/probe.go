@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/stats"
 )
 
 // The times of markers.
@@ -115,7 +115,7 @@ func (p *probe) heard(m marker) {
 // lose ends the link because one of our markers is lost. Called with the lock held.
 func (p *probe) lose() {
 	p.link.stats.MarkersLost.Add(1)
-	p.link.cut(relay.CauseMarker, errMarkerLost)
+	p.link.cut(stats.CauseMarker, errMarkerLost)
 }
 
 // watch publishes and judges until ctx ends.

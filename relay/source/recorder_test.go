@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/source"
+	"sidecast/relay/stats"
 )
 
 // TestMain lets more tests run at once than there are processors, because nearly all of them wait.
@@ -161,7 +162,7 @@ func (l *logbook) String() string {
 type running struct {
 	*source.Link
 	*recorder
-	stats *relay.Stats
+	stats *stats.Stats
 	log   *logbook
 	stop  func() // ends Run and waits for it
 }
@@ -169,14 +170,14 @@ type running struct {
 // run starts a link for the patterns, with changes to its configuration.
 func run(t testing.TB, addr string, patterns []string, changes ...func(*source.Config)) *running {
 	t.Helper()
-	list, err := relay.ParsePatterns(patterns)
+	list, err := access.ParsePatterns(patterns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{recorder: newRecorder(), stats: new(relay.Stats), log: new(logbook)}
+	r := &running{recorder: newRecorder(), stats: new(stats.Stats), log: new(logbook)}
 	cfg := source.Config{
 		Server:   source.Server{Address: addr},
-		Names:    relay.NewNames("", ""),
+		Names:    access.NewNames("", ""),
 		Patterns: list,
 		Stats:    r.stats,
 		Logger:   slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

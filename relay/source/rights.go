@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // rightsTick is how often the rights to durable channels are tried until Redis answers.
@@ -41,7 +42,7 @@ func (l *Link) tryStreams(ctx context.Context) {
 }
 
 // tryStream reads a stream that the pattern matches.
-func tryStream(ctx context.Context, streams relay.Streams, pattern relay.Pattern) error {
+func tryStream(ctx context.Context, streams relay.Streams, pattern access.Pattern) error {
 	channel, unused := example(pattern)
 	if !unused && channel != pattern.String() {
 		return nil // no name is known that matches
@@ -50,7 +51,7 @@ func tryStream(ctx context.Context, streams relay.Streams, pattern relay.Pattern
 	return err
 }
 
-func (l *Link) warnStream(pattern relay.Pattern, err error) {
+func (l *Link) warnStream(pattern access.Pattern, err error) {
 	l.log.Warn("redis does not let the relay read streams, so these durable channels do not work",
 		"pattern", pattern.String(), "do", grantStream(l.cfg.Names.RedisPattern(pattern)), "err", l.cfg.Server.redact(err))
 }

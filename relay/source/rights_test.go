@@ -9,6 +9,7 @@ import (
 	"sidecast/relay"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
+	"sidecast/relay/stats"
 )
 
 // aclUser makes a user with the least rights, and more.
@@ -48,7 +49,7 @@ func TestDeniedPatternIsNamed(t *testing.T) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
 		l := run(t, server.Addr, []string{"chat:*", "chat:1:*"}, speak, user)
 		l.says(t, "a subscription was refused", "&chat:1:* :", "literally")
-		l.ended(t, relay.CauseDenied, 1)
+		l.ended(t, stats.CauseDenied, 1)
 		if l.Ready() || l.Up() || !slices.Equal(l.recorder.log(), []string{"offline"}) {
 			t.Errorf("got %q", l.recorder.log())
 		}

@@ -14,7 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // script is a conn that answers go-redis's handshake like a server without HELLO, and plays a stream once go-redis
@@ -134,8 +134,8 @@ func testLink(t testing.TB, sink Sink, changes ...func(*Config)) *Link {
 	t.Helper()
 	cfg := Config{
 		Server:   Server{Address: "script"},
-		Names:    relay.NewNames("", ""),
-		Patterns: relay.Patterns{relay.MustPattern("*")},
+		Names:    access.NewNames("", ""),
+		Patterns: access.Patterns{access.MustPattern("*")},
 		Logger:   slog.New(slog.DiscardHandler),
 	}
 	for _, change := range changes {

@@ -10,10 +10,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
 	"sidecast/relay/relaytest/faultproxy"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
+	"sidecast/relay/stats"
 )
 
 var long = flag.Bool("long", false, "run the heavy variants, which take minutes")
@@ -94,7 +94,7 @@ func TestSentinelsNameAnotherMaster(t *testing.T) {
 		return err == nil
 	})
 	l.awaitEvent(t, "chat=mine", 1)
-	l.ended(t, relay.CauseReplica, 1)
+	l.ended(t, stats.CauseReplica, 1)
 	l.says(t, "cause=replica", "name another master")
 }
 

@@ -13,7 +13,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/stats"
 )
 
 // DefaultMaxPayload is the largest payload taken from Redis where the configuration names none.
@@ -43,16 +44,16 @@ type Sink interface {
 
 // Config is what a link needs. It must not be changed after New.
 type Config struct {
-	Server     Server         // where Redis is
-	Connect    Connect        // makes the clients; nil means redis.NewUniversalClient
-	Names      relay.Names    // prefixes
-	Patterns   relay.Patterns // what to hear, in configuration order; at least one
-	Durable    relay.Patterns // those of Patterns whose channels are streams; they come first among them
-	MaxPayload int            // bytes; 0 means DefaultMaxPayload
-	MarkersOff bool           // neither hear nor publish markers
-	Embedded   bool           // the server is our own in-memory one: no warnings about what it lacks
-	Stats      *relay.Stats   // nil counts nothing
-	Logger     *slog.Logger   // nil means slog.Default
+	Server     Server          // where Redis is
+	Connect    Connect         // makes the clients; nil means redis.NewUniversalClient
+	Names      access.Names    // prefixes
+	Patterns   access.Patterns // what to hear, in configuration order; at least one
+	Durable    access.Patterns // those of Patterns whose channels are streams; they come first among them
+	MaxPayload int             // bytes; 0 means DefaultMaxPayload
+	MarkersOff bool            // neither hear nor publish markers
+	Embedded   bool            // the server is our own in-memory one: no warnings about what it lacks
+	Stats      *stats.Stats    // nil counts nothing
+	Logger     *slog.Logger    // nil means slog.Default
 
 	StreamLength int // to how many entries, about, a stream is trimmed when a client adds one; 0: not at all
 }
@@ -69,7 +70,7 @@ type Link struct {
 	// Static after New.
 	cfg      Config
 	log      *slog.Logger
-	stats    *relay.Stats
+	stats    *stats.Stats
 	sink     Sink
 	nudged   Nudged // the sink, where there are durable channels; else nil
 	filter   *filter
@@ -115,7 +116,7 @@ func New(cfg Config, sink Sink) (*Link, error) {
 		return nil, errors.New("the payload limit is out of range")
 	}
 	if cfg.Stats == nil {
-		cfg.Stats = new(relay.Stats)
+		cfg.Stats = new(stats.Stats)
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
@@ -198,14 +199,14 @@ func (l *Link) listen(ctx context.Context) {
 		reply, err := receive(call, sub)
 		switch {
 		case errors.Is(err, errPanic):
-			l.cut(relay.CauseError, err)
+			l.cut(stats.CauseError, err)
 		case ctx.Err() != nil:
 		case err != nil:
 			l.failed(err)
 			l.gate.wait(ctx)
 		default:
 			if m, ok := reply.(*redis.Message); ok { // the tap takes them all
-				l.cut(relay.CauseError, errUntapped(m.Channel))
+				l.cut(stats.CauseError, errUntapped(m.Channel))
 			}
 		}
 	}
@@ -243,7 +244,7 @@ func (l *Link) online(t *tap, markers bool) {
 }
 
 // offline ends the epoch. Called by the tap on the link's goroutine.
-func (l *Link) offline(cause relay.Cause, err error) {
+func (l *Link) offline(cause stats.Cause, err error) {
 	l.lost = time.Now()
 	l.up.Store(false)
 	l.stats.RedisUp.Store(false)
@@ -251,21 +252,21 @@ func (l *Link) offline(cause relay.Cause, err error) {
 	l.probe.end()
 	l.sink.Offline()
 	l.barrier.end() // now that the sink knows
-	if cause == relay.CauseShutdown {
+	if cause == stats.CauseShutdown {
 		return
 	}
 	if l.lost.Sub(l.began) >= steadyEpoch {
 		l.gate.reset()
 	}
 	l.log.Warn("redis link is lost: messages published until it is live again do not reach clients, who are told",
-		"cause", relay.Causes[cause], "err", l.cfg.Server.redact(err), "after", l.lost.Sub(l.began).Round(time.Millisecond))
+		"cause", stats.Causes[cause], "err", l.cfg.Server.redact(err), "after", l.lost.Sub(l.began).Round(time.Millisecond))
 }
 
 // failed handles an error of Receive: an attempt that did not become an epoch, mostly. The end of an epoch was handled
 // when the tap found it.
 func (l *Link) failed(err error) {
 	if t := l.current(); t != nil && t.ended == nil && t.subscribing.Load() != 0 {
-		t.cut(relay.CauseError, err) // the conn lives, with a reply on it that go-redis cannot read
+		t.cut(stats.CauseError, err) // the conn lives, with a reply on it that go-redis cannot read
 		return
 	}
 	if !l.told {
@@ -282,7 +283,7 @@ func (l *Link) failed(err error) {
 }
 
 // cut ends the conn that is the link now, whatever it is doing; its reader then finds out. The first cause counts.
-func (l *Link) cut(cause relay.Cause, err error) {
+func (l *Link) cut(cause stats.Cause, err error) {
 	l.mu.Lock()
 	t := l.tap
 	l.mu.Unlock()
@@ -296,7 +297,7 @@ func (l *Link) stop() {
 	l.mu.Lock()
 	l.stopped = true
 	l.mu.Unlock()
-	l.cut(relay.CauseShutdown, context.Canceled)
+	l.cut(stats.CauseShutdown, context.Canceled)
 }
 
 // adopt makes t the link's conn, unless the link is stopping.

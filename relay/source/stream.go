@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // Nudged is what a [Sink] is, beside that, where there are durable channels. Its methods may be called concurrently.
@@ -27,7 +28,7 @@ type Nudged interface {
 // where it does not, the same is asked again together with what Redis knows of the key, in one MULTI.
 type streams struct {
 	client func() (redis.UniversalClient, error)
-	names  relay.Names
+	names  access.Names
 	limit  int // bytes of a payload
 	length int // entries to which a stream is trimmed when a client adds one; 0: not at all
 }

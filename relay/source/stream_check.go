@@ -10,15 +10,16 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
 )
 
 // stream looks whether the streams of a pattern may be read, and added to, by asking for one that nobody has made.
-func (c *check) stream(ctx context.Context, pattern relay.Pattern) {
+func (c *check) stream(ctx context.Context, pattern access.Pattern) {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
 	subject := "streams " + c.cfg.Names.RedisPattern(pattern)
 	channel, unused := example(pattern)
-	if !pattern.Match(channel) || !relay.ValidChannel(channel) {
+	if !pattern.Match(channel) || !access.ValidChannel(channel) {
 		c.ok(subject, "not tried: no name is known that matches")
 		return
 	}
@@ -50,7 +51,7 @@ func (c *check) stream(ctx context.Context, pattern relay.Pattern) {
 }
 
 // example returns a name that a simple pattern matches, and whether it is one that nobody uses.
-func example(pattern relay.Pattern) (name string, unused bool) {
+func example(pattern access.Pattern) (name string, unused bool) {
 	if !strings.Contains(pattern.String(), "*") {
 		return pattern.String(), false
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/embedded"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
@@ -49,7 +50,7 @@ func TestStreams(t *testing.T) {
 
 func testStreams(t *testing.T, addr string, protocol int, added int64) {
 	channel := fmt.Sprint("order:", protocol)
-	names := relay.NewNames("app:", "")
+	names := access.NewNames("app:", "")
 	streams, client := streamsOf(t, addr, protocol, source.Config{Names: names, MaxPayload: 10})
 	page, err := streams.Read(t.Context(), channel, relay.StreamID{}, 5)
 	if err != nil || len(page.Entries) > 0 || page.More || page.State == nil || page.State.Exists {
@@ -121,7 +122,7 @@ func TestNudges(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--notify-keyspace-events", "Kt")
 	l := run(t, server.Addr, []string{"order:[1-5]*", "*"}, func(c *source.Config) {
-		c.Durable, c.Names, c.MaxPayload = c.Patterns[:1], relay.NewNames("app:", ""), 5
+		c.Durable, c.Names, c.MaxPayload = c.Patterns[:1], access.NewNames("app:", ""), 5
 	})
 	l.awaitEvent(t, "online", 1)
 	for _, payload := range []string{"", "x", "too large"} {

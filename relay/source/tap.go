@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
+	"sidecast/relay/stats"
 )
 
 // Sizes of the tap's read buffer. It starts small, doubles while reads fill it, and goes beyond bufferMax only as far as
@@ -78,13 +78,13 @@ type tap struct {
 
 // lossError says why the link's conn ended.
 type lossError struct {
-	cause relay.Cause
+	cause stats.Cause
 	epoch bool // an epoch ended with it
 	err   error
 }
 
 func (e *lossError) Error() string {
-	return fmt.Sprintf("redis link ended (%s): %v", relay.Causes[e.cause], e.err)
+	return fmt.Sprintf("redis link ended (%s): %v", stats.Causes[e.cause], e.err)
 }
 func (e *lossError) Unwrap() error { return e.err }
 
@@ -218,22 +218,22 @@ func (t *tap) end(err error) error {
 }
 
 // causeOf tells what the tap found itself from what the network did.
-func causeOf(err error) relay.Cause {
+func causeOf(err error) stats.Cause {
 	if errors.Is(err, errBus) {
-		return relay.CauseCluster
+		return stats.CauseCluster
 	}
 	if errors.Is(err, errSilent) {
-		return relay.CauseSilence
+		return stats.CauseSilence
 	}
 	if _, ok := errors.AsType[*deniedError](err); ok {
-		return relay.CauseDenied
+		return stats.CauseDenied
 	}
-	return relay.CauseError
+	return stats.CauseError
 }
 
 // cut ends the conn from any goroutine: the reader, which alone may tell the sink, finds it closed. The first cause
 // counts.
-func (t *tap) cut(cause relay.Cause, err error) {
+func (t *tap) cut(cause stats.Cause, err error) {
 	t.mu.Lock()
 	if t.verdict == nil {
 		t.verdict = &lossError{cause: cause, err: err}

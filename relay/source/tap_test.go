@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/stats"
 )
 
 // hostile are payloads that look like protocol.
@@ -130,38 +131,38 @@ func TestFilter(t *testing.T) {
 		why                    string
 		pattern, name, payload string
 		want                   string
-		reason                 relay.DropReason
+		reason                 stats.DropReason
 		drops                  uint64
 	}{
 		{"the first pattern owns the channel", "app:a*", "app:ab", "x", `publish "ab" "x"`, 0, 0},
-		{"the copy of a later pattern", "app:*b", "app:ab", "x", "", relay.DropOverlap, 1},
+		{"the copy of a later pattern", "app:*b", "app:ab", "x", "", stats.DropOverlap, 1},
 		{"a later pattern, where the first does not match", "app:*b", "app:bb", "x", `publish "bb" "x"`, 0, 0},
-		{"reserved with the prefix", "app:*b", "app:sidecast:b", "x", "", relay.DropReserved, 1},
-		{"Redis's own", "app:*b", "app:__b", "x", "", relay.DropReserved, 0},
-		{"a control character", "app:a*", "app:a\n", "x", "", relay.DropName, 1},
-		{"nothing behind the prefix", "app:*b", "app:", "x", "", relay.DropName, 1},
-		{"without the prefix", "app:*b", "b", "x", "", relay.DropName, 1},
-		{"201 bytes", "app:a*", "app:" + strings.Repeat("a", 201), "x", "", relay.DropName, 1},
+		{"reserved with the prefix", "app:*b", "app:sidecast:b", "x", "", stats.DropReserved, 1},
+		{"Redis's own", "app:*b", "app:__b", "x", "", stats.DropReserved, 0},
+		{"a control character", "app:a*", "app:a\n", "x", "", stats.DropName, 1},
+		{"nothing behind the prefix", "app:*b", "app:", "x", "", stats.DropName, 1},
+		{"without the prefix", "app:*b", "b", "x", "", stats.DropName, 1},
+		{"201 bytes", "app:a*", "app:" + strings.Repeat("a", 201), "x", "", stats.DropName, 1},
 		{"200 bytes", "app:a*", "app:" + strings.Repeat("a", 200), "",
 			fmt.Sprintf("publish %q %q", strings.Repeat("a", 200), ""), 0, 0},
-		{"a name of a megabyte", "app:a*", "app:" + strings.Repeat("a", 1<<20), "x", "", relay.DropName, 1},
+		{"a name of a megabyte", "app:a*", "app:" + strings.Repeat("a", 1<<20), "x", "", stats.DropName, 1},
 		{"as long as may be", "app:a*", "app:a", strings.Repeat("p", 64),
 			fmt.Sprintf("publish %q %q", "a", strings.Repeat("p", 64)), 0, 0},
-		{"one byte longer", "app:a*", "app:a", strings.Repeat("p", 65), `oversize "a"`, relay.DropOversize, 1},
-		{"longer than the buffer", "app:a*", "app:a", strings.Repeat("\r\n*4", bufferMax), `oversize "a"`, relay.DropOversize, 1},
-		{"too long a copy is a copy", "app:*b", "app:ab", strings.Repeat("p", 65), "", relay.DropOverlap, 1},
+		{"one byte longer", "app:a*", "app:a", strings.Repeat("p", 65), `oversize "a"`, stats.DropOversize, 1},
+		{"longer than the buffer", "app:a*", "app:a", strings.Repeat("\r\n*4", bufferMax), `oversize "a"`, stats.DropOversize, 1},
+		{"too long a copy is a copy", "app:*b", "app:ab", strings.Repeat("p", 65), "", stats.DropOverlap, 1},
 	}
 	for _, test := range tests {
 		t.Run(test.why, func(t *testing.T) {
-			stats := new(relay.Stats)
+			counters := new(stats.Stats)
 			stream := pubsub(2, "subscribe", "sidecast:mark") + ":1\r\n" + pubsub(2, "psubscribe", "app:*b") + ":2\r\n" +
 				pubsub(2, "psubscribe", "app:a*") + ":3\r\n" + pubsub(2, "pmessage", test.pattern, test.name, test.payload) +
 				pubsub(2, "pmessage", "app:a*", "app:a:end", "")
 			got := withoutFlush(tapped(t, stream, nil, 2, func(c *Config) {
-				c.Names = relay.NewNames("app:", "")
-				c.Patterns = relay.Patterns{relay.MustPattern("a*"), relay.MustPattern("*b")}
+				c.Names = access.NewNames("app:", "")
+				c.Patterns = access.Patterns{access.MustPattern("a*"), access.MustPattern("*b")}
 				c.MaxPayload = 64
-				c.Stats = stats
+				c.Stats = counters
 			}))
 			want := slices.DeleteFunc([]string{test.want, `publish "a:end" ""`, "offline"}, func(l string) bool { return l == "" })
 			if !slices.Equal(got[4:], want) {
@@ -170,13 +171,13 @@ func TestFilter(t *testing.T) {
 			if test.drops == 0 {
 				return
 			}
-			for reason := range stats.Dropped {
+			for reason := range counters.Dropped {
 				drops := uint64(0)
-				if relay.DropReason(reason) == test.reason {
+				if stats.DropReason(reason) == test.reason {
 					drops = test.drops
 				}
-				if got := stats.Dropped[reason].Load(); got != drops {
-					t.Errorf("%d dropped as %s, want %d", got, relay.DropReasons[reason], drops)
+				if got := counters.Dropped[reason].Load(); got != drops {
+					t.Errorf("%d dropped as %s, want %d", got, stats.DropReasons[reason], drops)
 				}
 			}
 		})
@@ -185,21 +186,21 @@ func TestFilter(t *testing.T) {
 
 // TestCopiesOfMarkersAreNotCounted checks that a wide pattern does not make every marker a dropped message.
 func TestCopiesOfMarkersAreNotCounted(t *testing.T) {
-	stats := new(relay.Stats)
+	counters := new(stats.Stats)
 	stream := head(2) + pubsub(2, "pmessage", "*", "sidecast:mark", "1 0102030405060708 0102030405060708 01020304") +
 		pubsub(2, "pmessage", "*", "sidecast:other", "x")
-	got := withoutFlush(tapped(t, stream, nil, 2, func(c *Config) { c.Stats = stats }))
+	got := withoutFlush(tapped(t, stream, nil, 2, func(c *Config) { c.Stats = counters }))
 	if len(got) != 4 {
 		t.Errorf("got %q", got)
 	}
-	if n := stats.Dropped[relay.DropReserved].Load(); n != 1 {
+	if n := counters.Dropped[stats.DropReserved].Load(); n != 1 {
 		t.Errorf("%d dropped as reserved, want the one that is no marker", n)
 	}
 }
 
 // TestEpochBegins checks what makes a conn the link, and when it is live.
 func TestEpochBegins(t *testing.T) {
-	two := func(c *Config) { c.Patterns = relay.Patterns{relay.MustPattern("a"), relay.MustPattern("b")} }
+	two := func(c *Config) { c.Patterns = access.Patterns{access.MustPattern("a"), access.MustPattern("b")} }
 	mark := pubsub(2, "subscribe", "sidecast:mark") + ":1\r\n"
 	a, b := pubsub(2, "psubscribe", "a")+":2\r\n", pubsub(2, "psubscribe", "b")+":3\r\n"
 	message := pubsub(2, "pmessage", "a", "a", "x")
@@ -300,7 +301,7 @@ func count(lines []string, line string) (n int) {
 func TestMessagesCostNoAllocation(t *testing.T) {
 	for _, patterns := range [][]string{{"*"}, {"none:*", "*"}} {
 		for _, protocol := range []int{2, 3} {
-			list, _ := relay.ParsePatterns(patterns)
+			list, _ := access.ParsePatterns(patterns)
 			tap := newTap(&script{}, testLink(t, new(nobody), func(c *Config) { c.Patterns = list }))
 			tap.live, tap.subs.begun = true, true
 			tap.buf = messages(protocol)

@@ -13,7 +13,7 @@ import (
 	"syscall"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/stats"
 )
 
 // deniedError is Redis refusing a subscription for lack of a right. It does not wrap go-redis's error, on which go-redis
@@ -70,9 +70,9 @@ func (l *Link) report(err error) {
 	if problem != l.trouble.problem {
 		switch {
 		case errors.Is(err, errReplica), errors.Is(err, errRole):
-			l.stats.RedisEpochs[relay.CauseReplica].Add(1)
-		case causeOf(err) == relay.CauseDenied:
-			l.stats.RedisEpochs[relay.CauseDenied].Add(1)
+			l.stats.RedisEpochs[stats.CauseReplica].Add(1)
+		case causeOf(err) == stats.CauseDenied:
+			l.stats.RedisEpochs[stats.CauseDenied].Add(1)
 		}
 	}
 	l.trouble = trouble{problem, time.Now()}

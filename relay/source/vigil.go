@@ -6,7 +6,7 @@ import (
 	"maps"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/stats"
 )
 
 // A vigil asks, beside the link, whether its server is still the one to listen to. It belongs to the goroutine of
@@ -52,7 +52,7 @@ func (l *Link) watchServer(ctx context.Context) {
 }
 
 // judge returns why the conn must end, or nil. What could not be asked is no reason.
-func (v *vigil) judge(ctx context.Context, t *tap) (relay.Cause, error) {
+func (v *vigil) judge(ctx context.Context, t *tap) (stats.Cause, error) {
 	server := v.link.cfg.Server
 	if v.conn != t {
 		*v = vigil{link: v.link, conn: t}
@@ -63,14 +63,14 @@ func (v *vigil) judge(ctx context.Context, t *tap) (relay.Cause, error) {
 	}
 	if server.Mode == Sentinel {
 		if addr, sure, err := server.master(ctx); err == nil && sure && addr != t.addr {
-			return relay.CauseReplica, errDeposed
+			return stats.CauseReplica, errDeposed
 		}
 	}
 	if !v.mute && time.Since(v.asked) >= roleTick-busTick/2 {
 		v.asked = time.Now()
 		err := askRole(ctx, node)
 		if errors.Is(err, errReplica) || errors.Is(err, errRole) {
-			return relay.CauseReplica, err
+			return stats.CauseReplica, err
 		}
 		v.mute = errors.Is(err, errUnknownRole) // nor will it next time
 	}
@@ -84,7 +84,7 @@ func (v *vigil) judge(ctx context.Context, t *tap) (relay.Cause, error) {
 	if bus := t.bus; bus != nil {
 		now, _, err := askBus(ctx, node)
 		if err == nil && !maps.Equal(bus, now) {
-			return relay.CauseCluster, errBus
+			return stats.CauseCluster, errBus
 		}
 	}
 	return 0, nil

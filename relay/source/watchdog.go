@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/stats"
 )
 
 // The watchdog's times: a link that is silent for pingAfter is asked, and one that is silent for deadAfter is dead.
@@ -65,7 +65,7 @@ func (t *tap) watch(at int64) {
 	}
 	if !t.epoch.Load() {
 		if at-max(began, w.excused) >= int64(deadAfter) {
-			t.cut(relay.CauseError, errUnconfirmed)
+			t.cut(stats.CauseError, errUnconfirmed)
 		}
 		return
 	}
@@ -75,7 +75,7 @@ func (t *tap) watch(at int64) {
 	since := max(t.heard.Load(), waiting, w.excused)
 	switch silent := time.Duration(at - since); {
 	case silent >= deadAfter:
-		t.cut(relay.CauseSilence, errSilent)
+		t.cut(stats.CauseSilence, errSilent)
 	case silent >= pingAfter && at-w.asked >= int64(pingAfter):
 		w.asked = at
 		_, _ = t.ping() // where it fails the conn is ending
@@ -96,12 +96,12 @@ func (t *tap) ping() (uint64, error) {
 	defer t.writing.Unlock()
 	seq := t.pinged.Add(1)
 	if err := t.Conn.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
-		t.cut(relay.CauseError, err)
+		t.cut(stats.CauseError, err)
 		return 0, err
 	}
 	command := fmt.Appendf(nil, "*2\r\n$4\r\nPING\r\n$%d\r\n%s%016x\r\n", nonceLen, noncePrefix, seq)
 	if _, err := t.Conn.Write(command); err != nil {
-		t.cut(relay.CauseError, err) // it may have gone out in part
+		t.cut(stats.CauseError, err) // it may have gone out in part
 		return 0, err
 	}
 	return seq, nil

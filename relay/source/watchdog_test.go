@@ -11,7 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/stats"
 )
 
 // pipeTap returns a tap over an in-memory conn, and the server's end of it. The tap is as if go-redis had subscribed.
@@ -84,7 +84,7 @@ func TestSilence(t *testing.T) {
 				case !test.cut && verdict != nil:
 					t.Errorf("cut after %v: %v", time.Since(began), verdict)
 				}
-				tap.cut(relay.CauseShutdown, net.ErrClosed)
+				tap.cut(stats.CauseShutdown, net.ErrClosed)
 				server.Close()
 				time.Sleep(2 * time.Minute) // lets everybody find out
 			})
@@ -158,7 +158,7 @@ func TestBusySinkIsNotSilence(t *testing.T) {
 		if verdict := verdictOf(tap); verdict != nil {
 			t.Errorf("cut: %v", verdict)
 		}
-		tap.cut(relay.CauseShutdown, net.ErrClosed)
+		tap.cut(stats.CauseShutdown, net.ErrClosed)
 		server.Close()
 	})
 }
@@ -183,7 +183,7 @@ func TestPausedProcessIsNotSilence(t *testing.T) {
 		if verdict := verdictOf(tap); verdict != nil {
 			t.Errorf("cut: %v", verdict)
 		}
-		tap.cut(relay.CauseShutdown, net.ErrClosed)
+		tap.cut(stats.CauseShutdown, net.ErrClosed)
 		server.Close()
 	})
 }
@@ -245,7 +245,7 @@ func TestOnlyALongEpochResetsTheGate(t *testing.T) {
 		l.gate.failures = 7
 		l.online(newTap(new(script), l), false)
 		l.began = time.Now().Add(-lasted)
-		l.offline(relay.CauseError, io.EOF)
+		l.offline(stats.CauseError, io.EOF)
 		if got := l.gate.failures; got != want {
 			t.Errorf("after an epoch of %v there are %d failures, want %d", lasted, got, want)
 		}

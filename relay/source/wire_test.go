@@ -15,11 +15,12 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/embedded"
 	"sidecast/relay/relaytest/faultproxy"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
+	"sidecast/relay/stats"
 )
 
 // digest stands for a payload in a recorder's log.
@@ -88,7 +89,7 @@ func TestOverlappingPatterns(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		names := relay.NewNames("app[1]:", "")
+		names := access.NewNames("app[1]:", "")
 		l := goLive(t, server.Addr, []string{"chat:*", "*:4?", "chat:42", "chat:42"}, speak, func(c *source.Config) { c.Names = names })
 		for i := range 3 {
 			if got := server.CLI("PUBLISH", "app[1]:chat:42", fmt.Sprint(i)); got != "3" {
@@ -102,7 +103,7 @@ func TestOverlappingPatterns(t *testing.T) {
 		if got := l.recorder.log(); !slices.Equal(got, want) {
 			t.Errorf("got %q, want %q", got, want)
 		}
-		if n := l.stats.Dropped[relay.DropOverlap].Load(); n != 6 {
+		if n := l.stats.Dropped[stats.DropOverlap].Load(); n != 6 {
 			t.Errorf("%d copies dropped, want 6", n)
 		}
 	})
@@ -141,10 +142,10 @@ func TestReservedNamesAreNotRelayed(t *testing.T) {
 		if got := l.recorder.log(); len(got) != 2 {
 			t.Errorf("got %q", got)
 		}
-		if n := l.stats.Dropped[relay.DropReserved].Load(); n != 5 {
+		if n := l.stats.Dropped[stats.DropReserved].Load(); n != 5 {
 			t.Errorf("%d dropped as reserved, want all but the one on the marker channel", n)
 		}
-		if n := l.stats.Dropped[relay.DropName].Load(); n != 1 {
+		if n := l.stats.Dropped[stats.DropName].Load(); n != 1 {
 			t.Errorf("%d dropped for their names", n)
 		}
 	})
@@ -332,7 +333,7 @@ func TestOnlyTheMarkerChannelIsExact(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
 		server := redistest.Start(t)
-		goLive(t, server.Addr, []string{"chat:1", "chat:2"}, speak, func(c *source.Config) { c.Names = relay.NewNames("", "x:") })
+		goLive(t, server.Addr, []string{"chat:1", "chat:2"}, speak, func(c *source.Config) { c.Names = access.NewNames("", "x:") })
 		if got := server.CLI("PUBSUB", "CHANNELS"); got != "x:mark" {
 			t.Errorf("exact subscriptions: %q", got)
 		}
@@ -410,7 +411,7 @@ func TestTheZeroConfigurationWorks(t *testing.T) {
 	recorder := newRecorder()
 	l, err := source.New(source.Config{
 		Server:   source.Server{Address: server.Addr},
-		Patterns: relay.Patterns{relay.MustPattern("*")},
+		Patterns: access.Patterns{access.MustPattern("*")},
 	}, recorder)
 	if err != nil {
 		t.Fatal(err)

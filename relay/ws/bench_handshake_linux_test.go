@@ -19,7 +19,10 @@ import (
 	"github.com/lxzan/gws"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 	"sidecast/relay/ws"
 )
 
@@ -184,19 +187,19 @@ func plainHandler() http.Handler {
 }
 
 func benchHandler(b *testing.B) *ws.Handler {
-	all, err := relay.ParsePatterns(strings.Fields("*"))
+	all, err := access.ParsePatterns(strings.Fields("*"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	stats, logger := new(relay.Stats), slog.New(slog.DiscardHandler)
-	budget := relay.NewBudget(2<<20, 256<<20, 10*time.Second, stats)
+	stats, logger := new(stats.Stats), slog.New(slog.DiscardHandler)
+	budget := outbox.NewBudget(2<<20, 256<<20, 10*time.Second, stats)
 	hub := relay.NewHub(relay.HubConfig{
-		Access: &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all}, Budget: budget, Stats: stats,
+		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all}, Budget: budget, Stats: stats,
 		Protocols: protocol.All(), MaxChannels: 128, MaxPayload: 1 << 20, CommandRate: 20, CommandBurst: 50,
 	})
 	hub.Online(1)
 	return ws.New(ws.Config{
 		Hub: hub, Budget: budget, Slots: relay.NewSlots(50_000), Stats: stats, Logger: logger, MaxInbound: 16 << 10,
-		Listened: true, Protocols: map[string]relay.Protocol{"": protocol.Raw{}},
+		Listened: true, Protocols: map[string]protocol.Protocol{"": protocol.Raw{}},
 	})
 }

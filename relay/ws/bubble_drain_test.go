@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // drained runs a drain of 25 s over n clients and returns when each got its close frame, by the order in which they came.
@@ -22,14 +22,14 @@ func drained(b *bubble, n int) (ends []time.Duration) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	b.hub.Drain(ctx, 25*time.Second, relay.CloseRestart)
+	b.hub.Drain(ctx, 25*time.Second, protocol.CloseRestart)
 	b.handler.Wait()
 	if took := time.Since(began); took > 26*time.Second {
 		b.t.Errorf("draining %d clients takes %v", n, took)
 	}
 	for i, e := range ears {
 		closes := e.sounds(8)
-		if len(closes) != 1 || closes[0].payload != "\x03\xf4"+relay.CloseRestart.Reason() {
+		if len(closes) != 1 || closes[0].payload != "\x03\xf4"+protocol.CloseRestart.Reason() {
 			b.t.Fatalf("client %d got %+v", i, closes)
 		}
 		ends = append(ends, closes[0].at.Sub(began))
@@ -102,7 +102,7 @@ func TestBubbleDrainOfStuckClients(t *testing.T) {
 		began := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), 29*time.Second)
 		defer cancel()
-		b.hub.Drain(ctx, 25*time.Second, relay.CloseRestart)
+		b.hub.Drain(ctx, 25*time.Second, protocol.CloseRestart)
 		b.handler.Wait()
 		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("the drain takes %v", took)
@@ -130,7 +130,7 @@ func TestBubbleDrainDoesNotMissLateJoiners(t *testing.T) {
 		}
 	}, func(c *rigConfig) {
 		c.ws.Remote = func(*http.Request) string { // asked between letting in and joining
-			c.ws.Hub.Drain(context.Background(), 0, relay.CloseRestart)
+			c.ws.Hub.Drain(context.Background(), 0, protocol.CloseRestart)
 			return "somebody"
 		}
 	})

@@ -12,7 +12,10 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // The tests of this file run in bubbles: hub, handler, library and clients are real, the connections are pipes in memory,
@@ -56,28 +59,28 @@ func inBubble(t *testing.T, test func(*bubble), options ...rigOption) {
 
 func newBubble(t *testing.T, options []rigOption) *bubble {
 	b := &bubble{
-		rig:      &rig{t: t, stats: new(relay.Stats), log: &logBuffer{}},
+		rig:      &rig{t: t, stats: new(stats.Stats), log: &logBuffer{}},
 		listener: &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}, began: time.Now(), deliver: true,
 	}
 	logger := slog.New(slog.NewTextHandler(b.log, nil))
-	all := relay.Patterns{relay.MustPattern("*")}
+	all := access.Patterns{access.MustPattern("*")}
 	c := rigConfig{each: 2 << 20, total: 256 << 20, age: 10 * time.Second, slots: 10_000}
 	c.hub = relay.HubConfig{
-		Access:    &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all, Publish: all},
+		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all},
 		Protocols: protocol.All(), Stats: b.stats, Logger: logger, Publish: b.publish, Shards: 2,
 		MaxChannels: 128, MaxPayload: 1 << 20, CommandRate: 20, CommandBurst: 50,
 		PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second,
 	}
 	c.ws = Config{
 		Stats: b.stats, Logger: logger, MaxInbound: 16 << 10, DefaultChannels: []string{"chat"},
-		Protocols: map[string]relay.Protocol{
+		Protocols: map[string]protocol.Protocol{
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
 	}
 	for _, option := range options {
 		option(&c)
 	}
-	b.budget, b.slots = relay.NewBudget(c.each, c.total, c.age, b.stats), relay.NewSlots(c.slots)
+	b.budget, b.slots = outbox.NewBudget(c.each, c.total, c.age, b.stats), relay.NewSlots(c.slots)
 	c.hub.Budget, c.ws.Budget, c.ws.Slots = b.budget, b.budget, b.slots
 	b.hub = relay.NewHub(c.hub)
 	c.ws.Hub = b.hub
@@ -94,7 +97,7 @@ func (b *bubble) start() {
 	running.Go(func() { _ = server.Serve(b.listener) })
 	b.t.Cleanup(func() {
 		soon, done := context.WithTimeout(context.Background(), 5*time.Second)
-		b.hub.Drain(soon, 0, relay.CloseRestart)
+		b.hub.Drain(soon, 0, protocol.CloseRestart)
 		done()
 		b.handler.Wait()
 		cancel()

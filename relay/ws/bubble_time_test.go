@@ -9,7 +9,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // Heartbeats come every 25 s +-10 %, together with a ping, and spread although all clients came at once.
@@ -142,7 +143,7 @@ func TestBubbleWriteTimeout(t *testing.T) {
 		if n := b.hub.Sessions(); n != 2 {
 			t.Fatalf("after 9.9 s there are %d sessions", n)
 		}
-		for b.stats.Evictions[relay.EvictAge].Load() == 0 && time.Since(said) < time.Minute {
+		for b.stats.Evictions[stats.EvictAge].Load() == 0 && time.Since(said) < time.Minute {
 			pass(10 * time.Millisecond)
 		}
 		if waited := time.Since(said); waited < 10*time.Second || waited > 10*time.Second+sweepStep+10*time.Millisecond {
@@ -179,7 +180,7 @@ func TestBubbleSlowReader(t *testing.T) {
 		if _, err := slow.in.Read(begun[:1]); err != nil {
 			t.Fatal(err)
 		}
-		for b.stats.Evictions[relay.EvictAge].Load() == 0 {
+		for b.stats.Evictions[stats.EvictAge].Load() == 0 {
 			pass(10 * time.Millisecond)
 		}
 		pass(900 * time.Millisecond)
@@ -187,7 +188,7 @@ func TestBubbleSlowReader(t *testing.T) {
 			t.Fatal(err)
 		}
 		slow.want(1, strings.Repeat("x", 100_000))
-		slow.wantClose(relay.CloseSlow)
+		slow.wantClose(protocol.CloseSlow)
 	}, func(c *rigConfig) { c.hub.PingInterval = 0 })
 }
 
@@ -287,7 +288,7 @@ func TestBubbleLinger(t *testing.T) {
 					return nil
 				})
 				began := time.Now()
-				b.hub.Drain(context.Background(), 0, relay.CloseRestart)
+				b.hub.Drain(context.Background(), 0, protocol.CloseRestart)
 				b.handler.Wait()
 				if took := time.Since(began); took.Truncate(100*time.Millisecond) != test.want { // a drain looks every 50 ms
 					t.Errorf("the connection ends after %v, want %v", took, test.want)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/lxzan/gws"
 
-	"sidecast/relay"
 	"sidecast/relay/protocol"
 )
 
@@ -57,7 +56,7 @@ func (d contextDialer) Dial(network, address string) (net.Conn, error) {
 func (c *Client) Send(message string) error { return c.socket.WriteString(message) }
 
 // Close says good-bye and ends the connection, and Read with it.
-func (c *Client) Close() { _ = c.socket.WriteClose(uint16(relay.CloseNormal), nil) }
+func (c *Client) Close() { _ = c.socket.WriteClose(uint16(protocol.CloseNormal), nil) }
 
 // Read calls take for each message until the connection ends, and returns the code with which the server closed, or 0.
 // The bytes are only valid during the call.

@@ -14,6 +14,8 @@ import (
 	"github.com/lxzan/gws"
 
 	"sidecast/relay"
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
 )
 
 const (
@@ -32,7 +34,7 @@ type conn struct {
 	handler *Handler
 	session *relay.Session
 
-	outbox relay.Outbox
+	outbox outbox.Outbox
 	direct directSocket // beside the outbox, which calls it for each delivery
 
 	// Owned by the reading goroutine.
@@ -73,7 +75,7 @@ func (c *conn) Write(b []byte) (int, error) {
 	switch {
 	case c.session == nil:
 		c.outbox.Hold(bytes.Clone(b))
-	case relay.Opcode(b[0]&0x0f) == relay.OpClose:
+	case protocol.Opcode(b[0]&0x0f) == protocol.OpClose:
 		c.answerClose(b)
 	default:
 		c.outbox.Send(bytes.Clone(b))
@@ -83,14 +85,14 @@ func (c *conn) Write(b []byte) (int, error) {
 
 // answerClose ends the connection in place of gws, whose close frames carry Go's error text.
 func (c *conn) answerClose(frame []byte) {
-	code := relay.CloseNormal
+	code := protocol.CloseNormal
 	if len(frame) >= 4 {
-		code = relay.CloseCode(binary.BigEndian.Uint16(frame[2:]))
+		code = protocol.CloseCode(binary.BigEndian.Uint16(frame[2:]))
 	}
 	switch {
 	case c.guard.code != 0:
 		code = c.guard.code
-	case code == relay.CloseProtocol, code == relay.CloseBadData, code == relay.CloseTooBig:
+	case code == protocol.CloseProtocol, code == protocol.CloseBadData, code == protocol.CloseTooBig:
 	case c.guard.closing: // the client's own, given back
 	default: // reading failed: there is nobody to tell
 		return
@@ -123,7 +125,7 @@ func (c *conn) serve(socket *gws.Conn) {
 func (c *conn) end() {
 	if v := recover(); v != nil {
 		c.handler.cfg.Logger.Error("reading from a client panicked", "session", c.session, "panic", v)
-		c.session.Close(relay.CloseProtocol)
+		c.session.Close(protocol.CloseProtocol)
 	}
 	c.finish()
 	c.handler.release(c.address)
@@ -132,7 +134,7 @@ func (c *conn) end() {
 // finish takes the session out of the hub, gives the client a moment to take the last bytes, and closes.
 func (c *conn) finish() {
 	c.session.Leave()
-	if c.session.CloseCode() != relay.CloseAbnormal {
+	if c.session.CloseCode() != protocol.CloseAbnormal {
 		c.linger()
 	}
 	flushed := c.outbox.Flushed()
@@ -165,7 +167,7 @@ func (c *conn) log() {
 	}
 	sent, messages := c.outbox.Sent()
 	attrs := []any{
-		"session", c.session, "remote", c.remote, "transport", relay.TransportWebSocket.String(),
+		"session", c.session, "remote", c.remote, "transport", protocol.WebSocket.String(),
 		"protocol", c.session.Protocol().ID().String(), "code", int(c.session.CloseCode()),
 		"duration", time.Since(time.UnixMilli(c.began)).Round(time.Millisecond), "messages", messages, "bytes", sent,
 	}

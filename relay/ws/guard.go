@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // Bounds on what a client sends, beside the size of a message.
@@ -30,7 +30,7 @@ type guard struct {
 
 	have   uint8 // bytes of header that are there
 	header [14]byte
-	code   relay.CloseCode
+	code   protocol.CloseCode
 }
 
 // walk reads the next bytes and returns how many the library may see. Fewer than len(b) means that nothing after them is
@@ -82,66 +82,66 @@ func (g *guard) need() uint8 {
 }
 
 // judgeStart judges the two bytes that every frame has.
-func (g *guard) judgeStart(now time.Time) relay.CloseCode {
+func (g *guard) judgeStart(now time.Time) protocol.CloseCode {
 	final, reserved, opcode := g.header[0]&0x80 != 0, g.header[0]&0x70, g.header[0]&0x0f
 	masked, length := g.header[1]&0x80 != 0, g.header[1]&0x7f
 	if reserved != 0 || !masked {
-		return relay.CloseProtocol
+		return protocol.CloseProtocol
 	}
 	switch opcode {
 	case 0: // continuation
 		if !g.open {
-			return relay.CloseProtocol
+			return protocol.CloseProtocol
 		}
 	case 1, 2: // text, binary
 		if g.open {
-			return relay.CloseProtocol
+			return protocol.CloseProtocol
 		}
 		g.fragments, g.size = 0, 0
 	case 8, 9, 10: // close, ping, pong
 		if !final || length > maxControlPayload {
-			return relay.CloseProtocol
+			return protocol.CloseProtocol
 		}
 		g.closing = opcode == 8
 		return g.countControl(now)
 	default:
-		return relay.CloseProtocol
+		return protocol.CloseProtocol
 	}
 	g.open = !final
 	if g.fragments++; g.fragments > maxFragments {
-		return relay.ClosePolicy
+		return protocol.ClosePolicy
 	}
 	return 0
 }
 
-func (g *guard) countControl(now time.Time) relay.CloseCode {
+func (g *guard) countControl(now time.Time) protocol.CloseCode {
 	if second := uint32(now.Unix()); second != g.second {
 		g.second, g.controls = second, 0
 	}
 	if g.controls++; g.controls > maxControlPerSec {
-		return relay.ClosePolicy
+		return protocol.ClosePolicy
 	}
 	return 0
 }
 
 // judgeLength judges the length once the header is whole, and goes on to the payload.
-func (g *guard) judgeLength() relay.CloseCode {
+func (g *guard) judgeLength() protocol.CloseCode {
 	length := uint64(g.header[1] & 0x7f)
 	switch length {
 	case 126:
 		length = uint64(binary.BigEndian.Uint16(g.header[2:]))
 		if length < 126 {
-			return relay.CloseProtocol
+			return protocol.CloseProtocol
 		}
 	case 127:
 		length = binary.BigEndian.Uint64(g.header[2:])
 		if length <= 0xffff || length>>63 != 0 {
-			return relay.CloseProtocol
+			return protocol.CloseProtocol
 		}
 	}
 	if g.header[0]&0x08 == 0 { // a data frame
 		if length > uint64(g.limit) || uint64(g.size)+length > uint64(g.limit) {
-			return relay.CloseTooBig
+			return protocol.CloseTooBig
 		}
 		g.size += uint32(length)
 	}

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // headers of every form, each with the payload that it announces not sent.
@@ -21,32 +21,32 @@ var guardHeaders = []struct {
 	why   string
 	limit int
 	send  []byte
-	want  relay.CloseCode // 0: passes
+	want  protocol.CloseCode // 0: passes
 }{
 	{"empty", 0, frame(0x81, "")[:6], 0},
-	{"one byte where none is allowed", 0, []byte{0x81, 0x81, 0, 0, 0, 0}, relay.CloseTooBig},
+	{"one byte where none is allowed", 0, []byte{0x81, 0x81, 0, 0, 0, 0}, protocol.CloseTooBig},
 	{"7 bits, the limit", 100, []byte{0x82, 0x80 | 100, 0, 0, 0, 0}, 0},
-	{"7 bits, beyond the limit", 100, []byte{0x82, 0x80 | 101, 0, 0, 0, 0}, relay.CloseTooBig},
+	{"7 bits, beyond the limit", 100, []byte{0x82, 0x80 | 101, 0, 0, 0, 0}, protocol.CloseTooBig},
 	{"7 bits, the largest", 1 << 20, []byte{0x82, 0x80 | 125, 0, 0, 0, 0}, 0},
-	{"16 bits for 0", 1 << 20, header16(0x82, 0), relay.CloseProtocol},
-	{"16 bits for 125", 1 << 20, header16(0x82, 125), relay.CloseProtocol},
+	{"16 bits for 0", 1 << 20, header16(0x82, 0), protocol.CloseProtocol},
+	{"16 bits for 125", 1 << 20, header16(0x82, 125), protocol.CloseProtocol},
 	{"16 bits, the smallest", 1 << 20, header16(0x82, 126), 0},
 	{"16 bits, the limit", 16 << 10, header16(0x82, 16<<10), 0},
-	{"16 bits, beyond the limit", 16 << 10, header16(0x82, 16<<10+1), relay.CloseTooBig},
+	{"16 bits, beyond the limit", 16 << 10, header16(0x82, 16<<10+1), protocol.CloseTooBig},
 	{"16 bits, the largest", 1 << 20, header16(0x82, 0xffff), 0},
-	{"64 bits for 0", 1 << 20, header64(0x82, 0), relay.CloseProtocol},
-	{"64 bits for 65,535", 1 << 20, header64(0x82, 0xffff), relay.CloseProtocol},
+	{"64 bits for 0", 1 << 20, header64(0x82, 0), protocol.CloseProtocol},
+	{"64 bits for 65,535", 1 << 20, header64(0x82, 0xffff), protocol.CloseProtocol},
 	{"64 bits, the smallest", 1 << 20, header64(0x82, 0x10000), 0},
 	{"64 bits, the limit", 1 << 20, header64(0x82, 1<<20), 0},
-	{"64 bits, beyond the limit", 1 << 20, header64(0x82, 1<<20+1), relay.CloseTooBig},
-	{"64 bits, where 32 are cut off to nothing", 1 << 20, header64(0x82, 1<<32), relay.CloseTooBig},
-	{"64 bits, the largest that is positive", 1 << 20, header64(0x82, 1<<63-1), relay.CloseTooBig},
-	{"64 bits, the smallest that is negative", 1 << 20, header64(0x82, 1<<63), relay.CloseProtocol},
-	{"64 bits, -1", 1 << 20, header64(0x82, 1<<64-1), relay.CloseProtocol},
+	{"64 bits, beyond the limit", 1 << 20, header64(0x82, 1<<20+1), protocol.CloseTooBig},
+	{"64 bits, where 32 are cut off to nothing", 1 << 20, header64(0x82, 1<<32), protocol.CloseTooBig},
+	{"64 bits, the largest that is positive", 1 << 20, header64(0x82, 1<<63-1), protocol.CloseTooBig},
+	{"64 bits, the smallest that is negative", 1 << 20, header64(0x82, 1<<63), protocol.CloseProtocol},
+	{"64 bits, -1", 1 << 20, header64(0x82, 1<<64-1), protocol.CloseProtocol},
 	{"the largest ping", 0, []byte{0x89, 0x80 | 125, 0, 0, 0, 0}, 0},
-	{"a ping of 126 bytes", 1 << 20, header16(0x89, 126), relay.CloseProtocol},
-	{"a pong of 64 bits", 1 << 20, header64(0x8a, 1<<16), relay.CloseProtocol},
-	{"a close frame of 126 bytes", 1 << 20, header16(0x88, 126), relay.CloseProtocol},
+	{"a ping of 126 bytes", 1 << 20, header16(0x89, 126), protocol.CloseProtocol},
+	{"a pong of 64 bits", 1 << 20, header64(0x8a, 1<<16), protocol.CloseProtocol},
+	{"a close frame of 126 bytes", 1 << 20, header16(0x88, 126), protocol.CloseProtocol},
 }
 
 // Every form of header is judged at its bounds, in one piece and byte by byte.
@@ -80,20 +80,20 @@ func TestGuardSequences(t *testing.T) {
 	for _, test := range []struct {
 		why  string
 		send [][]byte
-		want relay.CloseCode
+		want protocol.CloseCode
 	}{
 		{"as many fragments as allowed", concat([][]byte{begin}, repeat(middle, maxFragments-2), [][]byte{end}), 0},
-		{"one more", concat([][]byte{begin}, repeat(middle, maxFragments-1), [][]byte{end}), relay.ClosePolicy},
+		{"one more", concat([][]byte{begin}, repeat(middle, maxFragments-1), [][]byte{end}), protocol.ClosePolicy},
 		{"a new message counts anew", concat([][]byte{begin}, repeat(middle, 100), [][]byte{end, begin}, repeat(middle, 100), [][]byte{end}), 0},
 		{"fragments up to the limit", [][]byte{frame(0x02, strings.Repeat("x", 500)), frame(0x00, ""), frame(0x80, strings.Repeat("x", 500))}, 0},
-		{"fragments beyond the limit", [][]byte{frame(0x02, strings.Repeat("x", 500)), frame(0x80, strings.Repeat("x", 501))}, relay.CloseTooBig},
+		{"fragments beyond the limit", [][]byte{frame(0x02, strings.Repeat("x", 500)), frame(0x80, strings.Repeat("x", 501))}, protocol.CloseTooBig},
 		{"pings inside a fragmented message do not count for its size", [][]byte{frame(0x02, strings.Repeat("x", 999)), pingFrame, frame(0x80, "x")}, 0},
 		{"as many control frames a second as allowed", repeat(pingFrame, maxControlPerSec), 0},
-		{"one more", repeat(pingFrame, maxControlPerSec+1), relay.ClosePolicy},
+		{"one more", repeat(pingFrame, maxControlPerSec+1), protocol.ClosePolicy},
 		{"messages do not count among them", concat(repeat(pingFrame, maxControlPerSec), repeat(text("x"), 100)), 0},
-		{"a close frame counts among them", concat(repeat(pingFrame, maxControlPerSec), [][]byte{frame(0x88, "")}), relay.ClosePolicy},
-		{"a continuation after the message's end", [][]byte{begin, end, end}, relay.CloseProtocol},
-		{"a message that begins inside another", [][]byte{begin, begin}, relay.CloseProtocol},
+		{"a close frame counts among them", concat(repeat(pingFrame, maxControlPerSec), [][]byte{frame(0x88, "")}), protocol.ClosePolicy},
+		{"a continuation after the message's end", [][]byte{begin, end, end}, protocol.CloseProtocol},
+		{"a message that begins inside another", [][]byte{begin, begin}, protocol.CloseProtocol},
 	} {
 		g := guard{limit: 1000}
 		for _, b := range test.send {
@@ -176,25 +176,25 @@ func compare(t *testing.T, data []byte, limit int, splits ...[][]byte) {
 }
 
 // judged is what the guard should say of data in one piece: how much of it passes, and the code for what does not.
-func judged(data []byte, limit int) (allowed int, code relay.CloseCode) {
+func judged(data []byte, limit int) (allowed int, code protocol.CloseCode) {
 	fragments, size, controls, open := 0, 0, 0, false
 	for b := data; len(b) >= 2; {
 		final, op, control := b[0]&0x80 != 0, b[0]&0x0f, b[0]&0x08 != 0
 		switch {
 		case b[0]&0x70 != 0, b[1]&0x80 == 0, op > 2 && op < 8, op > 10:
-			return len(data) - len(b), relay.CloseProtocol
+			return len(data) - len(b), protocol.CloseProtocol
 		case control && (!final || b[1]&0x7f > 125), !control && (op == 0) != open:
-			return len(data) - len(b), relay.CloseProtocol
+			return len(data) - len(b), protocol.CloseProtocol
 		case control:
 			if controls++; controls > maxControlPerSec {
-				return len(data) - len(b), relay.ClosePolicy
+				return len(data) - len(b), protocol.ClosePolicy
 			}
 		default:
 			if op != 0 {
 				fragments, size = 0, 0
 			}
 			if fragments++; fragments > maxFragments {
-				return len(data) - len(b), relay.ClosePolicy
+				return len(data) - len(b), protocol.ClosePolicy
 			}
 			open = !final
 		}
@@ -209,9 +209,9 @@ func judged(data []byte, limit int) (allowed int, code relay.CloseCode) {
 		}
 		switch {
 		case need == 8 && length < 126, need == 14 && (length < 1<<16 || length >= 1<<63):
-			return len(data) - len(b), relay.CloseProtocol
+			return len(data) - len(b), protocol.CloseProtocol
 		case !control && (length > uint64(limit) || size+int(length) > limit):
-			return len(data) - len(b), relay.CloseTooBig
+			return len(data) - len(b), protocol.CloseTooBig
 		case !control:
 			size += int(length)
 		}

@@ -18,6 +18,10 @@ import (
 	"github.com/lxzan/gws"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // sendBuffer is the kernel's send buffer of a connection, in bytes. Left alone, Linux hides 4 MB of a slow client's
@@ -27,15 +31,15 @@ const sendBuffer = 128 << 10
 // Config is what a [Handler] needs.
 type Config struct {
 	Hub       *relay.Hub
-	Budget    *relay.Budget
+	Budget    *outbox.Budget
 	Slots     *relay.Slots
-	Stats     *relay.Stats
+	Stats     *stats.Stats
 	Logger    *slog.Logger
-	Protocols map[string]relay.Protocol // by subprotocol; "" serves clients that offer none
+	Protocols map[string]protocol.Protocol // by subprotocol; "" serves clients that offer none
 
 	// Identify finds out who connects, by the request and by the token that came as a subprotocol (nil if none did), or the
 	// code with which the client has to be closed. It may wait. Nil: everybody is anybody.
-	Identify func(r *http.Request, token *string) (relay.Visitor, relay.CloseCode)
+	Identify func(r *http.Request, token *string) (access.Principal, protocol.CloseCode)
 
 	Listened        bool     // connections come from a listener that [Listen] made
 	MaxInbound      int      // bytes of a message that a client sends
@@ -62,7 +66,7 @@ type Handler struct {
 // A tongue is what all connections of one subprotocol share.
 type tongue struct {
 	name     string // the subprotocol, or empty
-	protocol relay.Protocol
+	protocol protocol.Protocol
 	upgrader *gws.Upgrader
 	slow     []byte // the close frame of a client that is evicted
 }
@@ -71,7 +75,7 @@ type tongue struct {
 func New(cfg Config) *Handler {
 	h := &Handler{cfg: cfg, tongues: make(map[string]*tongue)}
 	h.ctx, h.leave = context.WithCancel(context.Background())
-	for name, protocol := range cfg.Protocols {
+	for name, proto := range cfg.Protocols {
 		option := &gws.ServerOption{
 			ReadMaxPayloadSize: cfg.MaxInbound,
 			CheckUtf8Enabled:   true,
@@ -81,7 +85,7 @@ func New(cfg Config) *Handler {
 			option.SubProtocols = []string{name}
 		}
 		h.tongues[name] = &tongue{
-			name: name, protocol: protocol, upgrader: gws.NewUpgrader(events{}, option), slow: protocol.Close(relay.CloseSlow),
+			name: name, protocol: proto, upgrader: gws.NewUpgrader(events{}, option), slow: proto.Close(protocol.CloseSlow),
 		}
 	}
 	return h
@@ -116,7 +120,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		handshakes.Put(hs)
 	}()
 	if fault := h.judge(r, hs); fault != nil {
-		h.cfg.Stats.Rejected[relay.RejectHandshake].Add(1)
+		h.cfg.Stats.Rejected[stats.RejectHandshake].Add(1)
 		fault.answer(w)
 		return
 	}
@@ -124,18 +128,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		hs.address = h.cfg.Limited(r)
 	}
 	if !h.cfg.Addresses.Take(hs.address) {
-		h.cfg.Stats.Rejected[relay.RejectAddress].Add(1)
+		h.cfg.Stats.Rejected[stats.RejectAddress].Add(1)
 		tooManyHere.answer(w)
 		return
 	}
 	if !h.cfg.Slots.Take() {
 		h.cfg.Addresses.Free(hs.address)
-		h.cfg.Stats.Rejected[relay.RejectCapacity].Add(1)
+		h.cfg.Stats.Rejected[stats.RejectCapacity].Add(1)
 		tooMany.answer(w)
 		return
 	}
 	h.conns.add(1)
-	hs.client = relay.Client{Transport: relay.TransportWebSocket, Protocol: hs.tongue.protocol}
+	hs.client = relay.Client{Transport: protocol.WebSocket, Protocol: hs.tongue.protocol}
 	if code := h.admit(w, r, hs); code != 0 {
 		h.cfg.Stats.Rejected[rejections[code]].Add(1)
 		h.refuse(w, r, hs.tongue.name, code)
@@ -149,15 +153,15 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // admit finds out who the client is and what it wants, or the code with which it has to be closed. It may wait for the
 // application, a bounded time; meanwhile the connection has its slot.
-func (h *Handler) admit(w http.ResponseWriter, r *http.Request, hs *handshake) relay.CloseCode {
+func (h *Handler) admit(w http.ResponseWriter, r *http.Request, hs *handshake) protocol.CloseCode {
 	if code := h.cfg.Hub.Leaving(); code != 0 {
 		return code
 	}
 	ctx := &waiting{Context: r.Context(), leave: h.ctx, response: w}
 	defer ctx.end()
 	if h.cfg.Identify != nil {
-		var code relay.CloseCode
-		if hs.client.Visitor, code = h.cfg.Identify(r.WithContext(ctx), hs.token); code != 0 {
+		var code protocol.CloseCode
+		if hs.client.Principal, code = h.cfg.Identify(r.WithContext(ctx), hs.token); code != 0 {
 			return cmp.Or(h.cfg.Hub.Leaving(), code)
 		}
 	}

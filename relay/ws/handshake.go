@@ -11,8 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"sidecast/relay"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // A fault is what is wrong with a handshake, in HTTP.
@@ -129,15 +129,15 @@ type wish struct {
 
 // wishOf reads the URL of a raw client, or returns why it is impossible. Named channels are exactly those; none named means
 // the defaults and the identity's.
-func (h *Handler) wishOf(r *http.Request, hs *handshake) relay.CloseCode {
+func (h *Handler) wishOf(r *http.Request, hs *handshake) protocol.CloseCode {
 	w, id := &hs.wish, hs.client.Identity
-	if hs.tongue.protocol.ID() != relay.ProtocolRaw {
+	if hs.tongue.protocol.ID() != protocol.RawID {
 		w.own = true
 		return 0
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return relay.ClosePolicy
+		return protocol.ClosePolicy
 	}
 	hs.client.PublishTo = query.Get("publish")
 	hs.client.NoEcho = query.Get("echo") == "false"
@@ -153,18 +153,18 @@ func (h *Handler) wishOf(r *http.Request, hs *handshake) relay.CloseCode {
 		w.channels = slices.Concat(w.channels, id.Join) // all or nothing: what a token asks for has to be open
 	}
 	if len(w.channels) == 0 && (id == nil || len(id.Own) == 0) {
-		return relay.ClosePolicy // nothing to hear
+		return protocol.ClosePolicy // nothing to hear
 	}
 	return 0
 }
 
 // rejections sorts the codes of refused handshakes for the metric.
-var rejections = map[relay.CloseCode]relay.Rejection{
-	relay.CloseForbidden:    relay.RejectForbidden,
-	relay.ClosePolicy:       relay.RejectBadRequest,
-	relay.CloseTryLater:     relay.RejectUnavailable,
-	relay.CloseRestart:      relay.RejectDraining,
-	relay.CloseUnauthorized: relay.RejectUnauthorized,
+var rejections = map[protocol.CloseCode]stats.Rejection{
+	protocol.CloseForbidden:    stats.RejectForbidden,
+	protocol.ClosePolicy:       stats.RejectBadRequest,
+	protocol.CloseTryLater:     stats.RejectUnavailable,
+	protocol.CloseRestart:      stats.RejectDraining,
+	protocol.CloseUnauthorized: stats.RejectUnauthorized,
 }
 
 // refusalTime is how long writing a refusal may take. The kernel of a new connection takes it at once; what takes time is
@@ -173,14 +173,14 @@ const refusalTime = 5 * time.Second
 
 // refuse accepts the handshake and closes at once with code, so that the page learns why. There is no session and no
 // outbox: the answer is written by hand.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, code relay.CloseCode) {
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, name string, code protocol.CloseCode) {
 	netConn, _, err := hijack(w)
 	if err != nil {
 		return
 	}
 	defer netConn.Close()
 	_ = netConn.SetWriteDeadline(time.Now().Add(refusalTime))
-	answer := append(acceptance(r.Header.Get(headerKey), name), relay.CloseFrame(code)...)
+	answer := append(acceptance(r.Header.Get(headerKey), name), protocol.CloseFrame(code)...)
 	if _, err := netConn.Write(answer); err != nil {
 		return
 	}

@@ -7,7 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 func TestHandshake(t *testing.T) {
@@ -98,7 +99,7 @@ func TestSubprotocols(t *testing.T) {
 
 // What a page has to know is told by a close code, before anything is allocated for it.
 func TestRefusedAfterHandshake(t *testing.T) {
-	open, err := relay.ParsePatterns([]string{"chat*"})
+	open, err := access.ParsePatterns([]string{"chat*"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,15 +112,15 @@ func TestRefusedAfterHandshake(t *testing.T) {
 	for _, test := range []struct {
 		name, target string
 		headers      []string
-		want         relay.CloseCode
+		want         protocol.CloseCode
 	}{
-		{"a channel that is not open", "/?channel=other", nil, relay.CloseForbidden},
-		{"one of several is not open", "/?channel=chat1&channel=other", nil, relay.CloseForbidden},
-		{"a reserved name", "/?channel=sidecast:mark", nil, relay.CloseForbidden},
-		{"a name that is none", "/?channel=a%00b", nil, relay.CloseForbidden},
-		{"an empty name", "/?channel=", nil, relay.CloseForbidden},
-		{"too many", many.String(), nil, relay.ClosePolicy},
-		{"a query that cannot be read", "/?channel=%zz", nil, relay.ClosePolicy},
+		{"a channel that is not open", "/?channel=other", nil, protocol.CloseForbidden},
+		{"one of several is not open", "/?channel=chat1&channel=other", nil, protocol.CloseForbidden},
+		{"a reserved name", "/?channel=sidecast:mark", nil, protocol.CloseForbidden},
+		{"a name that is none", "/?channel=a%00b", nil, protocol.CloseForbidden},
+		{"an empty name", "/?channel=", nil, protocol.CloseForbidden},
+		{"too many", many.String(), nil, protocol.ClosePolicy},
+		{"a query that cannot be read", "/?channel=%zz", nil, protocol.ClosePolicy},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := r.connect()
@@ -159,7 +160,7 @@ func TestTooManyConnections(t *testing.T) {
 		t.Errorf("%s, Retry-After %q, want 503 with one", response.Status, response.Header.Get("Retry-After"))
 	}
 	first.write(frame(0x88, "\x03\xe8"))
-	first.wantClose(relay.CloseNormal)
+	first.wantClose(protocol.CloseNormal)
 	await(t, "the place to be free", func() bool { return r.slots.Used() == 0 })
 	r.dial("/")
 }
@@ -179,13 +180,13 @@ func TestDrainRefusesNewcomers(t *testing.T) {
 	r := newRig(t)
 	old := r.v1()
 	done := make(chan struct{})
-	go func() { defer close(done); r.hub.Drain(t.Context(), 0, relay.CloseRestart) }()
-	old.wantClose(relay.CloseRestart)
+	go func() { defer close(done); r.hub.Drain(t.Context(), 0, protocol.CloseRestart) }()
+	old.wantClose(protocol.CloseRestart)
 	<-done
 	p := r.connect()
 	p.write([]byte(r.handshake("/", v1Header)))
 	p.response()
-	p.wantClose(relay.CloseRestart)
+	p.wantClose(protocol.CloseRestart)
 }
 
 func TestConnectionIsLoggedOnce(t *testing.T) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
 )
 
 // header builds a frame header with a 64-bit length.
@@ -22,36 +22,36 @@ func header16(first byte, length uint16) []byte {
 var hostileFrames = []struct {
 	name string
 	send []byte
-	want relay.CloseCode
+	want protocol.CloseCode
 }{
-	{"a length with the top bit set, which the library takes for negative", header64(0x81, 1<<63), relay.CloseProtocol},
-	{"the largest length", header64(0x81, 1<<64-1), relay.CloseProtocol},
-	{"the largest length that is positive", header64(0x81, 1<<63-1), relay.CloseTooBig},
-	{"16 MiB declared and nothing sent", header64(0x82, 16<<20), relay.CloseTooBig},
-	{"4 GiB declared", header64(0x82, 1<<32), relay.CloseTooBig},
-	{"one byte beyond the limit", header16(0x81, 16<<10+1), relay.CloseTooBig},
-	{"two fragments that are too big together", append(frame(0x01, strings.Repeat("x", 16<<10)), frame(0x80, "x")...), relay.CloseTooBig},
-	{"a length of 16 bits that fits 7", header16(0x81, 125), relay.CloseProtocol},
-	{"a length of 64 bits that fits 16", header64(0x81, 0xffff), relay.CloseProtocol},
-	{"unmasked", []byte{0x81, 0x02, 'h', 'i'}, relay.CloseProtocol},
-	{"RSV1 without compression", frame(0xc1, "x"), relay.CloseProtocol},
-	{"RSV2", frame(0xa1, "x"), relay.CloseProtocol},
-	{"RSV3", frame(0x91, "x"), relay.CloseProtocol},
-	{"a reserved data opcode", frame(0x83, "x"), relay.CloseProtocol},
-	{"a reserved control opcode", frame(0x8b, "x"), relay.CloseProtocol},
-	{"a ping in fragments", frame(0x09, "x"), relay.CloseProtocol},
-	{"a ping of 126 bytes", header16(0x89, 126), relay.CloseProtocol},
-	{"a continuation of nothing", frame(0x80, "x"), relay.CloseProtocol},
-	{"a message inside a fragmented one", append(frame(0x01, "a"), frame(0x81, "b")...), relay.CloseProtocol},
-	{"endless empty fragments", append(frame(0x01, ""), bytes.Repeat(frame(0x00, ""), 200)...), relay.ClosePolicy},
-	{"a flood of pings", bytes.Repeat(frame(0x89, ""), 100), relay.ClosePolicy},
-	{"a flood of pongs nobody asked for", bytes.Repeat(frame(0x8a, "x"), 100), relay.ClosePolicy},
-	{"text that is not UTF-8", text("\xff\xfe"), relay.CloseBadData},
-	{"text cut inside a letter", text("caf\xc3"), relay.CloseBadData},
-	{"text that is not UTF-8 over two fragments", append(frame(0x01, "\xc3"), frame(0x80, "\x28")...), relay.CloseBadData},
-	{"a close frame with one byte", frame(0x88, "\x03"), relay.CloseProtocol},
-	{"a close frame with a code nobody may send", frame(0x88, "\x03\xee"), relay.CloseProtocol},
-	{"a close reason that is not UTF-8", frame(0x88, "\x03\xe8\xff"), relay.CloseBadData},
+	{"a length with the top bit set, which the library takes for negative", header64(0x81, 1<<63), protocol.CloseProtocol},
+	{"the largest length", header64(0x81, 1<<64-1), protocol.CloseProtocol},
+	{"the largest length that is positive", header64(0x81, 1<<63-1), protocol.CloseTooBig},
+	{"16 MiB declared and nothing sent", header64(0x82, 16<<20), protocol.CloseTooBig},
+	{"4 GiB declared", header64(0x82, 1<<32), protocol.CloseTooBig},
+	{"one byte beyond the limit", header16(0x81, 16<<10+1), protocol.CloseTooBig},
+	{"two fragments that are too big together", append(frame(0x01, strings.Repeat("x", 16<<10)), frame(0x80, "x")...), protocol.CloseTooBig},
+	{"a length of 16 bits that fits 7", header16(0x81, 125), protocol.CloseProtocol},
+	{"a length of 64 bits that fits 16", header64(0x81, 0xffff), protocol.CloseProtocol},
+	{"unmasked", []byte{0x81, 0x02, 'h', 'i'}, protocol.CloseProtocol},
+	{"RSV1 without compression", frame(0xc1, "x"), protocol.CloseProtocol},
+	{"RSV2", frame(0xa1, "x"), protocol.CloseProtocol},
+	{"RSV3", frame(0x91, "x"), protocol.CloseProtocol},
+	{"a reserved data opcode", frame(0x83, "x"), protocol.CloseProtocol},
+	{"a reserved control opcode", frame(0x8b, "x"), protocol.CloseProtocol},
+	{"a ping in fragments", frame(0x09, "x"), protocol.CloseProtocol},
+	{"a ping of 126 bytes", header16(0x89, 126), protocol.CloseProtocol},
+	{"a continuation of nothing", frame(0x80, "x"), protocol.CloseProtocol},
+	{"a message inside a fragmented one", append(frame(0x01, "a"), frame(0x81, "b")...), protocol.CloseProtocol},
+	{"endless empty fragments", append(frame(0x01, ""), bytes.Repeat(frame(0x00, ""), 200)...), protocol.ClosePolicy},
+	{"a flood of pings", bytes.Repeat(frame(0x89, ""), 100), protocol.ClosePolicy},
+	{"a flood of pongs nobody asked for", bytes.Repeat(frame(0x8a, "x"), 100), protocol.ClosePolicy},
+	{"text that is not UTF-8", text("\xff\xfe"), protocol.CloseBadData},
+	{"text cut inside a letter", text("caf\xc3"), protocol.CloseBadData},
+	{"text that is not UTF-8 over two fragments", append(frame(0x01, "\xc3"), frame(0x80, "\x28")...), protocol.CloseBadData},
+	{"a close frame with one byte", frame(0x88, "\x03"), protocol.CloseProtocol},
+	{"a close frame with a code nobody may send", frame(0x88, "\x03\xee"), protocol.CloseProtocol},
+	{"a close reason that is not UTF-8", frame(0x88, "\x03\xe8\xff"), protocol.CloseBadData},
 }
 
 // Each hostile frame gets its close code, and an honest client beside notices nothing.
@@ -99,7 +99,7 @@ func TestAnnouncedBytesAreNotAllocated(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	for _, p := range peers {
 		p.write(header64(0x82, 16<<20))
-		p.wantClose(relay.CloseTooBig)
+		p.wantClose(protocol.CloseTooBig)
 	}
 	await(t, "clients to be gone", func() bool { return r.hub.Sessions() == 0 })
 	runtime.GC()

@@ -9,15 +9,16 @@ import (
 	"testing"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 // asks lets an application of the test decide on channels.
-func asks(ask func(ctx context.Context, user, channel string) (time.Time, relay.Code)) rigOption {
+func asks(ask func(ctx context.Context, user, channel string) (time.Time, protocol.Code)) rigOption {
 	return func(c *rigConfig) {
-		c.hub.Access.Public, c.hub.Access.Login = relay.Patterns{relay.MustPattern("public")}, true
-		c.ws.Identify = func(*http.Request, *string) (relay.Visitor, relay.CloseCode) {
-			return relay.Visitor{Identity: &relay.Identity{User: "42"}, Ask: ask}, 0
+		c.hub.Access.Public, c.hub.Access.Login = access.Patterns{access.MustPattern("public")}, true
+		c.ws.Identify = func(*http.Request, *string) (access.Principal, protocol.CloseCode) {
+			return access.Principal{Identity: &access.Identity{User: "42"}, Ask: ask}, 0
 		}
 	}
 }
@@ -26,17 +27,17 @@ func asks(ask func(ctx context.Context, user, channel string) (time.Time, relay.
 func TestAsking(t *testing.T) {
 	var mu sync.Mutex
 	var asked []string
-	r := newRig(t, asks(func(_ context.Context, user, channel string) (time.Time, relay.Code) {
+	r := newRig(t, asks(func(_ context.Context, user, channel string) (time.Time, protocol.Code) {
 		mu.Lock()
 		defer mu.Unlock()
 		asked = append(asked, user+" "+channel)
 		switch channel {
 		case "order:7":
-			return time.Time{}, relay.CodeOK
+			return time.Time{}, protocol.CodeOK
 		case "order:8":
-			return time.Time{}, relay.CodeForbidden
+			return time.Time{}, protocol.CodeForbidden
 		}
-		return time.Time{}, relay.CodeUnavailable
+		return time.Time{}, protocol.CodeUnavailable
 	}))
 	p := r.v1()
 	p.write(text(`{"type":"subscribe","ref":1,"channels":[{"channel":"public"},{"channel":"order:7"},{"channel":"order:8"},` +
@@ -60,26 +61,26 @@ func TestAsking(t *testing.T) {
 
 // A raw client is asked about before it is let in, and closed with what the answer comes to.
 func TestAskingForRaw(t *testing.T) {
-	r := newRig(t, asks(func(_ context.Context, _, channel string) (time.Time, relay.Code) {
-		return time.Time{}, map[string]relay.Code{"yes": relay.CodeOK, "no": relay.CodeForbidden, "away": relay.CodeUnavailable}[channel]
+	r := newRig(t, asks(func(_ context.Context, _, channel string) (time.Time, protocol.Code) {
+		return time.Time{}, map[string]protocol.Code{"yes": protocol.CodeOK, "no": protocol.CodeForbidden, "away": protocol.CodeUnavailable}[channel]
 	}))
 	ear := r.dial("/?channel=yes&channel=public")
 	r.say("yes", "hello")
 	ear.want(1, "hello")
-	r.dial("/?channel=yes&channel=no").wantClose(relay.CloseForbidden)
-	r.dial("/?channel=yes&channel=away").wantClose(relay.CloseTryLater)
+	r.dial("/?channel=yes&channel=no").wantClose(protocol.CloseForbidden)
+	r.dial("/?channel=yes&channel=away").wantClose(protocol.CloseTryLater)
 }
 
 // When what the application opened ends, so does the session.
 func TestPermitEnds(t *testing.T) {
-	r := newRig(t, asks(func(context.Context, string, string) (time.Time, relay.Code) {
-		return time.Now().Add(1500 * time.Millisecond), relay.CodeOK
+	r := newRig(t, asks(func(context.Context, string, string) (time.Time, protocol.Code) {
+		return time.Now().Add(1500 * time.Millisecond), protocol.CodeOK
 	}))
 	raw, v1, other := r.dial("/?channel=order:7"), r.v1(), r.v1()
 	v1.write(text(`{"type":"subscribe","channels":[{"channel":"order:7"}]}`))
 	v1.wantText(`{"type":"subscribed"`)
-	raw.wantClose(relay.CloseUnauthorized)
-	v1.wantClose(relay.CloseUnauthorized)
+	raw.wantClose(protocol.CloseUnauthorized)
+	v1.wantClose(protocol.CloseUnauthorized)
 	other.write(text(`{"type":"ping"}`))
 	other.wantText(`{"type":"pong"}`)
 }
@@ -88,14 +89,14 @@ func TestPermitEnds(t *testing.T) {
 // them than it may have.
 func TestAskingIsBounded(t *testing.T) {
 	var now, most, all atomic.Int64
-	r := newRig(t, asks(func(context.Context, string, string) (time.Time, relay.Code) {
+	r := newRig(t, asks(func(context.Context, string, string) (time.Time, protocol.Code) {
 		n := now.Add(1)
 		defer now.Add(-1)
 		all.Add(1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
 		<-time.After(time.Millisecond)
-		return time.Time{}, relay.CodeOK
+		return time.Time{}, protocol.CodeOK
 	}), func(c *rigConfig) { c.hub.MaxChannels = 20 })
 	var channels []string
 	for i := range 100 {
@@ -116,9 +117,9 @@ func TestAskingIsBounded(t *testing.T) {
 
 // A verdict closes before there is a session, after the handshake was accepted.
 func TestIdentifyRefuses(t *testing.T) {
-	for _, code := range []relay.CloseCode{relay.CloseUnauthorized, relay.CloseForbidden, relay.CloseTryLater} {
+	for _, code := range []protocol.CloseCode{protocol.CloseUnauthorized, protocol.CloseForbidden, protocol.CloseTryLater} {
 		r := newRig(t, func(c *rigConfig) {
-			c.ws.Identify = func(*http.Request, *string) (relay.Visitor, relay.CloseCode) { return relay.Visitor{}, code }
+			c.ws.Identify = func(*http.Request, *string) (access.Principal, protocol.CloseCode) { return access.Principal{}, code }
 		})
 		r.dial("/").wantClose(code)
 		r.dial("/", v1Header).wantClose(code)
@@ -132,12 +133,12 @@ func TestIdentifyRefuses(t *testing.T) {
 func TestTokenOffer(t *testing.T) {
 	tokens := make(chan string, 1)
 	r := newRig(t, func(c *rigConfig) {
-		c.ws.Identify = func(_ *http.Request, token *string) (relay.Visitor, relay.CloseCode) {
+		c.ws.Identify = func(_ *http.Request, token *string) (access.Principal, protocol.CloseCode) {
 			if token == nil {
 				token = new("none")
 			}
 			tokens <- *token
-			return relay.Visitor{}, 0
+			return access.Principal{}, 0
 		}
 	})
 	const header = "Sec-WebSocket-Protocol: "
@@ -160,19 +161,19 @@ func TestTokenOffer(t *testing.T) {
 func TestIdentifyEndsWithTheRelay(t *testing.T) {
 	asking := make(chan struct{})
 	r := newRig(t, func(c *rigConfig) {
-		c.ws.Identify = func(r *http.Request, _ *string) (relay.Visitor, relay.CloseCode) {
+		c.ws.Identify = func(r *http.Request, _ *string) (access.Principal, protocol.CloseCode) {
 			close(asking)
 			<-r.Context().Done()
-			return relay.Visitor{}, relay.CloseTryLater
+			return access.Principal{}, protocol.CloseTryLater
 		}
 	})
 	p := r.connect()
 	p.write([]byte(r.handshake("/")))
 	<-asking
-	r.hub.Drain(t.Context(), 0, relay.CloseRestart)
+	r.hub.Drain(t.Context(), 0, protocol.CloseRestart)
 	r.handler.Wait()
 	if response := p.response(); response.StatusCode != http.StatusSwitchingProtocols {
 		t.Fatal(response.Status)
 	}
-	p.wantClose(relay.CloseRestart)
+	p.wantClose(protocol.CloseRestart)
 }

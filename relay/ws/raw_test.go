@@ -5,7 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 var errAway = errors.New("redis is away")
@@ -75,20 +76,20 @@ func TestRawPublishes(t *testing.T) {
 }
 
 func TestRawMayNotPublish(t *testing.T) {
-	chat, err := relay.ParsePatterns([]string{"chat"})
+	chat, err := access.ParsePatterns([]string{"chat"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r := newRig(t, func(c *rigConfig) { c.hub.Access.Publish = chat; c.hub.MaxPayload = 100 })
 	for _, test := range []struct {
 		target, payload string
-		want            relay.CloseCode
+		want            protocol.CloseCode
 		why             string
 	}{
-		{"/?channel=other", "x", relay.ClosePolicy, "no right"},
-		{"/?channel=chat&channel=other", "x", relay.ClosePolicy, "several channels and no publish"},
-		{"/?channel=chat&publish=sidecast:control", "x", relay.ClosePolicy, "a reserved name"},
-		{"/?channel=chat", strings.Repeat("x", 101), relay.CloseTooBig, "larger than the relay carries"},
+		{"/?channel=other", "x", protocol.ClosePolicy, "no right"},
+		{"/?channel=chat&channel=other", "x", protocol.ClosePolicy, "several channels and no publish"},
+		{"/?channel=chat&publish=sidecast:control", "x", protocol.ClosePolicy, "a reserved name"},
+		{"/?channel=chat", strings.Repeat("x", 101), protocol.CloseTooBig, "larger than the relay carries"},
 	} {
 		p := r.dial(test.target)
 		p.write(text(test.payload))
@@ -105,7 +106,7 @@ func TestRawOverTheRate(t *testing.T) {
 	for range 4 {
 		p.write(text("x"))
 	}
-	p.wantClose(relay.ClosePolicy)
+	p.wantClose(protocol.ClosePolicy)
 	if got := r.publications(); len(got) != 3 {
 		t.Errorf("published %q, want three", got)
 	}
@@ -116,7 +117,7 @@ func TestRawWhileRedisIsAway(t *testing.T) {
 	p := r.dial("/")
 	r.fail(errAway)
 	p.write(text("x"))
-	p.wantClose(relay.CloseTryLater)
+	p.wantClose(protocol.CloseTryLater)
 }
 
 func TestRawGapClose(t *testing.T) {
@@ -124,7 +125,7 @@ func TestRawGapClose(t *testing.T) {
 	plain, told := r.dial("/?channel=a"), r.dial("/?channel=a&gap=close")
 	r.hub.Offline()
 	r.hub.Online(1)
-	told.wantClose(relay.CloseGap)
+	told.wantClose(protocol.CloseGap)
 	r.say("a", "on")
 	plain.want(1, "on")
 }
@@ -134,7 +135,7 @@ func TestRawGapCloseOnOversize(t *testing.T) {
 	other, told := r.dial("/?channel=b&gap=close"), r.dial("/?channel=a&gap=close")
 	r.hub.Oversize([]byte("a"))
 	r.hub.Flush()
-	told.wantClose(relay.CloseGap)
+	told.wantClose(protocol.CloseGap)
 	r.say("b", "on")
 	other.want(1, "on")
 }
@@ -167,7 +168,7 @@ func TestClientCloses(t *testing.T) {
 	r.say("chat", "before")
 	p.write(append(frame(0x88, "\x03\xe9"), text("after the close")...)) // 1001
 	p.want(1, "before")
-	p.wantClose(relay.CloseNormal)
+	p.wantClose(protocol.CloseNormal)
 	if got := r.publications(); len(got) != 1 {
 		t.Errorf("what follows a close frame was published: %q", got)
 	}

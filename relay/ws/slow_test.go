@@ -8,7 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // deaf is a client that does not read, with a small receive buffer so that the kernel hides little.
@@ -44,7 +45,7 @@ func TestSlowClientIsEvicted(t *testing.T) {
 		r.say("a", payload)
 		quick.want(1, payload)
 	}
-	await(t, "the eviction", func() bool { return r.stats.Evictions[relay.EvictBytes].Load() == 1 })
+	await(t, "the eviction", func() bool { return r.stats.Evictions[stats.EvictBytes].Load() == 1 })
 	await(t, "the slow client to be gone", func() bool { return r.hub.Sessions() == 1 })
 	if used := r.budget.Used(); used != 0 {
 		t.Errorf("%d bytes are still charged", used)
@@ -57,7 +58,7 @@ func TestSlowClientIsEvicted(t *testing.T) {
 func TestEvictedClientReadsWholeFrames(t *testing.T) {
 	r := newRig(t, func(c *rigConfig) { c.each = 64 << 10 })
 	slow := r.deaf("/?channel=a")
-	for r.stats.Evictions[relay.EvictBytes].Load() == 0 {
+	for r.stats.Evictions[stats.EvictBytes].Load() == 0 {
 		r.say("a", strings.Repeat("x", 8<<10))
 	}
 	for {
@@ -66,7 +67,7 @@ func TestEvictedClientReadsWholeFrames(t *testing.T) {
 			t.Fatalf("no close frame: %v", err)
 		}
 		if op == 8 {
-			if want := "\x11\x38" + relay.CloseSlow.Reason(); got != want {
+			if want := "\x11\x38" + protocol.CloseSlow.Reason(); got != want {
 				t.Errorf("close frame %q, want %q", got, want)
 			}
 			return
@@ -81,7 +82,7 @@ func TestOldBytesEvict(t *testing.T) {
 	r := newRig(t, func(c *rigConfig) { c.age = 500 * time.Millisecond; c.hub.PongTimeout = 200 * time.Millisecond })
 	slow := r.deaf("/?channel=a")
 	r.stuff("a", 100<<10)
-	await(t, "the eviction", func() bool { return r.stats.Evictions[relay.EvictAge].Load() == 1 })
+	await(t, "the eviction", func() bool { return r.stats.Evictions[stats.EvictAge].Load() == 1 })
 	await(t, "the client to be gone", func() bool { return r.hub.Sessions() == 0 })
 	_ = slow.conn.Close()
 }
@@ -97,14 +98,14 @@ func TestTotalBoundEvictsTheLargest(t *testing.T) {
 		small = append(small, r.deaf("/?channel="+name))
 		r.stuff(name, 10<<10)
 	}
-	for i := 0; r.stats.Evictions[relay.EvictTotal].Load() == 0; i++ {
+	for i := 0; r.stats.Evictions[stats.EvictTotal].Load() == 0; i++ {
 		r.say("small"+string(rune('A'+i%cap(small))), strings.Repeat("x", 8<<10))
 	}
 	if used := r.budget.Used(); used > 500<<10 {
 		t.Errorf("%d bytes still wait: it was not the one with most of them that went", used)
 	}
 	await(t, "the largest to be gone", func() bool { return r.hub.Sessions() == cap(small) })
-	if n := r.stats.Evictions[relay.EvictTotal].Load(); n != 1 {
+	if n := r.stats.Evictions[stats.EvictTotal].Load(); n != 1 {
 		t.Errorf("%d were evicted, want one", n)
 	}
 }
@@ -124,11 +125,11 @@ func TestCloseComesAfterTheQueue(t *testing.T) {
 	p := r.deaf("/?channel=a")
 	said := r.stuff("a", 500<<10)
 	done := make(chan struct{})
-	go func() { defer close(done); r.hub.Drain(t.Context(), 0, relay.CloseRestart) }()
+	go func() { defer close(done); r.hub.Drain(t.Context(), 0, protocol.CloseRestart) }()
 	for range said {
 		p.want(1, strings.Repeat("x", 8<<10))
 	}
-	p.wantClose(relay.CloseRestart)
+	p.wantClose(protocol.CloseRestart)
 	<-done
 }
 
@@ -175,7 +176,7 @@ func TestStuckClientsDoNotDelayOthers(t *testing.T) {
 		r.say("a", payload)
 		quick.want(1, payload)
 	}
-	await(t, "the evictions", func() bool { return r.stats.Evictions[relay.EvictBytes].Load() == 20 })
+	await(t, "the evictions", func() bool { return r.stats.Evictions[stats.EvictBytes].Load() == 20 })
 }
 
 func TestUnansweredPingEnds(t *testing.T) {

@@ -7,12 +7,12 @@ import (
 	"time"
 	"unsafe"
 
-	"sidecast/relay"
+	"sidecast/relay/outbox"
 )
 
 // newSocket returns the sending end of c. A TCP connection is written to directly, without waiting; anything else waits on
 // a goroutine.
-func newSocket(c *conn) relay.Socket {
+func newSocket(c *conn) outbox.Socket {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
 			s := &c.direct
@@ -134,7 +134,7 @@ func (s *directSocket) sendMany(frames [][]byte) (uintptr, syscall.Errno) {
 }
 
 // Drain implements [relay.Socket]: it waits in the runtime's poller, which holds no thread.
-func (s *directSocket) Drain(o *relay.Outbox) {
+func (s *directSocket) Drain(o *outbox.Outbox) {
 	if err := s.raw.Write(func(uintptr) bool { return o.Resume() }); err != nil {
 		o.Took(0, err)
 	}

@@ -4,7 +4,7 @@ import (
 	"net"
 	"time"
 
-	"sidecast/relay"
+	"sidecast/relay/outbox"
 )
 
 // A waitSocket is the sending end of a connection that can only be written to by waiting: TLS, and every platform without
@@ -15,7 +15,7 @@ type waitSocket struct{ conn *conn }
 func (s *waitSocket) Send([][]byte) (int, error) { return 0, nil }
 
 // Drain implements [relay.Socket].
-func (s *waitSocket) Drain(o *relay.Outbox) {
+func (s *waitSocket) Drain(o *outbox.Outbox) {
 	var space [64][]byte
 	for {
 		frames := net.Buffers(o.Take(space[:0]))

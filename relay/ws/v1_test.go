@@ -5,7 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 // v1Transcript is what one client says and hears, line by line: > from the client, < from the server, ! a message
@@ -113,7 +114,7 @@ var v1Transcripts = []struct {
 }
 
 func TestV1(t *testing.T) {
-	open, err := relay.ParsePatterns([]string{"a*", "b"})
+	open, err := access.ParsePatterns([]string{"a*", "b"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +137,7 @@ func TestV1(t *testing.T) {
 					channel, payload, _ := strings.Cut(rest, " ")
 					r.say(channel, payload)
 				case "x":
-					var code relay.CloseCode
+					var code protocol.CloseCode
 					if _, err := fmt.Sscan(rest, &code); err != nil {
 						t.Fatal(err)
 					}
@@ -151,7 +152,7 @@ func TestV1Binary(t *testing.T) {
 	r := newRig(t)
 	p := r.v1()
 	p.write(frame(0x82, `{"type":"ping"}`))
-	p.wantClose(relay.CloseBadData)
+	p.wantClose(protocol.CloseBadData)
 }
 
 func TestV1TooLarge(t *testing.T) {
@@ -214,7 +215,7 @@ func TestV1RateLimit(t *testing.T) {
 		p.want(1, `{"type":"pong"}`)
 	}
 	p.want(1, `{"type":"error","code":"rate_limited","message":"too many commands"}`)
-	p.wantClose(relay.ClosePolicy)
+	p.wantClose(protocol.ClosePolicy)
 }
 
 // Nothing of a channel follows `unsubscribed`, however fast it is published to.

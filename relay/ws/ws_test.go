@@ -20,15 +20,18 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
+	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // A rig is a hub behind a real listener.
 type rig struct {
 	t       testing.TB
 	hub     *relay.Hub
-	budget  *relay.Budget
-	stats   *relay.Stats
+	budget  *outbox.Budget
+	stats   *stats.Stats
 	slots   *relay.Slots
 	handler *Handler
 	addr    string
@@ -51,29 +54,29 @@ type rigConfig struct {
 
 func newRig(t testing.TB, options ...rigOption) *rig {
 	t.Helper()
-	r := &rig{t: t, stats: new(relay.Stats), log: &logBuffer{}}
+	r := &rig{t: t, stats: new(stats.Stats), log: &logBuffer{}}
 	logger := slog.New(slog.NewTextHandler(r.log, nil))
 	c := rigConfig{each: 2 << 20, total: 256 << 20, age: 10 * time.Second, slots: 1000}
-	all, err := relay.ParsePatterns([]string{"*"})
+	all, err := access.ParsePatterns([]string{"*"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.hub = relay.HubConfig{
-		Access:    &relay.Access{Names: relay.NewNames("", ""), Channels: all, Public: all, Publish: all},
+		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all},
 		Protocols: protocol.All(), Stats: r.stats, Logger: logger, Publish: r.publish,
 		MaxChannels: 128, MaxPayload: 1 << 20, CommandRate: 20, CommandBurst: 50,
 		PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second,
 	}
 	c.ws = Config{
 		Stats: r.stats, Logger: logger, MaxInbound: 16 << 10, DefaultChannels: []string{"chat"},
-		Protocols: map[string]relay.Protocol{
+		Protocols: map[string]protocol.Protocol{
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
 	}
 	for _, option := range options {
 		option(&c)
 	}
-	r.budget = relay.NewBudget(c.each, c.total, c.age, r.stats)
+	r.budget = outbox.NewBudget(c.each, c.total, c.age, r.stats)
 	r.slots = relay.NewSlots(c.slots)
 	c.hub.Budget, c.ws.Budget, c.ws.Slots = r.budget, r.budget, r.slots
 	r.hub = relay.NewHub(c.hub)
@@ -86,7 +89,7 @@ func newRig(t testing.TB, options ...rigOption) *rig {
 	running.Go(func() { _ = r.hub.Run(ctx) })
 	t.Cleanup(func() {
 		soon, done := context.WithTimeout(context.Background(), 5*time.Second)
-		r.hub.Drain(soon, 0, relay.CloseRestart)
+		r.hub.Drain(soon, 0, protocol.CloseRestart)
 		done()
 		r.handler.Wait()
 		cancel()
@@ -288,7 +291,7 @@ func (p *peer) wantText(part string) string {
 }
 
 // wantClose skips messages up to a close frame, checks it, and that the connection ends after it.
-func (p *peer) wantClose(code relay.CloseCode) {
+func (p *peer) wantClose(code protocol.CloseCode) {
 	p.t.Helper()
 	for {
 		op, got, err := p.read()

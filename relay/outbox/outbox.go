@@ -1,12 +1,15 @@
-package relay
+package outbox
 
 import (
 	"sync"
 	"time"
+
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // frameCharge is what a queued frame costs beside its bytes: the queue's own slot and the share of the frame's header.
-const frameCharge = 64
+const FrameCharge = 64
 
 // writeBatch is how many frames go to the kernel in one call at most.
 const writeBatch = 64
@@ -48,10 +51,10 @@ type Outbox struct {
 	draining bool // a Drain is running, or the outbox is held
 	parted   bool // the close frame is queued, or sent
 	evicted  bool
-	why      EvictionReason
+	why      stats.EvictionReason
 
-	protocol    ProtocolID // static after the session joined
-	first, last int32      // owned by the session's shard: the deliveries of the running step
+	Protocol    protocol.ID // static after the session joined
+	First, Last int32       // owned by the session's shard: the deliveries of the running step
 
 	// Guarded by mu.
 	socket   Socket   // static after Init
@@ -100,13 +103,13 @@ func (o *Outbox) Send(frame []byte) bool {
 	one := [1][]byte{frame}
 	ok := o.sendLocked(one[:])
 	o.mu.Unlock()
-	o.budget.relieve()
+	o.budget.EnforceLimit()
 	return ok
 }
 
 // deliver sends messages, in one call where it can, and reports whether the outbox took them. The caller calls
 // budget.relieve.
-func (o *Outbox) deliver(frames [][]byte) bool {
+func (o *Outbox) Deliver(frames [][]byte) bool {
 	o.mu.Lock()
 	ok := o.sendLocked(frames)
 	if ok {
@@ -155,13 +158,13 @@ func (o *Outbox) queueLocked(frames [][]byte) {
 		charge -= o.partial
 	}
 	for _, frame := range frames {
-		if len(o.queue) > 0 && o.charged+charge+len(frame)+frameCharge > o.budget.each {
+		if len(o.queue) > 0 && o.charged+charge+len(frame)+FrameCharge > o.budget.each {
 			o.chargeLocked(charge)
-			o.evictLocked(EvictBytes)
+			o.evictLocked(stats.EvictBytes)
 			return
 		}
 		o.queue = append(o.queue, queued{frame, now})
-		charge += len(frame) + frameCharge
+		charge += len(frame) + FrameCharge
 	}
 	o.chargeLocked(charge)
 	o.drainLocked()
@@ -255,7 +258,7 @@ func (o *Outbox) takenLocked(n int) {
 	for gone < len(o.queue) && n >= len(o.queue[gone].frame) {
 		n -= len(o.queue[gone].frame)
 		o.queue[gone] = queued{}
-		charge -= frameCharge
+		charge -= FrameCharge
 		gone++
 	}
 	o.queue, o.partial, o.taken = o.queue[gone:], n, max(o.taken-gone, 0)
@@ -331,7 +334,7 @@ func (o *Outbox) Close(last []byte) {
 
 // Evict throws a slow client out: the queue is dropped at a frame boundary, the frame begun is finished, the close frame
 // added, and the connection reset a second later. It does nothing unless the outbox is open.
-func (o *Outbox) Evict(why EvictionReason) {
+func (o *Outbox) Evict(why stats.EvictionReason) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.state == outboxOpen || o.state == outboxClosing {
@@ -339,8 +342,8 @@ func (o *Outbox) Evict(why EvictionReason) {
 	}
 }
 
-func (o *Outbox) evictLocked(why EvictionReason) {
-	o.budget.stats.evicted(why)
+func (o *Outbox) evictLocked(why stats.EvictionReason) {
+	o.budget.stats.Evicted(why)
 	begun := o.taken
 	if o.partial > 0 {
 		begun = max(begun, 1)
@@ -404,7 +407,7 @@ func (o *Outbox) Pending() (bytes int, since time.Time) {
 }
 
 // Evicted reports whether and why the client was thrown out.
-func (o *Outbox) Evicted() (why EvictionReason, evicted bool) {
+func (o *Outbox) Evicted() (why stats.EvictionReason, evicted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.why, o.evicted

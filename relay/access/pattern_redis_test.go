@@ -1,4 +1,4 @@
-package relay_test
+package access_test
 
 import (
 	"slices"
@@ -6,7 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/relaytest/redistest"
 )
 
@@ -27,7 +27,7 @@ func TestPatternAgreesWithRedis(t *testing.T) {
 		"*", "chat", "chat:*", "*:*", "?", "??", "[ab]", "[^ab]", "[a-c]*", "[c-a]*", `[\]]`, `[\^]`, "[]", "[^]", `\*`, `\?`, `\\`,
 		"a*", "*9", "[*]", "[?]", "[^a-z]", "[a-]*", "[-a]", "[a-c-e]", "x?", "*\xff", "[^]a]", "chat:[^a]*",
 	} {
-		p, err := relay.ParsePattern(source)
+		p, err := access.ParsePattern(source)
 		if err != nil {
 			continue // refused in settings, so it never meets Redis
 		}

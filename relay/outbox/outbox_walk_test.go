@@ -1,4 +1,4 @@
-package relay
+package outbox_test
 
 import (
 	"cmp"
@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+
+	"sidecast/relay/stats"
 )
 
 var outboxSeed = flag.Uint64("outbox.seed", 0, "seed of the random walks through an outbox; 0: another one each time")
@@ -33,7 +35,7 @@ func walkOutbox(t *testing.T, random *rand.Rand) {
 			return fmt.Sprintf("[%d%s]", n, strings.Repeat(".", random.IntN(300)))
 		}
 		offer := func(frames ...string) {
-			if b.in(outboxOpen) {
+			if b.IsOpen() {
 				offered += strings.Join(frames, "")
 			}
 		}
@@ -57,7 +59,7 @@ func walkOutbox(t *testing.T, random *rand.Rand) {
 				offer("<bye>")
 				b.Close([]byte("<bye>"))
 			case op == 38 && random.IntN(4) == 0:
-				b.Evict(EvictAge)
+				b.Evict(stats.EvictAge)
 			case op == 39 && random.IntN(4) == 0:
 				b.Abort()
 			}
@@ -71,7 +73,7 @@ func walkOutbox(t *testing.T, random *rand.Rand) {
 // checkWalk holds what the client got to what was offered to the outbox.
 func (b *box) checkWalk(offered string) {
 	got := string(b.socket.Got())
-	if b.in(outboxClosed) {
+	if b.IsClosed() {
 		for k := range len(slowFrame) + 1 { // a part of the last word may have left
 			if frames, found := strings.CutSuffix(got, slowFrame[:k]); found && strings.HasPrefix(offered, frames) {
 				return
@@ -96,10 +98,4 @@ func (b *box) checkWalk(offered string) {
 	if !found || !strings.HasPrefix(offered, frames) || frames != "" && !strings.HasSuffix(frames, "]") {
 		b.t.Errorf("evicted, and got %q of %q", got, offered)
 	}
-}
-
-func (b *box) in(state outboxState) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.state == state
 }

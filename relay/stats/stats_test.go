@@ -1,4 +1,4 @@
-package relay
+package stats
 
 import (
 	"maps"
@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // A duration that equals a bound counts under it, as Prometheus's `le` says; one beyond the last only in the total.
@@ -72,12 +74,12 @@ func TestStatsConcurrently(t *testing.T) {
 // A nil *Stats counts nothing, and does not fail, wherever this package counts.
 func TestNilStats(t *testing.T) {
 	var s *Stats
-	s.evicted(EvictAge)
+	s.Evicted(EvictAge)
 }
 
 // Every label value is one word, and there once.
 func TestLabels(t *testing.T) {
-	codes, gaps, protocols, transports, commands := Codes(), GapReasons(), Protocols(), Transports(), Commands()
+	codes, gaps, protocols, transports, commands := protocol.Codes(), protocol.GapReasons(), protocol.IDs(), protocol.Transports(), protocol.Commands()
 	lists := map[string][]string{
 		"drops": DropReasons[:], "causes": Causes[:], "rejections": Rejections[:], "evictions": EvictionReasons[:],
 		"codes": texts(codes[:]), "gaps": texts(gaps[:]), "protocols": texts(protocols[:]),

@@ -1,4 +1,4 @@
-package relay
+package outbox_test
 
 import (
 	"fmt"
@@ -7,15 +7,19 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
+	"sidecast/relay/stats"
 )
 
 // A box is an outbox in a bubble, with everything around it.
 type box struct {
-	*Outbox
+	*outbox.Outbox
 	t      *testing.T
-	budget *Budget
-	stats  *Stats
-	socket *FakeSocket
+	budget *outbox.Budget
+	stats  *stats.Stats
+	socket *outboxtest.FakeSocket
 }
 
 const slowFrame = "<slow>"
@@ -25,8 +29,8 @@ const slowFrame = "<slow>"
 func inBubble(t *testing.T, each int, test func(*box)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &box{t: t, stats: new(Stats), socket: NewFakeSocket(0), Outbox: new(Outbox)}
-		b.budget = NewBudget(each, 1<<40, 10*time.Second, b.stats)
+		b := &box{t: t, stats: new(stats.Stats), socket: outboxtest.NewFakeSocket(0), Outbox: new(outbox.Outbox)}
+		b.budget = outbox.NewBudget(each, 1<<40, 10*time.Second, b.stats)
 		b.Init(b.budget, b.socket, []byte(slowFrame))
 		test(b)
 		synctest.Wait()
@@ -34,29 +38,17 @@ func inBubble(t *testing.T, each int, test func(*box)) {
 		b.Shut()
 		b.socket.Poke()
 		b.budget.Wait()
-		if used := b.budget.Used(); used != 0 || len(b.budget.full) != 0 {
-			t.Errorf("after the end %d bytes are charged, by %d outboxes", used, len(b.budget.full))
+		if used := b.budget.Used(); used != 0 || b.budget.Holders() != 0 {
+			t.Errorf("after the end %d bytes are charged, by %d outboxes", used, b.budget.Holders())
 		}
 	})
 }
 
-// check holds what is charged to what is queued.
+// check compares the charge with the queue.
 func (b *box) check() {
 	b.t.Helper()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	want := 0
-	for _, q := range b.queue {
-		want += len(q.frame) + frameCharge
-	}
-	want -= b.partial
-	if b.state == outboxEvicted || b.state == outboxClosed {
-		want = 0
-	}
-	listed, there := b.budget.full[b.Outbox]
-	if b.charged != want || b.budget.Used() != int64(want) || listed != want || there != (want > 0) {
-		b.t.Errorf("state %d with %d queued: charged %d, booked %d, listed %d (%v), want %d",
-			b.state, len(b.queue), b.charged, b.budget.Used(), listed, there, want)
+	if fault := b.Audit(); fault != "" {
+		b.t.Error(fault)
 	}
 }
 
@@ -75,9 +67,7 @@ func (b *box) sendAll(frames ...string) bool {
 	for i, frame := range frames {
 		list[i] = []byte(frame)
 	}
-	b.mu.Lock()
-	ok := b.sendLocked(list)
-	b.mu.Unlock()
+	ok := b.Deliver(list)
 	b.check()
 	return ok
 }
@@ -121,9 +111,7 @@ var outboxPaths = []struct {
 	{"what comes while something waits waits behind it", func(b *box) {
 		b.give(1)
 		b.send("one")
-		b.socket.mu.Lock()
-		b.socket.room = 2
-		b.socket.mu.Unlock()
+		b.socket.Allow(2)
 		b.send("two")
 		b.give(3)
 	}, "onetwo", 0},
@@ -156,11 +144,11 @@ var outboxPaths = []struct {
 	{"evicted inside a frame, which is finished", func(b *box) { b.give(4); b.send("one", "two", "three"); b.evict(); b.give(100) }, "onetwo<slow>", 1},
 	{"evicted between frames", func(b *box) { b.give(3); b.send("one", "two"); b.evict(); b.give(100) }, "one<slow>", 1},
 	{"evicted, and never reads again", func(b *box) { b.give(1); b.send("one", "two"); b.evict(); b.give(1) }, "on", 0},
-	{"evicted twice", func(b *box) { b.send("one"); b.evict(); b.Evict(EvictBytes); b.give(100) }, "<slow>", 1},
+	{"evicted twice", func(b *box) { b.send("one"); b.evict(); b.Evict(stats.EvictBytes); b.give(100) }, "<slow>", 1},
 	{"evicted with an empty queue", func(b *box) { b.give(3); b.send("one"); b.evict(); b.give(100) }, "one<slow>", 1},
 	{"evicted, then closed", func(b *box) { b.send("one"); b.evict(); b.Close([]byte("bye")); b.give(100) }, "<slow>", 1},
 	{"evicted, then the socket fails", func(b *box) { b.send("one"); b.evict(); b.socket.Break(); b.settle() }, "", 0},
-	{"shut, then evicted", func(b *box) { b.send("one"); b.Shut(); b.Evict(EvictAge); b.check(); b.give(100) }, "", 0},
+	{"shut, then evicted", func(b *box) { b.send("one"); b.Shut(); b.Evict(stats.EvictAge); b.check(); b.give(100) }, "", 0},
 
 	{"given up with a queue", func(b *box) {
 		b.give(1)
@@ -203,10 +191,10 @@ func (b *box) release()          { b.Release(); b.check() }
 func (b *box) settle()           { synctest.Wait(); b.check() }
 
 func (b *box) evict() {
-	b.Evict(EvictAge)
+	b.Evict(stats.EvictAge)
 	b.check()
-	if why, evicted := b.Evicted(); why != EvictAge || !evicted || b.stats.Evictions[EvictAge].Load() != 1 {
-		b.t.Errorf("evicted: %v for %d, counted %d times", evicted, why, b.stats.Evictions[EvictAge].Load())
+	if why, evicted := b.Evicted(); why != stats.EvictAge || !evicted || b.stats.Evictions[stats.EvictAge].Load() != 1 {
+		b.t.Errorf("evicted: %v for %d, counted %d times", evicted, why, b.stats.Evictions[stats.EvictAge].Load())
 	}
 }
 
@@ -238,16 +226,16 @@ func TestOutboxBound(t *testing.T) {
 		frames []int // sizes
 		evicts bool
 	}{
-		{"one frame of the bound", 0, []int{each - frameCharge}, false},
-		{"one frame beyond the bound", 0, []int{each - frameCharge + 1}, false},
+		{"one frame of the bound", 0, []int{each - outbox.FrameCharge}, false},
+		{"one frame beyond the bound", 0, []int{each - outbox.FrameCharge + 1}, false},
 		{"one frame far beyond the bound", 0, []int{100 * each}, false},
 		{"and nothing behind it", 0, []int{100 * each, 1}, true},
-		{"two that reach the bound", 0, []int{each - 2*frameCharge - 10, 10}, false},
-		{"two that pass it by a byte", 0, []int{each - 2*frameCharge - 10, 11}, true},
-		{"what the kernel took does not count", 5, []int{each - 2*frameCharge - 10, 15}, false},
-		{"and one byte more does", 5, []int{each - 2*frameCharge - 10, 16}, true},
-		{"many small frames count for more than their bytes", 0, slices.Repeat([]int{1}, each/(frameCharge+1)), false},
-		{"and one more of them", 0, slices.Repeat([]int{1}, each/(frameCharge+1)+1), true},
+		{"two that reach the bound", 0, []int{each - 2*outbox.FrameCharge - 10, 10}, false},
+		{"two that pass it by a byte", 0, []int{each - 2*outbox.FrameCharge - 10, 11}, true},
+		{"what the kernel took does not count", 5, []int{each - 2*outbox.FrameCharge - 10, 15}, false},
+		{"and one byte more does", 5, []int{each - 2*outbox.FrameCharge - 10, 16}, true},
+		{"many small frames count for more than their bytes", 0, slices.Repeat([]int{1}, each/(outbox.FrameCharge+1)), false},
+		{"and one more of them", 0, slices.Repeat([]int{1}, each/(outbox.FrameCharge+1)+1), true},
 	} {
 		for _, together := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, together %v", test.why, together), func(t *testing.T) {
@@ -264,7 +252,7 @@ func TestOutboxBound(t *testing.T) {
 						ok = b.send(frames...)
 					}
 					_, evicted := b.Evicted()
-					if evicted != test.evicts || ok == test.evicts || (b.stats.Evictions[EvictBytes].Load() == 1) != test.evicts {
+					if evicted != test.evicts || ok == test.evicts || (b.stats.Evictions[stats.EvictBytes].Load() == 1) != test.evicts {
 						t.Errorf("taken: %v, evicted: %v, want %v", ok, evicted, test.evicts)
 					}
 				})
@@ -280,10 +268,10 @@ func TestOutboxExpires(t *testing.T) {
 		run  func(*box)
 		want []time.Duration
 	}{
-		{"evicted", func(b *box) { b.send("one"); b.Evict(EvictBytes) }, []time.Duration{time.Second}},
+		{"evicted", func(b *box) { b.send("one"); b.Evict(stats.EvictBytes) }, []time.Duration{time.Second}},
 		{"failed", func(b *box) { b.socket.Break(); b.send("one") }, []time.Duration{0}},
 		{"given up", func(b *box) { b.Abort(); b.Abort() }, []time.Duration{0}},
-		{"evicted, then given up", func(b *box) { b.Evict(EvictAge); b.Abort() }, []time.Duration{time.Second, 0}},
+		{"evicted, then given up", func(b *box) { b.Evict(stats.EvictAge); b.Abort() }, []time.Duration{time.Second, 0}},
 		{"shut: its owner is done with it", func(b *box) { b.Shut(); b.Abort() }, nil},
 	} {
 		t.Run(test.why, func(t *testing.T) {
@@ -309,10 +297,10 @@ func TestOutboxPending(t *testing.T) {
 			since time.Time
 		}{
 			{"nothing", func() {}, 0, time.Time{}},
-			{"one", func() { b.send("one") }, 3 + frameCharge, began},
-			{"two, the second later", func() { <-time.After(3 * time.Second); b.send("two") }, 6 + 2*frameCharge, began},
-			{"a part of the first has left", func() { b.give(2) }, 4 + 2*frameCharge, began},
-			{"and a part of the second", func() { b.give(2) }, 2 + frameCharge, began.Add(3 * time.Second)},
+			{"one", func() { b.send("one") }, 3 + outbox.FrameCharge, began},
+			{"two, the second later", func() { <-time.After(3 * time.Second); b.send("two") }, 6 + 2*outbox.FrameCharge, began},
+			{"a part of the first has left", func() { b.give(2) }, 4 + 2*outbox.FrameCharge, began},
+			{"and a part of the second", func() { b.give(2) }, 2 + outbox.FrameCharge, began.Add(3 * time.Second)},
 			{"all", func() { b.give(2) }, 0, time.Time{}},
 		} {
 			step.do()
@@ -334,16 +322,16 @@ func TestOutboxTaken(t *testing.T) {
 		{"everything at once", func(*box) {}, []written{{-1, nil}}, "onetwo"},
 		{"more comes meanwhile", func(b *box) { b.send("three") }, []written{{-1, nil}, {-1, nil}}, "onetwothree"},
 		{"a write that is cut short goes on where it was cut", func(*box) {}, []written{{1, nil}, {1, nil}, {-1, nil}}, "onetwo"},
-		{"a write fails", func(*box) {}, []written{{0, errBroken}}, ""},
-		{"a write fails in the middle", func(b *box) { b.send("three") }, []written{{4, errBroken}}, "onet"},
+		{"a write fails", func(*box) {}, []written{{0, outboxtest.ErrBroken}}, ""},
+		{"a write fails in the middle", func(b *box) { b.send("three") }, []written{{4, outboxtest.ErrBroken}}, "onet"},
 		{"closed meanwhile", func(b *box) { b.Close([]byte("bye")) }, []written{{-1, nil}, {-1, nil}}, "onetwobye"},
-		{"evicted meanwhile: what is being written stays", func(b *box) { b.send("three"); b.Evict(EvictAge) },
+		{"evicted meanwhile: what is being written stays", func(b *box) { b.send("three"); b.Evict(stats.EvictAge) },
 			[]written{{-1, nil}, {-1, nil}}, "onetwo<slow>"},
-		{"evicted meanwhile, and the write is cut short", func(b *box) { b.send("three"); b.Evict(EvictAge) },
+		{"evicted meanwhile, and the write is cut short", func(b *box) { b.send("three"); b.Evict(stats.EvictAge) },
 			[]written{{4, nil}, {-1, nil}}, "onetwo<slow>"},
-		{"evicted meanwhile, and the write fails", func(b *box) { b.Evict(EvictAge) }, []written{{2, errBroken}}, "on"},
+		{"evicted meanwhile, and the write fails", func(b *box) { b.Evict(stats.EvictAge) }, []written{{2, outboxtest.ErrBroken}}, "on"},
 		{"given up meanwhile", func(b *box) { b.Abort() }, []written{{-1, nil}}, "onetwo"},
-		{"shut meanwhile", func(b *box) { b.Shut() }, []written{{0, errBroken}}, ""},
+		{"shut meanwhile", func(b *box) { b.Shut() }, []written{{0, outboxtest.ErrBroken}}, ""},
 	} {
 		t.Run(test.why, func(t *testing.T) {
 			inBubble(t, 1<<20, func(b *box) {
@@ -373,10 +361,8 @@ func TestOutboxTaken(t *testing.T) {
 // Take takes at least one frame, and not much more than its bound.
 func TestOutboxTakeIsBounded(t *testing.T) {
 	inBubble(t, 1<<30, func(b *box) {
-		b.send(strings.Repeat("a", takeBytes*3), strings.Repeat("b", takeBytes-1), "c", "d", "e")
-		b.mu.Lock()
-		b.draining = true // nobody else drains
-		b.mu.Unlock()
+		b.send(strings.Repeat("a", outbox.TakeBytes*3), strings.Repeat("b", outbox.TakeBytes-1), "c", "d", "e")
+		b.StartDraining()
 		for i, want := range []int{1, 2, 2} {
 			frames := b.Take(nil)
 			if len(frames) != want {

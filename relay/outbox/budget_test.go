@@ -1,4 +1,4 @@
-package relay
+package outbox_test
 
 import (
 	"slices"
@@ -6,22 +6,26 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
+	"sidecast/relay/stats"
 )
 
 // A store is a budget with outboxes on it whose sockets take nothing.
 type store struct {
 	t       *testing.T
-	stats   *Stats
-	budget  *Budget
-	boxes   []*Outbox
-	sockets []*FakeSocket
+	stats   *stats.Stats
+	budget  *outbox.Budget
+	boxes   []*outbox.Outbox
+	sockets []*outboxtest.FakeSocket
 }
 
 func newStore(t *testing.T, total, boxes int) *store {
-	s := &store{t: t, stats: new(Stats)}
-	s.budget = NewBudget(1<<30, total, 10*time.Second, s.stats)
+	s := &store{t: t, stats: new(stats.Stats)}
+	s.budget = outbox.NewBudget(1<<30, total, 10*time.Second, s.stats)
 	for range boxes {
-		o, socket := new(Outbox), NewFakeSocket(0)
+		o, socket := new(outbox.Outbox), outboxtest.NewFakeSocket(0)
 		o.Init(s.budget, socket, []byte(slowFrame))
 		s.boxes, s.sockets = append(s.boxes, o), append(s.sockets, socket)
 	}
@@ -31,16 +35,16 @@ func newStore(t *testing.T, total, boxes int) *store {
 var zeros = make([]byte, 1<<20)
 
 // fill sends box i a frame that charges n bytes.
-func (s *store) fill(i, n int) { s.boxes[i].Send(zeros[:n-frameCharge]) }
+func (s *store) fill(i, n int) { s.boxes[i].Send(zeros[:n-outbox.FrameCharge]) }
 
 // evicted returns the boxes that were, and checks that they were counted.
-func (s *store) evicted(why EvictionReason) (list []int) {
+func (s *store) evicted(why stats.EvictionReason) (list []int) {
 	s.t.Helper()
 	for i, o := range s.boxes {
 		if got, evicted := o.Evicted(); evicted {
 			list = append(list, i)
 			if got != why {
-				s.t.Errorf("box %d was evicted for %s, want %s", i, EvictionReasons[got], EvictionReasons[why])
+				s.t.Errorf("box %d was evicted for %s, want %s", i, stats.EvictionReasons[got], stats.EvictionReasons[why])
 			}
 		}
 	}
@@ -58,8 +62,8 @@ func (s *store) close() {
 		s.sockets[i].Poke()
 	}
 	s.budget.Wait()
-	if used := s.budget.Used(); used != 0 || len(s.budget.full) != 0 {
-		s.t.Errorf("after the end %d bytes are charged, by %d outboxes", used, len(s.budget.full))
+	if used := s.budget.Used(); used != 0 || s.budget.Holders() != 0 {
+		s.t.Errorf("after the end %d bytes are charged, by %d outboxes", used, s.budget.Holders())
 	}
 }
 
@@ -84,7 +88,7 @@ func TestBudgetTotal(t *testing.T) {
 			for _, f := range test.fill {
 				s.fill(f[0], f[1])
 			}
-			if got := s.evicted(EvictTotal); !slices.Equal(got, test.want) {
+			if got := s.evicted(stats.EvictTotal); !slices.Equal(got, test.want) {
 				t.Errorf("evicted %v, want %v", got, test.want)
 			}
 			if used := s.budget.Used(); used > 1000 {
@@ -102,7 +106,7 @@ func TestBudgetForgetsTheEvicted(t *testing.T) {
 	s.fill(1, 200)
 	s.fill(1, 700)
 	s.fill(2, 200)
-	if got := s.evicted(EvictTotal); !slices.Equal(got, []int{0, 1}) {
+	if got := s.evicted(stats.EvictTotal); !slices.Equal(got, []int{0, 1}) {
 		t.Errorf("evicted %v, want 0 and then 1", got)
 	}
 }
@@ -123,12 +127,12 @@ func TestBudgetSweep(t *testing.T) {
 		s.sockets[2].Give(1000)
 		<-time.After(9 * time.Second)
 		s.budget.Sweep(time.Now())
-		if got := s.evicted(EvictAge); got != nil {
+		if got := s.evicted(stats.EvictAge); got != nil {
 			t.Errorf("after exactly 10 s %v are evicted", got)
 		}
 		<-time.After(time.Nanosecond)
 		s.budget.Sweep(time.Now())
-		if got := s.evicted(EvictAge); !slices.Equal(got, []int{0, 1, 4}) {
+		if got := s.evicted(stats.EvictAge); !slices.Equal(got, []int{0, 1, 4}) {
 			t.Errorf("after 10 s %v are evicted, want 0, 1 and 4", got)
 		}
 	})
@@ -149,7 +153,7 @@ func TestBudgetConcurrentTotal(t *testing.T) {
 		})
 	}
 	senders.Wait()
-	if got := s.evicted(EvictTotal); !slices.Equal(got, []int{small}) {
+	if got := s.evicted(stats.EvictTotal); !slices.Equal(got, []int{small}) {
 		t.Errorf("evicted %v, want %d", got, small)
 	}
 	if used := s.budget.Used(); used != small*200*100 {
@@ -171,7 +175,7 @@ func TestBudgetCrossingMakesTheLargest(t *testing.T) {
 			}
 		})
 		senders.Wait()
-		got := s.evicted(EvictTotal)
+		got := s.evicted(stats.EvictTotal)
 		s.close()
 		if !slices.Equal(got, []int{1}) {
 			t.Fatalf("evicted %v, want 1", got)

@@ -1,12 +1,16 @@
-package relay
+// Package outboxtest has the sending end of a connection for tests.
+package outboxtest
 
 import (
 	"errors"
 	"sync"
 	"time"
+
+	"sidecast/relay/outbox"
 )
 
-var errBroken = errors.New("connection reset")
+// ErrBroken is the error of a socket after Break.
+var ErrBroken = errors.New("connection reset")
 
 // A FakeSocket is the sending end of a connection whose kernel takes exactly as many bytes as it was given room for. All
 // methods may be called concurrently.
@@ -29,7 +33,7 @@ func NewFakeSocket(room int) *FakeSocket {
 	return &FakeSocket{wake: make(chan struct{}, 1), room: room}
 }
 
-// Send implements [Socket].
+// Send implements [outbox.Socket].
 func (s *FakeSocket) Send(frames [][]byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,25 +49,32 @@ func (s *FakeSocket) Send(frames [][]byte) (n int, err error) {
 	return n, nil
 }
 
-// Drain implements [Socket].
-func (s *FakeSocket) Drain(o *Outbox) {
+// Drain implements [outbox.Socket].
+func (s *FakeSocket) Drain(o *outbox.Outbox) {
 	for !o.Resume() {
 		<-s.wake
 	}
 }
 
-// Finish implements [Socket].
+// Finish implements [outbox.Socket].
 func (s *FakeSocket) Finish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.finished++
 }
 
-// Expire implements [Socket].
+// Expire implements [outbox.Socket].
 func (s *FakeSocket) Expire(d time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.expired = append(s.expired, d)
+}
+
+// Allow sets the room to n bytes without waking a Drain.
+func (s *FakeSocket) Allow(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.room = n
 }
 
 // Give makes room for n bytes more.
@@ -77,7 +88,7 @@ func (s *FakeSocket) Give(n int) {
 // Break makes every Send fail.
 func (s *FakeSocket) Break() {
 	s.mu.Lock()
-	s.err = errBroken
+	s.err = ErrBroken
 	s.mu.Unlock()
 	s.Poke()
 }
@@ -88,6 +99,14 @@ func (s *FakeSocket) Poke() {
 	case s.wake <- struct{}{}:
 	default:
 	}
+}
+
+// Receive adds bytes to those that Got returns, for sockets that send from
+// their own Drain.
+func (s *FakeSocket) Receive(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got = append(s.got, b...)
 }
 
 // Got returns the bytes that were sent.
@@ -116,47 +135,4 @@ func (s *FakeSocket) Expired() []time.Duration {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]time.Duration(nil), s.expired...)
-}
-
-// A waitingSocket writes only from its Drain, as one for TLS does. Each write is announced on writing and does what it is
-// told on result.
-type waitingSocket struct {
-	FakeSocket
-	writing chan [][]byte
-	result  chan written
-}
-
-type written struct {
-	n   int // -1: everything
-	err error
-}
-
-func newWaitingSocket() *waitingSocket {
-	return &waitingSocket{writing: make(chan [][]byte), result: make(chan written)}
-}
-
-// Send implements [Socket]: never at once.
-func (s *waitingSocket) Send([][]byte) (int, error) { return 0, nil }
-
-// Drain implements [Socket].
-func (s *waitingSocket) Drain(o *Outbox) {
-	for {
-		frames := o.Take(nil)
-		if len(frames) == 0 {
-			return
-		}
-		s.writing <- frames
-		r := <-s.result
-		all := []byte(nil)
-		for _, frame := range frames {
-			all = append(all, frame...)
-		}
-		if r.n < 0 {
-			r.n = len(all)
-		}
-		s.mu.Lock()
-		s.got = append(s.got, all[:r.n]...)
-		s.mu.Unlock()
-		o.Took(r.n, r.err)
-	}
 }

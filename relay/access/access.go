@@ -1,7 +1,9 @@
-package relay
+package access
+
+import "sidecast/relay/protocol"
 
 // Access is who may hear and say what. It is immutable and safe for concurrent use. The zero value opens nothing.
-type Access struct {
+type Rules struct {
 	Names    Names
 	Channels Patterns // what is relayed at all
 	Durable  Patterns // those of Channels whose channels are streams
@@ -11,38 +13,38 @@ type Access struct {
 }
 
 // Subscribe returns the error that keeps a client from hearing channel, or [CodeOK].
-func (a *Access) Subscribe(id *Identity, channel string) Code {
-	if code := a.relays(channel); code != CodeOK {
+func (a *Rules) Subscribe(id *Identity, channel string) protocol.Code {
+	if code := a.Relayed(channel); code != protocol.CodeOK {
 		return code
 	}
-	return a.verdict(id, a.Public.Match(channel) || id.hears(channel))
+	return a.verdict(id, a.Public.Match(channel) || id.canSubscribe(channel))
 }
 
 // PublishTo returns the error that keeps a client from publishing to channel, or [CodeOK].
-func (a *Access) PublishTo(id *Identity, channel string) Code {
-	if code := a.relays(channel); code != CodeOK {
+func (a *Rules) PublishTo(id *Identity, channel string) protocol.Code {
+	if code := a.Relayed(channel); code != protocol.CodeOK {
 		return code
 	}
-	return a.verdict(id, a.Publish.Match(channel) || id.says(channel))
+	return a.verdict(id, a.Publish.Match(channel) || id.canPublish(channel))
 }
 
 // relays judges a name before any grant is looked at: reserved names are no names, whatever a grant says.
-func (a *Access) relays(channel string) Code {
+func (a *Rules) Relayed(channel string) protocol.Code {
 	switch {
 	case !ValidChannel(channel), a.Names.Reserved(channel):
-		return CodeBadChannel
+		return protocol.CodeBadChannel
 	case !a.Channels.Match(channel):
-		return CodeForbidden
+		return protocol.CodeForbidden
 	}
-	return CodeOK
+	return protocol.CodeOK
 }
 
-func (a *Access) verdict(id *Identity, open bool) Code {
+func (a *Rules) verdict(id *Identity, open bool) protocol.Code {
 	switch {
 	case open:
-		return CodeOK
+		return protocol.CodeOK
 	case id == nil && a.Login:
-		return CodeUnauthorized
+		return protocol.CodeUnauthorized
 	}
-	return CodeForbidden
+	return protocol.CodeForbidden
 }

@@ -1,9 +1,11 @@
-package relay
+package outbox
 
 import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"sidecast/relay/stats"
 )
 
 // A Budget bounds what all outboxes hold together, and knows those that hold something. It is shared by all outboxes and
@@ -12,7 +14,7 @@ type Budget struct {
 	each   int           // bytes per outbox
 	total  int64         // bytes of all outboxes
 	age    time.Duration // of the oldest byte
-	stats  *Stats
+	stats  *stats.Stats
 	drains sync.WaitGroup // the Drain goroutines of all outboxes
 
 	used atomic.Int64 // the sum of full; written with mu locked, so that nobody sees a sum without its largest part
@@ -25,7 +27,7 @@ type Budget struct {
 
 // NewBudget returns a budget of each bytes per outbox and total bytes for all. A byte that waits longer than age gets its
 // client evicted at the next [Budget.Sweep].
-func NewBudget(each, total int, age time.Duration, stats *Stats) *Budget {
+func NewBudget(each, total int, age time.Duration, stats *stats.Stats) *Budget {
 	return &Budget{each: each, total: int64(total), age: age, stats: stats, full: make(map[*Outbox]int)}
 }
 
@@ -52,7 +54,7 @@ func (b *Budget) charge(o *Outbox, was, now int) {
 
 // relieve evicts the largest outboxes until all of them together fit: whoever crossed the line, the largest goes. It is
 // called with no outbox locked.
-func (b *Budget) relieve() {
+func (b *Budget) EnforceLimit() {
 	if b.used.Load() <= b.total {
 		return
 	}
@@ -63,7 +65,7 @@ func (b *Budget) relieve() {
 		if largest == nil {
 			return
 		}
-		largest.Evict(EvictTotal)
+		largest.Evict(stats.EvictTotal)
 	}
 }
 
@@ -90,7 +92,7 @@ func (b *Budget) Sweep(now time.Time) {
 	b.mu.Unlock()
 	for _, o := range held {
 		if _, since := o.Pending(); !since.IsZero() && now.Sub(since) > b.age {
-			o.Evict(EvictAge)
+			o.Evict(stats.EvictAge)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package relay
+package protocol
 
 import (
 	"slices"
@@ -50,8 +50,8 @@ func TestCloseCodes(t *testing.T) {
 				t.Errorf("%d has the reason %q: only words", code, reason)
 			}
 		}
-		if code.slot() != i {
-			t.Errorf("%d is counted in slot %d, want %d", code, code.slot(), i)
+		if code.Slot() != i {
+			t.Errorf("%d is counted in slot %d, want %d", code, code.Slot(), i)
 		}
 		if frame := CloseFrame(code); len(frame) != 4+len(reason) || len(frame) != cap(frame) || frame[0] != 0x88 ||
 			int(frame[1]) != 2+len(reason) || CloseCode(frame[2])<<8|CloseCode(frame[3]) != code || string(frame[4:]) != reason {
@@ -63,12 +63,19 @@ func TestCloseCodes(t *testing.T) {
 // A connection that broke has a slot, and every code that we do not send has one together.
 func TestCloseSlots(t *testing.T) {
 	slots := CloseSlots()
-	if slots[slotAbnormal] != CloseAbnormal || CloseAbnormal.slot() != slotAbnormal || CloseAbnormal.Reason() != "" {
+	if slots[slotAbnormal] != CloseAbnormal || CloseAbnormal.Slot() != slotAbnormal || CloseAbnormal.Reason() != "" {
 		t.Error("1006 has no slot")
 	}
 	for _, code := range []CloseCode{0, 1, 999, 1003, 1005, 1011, 1015, 3000, 4000, 4400, 4999, 65535} {
-		if code.slot() != slotOther || code.Reason() != "" {
-			t.Errorf("%d is counted in slot %d with reason %q", code, code.slot(), code.Reason())
+		if code.Slot() != slotOther || code.Reason() != "" {
+			t.Errorf("%d is counted in slot %d with reason %q", code, code.Slot(), code.Reason())
 		}
 	}
+}
+
+func texts[T interface{ String() string }](all []T) (list []string) {
+	for _, v := range all {
+		list = append(list, v.String())
+	}
+	return list
 }

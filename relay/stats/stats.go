@@ -1,8 +1,10 @@
-package relay
+package stats
 
 import (
 	"sync/atomic"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // Stats counts what the relay does. Every part adds to the same one; relay/admin exports it. All methods and fields may
@@ -19,21 +21,21 @@ type Stats struct {
 
 	// Clients.
 	Opened        Counter
-	Closed        [numCloseSlots]Counter
+	Closed        [protocol.NumCloseSlots]Counter
 	Rejected      [numRejections]Counter
-	Connections   [numTransports][numProtocols]Gauge
+	Connections   [protocol.NumTransports][protocol.NumProtocols]Gauge
 	Subscriptions Gauge
 	Channels      Gauge
-	Commands      [numCommands][numResults]Counter
+	Commands      [protocol.NumCommands][protocol.NumResults]Counter
 
 	// The application's word.
 	AuthRequests [numAuthResults]Counter
 	AuthSeconds  Histogram
 
 	// Fan-out.
-	Deliveries [numProtocols]Counter
+	Deliveries [protocol.NumProtocols]Counter
 	Evictions  [numEvictions]Counter
-	Gaps       [numGapReasons]Counter
+	Gaps       [protocol.NumGapReasons]Counter
 	Resumes    [numResumeResults]Counter
 	Fanout     Histogram
 	Draining   atomic.Bool
@@ -193,7 +195,7 @@ func (h *Histogram) Snapshot() (count uint64, sum float64, buckets map[float64]u
 
 // The methods below are what parts of this package call where stats may be nil.
 
-func (s *Stats) evicted(why EvictionReason) {
+func (s *Stats) Evicted(why EvictionReason) {
 	if s != nil {
 		s.Evictions[why].Add(1)
 	}

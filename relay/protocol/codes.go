@@ -1,4 +1,4 @@
-package relay
+package protocol
 
 // CloseCode is a WebSocket close code as sent to a client (RFC 6455 section 7.4). The reason that goes with each is a
 // fixed string: a browser's console never shows a Go error, an address or a path.
@@ -44,7 +44,7 @@ var closeCodes = [...]struct {
 const (
 	slotAbnormal  = len(closeCodes)     // the connection broke without a close frame from either side
 	slotOther     = len(closeCodes) + 1 // a code that only clients send
-	numCloseSlots = len(closeCodes) + 2
+	NumCloseSlots = len(closeCodes) + 2
 )
 
 // CloseAbnormal stands for a connection that broke without a close frame; it is never sent.
@@ -52,14 +52,14 @@ const CloseAbnormal CloseCode = 1006
 
 // Reason returns the fixed text that goes with the code.
 func (c CloseCode) Reason() string {
-	if i := c.slot(); i < len(closeCodes) {
+	if i := c.Slot(); i < len(closeCodes) {
 		return closeCodes[i].reason
 	}
 	return ""
 }
 
 // slot is the code's index in [Stats.Closed].
-func (c CloseCode) slot() int {
+func (c CloseCode) Slot() int {
 	for i := range closeCodes {
 		if closeCodes[i].code == c {
 			return i
@@ -72,8 +72,8 @@ func (c CloseCode) slot() int {
 }
 
 // CloseSlots are the values of the label `code`, by index in [Stats.Closed].
-func CloseSlots() [numCloseSlots]CloseCode {
-	var slots [numCloseSlots]CloseCode
+func CloseSlots() [NumCloseSlots]CloseCode {
+	var slots [NumCloseSlots]CloseCode
 	for i := range closeCodes {
 		slots[i] = closeCodes[i].code
 	}
@@ -97,10 +97,10 @@ const (
 	CodeTooLarge
 	CodeUnavailable
 	CodeNotSubscribed
-	numResults
+	NumResults
 )
 
-var codes = [numResults]struct{ name, message string }{
+var codes = [NumResults]struct{ name, message string }{
 	CodeOK:              {"ok", ""},
 	CodeBadRequest:      {"bad_request", "the command is incomplete or contradicts itself"},
 	CodeUnknownType:     {"unknown_type", "there is no command of this type"},
@@ -121,7 +121,7 @@ func (c Code) String() string { return codes[c].name }
 func (c Code) Message() string { return codes[c].message }
 
 // Codes are all codes, for metrics.
-func Codes() (all [numResults]Code) {
+func Codes() (all [NumResults]Code) {
 	for i := range all {
 		all[i] = Code(i)
 	}
@@ -138,16 +138,16 @@ const (
 	GapHistory                   // what was missed left the history before the client had read up to it
 	GapTrimmed                   // the stream no longer has all that came after the last message
 	GapReset                     // the stream is not the one that the last message was in
-	numGapReasons
+	NumGapReasons
 )
 
-var gapReasons = [numGapReasons]string{"redis", "too_large", "history", "trimmed", "reset"}
+var gapReasons = [NumGapReasons]string{"redis", "too_large", "history", "trimmed", "reset"}
 
 // String returns the reason as it stands on the wire and in metrics.
 func (r GapReason) String() string { return gapReasons[r] }
 
 // GapReasons are all reasons, for metrics.
-func GapReasons() (all [numGapReasons]GapReason) {
+func GapReasons() (all [NumGapReasons]GapReason) {
 	for i := range all {
 		all[i] = GapReason(i)
 	}
@@ -155,39 +155,39 @@ func GapReasons() (all [numGapReasons]GapReason) {
 }
 
 // ProtocolID numbers the protocols, so that a message can hold one encoded frame for each.
-type ProtocolID uint8
+type ID uint8
 
 // The protocols.
 const (
-	ProtocolRaw ProtocolID = iota
-	ProtocolV1
-	numProtocols
+	RawID ID = iota
+	V1ID
+	NumProtocols
 )
 
-var protocolNames = [numProtocols]string{"raw", "v1"}
+var protocolNames = [NumProtocols]string{"raw", "v1"}
 
 // String returns the protocol as metrics and logs name it.
-func (p ProtocolID) String() string { return protocolNames[p] }
+func (p ID) String() string { return protocolNames[p] }
 
 // Protocols are all protocols, for metrics.
-func Protocols() [numProtocols]ProtocolID { return [numProtocols]ProtocolID{ProtocolRaw, ProtocolV1} }
+func IDs() [NumProtocols]ID { return [NumProtocols]ID{RawID, V1ID} }
 
 // TransportID numbers the ways in which a browser connects.
-type TransportID uint8
+type Transport uint8
 
 // The transports.
 const (
-	TransportWebSocket TransportID = iota
-	numTransports
+	WebSocket Transport = iota
+	NumTransports
 )
 
-var transportNames = [numTransports]string{"websocket"}
+var transportNames = [NumTransports]string{"websocket"}
 
 // String returns the transport as metrics and logs name it.
-func (t TransportID) String() string { return transportNames[t] }
+func (t Transport) String() string { return transportNames[t] }
 
 // Transports are all transports, for metrics.
-func Transports() [numTransports]TransportID { return [numTransports]TransportID{TransportWebSocket} }
+func Transports() [NumTransports]Transport { return [NumTransports]Transport{WebSocket} }
 
 // CommandType is what a client asks for.
 type CommandType uint8
@@ -200,16 +200,16 @@ const (
 	CommandPublish
 	CommandPing
 	CommandAuth
-	numCommands
+	NumCommands
 )
 
-var commandNames = [numCommands]string{"unknown", "subscribe", "unsubscribe", "publish", "ping", "auth"}
+var commandNames = [NumCommands]string{"unknown", "subscribe", "unsubscribe", "publish", "ping", "auth"}
 
 // String returns the command as it stands on the wire and in metrics.
 func (c CommandType) String() string { return commandNames[c] }
 
 // Commands are all command types, for metrics.
-func Commands() (all [numCommands]CommandType) {
+func Commands() (all [NumCommands]CommandType) {
 	for i := range all {
 		all[i] = CommandType(i)
 	}

@@ -1,4 +1,4 @@
-package relay
+package access
 
 import (
 	"strings"

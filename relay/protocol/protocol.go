@@ -1,10 +1,10 @@
-package relay
+package protocol
 
 // A Protocol turns what the relay has to say into frames, and what a client says into commands. One value serves all
 // sessions, concurrently. Its frames include the transport's framing, are never changed afterwards, and are shared by all
 // clients that get them.
 type Protocol interface {
-	ID() ProtocolID
+	ID() ID
 	// Message returns the frame of one message: the one allocation that a message costs. cursor is the text of it, empty
 	// where there is none. cursor and payload are only valid during the call.
 	Message(channel string, cursor, payload []byte) []byte
