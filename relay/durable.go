@@ -3,10 +3,13 @@ package relay
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
+
+	"sidecast/relay/protocol"
 
 	"sidecast/relay/stats"
 )
@@ -27,42 +30,39 @@ const (
 	complainEvery = time.Minute
 )
 
-// isDurable reports whether a channel is a stream.
-func (h *Hub) isDurable(channel string) bool { return h.cfg.Access.Durable.Match(channel) }
-
-// Nudge takes in that somebody published to a durable channel; loaded says that it was not nothing. channel is only valid
-// during the call. It may be called concurrently, as Event.
-func (h *Hub) Nudge(channel []byte, loaded bool) {
-	if d := h.durable(channel); d != nil {
-		d.nudge(loaded)
-	}
+// readersConfig is what [durables] need.
+type readersConfig struct {
+	Store  func() Streams // reads and writes streams
+	Now    func() int64   // a monotonic time in nanoseconds
+	Stats  *stats.Stats
+	Logger *slog.Logger
 }
 
-// Event takes in that the stream of a durable channel has changed.
-func (h *Hub) Event(channel []byte) {
-	if d := h.durable(channel); d != nil {
-		d.all.schedule(d)
-	}
+// A streamSeq numbers the items of durable channels, of all of them together, from 1.
+type streamSeq uint64
+
+// A streamAudience is how many subscribers a channel has, by protocol, and how many of them may have to skip an entry.
+type streamAudience struct {
+	Protocols [protocol.NumProtocols]int32
+	Echoes    int32
 }
 
-// durable returns what feeds a channel that somebody listens to, or nil.
-func (h *Hub) durable(channel []byte) *durable {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if ch := h.channels.find(h.channels.hash(channel), channel); ch != nil {
-		return ch.durable
-	}
-	return nil
+// A streamSink is what a reader delivers the entries of one stream to. The reader calls it, a page at a time.
+type streamSink interface {
+	// Number reserves n consecutive numbers and returns the first, with the audience of that moment. ok is false if there are
+	// no subscribers any more, and then nothing is reserved. It is called with the reader locked.
+	Number(n int) (first streamSeq, to streamAudience, ok bool)
+	// Deliver delivers entries that were numbered from first. It may wait for room.
+	Deliver(first streamSeq, entries []*heldEntry, to streamAudience)
+	// Gap delivers a gap in the place of what was numbered seq. The reader's place is at.
+	Gap(seq streamSeq, why protocol.GapReason, at StreamCursor)
 }
 
 // durables reads the streams of all durable channels that somebody listens to. A channel is read when a nudge says that it
 // has something new, when the link to Redis begins anew, and when a look at all of them finds that a nudge was lost; it is
 // read by one goroutine at a time, and once more if a nudge comes meanwhile.
 type durables struct {
-	hub     *Hub
-	streams func() Streams
-
-	seq uint64 // numbers what is handed out on durable channels; guarded by the hub's mu
+	cfg readersConfig
 
 	mu      sync.Mutex
 	work    sync.Cond // there is something in queue, or closed
@@ -81,9 +81,9 @@ type durables struct {
 	complaints limitedComplaints
 }
 
-func newDurables(h *Hub, streams func() Streams) *durables {
+func newDurables(cfg readersConfig) *durables {
 	ds := &durables{
-		hub: h, streams: streams, active: make(map[*durable]struct{}), changed: make(chan struct{}),
+		cfg: cfg, active: make(map[*durable]struct{}), changed: make(chan struct{}),
 		passages: make(chan struct{}, streamPassages), ringBytes: ringBytes, ringsBytes: ringsBytes,
 	}
 	ds.work.L = &ds.mu
@@ -137,6 +137,9 @@ func (ds *durables) turn() {
 	ds.changed = make(chan struct{})
 }
 
+// Bytes returns what is kept for clients that come back.
+func (ds *durables) Bytes() int64 { return ds.bytes.Load() }
+
 // link returns the number of the link, whether there is one, and what is closed when that changes.
 func (ds *durables) link() (epoch uint64, up bool, changed <-chan struct{}) {
 	ds.mu.Lock()
@@ -144,9 +147,9 @@ func (ds *durables) link() (epoch uint64, up bool, changed <-chan struct{}) {
 	return ds.epoch, ds.epoch%2 == 1, ds.changed
 }
 
-// add begins to read a channel. The hub is locked.
-func (ds *durables) add(ch *channel) *durable {
-	d := newDurable(ds, ch)
+// add begins to read a channel's stream for sink. last is the number of the last item that sink was given a number for.
+func (ds *durables) add(name string, sink streamSink, last streamSeq) *durable {
+	d := newDurable(ds, name, sink, last)
 	ds.mu.Lock()
 	defer ds.mu.Unlock()
 	ds.active[d] = struct{}{}
@@ -297,7 +300,7 @@ func (ds *durables) look(ctx context.Context, list []*durable) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, streamPatience)
 	defer cancel()
-	behind, err := ds.streams().Behind(ctx, places)
+	behind, err := ds.cfg.Store().Behind(ctx, places)
 	if err != nil {
 		return // it is asked again
 	}
@@ -313,16 +316,16 @@ func (ds *durables) complain(err error) {
 	if _, up, _ := ds.link(); !up {
 		return // told already
 	}
-	if n, due := ds.complaints.due(complainRead, ds.hub.now()); due {
-		ds.hub.cfg.Logger.Warn("durable channels cannot be read: their messages wait", "err", err, "times", n)
+	if n, due := ds.complaints.due(complainRead, ds.cfg.Now()); due {
+		ds.cfg.Logger.Warn("durable channels cannot be read: their messages wait", "err", err, "times", n)
 	}
 }
 
 // unfounded takes in that a nudge carried a payload, and nothing was added to the stream.
 func (ds *durables) unfounded(channel string, n int) {
-	ds.hub.cfg.Stats.Dropped[stats.DropNudge].Add(n)
-	if n, due := ds.complaints.due(complainNudge, ds.hub.now()); due {
-		ds.hub.cfg.Logger.Warn("a message was published to a durable channel and not added to its stream: clients hear what "+
+	ds.cfg.Stats.Dropped[stats.DropNudge].Add(n)
+	if n, due := ds.complaints.due(complainNudge, ds.cfg.Now()); due {
+		ds.cfg.Logger.Warn("a message was published to a durable channel and not added to its stream: clients hear what "+
 			"XADD adds, and PUBLISH only says that there is something new", "channel", channel, "times", n)
 	}
 }

@@ -21,9 +21,9 @@ const (
 // Whatever lies between two entries of the ring was read without a hole, so it is what a client has missed that comes
 // back to one of them, whatever happened to the stream since.
 type durable struct {
-	all     *durables
-	channel *channel
-	name    string
+	all  *durables
+	sink streamSink
+	name string
 
 	// Guarded by the mu of all.
 	queued  bool
@@ -34,7 +34,7 @@ type durable struct {
 	mu      sync.Mutex
 	known   bool         // there is a place
 	place   StreamCursor // the last entry that was handed out, or where handing out began
-	ordinal uint64       // the number of what was handed out last
+	ordinal streamSeq    // the number of what was handed out last
 	absent  uint64       // the link under which there was no stream at place 0
 	base    StreamCursor // the entry before ring[0]
 	ring    []*heldEntry
@@ -56,10 +56,10 @@ type durable struct {
 	pages  []passage
 }
 
-// newDurable returns one that has no place yet. The hub is locked.
-func newDurable(all *durables, ch *channel) *durable {
+// newDurable returns one that has no place yet.
+func newDurable(all *durables, name string, sink streamSink, last streamSeq) *durable {
 	return &durable{
-		all: all, channel: ch, name: ch.name, ordinal: all.seq, limit: streamPageFirst, progress: make(chan struct{}),
+		all: all, sink: sink, name: name, ordinal: last, limit: streamPageFirst, progress: make(chan struct{}),
 	}
 }
 
@@ -75,13 +75,13 @@ func (d *durable) read(ctx context.Context, epoch uint64, again bool) (more bool
 	d.mu.Unlock()
 	defer func() { d.end(more, err) }()
 	if !known {
-		state, err := d.all.streams().State(ctx, d.name)
+		state, err := d.all.cfg.Store().State(ctx, d.name)
 		if err == nil {
 			d.start(state, epoch)
 		}
 		return false, err
 	}
-	page, err := d.all.streams().Read(ctx, d.name, place.ID, limit)
+	page, err := d.all.cfg.Store().Read(ctx, d.name, place.ID, limit)
 	if err != nil {
 		return false, err
 	}
@@ -123,19 +123,19 @@ func (d *durable) start(state StreamState, epoch uint64) {
 	owed := d.owed
 	d.owed = false
 	d.moveLocked(&state, epoch)
-	var items []item
+	send := func() {}
 	if owed {
-		items = d.gapLocked(protocol.GapRedis)
+		send = d.gapLocked(protocol.GapRedis)
 	}
 	d.mu.Unlock()
-	d.handOut(items)
+	send()
 }
 
 // lose goes to the end of the stream. A page has no state where another entry has the id of the relay's place: the stream
 // was made again.
 func (d *durable) lose(ctx context.Context, state *StreamState, why protocol.GapReason, epoch uint64) error {
 	if state == nil {
-		now, err := d.all.streams().State(ctx, d.name)
+		now, err := d.all.cfg.Store().State(ctx, d.name)
 		if err != nil {
 			return err
 		}
@@ -149,9 +149,9 @@ func (d *durable) lose(ctx context.Context, state *StreamState, why protocol.Gap
 func (d *durable) jump(state *StreamState, why protocol.GapReason, epoch uint64) {
 	d.mu.Lock()
 	d.moveLocked(state, epoch)
-	items := d.gapLocked(why)
+	send := d.gapLocked(why)
 	d.mu.Unlock()
-	d.handOut(items)
+	send()
 }
 
 // moveLocked makes the end of the stream the relay's place.
@@ -165,35 +165,20 @@ func (d *durable) moveLocked(state *StreamState, epoch uint64) {
 	d.forgiveLocked()
 }
 
-// gapLocked returns a gap that ends at the relay's place.
-func (d *durable) gapLocked(why protocol.GapReason) []item {
-	items, _ := d.numberLocked(1)
-	for i := range items {
-		items[i].kind, items[i].reason = itemGap, why
-		d.all.hub.encode(&items[i], protocol.Event{Type: protocol.EventGap, Channel: d.name, Reason: why, Cursor: d.place.text()})
+// gapLocked numbers a gap that ends at the relay's place. The function that it returns sends it; the caller unlocks the
+// reader before.
+func (d *durable) gapLocked(why protocol.GapReason) (send func()) {
+	seq, _, ok := d.sink.Number(1)
+	if !ok {
+		return func() {}
 	}
-	return items
+	d.ordinal = seq
+	at := d.place
+	return func() { d.sink.Gap(seq, why, at) }
 }
 
-// numberLocked returns n items to be filled, and who is to get them: nobody, and no items, if nobody listens any more.
-// That is one step with moving the place, so that who joins in between begins behind them and needs no frame.
-func (d *durable) numberLocked(n int) ([]item, wanted) {
-	h := d.all.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if d.channel.durable != d {
-		return nil, wanted{}
-	}
-	items := make([]item, n)
-	for i := range items {
-		d.all.seq++
-		items[i] = item{kind: itemMessage, seq: d.all.seq, channel: d.channel}
-	}
-	d.ordinal = d.all.seq
-	return items, wanted{protocols: d.channel.protocols, echoes: d.channel.echoes}
-}
-
-// extend hands out what follows the relay's place, and keeps it.
+// extend delivers what follows the relay's place, and keeps it. Numbering is one step with moving the place, so that a
+// client that joins in between begins after these entries and needs no frame.
 func (d *durable) extend(entries []*heldEntry) {
 	if len(entries) == 0 {
 		return
@@ -203,43 +188,27 @@ func (d *durable) extend(entries []*heldEntry) {
 	d.place = entries[len(entries)-1].StreamCursor
 	d.keepLocked(entries)
 	d.matchLocked(len(entries))
-	items, wanted := d.numberLocked(len(entries))
-	d.mu.Unlock()
-	for i := range items {
-		it, e := &items[i], entries[i]
-		if e.TooLarge {
-			it.kind, it.reason = itemGap, protocol.GapTooLarge
-			d.all.hub.cfg.Stats.Dropped[stats.DropOversize].Add(1)
-		}
-		for _, p := range d.all.hub.cfg.Protocols {
-			if wanted.protocols[p.ID()] > 0 {
-				it.frames[p.ID()] = e.frame(p, d.name)
-			}
-		}
-		if wanted.echoes > 0 && !e.TooLarge {
-			it.hash = e.hash()
-		}
+	first, to, ok := d.sink.Number(len(entries))
+	if ok {
+		d.ordinal = first + streamSeq(len(entries)) - 1
 	}
-	d.handOut(items)
-}
-
-// handOut puts items into the mailboxes of the shards that have listeners.
-func (d *durable) handOut(items []item) {
-	if len(items) == 0 {
+	d.mu.Unlock()
+	if !ok {
 		return
 	}
-	for i, s := range d.all.hub.shards {
-		if d.channel.listens(i) {
-			s.box.put(items)
+	for _, e := range entries {
+		if e.TooLarge {
+			d.all.cfg.Stats.Dropped[stats.DropOversize].Add(1)
 		}
 	}
+	d.sink.Deliver(first, entries, to)
 }
 
 // settled returns the relay's place, if it has one and the last read did not fail.
 func (d *durable) settled() (StreamCursor, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.expireLocked(d.all.hub.now())
+	d.expireLocked(d.all.cfg.Now())
 	return d.place, d.known && d.failed == nil
 }
 
@@ -259,9 +228,9 @@ func (d *durable) progressLocked() {
 	d.progress = make(chan struct{})
 }
 
-// refresh has the channel read, and waits until a read has ended that began after the call. The error is that of the read,
+// Refresh has the channel read, and waits until a read has ended that began after the call. The error is that of the read,
 // or says why there will be none.
-func (d *durable) refresh(ctx context.Context) error {
+func (d *durable) Refresh(ctx context.Context) error {
 	d.mu.Lock()
 	target := d.begun + 1
 	d.mu.Unlock()
@@ -287,6 +256,9 @@ func (d *durable) refresh(ctx context.Context) error {
 		}
 	}
 }
+
+// schedule has the stream read: an event said that it changed.
+func (d *durable) schedule() { d.all.schedule(d) }
 
 // failing reports whether the last read failed.
 func (d *durable) failing() bool {

@@ -16,9 +16,9 @@ func (h *Hub) RingBytes() int64 { return h.durables.bytes.Load() }
 func (s *Session) ResumeHesitantly(channel, after string, meanwhile func()) {
 	sub := s.hub.reserve(s, channel)
 	s.subs = append(s.subs, sub)
-	r := &streamReplay{d: sub.durable, sub: sub}
-	r.at, _ = ParseStreamCursor(after)
-	_, _, _ = r.find(context.Background())
+	r := &streamReplay{streamPosition: streamPosition{Reader: sub.durable}, hub: s.hub, sub: sub}
+	r.At, _ = ParseStreamCursor(after)
+	_, _, _ = r.Find(context.Background())
 	meanwhile()
 	for r.step(context.Background()) != paceEnded {
 	}
@@ -26,5 +26,5 @@ func (s *Session) ResumeHesitantly(channel, after string, meanwhile func()) {
 
 // RefreshDurable waits for a read of a durable channel that somebody listens to.
 func (h *Hub) RefreshDurable(ctx context.Context, channel string) error {
-	return h.durable([]byte(channel)).refresh(ctx)
+	return h.durable([]byte(channel)).Refresh(ctx)
 }

@@ -29,7 +29,7 @@ func TestNudgesAccount(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := newDurable(h.durables, &channel{name: "a"})
+			d := newDurable(h.durables, "a", nil, 0)
 			before := counters.Dropped[stats.DropNudge].Load()
 			loaded, plain := 0, 0
 			for _, step := range tt.steps {

@@ -131,7 +131,7 @@ func (ds *durables) readPassage(ctx context.Context, name string, from StreamID,
 		return StreamPage{}, ctx.Err()
 	}
 	defer func() { <-ds.passages }()
-	return ds.streams().Read(ctx, name, from, limit)
+	return ds.cfg.Store().Read(ctx, name, from, limit)
 }
 
 func (d *durable) judge(page StreamPage, from StreamCursor, err error) (sighting, []*heldEntry, protocol.GapReason) {
@@ -165,6 +165,6 @@ func (d *durable) joinLocked(from StreamCursor, entries []*heldEntry) {
 		d.chargeLocked(size)
 		return
 	}
-	page := passage{from: from, entries: entries, at: d.all.hub.now()}
+	page := passage{from: from, entries: entries, at: d.all.cfg.Now()}
 	d.keepPageLocked(page, page.charge())
 }

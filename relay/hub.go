@@ -77,7 +77,9 @@ type Hub struct {
 	history  history
 	arrivals arrivals
 	offline  bool
-	back     chan struct{} // closed when Redis is back; nil while it is there
+	// streamSeq is the sequence number of the last item on any durable channel.
+	streamSeq streamSeq
+	back      chan struct{} // closed when Redis is back; nil while it is there
 }
 
 // NewHub returns a hub that is offline until the source says otherwise. It does nothing before [Hub.Run].
@@ -94,7 +96,9 @@ func NewHub(cfg HubConfig) *Hub {
 	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), channels: newChannels(), offline: true, back: make(chan struct{})}
 	h.history = newHistory(cfg.HistoryBytes, cfg.HistoryAge, h.channels)
 	if cfg.Streams != nil {
-		h.durables = newDurables(h, sync.OnceValue(cfg.Streams))
+		h.durables = newDurables(readersConfig{
+			Store: sync.OnceValue(cfg.Streams), Now: h.now, Stats: cfg.Stats, Logger: cfg.Logger,
+		})
 	}
 	for i := range cfg.Shards {
 		h.shards = append(h.shards, newShard(h, i))
@@ -173,6 +177,34 @@ func (h *Hub) Online(node uint32) {
 	h.toAll(it)
 }
 
+// isDurable reports whether a channel is a stream.
+func (h *Hub) isDurable(channel string) bool { return h.cfg.Access.Durable.Match(channel) }
+
+// Nudge takes in that somebody published to a durable channel; loaded says that it was not nothing. channel is only valid
+// during the call. It may be called concurrently, as Event.
+func (h *Hub) Nudge(channel []byte, loaded bool) {
+	if d := h.durable(channel); d != nil {
+		d.nudge(loaded)
+	}
+}
+
+// Event takes in that the stream of a durable channel has changed.
+func (h *Hub) Event(channel []byte) {
+	if d := h.durable(channel); d != nil {
+		d.schedule()
+	}
+}
+
+// durable returns what feeds a channel that somebody listens to, or nil.
+func (h *Hub) durable(channel []byte) *durable {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if ch := h.channels.find(h.channels.hash(channel), channel); ch != nil {
+		return ch.durable
+	}
+	return nil
+}
+
 // state returns whether Redis is away, and the number of the last thing that came in.
 func (h *Hub) state() (offline bool, seq uint64) {
 	h.lock()
@@ -200,7 +232,7 @@ func (h *Hub) HistoryBytes() int64 {
 	n := int64(h.history.bytes())
 	h.mu.Unlock()
 	if h.durables != nil {
-		n += h.durables.bytes.Load()
+		n += h.durables.Bytes()
 	}
 	return n
 }

@@ -35,7 +35,7 @@ func (h *Hub) reserve(s *Session, name string) *Subscription {
 	}
 	sub.channel = ch
 	if h.isDurable(name) && ch.durable == nil {
-		ch.durable = h.durables.add(ch)
+		ch.durable = h.readStream(ch)
 	}
 	sub.durable = ch.durable
 	h.mu.Unlock()
