@@ -71,9 +71,9 @@ func TestDurableRefreshEnds(t *testing.T) {
 	}{
 		"read":              {func(*durableStand, *guest) {}, "<nil>"},
 		"Redis went away":   {func(d *durableStand, _ *guest) { d.hub.Offline() }, "redis is away"},
-		"nobody listens":    {func(_ *durableStand, g *guest) { g.leave() }, "nobody listens to the channel any more"},
+		"nobody listens":    {func(_ *durableStand, g *guest) { g.leave() }, "the channel has no subscribers any more"},
 		"away and back":     {func(d *durableStand, _ *guest) { d.hub.Offline(); d.hub.Online(1) }, "<nil>"},
-		"nobody, then back": {func(d *durableStand, g *guest) { d.hub.Offline(); g.leave(); d.hub.Online(1) }, "nobody listens to the channel any more"},
+		"nobody, then back": {func(d *durableStand, g *guest) { d.hub.Offline(); g.leave(); d.hub.Online(1) }, "the channel has no subscribers any more"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
