@@ -35,6 +35,7 @@ import (
 	"sidecast/relay/server"
 	"sidecast/relay/source"
 	"sidecast/relay/stats"
+	"sidecast/relay/stream"
 	"sidecast/relay/web"
 	"sidecast/relay/ws"
 )
@@ -513,7 +514,7 @@ func assemble(cfg *config.Config, s *settings, gate *auth.Gate, stats *stats.Sta
 		Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
 			return r.link.Publish(ctx, channel, payload)
 		},
-		Streams:      func() relay.Streams { return r.link.Streams() },
+		Streams:      func() stream.Store { return r.link.Streams() },
 		CatchUp:      func(ctx context.Context) error { return r.link.CatchUp(ctx) },
 		HistoryBytes: cfg.HistoryBytes.Int(), HistoryAge: time.Duration(cfg.HistoryAge),
 		MaxChannels: int(cfg.MaxChannelsPerSession), MaxPayload: cfg.MaxPayloadBytes.Int(),

@@ -7,6 +7,7 @@ import (
 
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stream"
 )
 
 // A channel is what the hub knows of one channel: that somebody listens to, or that was spoken on lately.
@@ -33,7 +34,7 @@ type channel struct {
 	name string // static; lies in text if it fits
 	text [48]byte
 
-	durable *durable // the stream that feeds it while somebody listens; nil for a live channel. Guarded by the hub's mu.
+	durable *stream.Reader // the stream that feeds it while somebody listens; nil for a live channel. Guarded by the hub's mu.
 
 	// Owned by the hub's history.
 	floor   point  // the last message that is not held any more

@@ -5,8 +5,8 @@ import (
 	"fmt"
 	"slices"
 
-	"sidecast/relay"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stream"
 )
 
 // The checker of durable channels knows nothing of the hub: it holds what one client heard to what was in the streams, and
@@ -190,11 +190,11 @@ func (a *audit) subscribed(h *dated, after string) error {
 
 // find returns the place that a cursor names at some moment. There is none if it was never given; the error says so.
 func (a *audit) find(channel, cursor string, moment int64) (*spot, error) {
-	c, ok := relay.ParseStreamCursor(cursor)
+	c, ok := stream.ParseCursor(cursor)
 	if !ok {
 		return nil, fmt.Errorf("%q is no cursor", cursor)
 	}
-	if c == (relay.StreamCursor{}) {
+	if c == (stream.Cursor{}) {
 		return &spot{}, nil
 	}
 	for _, r := range slices.Backward(a.vault.log) {

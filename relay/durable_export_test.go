@@ -1,23 +1,27 @@
 package relay
 
-import "context"
+import (
+	"context"
+
+	"sidecast/relay/stream"
+)
 
 // ShrinkRings makes the bounds smaller of what is kept of one durable channel, and of all together. It is called before
 // anybody joins.
 func (h *Hub) ShrinkRings(one, all int) {
-	h.durables.ringBytes, h.durables.ringsBytes = one, int64(all)
+	h.readers.SetLimits(one, all)
 }
 
 // RingBytes returns what is kept of durable channels.
-func (h *Hub) RingBytes() int64 { return h.durables.bytes.Load() }
+func (h *Hub) RingBytes() int64 { return h.readers.Bytes() }
 
 // ResumeHesitantly subscribes to a durable channel and lets something happen between finding the client's place and the
 // first step behind it.
 func (s *Session) ResumeHesitantly(channel, after string, meanwhile func()) {
 	sub := s.hub.reserve(s, channel)
 	s.subs = append(s.subs, sub)
-	r := &streamReplay{streamPosition: streamPosition{Reader: sub.durable}, hub: s.hub, sub: sub}
-	r.At, _ = ParseStreamCursor(after)
+	r := &streamReplay{Position: stream.Position{Reader: sub.durable}, hub: s.hub, sub: sub}
+	r.At, _ = stream.ParseCursor(after)
 	_, _, _ = r.Find(context.Background())
 	meanwhile()
 	for r.step(context.Background()) != paceEnded {

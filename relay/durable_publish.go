@@ -4,12 +4,13 @@ import (
 	"context"
 
 	"sidecast/relay/protocol"
+	"sidecast/relay/stream"
 )
 
 // toStream adds what a client publishes to a stream, and reports whether Redis said that it did.
 func (s *Session) toStream(cmd protocol.Command) bool {
 	h := s.hub
-	if h.durables == nil {
+	if h.readers == nil {
 		return false
 	}
 	defer s.wait()()
@@ -17,16 +18,16 @@ func (s *Session) toStream(cmd protocol.Command) bool {
 	defer cancel()
 	i := s.subscription(cmd.Channel)
 	if !cmd.NoEcho || i < 0 {
-		_, err := h.durables.cfg.Store().Append(ctx, cmd.Channel, cmd.Data)
+		_, err := h.readers.Store().Append(ctx, cmd.Channel, cmd.Data)
 		return err == nil
 	}
 
 	// Only when the entry is there has it the id by which it is known. Whoever reads it meanwhile waits for that.
 	sub := s.subs[i]
 	h.quieten(sub)
-	done := sub.durable.add()
+	done := sub.durable.AddOwn()
 	defer done()
-	id, err := h.durables.cfg.Store().Append(ctx, cmd.Channel, cmd.Data)
+	id, err := h.readers.Store().Append(ctx, cmd.Channel, cmd.Data)
 	if err != nil {
 		return false
 	}
@@ -35,13 +36,13 @@ func (s *Session) toStream(cmd protocol.Command) bool {
 		e = new(echoes)
 		s.echos.Store(e)
 	}
-	own := NewEntry(id, []string{PayloadField, string(cmd.Data)}, 0)
-	e.add(cmd.Channel, own.hash(), h.now())
+	own := stream.NewEntry(id, []string{stream.PayloadField, string(cmd.Data)}, 0)
+	e.add(cmd.Channel, own.Hash(), h.now())
 	return true
 }
 
 // added reports whether the session added this entry and does not want it back.
-func (s *Session) added(channel string, entry StreamCursor) bool {
+func (s *Session) added(channel string, entry stream.Cursor) bool {
 	e := s.echos.Load()
-	return e != nil && e.take(channel, entry.hash(), s.hub.now())
+	return e != nil && e.take(channel, entry.Hash(), s.hub.now())
 }

@@ -8,8 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sidecast/relay"
 	"sidecast/relay/outbox/outboxtest"
+	"sidecast/relay/stream"
 )
 
 // A pickyReader reads one channel so often, and then no more. It waits for the gate before it answers.
@@ -21,13 +21,13 @@ type pickyReader struct {
 }
 
 // Read implements [relay.Streams].
-func (r *pickyReader) Read(ctx context.Context, channel string, from relay.StreamID, limit int) (relay.StreamPage, error) {
+func (r *pickyReader) Read(ctx context.Context, channel string, from stream.ID, limit int) (stream.Page, error) {
 	if r.gate != nil {
 		<-r.gate
 	}
 	if channel == r.channel {
 		if r.reads.Add(-1) < 0 {
-			return relay.StreamPage{}, relay.ErrNoStream
+			return stream.Page{}, stream.ErrNoStream
 		}
 	}
 	return r.vaultReader.Read(ctx, channel, from, limit)
@@ -39,7 +39,7 @@ func TestDurableStuckReplayHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		picky := &pickyReader{channel: "a"}
 		picky.reads.Store(1000)
-		d := newDurableStand(t, func(v *vault) relay.Streams { picky.vaultReader = vaultReader{v}; return picky })
+		d := newDurableStand(t, func(v *vault) stream.Store { picky.vaultReader = vaultReader{v}; return picky })
 		first := d.join(outboxtest.Unlimited)
 		cursors := map[string]string{}
 		for _, channel := range []string{"a", "b"} {
@@ -78,7 +78,7 @@ func TestDurableRefreshEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				picky := new(pickyReader)
-				d := newDurableStand(t, func(v *vault) relay.Streams { picky.vaultReader = vaultReader{v}; return picky })
+				d := newDurableStand(t, func(v *vault) stream.Store { picky.vaultReader = vaultReader{v}; return picky })
 				g := d.join(outboxtest.Unlimited)
 				g.subscribe("a", "")
 				d.add("a", 1, 1)

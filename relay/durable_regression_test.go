@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sidecast/relay"
 	"sidecast/relay/outbox/outboxtest"
+	"sidecast/relay/stream"
 )
 
 // A stream that is made again may give the very id again that the relay has come to: its listeners are told, and hear what
@@ -110,9 +110,9 @@ type weakReader struct {
 }
 
 // Read implements [relay.Streams].
-func (r *weakReader) Read(ctx context.Context, channel string, from relay.StreamID, limit int) (relay.StreamPage, error) {
+func (r *weakReader) Read(ctx context.Context, channel string, from stream.ID, limit int) (stream.Page, error) {
 	if r.reads--; r.reads < 0 && time.Since(r.born) < r.until {
-		return relay.StreamPage{}, errVault
+		return stream.Page{}, errVault
 	}
 	return r.vaultReader.Read(ctx, channel, from, limit)
 }
@@ -127,7 +127,7 @@ func TestDurableReplayOutlastsTrouble(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			weak := &weakReader{reads: 1000, until: 15 * time.Second, born: time.Now()}
-			d := newDurableStand(t, func(v *vault) relay.Streams { weak.vaultReader = vaultReader{v}; return weak })
+			d := newDurableStand(t, func(v *vault) stream.Store { weak.vaultReader = vaultReader{v}; return weak })
 			first := d.join(outboxtest.Unlimited)
 			first.subscribe("a", "")
 			cursor := first.want("a new client", "subscribed false")

@@ -10,6 +10,7 @@ import (
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
+	"sidecast/relay/stream"
 )
 
 const (
@@ -20,7 +21,7 @@ const (
 // A streamReplay gives a subscription to a durable channel what it missed, page by page, and makes it live in the step
 // that finds nothing newer. One goroutine at a time runs it.
 type streamReplay struct {
-	streamPosition
+	stream.Position
 	hub  *Hub
 	sub  *Subscription
 	ref  []byte // of the command that is answered before the first page
@@ -36,12 +37,12 @@ func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request protocol.Chan
 	defer s.wait()()
 	ctx, cancel := context.WithTimeout(context.Background(), streamWait)
 	defer cancel()
-	r := &streamReplay{streamPosition: streamPosition{Reader: sub.durable}, hub: h, sub: sub, ref: ref}
+	r := &streamReplay{Position: stream.Position{Reader: sub.durable}, hub: h, sub: sub, ref: ref}
 	if request.After == "" {
 		return r.fresh(ctx)
 	}
 	found, err := false, error(nil)
-	if cursor, ok := ParseStreamCursor(request.After); ok {
+	if cursor, ok := stream.ParseCursor(request.After); ok {
 		r.At = cursor
 		err = r.insist(ctx, func() (err error) {
 			found, _, err = r.Find(ctx)
@@ -87,7 +88,7 @@ func (r *streamReplay) run(ctx context.Context) protocol.Code {
 func (r *streamReplay) insist(ctx context.Context, try func() error) error {
 	for {
 		err := try()
-		if err == nil || errors.Is(err, ErrNoStream) || !r.pause(ctx) {
+		if err == nil || errors.Is(err, stream.ErrNoStream) || !r.pause(ctx) {
 			return err
 		}
 	}
@@ -103,7 +104,7 @@ func (r *streamReplay) pause(ctx context.Context) bool {
 // that is: the client is told of a gap as soon as it is found.
 func (r *streamReplay) fresh(ctx context.Context) protocol.Code {
 	err := r.insist(ctx, func() error {
-		if err := r.Reader.Ready(ctx); !errors.Is(err, errAway) {
+		if err := r.Reader.Ready(ctx); !errors.Is(err, stream.ErrAway) {
 			return err
 		}
 		return nil
@@ -123,9 +124,9 @@ func (r *streamReplay) begin(event protocol.Event) {
 	if r.sub.state == subscriptionGone {
 		return
 	}
-	r.Reader.Join(func(place StreamCursor, known bool, last streamSeq) {
+	r.Reader.Join(func(place stream.Cursor, known bool, last stream.Seq) {
 		if known {
-			event.Cursor = place.text()
+			event.Cursor = place.Text()
 		}
 		h.mu.Lock()
 		h.join(r.sub, uint64(last))
@@ -192,9 +193,9 @@ func (r *streamReplay) sendKept() (p pace, kept bool) {
 		return paceEnded, true
 	}
 	limit := replayPage
-	var page []*heldEntry
+	var page []*stream.Held
 	p = paceOn
-	kept = r.Kept(func(entries []*heldEntry, last streamSeq) {
+	kept = r.Kept(func(entries []*stream.Held, last stream.Seq) {
 		if fit(entries, replayEnd) == len(entries) {
 			p = paceEnded
 			h.mu.Lock()
@@ -211,7 +212,7 @@ func (r *streamReplay) sendKept() (p pace, kept bool) {
 }
 
 // fit returns how many of the entries have payloads of about limit bytes, but at least one.
-func fit(entries []*heldEntry, limit int) (n int) {
+func fit(entries []*stream.Held, limit int) (n int) {
 	for n < len(entries) && (limit > 0 || n == 0) {
 		limit -= len(entries[n].Payload) + outbox.FrameCharge
 		n++
@@ -221,19 +222,19 @@ func fit(entries []*heldEntry, limit int) (n int) {
 
 // send answers the command, if that was not done, and sends entries until their frames make limit bytes. It returns how many
 // entries that were. The shard is locked.
-func (r *streamReplay) send(page []*heldEntry, limit int) (n int) {
+func (r *streamReplay) send(page []*stream.Held, limit int) (n int) {
 	s, counters := r.sub.session, r.hub.cfg.Stats
 	if !r.told {
 		r.told = true
 		counters.Resumes[stats.ResumeRecovered].Add(1)
-		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Recovered: true, Cursor: r.At.text()})
+		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Recovered: true, Cursor: r.At.Text()})
 	}
 	var frames [][]byte
 	for n < len(page) && limit > 0 {
 		e := page[n]
 		n++
-		r.At = e.StreamCursor
-		if frame := e.frame(s.protocol, r.sub.channel.name); frame != nil && !s.added(r.sub.channel.name, e.StreamCursor) {
+		r.At = e.Cursor
+		if frame := e.Frame(s.protocol, r.sub.channel.name); frame != nil && !s.added(r.sub.channel.name, e.Cursor) {
 			frames = append(frames, frame)
 			limit -= len(frame) + outbox.FrameCharge
 		}

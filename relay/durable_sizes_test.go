@@ -15,25 +15,26 @@ import (
 	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
+	"sidecast/relay/stream"
 )
 
 // A vaultReader is a vault as one relay reads it, without any trouble.
 type vaultReader struct{ *vault }
 
 // Read implements [relay.Streams].
-func (r vaultReader) Read(_ context.Context, channel string, from relay.StreamID, limit int) (relay.StreamPage, error) {
+func (r vaultReader) Read(_ context.Context, channel string, from stream.ID, limit int) (stream.Page, error) {
 	return r.vault.read(channel, from, limit), nil
 }
 
 // State implements [relay.Streams].
-func (r vaultReader) State(_ context.Context, channel string) (relay.StreamState, error) {
+func (r vaultReader) State(_ context.Context, channel string) (stream.State, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.state(channel), nil
 }
 
 // Behind implements [relay.Streams].
-func (r vaultReader) Behind(_ context.Context, places []relay.StreamPlace) (list []bool, _ error) {
+func (r vaultReader) Behind(_ context.Context, places []stream.Place) (list []bool, _ error) {
 	for _, place := range places {
 		list = append(list, r.behind(place))
 	}
@@ -41,8 +42,8 @@ func (r vaultReader) Behind(_ context.Context, places []relay.StreamPlace) (list
 }
 
 // Append implements [relay.Streams].
-func (r vaultReader) Append(_ context.Context, channel string, payload []byte) (relay.StreamID, error) {
-	return r.add(channel, relay.StreamID{}, []string{relay.PayloadField, string(payload)}, "", 0), nil
+func (r vaultReader) Append(_ context.Context, channel string, payload []byte) (stream.ID, error) {
+	return r.add(channel, stream.ID{}, []string{stream.PayloadField, string(payload)}, "", 0), nil
 }
 
 // A durableStand is a stand whose channels are streams.
@@ -51,7 +52,7 @@ type durableStand struct {
 	vault *vault
 }
 
-func newDurableStand(t *testing.T, streams func(*vault) relay.Streams) *durableStand {
+func newDurableStand(t *testing.T, streams func(*vault) stream.Store) *durableStand {
 	v := newVault(rand.New(rand.NewPCG(1, 1)))
 	v.limit, v.old = 1<<20, false
 	d := &durableStand{&stand{t: t, stats: new(stats.Stats)}, v}
@@ -60,7 +61,7 @@ func newDurableStand(t *testing.T, streams func(*vault) relay.Streams) *durableS
 	d.hub = relay.NewHub(relay.HubConfig{
 		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Durable: all, Public: all, Publish: all},
 		Budget: d.budget, Stats: d.stats, Protocols: protocol.All(), Shards: 1, MaxChannels: 10, MaxPayload: 1 << 20,
-		PingInterval: time.Hour, Streams: func() relay.Streams { return streams(v) },
+		PingInterval: time.Hour, Streams: func() stream.Store { return streams(v) },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
@@ -74,7 +75,7 @@ func newDurableStand(t *testing.T, streams func(*vault) relay.Streams) *durableS
 // add adds entries n to m.
 func (d *durableStand) add(channel string, n, m int) {
 	for ; n <= m; n++ {
-		d.vault.add(channel, relay.StreamID{}, []string{relay.PayloadField, fmt.Sprintf("#%d:", n)}, "", 0)
+		d.vault.add(channel, stream.ID{}, []string{stream.PayloadField, fmt.Sprintf("#%d:", n)}, "", 0)
 	}
 }
 
@@ -84,7 +85,7 @@ func (d *durableStand) nudge(channel string) {
 	synctest.Wait()
 }
 
-func troubleless(v *vault) relay.Streams { return vaultReader{v} }
+func troubleless(v *vault) stream.Store { return vaultReader{v} }
 
 // However small entries are and however long they become on the wire, all of them come, once and in order, and 48 KiB and
 // one of them wait at most: from the ring, where others listen, or from the stream, where nobody did; and with what comes while
@@ -109,9 +110,9 @@ func replaySize(t *testing.T, payload string, n, room int, kept bool) {
 	if !kept {
 		first.leave()
 	}
-	fields := []string{relay.PayloadField, payload}
+	fields := []string{stream.PayloadField, payload}
 	for range n {
-		d.vault.add("a", relay.StreamID{}, fields, "", 0)
+		d.vault.add("a", stream.ID{}, fields, "", 0)
 	}
 	d.nudge("a")
 	back := d.join(room)
@@ -121,7 +122,7 @@ func replaySize(t *testing.T, payload string, n, room int, kept bool) {
 			t.Fatalf("%d bytes wait", waiting)
 		}
 		if i < 5 {
-			d.vault.add("a", relay.StreamID{}, fields, "", 0)
+			d.vault.add("a", stream.ID{}, fields, "", 0)
 			d.nudge("a")
 		}
 		back.socket.Give(10_000)

@@ -6,8 +6,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"sidecast/relay"
 	"sidecast/relay/outbox/outboxtest"
+	"sidecast/relay/stream"
 )
 
 // step is one thing that happens.
@@ -123,7 +123,7 @@ func (w *durableWorld) end() {
 		time.Sleep(quiet) // whoever waits, or was told to try again
 		synctest.Wait()
 		for _, channel := range w.channels {
-			w.vault.add(channel, w.vault.id(w.random, channel), []string{relay.PayloadField, fmt.Sprintf("#%d:", len(w.vault.log)+1)}, "", 0)
+			w.vault.add(channel, w.vault.id(w.random, channel), []string{stream.PayloadField, fmt.Sprintf("#%d:", len(w.vault.log)+1)}, "", 0)
 			if w.vault.straight(channel) && w.random.IntN(2) == 0 {
 				w.forget(channel)
 			}

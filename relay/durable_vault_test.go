@@ -8,7 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"sidecast/relay"
+	"sidecast/relay/stream"
 )
 
 // A vault is the streams of one Redis, and remembers everything that was ever in them. Several relays read it.
@@ -29,9 +29,9 @@ type shelf struct {
 	exists  bool
 	line    int // how often it was made
 	entries []*record
-	last    relay.StreamID
+	last    stream.ID
 	added   int64
-	used    map[relay.StreamID]bool // ids that were given to other entries before
+	used    map[stream.ID]bool // ids that were given to other entries before
 }
 
 // A record is an entry that was added at some time.
@@ -39,7 +39,7 @@ type record struct {
 	number  int // its place in the log, from 1
 	channel string
 	line    int
-	entry   relay.Entry
+	entry   stream.Entry
 	added   int64  // moment
 	gone    int64  // moment; 0 while it is there
 	fate    fate   // why it is gone
@@ -66,19 +66,19 @@ func newVault(random *rand.Rand) *vault {
 func (v *vault) shelf(channel string) *shelf {
 	s := v.streams[channel]
 	if s == nil {
-		s = &shelf{used: make(map[relay.StreamID]bool)}
+		s = &shelf{used: make(map[stream.ID]bool)}
 		v.streams[channel] = s
 	}
 	return s
 }
 
 // add adds an entry behind the last one, and trims.
-func (v *vault) add(channel string, id relay.StreamID, fields []string, by string, maxlen int) relay.StreamID {
+func (v *vault) add(channel string, id stream.ID, fields []string, by string, maxlen int) stream.ID {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.shelf(channel)
 	if !s.exists {
-		s.exists, s.last, s.added, s.entries = true, relay.StreamID{}, 0, nil
+		s.exists, s.last, s.added, s.entries = true, stream.ID{}, 0, nil
 		s.line++
 	}
 	if id.Compare(s.last) <= 0 {
@@ -86,7 +86,7 @@ func (v *vault) add(channel string, id relay.StreamID, fields []string, by strin
 	}
 	v.moment.Add(1)
 	r := &record{number: len(v.log) + 1, channel: channel, line: s.line, added: v.moment.Load(), by: by}
-	r.entry = relay.NewEntry(id, fields, v.limit)
+	r.entry = stream.NewEntry(id, fields, v.limit)
 	v.log = append(v.log, r)
 	if !r.entry.TooLarge {
 		v.said[string(r.entry.Payload)] = r
@@ -173,7 +173,7 @@ func (v *vault) use(channel string) {
 }
 
 // read is XRANGE, and what else is read in the same transaction.
-func (v *vault) read(channel string, from relay.StreamID, limit int) (page relay.StreamPage) {
+func (v *vault) read(channel string, from stream.ID, limit int) (page stream.Page) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, r := range v.shelf(channel).entries {
@@ -189,17 +189,17 @@ func (v *vault) read(channel string, from relay.StreamID, limit int) (page relay
 }
 
 // state is XINFO and the last entry. The vault is locked.
-func (v *vault) state(channel string) relay.StreamState {
+func (v *vault) state(channel string) stream.State {
 	s := v.shelf(channel)
 	if !s.exists {
-		return relay.StreamState{Added: -1}
+		return stream.State{Added: -1}
 	}
-	state := relay.StreamState{Exists: true, Last: s.last, Length: int64(len(s.entries)), Added: s.added}
+	state := stream.State{Exists: true, Last: s.last, Length: int64(len(s.entries)), Added: s.added}
 	if v.old {
 		state.Added = -1
 	}
 	if n := len(s.entries); n > 0 {
-		state.Tail = s.entries[n-1].entry.StreamCursor
+		state.Tail = s.entries[n-1].entry.Cursor
 	}
 	return state
 }
@@ -214,7 +214,7 @@ func (v *vault) straight(channel string) bool {
 }
 
 // behind reports whether a key has an entry with a higher id.
-func (v *vault) behind(place relay.StreamPlace) bool {
+func (v *vault) behind(place stream.Place) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.shelf(place.Channel)
@@ -222,7 +222,7 @@ func (v *vault) behind(place relay.StreamPlace) bool {
 }
 
 // id draws the id of the next entry: often of the same millisecond, sometimes far away.
-func (v *vault) id(random *rand.Rand, channel string) relay.StreamID {
+func (v *vault) id(random *rand.Rand, channel string) stream.ID {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	s := v.shelf(channel)
@@ -231,15 +231,15 @@ func (v *vault) id(random *rand.Rand, channel string) relay.StreamID {
 	case !s.exists && !last.IsZero() && op < 40:
 		return last // the very one that the old stream ended with
 	case !s.exists && op < 70:
-		return relay.StreamID{Ms: 1 + uint64(random.IntN(30)), Seq: uint64(random.IntN(3))}
+		return stream.ID{Ms: 1 + uint64(random.IntN(30)), Seq: uint64(random.IntN(3))}
 	case op < 50:
-		return relay.StreamID{Ms: last.Ms, Seq: last.Seq + 1}
+		return stream.ID{Ms: last.Ms, Seq: last.Seq + 1}
 	case op < 97:
-		return relay.StreamID{Ms: last.Ms + 1 + uint64(random.IntN(3)), Seq: uint64(random.IntN(2))}
+		return stream.ID{Ms: last.Ms + 1 + uint64(random.IntN(3)), Seq: uint64(random.IntN(2))}
 	case op < 98:
-		return relay.StreamID{Ms: last.Ms, Seq: last.Seq + 1<<40}
+		return stream.ID{Ms: last.Ms, Seq: last.Seq + 1<<40}
 	}
-	return relay.StreamID{Ms: last.Ms + 1<<30}
+	return stream.ID{Ms: last.Ms + 1<<30}
 }
 
 // fields draws what the next entry says.
@@ -249,13 +249,13 @@ func (v *vault) fields(random *rand.Rand) []string {
 	v.mu.Unlock()
 	switch op := random.IntN(60); {
 	case op < 2:
-		return []string{relay.PayloadField, text + strings.Repeat("x", v.limit)}
+		return []string{stream.PayloadField, text + strings.Repeat("x", v.limit)}
 	case op < 6:
 		return []string{"event", text, "b\x01", "\xff"}
 	case op < 10:
-		return []string{relay.PayloadField, text + strings.Repeat("\x01", random.IntN(v.limit/8))}
+		return []string{stream.PayloadField, text + strings.Repeat("\x01", random.IntN(v.limit/8))}
 	case op < 14:
-		return []string{relay.PayloadField, text + "\xff\x00" + strings.Repeat("b", random.IntN(v.limit/2))}
+		return []string{stream.PayloadField, text + "\xff\x00" + strings.Repeat("b", random.IntN(v.limit/2))}
 	}
-	return []string{relay.PayloadField, text + strings.Repeat("y", random.IntN(40))}
+	return []string{stream.PayloadField, text + strings.Repeat("y", random.IntN(40))}
 }

@@ -17,6 +17,7 @@ import (
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
+	"sidecast/relay/stream"
 )
 
 // A durableWorld is several relays over one vault, and people who move between them, in a bubble.
@@ -80,7 +81,7 @@ func (w *durableWorld) start() {
 	r.hub = relay.NewHub(relay.HubConfig{
 		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Durable: all, Public: all, Publish: all},
 		Protocols: protocol.All(), Budget: r.budget, Stats: r.stats, Shards: pick(1, 3), MaxChannels: 100, MaxPayload: 1 << 20,
-		PingInterval: time.Duration(pick(3, 3600)) * time.Second, Streams: func() relay.Streams { return r },
+		PingInterval: time.Duration(pick(3, 3600)) * time.Second, Streams: func() stream.Store { return r },
 	})
 	r.hub.ShrinkRings(pick(700, 3000, 20_000, 1<<20), pick(5000, 64<<20))
 	ctx, cancel := context.WithCancel(w.t.Context())
@@ -123,7 +124,7 @@ func (r *durableRelay) travel(ctx context.Context) error {
 	case trouble == troubleLost && r.world.draw(2) == 0:
 		return errVault
 	case trouble == troubleRefused:
-		return fmt.Errorf("%w: WRONGTYPE", relay.ErrNoStream)
+		return fmt.Errorf("%w: WRONGTYPE", stream.ErrNoStream)
 	}
 	if wait == 0 {
 		return nil
@@ -140,18 +141,18 @@ func (r *durableRelay) travel(ctx context.Context) error {
 }
 
 // Read implements [relay.Streams].
-func (r *durableRelay) Read(ctx context.Context, channel string, from relay.StreamID, limit int) (relay.StreamPage, error) {
+func (r *durableRelay) Read(ctx context.Context, channel string, from stream.ID, limit int) (stream.Page, error) {
 	if err := r.travel(ctx); err != nil {
-		return relay.StreamPage{}, err
+		return stream.Page{}, err
 	}
 	page := r.world.vault.read(channel, from, limit)
 	return page, r.travel(ctx)
 }
 
 // State implements [relay.Streams].
-func (r *durableRelay) State(ctx context.Context, channel string) (relay.StreamState, error) {
+func (r *durableRelay) State(ctx context.Context, channel string) (stream.State, error) {
 	if err := r.travel(ctx); err != nil {
-		return relay.StreamState{}, err
+		return stream.State{}, err
 	}
 	r.world.vault.mu.Lock()
 	state := r.world.vault.state(channel)
@@ -160,7 +161,7 @@ func (r *durableRelay) State(ctx context.Context, channel string) (relay.StreamS
 }
 
 // Behind implements [relay.Streams].
-func (r *durableRelay) Behind(ctx context.Context, places []relay.StreamPlace) (list []bool, _ error) {
+func (r *durableRelay) Behind(ctx context.Context, places []stream.Place) (list []bool, _ error) {
 	if err := r.travel(ctx); err != nil {
 		return nil, err
 	}
@@ -177,15 +178,15 @@ func publisher(payload []byte) string {
 }
 
 // Append implements [relay.Streams].
-func (r *durableRelay) Append(ctx context.Context, channel string, payload []byte) (relay.StreamID, error) {
+func (r *durableRelay) Append(ctx context.Context, channel string, payload []byte) (stream.ID, error) {
 	if err := r.travel(ctx); err != nil {
-		return relay.StreamID{}, err
+		return stream.ID{}, err
 	}
 	v, w := r.world.vault, r.world
 	w.mu.Lock()
 	id := v.id(w.dice, channel)
 	w.mu.Unlock()
-	id = v.add(channel, id, []string{relay.PayloadField, string(payload)}, publisher(payload), w.maxlen)
+	id = v.add(channel, id, []string{stream.PayloadField, string(payload)}, publisher(payload), w.maxlen)
 	return id, r.travel(ctx)
 }
 

@@ -13,6 +13,7 @@ import (
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
+	"sidecast/relay/stream"
 )
 
 // HubConfig is what a [Hub] needs. It must not be changed after [NewHub].
@@ -30,7 +31,7 @@ type HubConfig struct {
 
 	// Streams reads and writes the streams of durable channels. It is called when there is work for them, later than NewHub.
 	// Nil answers `unavailable` for all of them.
-	Streams func() Streams
+	Streams func() stream.Store
 
 	// Verify returns whom a token names that a client sends over its connection: [CodeOK] with an Identity,
 	// [CodeUnauthorized], or [CodeUnavailable] where that cannot be found out now. It is called concurrently. Nil where
@@ -64,7 +65,7 @@ type Hub struct {
 	seed    maphash.Seed
 	next    atomic.Uint32 // shard of the next session
 
-	durables *durables // nil where there are no streams
+	readers *stream.Readers // nil where there are no streams
 
 	draining atomic.Uint32 // the code that refuses newcomers; 0 while everybody is welcome
 
@@ -78,7 +79,7 @@ type Hub struct {
 	arrivals arrivals
 	offline  bool
 	// streamSeq is the sequence number of the last item on any durable channel.
-	streamSeq streamSeq
+	streamSeq stream.Seq
 	back      chan struct{} // closed when Redis is back; nil while it is there
 }
 
@@ -96,7 +97,7 @@ func NewHub(cfg HubConfig) *Hub {
 	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), channels: newChannels(), offline: true, back: make(chan struct{})}
 	h.history = newHistory(cfg.HistoryBytes, cfg.HistoryAge, h.channels)
 	if cfg.Streams != nil {
-		h.durables = newDurables(readersConfig{
+		h.readers = stream.NewReaders(stream.Config{
 			Store: sync.OnceValue(cfg.Streams), Now: h.now, Stats: cfg.Stats, Logger: cfg.Logger,
 		})
 	}
@@ -114,8 +115,8 @@ func (h *Hub) Run(ctx context.Context) error {
 		wg.Go(func() { s.run(ctx) })
 	}
 	wg.Go(func() { h.sweep(ctx) })
-	if h.durables != nil {
-		wg.Go(func() { h.durables.run(ctx) })
+	if h.readers != nil {
+		wg.Go(func() { h.readers.Run(ctx) })
 	}
 	wg.Wait()
 	return nil
@@ -148,8 +149,8 @@ func (h *Hub) Offline() {
 	h.history.part()
 	it := item{kind: itemOffline, seq: h.history.seq}
 	h.mu.Unlock()
-	if h.durables != nil {
-		h.durables.offline()
+	if h.readers != nil {
+		h.readers.Offline()
 	}
 	h.encode(&it, protocol.Event{Type: protocol.EventOffline})
 	h.toAll(it)
@@ -170,8 +171,8 @@ func (h *Hub) Online(node uint32) {
 	h.history.begin(node)
 	it := item{kind: itemOnline, seq: h.history.seq, reason: protocol.GapRedis}
 	h.mu.Unlock()
-	if h.durables != nil {
-		h.durables.online()
+	if h.readers != nil {
+		h.readers.Online()
 	}
 	h.encode(&it, protocol.Event{Type: protocol.EventGap, Reason: protocol.GapRedis})
 	h.toAll(it)
@@ -184,19 +185,19 @@ func (h *Hub) isDurable(channel string) bool { return h.cfg.Access.Durable.Match
 // during the call. It may be called concurrently, as Event.
 func (h *Hub) Nudge(channel []byte, loaded bool) {
 	if d := h.durable(channel); d != nil {
-		d.nudge(loaded)
+		d.Nudge(loaded)
 	}
 }
 
 // Event takes in that the stream of a durable channel has changed.
 func (h *Hub) Event(channel []byte) {
 	if d := h.durable(channel); d != nil {
-		d.schedule()
+		d.Schedule()
 	}
 }
 
 // durable returns what feeds a channel that somebody listens to, or nil.
-func (h *Hub) durable(channel []byte) *durable {
+func (h *Hub) durable(channel []byte) *stream.Reader {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if ch := h.channels.find(h.channels.hash(channel), channel); ch != nil {
@@ -231,8 +232,8 @@ func (h *Hub) HistoryBytes() int64 {
 	h.lock()
 	n := int64(h.history.bytes())
 	h.mu.Unlock()
-	if h.durables != nil {
-		n += h.durables.Bytes()
+	if h.readers != nil {
+		n += h.readers.Bytes()
 	}
 	return n
 }

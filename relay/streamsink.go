@@ -1,37 +1,40 @@
 package relay
 
-import "sidecast/relay/protocol"
+import (
+	"sidecast/relay/protocol"
+	"sidecast/relay/stream"
+)
 
 // A channelSink delivers the entries of a stream to the subscribers of a
 // durable channel. It implements [streamSink].
 type channelSink struct {
 	hub     *Hub
 	channel *channel
-	reader  *durable // guarded by the hub's mu
+	reader  *stream.Reader // guarded by the hub's mu
 }
 
 // readStream starts a reader for a durable channel. The hub is locked.
-func (h *Hub) readStream(ch *channel) *durable {
+func (h *Hub) readStream(ch *channel) *stream.Reader {
 	sink := &channelSink{hub: h, channel: ch}
-	sink.reader = h.durables.add(ch.name, sink, h.streamSeq)
+	sink.reader = h.readers.Add(ch.name, sink, h.streamSeq)
 	return sink.reader
 }
 
 // Number implements [streamSink].
-func (s *channelSink) Number(n int) (first streamSeq, to streamAudience, ok bool) {
+func (s *channelSink) Number(n int) (first stream.Seq, to stream.Audience, ok bool) {
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s.channel.durable != s.reader {
-		return 0, streamAudience{}, false
+		return 0, stream.Audience{}, false
 	}
 	first = h.streamSeq + 1
-	h.streamSeq += streamSeq(n)
-	return first, streamAudience{Protocols: s.channel.protocols, Echoes: s.channel.echoes}, true
+	h.streamSeq += stream.Seq(n)
+	return first, stream.Audience{Protocols: s.channel.protocols, Echoes: s.channel.echoes}, true
 }
 
 // Deliver implements [streamSink].
-func (s *channelSink) Deliver(first streamSeq, entries []*heldEntry, to streamAudience) {
+func (s *channelSink) Deliver(first stream.Seq, entries []*stream.Held, to stream.Audience) {
 	items := make([]item, len(entries))
 	for i, e := range entries {
 		it := &items[i]
@@ -41,21 +44,21 @@ func (s *channelSink) Deliver(first streamSeq, entries []*heldEntry, to streamAu
 		}
 		for _, p := range s.hub.cfg.Protocols {
 			if to.Protocols[p.ID()] > 0 {
-				it.frames[p.ID()] = e.frame(p, s.channel.name)
+				it.frames[p.ID()] = e.Frame(p, s.channel.name)
 			}
 		}
 		if to.Echoes > 0 && !e.TooLarge {
-			it.hash = e.hash()
+			it.hash = e.Hash()
 		}
 	}
 	s.put(items)
 }
 
 // Gap implements [streamSink].
-func (s *channelSink) Gap(seq streamSeq, why protocol.GapReason, at StreamCursor) {
+func (s *channelSink) Gap(seq stream.Seq, why protocol.GapReason, at stream.Cursor) {
 	it := item{kind: itemGap, seq: uint64(seq), channel: s.channel, reason: why}
 	s.hub.encode(&it, protocol.Event{
-		Type: protocol.EventGap, Channel: s.channel.name, Reason: why, Cursor: at.text(),
+		Type: protocol.EventGap, Channel: s.channel.name, Reason: why, Cursor: at.Text(),
 	})
 	s.put([]item{it})
 }

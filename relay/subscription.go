@@ -1,10 +1,12 @@
 package relay
 
+import "sidecast/relay/stream"
+
 // A Subscription is one session's place in one channel.
 type Subscription struct {
 	session *Session
 	channel *channel
-	durable *durable // what feeds it; nil in a live channel
+	durable *stream.Reader // what feeds it; nil in a live channel
 
 	// Guarded by the hub's mu.
 	silent  bool // it may have to skip a message
@@ -93,12 +95,12 @@ func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
 	s.shard.mu.Unlock()
 
 	if idle := h.release(sub, live); idle != nil {
-		h.durables.remove(idle)
+		h.readers.Remove(idle)
 	}
 }
 
 // release takes sub out of its channel's counts. It returns what fed the channel, if that was the last one.
-func (h *Hub) release(sub *Subscription, live bool) (idle *durable) {
+func (h *Hub) release(sub *Subscription, live bool) (idle *stream.Reader) {
 	s, ch := sub.session, sub.channel
 	roster := ch.roster(s.shard.index)
 	h.mu.Lock()

@@ -7,8 +7,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
 	"sidecast/relay/access"
+	"sidecast/relay/stream"
 )
 
 // Publish sends one message as an application would: by PUBLISH.
@@ -29,7 +29,7 @@ func Publish(ctx context.Context, client redis.UniversalClient, names access.Nam
 }
 
 // Append adds one message to a durable channel as an application would: by XADD.
-func Append(ctx context.Context, streams relay.Streams, names access.Names, channel string, payload []byte, out io.Writer) error {
+func Append(ctx context.Context, streams stream.Store, names access.Names, channel string, payload []byte, out io.Writer) error {
 	if err := checkName(names, channel); err != nil {
 		return err
 	}

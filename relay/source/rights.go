@@ -5,8 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"sidecast/relay"
 	"sidecast/relay/access"
+	"sidecast/relay/stream"
 )
 
 // rightsTick is how often the rights to durable channels are tried until Redis answers.
@@ -34,7 +34,7 @@ func (l *Link) tryStreams(ctx context.Context) {
 		if errors.Is(err, ErrUnavailable) {
 			continue // and once more
 		}
-		if errors.Is(err, relay.ErrNoStream) {
+		if errors.Is(err, stream.ErrNoStream) {
 			l.warnStream(left[0], err)
 		}
 		left = left[1:]
@@ -42,12 +42,12 @@ func (l *Link) tryStreams(ctx context.Context) {
 }
 
 // tryStream reads a stream that the pattern matches.
-func tryStream(ctx context.Context, streams relay.Streams, pattern access.Pattern) error {
+func tryStream(ctx context.Context, streams stream.Store, pattern access.Pattern) error {
 	channel, unused := example(pattern)
 	if !unused && channel != pattern.String() {
 		return nil // no name is known that matches
 	}
-	_, err := streams.Read(ctx, channel, relay.StreamID{}, 1)
+	_, err := streams.Read(ctx, channel, stream.ID{}, 1)
 	return err
 }
 

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"sidecast/relay"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
 	"sidecast/relay/stats"
+	"sidecast/relay/stream"
 )
 
 // aclUser makes a user with the least rights, and more.
@@ -196,7 +196,7 @@ func TestLeastRightsForStreams(t *testing.T) {
 		}
 		// They permit no adding, and whoever tries learns what is missing.
 		_, err := l.Streams().Append(t.Context(), "order:1", nil)
-		if !errors.Is(err, relay.ErrNoStream) || !strings.Contains(err.Error(), "NOPERM") {
+		if !errors.Is(err, stream.ErrNoStream) || !strings.Contains(err.Error(), "NOPERM") {
 			t.Errorf("adding is answered with %v", err)
 		}
 	})

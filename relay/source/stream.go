@@ -9,8 +9,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
 	"sidecast/relay/access"
+	"sidecast/relay/stream"
 )
 
 // Nudged is what a [Sink] is, beside that, where there are durable channels. Its methods may be called concurrently.
@@ -33,16 +33,16 @@ type streams struct {
 	length int // entries to which a stream is trimmed when a client adds one; 0: not at all
 }
 
-var _ relay.Streams = (*streams)(nil)
+var _ stream.Store = (*streams)(nil)
 
 // Streams returns what reads and writes the streams of durable channels. Until the link is up, and while it is down, its
 // errors wrap [ErrUnavailable].
-func (l *Link) Streams() relay.Streams {
+func (l *Link) Streams() stream.Store {
 	return &streams{client: l.upClient, names: l.cfg.Names, limit: l.cfg.MaxPayload, length: l.cfg.StreamLength}
 }
 
 // NewStreams returns what reads and writes streams by a client of one's own. Of cfg it takes the names and the limits.
-func NewStreams(client redis.UniversalClient, cfg Config) relay.Streams {
+func NewStreams(client redis.UniversalClient, cfg Config) stream.Store {
 	limit := cfg.MaxPayload
 	if limit == 0 {
 		limit = DefaultMaxPayload
@@ -61,7 +61,7 @@ func (l *Link) upClient() (redis.UniversalClient, error) {
 }
 
 // Read implements [relay.Streams].
-func (s *streams) Read(ctx context.Context, channel string, from relay.StreamID, limit int) (page relay.StreamPage, err error) {
+func (s *streams) Read(ctx context.Context, channel string, from stream.ID, limit int) (page stream.Page, err error) {
 	key := s.names.Redis(channel)
 	limit++ // the entry itself
 	xrange := []any{"XRANGE", key, from.String(), "+", "COUNT", limit}
@@ -90,7 +90,7 @@ func (s *streams) Read(ctx context.Context, channel string, from relay.StreamID,
 }
 
 // State implements [relay.Streams].
-func (s *streams) State(ctx context.Context, channel string) (state relay.StreamState, err error) {
+func (s *streams) State(ctx context.Context, channel string) (state stream.State, err error) {
 	key := s.names.Redis(channel)
 	err = s.do(ctx, key, func(node redis.UniversalClient) (err error) {
 		state, err = s.state(ctx, node, key, func(redis.Pipeliner) {})
@@ -100,7 +100,7 @@ func (s *streams) State(ctx context.Context, channel string) (state relay.Stream
 }
 
 // state asks what Redis knows of the key, in one MULTI with what and adds, of which no command may fail.
-func (s *streams) state(ctx context.Context, node redis.UniversalClient, key string, and func(redis.Pipeliner)) (relay.StreamState, error) {
+func (s *streams) state(ctx context.Context, node redis.UniversalClient, key string, and func(redis.Pipeliner)) (stream.State, error) {
 	var tail, info *redis.Cmd
 	cmds, err := node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		and(tx)
@@ -109,24 +109,24 @@ func (s *streams) state(ctx context.Context, node redis.UniversalClient, key str
 		return nil
 	})
 	if err := info.Err(); err != nil && tail.Err() == nil && strings.Contains(err.Error(), "no such key") {
-		return relay.StreamState{Added: -1}, nil // what comes before XINFO did not fail, then
+		return stream.State{Added: -1}, nil // what comes before XINFO did not fail, then
 	}
 	if err != nil {
-		return relay.StreamState{}, withReason(err, cmds)
+		return stream.State{}, withReason(err, cmds)
 	}
 	last, err := s.page(tail.Val(), 1)
 	if err != nil {
-		return relay.StreamState{}, err
+		return stream.State{}, err
 	}
 	state, err := readInfo(info.Val())
 	if len(last.Entries) > 0 {
-		state.Tail = last.Entries[0].StreamCursor
+		state.Tail = last.Entries[0].Cursor
 	}
 	return state, err
 }
 
 // Behind implements [relay.Streams].
-func (s *streams) Behind(ctx context.Context, places []relay.StreamPlace) ([]bool, error) {
+func (s *streams) Behind(ctx context.Context, places []stream.Place) ([]bool, error) {
 	client, err := s.client()
 	if err != nil {
 		return nil, err
@@ -155,7 +155,7 @@ func (s *streams) Behind(ctx context.Context, places []relay.StreamPlace) ([]boo
 
 // Append implements [relay.Streams]: XADD, and a PUBLISH that carries nothing, in one MULTI. The stream is trimmed with
 // `MAXLEN ~`, so that clients cannot fill Redis.
-func (s *streams) Append(ctx context.Context, channel string, payload []byte) (id relay.StreamID, err error) {
+func (s *streams) Append(ctx context.Context, channel string, payload []byte) (id stream.ID, err error) {
 	if s.names.Reserved(channel) {
 		return id, ErrReserved
 	}
@@ -164,7 +164,7 @@ func (s *streams) Append(ctx context.Context, channel string, payload []byte) (i
 	if s.length > 0 {
 		xadd = append(xadd, "MAXLEN", "~", s.length)
 	}
-	xadd = append(xadd, "*", relay.PayloadField, payload)
+	xadd = append(xadd, "*", stream.PayloadField, payload)
 	err = s.do(ctx, key, func(node redis.UniversalClient) error {
 		var added *redis.Cmd
 		cmds, err := node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
@@ -177,7 +177,7 @@ func (s *streams) Append(ctx context.Context, channel string, payload []byte) (i
 			return withReason(err, cmds)
 		}
 		ok := false
-		if id, ok = relay.ParseStreamID(text); !ok {
+		if id, ok = stream.ParseID(text); !ok {
 			return errStreamReply
 		}
 		return nil
@@ -244,7 +244,7 @@ func streamError(err error) error {
 	case err == nil:
 		return nil
 	case isRefusal(err), errors.Is(err, errStreamReply):
-		return fmt.Errorf("%w: %w", relay.ErrNoStream, err)
+		return fmt.Errorf("%w: %w", stream.ErrNoStream, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }

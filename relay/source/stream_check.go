@@ -9,8 +9,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
 	"sidecast/relay/access"
+	"sidecast/relay/stream"
 )
 
 // stream looks whether the streams of a pattern may be read, and added to, by asking for one that nobody has made.
@@ -24,9 +24,9 @@ func (c *check) stream(ctx context.Context, pattern access.Pattern) {
 		return
 	}
 	streams := NewStreams(c.client, c.cfg)
-	switch _, err := streams.Read(ctx, channel, relay.StreamID{}, 1); {
+	switch _, err := streams.Read(ctx, channel, stream.ID{}, 1); {
 	case err == nil:
-	case errors.Is(err, relay.ErrNoStream):
+	case errors.Is(err, stream.ErrNoStream):
 		c.fail(subject, "may not be read", fmt.Sprintf("grant %%R~%s and +xrange +xrevrange +xinfo +multi +exec",
 			c.cfg.Names.RedisPattern(pattern)))
 		return
@@ -39,7 +39,7 @@ func (c *check) stream(ctx context.Context, pattern access.Pattern) {
 		return
 	}
 	// With NOMKSTREAM nothing is added to what does not exist.
-	err := c.client.Do(ctx, "XADD", c.cfg.Names.Redis(channel), "NOMKSTREAM", "*", relay.PayloadField, "").Err()
+	err := c.client.Do(ctx, "XADD", c.cfg.Names.Redis(channel), "NOMKSTREAM", "*", stream.PayloadField, "").Err()
 	switch {
 	case err == nil, errors.Is(err, redis.Nil):
 		c.ok(subject, "may be read and added to")

@@ -2,15 +2,14 @@ package source
 
 import (
 	"errors"
-
-	"sidecast/relay"
+	"sidecast/relay/stream"
 )
 
 // errStreamReply says that an answer has not the shape that it has in Redis.
 var errStreamReply = errors.New("the server's answer is not about a stream")
 
 // page reads the answer to XRANGE. go-redis's own types lose the order of the fields, and fields of the same name.
-func (s *streams) page(reply any, limit int) (page relay.StreamPage, err error) {
+func (s *streams) page(reply any, limit int) (page stream.Page, err error) {
 	list, ok := reply.([]any)
 	if !ok && reply != nil {
 		return page, errStreamReply
@@ -18,7 +17,7 @@ func (s *streams) page(reply any, limit int) (page relay.StreamPage, err error) 
 	for _, raw := range list {
 		entry, ok := s.entry(raw)
 		if !ok {
-			return relay.StreamPage{}, errStreamReply
+			return stream.Page{}, errStreamReply
 		}
 		page.Entries = append(page.Entries, entry)
 	}
@@ -27,13 +26,13 @@ func (s *streams) page(reply any, limit int) (page relay.StreamPage, err error) 
 }
 
 // entry reads an id with its fields.
-func (s *streams) entry(raw any) (e relay.Entry, ok bool) {
+func (s *streams) entry(raw any) (e stream.Entry, ok bool) {
 	pair, _ := raw.([]any)
 	if len(pair) != 2 {
 		return e, false
 	}
 	text, _ := pair[0].(string)
-	id, ok := relay.ParseStreamID(text)
+	id, ok := stream.ParseID(text)
 	if !ok {
 		return e, false
 	}
@@ -47,12 +46,12 @@ func (s *streams) entry(raw any) (e relay.Entry, ok bool) {
 			return e, false
 		}
 	}
-	return relay.NewEntry(id, fields, s.limit), true
+	return stream.NewEntry(id, fields, s.limit), true
 }
 
 // readInfo reads the answer to XINFO STREAM: a list of names and values, or in RESP3 a map.
-func readInfo(reply any) (relay.StreamState, error) {
-	state := relay.StreamState{Exists: true, Added: -1}
+func readInfo(reply any) (stream.State, error) {
+	state := stream.State{Exists: true, Added: -1}
 	found := 0
 	note := func(name, value any) {
 		number, _ := value.(int64)
@@ -65,7 +64,7 @@ func readInfo(reply any) (relay.StreamState, error) {
 		case "last-generated-id":
 			text, _ := value.(string)
 			var ok bool
-			if state.Last, ok = relay.ParseStreamID(text); ok {
+			if state.Last, ok = stream.ParseID(text); ok {
 				found++
 			}
 		}
@@ -81,7 +80,7 @@ func readInfo(reply any) (relay.StreamState, error) {
 		}
 	}
 	if found != 2 {
-		return relay.StreamState{}, errStreamReply
+		return stream.State{}, errStreamReply
 	}
 	return state, nil
 }

@@ -8,11 +8,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
 	"sidecast/relay/access"
 	"sidecast/relay/embedded"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
+	"sidecast/relay/stream"
 )
 
 func (r *recorder) Nudge(channel []byte, loaded bool) {
@@ -21,7 +21,7 @@ func (r *recorder) Nudge(channel []byte, loaded bool) {
 func (r *recorder) Event(channel []byte) { r.add(fmt.Sprintf("event %s", channel)) }
 
 // streamsOf returns streams by a client of the test's own.
-func streamsOf(t testing.TB, addr string, protocol int, cfg source.Config) (relay.Streams, *redis.Client) {
+func streamsOf(t testing.TB, addr string, protocol int, cfg source.Config) (stream.Store, *redis.Client) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, Protocol: protocol})
 	t.Cleanup(func() { _ = client.Close() })
@@ -52,11 +52,11 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 	channel := fmt.Sprint("order:", protocol)
 	names := access.NewNames("app:", "")
 	streams, client := streamsOf(t, addr, protocol, source.Config{Names: names, MaxPayload: 10})
-	page, err := streams.Read(t.Context(), channel, relay.StreamID{}, 5)
+	page, err := streams.Read(t.Context(), channel, stream.ID{}, 5)
 	if err != nil || len(page.Entries) > 0 || page.More || page.State == nil || page.State.Exists {
 		t.Fatalf("what does not exist is %+v, %v", page, err)
 	}
-	var ids []relay.StreamID
+	var ids []stream.ID
 	for _, payload := range []string{"1", "22", "\xff\x00\r\n", "12345678901", "5"} {
 		id, err := streams.Append(t.Context(), channel, []byte(payload))
 		if err != nil {
@@ -76,14 +76,14 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 	if err != nil || len(page.Entries) != 2 || page.More || page.State == nil {
 		t.Fatalf("behind the deleted one are %+v, %v", page, err)
 	}
-	want := relay.StreamState{Exists: true, Last: ids[4], Tail: page.Entries[1].StreamCursor, Length: 3, Added: added}
+	want := stream.State{Exists: true, Last: ids[4], Tail: page.Entries[1].Cursor, Length: 3, Added: added}
 	if *page.State != want || want.Tail.ID != ids[3] {
 		t.Errorf("the state is %+v, want %+v", *page.State, want)
 	}
 	if state, err := streams.State(t.Context(), channel); err != nil || state != want {
 		t.Errorf("the state is %+v, %v, want %+v", state, err, want)
 	}
-	behind, err := streams.Behind(t.Context(), []relay.StreamPlace{
+	behind, err := streams.Behind(t.Context(), []stream.Place{
 		{Channel: channel, ID: ids[2]}, {Channel: channel, ID: ids[3]}, {Channel: "nothing"},
 	})
 	if err != nil || fmt.Sprint(behind) != "[true false false]" {
@@ -91,13 +91,13 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 	}
 
 	client.Set(t.Context(), "app:string", "x", 0)
-	if _, err := streams.Read(t.Context(), "string", relay.StreamID{}, 1); !errors.Is(err, relay.ErrNoStream) {
+	if _, err := streams.Read(t.Context(), "string", stream.ID{}, 1); !errors.Is(err, stream.ErrNoStream) {
 		t.Errorf("reading a string: %v", err)
 	}
-	if _, err := streams.State(t.Context(), "string"); !errors.Is(err, relay.ErrNoStream) {
+	if _, err := streams.State(t.Context(), "string"); !errors.Is(err, stream.ErrNoStream) {
 		t.Errorf("reading a string: %v", err)
 	}
-	if _, err := streams.Append(t.Context(), "string", nil); !errors.Is(err, relay.ErrNoStream) {
+	if _, err := streams.Append(t.Context(), "string", nil); !errors.Is(err, stream.ErrNoStream) {
 		t.Errorf("adding to a string: %v", err)
 	}
 	if _, err := streams.Append(t.Context(), "sidecast:x", nil); !errors.Is(err, source.ErrReserved) {
@@ -108,7 +108,7 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 func TestStreamsWhileRedisIsAway(t *testing.T) {
 	t.Parallel()
 	streams, _ := streamsOf(t, redistest.FreeAddr(t), 2, source.Config{})
-	if _, err := streams.State(t.Context(), "a"); !errors.Is(err, source.ErrUnavailable) || errors.Is(err, relay.ErrNoStream) {
+	if _, err := streams.State(t.Context(), "a"); !errors.Is(err, source.ErrUnavailable) || errors.Is(err, stream.ErrNoStream) {
 		t.Errorf("asking nobody: %v", err)
 	}
 	if _, err := streams.Append(t.Context(), "a", nil); !errors.Is(err, source.ErrUnavailable) {
@@ -167,7 +167,7 @@ func TestStreamsInCluster(t *testing.T) {
 	c := startCluster(t, patientNodes)
 	l := goLive(t, "", []string{"order:*"}, c.server, func(cfg *source.Config) { cfg.Durable = cfg.Patterns })
 	streams := l.Streams()
-	last := make(map[string]relay.StreamID)
+	last := make(map[string]stream.ID)
 	add := func() {
 		t.Helper()
 		for i := range 20 {
@@ -190,9 +190,9 @@ func TestStreamsInCluster(t *testing.T) {
 	masters := c.masters(t, c.nodes[0])
 	c.reshard(t, masters[1], masters[2], 5461)
 	add()
-	places := []relay.StreamPlace{}
+	places := []stream.Place{}
 	for channel, id := range last {
-		places = append(places, relay.StreamPlace{Channel: channel, ID: id})
+		places = append(places, stream.Place{Channel: channel, ID: id})
 	}
 	if behind, err := streams.Behind(t.Context(), places); err != nil || strings.Contains(fmt.Sprint(behind), "true") {
 		t.Errorf("behind: %v, %v", behind, err)

@@ -1,4 +1,4 @@
-package relay_test
+package stream_test
 
 import (
 	"context"
@@ -10,9 +10,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
+	"sidecast/relay/stream"
 )
 
 var histories = flag.Int("histories", 3000, "how many random histories of streams to judge")
@@ -59,7 +59,7 @@ func (t *tally) add(other tally) {
 
 // A told is one entry that was ever added.
 type told struct {
-	id    relay.StreamID
+	id    stream.ID
 	token string
 }
 
@@ -102,7 +102,7 @@ type streamHistory struct {
 	seed    int
 	random  *rand.Rand
 	client  *redis.Client
-	streams relay.Streams
+	streams stream.Store
 	key     string
 	tally   tally
 
@@ -116,7 +116,7 @@ type streamHistory struct {
 
 // A returning client has a cursor, and the token of what it names: empty for a stream that was not there.
 type returning struct {
-	at    relay.StreamCursor
+	at    stream.Cursor
 	token string
 }
 
@@ -177,7 +177,7 @@ func (h *streamHistory) add() {
 	if h.line == nil {
 		h.line = &lineage{deleted: make(map[string]bool)}
 	}
-	id := relay.StreamID{Ms: h.clock}
+	id := stream.ID{Ms: h.clock}
 	if n := len(h.line.entries); n > 0 && h.line.entries[n-1].id.Compare(id) >= 0 {
 		id, _ = h.line.entries[n-1].id.Next()
 	}
@@ -187,7 +187,7 @@ func (h *streamHistory) add() {
 	if h.limit > 0 {
 		args = append(args, "MAXLEN", h.limit)
 	}
-	h.do(append(args, id.String(), relay.PayloadField, e.token)...)
+	h.do(append(args, id.String(), stream.PayloadField, e.token)...)
 	h.line.entries = append(h.line.entries, e)
 	if h.limit > 0 {
 		h.trim(h.limit)
@@ -220,7 +220,7 @@ func (h *streamHistory) subscribe() *returning {
 }
 
 // jump puts a client at the end of the stream.
-func (h *streamHistory) jump(r *returning, state *relay.StreamState) {
+func (h *streamHistory) jump(r *returning, state *stream.State) {
 	r.at, r.token = state.Cursor(), ""
 	if state.Exists != (h.line != nil) {
 		h.t.Fatalf("history %d: the model is wrong: there is a stream: %v", h.seed, state.Exists)
@@ -256,7 +256,7 @@ func (h *streamHistory) resume(r *returning) {
 		}
 		for _, e := range missed {
 			heard = append(heard, string(e.Payload))
-			r.at, r.token = e.StreamCursor, string(e.Payload)
+			r.at, r.token = e.Cursor, string(e.Payload)
 		}
 		if !page.More {
 			break

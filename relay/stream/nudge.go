@@ -1,4 +1,4 @@
-package relay
+package stream
 
 // nudges counts what came, and what of it is settled: an entry was read for it, or none was there. Both only rise, and the
 // oldest are settled first.
@@ -12,40 +12,40 @@ func (c *nudges) settle(n int) int {
 }
 
 // nudge takes in that something may be new. loaded says that the nudge had a payload.
-func (d *durable) nudge(loaded bool) {
-	d.mu.Lock()
+func (r *Reader) Nudge(loaded bool) {
+	r.mu.Lock()
 	switch {
-	case d.credit > 0:
-		d.credit--
+	case r.credit > 0:
+		r.credit--
 	case loaded:
-		d.loaded.came++
+		r.loaded.came++
 	default:
-		d.plain.came++
+		r.plain.came++
 	}
-	d.mu.Unlock()
-	d.all.schedule(d)
+	r.mu.Unlock()
+	r.readers.schedule(r)
 }
 
 // matchLocked lets nudges and n new entries account for each other.
-func (d *durable) matchLocked(n int) {
-	n -= d.plain.settle(n)
-	n -= d.loaded.settle(n)
-	d.credit = min(d.credit+n, streamPageMax)
+func (r *Reader) matchLocked(n int) {
+	n -= r.plain.settle(n)
+	n -= r.loaded.settle(n)
+	r.credit = min(r.credit+n, pageMax)
 }
 
 // judgeNudges settles the nudges that had come when a read began which found everything. One without a payload is never
 // wrong.
-func (d *durable) judgeNudges(loaded, plain int) {
-	d.mu.Lock()
-	d.plain.settle(plain - d.plain.settled)
-	unfounded := d.loaded.settle(loaded - d.loaded.settled)
-	d.mu.Unlock()
+func (r *Reader) judgeNudges(loaded, plain int) {
+	r.mu.Lock()
+	r.plain.settle(plain - r.plain.settled)
+	unfounded := r.loaded.settle(loaded - r.loaded.settled)
+	r.mu.Unlock()
 	if unfounded > 0 {
-		d.all.unfounded(d.name, unfounded)
+		r.readers.unfounded(r.name, unfounded)
 	}
 }
 
 // forgiveLocked settles all nudges: it is not known what they were about.
-func (d *durable) forgiveLocked() {
-	d.plain.settled, d.loaded.settled, d.credit = d.plain.came, d.loaded.came, 0
+func (r *Reader) forgiveLocked() {
+	r.plain.settled, r.loaded.settled, r.credit = r.plain.came, r.loaded.came, 0
 }

@@ -1,4 +1,4 @@
-package relay
+package stream
 
 import (
 	"sync/atomic"
@@ -15,22 +15,22 @@ const (
 )
 
 // A heldEntry is an entry that is kept, with the frames that were made of it.
-type heldEntry struct {
+type Held struct {
 	Entry
 	frames [protocol.NumProtocols]atomic.Pointer[[]byte]
 }
 
 // frame returns the entry as a client of the protocol gets it: the message, or the gap in its place.
-func (e *heldEntry) frame(p protocol.Protocol, channel string) []byte {
+func (e *Held) Frame(p protocol.Protocol, channel string) []byte {
 	slot := &e.frames[p.ID()]
 	if frame := slot.Load(); frame != nil {
 		return *frame
 	}
 	var frame []byte
 	if e.TooLarge {
-		frame = p.Event(protocol.Event{Type: protocol.EventGap, Channel: channel, Reason: protocol.GapTooLarge, Cursor: e.text()})
+		frame = p.Event(protocol.Event{Type: protocol.EventGap, Channel: channel, Reason: protocol.GapTooLarge, Cursor: e.Text()})
 	} else {
-		frame = p.Message(channel, e.text(), e.Payload)
+		frame = p.Message(channel, e.Text(), e.Payload)
 	}
 	if len(frame) <= 2*len(e.Payload)+heldCharge/2 { // JSON can be six times as long as what it says
 		slot.Store(&frame)
@@ -39,58 +39,58 @@ func (e *heldEntry) frame(p protocol.Protocol, channel string) []byte {
 }
 
 // charge counts the payload and a frame for each protocol, one of which may be twice as long.
-func (e *heldEntry) charge() int { return (2+int(protocol.NumProtocols))*len(e.Payload) + heldCharge }
+func (e *Held) charge() int { return (2+int(protocol.NumProtocols))*len(e.Payload) + heldCharge }
 
-func hold(entries []Entry) []*heldEntry {
-	held := make([]*heldEntry, len(entries))
+func holdEntries(entries []Entry) []*Held {
+	held := make([]*Held, len(entries))
 	for i := range entries {
-		held[i] = &heldEntry{Entry: entries[i]}
+		held[i] = &Held{Entry: entries[i]}
 	}
 	return held
 }
 
 // keepLocked appends to the ring and lets its front go where it grows too large.
-func (d *durable) keepLocked(entries []*heldEntry) {
-	if d.gone {
+func (r *Reader) keepLocked(entries []*Held) {
+	if r.removed {
 		return
 	}
-	d.ring = append(d.ring, entries...)
+	r.ring = append(r.ring, entries...)
 	for _, e := range entries {
-		d.chargeLocked(e.charge())
+		r.chargeLocked(e.charge())
 	}
-	d.limit = nextLimit(d.limit, entries)
-	d.trimLocked()
+	r.limit = nextLimit(r.limit, entries)
+	r.trimLocked()
 }
 
-func (d *durable) chargeLocked(n int) {
-	d.bytes += n
-	d.all.bytes.Add(n)
+func (r *Reader) chargeLocked(n int) {
+	r.bytes += n
+	r.readers.bytes.Add(n)
 }
 
 // trimLocked holds the bounds: the channel's, and, at its cost, that of all together.
-func (d *durable) trimLocked() {
-	gone, excess := 0, max(d.bytes-d.all.ringBytes, int(d.all.bytes.Load()-d.all.ringsBytes))
-	for gone < len(d.ring) && excess > 0 {
-		excess -= d.ring[gone].charge()
+func (r *Reader) trimLocked() {
+	gone, excess := 0, max(r.bytes-r.readers.ringBytes, int(r.readers.bytes.Load()-r.readers.ringsBytes))
+	for gone < len(r.ring) && excess > 0 {
+		excess -= r.ring[gone].charge()
 		gone++
 	}
-	d.dropLocked(gone)
+	r.dropLocked(gone)
 }
 
 // dropLocked lets the first n entries of the ring go.
-func (d *durable) dropLocked(n int) {
-	for i, e := range d.ring[:n] {
-		d.chargeLocked(-e.charge())
-		d.base = e.StreamCursor
-		d.ring[i] = nil
+func (r *Reader) dropLocked(n int) {
+	for i, e := range r.ring[:n] {
+		r.chargeLocked(-e.charge())
+		r.base = e.Cursor
+		r.ring[i] = nil
 	}
-	if d.ring = d.ring[n:]; len(d.ring) == 0 {
-		d.ring = nil
+	if r.ring = r.ring[n:]; len(r.ring) == 0 {
+		r.ring = nil
 	}
 }
 
 // nextLimit is how many entries to read next so that they make about streamPageBytes.
-func nextLimit(limit int, page []*heldEntry) int {
+func nextLimit(limit int, page []*Held) int {
 	if len(page) == 0 {
 		return limit
 	}
@@ -98,6 +98,6 @@ func nextLimit(limit int, page []*heldEntry) int {
 	for _, e := range page {
 		bytes += len(e.Payload) + 64
 	}
-	fit := streamPageBytes / (bytes/len(page) + 1)
-	return min(max(fit, streamPageMin), 2*limit, streamPageMax)
+	fit := pageBytes / (bytes/len(page) + 1)
+	return min(max(fit, pageMin), 2*limit, pageMax)
 }

@@ -1,4 +1,4 @@
-package relay
+package stream
 
 import "sidecast/relay/protocol"
 
@@ -9,7 +9,7 @@ import "sidecast/relay/protocol"
 //
 // sawAbsent says that the stream was seen not to exist at a moment since which everything about it was heard: it stands in
 // for a count that servers before Redis 7.0 do not have.
-func (p *StreamPage) follow(c StreamCursor, sawAbsent bool) (missed []Entry, why protocol.GapReason, ok bool) {
+func (p *Page) follow(c Cursor, sawAbsent bool) (missed []Entry, why protocol.GapReason, ok bool) {
 	if len(p.Entries) > 0 && p.Entries[0].ID == c.ID {
 		if p.Entries[0].Check != c.Check {
 			return nil, protocol.GapReset, false

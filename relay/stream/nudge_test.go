@@ -1,16 +1,16 @@
-package relay
+package stream
 
 import (
+	"log/slog"
 	"testing"
 
-	"sidecast/relay/access"
 	"sidecast/relay/stats"
 )
 
 // Nudges and entries account for each other in whatever order they come and are read.
 func TestNudgesAccount(t *testing.T) {
 	counters := new(stats.Stats)
-	h := NewHub(HubConfig{Access: new(access.Rules), Stats: counters, Streams: func() Streams { return nil }})
+	rs := NewReaders(Config{Stats: counters, Now: func() int64 { return 0 }, Logger: slog.New(slog.DiscardHandler)})
 	tests := []struct {
 		name  string
 		steps string // n, N: a nudge without and with a payload; (: a read begins; 1-9: it finds so many entries; ): it ends
@@ -29,13 +29,13 @@ func TestNudgesAccount(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := newDurable(h.durables, "a", nil, 0)
+			d := newReader(rs, "a", nil, 0)
 			before := counters.Dropped[stats.DropNudge].Load()
 			loaded, plain := 0, 0
 			for _, step := range tt.steps {
 				switch step {
 				case 'n', 'N':
-					d.nudge(step == 'N')
+					d.Nudge(step == 'N')
 				case '(':
 					loaded, plain = d.loaded.came, d.plain.came
 				case ')':

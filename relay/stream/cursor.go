@@ -1,4 +1,4 @@
-package relay
+package stream
 
 import (
 	"encoding/base64"
@@ -12,20 +12,20 @@ import (
 // with version 2. It names the last entry that the client has: by its id, and by a CRC-32C (Castagnoli) of its fields,
 // because an id may be given twice where a stream was made again. Zero means that there was no stream yet. A cursor opens
 // nothing: whoever shows one has to be allowed to hear the channel.
-type StreamCursor struct {
-	ID    StreamID
+type Cursor struct {
+	ID    ID
 	Check uint32
 }
 
 const (
-	streamCursorVersion = 2
-	maxStreamCursor     = 1 + 2*binary.MaxVarintLen64 + 4 // bytes
+	cursorVersion = 2
+	maxCursor     = 1 + 2*binary.MaxVarintLen64 + 4 // bytes
 )
 
 // AppendText appends the cursor as it stands on the wire. It never fails.
-func (c StreamCursor) AppendText(b []byte) ([]byte, error) {
-	var binaryForm [maxStreamCursor]byte
-	raw := append(binaryForm[:0], streamCursorVersion)
+func (c Cursor) AppendText(b []byte) ([]byte, error) {
+	var binaryForm [maxCursor]byte
+	raw := append(binaryForm[:0], cursorVersion)
 	raw = binary.AppendUvarint(raw, c.ID.Ms)
 	raw = binary.AppendUvarint(raw, c.ID.Seq)
 	raw = binary.BigEndian.AppendUint32(raw, c.Check)
@@ -33,18 +33,18 @@ func (c StreamCursor) AppendText(b []byte) ([]byte, error) {
 }
 
 // text returns the cursor as it stands on the wire.
-func (c StreamCursor) text() []byte {
+func (c Cursor) Text() []byte {
 	b, _ := c.AppendText(nil)
 	return b
 }
 
 // ParseStreamCursor reads a cursor of a client. What is no cursor of this version names no place: ok is false.
-func ParseStreamCursor(text string) (c StreamCursor, ok bool) {
-	if len(text) > base64.RawURLEncoding.EncodedLen(maxStreamCursor) {
+func ParseCursor(text string) (c Cursor, ok bool) {
+	if len(text) > base64.RawURLEncoding.EncodedLen(maxCursor) {
 		return c, false
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if err != nil || len(raw) < 1+1+1+4 || raw[0] != streamCursorVersion {
+	if err != nil || len(raw) < 1+1+1+4 || raw[0] != cursorVersion {
 		return c, false
 	}
 	numbers, check := raw[1:len(raw)-4], raw[len(raw)-4:]
@@ -56,5 +56,5 @@ func ParseStreamCursor(text string) (c StreamCursor, ok bool) {
 	if m <= 0 || n+m != len(numbers) {
 		return c, false
 	}
-	return StreamCursor{ID: StreamID{Ms: ms, Seq: seq}, Check: binary.BigEndian.Uint32(check)}, true
+	return Cursor{ID: ID{Ms: ms, Seq: seq}, Check: binary.BigEndian.Uint32(check)}, true
 }
