@@ -178,7 +178,7 @@ func (s *Session) authenticate(cmd protocol.Command) {
 // leaveClosed takes the session out of the channels that its identity does not open any more.
 func (s *Session) leaveClosed() {
 	s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool {
-		channel := sub.channel.name
+		channel := sub.channel.Name()
 		if _, asked := s.asked[channel]; asked || s.hub.cfg.Access.Subscribe(s.visitor.Identity, channel) == protocol.CodeOK {
 			return false
 		}

@@ -78,10 +78,10 @@ func (h *Hub) Publish(name, payload []byte) { h.arrive(name, payload, false) }
 func (h *Hub) Oversize(name []byte) { h.arrive(name, nil, true) }
 
 func (h *Hub) arrive(name, payload []byte, large bool) {
-	hash := h.channels.hash(name)
+	hash := h.history.Hash(name)
 	h.mu.Lock()
-	if !h.history.on() && h.channels.first[hash] == nil {
-		h.history.seq++ // nobody hears it, and nothing is kept: that needs no copy
+	if !h.history.On() && h.history.First(hash) == nil {
+		h.history.Seq++ // nobody hears it, and nothing is kept: that needs no copy
 		h.mu.Unlock()
 		return
 	}
@@ -118,43 +118,53 @@ func (h *Hub) takeLocked() {
 	a := &h.arrivals
 	list := a.list[a.taken:]
 	for i := range list {
-		list[i].channel = h.channels.first[list[i].hash]
+		list[i].channel = h.history.First(list[i].hash)
 	}
-	h.channels.touch(list)
-	removed := h.channels.removed
+	h.touch(list)
+	removed := h.history.Removed()
 	for i := range list {
 		it := &list[i]
-		if removed == h.channels.removed {
-			it.channel = it.channel.named(it.name)
+		if removed == h.history.Removed() {
+			it.channel = it.channel.Named(it.name)
 		} else {
-			it.channel = h.channels.find(it.hash, it.name) // the one that was found may be gone
+			it.channel = h.history.Find(it.hash, it.name) // the one that was found may be gone
 		}
 		h.take(it)
 	}
 	a.taken = len(a.list)
 }
 
+// touch has the memory of the channels fetched into the caches. The processor waits for all of it at once, because no
+// address depends on what another one holds. Some channels may be nil.
+func (h *Hub) touch(list []arrival) {
+	for i := range list {
+		if ch := list[i].channel; ch != nil {
+			h.history.Touched += ch.Touch() + uint64(ch.Hub.first.count.Load())
+		}
+	}
+}
+
 // take numbers and remembers what came in on a channel, which is known or nil.
 func (h *Hub) take(it *arrival) {
-	h.history.seq++
-	if h.history.on() {
+	h.history.Seq++
+	if h.history.On() {
 		if it.channel == nil {
-			it.channel = h.history.channel(string(it.name))
+			it.channel = h.history.Channel(string(it.name))
 		}
-		h.history.add(it.channel, it.payload, it.large)
+		h.history.Add(it.channel, it.payload, it.large)
 	}
 	ch := it.channel
-	if ch == nil || ch.refs == 0 {
+	if ch == nil || ch.Refs == 0 {
 		it.channel = nil
 		return
 	}
-	it.wanted = wanted{h.history.seq, ch.home, ch.protocols, ch.echoes}
-	if ch.others.Load() != nil {
+	it.wanted = wanted{h.history.Seq, ch.Hub.home - 1, ch.Hub.protocols, ch.Hub.echoes}
+	if ch.Hub.others.Load() != nil {
 		it.wanted.home = -1
 	}
-	if ch.protocols[protocol.V1ID] > 0 {
+	if ch.Hub.protocols[protocol.V1ID] > 0 {
 		at := len(h.arrivals.cursors)
-		h.arrivals.cursors = h.history.appendCursor(h.arrivals.cursors, ch.at)
+		h.arrivals.cursors = h.history.AppendCursor(h.arrivals.cursors, ch.At())
 		it.cursor = h.arrivals.cursors[at:]
 	}
 }
@@ -164,7 +174,7 @@ func (h *Hub) collect(a *arrival) {
 	it := item{kind: itemMessage, seq: a.wanted.seq, channel: a.channel}
 	if a.large {
 		it.kind, it.reason = itemGap, protocol.GapTooLarge
-		h.encode(&it, protocol.Event{Type: protocol.EventGap, Channel: a.channel.name, Reason: protocol.GapTooLarge, Cursor: a.cursor})
+		h.encode(&it, protocol.Event{Type: protocol.EventGap, Channel: a.channel.Name(), Reason: protocol.GapTooLarge, Cursor: a.cursor})
 	} else {
 		h.frame(&it, a)
 	}
@@ -175,7 +185,7 @@ func (h *Hub) collect(a *arrival) {
 		return
 	}
 	for i, s := range h.shards {
-		if n := a.channel.roster(i).count.Load(); n > 0 {
+		if n := a.channel.Hub.in(i).count.Load(); n > 0 {
 			s.collect(&it, int(n))
 		}
 	}
@@ -185,7 +195,7 @@ func (h *Hub) collect(a *arrival) {
 func (h *Hub) frame(it *item, a *arrival) {
 	for id, n := range a.wanted.protocols {
 		if n > 0 {
-			it.frames[id] = h.cfg.Protocols[id].Message(a.channel.name, a.cursor, a.payload)
+			it.frames[id] = h.cfg.Protocols[id].Message(a.channel.Name(), a.cursor, a.payload)
 		}
 	}
 	if a.wanted.echoes > 0 {

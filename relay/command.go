@@ -147,7 +147,7 @@ func (s *Session) unsubscribe(cmd protocol.Command) {
 // subscription returns the index of the session's place in channel, or -1. A session has few channels: a scan is cheaper
 // than a map for each of many thousand sessions.
 func (s *Session) subscription(channel string) int {
-	return slices.IndexFunc(s.subs, func(sub *Subscription) bool { return sub.channel.name == channel })
+	return slices.IndexFunc(s.subs, func(sub *Subscription) bool { return sub.channel.Name() == channel })
 }
 
 // publishTimeout is how long a publish waits for Redis.

@@ -112,7 +112,7 @@ func (r *streamReplay) fresh(ctx context.Context) protocol.Code {
 	if err != nil {
 		return protocol.CodeUnavailable
 	}
-	r.begin(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name})
+	r.begin(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name()})
 	return protocol.CodeOK
 }
 
@@ -164,11 +164,11 @@ func (r *streamReplay) step(ctx context.Context) pace {
 // lost gives the replay up: the client is told, by the answer if it had none yet.
 func (r *streamReplay) lost(why protocol.GapReason) {
 	if r.told {
-		r.begin(protocol.Event{Type: protocol.EventGap, Channel: r.sub.channel.name, Reason: why})
+		r.begin(protocol.Event{Type: protocol.EventGap, Channel: r.sub.channel.Name(), Reason: why})
 		return
 	}
 	r.hub.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
-	r.begin(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name})
+	r.begin(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name()})
 }
 
 // sendRead sends some of what was read for this client.
@@ -227,14 +227,14 @@ func (r *streamReplay) send(page []*stream.Held, limit int) (n int) {
 	if !r.told {
 		r.told = true
 		counters.Resumes[stats.ResumeRecovered].Add(1)
-		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Recovered: true, Cursor: r.At.Text()})
+		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name(), Recovered: true, Cursor: r.At.Text()})
 	}
 	var frames [][]byte
 	for n < len(page) && limit > 0 {
 		e := page[n]
 		n++
 		r.At = e.Cursor
-		if frame := e.Frame(s.protocol, r.sub.channel.name); frame != nil && !s.added(r.sub.channel.name, e.Cursor) {
+		if frame := e.Frame(s.protocol, r.sub.channel.Name()); frame != nil && !s.added(r.sub.channel.Name(), e.Cursor) {
 			frames = append(frames, frame)
 			limit -= len(frame) + outbox.FrameCharge
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"sidecast/relay/access"
+	"sidecast/relay/history"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
@@ -74,13 +75,14 @@ type Hub struct {
 
 	// mu guards everything below. It may be taken by who holds a shard's mu, and not the other way round.
 	mu       sync.Mutex
-	channels *channels
-	history  history
+	history  *history.History[fanout]
 	arrivals arrivals
 	offline  bool
 	// streamSeq is the sequence number of the last item on any durable channel.
 	streamSeq stream.Seq
-	back      chan struct{} // closed when Redis is back; nil while it is there
+	// streamReaders are those of the durable channels that have subscribers, by channel.
+	streamReaders map[string]*stream.Reader
+	back          chan struct{} // closed when Redis is back; nil while it is there
 }
 
 // NewHub returns a hub that is offline until the source says otherwise. It does nothing before [Hub.Run].
@@ -94,8 +96,8 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Shards <= 0 {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
-	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), channels: newChannels(), offline: true, back: make(chan struct{})}
-	h.history = newHistory(cfg.HistoryBytes, cfg.HistoryAge, h.channels)
+	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), offline: true, back: make(chan struct{}), streamReaders: make(map[string]*stream.Reader)}
+	h.history = history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge)
 	if cfg.Streams != nil {
 		h.readers = stream.NewReaders(stream.Config{
 			Store: sync.OnceValue(cfg.Streams), Now: h.now, Stats: cfg.Stats, Logger: cfg.Logger,
@@ -131,9 +133,9 @@ func (h *Hub) Marker(id []byte) {
 	h.handOn()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.history.seq++
-	if h.history.on() {
-		h.history.mark(MarkID(id))
+	h.history.Seq++
+	if h.history.On() {
+		h.history.Mark(history.MarkerID(id))
 	}
 }
 
@@ -145,9 +147,9 @@ func (h *Hub) Offline() {
 	if h.back == nil {
 		h.back = make(chan struct{})
 	}
-	h.history.seq++
-	h.history.part()
-	it := item{kind: itemOffline, seq: h.history.seq}
+	h.history.Seq++
+	h.history.Break()
+	it := item{kind: itemOffline, seq: h.history.Seq}
 	h.mu.Unlock()
 	if h.readers != nil {
 		h.readers.Offline()
@@ -167,9 +169,9 @@ func (h *Hub) Online(node uint32) {
 		close(h.back)
 		h.back = nil
 	}
-	h.history.seq++
-	h.history.begin(node)
-	it := item{kind: itemOnline, seq: h.history.seq, reason: protocol.GapRedis}
+	h.history.Seq++
+	h.history.Begin(node)
+	it := item{kind: itemOnline, seq: h.history.Seq, reason: protocol.GapRedis}
 	h.mu.Unlock()
 	if h.readers != nil {
 		h.readers.Online()
@@ -196,21 +198,18 @@ func (h *Hub) Event(channel []byte) {
 	}
 }
 
-// durable returns what feeds a channel that somebody listens to, or nil.
+// durable returns the reader of a channel that has subscribers, or nil.
 func (h *Hub) durable(channel []byte) *stream.Reader {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if ch := h.channels.find(h.channels.hash(channel), channel); ch != nil {
-		return ch.durable
-	}
-	return nil
+	return h.streamReaders[string(channel)]
 }
 
 // state returns whether Redis is away, and the number of the last thing that came in.
 func (h *Hub) state() (offline bool, seq uint64) {
 	h.lock()
 	defer h.mu.Unlock()
-	return h.offline, h.history.seq
+	return h.offline, h.history.Seq
 }
 
 // encode fills in the frame of every protocol.
@@ -230,7 +229,7 @@ func (h *Hub) toAll(it item) {
 // HistoryBytes returns how much is kept for clients that come back.
 func (h *Hub) HistoryBytes() int64 {
 	h.lock()
-	n := int64(h.history.bytes())
+	n := int64(h.history.Bytes())
 	h.mu.Unlock()
 	if h.readers != nil {
 		n += h.readers.Bytes()
@@ -245,7 +244,7 @@ func (h *Hub) Flush() {
 	for _, s := range h.shards {
 		s.flush()
 	}
-	h.flushed.Store(h.history.seq) // all is taken in, and only this goroutine brings more
+	h.flushed.Store(h.history.Seq) // all is taken in, and only this goroutine brings more
 }
 
 func (h *Hub) hash(payload []byte) uint64 { return maphash.Bytes(h.seed, payload) | 1 }

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/rand"
 
 	"sidecast/relay/protocol"
 )
@@ -18,7 +17,7 @@ type lateJoin struct {
 // join answers the command, and leaves the rest to the session's replays.
 func (l *lateJoin) join(ref []byte) {
 	s := l.sub.session
-	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: ref, Channel: l.sub.channel.name, Cursor: l.hub.nowhere()})
+	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: ref, Channel: l.sub.channel.Name(), Cursor: l.hub.nowhere()})
 	s.later(l)
 }
 
@@ -43,11 +42,5 @@ func (h *Hub) linked(ctx context.Context) bool {
 func (h *Hub) nowhere() []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.history.on() {
-		return nil
-	}
-	c := Cursor{Node: h.history.node}
-	_, _ = rand.Read(c.Mark[:]) // it never fails: crypto/rand says so
-	text, _ := c.AppendText(nil)
-	return text
+	return h.history.UnknownCursor()
 }

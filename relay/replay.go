@@ -4,6 +4,7 @@ import (
 	"context"
 	"math"
 
+	"sidecast/relay/history"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 )
@@ -29,8 +30,8 @@ type replay struct {
 	told bool   // it was answered
 
 	epoch uint64
-	from  point  // the last message that the client has, or the mark behind it
-	last  uint64 // offset of the last entry that is not for it; 0 if that was not held
+	from  history.Point // the last message that the client has, or the mark behind it
+	last  uint64        // offset of the last entry that is not for it; 0 if that was not held
 
 	page  []past // scratch
 	bytes []byte // scratch: the payloads
@@ -38,7 +39,7 @@ type replay struct {
 
 // A past is one message to be told again.
 type past struct {
-	point  point
+	point  history.Point
 	offset uint64
 	cursor []byte
 	begin  int  // of the payload
@@ -108,25 +109,25 @@ func (r *replay) end() (ended bool, why protocol.GapReason, whole bool) {
 // collect copies the next messages, up to limit bytes, each counted for a frame besides, or one if there has to be one. The
 // hub is locked.
 func (r *replay) collect(limit int, one bool) (why protocol.GapReason, whole bool) {
-	h := &r.hub.history
+	h := r.hub.history
 	r.page, r.bytes = r.page[:0], r.bytes[:0]
 	switch {
-	case h.epoch != r.epoch:
+	case h.Epoch() != r.epoch:
 		return protocol.GapRedis, false
-	case r.from.before(r.sub.channel.floor):
+	case r.from.Before(r.sub.channel.Floor()):
 		return protocol.GapHistory, false
 	}
 	for offset := r.behind(); offset != 0; {
-		e := h.log.at(offset)
-		limit -= int(e.size) + outbox.FrameCharge
+		e := h.Entry(offset)
+		limit -= int(e.Size) + outbox.FrameCharge
 		if limit < 0 && (len(r.page) > 0 || !one) {
 			break
 		}
 		r.page = append(r.page, past{
-			point: e.point, offset: offset, cursor: h.appendCursor(nil, e.point), begin: len(r.bytes), empty: e.empty,
+			point: e.Point, offset: offset, cursor: h.AppendCursor(nil, e.Point), begin: len(r.bytes), empty: e.Empty,
 		})
-		r.bytes = h.log.payload(r.bytes, offset, e.size)
-		offset = h.log.on(offset, e)
+		r.bytes = h.Payload(r.bytes, offset, e)
+		offset = h.Next(offset, e)
 	}
 	return 0, true
 }
@@ -137,16 +138,13 @@ func (r *replay) behind() uint64 {
 	if n := len(r.page); n > 0 {
 		last = r.page[n-1].offset
 	}
-	if log := &r.hub.history.log; last >= log.head {
-		return log.on(last, log.at(last))
-	}
-	return r.sub.channel.oldest
+	return r.hub.history.After(r.sub.channel, last)
 }
 
 // encode makes frames of what was collected, until they make limit bytes, because JSON can be six times as long as what it
 // says. What is left over counts as not collected.
 func (r *replay) encode(limit int) (frames [][]byte) {
-	s, name := r.sub.session, r.sub.channel.name
+	s, name := r.sub.session, r.sub.channel.Name()
 	size := 0
 	for i, p := range r.page {
 		if size >= limit {
@@ -179,7 +177,7 @@ func (r *replay) send(frames [][]byte) {
 	s := r.sub.session
 	if !r.told {
 		r.told = true
-		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Recovered: true, Cursor: r.own})
+		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name(), Recovered: true, Cursor: r.own})
 	}
 	if len(frames) > 0 && s.outbox.Deliver(frames) {
 		r.hub.cfg.Stats.Deliveries[s.protocol.ID()].Add(len(frames))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"sidecast/relay/history"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
 )
@@ -14,12 +15,12 @@ const catchUpTimeout = 30 * time.Second
 // resume makes sub hear its channel, beginning behind the place that the client names: with what it missed, if that is all
 // held, or with what comes next. The answer says which; with another code than CodeOK there was none.
 func (h *Hub) resume(sub *Subscription, ref []byte, request protocol.ChannelRequest) protocol.Code {
-	if h.isDurable(sub.channel.name) {
+	if h.isDurable(sub.channel.Name()) {
 		return h.resumeDurable(sub, ref, request)
 	}
 	r := &replay{hub: h, sub: sub, ref: ref}
-	after, named := ParseCursor(request.After)
-	at, pinged := ParseCursor(request.At)
+	after, named := history.ParseCursor(request.After)
+	at, pinged := history.ParseCursor(request.At)
 	if !named && !pinged {
 		if request.After != "" || request.At != "" {
 			h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
@@ -67,60 +68,60 @@ const findSteps = 4096
 
 // find looks for the later of the two places that the client names, goes back to it from the newest message, and reports
 // whether everything that follows it is held.
-func (r *replay) find(after Cursor, named bool, at Cursor, pinged bool) bool {
-	h := &r.hub.history
+func (r *replay) find(after history.Cursor, named bool, at history.Cursor, pinged bool) bool {
+	h := r.hub.history
 	r.hub.lock()
 	defer r.hub.mu.Unlock()
-	p, known := point{}, false
+	p, known := history.Point{}, false
 	for _, c := range []struct {
-		Cursor
+		history.Cursor
 		named bool
 	}{{after, named}, {at, pinged}} {
-		if q, ok := h.point(c.Cursor); c.named && ok && (!known || p.before(q)) {
+		if q, ok := h.Resolve(c.Cursor); c.named && ok && (!known || p.Before(q)) {
 			p, known = q, true
 		}
 	}
 	ch := r.sub.channel
-	if !known || r.hub.offline || p.before(ch.floor) {
+	if !known || r.hub.offline || p.Before(ch.Floor()) {
 		return false
 	}
-	r.epoch, r.from, r.last = h.epoch, p, ch.newest
-	r.own = h.appendCursor(nil, p)
-	if ch.at.before(p) {
-		return p.index == 0 // a mark, and nothing was said since; else what is not known here, or not yet
+	r.epoch, r.from, r.last = h.Epoch(), p, ch.Newest()
+	r.own = h.AppendCursor(nil, p)
+	if ch.At().Before(p) {
+		return p.Index == 0 // a mark, and nothing was said since; else what is not known here, or not yet
 	}
 	return r.walk(p)
 }
 
 // walk goes back to p, which is not beyond the newest message. The hub is locked, but now and then for a moment not.
-func (r *replay) walk(p point) bool {
-	h, ch := &r.hub.history, r.sub.channel
-	offset := ch.newest
+func (r *replay) walk(p history.Point) bool {
+	h, ch := r.hub.history, r.sub.channel
+	offset := ch.Newest()
 	for steps := 1; offset != 0; steps++ {
-		e := h.log.at(offset)
-		if !p.before(e.point) {
+		e := h.Entry(offset)
+		if !p.Before(e.Point) {
 			r.last = offset
-			return isBehind(p, e.point)
+			return isBehind(p, e.Point)
 		}
-		if e.empty {
+		if e.Empty {
 			return false
 		}
-		offset = h.log.back(offset, e)
+		offset = h.Previous(offset, e)
 		if steps%findSteps == 0 && offset != 0 {
 			r.hub.mu.Unlock()
 			r.hub.lock()
-			if h.epoch != r.epoch || offset < h.log.head {
+			if h.Epoch() != r.epoch || !h.Holds(offset) {
 				return false
 			}
 		}
 	}
 	r.last = 0
-	return isBehind(p, ch.floor)
+	return isBehind(p, ch.Floor())
 }
 
 // isBehind reports whether p is the place behind last, which is the last message that is not beyond it: that message, or a
 // mark behind it. If not, other messages were heard here.
-func isBehind(p, last point) bool { return p.index == 0 || p == last }
+func isBehind(p, last history.Point) bool { return p.Index == 0 || p == last }
 
 // fresh begins with what comes next, and says so.
 func (r *replay) fresh() {
@@ -128,10 +129,10 @@ func (r *replay) fresh() {
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
 	r.hub.lock()
-	now := r.hub.history.appendCursor(nil, r.hub.history.now(r.sub.channel))
+	now := r.hub.history.AppendCursor(nil, r.hub.history.Now(r.sub.channel))
 	r.hub.attach(r.sub)
 	r.hub.mu.Unlock()
-	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.name, Cursor: now})
+	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name(), Cursor: now})
 }
 
 // lost gives up a replay that has begun: what the client is to hear next was let go of, or is not all there is.
@@ -143,9 +144,9 @@ func (r *replay) lost(reason protocol.GapReason) {
 		return
 	}
 	r.hub.lock()
-	now := r.hub.history.appendCursor(nil, r.hub.history.now(r.sub.channel))
+	now := r.hub.history.AppendCursor(nil, r.hub.history.Now(r.sub.channel))
 	r.hub.attach(r.sub)
 	r.hub.mu.Unlock()
 	r.hub.cfg.Stats.Gaps[reason].Add(1)
-	s.send(protocol.Event{Type: protocol.EventGap, Channel: r.sub.channel.name, Reason: reason, Cursor: now})
+	s.send(protocol.Event{Type: protocol.EventGap, Channel: r.sub.channel.Name(), Reason: reason, Cursor: now})
 }

@@ -200,7 +200,7 @@ func (s *Session) isEcho(channel string, payload []byte) bool {
 // skips reports whether the message, which may have to be skipped, is such a one.
 func (s *Session) skips(it *item) bool {
 	e := s.echos.Load()
-	return e != nil && e.take(it.channel.name, it.hash, s.hub.now())
+	return e != nil && e.take(it.channel.Name(), it.hash, s.hub.now())
 }
 
 // wait notes that the client's goroutine waits for something else than the client, which may have answered a ping that

@@ -160,9 +160,9 @@ func (s *shard) step(items []item) int {
 			s.direct(it)
 			return 1
 		}
-		listeners := it.channel.roster(s.index).listeners
-		for k := range listeners {
-			if l := &listeners[k]; it.wanted(l) {
+		list := it.channel.Hub.in(s.index).list
+		for k := range list {
+			if l := &list[k]; it.wanted(l) {
 				s.sort(l.outbox, i)
 			}
 		}
@@ -176,7 +176,7 @@ func (s *shard) step(items []item) int {
 }
 
 // wanted reports whether the message is for this listener.
-func (it *item) wanted(l *listener) bool {
+func (it *item) wanted(l *subscriber) bool {
 	return it.seq > l.start && (it.hash == 0 || !l.sub.session.skips(it))
 }
 
@@ -185,9 +185,9 @@ func (s *shard) direct(it *item) {
 	var sent [protocol.NumProtocols]int
 	budget := s.hub.cfg.Budget
 	frame := append(s.frames[:0], nil)
-	listeners := it.channel.roster(s.index).listeners
-	for i := range listeners {
-		l := &listeners[i]
+	list := it.channel.Hub.in(s.index).list
+	for i := range list {
+		l := &list[i]
 		if !it.wanted(l) {
 			continue
 		}
@@ -252,7 +252,7 @@ func (s *shard) count(sent [protocol.NumProtocols]int) {
 func (s *shard) notice(it *item) {
 	switch it.kind {
 	case itemGap:
-		for _, l := range it.channel.roster(s.index).listeners {
+		for _, l := range it.channel.Hub.in(s.index).list {
 			if it.seq > l.start {
 				l.sub.session.gap(it)
 			}

@@ -13,10 +13,15 @@ type channelSink struct {
 	reader  *stream.Reader // guarded by the hub's mu
 }
 
-// readStream starts a reader for a durable channel. The hub is locked.
-func (h *Hub) readStream(ch *channel) *stream.Reader {
+// reader returns the reader of a durable channel's stream, and starts one if
+// there is none. The hub is locked.
+func (h *Hub) reader(ch *channel) *stream.Reader {
+	if r := h.streamReaders[ch.Name()]; r != nil {
+		return r
+	}
 	sink := &channelSink{hub: h, channel: ch}
-	sink.reader = h.readers.Add(ch.name, sink, h.streamSeq)
+	sink.reader = h.readers.Add(ch.Name(), sink, h.streamSeq)
+	h.streamReaders[ch.Name()] = sink.reader
 	return sink.reader
 }
 
@@ -25,12 +30,12 @@ func (s *channelSink) Number(n int) (first stream.Seq, to stream.Audience, ok bo
 	h := s.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s.channel.durable != s.reader {
+	if h.streamReaders[s.channel.Name()] != s.reader {
 		return 0, stream.Audience{}, false
 	}
 	first = h.streamSeq + 1
 	h.streamSeq += stream.Seq(n)
-	return first, stream.Audience{Protocols: s.channel.protocols, Echoes: s.channel.echoes}, true
+	return first, stream.Audience{Protocols: s.channel.Hub.protocols, Echoes: s.channel.Hub.echoes}, true
 }
 
 // Deliver implements [streamSink].
@@ -44,7 +49,7 @@ func (s *channelSink) Deliver(first stream.Seq, entries []*stream.Held, to strea
 		}
 		for _, p := range s.hub.cfg.Protocols {
 			if to.Protocols[p.ID()] > 0 {
-				it.frames[p.ID()] = e.Frame(p, s.channel.name)
+				it.frames[p.ID()] = e.Frame(p, s.channel.Name())
 			}
 		}
 		if to.Echoes > 0 && !e.TooLarge {
@@ -58,7 +63,7 @@ func (s *channelSink) Deliver(first stream.Seq, entries []*stream.Held, to strea
 func (s *channelSink) Gap(seq stream.Seq, why protocol.GapReason, at stream.Cursor) {
 	it := item{kind: itemGap, seq: uint64(seq), channel: s.channel, reason: why}
 	s.hub.encode(&it, protocol.Event{
-		Type: protocol.EventGap, Channel: s.channel.name, Reason: why, Cursor: at.Text(),
+		Type: protocol.EventGap, Channel: s.channel.Name(), Reason: why, Cursor: at.Text(),
 	})
 	s.put([]item{it})
 }
@@ -66,7 +71,7 @@ func (s *channelSink) Gap(seq stream.Seq, why protocol.GapReason, at stream.Curs
 // put adds items to the mailboxes of the shards that have subscribers.
 func (s *channelSink) put(items []item) {
 	for i, shard := range s.hub.shards {
-		if s.channel.listens(i) {
+		if s.channel.Hub.reaches(i) {
 			shard.box.put(items)
 		}
 	}

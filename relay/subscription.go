@@ -30,16 +30,15 @@ const (
 func (h *Hub) reserve(s *Session, name string) *Subscription {
 	sub := &Subscription{session: s, silent: s.noEcho}
 	h.mu.Lock()
-	ch := h.history.channel(name)
-	ch.house(s.shard.index, len(h.shards))
-	if ch.refs++; ch.refs == 1 {
+	ch := h.history.Channel(name)
+	ch.Hub.ensureShard(s.shard.index, len(h.shards))
+	if ch.Refs++; ch.Refs == 1 {
 		h.cfg.Stats.Channels.Add(1)
 	}
 	sub.channel = ch
-	if h.isDurable(name) && ch.durable == nil {
-		ch.durable = h.readStream(ch)
+	if h.isDurable(name) && h.readers != nil {
+		sub.durable = h.reader(ch)
 	}
-	sub.durable = ch.durable
 	h.mu.Unlock()
 	h.cfg.Stats.Subscriptions.Add(1)
 
@@ -54,22 +53,22 @@ func (h *Hub) reserve(s *Session, name string) *Subscription {
 
 // attach makes the fan-out reach sub from here on. The shard and the hub are locked.
 func (h *Hub) attach(sub *Subscription) {
-	h.join(sub, h.history.seq)
+	h.join(sub, h.history.Seq)
 	sub.session.settled = max(sub.session.settled, sub.start)
 }
 
 // join makes the fan-out reach sub with what comes behind start. The shard and the hub are locked.
 func (h *Hub) join(sub *Subscription, start uint64) {
 	s, ch := sub.session, sub.channel
-	ch.protocols[s.protocol.ID()]++
+	ch.Hub.protocols[s.protocol.ID()]++
 	if sub.silent {
-		ch.echoes++
+		ch.Hub.echoes++
 	}
 	sub.counted = true
 	sub.start = start
-	roster := ch.roster(s.shard.index)
-	roster.count.Add(1)
-	roster.join(sub)
+	subscribers := ch.Hub.in(s.shard.index)
+	subscribers.count.Add(1)
+	subscribers.join(sub)
 	sub.state = subscriptionLive
 	s.waiting--
 }
@@ -77,11 +76,11 @@ func (h *Hub) join(sub *Subscription, start uint64) {
 // unsubscribe takes sub away. Nothing of its channel follows answer.
 func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
 	s, ch := sub.session, sub.channel
-	roster := ch.roster(s.shard.index)
+	subscribers := ch.Hub.in(s.shard.index)
 	s.shard.mu.Lock()
 	live := sub.state == subscriptionLive
 	if live {
-		roster.leave(sub)
+		subscribers.leave(sub)
 	} else {
 		s.waiting--
 	}
@@ -102,20 +101,21 @@ func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
 // release takes sub out of its channel's counts. It returns what fed the channel, if that was the last one.
 func (h *Hub) release(sub *Subscription, live bool) (idle *stream.Reader) {
 	s, ch := sub.session, sub.channel
-	roster := ch.roster(s.shard.index)
+	subscribers := ch.Hub.in(s.shard.index)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if live {
-		roster.count.Add(-1)
-		ch.protocols[s.protocol.ID()]--
+		subscribers.count.Add(-1)
+		ch.Hub.protocols[s.protocol.ID()]--
 		if sub.silent {
-			ch.echoes--
+			ch.Hub.echoes--
 		}
 		sub.counted = false
 	}
-	if ch.refs--; ch.refs == 0 {
-		idle, ch.durable = ch.durable, nil
-		h.history.settle(ch)
+	if ch.Refs--; ch.Refs == 0 {
+		idle = h.streamReaders[ch.Name()]
+		delete(h.streamReaders, ch.Name())
+		h.history.Release(ch)
 		h.cfg.Stats.Channels.Add(-1)
 	}
 	h.cfg.Stats.Subscriptions.Add(-1)
@@ -129,7 +129,7 @@ func (h *Hub) quieten(sub *Subscription) {
 	if !sub.silent {
 		sub.silent = true
 		if sub.counted {
-			sub.channel.echoes++
+			sub.channel.Hub.echoes++
 		}
 	}
 }

@@ -38,8 +38,7 @@ func (h *Hub) sweep(ctx context.Context) {
 func (h *Hub) age() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.history.clock = h.now()
-	h.history.expire()
+	h.history.Expire(h.now())
 }
 
 func (s *shard) sweep() {
@@ -83,12 +82,7 @@ func (b *beat) ping(s *Session) []byte {
 func (h *Hub) place(seq uint64) []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	id, ok := h.history.marks.passed(seq)
-	if !ok || !h.history.on() {
-		return nil
-	}
-	text, _ := Cursor{Node: h.history.node, Mark: id}.AppendText(nil) // it never fails
-	return text
+	return h.history.MarkerCursor(seq)
 }
 
 // knows reports whether the session has everything up to a sequence, of everything that it listens to. The shard is

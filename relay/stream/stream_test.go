@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"sidecast/relay"
+	"sidecast/relay/history"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stream"
 )
@@ -89,7 +89,7 @@ func TestStreamCursor(t *testing.T) {
 			t.Errorf("%s is read as %+v (%v)", text, got, ok)
 		}
 	}
-	live, _ := relay.Cursor{Node: 1, Index: 2}.AppendText(nil)
+	live, _ := history.Cursor{Node: 1, Index: 2}.AppendText(nil)
 	for _, text := range []string{"", "A", "Ag", "AgAAAAAAA", "AgAAAAAAAAA", "AQAAAAAAAA", "AgAAAAAAAA==", "Ag AAAAAAA", string(live),
 		"Av___________wEA____________AAAAAAAAAAAAAAAAAAAAAAAA"} {
 		if c, ok := stream.ParseCursor(text); ok {

@@ -1,4 +1,4 @@
-package relay
+package history
 
 import (
 	"strings"
@@ -11,11 +11,11 @@ func TestCursorGolden(t *testing.T) {
 		why, text string
 		cursor    Cursor
 	}{
-		{"a mark", "AQECAwQRIjNEVWZ3iAAAAAAA", Cursor{0x01020304, MarkID{0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88}, 0, 0}},
-		{"a message behind it", "AQECAwQRIjNEVWZ3iAHerb7v", Cursor{0x01020304, MarkID{0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88}, 1, 0xdeadbeef}},
-		{"an index of two bytes", "AQAAAAAAAAAAAAAAAIABAAAAAQ", Cursor{0, MarkID{}, 128, 1}},
+		{"a mark", "AQECAwQRIjNEVWZ3iAAAAAAA", Cursor{0x01020304, MarkerID{0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88}, 0, 0}},
+		{"a message behind it", "AQECAwQRIjNEVWZ3iAHerb7v", Cursor{0x01020304, MarkerID{0x11, 0x22, 0x33, 0x44, 0x55, 0x66, 0x77, 0x88}, 1, 0xdeadbeef}},
+		{"an index of two bytes", "AQAAAAAAAAAAAAAAAIABAAAAAQ", Cursor{0, MarkerID{}, 128, 1}},
 		{"the largest of all", "Af___________________________wH_____",
-			Cursor{1<<32 - 1, MarkID{255, 255, 255, 255, 255, 255, 255, 255}, 1<<64 - 1, 1<<32 - 1}},
+			Cursor{1<<32 - 1, MarkerID{255, 255, 255, 255, 255, 255, 255, 255}, 1<<64 - 1, 1<<32 - 1}},
 	} {
 		text, err := test.cursor.AppendText(nil)
 		if err != nil || string(text) != test.text {

@@ -1,28 +1,28 @@
-package relay
+package history
 
 import (
 	"encoding/base64"
 	"encoding/binary"
 )
 
-// A Cursor is a place in a channel as clients hold it: base64url without padding of
+// A Cursor is a place in a live channel as clients hold it: base64url without padding of
 //
-//	version 1 B | node 4 B | mark 8 B | index, varint | check 4 B
+//	version 1 B | node 4 B | marker 8 B | index, varint | check 4 B
 //
-// with version 1 and numbers in network order. It means the same on every relay that hears the same Redis server: the
-// channel's message number index since that mark, or the mark itself where index is 0. check is a CRC-32C (Castagnoli) over
-// length and payload of the channel's messages since the mark. A cursor opens nothing: whoever shows one has to be allowed
-// to hear the channel.
+// with version 1 and numbers in network order. It means the same on every relay that subscribes to the same Redis server:
+// the channel's message number index since that marker, or the marker itself if index is 0. check is a CRC-32C
+// (Castagnoli) over length and payload of the channel's messages since the marker. A cursor grants nothing: its client
+// still needs the right to subscribe to the channel.
 type Cursor struct {
-	Node  uint32 // the Redis server
-	Mark  MarkID
-	Index uint64
-	Check uint32
+	Node   uint32 // the Redis server
+	Marker MarkerID
+	Index  uint64
+	Check  uint32
 }
 
-// A MarkID is the id of a marker, or one that a relay made up for itself until the first marker comes. None is ever used
-// twice.
-type MarkID [8]byte
+// A MarkerID is the id of a marker, or one that a relay invented for itself until the first marker arrives. An id is never
+// used twice.
+type MarkerID [8]byte
 
 const (
 	cursorVersion = 1
@@ -30,19 +30,18 @@ const (
 	maxCursor = (1 + 4 + 8 + binary.MaxVarintLen64 + 4) * 4 / 3
 )
 
-// AppendText appends the cursor as it stands on the wire. It never fails.
+// AppendText appends the cursor in its wire form. It never fails.
 func (c Cursor) AppendText(b []byte) ([]byte, error) {
 	var binaryForm [1 + 4 + 8 + binary.MaxVarintLen64 + 4]byte
 	raw := append(binaryForm[:0], cursorVersion)
 	raw = binary.BigEndian.AppendUint32(raw, c.Node)
-	raw = append(raw, c.Mark[:]...)
+	raw = append(raw, c.Marker[:]...)
 	raw = binary.AppendUvarint(raw, c.Index)
 	raw = binary.BigEndian.AppendUint32(raw, c.Check)
 	return base64.RawURLEncoding.AppendEncode(b, raw), nil
 }
 
-// ParseCursor reads a cursor of a client. What is no cursor of this version, as AppendText writes it, names no place: ok is
-// false.
+// ParseCursor reads a cursor that a client sent. ok is false unless AppendText would write exactly this text.
 func ParseCursor(text string) (c Cursor, ok bool) {
 	if len(text) > maxCursor+1 {
 		return c, false
@@ -52,7 +51,7 @@ func ParseCursor(text string) (c Cursor, ok bool) {
 		return c, false
 	}
 	c.Node = binary.BigEndian.Uint32(raw[1:])
-	copy(c.Mark[:], raw[5:])
+	copy(c.Marker[:], raw[5:])
 	index, n := binary.Uvarint(raw[13:])
 	if n <= 0 || 13+n+4 != len(raw) {
 		return Cursor{}, false

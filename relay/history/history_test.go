@@ -1,4 +1,4 @@
-package relay
+package history
 
 import (
 	"cmp"
@@ -6,60 +6,29 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"testing"
 	"time"
 )
 
-// What is kept takes as much memory as the setting says, and a tenth more at most: a million messages of 100 bytes over
-// 10,000 channels, above an empty hub.
-func TestHistoryBytes(t *testing.T) {
-	const limit = 64 << 20
-	hub := NewHub(HubConfig{HistoryBytes: limit, HistoryAge: time.Hour})
-	hub.Online(1)
-	inUse := func() int {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return int(m.HeapAlloc)
-	}
-	empty := inUse()
-	payload := make([]byte, 100)
-	for i := range 1_000_000 {
-		hub.Publish(fmt.Appendf(nil, "channel:%d", i%10_000), payload)
-		if i%1000 == 0 {
-			hub.Flush()
-			hub.Marker(fmt.Appendf(nil, "%8d", i))
-		}
-	}
-	used := inUse() - empty
-	t.Logf("%d bytes of heap for %d of history", used, hub.HistoryBytes())
-	if used > limit*11/10 || hub.HistoryBytes() > limit || hub.HistoryBytes() < limit*9/10 {
-		t.Errorf("a history of %d bytes takes %d, and says %d", limit, used, hub.HistoryBytes())
-	}
-	runtime.KeepAlive(hub)
-}
-
 // Pages that nothing needs any more are given back.
 func TestHistoryShrinks(t *testing.T) {
-	h := newHistory(16<<20, time.Minute, newChannels())
+	h := New[struct{}](16<<20, time.Minute)
 	for i := range 100_000 {
-		h.seq++
-		h.add(h.channel(fmt.Sprint("channel:", i%100)), make([]byte, 100), false)
+		h.Seq++
+		h.Add(h.Channel(fmt.Sprint("channel:", i%100)), make([]byte, 100), false)
 	}
 	h.clock = int64(2 * time.Minute)
 	h.expire()
-	h.mark(MarkID{1})
+	h.Mark(MarkerID{1})
 	pages := 0
-	for _, page := range h.log.pages {
+	for _, page := range h.ring.pages {
 		if page != nil {
 			pages++
 		}
 	}
-	if !h.log.empty() || pages > 1 || len(h.channels.first) != 0 || h.bytes() > 1000 {
-		t.Errorf("after all is too old: %d pages, %d channels, %d bytes", pages, len(h.channels.first), h.bytes())
+	if !h.ring.empty() || pages > 1 || len(h.table.first) != 0 || h.Bytes() > 1000 {
+		t.Errorf("after all is too old: %d pages, %d channels, %d bytes", pages, len(h.table.first), h.Bytes())
 	}
 }
 
@@ -76,15 +45,15 @@ func TestHistoryModel(t *testing.T) {
 }
 
 type told struct {
-	point   point
+	point   Point
 	payload string
 	empty   bool
 }
 
 func historyModel(random *rand.Rand) error {
 	limit := []int{1, 300, 5000, 100_000, 1 << 20}[random.IntN(5)]
-	h := newHistory(limit, 10*time.Second, newChannels())
-	h.begin(7)
+	h := New[struct{}](limit, 10*time.Second)
+	h.Begin(7)
 	said := map[string][]told{}
 	largest := []int{10, 300, 9000, 60_000}[random.IntN(4)]
 	for step := range 400 {
@@ -94,15 +63,15 @@ func historyModel(random *rand.Rand) error {
 			h.clock += int64(random.IntN(4000)) * int64(time.Millisecond)
 			h.expire()
 		case op == 1:
-			id := MarkID{}
-			h.seq++
+			id := MarkerID{}
+			h.Seq++
 			copy(id[:], fmt.Sprint(random.Uint64()))
-			h.mark(id)
+			h.Mark(id)
 		case op == 2 && random.IntN(8) == 0:
-			h.begin(8)
+			h.Begin(8)
 			clear(said)
 		default:
-			h.seq++
+			h.Seq++
 			empty := random.IntN(30) == 0
 			payload := make([]byte, random.IntN(largest))
 			for k := 0; k < len(payload); k += 1 + k/2 {
@@ -111,14 +80,14 @@ func historyModel(random *rand.Rand) error {
 			if empty {
 				payload = nil
 			}
-			ch := h.channel(name)
-			h.add(ch, payload, empty)
+			ch := h.Channel(name)
+			h.Add(ch, payload, empty)
 			said[name] = append(said[name], told{ch.at, string(payload), empty || len(payload) > limit/2})
 		}
 		if step%16 > 0 {
 			continue
 		}
-		if err := sameHistory(&h, said); err != nil {
+		if err := sameHistory(h, said); err != nil {
 			return err
 		}
 	}
@@ -126,32 +95,32 @@ func historyModel(random *rand.Rand) error {
 }
 
 // known returns the channel with that name, or nil.
-func known(h *history, name string) *channel {
-	return h.channels.find(h.channels.hash([]byte(name)), []byte(name))
+func known(h *History[struct{}], name string) *Channel[struct{}] {
+	return h.Find(h.Hash([]byte(name)), []byte(name))
 }
 
 // sameHistory compares what is kept with what was said.
-func sameHistory(h *history, said map[string][]told) error {
-	if h.bytes() > h.limit && !h.log.empty() && h.log.head != known(h, newestName(h)).newest {
-		return fmt.Errorf("%d bytes are kept of %d", h.bytes(), h.limit)
+func sameHistory(h *History[struct{}], said map[string][]told) error {
+	if h.Bytes() > h.limit && !h.ring.empty() && h.ring.head != known(h, newestName(h)).newest {
+		return fmt.Errorf("%d bytes are kept of %d", h.Bytes(), h.limit)
 	}
 	for name, all := range said {
 		ch := known(h, name)
 		var kept []told
 		if ch != nil {
 			for offset := ch.oldest; offset != 0; {
-				e := h.log.at(offset)
-				kept = append(kept, told{e.point, string(h.log.payload(nil, offset, e.size)), e.empty})
-				offset = h.log.on(offset, e)
+				e := h.ring.at(offset)
+				kept = append(kept, told{e.Point, string(h.ring.payload(nil, offset, e.Size)), e.Empty})
+				offset = h.ring.on(offset, e)
 			}
-			var backwards []point
+			var backwards []Point
 			for offset := ch.newest; offset != 0; {
-				e := h.log.at(offset)
-				backwards = append(backwards, e.point)
-				offset = h.log.back(offset, e)
+				e := h.ring.at(offset)
+				backwards = append(backwards, e.Point)
+				offset = h.ring.back(offset, e)
 			}
 			slices.Reverse(backwards)
-			if !slices.EqualFunc(kept, backwards, func(a told, b point) bool { return a.point == b }) {
+			if !slices.EqualFunc(kept, backwards, func(a told, b Point) bool { return a.point == b }) {
 				return fmt.Errorf("channel %s: %d forwards, %d backwards", name, len(kept), len(backwards))
 			}
 		}
@@ -166,7 +135,7 @@ func sameHistory(h *history, said map[string][]told) error {
 			continue
 		}
 		last := gone[len(gone)-1].point
-		if ch != nil && ch.floor.before(last) || ch == nil && h.floor < last.ord {
+		if ch != nil && ch.floor.Before(last) || ch == nil && h.floor < last.Ord {
 			return fmt.Errorf("channel %s: %+v is not kept, and above the floor", name, last)
 		}
 	}
@@ -174,8 +143,8 @@ func sameHistory(h *history, said map[string][]told) error {
 }
 
 // newestName is the channel of the last message.
-func newestName(h *history) string {
-	newest := slices.MaxFunc(h.slots, func(a, b *channel) int {
+func newestName(h *History[struct{}]) string {
+	newest := slices.MaxFunc(h.slots, func(a, b *Channel[struct{}]) int {
 		switch {
 		case a == nil && b == nil:
 			return 0
@@ -191,39 +160,39 @@ func newestName(h *history) string {
 
 // A mark that is flooded with others is forgotten, and what was said since with it.
 func TestMarksAreBounded(t *testing.T) {
-	h := newHistory(64<<20, time.Hour, newChannels())
-	h.begin(1)
-	for i := range 3 * maxMarks {
-		id := MarkID{}
+	h := New[struct{}](64<<20, time.Hour)
+	h.Begin(1)
+	for i := range 3 * maxMarkers {
+		id := MarkerID{}
 		copy(id[:], fmt.Sprintf("%8d", i))
-		h.seq++
-		h.mark(id)
+		h.Seq++
+		h.Mark(id)
 		if i%10 == 0 {
-			h.seq++
-			h.add(h.channel("a"), []byte("x"), false)
+			h.Seq++
+			h.Add(h.Channel("a"), []byte("x"), false)
 		}
 	}
-	if len(h.marks.list) > maxMarks || len(h.marks.number) != len(h.marks.list) {
-		t.Errorf("%d marks and %d numbers are kept", len(h.marks.list), len(h.marks.number))
+	if len(h.markers.list) > maxMarkers || len(h.markers.number) != len(h.markers.list) {
+		t.Errorf("%d marks and %d numbers are kept", len(h.markers.list), len(h.markers.number))
 	}
-	if oldest := h.log.at(known(&h, "a").oldest); oldest.ord < h.marks.first {
-		t.Errorf("a message since mark %d is kept, the first known is %d", oldest.ord, h.marks.first)
+	if oldest := h.ring.at(known(h, "a").oldest); oldest.Ord < h.markers.first {
+		t.Errorf("a message since mark %d is kept, the first known is %d", oldest.Ord, h.markers.first)
 	}
 }
 
 // Channels that come and go within one mark do not add up.
 func TestLingeringChannelsAreBounded(t *testing.T) {
-	h := newHistory(1<<20, time.Hour, newChannels())
-	h.begin(1)
+	h := New[struct{}](1<<20, time.Hour)
+	h.Begin(1)
 	for i := range 200_000 {
-		h.seq++
-		h.add(h.channel(fmt.Sprint("visitor:", i)), []byte("x"), false)
+		h.Seq++
+		h.Add(h.Channel(fmt.Sprint("visitor:", i)), []byte("x"), false)
 	}
-	if most := 1<<20/channelCharge + 1<<20/entrySize; len(h.channels.first) > most {
-		t.Errorf("%d channels are known, want %d at most", len(h.channels.first), most)
+	if most := 1<<20/channelCharge + 1<<20/entrySize; len(h.table.first) > most {
+		t.Errorf("%d channels are known, want %d at most", len(h.table.first), most)
 	}
-	if h.bytes() > 1<<20*5/4 {
-		t.Errorf("%d bytes are kept of %d", h.bytes(), 1<<20)
+	if h.Bytes() > 1<<20*5/4 {
+		t.Errorf("%d bytes are kept of %d", h.Bytes(), 1<<20)
 	}
 }
 

@@ -1,4 +1,4 @@
-package relay
+package history
 
 import (
 	"fmt"
@@ -13,7 +13,7 @@ import (
 // may happen twice.
 func TestChannelsOfOneHash(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	c, known := newChannels(), map[string]*channel{}
+	c, known := newTable[struct{}](), map[string]*Channel[struct{}]{}
 	for range 10_000 {
 		name := fmt.Sprint(random.IntN(30))
 		hash := uint64(len(name))
@@ -46,35 +46,9 @@ func TestChannelsOfOneHash(t *testing.T) {
 // A channel keeps its name, whether that fits it or not, when what it was made of changes.
 func TestChannelKeepsItsName(t *testing.T) {
 	for _, size := range []int{0, 1, 47, 48, 49, access.MaxChannelName} {
-		ch := newChannel(strings.Repeat("n", size))
+		ch := newChannel[struct{}](strings.Repeat("n", size))
 		if ch.name != strings.Repeat("n", size) {
 			t.Errorf("a name of %d bytes becomes %q", size, ch.name)
 		}
-	}
-}
-
-// A roster is there for every shard that had a subscription, and stays where it is.
-func TestChannelRosters(t *testing.T) {
-	ch := newChannel("a")
-	for shard := range 3 {
-		if ch.roster(shard) != nil || ch.listens(shard) {
-			t.Errorf("shard %d has listeners before any came", shard)
-		}
-	}
-	ch.house(1, 3)
-	home := ch.roster(1)
-	if home == nil || ch.roster(0) != nil || ch.others.Load() != nil {
-		t.Error("the first subscription needs more than the channel's own room")
-	}
-	ch.house(2, 3)
-	away := ch.roster(2)
-	ch.house(0, 3)
-	ch.house(1, 3)
-	if ch.roster(1) != home || ch.roster(2) != away || away == nil || ch.roster(0) == nil {
-		t.Error("rosters move when subscriptions come")
-	}
-	away.count.Add(1)
-	if ch.listens(0) || ch.listens(1) || !ch.listens(2) {
-		t.Error("somebody listens in another shard than that of the listener")
 	}
 }

@@ -1,0 +1,96 @@
+package relay
+
+import (
+	"sync/atomic"
+
+	"sidecast/relay/history"
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
+)
+
+// A channel is what the hub knows of one channel that has subscribers, or had a message lately.
+type channel = history.Channel[fanout]
+
+// A fanout is the hub's part of a channel: its subscribers. It is a part of the channel's memory; see
+// [history.Channel] for why the order of the fields matters.
+type fanout struct {
+	// Guarded by the hub's mu. They count subscriptions from before the fan-out can reach them until after it no longer
+	// can, so that no message is omitted because a count lags.
+	protocols [protocol.NumProtocols]int32
+	echoes    int32 // subscriptions that may have to skip a message
+
+	home   int32                         // the shard of the first subscription plus 1, for good; 0 before
+	others atomic.Pointer[[]subscribers] // one for each shard, from the first subscription elsewhere on; nil before
+	first  subscribers                   // of the shard that is home
+}
+
+// ensureShard makes room for subscriptions in one of shards. The hub is locked.
+func (f *fanout) ensureShard(shard, shards int) {
+	switch {
+	case f.home == 0:
+		f.home = int32(shard) + 1
+	case shard+1 != int(f.home) && f.others.Load() == nil:
+		others := make([]subscribers, shards)
+		f.others.Store(&others)
+	}
+}
+
+// in returns the subscribers in a shard, or nil if there never were any.
+func (f *fanout) in(shard int) *subscribers {
+	if shard+1 == int(f.home) {
+		return &f.first
+	}
+	if others := f.others.Load(); others != nil {
+		return &(*others)[shard]
+	}
+	return nil
+}
+
+// reaches reports whether the shard has subscribers.
+func (f *fanout) reaches(shard int) bool {
+	r := f.in(shard)
+	return r != nil && r.count.Load() > 0
+}
+
+// Subscribers are those of one channel in one shard.
+type subscribers struct {
+	list  []subscriber  // guarded by the shard's mu
+	one   [1]subscriber // where a single listener lies: a channel of one user's own is the usual one
+	count atomic.Int32  // of list, and of those about to leave
+}
+
+// A subscriber is what the fan-out needs of a subscription. It lies in one piece of memory with its neighbours: a fan-out
+// is bound by how many cache lines a delivery touches.
+type subscriber struct {
+	outbox   *outbox.Outbox
+	sub      *Subscription
+	start    uint64 // messages up to this sequence are not for it
+	protocol protocol.ID
+}
+
+// join appends sub to its subscribers. The shard is locked.
+func (s *subscribers) join(sub *Subscription) {
+	if s.list == nil {
+		s.list = s.one[:0]
+	}
+	sub.index = len(s.list)
+	s.list = append(s.list, subscriber{
+		outbox: sub.session.outbox, sub: sub, start: sub.start, protocol: sub.session.protocol.ID(),
+	})
+}
+
+// leave takes sub off its subscribers by moving the last one into its place. The shard is locked.
+func (s *subscribers) leave(sub *Subscription) {
+	last := len(s.list) - 1
+	s.list[sub.index] = s.list[last]
+	s.list[sub.index].sub.index = sub.index
+	s.list[last] = subscriber{}
+	s.list = s.list[:last]
+	s.one[0] = subscriber{} // a copy, where there were more than one; else it is gone as well
+	switch {
+	case last == 0:
+		s.list = nil
+	case last < cap(s.list)/4 && cap(s.list) > 64:
+		s.list = append(make([]subscriber, 0, 2*last), s.list...)
+	}
+}
