@@ -5,8 +5,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
-
-	"sidecast/relay/access"
 )
 
 // Channels are found by their names even where all of those have few hashes, and are gone once they were removed, which
@@ -45,7 +43,7 @@ func TestChannelsOfOneHash(t *testing.T) {
 
 // A channel keeps its name, whether that fits it or not, when what it was made of changes.
 func TestChannelKeepsItsName(t *testing.T) {
-	for _, size := range []int{0, 1, 47, 48, 49, access.MaxChannelName} {
+	for _, size := range []int{0, 1, 47, 48, 49, 200} {
 		ch := newChannel[struct{}](strings.Repeat("n", size))
 		if ch.name != strings.Repeat("n", size) {
 			t.Errorf("a name of %d bytes becomes %q", size, ch.name)

@@ -1,0 +1,127 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"sidecast/config"
+	"sidecast/relay"
+	"sidecast/relay/admin"
+	"sidecast/relay/auth"
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
+	"sidecast/relay/server"
+	"sidecast/relay/source"
+	"sidecast/relay/stream"
+	"sidecast/relay/web"
+	"sidecast/relay/ws"
+)
+
+// ApplicationConfig returns how the application's login is called.
+func ApplicationConfig(cfg *config.Config) auth.ApplicationConfig {
+	return auth.ApplicationConfig{
+		LoginURL: string(cfg.AuthURL), ChannelURL: string(cfg.ChannelAuthURL), Timeout: time.Duration(cfg.AuthTimeout),
+		Cache: time.Duration(cfg.AuthCache), Concurrency: int(cfg.AuthConcurrency),
+		Grants: auth.Grants{UserChannels: cfg.UserChannels},
+	}
+}
+
+// SourceConfig returns how the relay uses Redis.
+func SourceConfig(cfg *config.Config, s *Settings) source.Config {
+	return source.Config{
+		Server: s.Redis, Names: s.Access.Names, Patterns: s.Access.Channels, Durable: s.Access.Durable,
+		MaxPayload: cfg.MaxPayloadBytes.Int(), StreamLength: s.StreamLength, MarkersOff: cfg.Markers == config.False,
+		Embedded: cfg.IsEmbedded(),
+	}
+}
+
+// newGate returns what authenticates clients.
+func (a *App) newGate() *auth.Gate {
+	cfg, logger := a.cfg, a.options.Logger
+	c := auth.GateConfig{Cookie: string(cfg.JWTCookie)}
+	if a.settings.Keys != nil {
+		c.Tokens = auth.NewTokens(auth.TokensConfig{
+			Keys: a.settings.Keys, Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience,
+			Grants: auth.Grants{UserChannels: cfg.UserChannels}, Logger: logger,
+		})
+	}
+	if cfg.AuthURL != "" || cfg.ChannelAuthURL != "" {
+		application := ApplicationConfig(cfg)
+		application.Proxies, application.Stats, application.Logger = a.settings.Proxies, a.stats, logger
+		c.Application = auth.NewApplication(application)
+	}
+	return auth.NewGate(c)
+}
+
+// assemble creates what messages flow through: link, hub and outboxes.
+func (a *App) assemble() error {
+	cfg := a.cfg
+	a.gate = a.newGate()
+	a.budget = outbox.NewBudget(cfg.OutboxBytes.Int(), cfg.OutboxTotalBytes.Int(), time.Duration(cfg.WriteTimeout), a.stats)
+	a.hub = relay.NewHub(relay.HubConfig{
+		Access: a.settings.Access, Budget: a.budget, Protocols: protocol.All(), Stats: a.stats, Logger: a.options.Logger,
+		Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
+			return a.link.Publish(ctx, channel, payload)
+		},
+		Streams:      func() stream.Store { return a.link.Streams() },
+		CatchUp:      func(ctx context.Context) error { return a.link.CatchUp(ctx) },
+		HistoryBytes: cfg.HistoryBytes.Int(), HistoryAge: time.Duration(cfg.HistoryAge),
+		MaxChannels: int(cfg.MaxChannelsPerSession), MaxPayload: cfg.MaxPayloadBytes.Int(),
+		CommandRate: float64(cfg.CommandRate), CommandBurst: cfg.CommandRate.Burst(),
+		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout),
+		Verify: a.gate.Verifier(), WrapPublished: cfg.PublishFormat == config.FormatJSON,
+	})
+	c := SourceConfig(cfg, a.settings)
+	c.Stats, c.Logger = a.stats, a.options.Logger
+	link, err := source.New(c, a.hub)
+	if err != nil {
+		return fmt.Errorf("setting up the link to Redis: %w", err)
+	}
+	a.link = link
+	return nil
+}
+
+// handler returns the WebSocket transport.
+func (a *App) handler() *ws.Handler {
+	cfg := a.cfg
+	connections, _ := server.DefaultConnections()
+	return ws.New(ws.Config{
+		Hub: a.hub, Budget: a.budget, Slots: relay.NewSlots(cfg.MaxConnections.Or(connections)), Stats: a.stats, Logger: a.options.Logger,
+		Protocols: map[string]protocol.Protocol{
+			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
+		},
+		Listened: true, MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
+		Identify: a.gate.Identify, Limited: a.settings.Proxies.Limited,
+		Addresses: relay.NewAddresses(int(cfg.MaxConnectionsPerIP), int(cfg.MaxConnectRatePerIP)),
+		Remote:    func(r *http.Request) string { return a.settings.Proxies.Client(r).String() },
+	})
+}
+
+// serverConfig returns what the listeners serve. certificate is nil without TLS.
+func (a *App) serverConfig(certificate *server.Certificate) server.Config {
+	cfg := a.cfg
+	c := server.Config{
+		Public: a.public, Admin: a.admin, Hub: a.hub, WS: a.handler(), Origins: a.settings.Origins,
+		Proxies: a.settings.Proxies, Stats: a.stats, Logger: a.options.Logger,
+		BasePath: string(cfg.BasePath), Ready: a.link.Ready, Up: a.link.Up, ReadyNeedsRedis: bool(cfg.ReadyNeedsRedis),
+		DrainDelay: time.Duration(cfg.DrainDelay), DrainTimeout: time.Duration(cfg.DrainTimeout),
+		AdminHandler: a.adminHandler,
+	}
+	if certificate != nil {
+		c.TLS = certificate.Config()
+	}
+	if cfg.Demo {
+		c.Demo = web.Demo(web.Page{RedisAddr: a.embedded.addr()})
+	}
+	return c
+}
+
+func (a *App) adminHandler(ready, live http.Handler) http.Handler {
+	gauges := admin.Gauges{OutboxBytes: a.budget.Used, HistoryBytes: a.hub.HistoryBytes}
+	return admin.Handler(admin.Config{
+		Registry: admin.NewRegistry(a.stats, gauges, a.options.Version, a.options.Commit),
+		Token:    a.cfg.AdminToken.Reveal(), Loopback: isLoopback(a.AdminAddr()), Ready: ready, Live: live,
+	})
+}

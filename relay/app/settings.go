@@ -1,0 +1,168 @@
+package app
+
+import (
+	"cmp"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+
+	"sidecast/config"
+	"sidecast/relay/access"
+	"sidecast/relay/auth"
+	"sidecast/relay/protocol"
+	"sidecast/relay/source"
+)
+
+// Settings are those of a [config.Config] for which the relay has its own types.
+type Settings struct {
+	Access  *access.Rules
+	Redis   source.Server
+	Origins *auth.Origins
+	Proxies auth.Proxies
+	Keys    *auth.Keys // nil if there are no tokens
+
+	// StreamLength is about how many entries a stream keeps when the relay or a
+	// command adds one.
+	StreamLength int
+}
+
+// Translate converts settings. The faults are those that config alone cannot
+// see; if there are any, the Settings are incomplete.
+func Translate(cfg *config.Config) (*Settings, config.Faults) {
+	var faults config.Faults
+	s := &Settings{
+		Access:       rules(cfg, &faults),
+		Proxies:      auth.NewProxies(cfg.TrustedProxies),
+		Keys:         keys(cfg, &faults),
+		StreamLength: int(cfg.DurableLength),
+	}
+	if cfg.RedisURL.IsSet() {
+		var err error
+		if s.Redis, err = redisServer(cfg); err != nil {
+			faults.Add("REDIS_URL", err.Error(), map[source.Mode]string{
+				source.Standalone: "write it like redis://user:password@host:6379",
+				source.Sentinel:   "write it like redis://sentinel-1:26379?addr=sentinel-2:26379&master_name=mymaster",
+				source.Cluster:    "write it like redis://user:password@node-1:6379?addr=node-2:6379",
+			}[s.Redis.Mode])
+		}
+	}
+	for name, other := range map[string]string{"TLS_CERT": "TLS_KEY", "TLS_KEY": "TLS_CERT"} {
+		if cfg.IsSet(name) && !cfg.IsSet(other) {
+			faults.Add(other, "is unset, but SIDECAST_"+name+" is set", "set both or neither")
+		}
+	}
+	checkChannels(cfg, s.Access, &faults)
+	origins, err := auth.NewOrigins(auth.OriginsConfig{
+		Allowed: cfg.AllowedOrigins, Embedded: cfg.IsEmbedded(), Proxies: s.Proxies,
+	})
+	if err != nil {
+		faults.Add("ALLOWED_ORIGINS", err.Error(), "list the origins of your pages")
+	}
+	s.Origins = origins
+	return s, faults
+}
+
+// rules converts the settings that decide who may subscribe and publish.
+func rules(cfg *config.Config, faults *config.Faults) *access.Rules {
+	patterns := func(name string, list config.List) access.Patterns {
+		patterns, err := access.ParsePatterns(list)
+		if err != nil {
+			faults.Add(name, err.Error(), "write Redis globs, as in PSUBSCRIBE")
+		}
+		return patterns
+	}
+	durable := patterns("DURABLE_CHANNELS", cfg.DurableChannels)
+	return &access.Rules{
+		Names:    access.NewNames(cfg.ChannelPrefix, cfg.KeyPrefix),
+		Channels: slices.Concat(durable, patterns("CHANNELS", cfg.Channels)),
+		Durable:  durable,
+		Public:   patterns("PUBLIC_CHANNELS", cfg.PublicChannels),
+		Publish:  patterns("PUBLISH_CHANNELS", cfg.PublishChannels),
+		Login:    cfg.HasLogin(),
+	}
+}
+
+// checkChannels finds channels in settings that cannot exist or that anonymous
+// clients could not subscribe to.
+func checkChannels(cfg *config.Config, rules *access.Rules, faults *config.Faults) {
+	for _, channel := range cfg.UserChannels {
+		name := strings.ReplaceAll(channel, "{user}", "1")
+		if !access.ValidChannel(name) || rules.Names.Reserved(name) {
+			faults.Add("USER_CHANNELS", fmt.Sprintf("%q is not a valid channel name", channel), "write names like user:{user}")
+		}
+	}
+	if len(*faults) > 0 || len(rules.Channels) == 0 || len(cfg.PublicChannels) == 0 || cfg.HasLogin() {
+		return
+	}
+	for _, channel := range cfg.DefaultChannels {
+		if rules.Subscribe(nil, channel) != protocol.CodeOK {
+			faults.Add("DEFAULT_CHANNELS", fmt.Sprintf("%q is not open to anonymous clients", channel),
+				"set it to channels that match SIDECAST_CHANNELS and SIDECAST_PUBLIC_CHANNELS")
+		}
+	}
+}
+
+// keys returns the keys that verify tokens, or nil.
+func keys(cfg *config.Config, faults *config.Faults) *auth.Keys {
+	var keys *auth.Keys
+	var err error
+	name := "JWT_SECRET"
+	switch {
+	case cfg.JWTSecret.IsSet() && cfg.JWTPreviousSecret.IsSet():
+		keys = auth.SecretKeys(cfg.JWTSecret.Reveal(), cfg.JWTPreviousSecret.Reveal())
+	case cfg.JWTSecret.IsSet():
+		keys = auth.SecretKeys(cfg.JWTSecret.Reveal())
+	case cfg.JWTPublicKey.IsSet():
+		name = "JWT_PUBLIC_KEY"
+		keys, err = auth.PublicKey([]byte(cfg.JWTPublicKey.PEM()))
+	case cfg.JWTJwksURL != "":
+		name = "JWT_JWKS_URL"
+		keys, err = auth.JWKS(string(cfg.JWTJwksURL))
+	}
+	if err != nil {
+		faults.Add(name, err.Error(), "write an RSA key of 2048 bits or more, one of the curve P-256, or Ed25519")
+		return nil
+	}
+	if keys != nil && len(cfg.JWTAlgorithms) > 0 {
+		supported := keys.Algorithms()
+		if foreign := keys.Restrict(cfg.JWTAlgorithms); len(foreign) > 0 {
+			faults.Add("JWT_ALGORITHMS", strings.Join(foreign, " and ")+" cannot be verified by SIDECAST_"+name,
+				"write some of "+strings.Join(supported, ", "))
+		}
+	}
+	return keys
+}
+
+// redisServer returns the configured Redis.
+func redisServer(cfg *config.Config) (source.Server, error) {
+	mode, err := source.ParseMode(string(cfg.RedisMode))
+	if err != nil {
+		return source.Server{}, nil // config reported the setting already
+	}
+	s, err := source.ParseURL(cfg.RedisURL.Reveal(), mode)
+	if err != nil {
+		return source.Server{Mode: mode}, err
+	}
+	s.Protocol = int(cfg.RedisProtocol)
+	s.Username = cmp.Or(cfg.RedisUsername, s.Username)
+	if cfg.RedisPassword.IsSet() {
+		s.Password = cfg.RedisPassword.Reveal()
+	}
+	if cfg.FromFile("REDIS_PASSWORD") {
+		username := s.Username
+		s.Credentials = func() (string, string, error) {
+			password, err := cfg.Reread("REDIS_PASSWORD")
+			return username, password, err
+		}
+	}
+	s.SentinelUsername, s.SentinelPassword = cfg.RedisSentinelUsername, cfg.RedisSentinelPassword.Reveal()
+	if cfg.RedisCA == "" {
+		return s, nil
+	}
+	pem, err := os.ReadFile(string(cfg.RedisCA))
+	if err != nil {
+		return source.Server{Mode: mode}, fmt.Errorf("reading SIDECAST_REDIS_CA: %w", err)
+	}
+	return s, s.TrustCA(pem)
+}

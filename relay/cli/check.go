@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"sidecast/relay/app"
+	"sidecast/relay/auth"
+	"sidecast/relay/server"
+	"sidecast/relay/source"
+)
+
+var errCheck = errors.New("the relay would not work with these settings: see the lines marked fail")
+
+// check reports problems of the settings, of Redis and of the application's
+// login, and how to solve them.
+func check(ctx context.Context, p *Program, _ []string) error {
+	cfg, s, err := p.load()
+	if err != nil {
+		return err
+	}
+	connections, files := server.DefaultConnections()
+	findings := []source.Finding{fileLimit(cfg.MaxConnections.Or(connections), files)}
+	if cfg.IsEmbedded() {
+		findings = append(findings, source.Finding{
+			Subject: "server", Text: "an embedded Redis in memory, for development: set SIDECAST_REDIS_URL to check yours",
+		})
+	} else {
+		findings = append(findings, source.Check(ctx, app.SourceConfig(cfg, s))...)
+	}
+	findings = append(findings, checkLogin(ctx, app.ApplicationConfig(cfg))...)
+	return report(p.Stdout, findings)
+}
+
+// report writes one line for each finding, with its remedy below.
+func report(out io.Writer, findings []source.Finding) error {
+	failed := false
+	for _, f := range findings {
+		fmt.Fprintf(out, "%-4s  %s: %s\n", f.Level, f.Subject, f.Text)
+		if f.Do != "" {
+			fmt.Fprintf(out, "      %s\n", f.Do)
+		}
+		failed = failed || f.Level == source.LevelFail
+	}
+	if failed {
+		return errCheck
+	}
+	return nil
+}
+
+// fileLimit checks whether the process may open as many files as it accepts
+// connections. files is 0 if there is no limit.
+func fileLimit(connections, files int) source.Finding {
+	f := source.Finding{Subject: "file descriptors", Text: fmt.Sprintf("room for %d connections", connections)}
+	switch {
+	case files == 0:
+	case connections > files/5*4:
+		f.Level, f.Do = source.LevelWarn, "raise the limit (ulimit -n, LimitNOFILE=, nofile) or lower SIDECAST_MAX_CONNECTIONS"
+		f.Text = fmt.Sprintf("%d connections are permitted, but only %d files may be open", connections, files)
+	case connections < 1000:
+		f.Level, f.Do = source.LevelWarn, "raise the limit (ulimit -n, LimitNOFILE=, nofile)"
+		f.Text = fmt.Sprintf("only %d connections fit: %d files may be open", connections, files)
+	}
+	return f
+}
+
+// checkLogin calls the application as the relay would, with a cookie that it
+// cannot know. It is no fault if the application does not know the user.
+func checkLogin(ctx context.Context, c auth.ApplicationConfig) (findings []source.Finding) {
+	for _, p := range auth.Probe(ctx, c) {
+		f := source.Finding{Subject: p.Setting, Text: fmt.Sprintf("the application answers %d to a cookie that it cannot know", p.Status)}
+		switch {
+		case p.Status == 0:
+			f.Level, f.Text = source.LevelFail, p.Why
+			f.Do = "start the application, or correct the URL; until then the relay asks its users to try again later"
+		case p.Why != "":
+			f.Level, f.Text = source.LevelWarn, f.Text+": "+p.Why
+			f.Do = "correct the URL, or the answer of the application; until then the relay asks its users to try again later"
+		case p.Opens:
+			f.Level, f.Text = source.LevelWarn, f.Text+", and grants access"
+			f.Do = "answer 401 for users that the application does not know, and 403 for channels that are not the user's"
+		}
+		findings = append(findings, f)
+	}
+	return findings
+}

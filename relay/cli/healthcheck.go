@@ -1,0 +1,46 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"sidecast/relay/app"
+	"sidecast/relay/embedded"
+)
+
+const healthAdvice = "is the relay running on this machine, with the same SIDECAST_ADMIN_LISTEN as here?"
+
+// healthcheck asks the relay on this machine whether it is alive, as a container
+// runtime does.
+func healthcheck(ctx context.Context, p *Program, _ []string) error {
+	cfg, _, err := p.load()
+	if err != nil {
+		return err
+	}
+	addr := string(cfg.AdminListen)
+	if cfg.IsEmbedded() && !cfg.IsSet("ADMIN_LISTEN") {
+		running, err := embedded.ReadAddresses()
+		if err != nil {
+			return err
+		}
+		addr = running.Admin
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+app.Reachable(addr)+"/livez", nil)
+	if err != nil {
+		return fmt.Errorf("asking %s: %w", addr, err)
+	}
+	client := http.Client{Transport: &http.Transport{Proxy: nil}}
+	response, err := client.Do(request)
+	if err != nil {
+		return fmt.Errorf("asking for health: %w; %s", err, healthAdvice)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("the server at %s answers %s; %s", addr, response.Status, healthAdvice)
+	}
+	return nil
+}

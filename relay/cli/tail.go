@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+
+	"github.com/spf13/pflag"
+
+	"sidecast/relay/app"
+	"sidecast/relay/embedded"
+)
+
+func tailCommand() *command {
+	var target, tokenFile string
+	c := &command{
+		name: "tail", arguments: "[OPTION...] CHANNEL...", min: 1, max: -1,
+		summary: "print the messages that a browser would receive",
+	}
+	c.flags = func(f *pflag.FlagSet) {
+		f.StringVar(&target, "url", "", "`URL` of the relay's WebSocket, like ws://host:8080/ws (default: the relay of these settings)")
+		f.StringVar(&tokenFile, "token-file", "", "`FILE` with a token to log in with; - reads standard input")
+	}
+	c.run = func(ctx context.Context, p *Program, channels []string) error {
+		if target == "" {
+			var err error
+			if target, err = p.webSocketURL(); err != nil {
+				return err
+			}
+		}
+		if u, err := url.Parse(target); err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss" {
+			return usageError(fmt.Sprintf("--url %q: write it like ws://host:8080/ws, or wss:// for TLS", target))
+		}
+		return (&tailer{
+			url: target, token: tokenFrom(tokenFile, p.Stdin), channels: channels, out: p.Stdout, notes: p.Stderr,
+		}).run(ctx)
+	}
+	return c
+}
+
+// webSocketURL returns the URL of the configured relay, or of the embedded relay
+// that runs on this machine.
+func (p *Program) webSocketURL() (string, error) {
+	cfg, _, err := p.load()
+	if err != nil {
+		return "", err
+	}
+	host := app.Reachable(string(cfg.Listen)) + string(cfg.BasePath)
+	if cfg.IsEmbedded() {
+		running, err := embedded.ReadAddresses()
+		if err != nil {
+			return "", err
+		}
+		host = running.Relay
+	}
+	if cfg.TLSCert != "" {
+		return "wss://" + host + "/ws", nil
+	}
+	return "ws://" + host + "/ws", nil
+}
+
+// tokenFrom returns a function that reads a token from a file at each connection,
+// so that the file can be renewed. "-" is stdin, which is read once; an empty
+// name means that there is no token. A token is never an argument, because all
+// users of the machine can read the arguments of a process.
+func tokenFrom(file string, stdin io.Reader) func() (string, error) {
+	switch file {
+	case "":
+		return nil
+	case "-":
+		return sync.OnceValues(func() (string, error) { return readToken(stdin) })
+	}
+	return func() (string, error) {
+		f, err := os.Open(file)
+		if err != nil {
+			return "", fmt.Errorf("opening the token: %w", err)
+		}
+		defer f.Close()
+		return readToken(f)
+	}
+}
+
+func readToken(from io.Reader) (string, error) {
+	text, err := io.ReadAll(io.LimitReader(from, 64<<10))
+	token := strings.TrimSpace(string(text))
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("reading the token: %w", err)
+	case token == "" || strings.ContainsAny(token, " ,\r\n\t"):
+		return "", errors.New("reading the token: the file must hold one token and nothing else; `sidecast token` makes one")
+	}
+	return token, nil
+}
