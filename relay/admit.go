@@ -27,13 +27,13 @@ const (
 )
 
 // A permit is the application's answer about one channel.
-type permit struct {
+type grant struct {
 	code  protocol.Code
 	until time.Time // zero for no end
 }
 
 // permits are answers by channel. A nil one holds none.
-type permits map[string]permit
+type grants map[string]grant
 
 // Admit returns the code with which a client that wants these channels at once has to be closed, or 0. It is asked before
 // there is a session, and may wait for the application. What the application opened is noted in c.
@@ -41,7 +41,7 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 	if len(channels) > h.cfg.MaxChannels {
 		return protocol.ClosePolicy
 	}
-	answers := h.askAll(ctx, c.Principal, channels)
+	answers := h.askApplication(ctx, c.Principal, channels)
 	for _, channel := range channels {
 		code := h.cfg.Access.Subscribe(c.Identity, channel)
 		if answer, asked := answers[channel]; asked {
@@ -57,7 +57,7 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 			return protocol.CloseForbidden
 		}
 	}
-	c.asked = answers
+	c.grants = answers
 	return h.Leaving()
 }
 
@@ -65,7 +65,7 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 func (h *Hub) Leaving() protocol.CloseCode { return protocol.CloseCode(h.draining.Load()) }
 
 // askAll asks the application about those of the channels that are relayed and that no grant opens.
-func (h *Hub) askAll(ctx context.Context, v access.Principal, channels []string) permits {
+func (h *Hub) askApplication(ctx context.Context, v access.Principal, channels []string) grants {
 	if v.Ask == nil {
 		return nil
 	}
@@ -81,7 +81,7 @@ func (h *Hub) askAll(ctx context.Context, v access.Principal, channels []string)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	answers := make([]permit, len(open))
+	answers := make([]grant, len(open))
 	var asking sync.WaitGroup
 	for first := range min(askAtOnce, len(open)) {
 		asking.Go(func() {
@@ -91,7 +91,7 @@ func (h *Hub) askAll(ctx context.Context, v access.Principal, channels []string)
 		})
 	}
 	asking.Wait()
-	all := make(permits, len(open))
+	all := make(grants, len(open))
 	for i, channel := range open {
 		all[channel] = answers[i]
 	}
@@ -99,28 +99,28 @@ func (h *Hub) askAll(ctx context.Context, v access.Principal, channels []string)
 }
 
 // ask asks the application about the channels of one command, as far as the session may have more.
-func (s *Session) ask(requests []protocol.ChannelRequest) permits {
-	if s.visitor.Ask == nil {
+func (s *Session) askApplication(requests []protocol.ChannelRequest) grants {
+	if s.principal.Ask == nil {
 		return nil
 	}
 	var channels []string
 	for _, request := range requests {
-		_, known := s.asked[request.Channel]
+		_, known := s.grants[request.Channel]
 		if !known && len(s.subs)+len(channels) < s.hub.cfg.MaxChannels {
 			channels = append(channels, request.Channel)
 		}
 	}
-	defer s.wait()()
-	return s.hub.askAll(context.Background(), s.visitor, channels)
+	defer s.block()()
+	return s.hub.askApplication(context.Background(), s.principal, channels)
 }
 
 // judge returns the error that keeps the session from hearing channel, and notes what the application said.
-func (s *Session) judge(channel string, answers permits) protocol.Code {
-	code := s.hub.cfg.Access.Subscribe(s.visitor.Identity, channel)
+func (s *Session) authorize(channel string, answers grants) protocol.Code {
+	code := s.hub.cfg.Access.Subscribe(s.principal.Identity, channel)
 	if code == protocol.CodeOK {
 		return code
 	}
-	if _, known := s.asked[channel]; known {
+	if _, known := s.grants[channel]; known {
 		return protocol.CodeOK
 	}
 	answer, asked := answers[channel]
@@ -130,13 +130,13 @@ func (s *Session) judge(channel string, answers permits) protocol.Code {
 	case answer.code != protocol.CodeOK:
 		return answer.code
 	}
-	if len(s.asked) >= s.hub.cfg.MaxChannels {
-		maps.DeleteFunc(s.asked, func(channel string, _ permit) bool { return s.subscription(channel) < 0 })
+	if len(s.grants) >= s.hub.cfg.MaxChannels {
+		maps.DeleteFunc(s.grants, func(channel string, _ grant) bool { return s.subscription(channel) < 0 })
 	}
-	if s.asked == nil {
-		s.asked = make(permits)
+	if s.grants == nil {
+		s.grants = make(grants)
 	}
-	s.asked[channel] = answer
+	s.grants[channel] = answer
 	s.setDeadline()
 	return protocol.CodeOK
 }
@@ -150,39 +150,39 @@ func (s *Session) authenticate(cmd protocol.Command) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
 	defer cancel()
-	done := s.wait()
+	done := s.block()
 	id, code := verify(ctx, cmd.Token)
 	done()
 	if code == protocol.CodeUnavailable {
 		s.refuse(cmd, "", code)
 		return
 	}
-	was := s.visitor.Identity
+	was := s.principal.Identity
 	if code != protocol.CodeOK || was != nil && was.User != id.User {
 		s.count(cmd.Type, protocol.CodeUnauthorized)
 		s.Close(protocol.CloseUnauthorized)
 		return
 	}
 	s.count(cmd.Type, protocol.CodeOK)
-	s.visitor.Identity = id
+	s.principal.Identity = id
 	s.setDeadline()
 	if cmd.Ref != nil {
 		s.send(protocol.Event{Type: protocol.EventOK, Ref: cmd.Ref})
 	}
-	s.leaveClosed()
+	s.leaveRevoked()
 	if was == nil {
 		s.SubscribeOwn()
 	}
 }
 
 // leaveClosed takes the session out of the channels that its identity does not open any more.
-func (s *Session) leaveClosed() {
+func (s *Session) leaveRevoked() {
 	s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool {
 		channel := sub.channel.Name()
-		if _, asked := s.asked[channel]; asked || s.hub.cfg.Access.Subscribe(s.visitor.Identity, channel) == protocol.CodeOK {
+		if _, asked := s.grants[channel]; asked || s.hub.cfg.Access.Subscribe(s.principal.Identity, channel) == protocol.CodeOK {
 			return false
 		}
-		s.hub.unsubscribe(sub, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Channel: channel}))
+		s.hub.removeSubscription(sub, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Channel: channel}))
 		return true
 	})
 }
@@ -190,7 +190,7 @@ func (s *Session) leaveClosed() {
 // SubscribeOwn puts the session into the channels that its identity names, as far as there is room: its own where they are
 // relayed, those that the token asked for with an answer in any case.
 func (s *Session) SubscribeOwn() {
-	id := s.visitor.Identity
+	id := s.principal.Identity
 	if id == nil {
 		return
 	}
@@ -199,7 +199,7 @@ func (s *Session) SubscribeOwn() {
 		switch {
 		case s.subscription(channel) >= 0:
 		case code == protocol.CodeOK && len(s.subs) < s.hub.cfg.MaxChannels:
-			s.enter(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel})
+			s.join(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel})
 		case i >= len(id.Own):
 			s.send(protocol.Event{Type: protocol.EventError, Channel: channel, Code: cmp.Or(code, protocol.CodeTooManyChannels)})
 		}
@@ -209,24 +209,24 @@ func (s *Session) SubscribeOwn() {
 // setDeadline makes the session end when the first thing ends that it rests on.
 func (s *Session) setDeadline() {
 	var end time.Time
-	if id := s.visitor.Identity; id != nil {
+	if id := s.principal.Identity; id != nil {
 		end = id.Until
 	}
-	for _, p := range s.asked {
+	for _, p := range s.grants {
 		if end.IsZero() || !p.until.IsZero() && p.until.Before(end) {
 			end = p.until
 		}
 	}
 	if end.IsZero() {
-		s.until.Store(0)
+		s.expires.Store(0)
 		return
 	}
 	const century = 100 * 365 * 24 * time.Hour
-	s.until.Store(max(s.hub.now()+int64(min(time.Until(end), century)), 1))
+	s.expires.Store(max(s.hub.now()+int64(min(time.Until(end), century)), 1))
 }
 
 // wrap says who sent what reaches Redis.
-func wrap(id *access.Identity, session string, data []byte) []byte {
+func wrapPublished(id *access.Identity, session string, data []byte) []byte {
 	message := struct {
 		User    *string `json:"user"` // null for anybody
 		Session string  `json:"session"`

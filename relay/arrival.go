@@ -4,14 +4,14 @@ import "sidecast/relay/protocol"
 
 const (
 	// arrivalBatch is how many messages are taken in together.
-	arrivalBatch = 16
+	batchMessages = 16
 	// arrivalCopy is how long a payload is at most that waits for others, in bytes: they are copied.
-	arrivalCopy = 1 << 10
+	batchCopyBytes = 1 << 10
 )
 
 // An arrival is something that came in on a channel. It is numbered and remembered first, and then, if anybody listens,
 // handed to the shards.
-type arrival struct {
+type incoming struct {
 	name, payload []byte
 	large         bool // too large to be relayed: there is no payload
 	hash          uint64
@@ -19,11 +19,11 @@ type arrival struct {
 	// What is known once it was taken in.
 	channel *channel // nil where nobody listens
 	cursor  []byte   // where anybody wants one
-	wanted  wanted
+	audience  audience
 }
 
 // wanted is who listens to a channel, and which number something on it has.
-type wanted struct {
+type audience struct {
 	seq       uint64
 	home      int32 // the shard that all of them are in; negative where they are in more
 	protocols [protocol.NumProtocols]int32
@@ -31,7 +31,7 @@ type wanted struct {
 }
 
 // all is how many listen.
-func (w *wanted) all() (n int) {
+func (w *audience) total() (n int) {
 	for _, k := range w.protocols {
 		n += int(k)
 	}
@@ -40,44 +40,44 @@ func (w *wanted) all() (n int) {
 
 // arrivals are those that were not handed to the shards yet. They wait for each other, because the memory of many channels
 // is fetched in little more time than that of one; never for longer than until the source has nothing more at once.
-type arrivals struct {
-	list    []arrival
-	taken   int    // of list: taken in
-	text    []byte // names and payloads of list; what it grew out of may hold some too
+type batch struct {
+	list    []incoming
+	sequenced   int    // of list: taken in
+	memory    []byte // names and payloads of list; what it grew out of may hold some too
 	cursors []byte // the same
 }
 
 // add appends an arrival, and reports whether it and all others have to be taken in now.
-func (a *arrivals) add(name, payload []byte, large bool, hash uint64) (now bool) {
-	now = len(a.list)+1 >= arrivalBatch || len(payload) > arrivalCopy
+func (a *batch) add(name, payload []byte, large bool, hash uint64) (now bool) {
+	now = len(a.list)+1 >= batchMessages || len(payload) > batchCopyBytes
 	if !now {
 		name, payload = a.copy(name), a.copy(payload)
 	}
-	a.list = append(a.list, arrival{name: name, payload: payload, large: large, hash: hash})
+	a.list = append(a.list, incoming{name: name, payload: payload, large: large, hash: hash})
 	return now
 }
 
-func (a *arrivals) copy(b []byte) []byte {
-	at := len(a.text)
-	a.text = append(a.text, b...)
-	return a.text[at:len(a.text):len(a.text)]
+func (a *batch) copy(b []byte) []byte {
+	at := len(a.memory)
+	a.memory = append(a.memory, b...)
+	return a.memory[at:len(a.memory):len(a.memory)]
 }
 
 // clear returns all, and begins anew: they may be used until the next is added.
-func (a *arrivals) clear() []arrival {
+func (a *batch) clear() []incoming {
 	list := a.list
-	a.list, a.taken, a.text, a.cursors = list[:0], 0, a.text[:0], a.cursors[:0]
+	a.list, a.sequenced, a.memory, a.cursors = list[:0], 0, a.memory[:0], a.cursors[:0]
 	return list
 }
 
 // Publish takes in one message. channel and payload are only valid during the call; where nobody listens to channel and
 // no history is kept, nothing is allocated. The source calls it, and [Hub.Flush] when it has nothing more at once.
-func (h *Hub) Publish(name, payload []byte) { h.arrive(name, payload, false) }
+func (h *Hub) Publish(name, payload []byte) { h.receive(name, payload, false) }
 
 // Oversize takes in that a message on the channel was too large to be relayed: its listeners get a gap in its place.
-func (h *Hub) Oversize(name []byte) { h.arrive(name, nil, true) }
+func (h *Hub) Oversize(name []byte) { h.receive(name, nil, true) }
 
-func (h *Hub) arrive(name, payload []byte, large bool) {
+func (h *Hub) receive(name, payload []byte, large bool) {
 	hash := h.history.Hash(name)
 	h.mu.Lock()
 	if !h.history.On() && h.history.First(hash) == nil {
@@ -85,22 +85,22 @@ func (h *Hub) arrive(name, payload []byte, large bool) {
 		h.mu.Unlock()
 		return
 	}
-	now := h.arrivals.add(name, payload, large, hash)
+	now := h.batch.add(name, payload, large, hash)
 	h.mu.Unlock()
 	if now {
-		h.handOn()
+		h.dispatch()
 	}
 }
 
 // handOn takes in what has arrived, and hands it to the shards.
-func (h *Hub) handOn() {
+func (h *Hub) dispatch() {
 	h.mu.Lock()
-	h.takeLocked()
-	list := h.arrivals.clear()
+	h.sequenceLocked()
+	list := h.batch.clear()
 	h.mu.Unlock()
 	for i := range list {
 		if list[i].channel != nil {
-			h.collect(&list[i])
+			h.enqueue(&list[i])
 		}
 	}
 	clear(list)
@@ -108,15 +108,15 @@ func (h *Hub) handOn() {
 
 // lock locks the hub once everything is taken in that has arrived. Whoever joins or looks back needs that: what it does
 // comes behind all that the source has brought before.
-func (h *Hub) lock() {
+func (h *Hub) lockSequenced() {
 	h.mu.Lock()
-	h.takeLocked()
+	h.sequenceLocked()
 }
 
 // takeLocked numbers and remembers what has arrived.
-func (h *Hub) takeLocked() {
-	a := &h.arrivals
-	list := a.list[a.taken:]
+func (h *Hub) sequenceLocked() {
+	a := &h.batch
+	list := a.list[a.sequenced:]
 	for i := range list {
 		list[i].channel = h.history.First(list[i].hash)
 	}
@@ -129,14 +129,14 @@ func (h *Hub) takeLocked() {
 		} else {
 			it.channel = h.history.Find(it.hash, it.name) // the one that was found may be gone
 		}
-		h.take(it)
+		h.sequence(it)
 	}
-	a.taken = len(a.list)
+	a.sequenced = len(a.list)
 }
 
 // touch has the memory of the channels fetched into the caches. The processor waits for all of it at once, because no
 // address depends on what another one holds. Some channels may be nil.
-func (h *Hub) touch(list []arrival) {
+func (h *Hub) touch(list []incoming) {
 	for i := range list {
 		if ch := list[i].channel; ch != nil {
 			h.history.Touched += ch.Touch() + uint64(ch.Hub.first.count.Load())
@@ -145,7 +145,7 @@ func (h *Hub) touch(list []arrival) {
 }
 
 // take numbers and remembers what came in on a channel, which is known or nil.
-func (h *Hub) take(it *arrival) {
+func (h *Hub) sequence(it *incoming) {
 	h.history.Seq++
 	if h.history.On() {
 		if it.channel == nil {
@@ -158,29 +158,29 @@ func (h *Hub) take(it *arrival) {
 		it.channel = nil
 		return
 	}
-	it.wanted = wanted{h.history.Seq, ch.Hub.home - 1, ch.Hub.protocols, ch.Hub.echoes}
+	it.audience = audience{h.history.Seq, ch.Hub.home - 1, ch.Hub.protocols, ch.Hub.echoes}
 	if ch.Hub.others.Load() != nil {
-		it.wanted.home = -1
+		it.audience.home = -1
 	}
 	if ch.Hub.protocols[protocol.V1ID] > 0 {
-		at := len(h.arrivals.cursors)
-		h.arrivals.cursors = h.history.AppendCursor(h.arrivals.cursors, ch.At())
-		it.cursor = h.arrivals.cursors[at:]
+		at := len(h.batch.cursors)
+		h.batch.cursors = h.history.AppendCursor(h.batch.cursors, ch.At())
+		it.cursor = h.batch.cursors[at:]
 	}
 }
 
 // collect makes an item of what was taken in, and gives it to the shards that have listeners.
-func (h *Hub) collect(a *arrival) {
-	it := item{kind: itemMessage, seq: a.wanted.seq, channel: a.channel}
+func (h *Hub) enqueue(a *incoming) {
+	it := item{kind: itemMessage, seq: a.audience.seq, channel: a.channel}
 	if a.large {
 		it.kind, it.reason = itemGap, protocol.GapTooLarge
-		h.encode(&it, protocol.Event{Type: protocol.EventGap, Channel: a.channel.Name(), Reason: protocol.GapTooLarge, Cursor: a.cursor})
+		h.encodeEvent(&it, protocol.Event{Type: protocol.EventGap, Channel: a.channel.Name(), Reason: protocol.GapTooLarge, Cursor: a.cursor})
 	} else {
-		h.frame(&it, a)
+		h.encodeMessage(&it, a)
 	}
-	if a.wanted.home >= 0 {
-		if n := a.wanted.all(); n > 0 {
-			h.shards[a.wanted.home].collect(&it, n)
+	if a.audience.home >= 0 {
+		if n := a.audience.total(); n > 0 {
+			h.shards[a.audience.home].collect(&it, n)
 		}
 		return
 	}
@@ -192,13 +192,13 @@ func (h *Hub) collect(a *arrival) {
 }
 
 // frame encodes a message once for each protocol that is listened with.
-func (h *Hub) frame(it *item, a *arrival) {
-	for id, n := range a.wanted.protocols {
+func (h *Hub) encodeMessage(it *item, a *incoming) {
+	for id, n := range a.audience.protocols {
 		if n > 0 {
 			it.frames[id] = h.cfg.Protocols[id].Message(a.channel.Name(), a.cursor, a.payload)
 		}
 	}
-	if a.wanted.echoes > 0 {
+	if a.audience.echoes > 0 {
 		it.hash = h.hash(a.payload)
 	}
 }

@@ -12,7 +12,7 @@ import (
 // Handle runs one message of the client, to its end: the next one is read when this one is answered. data is only valid
 // during the call.
 func (s *Session) Handle(data []byte, text bool) {
-	if s.code.Load() != 0 {
+	if s.closeCode.Load() != 0 {
 		return // what a client says while it is being closed is not heard
 	}
 	cmd, code := s.protocol.Decode(data, text)
@@ -27,7 +27,7 @@ func (s *Session) Handle(data []byte, text bool) {
 	case limitRefuse:
 		s.refuse(cmd, cmd.Channel, protocol.CodeRateLimited)
 		return
-	case limitSilent:
+	case limitDrop:
 		s.count(cmd.Type, protocol.CodeRateLimited)
 		return
 	case limitClose:
@@ -45,7 +45,7 @@ func (s *Session) Handle(data []byte, text bool) {
 func (s *Session) run(cmd protocol.Command) {
 	switch cmd.Type {
 	case protocol.CommandSubscribe:
-		answers := s.ask(cmd.Subscribe)
+		answers := s.askApplication(cmd.Subscribe)
 		for _, request := range cmd.Subscribe {
 			s.subscribe(cmd, request, answers)
 		}
@@ -87,13 +87,13 @@ func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Cod
 func (s *Session) Subscribe(channels []string) {
 	for _, channel := range channels {
 		if s.subscription(channel) < 0 {
-			s.enter(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel})
+			s.join(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel})
 		}
 	}
 }
 
-func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelRequest, answers permits) {
-	code := s.judge(request.Channel, answers)
+func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelRequest, answers grants) {
+	code := s.authorize(request.Channel, answers)
 	known := s.subscription(request.Channel) >= 0
 	switch {
 	case code != protocol.CodeOK:
@@ -112,16 +112,16 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: cmd.Ref, Channel: request.Channel, Recovered: true})
 		return
 	}
-	s.enter(cmd, request)
+	s.join(cmd, request)
 }
 
 // enter puts the session into a channel that it is not in, and says so where the protocol can.
-func (s *Session) enter(cmd protocol.Command, request protocol.ChannelRequest) {
-	sub := s.hub.reserve(s, request.Channel)
+func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest) {
+	sub := s.hub.addSubscription(s, request.Channel)
 	s.subs = append(s.subs, sub)
 	if code := s.hub.resume(sub, cmd.Ref, request); code != protocol.CodeOK {
 		s.subs = s.subs[:len(s.subs)-1]
-		s.hub.unsubscribe(sub, nil)
+		s.hub.removeSubscription(sub, nil)
 		s.refuse(cmd, request.Channel, code)
 		return
 	}
@@ -141,7 +141,7 @@ func (s *Session) unsubscribe(cmd protocol.Command) {
 	s.count(protocol.CommandUnsubscribe, protocol.CodeOK)
 	sub := s.subs[i]
 	s.subs = slices.Delete(s.subs, i, i+1)
-	s.hub.unsubscribe(sub, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Ref: cmd.Ref, Channel: cmd.Channel}))
+	s.hub.removeSubscription(sub, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Ref: cmd.Ref, Channel: cmd.Channel}))
 }
 
 // subscription returns the index of the session's place in channel, or -1. A session has few channels: a scan is cheaper
@@ -154,14 +154,14 @@ func (s *Session) subscription(channel string) int {
 const publishTimeout = time.Second
 
 func (s *Session) publish(cmd protocol.Command) {
-	code := s.hub.cfg.Access.PublishTo(s.visitor.Identity, cmd.Channel)
+	code := s.hub.cfg.Access.PublishTo(s.principal.Identity, cmd.Channel)
 	if s.hub.cfg.WrapPublished {
-		cmd.Data = wrap(s.visitor.Identity, s.ID(), cmd.Data)
+		cmd.Data = wrapPublished(s.principal.Identity, s.ID(), cmd.Data)
 	}
 	if code == protocol.CodeOK && len(cmd.Data) > s.hub.cfg.MaxPayload {
 		code = protocol.CodeTooLarge
 	}
-	if code == protocol.CodeOK && !s.toRedis(cmd) {
+	if code == protocol.CodeOK && !s.publishLive(cmd) {
 		code = protocol.CodeUnavailable
 	}
 	if code != protocol.CodeOK {
@@ -175,15 +175,15 @@ func (s *Session) publish(cmd protocol.Command) {
 }
 
 // toRedis publishes, and reports whether Redis said that it did.
-func (s *Session) toRedis(cmd protocol.Command) bool {
+func (s *Session) publishLive(cmd protocol.Command) bool {
 	if s.hub.isDurable(cmd.Channel) {
-		return s.toStream(cmd)
+		return s.appendToStream(cmd)
 	}
 	if s.hub.cfg.Publish == nil {
 		return false
 	}
-	noted, hash := s.noteEcho(cmd)
-	defer s.wait()()
+	noted, hash := s.expectEcho(cmd)
+	defer s.block()()
 	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
 	defer cancel()
 	receivers, err := s.hub.cfg.Publish(ctx, cmd.Channel, cmd.Data)
@@ -194,17 +194,17 @@ func (s *Session) toRedis(cmd protocol.Command) bool {
 }
 
 // noteEcho notes that the message about to be published is not to come back, where it would.
-func (s *Session) noteEcho(cmd protocol.Command) (*echoes, uint64) {
+func (s *Session) expectEcho(cmd protocol.Command) (*echoes, uint64) {
 	i := s.subscription(cmd.Channel)
 	if !cmd.NoEcho || i < 0 {
 		return nil, 0
 	}
-	e := s.echos.Load()
+	e := s.echoes.Load()
 	if e == nil {
 		e = new(echoes)
-		s.echos.Store(e)
+		s.echoes.Store(e)
 	}
-	s.hub.quieten(s.subs[i])
+	s.hub.suppressEcho(s.subs[i])
 	hash := s.hub.hash(cmd.Data)
 	e.add(cmd.Channel, hash, s.hub.now())
 	return e, hash

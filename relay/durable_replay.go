@@ -15,7 +15,7 @@ import (
 
 const (
 	// streamWait is how long a client that comes back waits for Redis, before it is told that it has to try again.
-	streamWait = 10 * time.Second
+	resumeTimeout = 10 * time.Second
 )
 
 // A streamReplay gives a subscription to a durable channel what it missed, page by page, and makes it live in the step
@@ -25,26 +25,26 @@ type streamReplay struct {
 	hub  *Hub
 	sub  *Subscription
 	ref  []byte // of the command that is answered before the first page
-	told bool   // the command was answered
+	answered bool   // the command was answered
 }
 
 // resumeDurable is resume for a durable channel. It waits for Redis where it has to.
 func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request protocol.ChannelRequest) protocol.Code {
-	if sub.durable == nil {
+	if sub.reader == nil {
 		return protocol.CodeUnavailable
 	}
 	s := sub.session
-	defer s.wait()()
-	ctx, cancel := context.WithTimeout(context.Background(), streamWait)
+	defer s.block()()
+	ctx, cancel := context.WithTimeout(context.Background(), resumeTimeout)
 	defer cancel()
-	r := &streamReplay{Position: stream.Position{Reader: sub.durable}, hub: h, sub: sub, ref: ref}
+	r := &streamReplay{Position: stream.Position{Reader: sub.reader}, hub: h, sub: sub, ref: ref}
 	if request.After == "" {
-		return r.fresh(ctx)
+		return r.startFresh(ctx)
 	}
 	found, err := false, error(nil)
 	if cursor, ok := stream.ParseCursor(request.After); ok {
 		r.At = cursor
-		err = r.insist(ctx, func() (err error) {
+		err = r.retry(ctx, func() (err error) {
 			found, _, err = r.Find(ctx)
 			return err
 		})
@@ -54,7 +54,7 @@ func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request protocol.Chan
 		return protocol.CodeUnavailable
 	case !found:
 		h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
-		return r.fresh(ctx)
+		return r.startFresh(ctx)
 	}
 	return r.run(ctx)
 }
@@ -64,28 +64,28 @@ func (r *streamReplay) run(ctx context.Context) protocol.Code {
 	s := r.sub.session
 	for steps := 1; ; steps++ {
 		switch r.step(ctx) {
-		case paceEnded:
+		case stepDone:
 			return protocol.CodeOK
-		case paceWait:
-			if r.told {
-				s.later(r)
+		case stepWait:
+			if r.answered {
+				s.enqueueReplay(r)
 				return protocol.CodeOK
 			}
 			r.pause(ctx)
-		case paceOn:
-			if bytes, _ := s.outbox.Pending(); r.told && (steps >= replayAtOnce || bytes > 0) {
-				s.later(r)
+		case stepMore:
+			if bytes, _ := s.outbox.Pending(); r.answered && (steps >= replayAtOnce || bytes > 0) {
+				s.enqueueReplay(r)
 				return protocol.CodeOK
 			}
 		}
-		if !r.told && (ctx.Err() != nil || s.code.Load() != 0) {
+		if !r.answered && (ctx.Err() != nil || s.closeCode.Load() != 0) {
 			return protocol.CodeUnavailable
 		}
 	}
 }
 
 // insist tries what Redis has to answer, until it does or that is of no use any more.
-func (r *streamReplay) insist(ctx context.Context, try func() error) error {
+func (r *streamReplay) retry(ctx context.Context, try func() error) error {
 	for {
 		err := try()
 		if err == nil || errors.Is(err, stream.ErrNoStream) || !r.pause(ctx) {
@@ -97,13 +97,13 @@ func (r *streamReplay) insist(ctx context.Context, try func() error) error {
 // pause waits until another read may succeed, and reports whether it makes sense: not after ctx ended or when the session
 // is being closed.
 func (r *streamReplay) pause(ctx context.Context) bool {
-	return r.Reader.Pause(ctx) && r.sub.session.code.Load() == 0
+	return r.Reader.Pause(ctx) && r.sub.session.closeCode.Load() == 0
 }
 
 // fresh begins at the end of the stream, and says so. While Redis is away and the end was never seen, nobody knows where
 // that is: the client is told of a gap as soon as it is found.
-func (r *streamReplay) fresh(ctx context.Context) protocol.Code {
-	err := r.insist(ctx, func() error {
+func (r *streamReplay) startFresh(ctx context.Context) protocol.Code {
+	err := r.retry(ctx, func() error {
 		if err := r.Reader.Ready(ctx); !errors.Is(err, stream.ErrAway) {
 			return err
 		}
@@ -112,16 +112,16 @@ func (r *streamReplay) fresh(ctx context.Context) protocol.Code {
 	if err != nil {
 		return protocol.CodeUnavailable
 	}
-	r.begin(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name()})
+	r.joinWith(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name()})
 	return protocol.CodeOK
 }
 
 // begin makes the subscription live at the relay's place, and sends an event that says where that is.
-func (r *streamReplay) begin(event protocol.Event) {
+func (r *streamReplay) joinWith(event protocol.Event) {
 	s, h := r.sub.session, r.hub
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	if r.sub.state == subscriptionGone {
+	if r.sub.state == subscriptionRemoved {
 		return
 	}
 	r.Reader.Join(func(place stream.Cursor, known bool, last stream.Seq) {
@@ -136,12 +136,12 @@ func (r *streamReplay) begin(event protocol.Event) {
 		h.cfg.Stats.Gaps[event.Reason].Add(1)
 	}
 	if !s.send(event) && event.Type == protocol.EventGap && s.gapClose {
-		s.end(protocol.CloseGap)
+		s.closeLocked(protocol.CloseGap)
 	}
 }
 
 // step implements [stepper]: it sends the next page, or finds it.
-func (r *streamReplay) step(ctx context.Context) pace {
+func (r *streamReplay) step(ctx context.Context) stepResult {
 	if len(r.Next) > 0 {
 		return r.sendRead()
 	}
@@ -151,53 +151,53 @@ func (r *streamReplay) step(ctx context.Context) pace {
 	found, why, err := r.Find(ctx)
 	switch {
 	case err != nil:
-		return paceWait
+		return stepWait
 	case found:
-		return paceOn
+		return stepMore
 	case r.Reader.Ready(ctx) != nil:
-		return paceWait
+		return stepWait
 	}
-	r.lost(why)
-	return paceEnded
+	r.giveUp(why)
+	return stepDone
 }
 
 // lost gives the replay up: the client is told, by the answer if it had none yet.
-func (r *streamReplay) lost(why protocol.GapReason) {
-	if r.told {
-		r.begin(protocol.Event{Type: protocol.EventGap, Channel: r.sub.channel.Name(), Reason: why})
+func (r *streamReplay) giveUp(why protocol.GapReason) {
+	if r.answered {
+		r.joinWith(protocol.Event{Type: protocol.EventGap, Channel: r.sub.channel.Name(), Reason: why})
 		return
 	}
 	r.hub.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
-	r.begin(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name()})
+	r.joinWith(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name()})
 }
 
 // sendRead sends some of what was read for this client.
-func (r *streamReplay) sendRead() pace {
+func (r *streamReplay) sendRead() stepResult {
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	if r.sub.state == subscriptionGone {
-		return paceEnded
+	if r.sub.state == subscriptionRemoved {
+		return stepDone
 	}
 	r.Next = r.Next[r.send(r.Next, replayPage):]
-	return paceOn
+	return stepMore
 }
 
 // sendKept sends some of what the channel keeps, and makes the subscription live in the same step if little is left. kept is
 // false if the client's place is not there.
-func (r *streamReplay) sendKept() (p pace, kept bool) {
+func (r *streamReplay) sendKept() (p stepResult, kept bool) {
 	s, h := r.sub.session, r.hub
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	if r.sub.state == subscriptionGone {
-		return paceEnded, true
+	if r.sub.state == subscriptionRemoved {
+		return stepDone, true
 	}
 	limit := replayPage
 	var page []*stream.Held
-	p = paceOn
+	p = stepMore
 	kept = r.Kept(func(entries []*stream.Held, last stream.Seq) {
-		if fit(entries, replayEnd) == len(entries) {
-			p = paceEnded
+		if fit(entries, replayTail) == len(entries) {
+			p = stepDone
 			h.mu.Lock()
 			h.join(r.sub, uint64(last))
 			h.mu.Unlock()
@@ -224,8 +224,8 @@ func fit(entries []*stream.Held, limit int) (n int) {
 // entries that were. The shard is locked.
 func (r *streamReplay) send(page []*stream.Held, limit int) (n int) {
 	s, counters := r.sub.session, r.hub.cfg.Stats
-	if !r.told {
-		r.told = true
+	if !r.answered {
+		r.answered = true
 		counters.Resumes[stats.ResumeRecovered].Add(1)
 		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name(), Recovered: true, Cursor: r.At.Text()})
 	}
@@ -234,7 +234,7 @@ func (r *streamReplay) send(page []*stream.Held, limit int) (n int) {
 		e := page[n]
 		n++
 		r.At = e.Cursor
-		if frame := e.Frame(s.protocol, r.sub.channel.Name()); frame != nil && !s.added(r.sub.channel.Name(), e.Cursor) {
+		if frame := e.Frame(s.protocol, r.sub.channel.Name()); frame != nil && !s.isOwnEntry(r.sub.channel.Name(), e.Cursor) {
 			frames = append(frames, frame)
 			limit -= len(frame) + outbox.FrameCharge
 		}

@@ -36,7 +36,7 @@ func (e *echoes) add(channel string, hash uint64, now int64) {
 }
 
 // take reports whether such a message was noted, and forgets it.
-func (e *echoes) take(channel string, hash uint64, now int64) bool {
+func (e *echoes) match(channel string, hash uint64, now int64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.expire(now)

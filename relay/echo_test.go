@@ -24,7 +24,7 @@ func TestEchoes(t *testing.T) {
 		{"there is no third", "a", 1, false},
 		{"the one on the other channel is still there", "b", 2, true},
 	} {
-		if got := e.take(step.channel, step.hash, 0); got != step.want {
+		if got := e.match(step.channel, step.hash, 0); got != step.want {
 			t.Errorf("%s: taken %v, want %v", step.why, got, step.want)
 		}
 	}
@@ -36,12 +36,12 @@ func TestEchoesDrop(t *testing.T) {
 	e.add("a", 1, 0)
 	e.drop("a", 1)
 	e.drop("b", 1) // was never noted
-	if !e.take("a", 1, 0) || e.take("a", 1, 0) {
+	if !e.match("a", 1, 0) || e.match("a", 1, 0) {
 		t.Error("dropping one of two equal entries has to leave the other")
 	}
 	e.add("a", 1, 0)
 	e.clear()
-	if e.take("a", 1, 0) {
+	if e.match("a", 1, 0) {
 		t.Error("an entry outlives the link that it was published on")
 	}
 }
@@ -54,7 +54,7 @@ func TestEchoesExpire(t *testing.T) {
 	}{{0, true}, {echoAge, true}, {echoAge + 1, false}} {
 		var e echoes
 		e.add("a", 1, 5)
-		if got := e.take("a", 1, 5+test.age); got != test.want {
+		if got := e.match("a", 1, 5+test.age); got != test.want {
 			t.Errorf("after %d ns: taken %v, want %v", test.age, got, test.want)
 		}
 	}
@@ -66,11 +66,11 @@ func TestEchoesAreBounded(t *testing.T) {
 	for hash := range uint64(maxEchoes + 1) {
 		e.add("a", hash, 0)
 	}
-	if len(e.list) != maxEchoes || e.take("a", maxEchoes, 0) || !e.take("a", maxEchoes-1, 0) {
+	if len(e.list) != maxEchoes || e.match("a", maxEchoes, 0) || !e.match("a", maxEchoes-1, 0) {
 		t.Errorf("%d entries, want the first %d", len(e.list), maxEchoes)
 	}
 	e.add("a", 1000, echoAge+1)
-	if len(e.list) != 1 || !e.take("a", 1000, echoAge+1) {
+	if len(e.list) != 1 || !e.match("a", 1000, echoAge+1) {
 		t.Errorf("%d entries, want only the new one", len(e.list))
 	}
 }
@@ -83,7 +83,7 @@ func TestEchoesConcurrently(t *testing.T) {
 	taken := 0
 	both.Go(func() {
 		for taken < n {
-			if e.take("a", 1, 0) {
+			if e.match("a", 1, 0) {
 				taken++
 			}
 		}

@@ -64,7 +64,7 @@ type Hub struct {
 	shards  []*shard
 	started time.Time
 	seed    maphash.Seed
-	next    atomic.Uint32 // shard of the next session
+	nextShard    atomic.Uint32 // shard of the next session
 
 	readers *stream.Readers // nil where there are no streams
 
@@ -76,13 +76,13 @@ type Hub struct {
 	// mu guards everything below. It may be taken by who holds a shard's mu, and not the other way round.
 	mu       sync.Mutex
 	history  *history.History[fanout]
-	arrivals arrivals
+	batch batch
 	offline  bool
 	// streamSeq is the sequence number of the last item on any durable channel.
 	streamSeq stream.Seq
 	// streamReaders are those of the durable channels that have subscribers, by channel.
 	streamReaders map[string]*stream.Reader
-	back          chan struct{} // closed when Redis is back; nil while it is there
+	online          chan struct{} // closed when Redis is back; nil while it is there
 }
 
 // NewHub returns a hub that is offline until the source says otherwise. It does nothing before [Hub.Run].
@@ -96,7 +96,7 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Shards <= 0 {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
-	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), offline: true, back: make(chan struct{}), streamReaders: make(map[string]*stream.Reader)}
+	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), offline: true, online: make(chan struct{}), streamReaders: make(map[string]*stream.Reader)}
 	h.history = history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge)
 	if cfg.Streams != nil {
 		h.readers = stream.NewReaders(stream.Config{
@@ -130,7 +130,7 @@ func (h *Hub) now() int64 { return int64(time.Since(h.started)) }
 // Marker takes in a marker: a place in everything that comes in, which other relays know too. id has 8 bytes and is only
 // valid during the call.
 func (h *Hub) Marker(id []byte) {
-	h.handOn()
+	h.dispatch()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.history.Seq++
@@ -141,11 +141,11 @@ func (h *Hub) Marker(id []byte) {
 
 // Offline takes in that the link to Redis is lost: every session is told.
 func (h *Hub) Offline() {
-	h.handOn()
+	h.dispatch()
 	h.mu.Lock()
 	h.offline = true
-	if h.back == nil {
-		h.back = make(chan struct{})
+	if h.online == nil {
+		h.online = make(chan struct{})
 	}
 	h.history.Seq++
 	h.history.Break()
@@ -154,20 +154,20 @@ func (h *Hub) Offline() {
 	if h.readers != nil {
 		h.readers.Offline()
 	}
-	h.encode(&it, protocol.Event{Type: protocol.EventOffline})
-	h.toAll(it)
+	h.encodeEvent(&it, protocol.Event{Type: protocol.EventOffline})
+	h.enqueueForAll(it)
 }
 
 // Online takes in that a new link begins, whose messages come next: whatever was published since the last one is lost, so
 // every session that exists gets one gap, which is about its live channels: durable ones are read again. node tells the
 // Redis server from others.
 func (h *Hub) Online(node uint32) {
-	h.handOn()
+	h.dispatch()
 	h.mu.Lock()
 	h.offline = false
-	if h.back != nil {
-		close(h.back)
-		h.back = nil
+	if h.online != nil {
+		close(h.online)
+		h.online = nil
 	}
 	h.history.Seq++
 	h.history.Begin(node)
@@ -176,8 +176,8 @@ func (h *Hub) Online(node uint32) {
 	if h.readers != nil {
 		h.readers.Online()
 	}
-	h.encode(&it, protocol.Event{Type: protocol.EventGap, Reason: protocol.GapRedis})
-	h.toAll(it)
+	h.encodeEvent(&it, protocol.Event{Type: protocol.EventGap, Reason: protocol.GapRedis})
+	h.enqueueForAll(it)
 }
 
 // isDurable reports whether a channel is a stream.
@@ -186,20 +186,20 @@ func (h *Hub) isDurable(channel string) bool { return h.cfg.Access.Durable.Match
 // Nudge takes in that somebody published to a durable channel; loaded says that it was not nothing. channel is only valid
 // during the call. It may be called concurrently, as Event.
 func (h *Hub) Nudge(channel []byte, loaded bool) {
-	if d := h.durable(channel); d != nil {
+	if d := h.streamReader(channel); d != nil {
 		d.Nudge(loaded)
 	}
 }
 
 // Event takes in that the stream of a durable channel has changed.
 func (h *Hub) Event(channel []byte) {
-	if d := h.durable(channel); d != nil {
+	if d := h.streamReader(channel); d != nil {
 		d.Schedule()
 	}
 }
 
 // durable returns the reader of a channel that has subscribers, or nil.
-func (h *Hub) durable(channel []byte) *stream.Reader {
+func (h *Hub) streamReader(channel []byte) *stream.Reader {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.streamReaders[string(channel)]
@@ -207,19 +207,19 @@ func (h *Hub) durable(channel []byte) *stream.Reader {
 
 // state returns whether Redis is away, and the number of the last thing that came in.
 func (h *Hub) state() (offline bool, seq uint64) {
-	h.lock()
+	h.lockSequenced()
 	defer h.mu.Unlock()
 	return h.offline, h.history.Seq
 }
 
 // encode fills in the frame of every protocol.
-func (h *Hub) encode(it *item, event protocol.Event) {
+func (h *Hub) encodeEvent(it *item, event protocol.Event) {
 	for _, p := range h.cfg.Protocols {
 		it.frames[p.ID()] = p.Event(event)
 	}
 }
 
-func (h *Hub) toAll(it item) {
+func (h *Hub) enqueueForAll(it item) {
 	for _, s := range h.shards {
 		s.collect(&it, inlineDeliveries) // never inline: the source does not write to all sessions itself
 	}
@@ -228,7 +228,7 @@ func (h *Hub) toAll(it item) {
 
 // HistoryBytes returns how much is kept for clients that come back.
 func (h *Hub) HistoryBytes() int64 {
-	h.lock()
+	h.lockSequenced()
 	n := int64(h.history.Bytes())
 	h.mu.Unlock()
 	if h.readers != nil {
@@ -240,7 +240,7 @@ func (h *Hub) HistoryBytes() int64 {
 // Flush hands out everything that was published since the last Flush. The source calls it when it has to wait for more.
 // It waits only where a shard's mailbox is full, and never for a client.
 func (h *Hub) Flush() {
-	h.handOn()
+	h.dispatch()
 	for _, s := range h.shards {
 		s.flush()
 	}

@@ -7,12 +7,12 @@ const (
 	maxRefusals   = 100
 )
 
-type limitVerdict uint8
+type limitResult uint8
 
 const (
-	limitAllow  limitVerdict = iota
+	limitAllow  limitResult = iota
 	limitRefuse              // and say so
-	limitSilent              // refuse; it was said less than a second ago
+	limitDrop              // refuse; it was said less than a second ago
 	limitClose               // too many refusals
 )
 
@@ -20,9 +20,9 @@ const (
 // fast once a second, and gives it up at the hundredth refusal in 10 s. Not safe for concurrent use.
 type limiter struct {
 	cost    int64 // ns that one command costs
-	room    int64 // ns that may be spent at once
-	full    int64 // when the bucket is full again
-	told    int64
+	burst    int64 // ns that may be spent at once
+	fullAt    int64 // when the bucket is full again
+	reported    int64
 	window  int64 // when the running count of refusals began
 	refused int32
 }
@@ -33,15 +33,15 @@ func newLimiter(rate float64, burst int) limiter {
 		return limiter{}
 	}
 	cost := int64(float64(time.Second) / rate)
-	return limiter{cost: cost, room: cost * int64(max(burst, 1)), told: -int64(time.Second), window: -refusalWindow}
+	return limiter{cost: cost, burst: cost * int64(max(burst, 1)), reported: -int64(time.Second), window: -refusalWindow}
 }
 
-func (l *limiter) take(now int64) limitVerdict {
+func (l *limiter) take(now int64) limitResult {
 	if l.cost == 0 {
 		return limitAllow
 	}
-	if full := max(l.full, now) + l.cost; full-now <= l.room {
-		l.full = full
+	if full := max(l.fullAt, now) + l.cost; full-now <= l.burst {
+		l.fullAt = full
 		return limitAllow
 	}
 	if now-l.window >= refusalWindow {
@@ -51,9 +51,9 @@ func (l *limiter) take(now int64) limitVerdict {
 	switch {
 	case l.refused >= maxRefusals:
 		return limitClose
-	case now-l.told < int64(time.Second):
-		return limitSilent
+	case now-l.reported < int64(time.Second):
+		return limitDrop
 	}
-	l.told = now
+	l.reported = now
 	return limitRefuse
 }

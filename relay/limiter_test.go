@@ -22,13 +22,13 @@ func TestLimiterRefills(t *testing.T) {
 	}
 	for _, step := range []struct {
 		at   int64
-		want limitVerdict
+		want limitResult
 		why  string
 	}{
 		{0, limitRefuse, "the burst is used up"},
-		{50*milli - 1, limitSilent, "not quite earned, and told already"},
+		{50*milli - 1, limitDrop, "not quite earned, and told already"},
 		{50 * milli, limitAllow, "earned"},
-		{50 * milli, limitSilent, "only one"},
+		{50 * milli, limitDrop, "only one"},
 		{999 * milli, limitAllow, "eighteen more are earned"},
 		{1000 * milli, limitAllow, "and another one"},
 		{60 * second, limitAllow, "a long rest"},
@@ -76,7 +76,7 @@ func TestLimiterIsATokenBucket(t *testing.T) {
 func TestLimiterRefuses(t *testing.T) {
 	l := newLimiter(0.001, 1)
 	l.take(0)
-	var verdicts []limitVerdict
+	var verdicts []limitResult
 	for i := range int64(maxRefusals) {
 		verdicts = append(verdicts, l.take(i*99*milli)) // 99 refusals in 9.8 s
 	}
@@ -85,7 +85,7 @@ func TestLimiterRefuses(t *testing.T) {
 		switch v {
 		case limitRefuse:
 			told++
-		case limitSilent:
+		case limitDrop:
 		default:
 			t.Fatalf("refusal %d: verdict %d", i+1, v)
 		}

@@ -15,7 +15,7 @@ const (
 	replayPage = 32 << 10
 	replayLow  = 16 << 10
 	// replayEnd is how much of it is sent in the step that makes the subscription live, in which the whole shard waits.
-	replayEnd = 4 << 10
+	replayTail = 4 << 10
 	// replayAtOnce is how many pages the client's own goroutine sends, before it reads on and leaves the rest to another.
 	replayAtOnce = 8
 )
@@ -26,19 +26,19 @@ type replay struct {
 	hub  *Hub
 	sub  *Subscription
 	ref  []byte // of the command that is answered before the first page
-	own  []byte // the cursor in that answer: the place that the client named
-	told bool   // it was answered
+	cursor  []byte // the cursor in that answer: the place that the client named
+	answered bool   // it was answered
 
 	epoch uint64
 	from  history.Point // the last message that the client has, or the mark behind it
 	last  uint64        // offset of the last entry that is not for it; 0 if that was not held
 
-	page  []past // scratch
+	page  []replayItem // scratch
 	bytes []byte // scratch: the payloads
 }
 
 // A past is one message to be told again.
-type past struct {
+type replayItem struct {
 	point  history.Point
 	offset uint64
 	cursor []byte
@@ -49,55 +49,55 @@ type past struct {
 // run sends what is little at once, and leaves more to the session's replays.
 func (r *replay) run() {
 	for range replayAtOnce {
-		if r.step(context.Background()) == paceEnded {
+		if r.step(context.Background()) == stepDone {
 			return
 		}
 		if bytes, _ := r.sub.session.outbox.Pending(); bytes > 0 {
 			break
 		}
 	}
-	r.sub.session.later(r)
+	r.sub.session.enqueueReplay(r)
 }
 
 // step implements [stepper]: it sends the next page.
-func (r *replay) step(context.Context) pace {
-	ended, why, whole := r.end()
+func (r *replay) step(context.Context) stepResult {
+	ended, why, whole := r.finish()
 	if !ended && whole {
-		r.hub.lock()
+		r.hub.lockSequenced()
 		why, whole = r.collect(replayPage, true)
 		r.hub.mu.Unlock()
 	}
 	switch {
 	case ended:
-		return paceEnded
+		return stepDone
 	case !whole:
-		r.lost(why)
-		return paceEnded
+		r.giveUp(why)
+		return stepDone
 	}
 	frames := r.encode(replayPage)
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	if r.sub.state == subscriptionGone {
-		return paceEnded
+	if r.sub.state == subscriptionRemoved {
+		return stepDone
 	}
 	r.send(frames)
-	return paceOn
+	return stepMore
 }
 
 // end sends the last page and makes the subscription live, if little is left.
-func (r *replay) end() (ended bool, why protocol.GapReason, whole bool) {
+func (r *replay) finish() (ended bool, why protocol.GapReason, whole bool) {
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	if r.sub.state == subscriptionGone {
+	if r.sub.state == subscriptionRemoved {
 		return true, 0, true
 	}
-	r.hub.lock()
-	why, whole = r.collect(replayEnd, false)
-	ended = whole && r.behind() == 0
+	r.hub.lockSequenced()
+	why, whole = r.collect(replayTail, false)
+	ended = whole && r.following() == 0
 	if ended {
-		r.hub.attach(r.sub)
+		r.hub.joinLive(r.sub)
 	}
 	r.hub.mu.Unlock()
 	if ended {
@@ -117,13 +117,13 @@ func (r *replay) collect(limit int, one bool) (why protocol.GapReason, whole boo
 	case r.from.Before(r.sub.channel.Floor()):
 		return protocol.GapHistory, false
 	}
-	for offset := r.behind(); offset != 0; {
+	for offset := r.following(); offset != 0; {
 		e := h.Entry(offset)
 		limit -= int(e.Size) + outbox.FrameCharge
 		if limit < 0 && (len(r.page) > 0 || !one) {
 			break
 		}
-		r.page = append(r.page, past{
+		r.page = append(r.page, replayItem{
 			point: e.Point, offset: offset, cursor: h.AppendCursor(nil, e.Point), begin: len(r.bytes), empty: e.Empty,
 		})
 		r.bytes = h.Payload(r.bytes, offset, e)
@@ -133,7 +133,7 @@ func (r *replay) collect(limit int, one bool) (why protocol.GapReason, whole boo
 }
 
 // behind returns the offset of the first message behind those collected, or 0. The hub is locked.
-func (r *replay) behind() uint64 {
+func (r *replay) following() uint64 {
 	last := r.last
 	if n := len(r.page); n > 0 {
 		last = r.page[n-1].offset
@@ -175,9 +175,9 @@ func (r *replay) encode(limit int) (frames [][]byte) {
 // send answers the command, if that was not done, and sends a page. The shard is locked.
 func (r *replay) send(frames [][]byte) {
 	s := r.sub.session
-	if !r.told {
-		r.told = true
-		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name(), Recovered: true, Cursor: r.own})
+	if !r.answered {
+		r.answered = true
+		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name(), Recovered: true, Cursor: r.cursor})
 	}
 	if len(frames) > 0 && s.outbox.Deliver(frames) {
 		r.hub.cfg.Stats.Deliveries[s.protocol.ID()].Add(len(frames))

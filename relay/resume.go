@@ -25,23 +25,23 @@ func (h *Hub) resume(sub *Subscription, ref []byte, request protocol.ChannelRequ
 		if request.After != "" || request.At != "" {
 			h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
 		}
-		r.fresh()
+		r.startFresh()
 		return protocol.CodeOK
 	}
-	held := r.find(after, named, at, pinged)
+	held := r.locate(after, named, at, pinged)
 	if !held {
 		// The relay where the client was may have been ahead of this one: what that knew has come once this one has caught
 		// up. And a gap before that would begin anew with messages that the client has had.
 		if !h.catchUp(sub.session) {
 			h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
-			(&lateJoin{hub: h, sub: sub}).join(ref)
+			(&deferredSubscribe{hub: h, sub: sub}).answer(ref)
 			return protocol.CodeOK
 		}
-		held = r.find(after, named, at, pinged)
+		held = r.locate(after, named, at, pinged)
 	}
 	if !held {
 		h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
-		r.fresh()
+		r.startFresh()
 		return protocol.CodeOK
 	}
 	h.cfg.Stats.Resumes[stats.ResumeRecovered].Add(1)
@@ -57,20 +57,20 @@ func (h *Hub) catchUp(s *Session) bool {
 	if away || h.cfg.CatchUp == nil {
 		return !away
 	}
-	defer s.wait()()
+	defer s.block()()
 	ctx, cancel := context.WithTimeout(context.Background(), catchUpTimeout)
 	defer cancel()
 	return h.cfg.CatchUp(ctx) == nil
 }
 
 // findSteps is how many messages are passed at once, while everything else waits.
-const findSteps = 4096
+const searchSteps = 4096
 
 // find looks for the later of the two places that the client names, goes back to it from the newest message, and reports
 // whether everything that follows it is held.
-func (r *replay) find(after history.Cursor, named bool, at history.Cursor, pinged bool) bool {
+func (r *replay) locate(after history.Cursor, named bool, at history.Cursor, pinged bool) bool {
 	h := r.hub.history
-	r.hub.lock()
+	r.hub.lockSequenced()
 	defer r.hub.mu.Unlock()
 	p, known := history.Point{}, false
 	for _, c := range []struct {
@@ -86,66 +86,66 @@ func (r *replay) find(after history.Cursor, named bool, at history.Cursor, pinge
 		return false
 	}
 	r.epoch, r.from, r.last = h.Epoch(), p, ch.Newest()
-	r.own = h.AppendCursor(nil, p)
+	r.cursor = h.AppendCursor(nil, p)
 	if ch.At().Before(p) {
 		return p.Index == 0 // a mark, and nothing was said since; else what is not known here, or not yet
 	}
-	return r.walk(p)
+	return r.search(p)
 }
 
 // walk goes back to p, which is not beyond the newest message. The hub is locked, but now and then for a moment not.
-func (r *replay) walk(p history.Point) bool {
+func (r *replay) search(p history.Point) bool {
 	h, ch := r.hub.history, r.sub.channel
 	offset := ch.Newest()
 	for steps := 1; offset != 0; steps++ {
 		e := h.Entry(offset)
 		if !p.Before(e.Point) {
 			r.last = offset
-			return isBehind(p, e.Point)
+			return follows(p, e.Point)
 		}
 		if e.Empty {
 			return false
 		}
 		offset = h.Previous(offset, e)
-		if steps%findSteps == 0 && offset != 0 {
+		if steps%searchSteps == 0 && offset != 0 {
 			r.hub.mu.Unlock()
-			r.hub.lock()
+			r.hub.lockSequenced()
 			if h.Epoch() != r.epoch || !h.Holds(offset) {
 				return false
 			}
 		}
 	}
 	r.last = 0
-	return isBehind(p, ch.Floor())
+	return follows(p, ch.Floor())
 }
 
 // isBehind reports whether p is the place behind last, which is the last message that is not beyond it: that message, or a
 // mark behind it. If not, other messages were heard here.
-func isBehind(p, last history.Point) bool { return p.Index == 0 || p == last }
+func follows(p, last history.Point) bool { return p.Index == 0 || p == last }
 
 // fresh begins with what comes next, and says so.
-func (r *replay) fresh() {
+func (r *replay) startFresh() {
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	r.hub.lock()
+	r.hub.lockSequenced()
 	now := r.hub.history.AppendCursor(nil, r.hub.history.Now(r.sub.channel))
-	r.hub.attach(r.sub)
+	r.hub.joinLive(r.sub)
 	r.hub.mu.Unlock()
 	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name(), Cursor: now})
 }
 
 // lost gives up a replay that has begun: what the client is to hear next was let go of, or is not all there is.
-func (r *replay) lost(reason protocol.GapReason) {
+func (r *replay) giveUp(reason protocol.GapReason) {
 	s := r.sub.session
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	if r.sub.state == subscriptionGone {
+	if r.sub.state == subscriptionRemoved {
 		return
 	}
-	r.hub.lock()
+	r.hub.lockSequenced()
 	now := r.hub.history.AppendCursor(nil, r.hub.history.Now(r.sub.channel))
-	r.hub.attach(r.sub)
+	r.hub.joinLive(r.sub)
 	r.hub.mu.Unlock()
 	r.hub.cfg.Stats.Gaps[reason].Add(1)
 	s.send(protocol.Event{Type: protocol.EventGap, Channel: r.sub.channel.Name(), Reason: reason, Cursor: now})

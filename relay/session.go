@@ -23,7 +23,7 @@ type Client struct {
 	NoEcho    bool   // what the client publishes does not come back to it
 	GapClose  bool   // a gap closes the connection, for protocols that cannot tell it
 
-	asked permits // filled in by [Hub.Admit]
+	grants grants // filled in by [Hub.Admit]
 }
 
 // A Session is one connected client: its protocol, its outbox and what it listens to. The transport's reading goroutine
@@ -43,24 +43,24 @@ type Session struct {
 	// Owned by the reading goroutine.
 	subs    []*Subscription
 	limiter limiter
-	visitor access.Principal
-	asked   permits  // what the application opened when it was asked
-	replays *replays // nil until one takes more than a moment
+	principal access.Principal
+	grants   grants  // what the application opened when it was asked
+	queue *replayQueue // nil until one takes more than a moment
 
 	// Guarded by the shard's mu.
 	index    int    // in shard.sessions
-	joined   uint64 // what came in up to this sequence was before it
+	existsSince   uint64 // what came in up to this sequence was before it
 	nextPing int64
-	pinged   int64  // when the ping was sent that nothing has answered yet; 0 for none
-	waiting  int    // subscriptions that are not live yet
-	fleeting int    // subscriptions to channels that are no streams
-	settled  uint64 // the last of the sequences at which subscriptions became live
+	pingSent   int64  // when the ping was sent that nothing has answered yet; 0 for none
+	pendingSubs  int    // subscriptions that are not live yet
+	liveChannels int    // subscriptions to channels that are no streams
+	liveSince  uint64 // the last of the sequences at which subscriptions became live
 
-	busy  atomic.Bool  // the client's goroutine waits for something else than the client
-	seen  atomic.Int64 // when the client was last heard
-	until atomic.Int64 // when the session ends with 4401; 0 for never
-	code  atomic.Uint32
-	echos atomic.Pointer[echoes]
+	blocked  atomic.Bool  // the client's goroutine waits for something else than the client
+	lastSeen  atomic.Int64 // when the client was last heard
+	expires atomic.Int64 // when the session ends with 4401; 0 for never
+	closeCode  atomic.Uint32
+	echoes atomic.Pointer[echoes]
 }
 
 // Join makes a session of a client and welcomes it. The caller must call [Session.Leave] when the connection ends.
@@ -69,7 +69,7 @@ func (h *Hub) Join(c Client) *Session {
 	s := &Session{
 		id:        newSessionID(),
 		hub:       h,
-		shard:     h.shards[int(h.next.Add(1))%len(h.shards)],
+		shard:     h.shards[int(h.nextShard.Add(1))%len(h.shards)],
 		transport: c.Transport,
 		protocol:  c.Protocol,
 		outbox:    c.Outbox,
@@ -78,18 +78,18 @@ func (h *Hub) Join(c Client) *Session {
 		gapClose:  c.GapClose,
 		limiter:   newLimiter(h.cfg.CommandRate, h.cfg.CommandBurst),
 		nextPing:  now + h.pingAfter(),
-		visitor:   c.Principal,
-		asked:     c.asked,
+		principal:   c.Principal,
+		grants:     c.grants,
 	}
 	s.outbox.Protocol = c.Protocol.ID()
-	s.seen.Store(now)
+	s.lastSeen.Store(now)
 	s.setDeadline()
 	if c.NoEcho {
-		s.echos.Store(new(echoes))
+		s.echoes.Store(new(echoes))
 	}
 	h.cfg.Stats.Opened.Add(1)
 	h.cfg.Stats.Connections[s.transport][s.protocol.ID()].Add(1)
-	s.shard.admit(s, func(offline bool) {
+	s.shard.add(s, func(offline bool) {
 		if s.protocol.ID() == protocol.RawID {
 			return // it has no words for it
 		}
@@ -104,11 +104,11 @@ func (h *Hub) Join(c Client) *Session {
 // Leave takes the session out of every channel and of the hub. Nothing is sent to it afterwards.
 func (s *Session) Leave() {
 	for _, sub := range s.subs {
-		s.hub.unsubscribe(sub, nil)
+		s.hub.removeSubscription(sub, nil)
 	}
 	s.subs = nil
-	s.replays.end()
-	s.shard.dismiss(s)
+	s.queue.close()
+	s.shard.remove(s)
 	stats := s.hub.cfg.Stats
 	stats.Connections[s.transport][s.protocol.ID()].Add(-1)
 	stats.Closed[s.CloseCode().Slot()].Add(1)
@@ -131,7 +131,7 @@ func (s *Session) ID() string {
 func (s *Session) Protocol() protocol.Protocol { return s.protocol }
 
 // Seen notes that the client was heard.
-func (s *Session) Seen() { s.seen.Store(s.hub.now()) }
+func (s *Session) Seen() { s.lastSeen.Store(s.hub.now()) }
 
 // LogValue names the session in a log line.
 func (s *Session) LogValue() slog.Value { return slog.StringValue(s.ID()) }
@@ -140,24 +140,24 @@ func (s *Session) LogValue() slog.Value { return slog.StringValue(s.ID()) }
 func (s *Session) Close(code protocol.CloseCode) {
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
-	s.end(code)
+	s.closeLocked(code)
 }
 
 // end is Close. The shard is locked.
-func (s *Session) end(code protocol.CloseCode) {
+func (s *Session) closeLocked(code protocol.CloseCode) {
 	if !s.Latch(code) {
 		return
 	}
 	last := s.protocol.Close(code)
 	if s.protocol.ID() != protocol.RawID {
 		// The last word before it is where the client is, so that it can go on elsewhere.
-		last = append(s.protocol.Event(protocol.Event{Type: protocol.EventHeartbeat, Cursor: s.place()}), last...)
+		last = append(s.protocol.Event(protocol.Event{Type: protocol.EventHeartbeat, Cursor: s.position()}), last...)
 	}
 	s.outbox.Close(last)
 }
 
 // Latch notes with which code the connection ends, and reports whether that was not known before.
-func (s *Session) Latch(code protocol.CloseCode) bool { return s.code.CompareAndSwap(0, uint32(code)) }
+func (s *Session) Latch(code protocol.CloseCode) bool { return s.closeCode.CompareAndSwap(0, uint32(code)) }
 
 // CloseCode returns the code with which the connection ended: the first that was latched; slow consumer after an eviction;
 // abnormal if there was none.
@@ -165,7 +165,7 @@ func (s *Session) CloseCode() protocol.CloseCode {
 	if _, evicted := s.outbox.Evicted(); evicted {
 		return protocol.CloseSlow
 	}
-	if code := protocol.CloseCode(s.code.Load()); code != 0 {
+	if code := protocol.CloseCode(s.closeCode.Load()); code != 0 {
 		return code
 	}
 	return protocol.CloseAbnormal
@@ -182,40 +182,40 @@ func (s *Session) send(event protocol.Event) bool {
 }
 
 // gap tells the session that messages may be missing. The shard is locked.
-func (s *Session) gap(it *item) {
+func (s *Session) sendGap(it *item) {
 	s.hub.cfg.Stats.Gaps[it.reason].Add(1)
 	if frame := it.frames[s.protocol.ID()]; frame != nil {
 		s.outbox.Send(frame)
-	} else if s.gapClose && (it.channel != nil || s.fleeting > 0) {
-		s.end(protocol.CloseGap)
+	} else if s.gapClose && (it.channel != nil || s.liveChannels > 0) {
+		s.closeLocked(protocol.CloseGap)
 	}
 }
 
 // isEcho reports whether a message that is told again is one that the session published and does not want back.
 func (s *Session) isEcho(channel string, payload []byte) bool {
-	e := s.echos.Load()
-	return e != nil && e.take(channel, s.hub.hash(payload), s.hub.now())
+	e := s.echoes.Load()
+	return e != nil && e.match(channel, s.hub.hash(payload), s.hub.now())
 }
 
 // skips reports whether the message, which may have to be skipped, is such a one.
-func (s *Session) skips(it *item) bool {
-	e := s.echos.Load()
-	return e != nil && e.take(it.channel.Name(), it.hash, s.hub.now())
+func (s *Session) skipsEcho(it *item) bool {
+	e := s.echoes.Load()
+	return e != nil && e.match(it.channel.Name(), it.hash, s.hub.now())
 }
 
 // wait notes that the client's goroutine waits for something else than the client, which may have answered a ping that
 // nobody reads meanwhile. The function that it returns ends that.
-func (s *Session) wait() func() {
-	s.busy.Store(true)
+func (s *Session) block() func() {
+	s.blocked.Store(true)
 	return func() {
 		s.Seen()
-		s.busy.Store(false)
+		s.blocked.Store(false)
 	}
 }
 
 // forget drops what the session published before the link broke: it may never come.
-func (s *Session) forget() {
-	if e := s.echos.Load(); e != nil {
+func (s *Session) clearEchoes() {
+	if e := s.echoes.Load(); e != nil {
 		e.clear()
 	}
 }

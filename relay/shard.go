@@ -55,14 +55,14 @@ type shard struct {
 	index int
 
 	// Owned by the source's goroutine: what came in since the last flush.
-	fresh      []item
+	collected      []item
 	deliveries int
 
-	box mailbox
+	mailbox mailbox
 
 	mu       sync.Mutex
 	sessions []*Session
-	past     uint64           // everything up to this sequence was handed out
+	delivered     uint64           // everything up to this sequence was handed out
 	sorted   []delivery       // of the running step; entry 0 is not used
 	dirty    []*outbox.Outbox // those with deliveries in the running step
 	frames   [][]byte         // scratch: an array on the stack would escape, once for each delivery
@@ -78,51 +78,51 @@ type delivery struct {
 
 func newShard(h *Hub, index int) *shard {
 	s := &shard{hub: h, index: index, sorted: make([]delivery, 1)}
-	s.box.init()
+	s.mailbox.init()
 	return s
 }
 
 // collect adds an item that will cause about n deliveries to what the next flush hands out.
 func (s *shard) collect(it *item, n int) {
-	s.fresh = append(s.fresh, *it)
+	s.collected = append(s.collected, *it)
 	s.deliveries += n
 }
 
 // flush hands out what was collected: at once where that is little and nothing waits before it, else by the mailbox.
 func (s *shard) flush() {
-	if len(s.fresh) == 0 {
+	if len(s.collected) == 0 {
 		return
 	}
-	if s.deliveries >= inlineDeliveries || !s.inline() {
-		s.box.put(s.fresh)
+	if s.deliveries >= inlineDeliveries || !s.tryInline() {
+		s.mailbox.put(s.collected)
 	}
-	clear(s.fresh)
-	s.fresh, s.deliveries = s.fresh[:0], 0
+	clear(s.collected)
+	s.collected, s.deliveries = s.collected[:0], 0
 }
 
-func (s *shard) inline() bool {
+func (s *shard) tryInline() bool {
 	if !s.mu.TryLock() {
 		return false
 	}
 	defer s.mu.Unlock()
-	if !s.box.empty() {
+	if !s.mailbox.empty() {
 		return false
 	}
-	s.handOut(s.fresh)
+	s.deliver(s.collected)
 	return true
 }
 
 // run hands out what comes by the mailbox until ctx ends.
 func (s *shard) run(ctx context.Context) {
-	stop := context.AfterFunc(ctx, s.box.close)
+	stop := context.AfterFunc(ctx, s.mailbox.close)
 	defer stop()
-	for s.box.wait() {
+	for s.mailbox.wait() {
 		// The lock comes first: an empty mailbox and a free lock together mean that nothing is on its way.
 		s.mu.Lock()
 		flushed := s.hub.flushed.Load() // before the batch is taken: it holds at least all that
-		batch := s.box.take(s.spare)
-		s.handOut(batch)
-		s.past = max(s.past, flushed)
+		batch := s.mailbox.take(s.spare)
+		s.deliver(batch)
+		s.delivered = max(s.delivered, flushed)
 		clear(batch)
 		s.spare = batch[:0]
 		s.mu.Unlock()
@@ -130,65 +130,65 @@ func (s *shard) run(ctx context.Context) {
 }
 
 // passed returns the sequence up to which everything was handed out. The shard is locked.
-func (s *shard) passed() uint64 {
+func (s *shard) deliveredUpTo() uint64 {
 	// What is flushed is in the mailbox or handed out, and whoever hands out holds mu.
-	if flushed := s.hub.flushed.Load(); s.box.empty() {
-		s.past = max(s.past, flushed)
+	if flushed := s.hub.flushed.Load(); s.mailbox.empty() {
+		s.delivered = max(s.delivered, flushed)
 	}
-	return s.past
+	return s.delivered
 }
 
 // handOut writes the items to the sessions, each session's in order and in as few calls as possible. The shard is locked.
-func (s *shard) handOut(items []item) {
+func (s *shard) deliver(items []item) {
 	start := time.Now()
 	for len(items) > 0 {
-		items = items[s.step(items):]
+		items = items[s.deliverStep(items):]
 	}
 	s.hub.cfg.Stats.Fanout.Observe(time.Since(start))
 }
 
 // step hands out the first items and returns how many.
-func (s *shard) step(items []item) int {
+func (s *shard) deliverStep(items []item) int {
 	for i := range items {
 		it := &items[i]
 		if it.kind != itemMessage {
-			s.write(items)
-			s.notice(it)
+			s.writeSorted(items)
+			s.notify(it)
 			return i + 1
 		}
 		if len(items) == 1 {
-			s.direct(it)
+			s.deliverOne(it)
 			return 1
 		}
 		list := it.channel.Hub.in(s.index).list
 		for k := range list {
-			if l := &list[k]; it.wanted(l) {
-				s.sort(l.outbox, i)
+			if l := &list[k]; it.isFor(l) {
+				s.sortFor(l.outbox, i)
 			}
 		}
 		if len(s.sorted) > stepDeliveries {
-			s.write(items)
+			s.writeSorted(items)
 			return i + 1
 		}
 	}
-	s.write(items)
+	s.writeSorted(items)
 	return len(items)
 }
 
 // wanted reports whether the message is for this listener.
-func (it *item) wanted(l *subscriber) bool {
-	return it.seq > l.start && (it.hash == 0 || !l.sub.session.skips(it))
+func (it *item) isFor(l *subscriber) bool {
+	return it.seq > l.start && (it.hash == 0 || !l.sub.session.skipsEcho(it))
 }
 
 // direct writes one message, which needs no sorting.
-func (s *shard) direct(it *item) {
+func (s *shard) deliverOne(it *item) {
 	var sent [protocol.NumProtocols]int
 	budget := s.hub.cfg.Budget
 	frame := append(s.frames[:0], nil)
 	list := it.channel.Hub.in(s.index).list
 	for i := range list {
 		l := &list[i]
-		if !it.wanted(l) {
+		if !it.isFor(l) {
 			continue
 		}
 		frame[0] = it.frames[l.protocol]
@@ -203,7 +203,7 @@ func (s *shard) direct(it *item) {
 }
 
 // sort adds item i to what the outbox gets in this step.
-func (s *shard) sort(o *outbox.Outbox, i int) {
+func (s *shard) sortFor(o *outbox.Outbox, i int) {
 	at := int32(len(s.sorted))
 	s.sorted = append(s.sorted, delivery{item: int32(i)})
 	if o.First == 0 {
@@ -216,7 +216,7 @@ func (s *shard) sort(o *outbox.Outbox, i int) {
 }
 
 // write writes what was sorted, each outbox's frames in as few calls as possible.
-func (s *shard) write(items []item) {
+func (s *shard) writeSorted(items []item) {
 	var sent [protocol.NumProtocols]int
 	budget := s.hub.cfg.Budget
 	for i, o := range s.dirty {
@@ -249,24 +249,24 @@ func (s *shard) count(sent [protocol.NumProtocols]int) {
 }
 
 // notice tells those concerned what is no message.
-func (s *shard) notice(it *item) {
+func (s *shard) notify(it *item) {
 	switch it.kind {
 	case itemGap:
 		for _, l := range it.channel.Hub.in(s.index).list {
 			if it.seq > l.start {
-				l.sub.session.gap(it)
+				l.sub.session.sendGap(it)
 			}
 		}
 	case itemOnline:
 		for _, session := range s.sessions {
-			if it.seq > session.joined {
-				session.gap(it)
-				session.forget()
+			if it.seq > session.existsSince {
+				session.sendGap(it)
+				session.clearEchoes()
 			}
 		}
 	case itemOffline:
 		for _, session := range s.sessions {
-			if frame := it.frames[session.protocol.ID()]; frame != nil && it.seq > session.joined {
+			if frame := it.frames[session.protocol.ID()]; frame != nil && it.seq > session.existsSince {
 				session.outbox.Send(frame)
 			}
 		}
@@ -275,17 +275,17 @@ func (s *shard) notice(it *item) {
 
 // admit makes session one of the shard's. greet runs in the same step and learns whether Redis is away: what was said of
 // that before is not for the session.
-func (s *shard) admit(session *Session, greet func(offline bool)) {
+func (s *shard) add(session *Session, greet func(offline bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	session.index = len(s.sessions)
 	s.sessions = append(s.sessions, session)
 	offline := false
-	offline, session.joined = s.hub.state()
+	offline, session.existsSince = s.hub.state()
 	greet(offline)
 }
 
-func (s *shard) dismiss(session *Session) {
+func (s *shard) remove(session *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	last := len(s.sessions) - 1
@@ -296,7 +296,7 @@ func (s *shard) dismiss(session *Session) {
 }
 
 // snapshot returns the sessions of this moment.
-func (s *shard) snapshot() []*Session {
+func (s *shard) list() []*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.sessions)

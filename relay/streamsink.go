@@ -62,7 +62,7 @@ func (s *channelSink) Deliver(first stream.Seq, entries []*stream.Held, to strea
 // Gap implements [streamSink].
 func (s *channelSink) Gap(seq stream.Seq, why protocol.GapReason, at stream.Cursor) {
 	it := item{kind: itemGap, seq: uint64(seq), channel: s.channel, reason: why}
-	s.hub.encode(&it, protocol.Event{
+	s.hub.encodeEvent(&it, protocol.Event{
 		Type: protocol.EventGap, Channel: s.channel.Name(), Reason: why, Cursor: at.Text(),
 	})
 	s.put([]item{it})
@@ -72,7 +72,7 @@ func (s *channelSink) Gap(seq stream.Seq, why protocol.GapReason, at stream.Curs
 func (s *channelSink) put(items []item) {
 	for i, shard := range s.hub.shards {
 		if s.channel.Hub.reaches(i) {
-			shard.box.put(items)
+			shard.mailbox.put(items)
 		}
 	}
 }

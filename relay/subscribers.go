@@ -69,7 +69,7 @@ type subscriber struct {
 }
 
 // join appends sub to its subscribers. The shard is locked.
-func (s *subscribers) join(sub *Subscription) {
+func (s *subscribers) add(sub *Subscription) {
 	if s.list == nil {
 		s.list = s.one[:0]
 	}
@@ -80,7 +80,7 @@ func (s *subscribers) join(sub *Subscription) {
 }
 
 // leave takes sub off its subscribers by moving the last one into its place. The shard is locked.
-func (s *subscribers) leave(sub *Subscription) {
+func (s *subscribers) remove(sub *Subscription) {
 	last := len(s.list) - 1
 	s.list[sub.index] = s.list[last]
 	s.list[sub.index].sub.index = sub.index

@@ -6,10 +6,10 @@ import "sidecast/relay/stream"
 type Subscription struct {
 	session *Session
 	channel *channel
-	durable *stream.Reader // what feeds it; nil in a live channel
+	reader *stream.Reader // what feeds it; nil in a live channel
 
 	// Guarded by the hub's mu.
-	silent  bool // it may have to skip a message
+	noEcho  bool // it may have to skip a message
 	counted bool // the channel's counts include it
 
 	// Guarded by the shard's mu.
@@ -21,14 +21,14 @@ type Subscription struct {
 type subscriptionState uint8
 
 const (
-	subscriptionWaiting subscriptionState = iota // for what it missed
+	subscriptionPending subscriptionState = iota // for what it missed
 	subscriptionLive                             // the fan-out reaches it
-	subscriptionGone
+	subscriptionRemoved
 )
 
 // reserve gives a session a place in a channel. It hears nothing yet.
-func (h *Hub) reserve(s *Session, name string) *Subscription {
-	sub := &Subscription{session: s, silent: s.noEcho}
+func (h *Hub) addSubscription(s *Session, name string) *Subscription {
+	sub := &Subscription{session: s, noEcho: s.noEcho}
 	h.mu.Lock()
 	ch := h.history.Channel(name)
 	ch.Hub.ensureShard(s.shard.index, len(h.shards))
@@ -37,69 +37,69 @@ func (h *Hub) reserve(s *Session, name string) *Subscription {
 	}
 	sub.channel = ch
 	if h.isDurable(name) && h.readers != nil {
-		sub.durable = h.reader(ch)
+		sub.reader = h.reader(ch)
 	}
 	h.mu.Unlock()
 	h.cfg.Stats.Subscriptions.Add(1)
 
 	s.shard.mu.Lock()
-	s.waiting++
-	if sub.durable == nil {
-		s.fleeting++
+	s.pendingSubs++
+	if sub.reader == nil {
+		s.liveChannels++
 	}
 	s.shard.mu.Unlock()
 	return sub
 }
 
 // attach makes the fan-out reach sub from here on. The shard and the hub are locked.
-func (h *Hub) attach(sub *Subscription) {
+func (h *Hub) joinLive(sub *Subscription) {
 	h.join(sub, h.history.Seq)
-	sub.session.settled = max(sub.session.settled, sub.start)
+	sub.session.liveSince = max(sub.session.liveSince, sub.start)
 }
 
 // join makes the fan-out reach sub with what comes behind start. The shard and the hub are locked.
 func (h *Hub) join(sub *Subscription, start uint64) {
 	s, ch := sub.session, sub.channel
 	ch.Hub.protocols[s.protocol.ID()]++
-	if sub.silent {
+	if sub.noEcho {
 		ch.Hub.echoes++
 	}
 	sub.counted = true
 	sub.start = start
 	subscribers := ch.Hub.in(s.shard.index)
 	subscribers.count.Add(1)
-	subscribers.join(sub)
+	subscribers.add(sub)
 	sub.state = subscriptionLive
-	s.waiting--
+	s.pendingSubs--
 }
 
 // unsubscribe takes sub away. Nothing of its channel follows answer.
-func (h *Hub) unsubscribe(sub *Subscription, answer []byte) {
+func (h *Hub) removeSubscription(sub *Subscription, answer []byte) {
 	s, ch := sub.session, sub.channel
 	subscribers := ch.Hub.in(s.shard.index)
 	s.shard.mu.Lock()
 	live := sub.state == subscriptionLive
 	if live {
-		subscribers.leave(sub)
+		subscribers.remove(sub)
 	} else {
-		s.waiting--
+		s.pendingSubs--
 	}
-	sub.state = subscriptionGone
-	if sub.durable == nil {
-		s.fleeting--
+	sub.state = subscriptionRemoved
+	if sub.reader == nil {
+		s.liveChannels--
 	}
 	if answer != nil {
 		s.outbox.Send(answer)
 	}
 	s.shard.mu.Unlock()
 
-	if idle := h.release(sub, live); idle != nil {
+	if idle := h.uncount(sub, live); idle != nil {
 		h.readers.Remove(idle)
 	}
 }
 
 // release takes sub out of its channel's counts. It returns what fed the channel, if that was the last one.
-func (h *Hub) release(sub *Subscription, live bool) (idle *stream.Reader) {
+func (h *Hub) uncount(sub *Subscription, live bool) (idle *stream.Reader) {
 	s, ch := sub.session, sub.channel
 	subscribers := ch.Hub.in(s.shard.index)
 	h.mu.Lock()
@@ -107,7 +107,7 @@ func (h *Hub) release(sub *Subscription, live bool) (idle *stream.Reader) {
 	if live {
 		subscribers.count.Add(-1)
 		ch.Hub.protocols[s.protocol.ID()]--
-		if sub.silent {
+		if sub.noEcho {
 			ch.Hub.echoes--
 		}
 		sub.counted = false
@@ -123,11 +123,11 @@ func (h *Hub) release(sub *Subscription, live bool) (idle *stream.Reader) {
 }
 
 // quieten makes the messages of sub's channel carry what its session needs to know its own by.
-func (h *Hub) quieten(sub *Subscription) {
+func (h *Hub) suppressEcho(sub *Subscription) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !sub.silent {
-		sub.silent = true
+	if !sub.noEcho {
+		sub.noEcho = true
 		if sub.counted {
 			sub.channel.Hub.echoes++
 		}

@@ -25,7 +25,7 @@ func (h *Hub) sweep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			h.age()
+			h.expireHistory()
 			for _, s := range h.shards {
 				s.sweep()
 			}
@@ -35,7 +35,7 @@ func (h *Hub) sweep(ctx context.Context) {
 }
 
 // age lets go of what is too old to be told again.
-func (h *Hub) age() {
+func (h *Hub) expireHistory() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.history.Expire(h.now())
@@ -45,30 +45,30 @@ func (s *shard) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.hub.now()
-	b := beat{shard: s}
+	b := pingRound{shard: s}
 	for _, session := range s.sessions {
 		session.tick(now, &b)
 	}
 }
 
 // A beat is the pings of one sweep: sessions that are equally far share a frame.
-type beat struct {
+type pingRound struct {
 	shard  *shard
-	taken  bool
-	passed uint64
+	read  bool
+	delivered uint64
 	at     []byte // newest place that everything up to passed is behind; empty if there is none
 	frames [2][protocol.NumProtocols][]byte
 }
 
 // ping returns what a session gets for a ping. The shard is locked.
-func (b *beat) ping(s *Session) []byte {
-	if !b.taken {
-		b.taken = true
-		b.passed = b.shard.passed()
-		b.at = b.shard.hub.place(b.passed)
+func (b *pingRound) frame(s *Session) []byte {
+	if !b.read {
+		b.read = true
+		b.delivered = b.shard.deliveredUpTo()
+		b.at = b.shard.hub.markerCursor(b.delivered)
 	}
 	at, kind := b.at, 1
-	if !s.knows(b.passed) {
+	if !s.isCurrent(b.delivered) {
 		at, kind = nil, 0
 	}
 	frame := &b.frames[kind][s.protocol.ID()]
@@ -79,7 +79,7 @@ func (b *beat) ping(s *Session) []byte {
 }
 
 // place returns the cursor of the newest mark at or before a sequence that other relays know too, or nothing.
-func (h *Hub) place(seq uint64) []byte {
+func (h *Hub) markerCursor(seq uint64) []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.history.MarkerCursor(seq)
@@ -87,36 +87,36 @@ func (h *Hub) place(seq uint64) []byte {
 
 // knows reports whether the session has everything up to a sequence, of everything that it listens to. The shard is
 // locked.
-func (s *Session) knows(passed uint64) bool { return s.waiting == 0 && passed >= s.settled }
+func (s *Session) isCurrent(passed uint64) bool { return s.pendingSubs == 0 && passed >= s.liveSince }
 
 // place returns where the session is, or nothing, for its last word. The shard is locked, and hands nothing out.
-func (s *Session) place() []byte {
-	passed := s.shard.passed()
-	if !s.knows(passed) {
+func (s *Session) position() []byte {
+	passed := s.shard.deliveredUpTo()
+	if !s.isCurrent(passed) {
 		return nil
 	}
-	return s.hub.place(passed)
+	return s.hub.markerCursor(passed)
 }
 
 // tick pings the client when it is time, and gives it up when the last ping was not answered. The shard is locked.
-func (s *Session) tick(now int64, b *beat) {
-	if until := s.until.Load(); until != 0 && now >= until-int64(sweepEvery/2) {
-		s.end(protocol.CloseUnauthorized)
+func (s *Session) tick(now int64, b *pingRound) {
+	if until := s.expires.Load(); until != 0 && now >= until-int64(sweepEvery/2) {
+		s.closeLocked(protocol.CloseUnauthorized)
 	}
 	timeout := int64(s.hub.cfg.PongTimeout)
-	if s.pinged != 0 && timeout > 0 && now-s.pinged >= timeout {
-		if s.seen.Load() < s.pinged && !s.busy.Load() {
+	if s.pingSent != 0 && timeout > 0 && now-s.pingSent >= timeout {
+		if s.lastSeen.Load() < s.pingSent && !s.blocked.Load() {
 			s.outbox.Abort()
 			return
 		}
-		s.pinged = 0
+		s.pingSent = 0
 	}
 	if s.nextPing != 0 && now >= s.nextPing {
 		s.nextPing = now + s.hub.pingAfter()
-		if s.pinged == 0 { // else an earlier one still waits for its answer
-			s.pinged = now
+		if s.pingSent == 0 { // else an earlier one still waits for its answer
+			s.pingSent = now
 		}
-		s.outbox.Send(b.ping(s))
+		s.outbox.Send(b.frame(s))
 	}
 }
 
@@ -140,7 +140,7 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration, code protocol.Close
 	defer ticker.Stop()
 	deadline, due := time.Now().Add(over), 0.0
 	for {
-		left := h.open()
+		left := h.openSessions()
 		if len(left) == 0 && h.Sessions() == 0 {
 			return
 		}
@@ -155,7 +155,7 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration, code protocol.Close
 		case <-ticker.C:
 		case <-ctx.Done():
 			for _, s := range h.shards {
-				for _, session := range s.snapshot() {
+				for _, session := range s.list() {
 					session.outbox.Abort()
 				}
 			}
@@ -165,10 +165,10 @@ func (h *Hub) Drain(ctx context.Context, over time.Duration, code protocol.Close
 }
 
 // open returns the sessions that nobody closes yet.
-func (h *Hub) open() (list []*Session) {
+func (h *Hub) openSessions() (list []*Session) {
 	for _, s := range h.shards {
-		for _, session := range s.snapshot() {
-			if session.code.Load() == 0 {
+		for _, session := range s.list() {
+			if session.closeCode.Load() == 0 {
 				list = append(list, session)
 			}
 		}

@@ -22,7 +22,7 @@ type Budget struct {
 	mu   sync.Mutex
 	full map[*Outbox]int // what each outbox that holds something is charged with
 
-	relieving sync.Mutex // held by the one that looks for the largest
+	enforcing sync.Mutex // held by the one that looks for the largest
 }
 
 // NewBudget returns a budget of each bytes per outbox and total bytes for all. A byte that waits longer than age gets its
@@ -58,8 +58,8 @@ func (b *Budget) EnforceLimit() {
 	if b.used.Load() <= b.total {
 		return
 	}
-	b.relieving.Lock()
-	defer b.relieving.Unlock()
+	b.enforcing.Lock()
+	defer b.enforcing.Unlock()
 	for b.used.Load() > b.total {
 		largest := b.largest()
 		if largest == nil {

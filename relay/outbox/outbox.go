@@ -37,19 +37,19 @@ type Socket interface {
 // transport keeps both in one allocation.
 type Outbox struct {
 	budget *Budget // shared by all outboxes
-	slow   []byte  // the frame that an evicted client gets
+	evictFrame   []byte  // the frame that an evicted client gets
 
 	// Guarded by mu.
 	partial int           // bytes of queue[0] that the kernel took
 	taken   int           // frames at the front that stay: a waiting Drain is writing them, or the first was held
 	charged int           // what the queue counts for
 	below   int           // what somebody waits for the queue to count for
-	room    chan struct{} // closed when it does, or nothing can be sent any more; nil if nobody waits
+	drained    chan struct{} // closed when it does, or nothing can be sent any more; nil if nobody waits
 
 	mu       sync.Mutex
 	state    outboxState
 	draining bool // a Drain is running, or the outbox is held
-	parted   bool // the close frame is queued, or sent
+	closeQueued   bool // the close frame is queued, or sent
 	evicted  bool
 	why      stats.EvictionReason
 
@@ -78,7 +78,7 @@ type queued struct {
 }
 
 // Init readies o for use. slow is the frame that tells the client that it was evicted, or nil.
-func (o *Outbox) Init(b *Budget, s Socket, slow []byte) { o.budget, o.socket, o.slow = b, s, slow }
+func (o *Outbox) Init(b *Budget, s Socket, slow []byte) { o.budget, o.socket, o.evictFrame = b, s, slow }
 
 // Hold queues first and keeps everything behind it until [Outbox.Release]: so a client that reads the answer to its
 // handshake already has its place in every channel. It is called before anything else is sent.
@@ -202,7 +202,7 @@ func (o *Outbox) Resume() (done bool) {
 		if n == 0 {
 			return false
 		}
-		o.takenLocked(n)
+		o.sentLocked(n)
 	}
 	o.settleLocked()
 	return true
@@ -234,7 +234,7 @@ func (o *Outbox) Took(n int, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.taken = 0
-	o.takenLocked(n)
+	o.sentLocked(n)
 	if err != nil {
 		o.failLocked()
 	}
@@ -251,7 +251,7 @@ func (o *Outbox) nextLocked(into [][]byte) [][]byte {
 }
 
 // takenLocked takes n sent bytes off the front of the queue.
-func (o *Outbox) takenLocked(n int) {
+func (o *Outbox) sentLocked(n int) {
 	o.sent += int64(n)
 	charge, gone := -n, 0
 	n += o.partial
@@ -268,7 +268,7 @@ func (o *Outbox) takenLocked(n int) {
 	if o.state == outboxOpen || o.state == outboxClosing {
 		o.chargeLocked(charge)
 	}
-	if o.room != nil && o.charged < o.below {
+	if o.drained != nil && o.charged < o.below {
 		o.wakeLocked()
 	}
 }
@@ -282,7 +282,7 @@ func (o *Outbox) Room(below int, stop <-chan struct{}) bool {
 		return o.state == outboxOpen
 	}
 	room := make(chan struct{})
-	o.room, o.below = room, below
+	o.drained, o.below = room, below
 	o.mu.Unlock()
 	select {
 	case <-room:
@@ -295,9 +295,9 @@ func (o *Outbox) Room(below int, stop <-chan struct{}) bool {
 }
 
 func (o *Outbox) wakeLocked() {
-	if o.room != nil {
-		close(o.room)
-		o.room = nil
+	if o.drained != nil {
+		close(o.drained)
+		o.drained = nil
 	}
 }
 
@@ -324,7 +324,7 @@ func (o *Outbox) Close(last []byte) {
 	if o.state != outboxOpen {
 		return
 	}
-	o.parted = last != nil
+	o.closeQueued = last != nil
 	o.state = outboxClosing
 	o.wakeLocked()
 	if !o.draining {
@@ -349,14 +349,14 @@ func (o *Outbox) evictLocked(why stats.EvictionReason) {
 		begun = max(begun, 1)
 	}
 	begun = min(begun, len(o.queue))
-	closed := o.parted && begun == len(o.queue) // nothing may follow the close frame, of which a part has left
+	closed := o.closeQueued && begun == len(o.queue) // nothing may follow the close frame, of which a part has left
 	o.evicted, o.why = true, why
 	o.state = outboxEvicted
 	o.wakeLocked()
 	kept := o.queue[:0:0]
 	kept = append(kept, o.queue[:begun]...)
-	if o.slow != nil && !closed {
-		kept = append(kept, queued{frame: o.slow, at: time.Now()})
+	if o.evictFrame != nil && !closed {
+		kept = append(kept, queued{frame: o.evictFrame, at: time.Now()})
 	}
 	o.queue = kept
 	o.chargeLocked(-o.charged)

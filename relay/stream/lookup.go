@@ -61,7 +61,7 @@ func (p *keptPage) charge() (n int) {
 
 // behindLocked returns what is kept behind c, up to the relay's place, and false where that is not known.
 func (r *Reader) afterLocked(c Cursor) ([]*Held, bool) {
-	if !r.known {
+	if !r.hasPlace {
 		return nil, false
 	}
 	if c == r.base {
@@ -118,7 +118,7 @@ func (r *Reader) lookup(ctx context.Context, from Cursor) (v lookupResult, entri
 	close(r.inFlight)
 	r.inFlight = nil
 	if err == nil && v == lookupRead && !r.removed {
-		r.joinLocked(from, entries)
+		r.keepLookupLocked(from, entries)
 	}
 	return v, entries, why, err
 }
@@ -149,12 +149,12 @@ func (r *Reader) judgePage(page Page, from Cursor, err error) (lookupResult, []*
 }
 
 // joinLocked puts what was read before the ring, if it reaches it and there is room, and else keeps it for a while.
-func (r *Reader) joinLocked(from Cursor, entries []*Held) {
+func (r *Reader) keepLookupLocked(from Cursor, entries []*Held) {
 	r.limit = nextLimit(r.limit, entries)
 	size := 0
 	for i, e := range entries {
 		size += e.charge()
-		if e.Cursor != r.base || !r.known {
+		if e.Cursor != r.base || !r.hasPlace {
 			continue
 		}
 		if r.bytes+size > r.readers.ringBytes || r.readers.bytes.Load()+int64(size) > r.readers.ringsBytes {

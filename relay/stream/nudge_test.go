@@ -37,11 +37,11 @@ func TestNudgesAccount(t *testing.T) {
 				case 'n', 'N':
 					d.Nudge(step == 'N')
 				case '(':
-					loaded, plain = d.loaded.came, d.plain.came
+					loaded, plain = d.withPayload.received, d.empty.received
 				case ')':
-					d.judgeNudges(loaded, plain)
+					d.settleNudges(loaded, plain)
 				default:
-					d.matchLocked(int(step - '0'))
+					d.accountLocked(int(step - '0'))
 				}
 			}
 			if got := counters.Dropped[stats.DropNudge].Load() - before; got != tt.want {

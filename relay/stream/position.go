@@ -56,7 +56,7 @@ func (p *Position) look(ctx context.Context, refreshed *bool) (lookupResult, pro
 	d.mu.Lock()
 	_, kept := d.afterLocked(p.At)
 	place := d.place
-	ahead := !d.known || p.At.ID.Compare(place.ID) > 0
+	ahead := !d.hasPlace || p.At.ID.Compare(place.ID) > 0
 	d.mu.Unlock()
 	if kept {
 		return lookupKept, 0, nil
@@ -99,7 +99,7 @@ func (p *Position) Kept(use func(entries []*Held, last Seq)) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	entries, kept := d.afterLocked(p.At)
-	if !kept && !(p.nothing && d.known && d.place == p.level) {
+	if !kept && !(p.nothing && d.hasPlace && d.place == p.level) {
 		return false
 	}
 	use(entries, d.last)
@@ -113,10 +113,10 @@ func (p *Position) Kept(use func(entries []*Held, last Seq)) bool {
 func (r *Reader) Join(use func(place Cursor, known bool, last Seq)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.known {
+	if !r.hasPlace {
 		r.gapPending = true
 	}
-	use(r.place, r.known, r.last)
+	use(r.place, r.hasPlace, r.last)
 }
 
 // Ready waits until the reader has a place in the stream. The error says why it
@@ -124,7 +124,7 @@ func (r *Reader) Join(use func(place Cursor, known bool, last Seq)) {
 func (r *Reader) Ready(ctx context.Context) error {
 	for {
 		r.mu.Lock()
-		known, err := r.known, r.failed
+		known, err := r.hasPlace, r.failed
 		r.mu.Unlock()
 		_, up, _ := r.readers.link()
 		switch {

@@ -28,11 +28,11 @@ type Reader struct {
 	// Guarded by the mu of all.
 	queued  bool
 	reading bool
-	more    bool // the read goes on with another page
+	paging    bool // the read goes on with another page
 	again   bool // something came while it was read
 
 	mu         sync.Mutex
-	known      bool   // there is a place
+	hasPlace      bool   // there is a place
 	place      Cursor // the last entry that was handed out, or where handing out began
 	last       Seq    // the number of what was handed out last
 	absent     uint64 // the link under which there was no stream at place 0
@@ -44,11 +44,11 @@ type Reader struct {
 	gapPending bool  // somebody joined without a cursor before there was a place
 	removed    bool  // nobody listens any more: nothing is kept
 
-	loaded, plain nudges // with a payload and without
-	credit        int    // entries for which no nudge came yet
+	withPayload, empty nudges // with a payload and without
+	unannounced        int    // entries for which no nudge came yet
 
 	// Reads are counted as they begin and end, so that one can wait for one that began later.
-	begun, ended uint64
+	started, ended uint64
 	progress     chan struct{} // closed when the next one ends, or there will be none
 
 	inFlight chan struct{}   // closed when the passage was read that somebody reads just now; nil if nobody does
@@ -66,11 +66,11 @@ func newReader(all *Readers, name string, sink Sink, last Seq) *Reader {
 // read reads one page, the first of a read or one more, and hands out what is new. More says that there is more to read.
 func (r *Reader) read(ctx context.Context, epoch uint64, again bool) (more bool, err error) {
 	r.mu.Lock()
-	known, place, limit := r.known, r.place, r.limit
+	known, place, limit := r.hasPlace, r.place, r.limit
 	sawAbsent := place.ID.IsZero() && r.absent == epoch
-	loaded, plain := r.loaded.came, r.plain.came
+	loaded, plain := r.withPayload.received, r.empty.received
 	if !again {
-		r.begun++
+		r.started++
 	}
 	r.mu.Unlock()
 	defer func() { r.end(more, err) }()
@@ -87,16 +87,16 @@ func (r *Reader) read(ctx context.Context, epoch uint64, again bool) (more bool,
 	}
 	entries, why, ok := page.follow(place, sawAbsent)
 	if !ok {
-		return false, r.lose(ctx, page.State, why, epoch)
+		return false, r.relocate(ctx, page.State, why, epoch)
 	}
 	if len(entries) == 0 && place.ID.IsZero() && !page.State.Exists {
 		r.mu.Lock()
 		r.absent = epoch
 		r.mu.Unlock()
 	}
-	r.extend(holdEntries(entries))
+	r.deliver(holdEntries(entries))
 	if !page.More {
-		r.judgeNudges(loaded, plain)
+		r.settleNudges(loaded, plain)
 	}
 	return page.More, nil
 }
@@ -112,14 +112,14 @@ func (r *Reader) end(more bool, err error) {
 	case more:
 		return
 	}
-	r.ended = r.begun
-	r.progressLocked()
+	r.ended = r.started
+	r.wakeLocked()
 }
 
 // start finds the relay's place: the end of the stream.
 func (r *Reader) start(state State, epoch uint64) {
 	r.mu.Lock()
-	r.known = true
+	r.hasPlace = true
 	owed := r.gapPending
 	r.gapPending = false
 	r.moveLocked(&state, epoch)
@@ -133,7 +133,7 @@ func (r *Reader) start(state State, epoch uint64) {
 
 // lose goes to the end of the stream. A page has no state where another entry has the id of the relay's place: the stream
 // was made again.
-func (r *Reader) lose(ctx context.Context, state *State, why protocol.GapReason, epoch uint64) error {
+func (r *Reader) relocate(ctx context.Context, state *State, why protocol.GapReason, epoch uint64) error {
 	if state == nil {
 		now, err := r.readers.cfg.Store().State(ctx, r.name)
 		if err != nil {
@@ -141,12 +141,12 @@ func (r *Reader) lose(ctx context.Context, state *State, why protocol.GapReason,
 		}
 		state = &now
 	}
-	r.jump(state, why, epoch)
+	r.jumpTo(state, why, epoch)
 	return nil
 }
 
 // jump goes to the end of the stream, because what lies between is not known.
-func (r *Reader) jump(state *State, why protocol.GapReason, epoch uint64) {
+func (r *Reader) jumpTo(state *State, why protocol.GapReason, epoch uint64) {
 	r.mu.Lock()
 	r.moveLocked(state, epoch)
 	send := r.gapLocked(why)
@@ -162,7 +162,7 @@ func (r *Reader) moveLocked(state *State, epoch uint64) {
 	if !state.Exists {
 		r.absent = epoch
 	}
-	r.forgiveLocked()
+	r.settleAllLocked()
 }
 
 // gapLocked numbers a gap that ends at the relay's place. The function that it returns sends it; the caller unlocks the
@@ -179,7 +179,7 @@ func (r *Reader) gapLocked(why protocol.GapReason) (send func()) {
 
 // extend delivers what follows the relay's place, and keeps it. Numbering is one step with moving the place, so that a
 // client that joins in between begins after these entries and needs no frame.
-func (r *Reader) extend(entries []*Held) {
+func (r *Reader) deliver(entries []*Held) {
 	if len(entries) == 0 {
 		return
 	}
@@ -187,7 +187,7 @@ func (r *Reader) extend(entries []*Held) {
 	r.mu.Lock()
 	r.place = entries[len(entries)-1].Cursor
 	r.keepLocked(entries)
-	r.matchLocked(len(entries))
+	r.accountLocked(len(entries))
 	first, to, ok := r.sink.Number(len(entries))
 	if ok {
 		r.last = first + Seq(len(entries)) - 1
@@ -205,25 +205,25 @@ func (r *Reader) extend(entries []*Held) {
 }
 
 // settled returns the relay's place, if it has one and the last read did not fail.
-func (r *Reader) settled() (Cursor, bool) {
+func (r *Reader) currentPlace() (Cursor, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.expireLocked(r.readers.cfg.Now())
-	return r.place, r.known && r.failed == nil
+	return r.place, r.hasPlace && r.failed == nil
 }
 
 // forget gives back what is kept: nobody listens any more.
-func (r *Reader) forget() {
+func (r *Reader) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.dropLocked(len(r.ring))
 	r.expireLocked(math.MaxInt64)
-	r.removed, r.known = true, false
-	r.progressLocked()
+	r.removed, r.hasPlace = true, false
+	r.wakeLocked()
 }
 
 // progressLocked wakes who waits for a read.
-func (r *Reader) progressLocked() {
+func (r *Reader) wakeLocked() {
 	close(r.progress)
 	r.progress = make(chan struct{})
 }
@@ -232,7 +232,7 @@ func (r *Reader) progressLocked() {
 // or says why there will be none.
 func (r *Reader) Refresh(ctx context.Context) error {
 	r.mu.Lock()
-	target := r.begun + 1
+	target := r.started + 1
 	r.mu.Unlock()
 	r.readers.schedule(r)
 	for {

@@ -78,7 +78,7 @@ type Readers struct {
 	ringBytes  int         // bound for one channel
 	ringsBytes int64       // bound over all channels
 
-	reports limitedComplaints
+	reports limitedReports
 }
 
 // NewReaders returns readers that do nothing before [Readers.Run].
@@ -172,7 +172,7 @@ func (rs *Readers) Remove(r *Reader) {
 	rs.mu.Lock()
 	delete(rs.active, r)
 	rs.mu.Unlock()
-	r.forget()
+	r.close()
 }
 
 // schedule has a channel read, from now on.
@@ -185,7 +185,7 @@ func (rs *Readers) schedule(r *Reader) {
 func (rs *Readers) scheduleLocked(r *Reader) {
 	switch {
 	case rs.epoch%2 == 0: // it is read when Redis is back
-	case r.reading, r.more:
+	case r.reading, r.paging:
 		r.again = true
 	case !r.queued:
 		rs.pushLocked(r)
@@ -212,7 +212,7 @@ func (rs *Readers) next() (r *Reader, epoch uint64, more bool) {
 	rs.queue[0] = nil
 	rs.queue = rs.queue[1:]
 	r.queued, r.reading = false, true
-	return r, rs.epoch, r.more
+	return r, rs.epoch, r.paging
 }
 
 // read is one of the goroutines that read.
@@ -239,8 +239,8 @@ func (rs *Readers) done(r *Reader, more bool) {
 	defer rs.mu.Unlock()
 	_, active := rs.active[r]
 	active = active && rs.epoch%2 == 1
-	r.reading, r.more = false, more && active
-	if !r.more {
+	r.reading, r.paging = false, more && active
+	if !r.paging {
 		active, r.again = active && r.again, false
 	}
 	if active {
@@ -255,7 +255,7 @@ func (rs *Readers) sweep(ctx context.Context) {
 		list := rs.list()
 		for len(list) > 0 {
 			n := min(len(list), sweepBatch)
-			rs.look(ctx, list[:n])
+			rs.checkBehind(ctx, list[:n])
 			list = list[n:]
 			pause := time.Duration(n) * time.Second / sweepRate
 			wait -= pause
@@ -294,10 +294,10 @@ func (rs *Readers) list() (list []*Reader) {
 }
 
 // look has those of the channels read that have something new, or where reading failed the last time.
-func (rs *Readers) look(ctx context.Context, list []*Reader) {
+func (rs *Readers) checkBehind(ctx context.Context, list []*Reader) {
 	var places []Place
 	list = slices.DeleteFunc(slices.Clone(list), func(r *Reader) bool {
-		at, ok := r.settled()
+		at, ok := r.currentPlace()
 		if !ok {
 			rs.schedule(r)
 			return true
@@ -326,36 +326,36 @@ func (rs *Readers) reportReadError(err error) {
 	if _, up, _ := rs.link(); !up {
 		return // told already
 	}
-	if n, due := rs.reports.due(complainRead, rs.cfg.Now()); due {
+	if n, due := rs.reports.due(reportRead, rs.cfg.Now()); due {
 		rs.cfg.Logger.Warn("durable channels cannot be read: their messages wait", "err", err, "times", n)
 	}
 }
 
 // unfounded takes in that a nudge carried a payload, and nothing was added to the stream.
-func (rs *Readers) unfounded(channel string, n int) {
+func (rs *Readers) reportSpurious(channel string, n int) {
 	rs.cfg.Stats.Dropped[stats.DropNudge].Add(n)
-	if n, due := rs.reports.due(complainNudge, rs.cfg.Now()); due {
+	if n, due := rs.reports.due(reportNudge, rs.cfg.Now()); due {
 		rs.cfg.Logger.Warn("a message was published to a durable channel and not added to its stream: clients hear what "+
 			"XADD adds, and PUBLISH only says that there is something new", "channel", channel, "times", n)
 	}
 }
 
-type complaint uint8
+type report uint8
 
 const (
-	complainRead complaint = iota
-	complainNudge
-	numComplaints
+	reportRead report = iota
+	reportNudge
+	numReports
 )
 
 // limitedComplaints lets each complaint through once in a while, with how often it was raised since.
-type limitedComplaints struct {
+type limitedReports struct {
 	mu    sync.Mutex
-	count [numComplaints]int
-	until [numComplaints]int64
+	count [numReports]int
+	until [numReports]int64
 }
 
-func (l *limitedComplaints) due(c complaint, now int64) (times int, due bool) {
+func (l *limitedReports) due(c report, now int64) (times int, due bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.count[c]++
