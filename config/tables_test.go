@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files and the README's table")
+var update = flag.Bool("update", false, "rewrite the golden files and the table in README.md")
 
 func TestTables(t *testing.T) {
 	for name, table := range map[string]func(io.Writer) error{"help.txt": HelpTable, "settings.md": MarkdownTable} {
@@ -78,12 +78,12 @@ func TestTablesHoldEverySetting(t *testing.T) {
 }
 
 const (
-	readme     = "../README.md"
+	readme     = "README.md"
 	tableBegin = "<!-- settings -->\n"
 	tableEnd   = "<!-- /settings -->"
 )
 
-// The README's table is the generated one.
+// TestReadme: the table of settings in README.md is the generated one.
 func TestReadme(t *testing.T) {
 	var table strings.Builder
 	if err := MarkdownTable(&table); err != nil {
@@ -96,13 +96,13 @@ func TestReadme(t *testing.T) {
 	before, rest, hasBegin := strings.Cut(string(b), tableBegin)
 	got, after, hasEnd := strings.Cut(rest, tableEnd)
 	if !hasBegin || !hasEnd {
-		t.Fatalf("the README has no line %q with a line %q behind it", strings.TrimSpace(tableBegin), tableEnd)
+		t.Fatalf("%s needs a line %q and, after it, a line %q", readme, strings.TrimSpace(tableBegin), tableEnd)
 	}
 	if strings.TrimSpace(got) == strings.TrimSpace(table.String()) {
 		return
 	}
 	if !*update {
-		t.Fatal("the README's table of settings is not the generated one; to write it: go test ./config -update")
+		t.Fatalf("the table of settings in %s differs from the generated one; to write it: go test ./config -update", readme)
 	}
 	text := before + tableBegin + "\n" + table.String() + "\n" + tableEnd + after
 	if err := os.WriteFile(readme, []byte(text), 0o644); err != nil {

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,36 +16,41 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// root is the directory of the README, in which its commands are meant to be run.
+// root is the repository, in which the commands of the documents are meant to be run.
 const root = "../../.."
 
-// A fence is a fenced snippet of the README: what stands behind the backticks, and its text.
+// documents are the files whose snippets are executed: each snippet of each of them.
+var documents = []string{"README.md", "relay/source/README.md"}
+
+// A fence is a fenced snippet of a document: its language and its text.
 type fence struct{ language, text string }
 
-// fences returns the snippets of the README.
+// fences returns the snippets of all documents.
 func fences(t testing.TB) (list []fence) {
 	t.Helper()
-	readme, err := os.ReadFile(filepath.Join(root, "README.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	inside := false
-	for line := range strings.Lines(string(readme)) {
-		language, isFence := strings.CutPrefix(line, "```")
-		switch {
-		case isFence && !inside:
-			list = append(list, fence{language: strings.TrimSpace(language)})
-			inside = true
-		case isFence:
-			inside = false
-		case inside:
-			list[len(list)-1].text += line
+	for _, name := range documents {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inside := false
+		for line := range strings.Lines(string(text)) {
+			language, isFence := strings.CutPrefix(line, "```")
+			switch {
+			case isFence && !inside:
+				list = append(list, fence{language: strings.TrimSpace(language)})
+				inside = true
+			case isFence:
+				inside = false
+			case inside:
+				list[len(list)-1].text += line
+			}
 		}
 	}
 	return list
 }
 
-// snippet returns the text of the README's only snippet of a language that holds part.
+// snippet returns the text of the only snippet of a language that contains part.
 func snippet(t testing.TB, language, part string) string {
 	t.Helper()
 	var found []string
@@ -54,30 +60,43 @@ func snippet(t testing.TB, language, part string) string {
 		}
 	}
 	if len(found) != 1 {
-		t.Fatalf("the README has %d snippets of %q with %q in them, want one", len(found), language, part)
+		t.Fatalf("the documents have %d snippets of %q with %q in them, want one", len(found), language, part)
 	}
 	return found[0]
 }
 
-// executors run the snippets: each the one of its language that holds its part.
+// Parts by which the snippets are found that several tests need.
+const (
+	startsDevelopment = "go run . #"
+	connectsPHP       = "hello from PHP"
+	ownRedis          = "SIDECAST_REDIS_URL="
+	baseRights        = "ACL SETUSER relay on"
+)
+
+// executors run the snippets: each the one of its language that contains its part.
 var executors = []struct {
 	language, part string
 	run            func(t *testing.T, text string)
 }{
-	{"sh", "go run .\n", runsDevelopment},
+	{"sh", startsDevelopment, runsDevelopment},
 	{"sh", "go run . publish", publishesFromShell},
-	{"php", "->publish('chat'", publishesFromPHP},
-	{"php", "->xAdd(", addsFromPHP},
-	{"php", "->eval(", addsFromPHP},
+	{"php", connectsPHP, publishesFromPHP},
 	{"html", "event.target.value", showsPage},
-	{"html", "frame.recovered", showsReturning},
-	{"sh", "go test", tests},
-	{"sh", "SIDECAST_REDIS_URL=", runsWithRedis},
-	{"", "ACL SETUSER relay on", grants},
+	{"sh", "docker compose", namesComposeFile},
+	{"sh", "go test", findsTests},
+	{"sh", ownRedis, runsWithRedis},
+	{"php", "room:", sendsToRoom},
+	{"php", "user:", sendsToUser},
+	{"php", "job:", sendsProgress},
+	{"html", "<progress", showsProgress},
+	{"php", "->xAdd(", addsFromPHP("paid")},
+	{"php", "->eval(", addsFromPHP("sent")},
+	{"html", "frame.recovered", resumes},
+	{"", baseRights, grants},
 	{"", "ACL SETUSER relay %R~", grantsStreams},
 }
 
-// TestReadmeSnippets: what the README tells people to type does what it says.
+// TestReadmeSnippets: the snippets of the documents do what the text says.
 func TestReadmeSnippets(t *testing.T) {
 	t.Parallel()
 	redistest.Require(t, "sh", "dash")
@@ -88,23 +107,22 @@ func TestReadmeSnippets(t *testing.T) {
 		t.Run(e.language+" "+e.part, func(t *testing.T) { e.run(t, text) })
 	}
 	for _, f := range fences(t) {
-		if !ran[f] {
-			t.Errorf("nothing runs this snippet of the README (%s):\n%s", f.language, f.text)
+		if !ran[f] && f.language != "mermaid" {
+			t.Errorf("no test runs this snippet (%s):\n%s", f.language, f.text)
 		}
 	}
 }
 
-// A shell runs what a person types, with the binary where a person would have installed it, or would have built it from
-// the module.
+// A shell runs commands as a user types them. Its PATH begins with the binary sidecast, and with a program go that runs that
+// binary, too.
 type shell struct {
-	t    testing.TB
-	path string   // PATH
-	env  []string // without PATH
-	log  string   // the file that everything is written to
-	pid  string   // the file that holds the number of the relay's process
+	t   testing.TB
+	env []string
+	log string // the file that receives all output
+	pid string // the file that contains the process id of the relay
 }
 
-// newShell returns a shell with these settings. Whatever listens does so on free ports.
+// newShell returns a shell with these settings. The relay listens on free ports.
 func newShell(t testing.TB, settings map[string]string) *shell {
 	t.Helper()
 	goTool, err := exec.LookPath("go")
@@ -113,13 +131,13 @@ func newShell(t testing.TB, settings map[string]string) *shell {
 	}
 	bin, dir := t.TempDir(), t.TempDir()
 	s := &shell{t: t, log: filepath.Join(dir, "log"), pid: filepath.Join(dir, "pid")}
-	// A snippet does not say how a relay ends: its process has to be found.
+	// The test has to find the process of the relay to end it.
 	executable(t, filepath.Join(bin, "sidecast"), fmt.Sprintf("[ $# -gt 0 ] || echo $$ >'%s'\nexec '%s' \"$@\"\n", s.pid, relaytest.Build(t)))
-	// go run would build what is built already, and go test would run this test.
+	// go run would build the binary again, and go test would run this test again.
 	executable(t, filepath.Join(bin, "go"), fmt.Sprintf(
 		"case \"$1 $2\" in\n'run .') shift 2; exec sidecast \"$@\" ;;\n'test ./...') exec '%s' list \"$2\" ;;\nesac\nexit 9\n", goTool))
-	s.path = bin + string(os.PathListSeparator) + os.Getenv("PATH")
-	s.env = append(environment(settings), "XDG_CACHE_HOME="+dir, "PATH="+s.path)
+	path := bin + string(os.PathListSeparator) + os.Getenv("PATH")
+	s.env = append(environment(settings), "XDG_CACHE_HOME="+dir, "PATH="+path)
 	for _, variable := range []string{"SIDECAST_LISTEN", "SIDECAST_ADMIN_LISTEN"} {
 		s.env = append(s.env, variable+"=127.0.0.1:0")
 	}
@@ -139,7 +157,7 @@ func (s *shell) command(text string) *exec.Cmd {
 	return cmd
 }
 
-// run runs commands to their end and returns what they print.
+// run runs commands to their end and returns their output.
 func (s *shell) run(text string) string {
 	s.t.Helper()
 	out, err := s.command(text).CombinedOutput()
@@ -167,7 +185,7 @@ func (s *shell) start(text string) (url string) {
 	return "ws://" + s.await(`"msg":"listening","addr":"([^"]+)"`) + "/ws"
 }
 
-// await waits for a line of the log and returns what the expression found in it.
+// await waits for a line of the log that matches, and returns the last group of the match.
 func (s *shell) await(expression string) string {
 	s.t.Helper()
 	found, err := awaitLine(s.log, expression)
@@ -177,7 +195,7 @@ func (s *shell) await(expression string) string {
 	return found[len(found)-1]
 }
 
-// stop interrupts the relay, which has to end well, and have had nothing to complain of.
+// stop interrupts the relay, which has to end with status 0 and must not have logged a warning or an error.
 func (s *shell) stop(cmd *exec.Cmd) {
 	text, err := os.ReadFile(s.pid)
 	pid, notNumber := strconv.Atoi(strings.TrimSpace(string(text)))
@@ -193,16 +211,17 @@ func (s *shell) stop(cmd *exec.Cmd) {
 	log, err := os.ReadFile(s.log)
 	for _, sign := range []string{`"level":"WARN"`, `"level":"ERROR"`, "warning", "panic: "} {
 		if err != nil || strings.Contains(string(log), sign) {
-			s.t.Errorf("the relay complains (%v):\n%s", err, log)
+			s.t.Errorf("the relay logged a warning or an error (%v):\n%s", err, log)
 		}
 	}
 }
 
-// development runs the relay that the README begins with, and returns with it a client that listens to chat.
+// development runs the first command of the README, and returns a client that is subscribed to chat, and the URL of the
+// relay.
 func development(t testing.TB) (*shell, *relaytest.Client, string) {
 	t.Helper()
 	s := newShell(t, nil)
-	url := s.start(snippet(t, "sh", "go run .\n"))
+	url := s.start(snippet(t, "sh", startsDevelopment))
 	client := dial(t, &relaytest.Dialer{URL: url})
 	if err := client.Subscribe(t.Context(), "chat"); err != nil {
 		t.Fatal(err)
@@ -231,24 +250,34 @@ func publishesFromShell(t *testing.T, text string) {
 	s, client, _ := development(t)
 	s.run(text)
 	if heard := hears(t, client, 1)[0].Data; heard != "hello" {
-		t.Errorf("a client heard %q", heard)
+		t.Errorf("a client received %q", heard)
 	}
 }
 
 func publishesFromPHP(t *testing.T, text string) {
-	requirePHP(t)
 	s, client, _ := development(t)
-	script := strings.Replace(text, "6379", s.redisPort(), 1)
-	if script == text && s.redisPort() != "6379" {
-		t.Fatalf("the snippet does not connect to 6379:\n%s", text)
+	runPHP(t, text, s.redisPort(), "")
+	if heard := hears(t, client, 1)[0].Data; heard != "hello from PHP" {
+		t.Errorf("a client received %q", heard)
+	}
+}
+
+// runPHP runs a snippet against the Redis on a port of this machine. A snippet that does not connect is given the
+// connection of the README's first PHP snippet, and the code before, which defines its variables.
+func runPHP(t *testing.T, text, port, before string) {
+	t.Helper()
+	requirePHP(t)
+	if !strings.HasPrefix(text, "<?php") {
+		connect, _, _ := strings.Cut(snippet(t, "php", connectsPHP), "$redis->publish")
+		text = connect + before + "\n" + text
+	}
+	if !strings.Contains(text, ", 6379)") {
+		t.Fatalf("the snippet does not connect to port 6379:\n%s", text)
 	}
 	cmd := exec.Command("php")
-	cmd.Stdin = strings.NewReader(script)
+	cmd.Stdin = strings.NewReader(strings.Replace(text, ", 6379)", ", "+port+")", 1))
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Fatalf("php: %v\n%s", err, out)
-	}
-	if heard := hears(t, client, 1)[0].Data; heard != "hello from PHP" {
-		t.Errorf("a client heard %q", heard)
 	}
 }
 
@@ -263,12 +292,22 @@ func showsPage(t *testing.T, text string) {
 	say(tab, t, page, "from the page")
 	browser.Await(tab, t, page.lines+`[1] === "from the page"`)
 	if heard := hears(t, client, 2)[1].Data; heard != "from the page" {
-		t.Errorf("a client heard %q", heard)
+		t.Errorf("a client received %q", heard)
 	}
 }
 
-// tests cannot run the tests that it is one of: it sees that they are found.
-func tests(t *testing.T, text string) {
+// namesComposeFile does not run containers: the test checks only that the file exists and that the page is on the port that
+// the README names. The tests of the chart check the rest of the file.
+func namesComposeFile(t *testing.T, text string) {
+	fields := strings.Fields(text)
+	compose, err := os.ReadFile(filepath.Join(root, fields[slices.Index(fields, "-f")+1]))
+	if err != nil || !strings.Contains(string(compose), `"127.0.0.1:8000:8000"`) {
+		t.Errorf("the page is not on port 8000 (%v):\n%s", err, compose)
+	}
+}
+
+// findsTests cannot run all tests, because it is one of them: it checks that the command finds them.
+func findsTests(t *testing.T, text string) {
 	found := newShell(t, nil).run(text)
 	for _, name := range []string{"sidecast\n", "sidecast/relay/relaytest/e2e\n"} {
 		if !strings.Contains(found, name) {
@@ -277,70 +316,46 @@ func tests(t *testing.T, text string) {
 	}
 }
 
+// runsWithRedis: the pages of the tutorials and the demo page work with the settings for a Redis of the reader's own, and
+// other channels stay closed.
 func runsWithRedis(t *testing.T, text string) {
 	server := redistest.Start(t)
 	url := newShell(t, nil).start(onPort(t, text, "redis://127.0.0.1:6379", server.Addr))
 	wantOpen(t, url, server)
+	addr := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws")
+	if body := get(t, "http://"+addr+"/"); !strings.Contains(body, "<title>") {
+		t.Errorf("the demo page is %q", body)
+	}
+	ctx := browser.Start(t)
+	for _, page := range chatPages {
+		html := onPort(t, page.html(t), "ws://localhost:8080", addr)
+		tab := open(ctx, t, serve(t, html, "localhost"))
+		server.CLI("PUBLISH", "chat", "from PHP to "+page.name)
+		browser.Await(tab, t, page.lines+fmt.Sprintf(`[0] === %q`, "from PHP to "+page.name))
+		say(tab, t, page, "from "+page.name)
+		browser.Await(tab, t, page.lines+fmt.Sprintf(`[1] === %q`, "from "+page.name))
+	}
 }
 
-// wantOpen makes sure that a relay opens what the README's settings say, and nothing else.
+// wantOpen checks that a relay opens the channels that the README's settings name, and no others.
 func wantOpen(t testing.TB, url string, server *redistest.Server) {
 	t.Helper()
 	client := dial(t, &relaytest.Dialer{URL: url})
-	if err := client.Subscribe(t.Context(), "chat:42", "news"); err != nil {
+	if err := client.Subscribe(t.Context(), "chat:42", "chat"); err != nil {
 		t.Fatal(err)
 	}
-	for _, channel := range []string{"chat:42", "news"} {
+	for _, channel := range []string{"chat:42", "chat"} {
 		server.CLI("PUBLISH", channel, "on "+channel)
 	}
-	for i, channel := range []string{"chat:42", "news"} {
+	for i, channel := range []string{"chat:42", "chat"} {
 		if heard := hears(t, client, 2)[i]; heard.Channel != channel || heard.Data != "on "+channel {
-			t.Errorf("heard %v", heard)
+			t.Errorf("received %v", heard)
 		}
 	}
 	if err := client.Subscribe(t.Context(), "other"); err == nil {
-		t.Error("what is not relayed is open")
+		t.Error("a client may subscribe to a channel that is not relayed")
 	}
 	if _, err := client.Publish(t.Context(), "chat:42", []byte("x")); err == nil {
-		t.Error("a browser may publish")
-	}
-}
-
-func grants(t *testing.T, text string) {
-	redistest.Require(t, "redis-cli", "redis-tools")
-	server := redistest.Start(t)
-	cli := exec.CommandContext(t.Context(), "redis-cli", "-e", "-p", server.Port())
-	cli.Stdin = strings.NewReader(text) // as one who pastes it
-	if out, err := cli.CombinedOutput(); err != nil || string(out) != "OK\n" {
-		t.Fatalf("redis-cli: %v\n%s", err, out)
-	}
-	as := map[string]string{"SIDECAST_REDIS_USERNAME": "relay", "SIDECAST_REDIS_PASSWORD": "password"}
-	s := newShell(t, as)
-	serving := onPort(t, snippet(t, "sh", "SIDECAST_REDIS_URL="), "redis://127.0.0.1:6379", server.Addr)
-	url := s.start(serving)
-	wantOpen(t, url, server)
-	if who := server.CLI("CLIENT", "LIST"); !strings.Contains(who, " user=relay ") {
-		t.Errorf("the relay is not the user:\n%s", who)
-	}
-	findings := s.run(strings.TrimSpace(serving) + " check\n")
-	for line := range strings.Lines(findings) {
-		if !strings.HasPrefix(line, "ok ") {
-			t.Errorf("sidecast check: %s", line)
-		}
-	}
-
-	// What browsers publish goes the same way.
-	relay := relaytest.Start(t, with(with(openSettings(server, as), "SIDECAST_CHANNELS", "chat:*,news"), "SIDECAST_LOG_FORMAT", "json"))
-	relay.AwaitReady()
-	client := listen(t, relay, "news")
-	if _, err := client.Publish(t.Context(), "news", []byte("from a browser")); err != nil {
-		t.Errorf("publishing: %v", err)
-	}
-	if heard := hears(t, client, 1)[0].Data; heard != "from a browser" {
-		t.Errorf("a client heard %q", heard)
-	}
-	awaitMetric(t, relay, "sidecast_marker_round_trip_seconds_count", func(n float64) bool { return n > 0 })
-	if strings.Contains(relay.Log(), `"level":"WARN"`) {
-		t.Errorf("the relay complains of what it may not do:\n%s", relay.Log())
+		t.Error("a browser may publish to a channel that no setting opens")
 	}
 }

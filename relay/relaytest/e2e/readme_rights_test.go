@@ -1,0 +1,111 @@
+package e2e_test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/redistest"
+)
+
+// paste runs commands in redis-cli as a user who pastes them there.
+func paste(t *testing.T, server *redistest.Server, commands string) {
+	t.Helper()
+	redistest.Require(t, "redis-cli", "redis-tools")
+	cli := exec.CommandContext(t.Context(), "redis-cli", "-e", "-p", server.Port())
+	cli.Stdin = strings.NewReader(commands)
+	if out, err := cli.CombinedOutput(); err != nil || string(out) != "OK\n" {
+		t.Fatalf("redis-cli: %v\n%s", err, out)
+	}
+}
+
+// asRelay are the settings with which a relay logs in as the user whose rights the document lists.
+var asRelay = map[string]string{"SIDECAST_REDIS_USERNAME": "relay", "SIDECAST_REDIS_PASSWORD": "password"}
+
+// wantAllOK fails the test unless sidecast check reports no problem.
+func wantAllOK(t *testing.T, findings string) {
+	t.Helper()
+	for line := range strings.Lines(findings) {
+		if !strings.HasPrefix(line, "ok ") {
+			t.Errorf("sidecast check: %s", line)
+		}
+	}
+}
+
+// grants: the rights in the document are enough for all that a relay does on live channels.
+func grants(t *testing.T, text string) {
+	server := redistest.Start(t)
+	paste(t, server, text)
+	s := newShell(t, asRelay)
+	serving := onPort(t, snippet(t, "sh", ownRedis), "redis://127.0.0.1:6379", server.Addr)
+	url := s.start(serving)
+	wantOpen(t, url, server)
+	if who := server.CLI("CLIENT", "LIST"); !strings.Contains(who, " user=relay ") {
+		t.Errorf("the relay is not logged in as its user:\n%s", who)
+	}
+	wantAllOK(t, s.run(strings.TrimSpace(serving)+" check\n"))
+
+	// A browser publishes with the same rights.
+	relay := relaytest.Start(t, with(with(openSettings(server, asRelay), "SIDECAST_CHANNELS", "chat,chat:*"), "SIDECAST_LOG_FORMAT", "json"))
+	relay.AwaitReady()
+	client := listen(t, relay, "chat")
+	if _, err := client.Publish(t.Context(), "chat", []byte("from a browser")); err != nil {
+		t.Errorf("publishing: %v", err)
+	}
+	if heard := hears(t, client, 1)[0].Data; heard != "from a browser" {
+		t.Errorf("a client received %q", heard)
+	}
+	awaitMetric(t, relay, "sidecast_marker_round_trip_seconds_count", func(n float64) bool { return n > 0 })
+	if strings.Contains(relay.Log(), `"level":"WARN"`) {
+		t.Errorf("the relay logged a warning:\n%s", relay.Log())
+	}
+}
+
+// grantsStreams: the rights for durable channels in the document are enough, and sidecast check names each of them while it
+// is missing.
+func grantsStreams(t *testing.T, text string) {
+	server := redistest.Start(t)
+	paste(t, server, snippet(t, "", baseRights))
+	settings := openSettings(server, asRelay)
+	settings["SIDECAST_CHANNELS"], settings["SIDECAST_DURABLE_CHANNELS"] = "chat,chat:*", "order:*"
+	settings["SIDECAST_LOG_FORMAT"], settings["SIDECAST_LOG_LEVEL"] = "json", "debug"
+	check := func() string {
+		cmd := exec.Command(relaytest.Build(t), "check")
+		cmd.Env = environment(settings)
+		out, _ := cmd.CombinedOutput() // its status is 1 if a right is missing
+		return string(out)
+	}
+	if found := check(); !strings.Contains(found, "%R~order:*") || !strings.Contains(found, "+xinfo") {
+		t.Errorf("sidecast check does not name the rights that are missing:\n%s", found)
+	}
+	paste(t, server, text)
+	found := check()
+	wantAllOK(t, found)
+	if !strings.Contains(found, "read only") {
+		t.Errorf("sidecast check does not say that browsers cannot publish:\n%s", found)
+	}
+	relay := relaytest.Start(t, settings)
+	relay.AwaitReady()
+	client := listen(t, relay, "order:7")
+	add(server, "order:7", "one", "two")
+	wantHeard(t, client, "order:7", "one", "two")
+	client.Drop()
+	add(server, "order:7", "three")
+	returned, answer := back(t, relay, client.Cursors()...)
+	wantHeard(t, returned, "order:7", "three")
+	if !answer.Recovered {
+		t.Errorf("answered %v", answer)
+	}
+	if _, err := returned.Publish(t.Context(), "order:7", []byte("x")); err == nil {
+		t.Error("a browser may publish although the user lacks the right")
+	}
+	paste(t, server, "ACL SETUSER relay %RW~order:* +xadd\n")
+	if _, err := returned.Publish(t.Context(), "order:7", []byte("four")); err != nil {
+		t.Errorf("publishing: %v", err)
+	}
+	wantHeard(t, returned, "order:7", "three", "four")
+	if strings.Contains(relay.Log(), `"level":"WARN"`) {
+		t.Errorf("the relay logged a warning:\n%s", relay.Log())
+	}
+}
