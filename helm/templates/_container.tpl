@@ -1,6 +1,6 @@
 {{- /*
-For the chart of an application that lists this one as a dependency and sets mode: sidecar. Each takes the context of this
-chart, .Subcharts.sidecast:
+Templates for the chart of an application that lists this chart as a dependency and sets mode: sidecar. Their argument is
+the context of this chart, .Subcharts.sidecast:
 
   initContainers:
     {{- include "sidecast.sidecar.initContainers" .Subcharts.sidecast | nindent 8 }}
@@ -114,7 +114,8 @@ volumeMounts:
 - name: sidecast-secrets
   secret:
     secretName: {{ required "existingSecret.name is needed where existingSecret.keys are set" $secret.name }}
-    # The only process that sees them runs as neither their owner nor, in a pod of another chart, their group.
+    # The relay runs as neither their owner nor, in the pod of another chart, a member of their group, and no other
+    # process in the container reads them.
     defaultMode: 0444
     items:
       {{- range $key := values $secret.keys | uniq | sortAlpha }}

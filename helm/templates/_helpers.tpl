@@ -24,7 +24,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end }}
 
-{{- /* The labels of the pods that hold a relay. */}}
+{{- /* The labels of the pods that contain a relay. */}}
 {{- define "sidecast.podSelector" -}}
 {{- if eq .Values.mode "sidecar" }}
 {{- toYaml .Values.sidecar.podLabels }}

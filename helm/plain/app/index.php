@@ -1,5 +1,5 @@
 <?php
-// Says what is posted to the channel chat:1, without an extension: Redis reads commands of this form.
+// Publishes what is posted to the channel chat:1. It writes the command in the protocol of Redis, so it needs no extension.
 if ($_SERVER['REQUEST_METHOD'] === 'POST') {
     $said = substr((string) ($_POST['say'] ?? ''), 0, 1000);
     $redis = stream_socket_client('tcp://redis:6379', $code, $message, 2);
