@@ -114,8 +114,7 @@ volumeMounts:
 - name: sidecast-secrets
   secret:
     secretName: {{ required "existingSecret.name is needed where existingSecret.keys are set" $secret.name }}
-    # The relay runs as neither their owner nor, in the pod of another chart, a member of their group, and no other
-    # process in the container reads them.
+    # The relay runs as neither their owner nor, in the pod of another chart, a member of their group.
     defaultMode: 0444
     items:
       {{- range $key := values $secret.keys | uniq | sortAlpha }}
