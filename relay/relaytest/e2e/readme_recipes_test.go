@@ -12,7 +12,9 @@ import (
 
 func sendsToRoom(t *testing.T, text string) {
 	s, _, url := development(t)
-	client := dial(t, &relaytest.Dialer{URL: strings.TrimSuffix(url, "ws"), Protocol: relaytest.Raw, Channels: []string{"room:7"}})
+	client := dial(t, &relaytest.Dialer{
+		URL: strings.TrimSuffix(url, "ws"), Protocol: relaytest.Raw, Channels: []string{"room:7"},
+	})
 	if err := client.Barrier(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -22,8 +24,8 @@ func sendsToRoom(t *testing.T, text string) {
 	}
 }
 
-// sendsToUser: a logged-in client receives the messages to its user without naming a channel, and an anonymous client
-// cannot subscribe to them.
+// sendsToUser: a logged-in client receives the messages to its user without
+// naming a channel, and an anonymous client cannot subscribe to them.
 func sendsToUser(t *testing.T, text string) {
 	server := redistest.Start(t)
 	s := newShell(t, map[string]string{
@@ -31,7 +33,9 @@ func sendsToUser(t *testing.T, text string) {
 	})
 	url := s.start("sidecast")
 	token := strings.TrimSpace(s.run("sidecast token --user 42"))
-	user := dial(t, &relaytest.Dialer{URL: url, Protocol: relaytest.Raw, Offer: []string{"sidecast.raw", "sidecast.token." + token}})
+	user := dial(t, &relaytest.Dialer{
+		URL: url, Protocol: relaytest.Raw, Offer: []string{"sidecast.raw", "sidecast.token." + token},
+	})
 	anonymous := dial(t, &relaytest.Dialer{URL: url})
 	if err := anonymous.Subscribe(t.Context(), "user:42"); err == nil {
 		t.Error("an anonymous client may subscribe to a user's channel")
@@ -45,7 +49,8 @@ func sendsToUser(t *testing.T, text string) {
 	}
 }
 
-// job defines the variables and the function of the recipe about the progress of a job.
+// job defines the variables and the function of the recipe about the progress
+// of a job.
 const job = `$id = 7; $rows = ['a', 'b', 'c']; function import($row) {}`
 
 func sendsProgress(t *testing.T, text string) {
@@ -68,8 +73,8 @@ func showsProgress(t *testing.T, text string) {
 	browser.Await(tab, t, `document.getElementById('bar').value === 3 && document.getElementById('bar').max === 3`)
 }
 
-// addsFromPHP adds an entry to a stream as an application does. Clients receive it at once, with a real Redis and with the
-// one in memory.
+// addsFromPHP adds an entry to a stream as an application does. Clients receive
+// it at once, with a real Redis and with the one in memory.
 func addsFromPHP(state string) func(t *testing.T, text string) {
 	return func(t *testing.T, text string) {
 		server := redistest.Start(t)
@@ -92,9 +97,10 @@ func addsFromPHP(state string) func(t *testing.T, text string) {
 	}
 }
 
-// resumes opens the page that resumes, breaks its connection, and checks that the page then shows the messages that were
-// published during the break, and no gap.
-func resumes(t *testing.T, text string) {
+// showsResumed opens the page that resumes, breaks its connection, and checks
+// that the page then shows the messages that were published during the break,
+// and no gap.
+func showsResumed(t *testing.T, text string) {
 	s, _, url := development(t)
 	ctx := browser.Start(t)
 	proxy := faultproxy.Start(t, strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws"))

@@ -20,7 +20,8 @@ func paste(t *testing.T, server *redistest.Server, commands string) {
 	}
 }
 
-// asRelay are the settings with which a relay logs in as the user whose rights the document lists.
+// asRelay are the settings with which a relay logs in as the user whose rights
+// the document lists.
 var asRelay = map[string]string{"SIDECAST_REDIS_USERNAME": "relay", "SIDECAST_REDIS_PASSWORD": "password"}
 
 // wantAllOK fails the test unless sidecast check reports no problem.
@@ -33,7 +34,8 @@ func wantAllOK(t *testing.T, findings string) {
 	}
 }
 
-// grants: the rights in the document are enough for all that a relay does on live channels.
+// grants: the rights in the document are enough for all that a relay does on
+// live channels.
 func grants(t *testing.T, text string) {
 	server := redistest.Start(t)
 	paste(t, server, text)
@@ -47,7 +49,8 @@ func grants(t *testing.T, text string) {
 	wantAllOK(t, s.run(strings.TrimSpace(serving)+" check\n"))
 
 	// A browser publishes with the same rights.
-	relay := relaytest.Start(t, with(with(openSettings(server, asRelay), "SIDECAST_CHANNELS", "chat,chat:*"), "SIDECAST_LOG_FORMAT", "json"))
+	settings := with(openSettings(server, asRelay), "SIDECAST_CHANNELS", "chat,chat:*")
+	relay := relaytest.Start(t, with(settings, "SIDECAST_LOG_FORMAT", "json"))
 	relay.AwaitReady()
 	client := listen(t, relay, "chat")
 	if _, err := client.Publish(t.Context(), "chat", []byte("from a browser")); err != nil {
@@ -62,8 +65,8 @@ func grants(t *testing.T, text string) {
 	}
 }
 
-// grantsStreams: the rights for durable channels in the document are enough, and sidecast check names each of them while it
-// is missing.
+// grantsStreams: the rights for durable channels in the document are enough,
+// and sidecast check names each of them while it is missing.
 func grantsStreams(t *testing.T, text string) {
 	server := redistest.Start(t)
 	paste(t, server, snippet(t, "", baseRights))

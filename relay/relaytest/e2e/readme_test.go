@@ -16,10 +16,12 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// root is the repository, in which the commands of the documents are meant to be run.
+// root is the repository, in which the commands of the documents are meant to
+// be run.
 const root = "../../.."
 
-// documents are the files whose snippets are executed: each snippet of each of them.
+// documents are the files whose snippets are executed: each snippet of each of
+// them.
 var documents = []string{"README.md", "relay/source/README.md"}
 
 // A fence is a fenced snippet of a document: its language and its text.
@@ -50,7 +52,8 @@ func fences(t testing.TB) (list []fence) {
 	return list
 }
 
-// snippet returns the text of the only snippet of a language that contains part.
+// snippet returns the text of the only snippet of a language that contains
+// part.
 func snippet(t testing.TB, language, part string) string {
 	t.Helper()
 	var found []string
@@ -73,7 +76,8 @@ const (
 	baseRights        = "ACL SETUSER relay on"
 )
 
-// executors run the snippets: each the one of its language that contains its part.
+// executors run the snippets: each the one of its language that contains its
+// part.
 var executors = []struct {
 	language, part string
 	run            func(t *testing.T, text string)
@@ -91,7 +95,7 @@ var executors = []struct {
 	{"html", "<progress", showsProgress},
 	{"php", "->xAdd(", addsFromPHP("paid")},
 	{"php", "->eval(", addsFromPHP("sent")},
-	{"html", "frame.recovered", resumes},
+	{"html", "frame.recovered", showsResumed},
 	{"", baseRights, grants},
 	{"", "ACL SETUSER relay %R~", grantsStreams},
 }
@@ -113,8 +117,8 @@ func TestReadmeSnippets(t *testing.T) {
 	}
 }
 
-// A shell runs commands as a user types them. Its PATH begins with the binary sidecast, and with a program go that runs that
-// binary, too.
+// A shell runs commands as a user types them. Its PATH begins with the binary
+// sidecast, and with a program go that runs that binary, too.
 type shell struct {
 	t   testing.TB
 	env []string
@@ -122,7 +126,8 @@ type shell struct {
 	pid string // the file that contains the process id of the relay
 }
 
-// newShell returns a shell with these settings. The relay listens on free ports.
+// newShell returns a shell with these settings. The relay listens on free
+// ports.
 func newShell(t testing.TB, settings map[string]string) *shell {
 	t.Helper()
 	goTool, err := exec.LookPath("go")
@@ -132,10 +137,13 @@ func newShell(t testing.TB, settings map[string]string) *shell {
 	bin, dir := t.TempDir(), t.TempDir()
 	s := &shell{t: t, log: filepath.Join(dir, "log"), pid: filepath.Join(dir, "pid")}
 	// The test has to find the process of the relay to end it.
-	executable(t, filepath.Join(bin, "sidecast"), fmt.Sprintf("[ $# -gt 0 ] || echo $$ >'%s'\nexec '%s' \"$@\"\n", s.pid, relaytest.Build(t)))
-	// go run would build the binary again, and go test would run this test again.
+	executable(t, filepath.Join(bin, "sidecast"), fmt.Sprintf(
+		"[ $# -gt 0 ] || echo $$ >'%s'\nexec '%s' \"$@\"\n", s.pid, relaytest.Build(t)))
+	// go run would build the binary again, and go test would run this test
+	// again.
 	executable(t, filepath.Join(bin, "go"), fmt.Sprintf(
-		"case \"$1 $2\" in\n'run .') shift 2; exec sidecast \"$@\" ;;\n'test ./...') exec '%s' list \"$2\" ;;\nesac\nexit 9\n", goTool))
+		"case \"$1 $2\" in\n'run .') shift 2; exec sidecast \"$@\" ;;\n"+
+			"'test ./...') exec '%s' list \"$2\" ;;\nesac\nexit 9\n", goTool))
 	path := bin + string(os.PathListSeparator) + os.Getenv("PATH")
 	s.env = append(environment(settings), "XDG_CACHE_HOME="+dir, "PATH="+path)
 	for _, variable := range []string{"SIDECAST_LISTEN", "SIDECAST_ADMIN_LISTEN"} {
@@ -167,7 +175,8 @@ func (s *shell) run(text string) string {
 	return string(out)
 }
 
-// start runs a command that serves until the test ends, and returns the URL of the relay's WebSocket.
+// start runs a command that serves until the test ends, and returns the URL of
+// the relay's WebSocket.
 func (s *shell) start(text string) (url string) {
 	s.t.Helper()
 	log, err := os.Create(s.log)
@@ -185,7 +194,8 @@ func (s *shell) start(text string) (url string) {
 	return "ws://" + s.await(`"msg":"listening","addr":"([^"]+)"`) + "/ws"
 }
 
-// await waits for a line of the log that matches, and returns the last group of the match.
+// await waits for a line of the log that matches, and returns the last group of
+// the match.
 func (s *shell) await(expression string) string {
 	s.t.Helper()
 	found, err := awaitLine(s.log, expression)
@@ -195,7 +205,8 @@ func (s *shell) await(expression string) string {
 	return found[len(found)-1]
 }
 
-// stop interrupts the relay, which has to end with status 0 and must not have logged a warning or an error.
+// stop interrupts the relay, which has to end with status 0 and must not have
+// logged a warning or an error.
 func (s *shell) stop(cmd *exec.Cmd) {
 	text, err := os.ReadFile(s.pid)
 	pid, notNumber := strconv.Atoi(strings.TrimSpace(string(text)))
@@ -216,8 +227,8 @@ func (s *shell) stop(cmd *exec.Cmd) {
 	}
 }
 
-// development runs the first command of the README, and returns a client that is subscribed to chat, and the URL of the
-// relay.
+// development runs the first command of the README, and returns a client that
+// is subscribed to chat, and the URL of the relay.
 func development(t testing.TB) (*shell, *relaytest.Client, string) {
 	t.Helper()
 	s := newShell(t, nil)
@@ -262,8 +273,9 @@ func publishesFromPHP(t *testing.T, text string) {
 	}
 }
 
-// runPHP runs a snippet against the Redis on a port of this machine. A snippet that does not connect is given the
-// connection of the README's first PHP snippet, and the code before, which defines its variables.
+// runPHP runs a snippet against the Redis on a port of this machine. A snippet
+// that does not connect is given the connection of the README's first PHP
+// snippet, and the code before, which defines its variables.
 func runPHP(t *testing.T, text, port, before string) {
 	t.Helper()
 	requirePHP(t)
@@ -296,8 +308,9 @@ func showsPage(t *testing.T, text string) {
 	}
 }
 
-// namesComposeFile does not run containers: the test checks only that the file exists and that the page is on the port that
-// the README names. The tests of the chart check the rest of the file.
+// namesComposeFile does not run containers: the test checks only that the file
+// exists and that the page is on the port that the README names. The tests of
+// the chart check the rest of the file.
 func namesComposeFile(t *testing.T, text string) {
 	fields := strings.Fields(text)
 	compose, err := os.ReadFile(filepath.Join(root, fields[slices.Index(fields, "-f")+1]))
@@ -306,7 +319,8 @@ func namesComposeFile(t *testing.T, text string) {
 	}
 }
 
-// findsTests cannot run all tests, because it is one of them: it checks that the command finds them.
+// findsTests cannot run all tests, because it is one of them: it checks that
+// the command finds them.
 func findsTests(t *testing.T, text string) {
 	found := newShell(t, nil).run(text)
 	for _, name := range []string{"sidecast\n", "sidecast/relay/relaytest/e2e\n"} {
@@ -316,8 +330,8 @@ func findsTests(t *testing.T, text string) {
 	}
 }
 
-// runsWithRedis: the pages of the tutorials and the demo page work with the settings for a Redis of the reader's own, and
-// other channels stay closed.
+// runsWithRedis: the pages of the tutorials and the demo page work with the
+// settings for a Redis of the reader's own, and other channels stay closed.
 func runsWithRedis(t *testing.T, text string) {
 	server := redistest.Start(t)
 	url := newShell(t, nil).start(onPort(t, text, "redis://127.0.0.1:6379", server.Addr))
@@ -337,7 +351,8 @@ func runsWithRedis(t *testing.T, text string) {
 	}
 }
 
-// wantOpen checks that a relay opens the channels that the README's settings name, and no others.
+// wantOpen checks that a relay opens the channels that the README's settings
+// name, and no others.
 func wantOpen(t testing.TB, url string, server *redistest.Server) {
 	t.Helper()
 	client := dial(t, &relaytest.Dialer{URL: url})
