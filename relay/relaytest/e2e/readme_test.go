@@ -100,7 +100,7 @@ var executors = []struct {
 	{"", "ACL SETUSER relay %R~", grantsStreams},
 }
 
-// TestReadmeSnippets: the snippets of the documents do what the text says.
+// TestReadmeSnippets: each snippet of the documents works as the text describes.
 func TestReadmeSnippets(t *testing.T) {
 	t.Parallel()
 	redistest.Require(t, "sh", "dash")
