@@ -10,78 +10,85 @@ import (
 	"strings"
 )
 
-// access decides who may ask for what. It never changes.
-type access struct {
-	token    [sha256.Size]byte // hashed, so that comparing tells nothing of its length
+// An authorizer decides which requests are allowed. It is immutable.
+type authorizer struct {
+	token    [sha256.Size]byte // a hash, so that the time of a comparison does not reveal the token's length
 	hasToken bool
 	loopback bool
 }
 
-func newAccess(token string, loopback bool) *access {
-	return &access{token: sha256.Sum256([]byte(token)), hasToken: token != "", loopback: loopback}
+func newAuthorizer(token string, loopback bool) *authorizer {
+	return &authorizer{token: sha256.Sum256([]byte(token)), hasToken: token != "", loopback: loopback}
 }
 
-// door is before everything.
-func (a *access) door(next http.Handler) http.Handler {
+// checkRequest applies to every request. It rejects requests that web pages of
+// other hosts send to a loopback listener, and requests other than GET and HEAD
+// that lack the token.
+func (a *authorizer) checkRequest(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
-		if why := a.foreign(r); why != "" {
-			http.Error(w, why, http.StatusForbidden)
+		if reason := a.crossSite(r); reason != "" {
+			http.Error(w, reason, http.StatusForbidden)
 			return
 		}
-		if !reads(r) && !a.authorized(r) {
-			a.refuse(w)
+		if !isRead(r) && !a.authorized(r) {
+			a.reject(w)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-// privileged is before what tells of the inside of the process.
-func (a *access) privileged(next http.Handler) http.Handler {
+// privileged protects handlers that reveal internals of the process. They
+// require the token unless the listener is loopback.
+func (a *authorizer) privileged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !a.loopback && !a.authorized(r) {
-			a.refuse(w)
+			a.reject(w)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func (a *access) authorized(r *http.Request) bool {
+// authorized reports whether the request carries the token.
+func (a *authorizer) authorized(r *http.Request) bool {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	got := sha256.Sum256([]byte(strings.TrimSpace(token)))
 	same := subtle.ConstantTimeCompare(got[:], a.token[:]) == 1
 	return same && a.hasToken && strings.EqualFold(scheme, "Bearer")
 }
 
-func (a *access) refuse(w http.ResponseWriter) {
+func (a *authorizer) reject(w http.ResponseWriter) {
 	if !a.hasToken {
-		http.Error(w, "this needs a token, and SIDECAST_ADMIN_TOKEN is not set", http.StatusForbidden)
+		http.Error(w, "this request needs a token: set SIDECAST_ADMIN_TOKEN and restart the relay", http.StatusForbidden)
 		return
 	}
 	w.Header().Set("WWW-Authenticate", `Bearer realm="sidecast"`)
-	http.Error(w, "this needs SIDECAST_ADMIN_TOKEN, as Authorization: Bearer", http.StatusUnauthorized)
+	http.Error(w, "this request needs the token in SIDECAST_ADMIN_TOKEN: send it as Authorization: Bearer TOKEN",
+		http.StatusUnauthorized)
 }
 
-// foreign says why a request to a loopback listener comes from a web page elsewhere; it is empty if it does not. A page
-// whose name was pointed to 127.0.0.1 shows in Host, any other in Origin, and one that only sends a request without
-// reading the answer, as for an image, in Sec-Fetch-Site.
-func (a *access) foreign(r *http.Request) string {
+// crossSite returns the reason why a request to a loopback listener must be
+// rejected because a web page of another host may have sent it, or an empty
+// string. A page whose host name resolves to 127.0.0.1 (DNS rebinding) is
+// recognized by Host, other pages by Origin, and requests without Origin, such
+// as those for images, by Sec-Fetch-Site.
+func (a *authorizer) crossSite(r *http.Request) string {
 	if !a.loopback {
 		return ""
 	}
 	if !isLoopback(r.Host) {
-		return "this listener answers to localhost and loopback addresses only: see Host"
+		return "the Host header must name localhost or a loopback address"
 	}
 	for _, origin := range r.Header.Values("Origin") {
 		if u, err := url.Parse(origin); err != nil || !isLoopback(u.Host) {
-			return "this listener answers pages of this machine only: see Origin"
+			return "pages of other hosts may not send requests to this listener: see the Origin header"
 		}
 	}
 	if r.Header.Get("Sec-Fetch-Site") == "cross-site" {
-		return "this listener answers pages of this machine only: enter the address by hand"
+		return "pages of other sites may not send requests to this listener: open the address directly"
 	}
 	return ""
 }

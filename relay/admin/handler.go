@@ -8,31 +8,34 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// scrapes bounds how many scrapes run at once; further ones are answered 503.
-const scrapes = 4
+// maxScrapes limits concurrent scrapes. Further requests for metrics get status
+// 503.
+const maxScrapes = 4
 
-// index is the answer to whoever asks for something else.
-const index = "nothing is here; there is /metrics, /livez, /readyz and /debug/pprof/"
+// notFound is the body of the 404 response for all other paths.
+const notFound = "not found; available: /metrics, /livez, /readyz and /debug/pprof/"
 
-// Config is what [Handler] needs.
+// Config configures [Handler]. All fields but Token and Loopback are required.
 type Config struct {
 	Registry *prometheus.Registry
 	Ready    http.Handler // answers /readyz
 	Live     http.Handler // answers /livez
 
-	Token    string // opens profiles and everything that is not GET or HEAD; empty: nothing does
-	Loopback bool   // the listener is reachable from this machine only
+	Token    string // grants access to profiles and to methods other than GET and HEAD; empty: no token does
+	Loopback bool   // only this machine can reach the listener
 }
 
-// Handler answers /metrics, /livez, /readyz and /debug/pprof/. Anybody who reaches the listener may read the first three.
-// Profiles need the token, as `Authorization: Bearer`, unless the listener is loopback; whatever is neither GET nor HEAD
-// always needs it. On a loopback listener the Host and, where there is one, the Origin have to be loopback too, so that
-// no web page reads from it through the browser of somebody on this machine.
+// Handler serves /metrics, /livez, /readyz and /debug/pprof/. The first three
+// require no token. Profiles require the token, sent as `Authorization:
+// Bearer`, unless the listener is loopback. Methods other than GET and HEAD
+// always require it. On a loopback listener, the Host and, if present, the
+// Origin must be loopback too, so that no web page can read from the listener
+// through a browser on this machine.
 func Handler(c Config) http.Handler {
-	a := newAccess(c.Token, c.Loopback)
+	a := newAuthorizer(c.Token, c.Loopback)
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", readOnly(promhttp.HandlerFor(c.Registry, promhttp.HandlerOpts{
-		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: scrapes,
+		ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: maxScrapes,
 	})))
 	mux.Handle("/livez", readOnly(c.Live))
 	mux.Handle("/readyz", readOnly(c.Ready))
@@ -45,20 +48,20 @@ func Handler(c Config) http.Handler {
 	} {
 		mux.Handle(path, a.privileged(profile))
 	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, index, http.StatusNotFound) })
-	return a.door(mux)
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, notFound, http.StatusNotFound) })
+	return a.checkRequest(mux)
 }
 
-// readOnly refuses to change what cannot be changed.
+// readOnly rejects all methods but GET and HEAD.
 func readOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !reads(r) {
+		if !isRead(r) {
 			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "this can only be read", http.StatusMethodNotAllowed)
+			http.Error(w, "only GET and HEAD are allowed here", http.StatusMethodNotAllowed)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
 }
 
-func reads(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }
+func isRead(r *http.Request) bool { return r.Method == http.MethodGet || r.Method == http.MethodHead }

@@ -4,15 +4,15 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sidecast/relay/stats"
 	"strings"
 	"testing"
-
-	"sidecast/relay/stats"
 )
 
 const token = "correct horse"
 
-// handler answers /readyz with 503, as a relay does that drains.
+// handler returns a [Handler] whose /readyz answers 503, like that of a
+// draining relay.
 func handler(token string, loopback bool) http.Handler {
 	answer := func(status int) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })
@@ -41,71 +41,72 @@ func TestAccess(t *testing.T) {
 		header  string // lines
 		status  int
 	}{
-		// What anybody may read who reaches the listener.
+		// Paths that require no token.
 		{"metrics", open, "GET", "http://10.1.2.3:9190/metrics", "", 200},
 		{"metrics without a body", open, "HEAD", "http://10.1.2.3:9190/metrics", "", 200},
 		{"live", unset, "GET", "http://relay.example/livez", "", 200},
-		{"ready, as the server says", unset, "GET", "http://relay.example/readyz", "", 503},
-		{"nothing", open, "GET", "http://10.1.2.3:9190/", "", 404},
-		{"something below a page", open, "GET", "http://10.1.2.3:9190/metrics/x", "", 404},
+		{"ready, with the status of its handler", unset, "GET", "http://relay.example/readyz", "", 503},
+		{"an unknown path", open, "GET", "http://10.1.2.3:9190/", "", 404},
+		{"a path below a known one", open, "GET", "http://10.1.2.3:9190/metrics/x", "", 404},
 
 		// Profiles.
 		{"profile, no token", open, "GET", "http://10.1.2.3:9190/debug/pprof/", "", 401},
 		{"profile, the token", open, "GET", "http://10.1.2.3:9190/debug/pprof/", "Authorization: Bearer correct horse", 200},
-		{"profile, the scheme in small letters", open, "GET", "http://10.1.2.3/debug/pprof/heap", "Authorization: bearer correct horse", 200},
+		{"profile, the scheme in lower case", open, "GET", "http://10.1.2.3/debug/pprof/heap", "Authorization: bearer correct horse", 200},
 		{"profile, another token", open, "GET", "http://10.1.2.3:9190/debug/pprof/", "Authorization: Bearer wrong", 401},
-		{"profile, a beginning of the token", open, "GET", "http://10.1.2.3:9190/debug/pprof/", "Authorization: Bearer correct", 401},
+		{"profile, a prefix of the token", open, "GET", "http://10.1.2.3:9190/debug/pprof/", "Authorization: Bearer correct", 401},
 		{"profile, another scheme", open, "GET", "http://10.1.2.3:9190/debug/pprof/", "Authorization: Basic correct horse", 401},
-		{"profile, the token alone", open, "GET", "http://10.1.2.3:9190/debug/pprof/", "Authorization: correct horse", 401},
+		{"profile, the token without a scheme", open, "GET", "http://10.1.2.3:9190/debug/pprof/", "Authorization: correct horse", 401},
 		{"profile, the token in the query", open, "GET", "http://10.1.2.3:9190/debug/pprof/?token=correct+horse", "", 401},
 		{"command line", open, "GET", "http://10.1.2.3:9190/debug/pprof/cmdline", "", 401},
-		{"processor profile", open, "GET", "http://10.1.2.3:9190/debug/pprof/profile?seconds=1", "", 401},
+		{"CPU profile", open, "GET", "http://10.1.2.3:9190/debug/pprof/profile?seconds=1", "", 401},
 		{"trace", open, "GET", "http://10.1.2.3:9190/debug/pprof/trace?seconds=1", "", 401},
 		{"symbol", open, "GET", "http://10.1.2.3:9190/debug/pprof/symbol", "", 401},
 		{"heap", open, "GET", "http://10.1.2.3:9190/debug/pprof/heap", "", 401},
-		{"profile, no token exists", unset, "GET", "http://10.1.2.3:9190/debug/pprof/", "", 403},
-		{"profile, an empty token where none exists", unset, "GET", "http://10.1.2.3:9190/debug/pprof/", "Authorization: Bearer ", 403},
+		{"profile, no token configured", unset, "GET", "http://10.1.2.3:9190/debug/pprof/", "", 403},
+		{"profile, an empty token, no token configured", unset, "GET", "http://10.1.2.3:9190/debug/pprof/", "Authorization: Bearer ", 403},
 		{"profile on loopback", loopback, "GET", "http://127.0.0.1:9190/debug/pprof/goroutine", "", 200},
-		{"profile on loopback, no token exists", unsetLocal, "GET", "http://127.0.0.1:9190/debug/pprof/cmdline", "", 200},
+		{"profile on loopback, no token configured", unsetLocal, "GET", "http://127.0.0.1:9190/debug/pprof/cmdline", "", 200},
 		{"a profile that does not exist", loopback, "GET", "http://127.0.0.1:9190/debug/pprof/nonsense", "", 404},
 
-		// Whatever does not only read.
+		// Methods other than GET and HEAD.
 		{"post, no token", open, "POST", "http://10.1.2.3:9190/metrics", "", 401},
 		{"post on loopback, no token", loopback, "POST", "http://127.0.0.1:9190/debug/pprof/symbol", "", 401},
-		{"post on loopback, no token exists", unsetLocal, "POST", "http://127.0.0.1:9190/debug/pprof/symbol", "", 403},
+		{"post on loopback, no token configured", unsetLocal, "POST", "http://127.0.0.1:9190/debug/pprof/symbol", "", 403},
 		{"post on loopback, the token", loopback, "POST", "http://127.0.0.1:9190/debug/pprof/symbol", "Authorization: Bearer correct horse", 200},
-		{"post to what can only be read", open, "POST", "http://10.1.2.3:9190/metrics", "Authorization: Bearer correct horse", 405},
+		{"post to a read-only path", open, "POST", "http://10.1.2.3:9190/metrics", "Authorization: Bearer correct horse", 405},
 		{"delete a probe", open, "DELETE", "http://10.1.2.3:9190/readyz", "Authorization: Bearer correct horse", 405},
 		{"preflight", loopback, "OPTIONS", "http://127.0.0.1:9190/metrics", "Origin: http://localhost:3000", 401},
-		{"a made-up method", unset, "BREW", "http://10.1.2.3:9190/metrics", "", 403},
+		{"an unknown method", unset, "BREW", "http://10.1.2.3:9190/metrics", "", 403},
 
-		// Names of this machine.
+		// Host names of this machine.
 		{"by name", loopback, "GET", "http://localhost:9190/metrics", "", 200},
 		{"by name, no port", loopback, "GET", "http://localhost/metrics", "", 200},
-		{"by name, in capitals and with the root's dot", loopback, "GET", "http://LOCALHOST.:9190/metrics", "", 200},
-		{"by a name below localhost", loopback, "GET", "http://relay.localhost:9190/metrics", "", 200},
+		{"by name, in capitals and with a trailing dot", loopback, "GET", "http://LOCALHOST.:9190/metrics", "", 200},
+		{"by a subdomain of localhost", loopback, "GET", "http://relay.localhost:9190/metrics", "", 200},
 		{"by another loopback address", loopback, "GET", "http://127.8.9.1:9190/metrics", "", 200},
 		{"by IPv6", loopback, "GET", "http://[::1]:9190/metrics", "", 200},
 		{"by IPv6, no port", loopback, "GET", "http://[::1]/metrics", "", 200},
 		{"by IPv4 in IPv6", loopback, "GET", "http://[::ffff:127.0.0.1]:9190/metrics", "", 200},
 
-		// A page whose name points to this machine, and other pages.
-		{"rebound name", loopback, "GET", "http://evil.example:9190/metrics", "", 403},
-		{"rebound name, live", loopback, "GET", "http://evil.example:9190/livez", "", 403},
-		{"rebound name, the token", loopback, "GET", "http://evil.example:9190/metrics", "Authorization: Bearer correct horse", 403},
-		{"a name that begins like ours", loopback, "GET", "http://localhost.evil.example/metrics", "", 403},
-		{"a name that ends like ours", loopback, "GET", "http://evillocalhost/metrics", "", 403},
-		{"a name like an address", loopback, "GET", "http://127.0.0.1.evil.example/metrics", "", 403},
+		// Pages whose host name resolves to this machine (DNS rebinding), and
+		// other pages.
+		{"rebinding", loopback, "GET", "http://evil.example:9190/metrics", "", 403},
+		{"rebinding, live", loopback, "GET", "http://evil.example:9190/livez", "", 403},
+		{"rebinding, the token", loopback, "GET", "http://evil.example:9190/metrics", "Authorization: Bearer correct horse", 403},
+		{"a name that begins with localhost", loopback, "GET", "http://localhost.evil.example/metrics", "", 403},
+		{"a name that ends with localhost", loopback, "GET", "http://evillocalhost/metrics", "", 403},
+		{"a name that begins with an address", loopback, "GET", "http://127.0.0.1.evil.example/metrics", "", 403},
 		{"another address", loopback, "GET", "http://192.168.1.2:9190/metrics", "", 403},
-		{"every address", loopback, "GET", "http://0.0.0.0:9190/metrics", "", 403},
+		{"the unspecified address", loopback, "GET", "http://0.0.0.0:9190/metrics", "", 403},
 		{"a page of this machine", loopback, "GET", "http://127.0.0.1:9190/metrics", "Origin: http://localhost:3000", 200},
-		{"a page elsewhere", loopback, "GET", "http://127.0.0.1:9190/metrics", "Origin: https://evil.example", 403},
-		{"a page elsewhere, of a name like ours", loopback, "GET", "http://127.0.0.1:9190/metrics", "Origin: https://localhost.evil.example", 403},
-		{"a page without origin", loopback, "GET", "http://127.0.0.1:9190/metrics", "Origin: null", 403},
+		{"a page of another host", loopback, "GET", "http://127.0.0.1:9190/metrics", "Origin: https://evil.example", 403},
+		{"a page of a host whose name begins with localhost", loopback, "GET", "http://127.0.0.1:9190/metrics", "Origin: https://localhost.evil.example", 403},
+		{"a page with an opaque origin", loopback, "GET", "http://127.0.0.1:9190/metrics", "Origin: null", 403},
 		{"two origins", loopback, "GET", "http://127.0.0.1:9190/metrics", "Origin: http://localhost\nOrigin: https://evil.example", 403},
-		{"an image in a page elsewhere", loopback, "GET", "http://127.0.0.1:9190/debug/pprof/profile", "Sec-Fetch-Site: cross-site", 403},
-		{"an address that somebody entered", loopback, "GET", "http://127.0.0.1:9190/metrics", "Sec-Fetch-Site: none", 200},
-		{"a page elsewhere, not loopback: nothing there is secret, and it cannot read it", open, "GET", "http://10.1.2.3:9190/metrics", "Origin: https://evil.example", 200},
+		{"an image in a page of another site", loopback, "GET", "http://127.0.0.1:9190/debug/pprof/profile", "Sec-Fetch-Site: cross-site", 403},
+		{"an address entered by hand", loopback, "GET", "http://127.0.0.1:9190/metrics", "Sec-Fetch-Site: none", 200},
+		{"a page of another host, not loopback: metrics are not secret, and the page cannot read the response", open, "GET", "http://10.1.2.3:9190/metrics", "Origin: https://evil.example", 200},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -121,26 +122,26 @@ func TestAccess(t *testing.T) {
 				t.Errorf("%s %s = %d %s, want %d", tt.method, tt.url, w.Code, w.Body, tt.status)
 			}
 			if w.Header().Get("X-Content-Type-Options") != "nosniff" {
-				t.Error("no nosniff")
+				t.Error("the header X-Content-Type-Options: nosniff is missing")
 			}
 			if challenge := w.Header().Get("WWW-Authenticate"); (challenge != "") != (w.Code == 401) {
 				t.Errorf("WWW-Authenticate: %q", challenge)
 			}
 			if strings.Contains(w.Body.String(), "correct horse") || w.Header().Get("Access-Control-Allow-Origin") != "" {
-				t.Error("the answer gives something away")
+				t.Error("the response contains the token, or allows other origins to read it")
 			}
 		})
 	}
 }
 
-// Over a real connection, which parses and compresses.
+// TestHandler sends requests over a real connection.
 func TestHandler(t *testing.T) {
 	server := httptest.NewServer(handler("", true))
 	defer server.Close()
 	for _, tt := range []struct{ path, contains string }{
 		{"/metrics", "\nsidecast_redis_up 0\n"},
 		{"/metrics", "# HELP sidecast_connections Clients that are connected now.\n"},
-		{"/nothing", "nothing is here; there is /metrics, /livez, /readyz and /debug/pprof/\n"},
+		{"/nothing", "not found; available: /metrics, /livez, /readyz and /debug/pprof/\n"},
 		{"/debug/pprof/goroutine?debug=1", "goroutine profile: total"},
 	} {
 		response, err := http.Get(server.URL + tt.path)

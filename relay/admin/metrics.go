@@ -1,4 +1,5 @@
-// Package admin is what operators and machines ask the relay: metrics, probes and profiles, on a listener of its own.
+// Package admin serves metrics, health probes and profiles to operators and
+// monitoring systems, on a separate listener.
 package admin
 
 import (
@@ -8,16 +9,18 @@ import (
 	"sidecast/relay/stats"
 )
 
-// Gauges are values that no [relay.Stats] holds. They are read at every scrape, concurrently with everything. One that is
-// nil is not exported.
+// Gauges are values that [relay.Stats] does not contain. Each function is
+// called at every scrape and must be safe for concurrent use. A nil function is
+// not exported.
 type Gauges struct {
 	OutboxBytes  func() int64
 	HistoryBytes func() int64
 }
 
-// NewRegistry returns a registry of all metrics: what stats counts, under the prefix sidecast_, the gauges, and those of
-// the Go runtime and the process. Every series of every metric is there from the start. No label tells a channel, a user
-// or an address.
+// NewRegistry returns a registry of all metrics: the counters of stats and the
+// gauges, with the prefix sidecast_, and the metrics of the Go runtime and the
+// process. Every series of every metric exists from the start. No label
+// contains a channel, a user or an address.
 func NewRegistry(stats *stats.Stats, gauges Gauges, version, commit string) *prometheus.Registry {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
@@ -28,8 +31,8 @@ func NewRegistry(stats *stats.Stats, gauges Gauges, version, commit string) *pro
 	return registry
 }
 
-// A collector reads metrics at every scrape, so that counting costs the relay nothing but an atomic addition. It never
-// changes.
+// A collector reads all metrics at every scrape, so that counting costs the
+// relay one atomic addition only. It is immutable.
 type collector []metric
 
 // Describe implements [prometheus.Collector].
@@ -46,17 +49,18 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// A metric is one name and all its series.
+// A metric is one metric name and all its series.
 type metric struct {
 	desc    *prometheus.Desc
 	collect func(*prometheus.Desc, chan<- prometheus.Metric)
 }
 
-// observe hands out one series: a value, and the values of the metric's labels.
-type observe func(value float64, labels ...string)
+// An emitFunc exports one series: its value, and the values of the metric's
+// labels.
+type emitFunc func(value float64, labels ...string)
 
-// newMetric returns a metric whose read hands out every series, each time the same ones.
-func newMetric(kind prometheus.ValueType, name, help string, read func(observe), labels ...string) metric {
+// newMetric returns a metric. At every scrape, read must emit the same series.
+func newMetric(kind prometheus.ValueType, name, help string, read func(emit emitFunc), labels ...string) metric {
 	return metric{
 		desc: prometheus.NewDesc(name, help, labels, nil),
 		collect: func(desc *prometheus.Desc, out chan<- prometheus.Metric) {
@@ -68,23 +72,25 @@ func newMetric(kind prometheus.ValueType, name, help string, read func(observe),
 }
 
 func counter(name, help string, c *stats.Counter) metric {
-	return newMetric(prometheus.CounterValue, name, help, func(o observe) { o(float64(c.Load())) })
+	return newMetric(prometheus.CounterValue, name, help, func(emit emitFunc) { emit(float64(c.Load())) })
 }
 
-// counters has one series for each value of a label, by index.
+// counters returns a metric with one series for each value of the label: all[i]
+// counts values[i].
 func counters(name, help, label string, values []string, all []stats.Counter) metric {
-	return newMetric(prometheus.CounterValue, name, help, func(o observe) {
+	return newMetric(prometheus.CounterValue, name, help, func(emit emitFunc) {
 		for i, value := range values {
-			o(float64(all[i].Load()), value)
+			emit(float64(all[i].Load()), value)
 		}
 	}, label)
 }
 
 func gauge(name, help string, read func() float64) metric {
-	return newMetric(prometheus.GaugeValue, name, help, func(o observe) { o(read()) })
+	return newMetric(prometheus.GaugeValue, name, help, func(emit emitFunc) { emit(read()) })
 }
 
-func truth(name, help string, read func() bool) metric {
+// boolGauge returns a metric that is 1 or 0.
+func boolGauge(name, help string, read func() bool) metric {
 	return gauge(name, help, func() float64 {
 		if read() {
 			return 1

@@ -26,18 +26,19 @@ func registry(stats *stats.Stats) *prometheus.Registry {
 	return NewRegistry(stats, Gauges{OutboxBytes: func() int64 { return 77 }, HistoryBytes: func() int64 { return 78 }}, "v1.2.3", "abcdef")
 }
 
-// A sample is one value as Prometheus sees it.
+// A sample is one series as Prometheus reads it.
 type sample struct {
 	name, kind string
 	labels     []string // name=value, sorted
-	value      float64  // of a histogram: its count
+	value      float64  // for a histogram, the number of observations
 }
 
 func (s sample) String() string {
 	return fmt.Sprintf("%s{%s} %v", s.name, strings.Join(s.labels, ","), s.value)
 }
 
-// gather returns the relay's own metrics, without those of Go and the process.
+// gather returns the metrics with the prefix sidecast_, without those of Go and
+// the process.
 func gather(t *testing.T, registry *prometheus.Registry) []sample {
 	t.Helper()
 	families, err := registry.Gather()
@@ -61,7 +62,7 @@ func gather(t *testing.T, registry *prometheus.Registry) []sample {
 	return samples
 }
 
-// The names, types and labels are what dashboards and alerts are built on.
+// Dashboards and alerts depend on the names, types and labels.
 func TestCatalog(t *testing.T) {
 	var lines []string
 	for _, s := range gather(t, registry(new(stats.Stats))) {
@@ -85,11 +86,12 @@ func TestCatalog(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("the metrics are\n%s\nwant\n%s\n(go test -update writes them)", got, want)
+		t.Errorf("the metrics are\n%s\nwant\n%s\n(to accept them, run go test -update)", got, want)
 	}
 }
 
-// Labels come from closed lists: none can name a channel, a user or an address.
+// All label values are from fixed lists, so that they cannot contain a channel,
+// a user or an address.
 func TestLabels(t *testing.T) {
 	allowed := []string{"transport", "protocol", "code", "reason", "cause", "type", "result", "version", "commit"}
 	for _, s := range gather(t, registry(new(stats.Stats))) {
@@ -99,14 +101,15 @@ func TestLabels(t *testing.T) {
 				t.Errorf("%v has the label %s", s, name)
 			}
 			if value == "" || value == "0" {
-				t.Errorf("%v has no value for %s", s, name)
+				t.Errorf("%v has no value for the label %s", s, name)
 			}
 		}
 	}
 }
 
-// Before anything happened every series is there: an alert on a rate misses the first increase otherwise.
-func TestFromTheStart(t *testing.T) {
+// Every series exists from the start. Otherwise an alert on a rate would miss
+// the first increase.
+func TestAllSeriesFromStart(t *testing.T) {
 	samples := gather(t, registry(new(stats.Stats)))
 	for _, s := range samples {
 		if s.value != 0 && s.name != "sidecast_build_info" && s.name != "sidecast_outbox_bytes" && s.name != "sidecast_history_bytes" {
@@ -136,8 +139,9 @@ func TestFromTheStart(t *testing.T) {
 	}
 }
 
-// count gives every counter and gauge below v a value that no other has, and returns how many there are.
-func count(t *testing.T, v reflect.Value, next *int) {
+// setDistinct sets every counter, gauge and histogram within v to a distinct
+// value, and every bool to true. next is the next free value.
+func setDistinct(t *testing.T, v reflect.Value, next *int) {
 	t.Helper()
 	switch field := v.Addr().Interface().(type) {
 	case *stats.Counter:
@@ -157,45 +161,45 @@ func count(t *testing.T, v reflect.Value, next *int) {
 		switch v.Kind() {
 		case reflect.Struct:
 			for _, field := range v.Fields() {
-				count(t, field, next)
+				setDistinct(t, field, next)
 			}
 		case reflect.Array:
 			for i := range v.Len() {
-				count(t, v.Index(i), next)
+				setDistinct(t, v.Index(i), next)
 			}
 		default:
-			t.Fatalf("this test does not know %s", v.Type())
+			t.Fatalf("this test does not support the type %s", v.Type())
 		}
 	}
 }
 
-// Whatever is counted is exported, once.
-func TestEverythingCounted(t *testing.T) {
+// Every counter of relay.Stats is exported exactly once.
+func TestEveryCounterIsExported(t *testing.T) {
 	stats := new(stats.Stats)
 	const first = 1000
 	next := first
-	count(t, reflect.ValueOf(stats).Elem(), &next)
+	setDistinct(t, reflect.ValueOf(stats).Elem(), &next)
 	seen := make(map[float64][]sample)
 	for _, s := range gather(t, registry(stats)) {
 		seen[s.value] = append(seen[s.value], s)
 	}
 	for value := first; value < next; value++ {
 		if found := seen[float64(value)]; len(found) != 1 {
-			t.Errorf("value %d of %d is exported as %v, want once", value-first, next-first, found)
+			t.Errorf("value %d of %d is exported as %v, want one series", value-first, next-first, found)
 		}
 	}
-	if flags := seen[1]; len(flags) != 4 { // with build_info
-		t.Errorf("flags: %v", flags)
+	if flags := seen[1]; len(flags) != 4 { // three booleans and build_info
+		t.Errorf("series with the value 1: %v", flags)
 	}
 	if gauges := seen[78]; len(gauges) != 1 || gauges[0].name != "sidecast_history_bytes" {
-		t.Errorf("the gauge of the history: %v", gauges)
+		t.Errorf("series with the value of HistoryBytes: %v", gauges)
 	}
 	if gauges := seen[77]; len(gauges) != 1 || gauges[0].name != "sidecast_outbox_bytes" {
-		t.Errorf("gauges: %v", gauges)
+		t.Errorf("series with the value of OutboxBytes: %v", gauges)
 	}
 }
 
-// Values stand under their own labels, not their neighbours'.
+// Each value is exported with the right labels.
 func TestValues(t *testing.T) {
 	counters := new(stats.Stats)
 	counters.Dropped[stats.DropName].Add(1)
@@ -244,7 +248,7 @@ func TestHistogram(t *testing.T) {
 	stats := new(stats.Stats)
 	stats.Fanout.Observe(200 * time.Microsecond)
 	stats.Fanout.Observe(time.Minute)
-	want := `# HELP sidecast_fanout_seconds Time that one shard took to hand a batch of messages to its clients.
+	want := `# HELP sidecast_fanout_seconds Time that one shard needed to deliver a batch of messages to its clients.
 # TYPE sidecast_fanout_seconds histogram
 sidecast_fanout_seconds_bucket{le="5e-05"} 0
 sidecast_fanout_seconds_bucket{le="0.0001"} 0
@@ -283,14 +287,15 @@ func TestLint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The collectors of Go and the process are not ours to name.
+	// The names of the other metrics are not ours.
 	problems = slices.DeleteFunc(problems, func(p promlint.Problem) bool { return !strings.HasPrefix(p.Metric, "sidecast_") })
 	if len(problems) > 0 {
 		t.Errorf("promlint: %v", problems)
 	}
 }
 
-// The runtime's own metrics are there, and a gauge that nobody gave is not.
+// The registry contains the metrics of the runtime, and no gauge whose function
+// is nil.
 func TestRegistry(t *testing.T) {
 	families, err := NewRegistry(new(stats.Stats), Gauges{}, "v1.2.3", "abcdef").Gather()
 	if err != nil {
@@ -307,6 +312,6 @@ func TestRegistry(t *testing.T) {
 		t.Error("the process collector is missing")
 	}
 	if slices.Contains(names, "sidecast_outbox_bytes") {
-		t.Error("a gauge that nobody gave is exported")
+		t.Error("a gauge without a function is exported")
 	}
 }

@@ -29,7 +29,7 @@ func (a *App) startRedis() error {
 	}
 	a.settings.Redis = source.Server{Address: db.Addr(), Protocol: int(cfg.RedisProtocol)}
 	relay := Reachable(a.Addr().String()) + string(cfg.BasePath)
-	forget, err := embedded.WriteAddresses(embedded.Addresses{
+	forget, err := embedded.WriteRunfile(embedded.Runfile{
 		Redis: db.Addr(), Relay: relay, Admin: a.AdminAddr().String(), PID: os.Getpid(),
 	})
 	if err != nil {

@@ -21,7 +21,7 @@ func healthcheck(ctx context.Context, p *Program, _ []string) error {
 	}
 	addr := string(cfg.AdminListen)
 	if cfg.IsEmbedded() && !cfg.IsSet("ADMIN_LISTEN") {
-		running, err := embedded.ReadAddresses()
+		running, err := embedded.ReadRunfile()
 		if err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func (p *Program) redis() (redis.UniversalClient, *app.Settings, error) {
 		return nil, nil, err
 	}
 	if cfg.IsEmbedded() {
-		running, err := embedded.ReadAddresses()
+		running, err := embedded.ReadRunfile()
 		if err != nil {
 			return nil, nil, err
 		}

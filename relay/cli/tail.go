@@ -52,7 +52,7 @@ func (p *Program) webSocketURL() (string, error) {
 	}
 	host := app.Reachable(string(cfg.Listen)) + string(cfg.BasePath)
 	if cfg.IsEmbedded() {
-		running, err := embedded.ReadAddresses()
+		running, err := embedded.ReadRunfile()
 		if err != nil {
 			return "", err
 		}

@@ -1,15 +1,22 @@
-// Package embedded is the Redis that a relay brings along when none is configured: in memory, on loopback, for
-// development. It also keeps the file through which commands find the relay that runs.
+// Package embedded provides the in-memory Redis that a relay starts for
+// development if no Redis is configured. It listens on loopback only. The
+// package also maintains the runfile, which tells other commands where the
+// running relay listens.
 //
-// The database is miniredis. It serves redis-cli, phpredis and go-redis, in RESP2 and RESP3, and expires keys by the
-// clock. It has no CONFIG, ACL, ROLE, keyspace events or sharded channels, and no inline commands. Two things differ from
-// Redis for a subscriber: of its patterns that match a message only one brings it, any one; and a message that an exact
-// subscription brings may pass one that a pattern brings. A script or transaction holds up everything, as in Redis.
+// The database is miniredis. It works with redis-cli, phpredis and go-redis, in
+// RESP2 and RESP3, and expires keys by the clock. It does not support CONFIG,
+// ACL, ROLE, keyspace events, sharded channels or inline commands. Subscribers
+// can notice two differences from Redis. If several patterns of one subscriber
+// match a message, the subscriber receives the message once, for any one of
+// these patterns. A message for an exact subscription may overtake a message
+// for a pattern. As in Redis, a script or transaction blocks all other clients.
 //
-// A client that does not read would hold up every PUBLISH, because miniredis writes to each subscriber in turn. So every
-// write has a deadline: a client whose socket buffers are full is closed after [writeTimeout], and until then PUBLISH
-// waits for it, once. What clients send is checked before miniredis sees it, because malformed requests and patterns that
-// are none would crash the process.
+// miniredis writes to each subscriber in turn, so a client that does not read
+// would block every PUBLISH. Therefore every write has a deadline: a client
+// whose socket buffers are full is closed after [writeTimeout]. PUBLISH waits
+// for such a client once, until it is closed. Requests are checked before
+// miniredis receives them, because malformed requests and invalid patterns
+// would crash the process.
 package embedded
 
 import (
@@ -24,12 +31,14 @@ import (
 	"github.com/alicebob/miniredis/v2/server"
 )
 
-// DefaultAddr is where a Redis for development is looked for, by people and by programs.
+// DefaultAddr is the address where people and programs expect a Redis for
+// development.
 const DefaultAddr = "127.0.0.1:6379"
 
-// A Server is a running Redis. Its methods may be called concurrently.
+// A Server is a running in-memory Redis. Its methods may be called
+// concurrently.
 type Server struct {
-	// Static after Start.
+	// Constant after Start.
 	db       *miniredis.Miniredis
 	listener net.Listener
 	logger   *slog.Logger
@@ -38,8 +47,10 @@ type Server struct {
 	accepting sync.WaitGroup // the goroutine of accept
 }
 
-// Start runs a Redis on addr, a loopback host and a port; empty means [DefaultAddr]. Where somebody has the port already,
-// it takes a free one, and [Server.Notice] says so. The logger may be nil. Whoever starts it closes it.
+// Start runs an in-memory Redis on addr, which must be a loopback host and a
+// port. An empty addr means [DefaultAddr]. If another program uses the port,
+// Start uses a free port instead, and [Server.Notice] explains why. The logger
+// may be nil. The caller must call Close.
 func Start(addr string, logger *slog.Logger) (*Server, error) {
 	if addr == "" {
 		addr = DefaultAddr
@@ -47,12 +58,12 @@ func Start(addr string, logger *slog.Logger) (*Server, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	listener, found, err := listen(addr)
+	listener, owner, err := listen(addr)
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{db: miniredis.NewMiniRedis(), listener: listener, logger: logger}
-	s.notice = found.notice(addr, s.Addr())
+	s.notice = owner.notice(addr, s.Addr())
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
@@ -60,35 +71,38 @@ func Start(addr string, logger *slog.Logger) (*Server, error) {
 	return s, nil
 }
 
-// listen binds addr, or a free port of the same host if somebody else answers there.
-func listen(addr string) (net.Listener, occupant, error) {
+// listen binds addr, or a free port of the same host if addr is in use. It
+// returns the program that uses addr, if any.
+func listen(addr string) (net.Listener, portOwner, error) {
 	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return nil, nobody, fmt.Errorf("reading the address: %w", err)
+		return nil, ownerNone, fmt.Errorf("parsing the address: %w", err)
 	}
 	if ip := net.ParseIP(host); host != "localhost" && !ip.IsLoopback() {
-		return nil, nobody, fmt.Errorf("%s is not a loopback address: this Redis has no password", addr)
+		return nil, ownerNone, fmt.Errorf("%s is not a loopback address: this Redis has no password", addr)
 	}
-	found := nobody
+	owner := ownerNone
 	if port != "0" {
-		// Asked first: some systems let one bind a port of loopback that another program holds on all addresses.
-		found = ask(addr)
+		// Check before binding: on some systems a program can bind a loopback
+		// port that another program has bound on all addresses.
+		owner = identify(addr)
 	}
-	if found == nobody {
+	if owner == ownerNone {
 		listener, err := net.Listen("tcp", addr)
 		if err == nil {
-			return listener, nobody, nil
+			return listener, ownerNone, nil
 		}
-		found = stranger
+		owner = ownerOther
 	}
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
-		return nil, found, fmt.Errorf("listening: %w", err)
+		return nil, owner, fmt.Errorf("listening on a free port of %s: %w", host, err)
 	}
-	return listener, found, nil
+	return listener, owner, nil
 }
 
-// open makes the database ready to serve connections, without a listener of its own.
+// open prepares the database to serve the connections that [Server.accept]
+// passes to it. miniredis opens no listener.
 func (s *Server) open() error {
 	first, err := s.db.Dial()
 	if err != nil {
@@ -98,15 +112,15 @@ func (s *Server) open() error {
 		return fmt.Errorf("starting miniredis: %w", err)
 	}
 	s.db.ClockTTL(true)
-	s.db.Server().SetPreHook(refuse)
+	s.db.Server().SetPreHook(rejectUnsafe)
 	err = s.db.Server().Register(pidCommand, func(c *server.Peer, _ string, _ []string) { c.WriteInt(os.Getpid()) })
 	if err != nil {
-		return fmt.Errorf("registering a command: %w", err)
+		return fmt.Errorf("registering %s: %w", pidCommand, err)
 	}
 	return nil
 }
 
-// accept hands connections to the database until the listener is closed.
+// accept passes connections to the database until the listener is closed.
 func (s *Server) accept() {
 	for {
 		c, err := s.listener.Accept()
@@ -114,7 +128,7 @@ func (s *Server) accept() {
 		case errors.Is(err, net.ErrClosed):
 			return
 		case err != nil:
-			s.logger.Error("the Redis in memory accepts no more connections", "err", err)
+			s.logger.Error("the in-memory Redis accepts no more connections; restart the relay", "err", err)
 			return
 		}
 		s.db.Server().ServeConn(&conn{Conn: c, logger: s.logger})
@@ -124,13 +138,15 @@ func (s *Server) accept() {
 // Addr returns the host:port that clients connect to.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Notice returns what to tell the person who started the relay if it did not get the address that it asked for, and what
-// to do about it; otherwise nothing.
+// Notice returns a text for the person who started the relay if the requested
+// address was in use. The text says what uses the address and what to do.
+// Otherwise Notice returns an empty string.
 func (s *Server) Notice() string { return s.notice }
 
-// Close closes all connections, forgets everything and waits until nothing runs any more. Closing again does nothing.
+// Close closes all connections, discards all data and waits until all
+// goroutines have ended. Later calls do nothing.
 func (s *Server) Close() {
-	_ = s.listener.Close() // its only error is that it was closed already
+	_ = s.listener.Close() // fails only if it is already closed
 	s.accepting.Wait()
 	s.db.Close()
 }

@@ -20,8 +20,8 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// patience bounds every wait of these tests.
-const patience = 20 * time.Second
+// timeout bounds every wait of these tests.
+const timeout = 20 * time.Second
 
 func start(t *testing.T) *Server {
 	t.Helper()
@@ -40,7 +40,7 @@ func client(t *testing.T, s *Server, protocol int) *redis.Client {
 	return c
 }
 
-// dial returns a bare connection, for what no client library sends.
+// dial returns a raw connection, for requests that no client library sends.
 func dial(t *testing.T, s *Server) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", s.Addr())
@@ -48,13 +48,13 @@ func dial(t *testing.T, s *Server) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(timeout)); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-// request encodes a command as clients send it.
+// request encodes a command as an array of bulk strings.
 func request(args ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "*%d\r\n", len(args))
@@ -64,7 +64,7 @@ func request(args ...string) string {
 	return b.String()
 }
 
-// subscribe listens and returns when Redis has confirmed it.
+// subscribe returns after Redis has confirmed all subscriptions.
 func subscribe(t *testing.T, c *redis.Client, channel string, patterns ...string) *redis.PubSub {
 	t.Helper()
 	sub := c.Subscribe(t.Context(), channel)
@@ -75,7 +75,7 @@ func subscribe(t *testing.T, c *redis.Client, channel string, patterns ...string
 		}
 	}
 	for range 1 + len(patterns) {
-		if message, err := sub.ReceiveTimeout(t.Context(), patience); err != nil {
+		if message, err := sub.ReceiveTimeout(t.Context(), timeout); err != nil {
 			t.Fatalf("subscribing: %v, %v", message, err)
 		}
 	}
@@ -85,7 +85,7 @@ func subscribe(t *testing.T, c *redis.Client, channel string, patterns ...string
 // receive returns the next message.
 func receive(t *testing.T, sub *redis.PubSub) *redis.Message {
 	t.Helper()
-	got, err := sub.ReceiveTimeout(t.Context(), patience)
+	got, err := sub.ReceiveTimeout(t.Context(), timeout)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,14 +113,14 @@ func TestGoRedis(t *testing.T) {
 			if err := sub.Ping(t.Context(), "still there"); err != nil {
 				t.Fatal(err)
 			}
-			if pong, err := sub.ReceiveTimeout(t.Context(), patience); err != nil {
+			if pong, err := sub.ReceiveTimeout(t.Context(), timeout); err != nil {
 				t.Errorf("PING while subscribed = %v, %v", pong, err)
 			}
 		})
 	}
 }
 
-// The README's script: append and publish in one step.
+// The script in the README appends an entry and publishes in one step.
 func TestScript(t *testing.T) {
 	c := client(t, start(t), 2)
 	sub := subscribe(t, c, "order:7")
@@ -136,13 +136,14 @@ func TestScript(t *testing.T) {
 	}
 }
 
-// Keys expire by the clock, without anybody moving it.
+// Keys expire by the clock. Without ClockTTL, miniredis expires a key only when
+// a test advances its time.
 func TestExpiry(t *testing.T) {
 	c := client(t, start(t), 2)
 	if err := c.Set(t.Context(), "key", "value", 20*time.Millisecond).Err(); err != nil {
 		t.Fatal(err)
 	}
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for {
 		err := c.Get(t.Context(), "key").Err()
 		if errors.Is(err, redis.Nil) {
@@ -154,8 +155,9 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
-// redis-cli publishes with a command of its own, and where it reads commands, which it does not start without asking the
-// server for all it knows.
+// redis-cli publishes in both modes: with the command as arguments, and
+// interactively. In interactive mode it sends COMMAND DOCS before anything
+// else.
 func TestRedisCLI(t *testing.T) {
 	redistest.Require(t, "redis-cli", "redis-tools")
 	s := start(t)
@@ -201,7 +203,8 @@ func TestPHP(t *testing.T) {
 	}
 }
 
-// A subscriber that never reads is closed, and neither PUBLISH nor other subscribers lose anything by it.
+// A subscriber that never reads is closed. PUBLISH continues to work, and other
+// subscribers lose no messages.
 func TestStuckSubscriber(t *testing.T) {
 	s := start(t)
 	stuck := dial(t, s)
@@ -215,7 +218,7 @@ func TestStuckSubscriber(t *testing.T) {
 	c := client(t, s, 2)
 	sub := subscribe(t, c, "chat")
 	payload := strings.Repeat("x", 1<<20)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	for sent := 1; ; sent++ {
 		n, err := c.Publish(ctx, "chat", payload).Result()
@@ -223,7 +226,7 @@ func TestStuckSubscriber(t *testing.T) {
 			t.Fatalf("publishing message %d: %v", sent, err)
 		}
 		if m := receive(t, sub); m.Payload != payload {
-			t.Fatalf("message %d is not what was sent", sent)
+			t.Fatalf("message %d has another payload", sent)
 		}
 		if n == 1 {
 			return
@@ -231,8 +234,9 @@ func TestStuckSubscriber(t *testing.T) {
 	}
 }
 
-// Of the patterns of one subscriber that match a channel, only one brings the message: not what Redis does, and the
-// package says so.
+// If several patterns of one subscriber match a channel, the subscriber
+// receives the message once. This differs from Redis, as the package
+// documentation says.
 func TestOnePatternPerSubscriber(t *testing.T) {
 	c := client(t, start(t), 2)
 	sub := subscribe(t, c, "end", "chat:*", "chat:4*")
@@ -246,21 +250,22 @@ func TestOnePatternPerSubscriber(t *testing.T) {
 	}
 }
 
-// What would crash miniredis is refused; afterwards the server still answers.
+// Requests that would crash miniredis are rejected, and the server still
+// answers.
 func TestHostileRequests(t *testing.T) {
 	tests := []struct{ name, request, answer string }{
 		{"no arguments at all", "*0\r\n", ""},
 		{"a null array", "*-1\r\n", ""},
 		{"an argument of negative length", "*1\r\n$-9\r\n", ""},
 		{"an argument whose length overflows", "*1\r\n$9223372036854775807\r\n", ""},
-		{"an argument beyond all memory", "*1\r\n$99999999\r\n", ""},
-		{"more arguments than anybody needs", "*99999999\r\n", ""},
-		{"an integer for an argument", "*1\r\n:4\r\n", ""},
-		{"a header without end", "*" + strings.Repeat("1", 1000), ""},
-		{"a page that posts a form", "POST / HTTP/1.1\r\nHost: 127.0.0.1:6379\r\n\r\n*1\r\n$4\r\nPING\r\n", ""},
-		{"a pattern with a class back to front", request("KEYS", "[z-a]"), "-ERR"},
+		{"an argument above the limit", "*1\r\n$99999999\r\n", ""},
+		{"more arguments than the limit", "*99999999\r\n", ""},
+		{"an integer instead of an argument", "*1\r\n:4\r\n", ""},
+		{"an endless header", "*" + strings.Repeat("1", 1000), ""},
+		{"an HTTP request from a web page", "POST / HTTP/1.1\r\nHost: 127.0.0.1:6379\r\n\r\n*1\r\n$4\r\nPING\r\n", ""},
+		{"a pattern with a reversed class", request("KEYS", "[z-a]"), "-ERR"},
 		{"a pattern that is not UTF-8", request("PSUBSCRIBE", "\xff"), "-ERR"},
-		{"a pattern that leaves its quotation", request("PUBSUB", "CHANNELS", `\\E(`), "-ERR"},
+		{"a pattern that ends its quotation", request("PUBSUB", "CHANNELS", `\\E(`), "-ERR"},
 		{"a pattern of SCAN", request("scan", "0", "match", "[z-a]"), "-ERR"},
 		{"a pattern in a script", request("EVAL", "return redis.call('KEYS', '[z-a]')", "0"), "-"},
 	}
@@ -272,7 +277,7 @@ func TestHostileRequests(t *testing.T) {
 				t.Fatal(err)
 			}
 			if tt.answer == "" {
-				// A close while bytes are unread may be a reset.
+				// If unread bytes remain, closing may send a reset.
 				if got, err := io.ReadAll(c); len(got) > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("answered %q, %v; want a closed connection", got, err)
 				}
@@ -280,14 +285,14 @@ func TestHostileRequests(t *testing.T) {
 				t.Errorf("answered %q, %v; want %s", line, err, tt.answer)
 			}
 			if err := client(t, s, 2).Ping(t.Context()).Err(); err != nil {
-				t.Fatalf("the server is gone: %v", err)
+				t.Fatalf("the server no longer answers: %v", err)
 			}
 		})
 	}
 }
 
-// Binary keys and ordinary patterns pass.
-func TestPatternsPass(t *testing.T) {
+// Binary keys and valid patterns are accepted.
+func TestValidPatterns(t *testing.T) {
 	c := client(t, start(t), 2)
 	if err := c.HSet(t.Context(), "\xff", "field", "value").Err(); err != nil {
 		t.Fatal(err)
@@ -303,7 +308,7 @@ func TestPatternsPass(t *testing.T) {
 // Close ends connections in every state, and a second Close does nothing.
 func TestClose(t *testing.T) {
 	s := start(t)
-	waiting := map[string]net.Conn{
+	connections := map[string]net.Conn{
 		"idle":       dial(t, s),
 		"subscribed": dial(t, s),
 		"blocked":    dial(t, s),
@@ -314,13 +319,13 @@ func TestClose(t *testing.T) {
 		"blocked":    request("BLPOP", "list", "0"),
 		"incomplete": "*2\r\n$4\r\nPI",
 	} {
-		if _, err := io.WriteString(waiting[name], request); err != nil {
+		if _, err := io.WriteString(connections[name], request); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.Close()
 	s.Close()
-	for name, c := range waiting {
+	for name, c := range connections {
 		if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the %s connection is still open", name)
 		}

@@ -13,7 +13,7 @@ import (
 	"sidecast/relay/relaytest/browser"
 )
 
-// What the page shows, as JavaScript.
+// JavaScript expressions that read the state of the page.
 const (
 	live     = `document.getElementById("status")?.dataset.state === "live"`
 	waiting  = `document.getElementById("status").dataset.state === "waiting"`
@@ -23,7 +23,7 @@ const (
 	notes    = `[...document.querySelectorAll("#messages .note span")].map((e) => e.textContent)`
 )
 
-// open shows the page and waits until it listens.
+// open loads the page and waits until it is connected.
 func open(t *testing.T, relay *fakeRelay) context.Context {
 	t.Helper()
 	ctx := browser.Start(t)
@@ -32,8 +32,8 @@ func open(t *testing.T, relay *fakeRelay) context.Context {
 	return ctx
 }
 
-// shows waits until the list of messages is exactly this.
-func shows(ctx context.Context, t *testing.T, want ...string) {
+// wantMessages waits for that many messages and compares them.
+func wantMessages(ctx context.Context, t *testing.T, want ...string) {
 	t.Helper()
 	browser.Await(ctx, t, fmt.Sprintf("%s.length >= %d", messages, len(want)))
 	if got := browser.Eval[[]string](ctx, t, messages); !slices.Equal(got, want) {
@@ -48,7 +48,8 @@ func wantNoProblems(ctx context.Context, t *testing.T) {
 	}
 }
 
-// The page listens to chat, sends what is typed, and shows it when it comes back.
+// The page subscribes to chat, sends the typed text and shows it when the relay
+// delivers it.
 func TestSend(t *testing.T) {
 	relay := startRelay(t, Page{RedisAddr: "127.0.0.1:6379"})
 	ctx := open(t, relay)
@@ -56,17 +57,17 @@ func TestSend(t *testing.T) {
 		chromedp.SendKeys(chromedp.ID("text"), "typed"+kb.Enter),
 		chromedp.SendKeys(chromedp.ID("text"), "and clicked"),
 		chromedp.Click(chromedp.CSS("#send button")))
-	shows(ctx, t, "typed", "and clicked")
+	wantMessages(ctx, t, "typed", "and clicked")
 	if left := browser.Eval[string](ctx, t, `document.getElementById("text").value`); left != "" {
-		t.Errorf("the input still holds %q", left)
+		t.Errorf("the input still contains %q", left)
 	}
 	if got, want := relay.attempts(), []string{"channel=chat&gap=close"}; !slices.Equal(got, want) {
-		t.Errorf("the page asked for %q, want %q", got, want)
+		t.Errorf("the page requested %q, want %q", got, want)
 	}
 	wantNoProblems(ctx, t)
 }
 
-// Whatever a message holds, it is text.
+// A message is always shown as text, even if it contains markup.
 func TestHostileMessages(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := open(t, relay)
@@ -82,11 +83,11 @@ func TestHostileMessages(t *testing.T) {
 		"two\nlines and a \x00",
 	}
 	for _, text := range hostile {
-		relay.say("chat", text)
+		relay.send("chat", text)
 	}
-	shows(ctx, t, hostile...)
+	wantMessages(ctx, t, hostile...)
 	if after := browser.Eval[int](ctx, t, `document.querySelectorAll("img, script, a, iframe, svg").length`); after != before {
-		t.Errorf("messages have become %d elements", after-before)
+		t.Errorf("messages created %d elements", after-before)
 	}
 	if browser.Eval[bool](ctx, t, `globalThis.pwned === true`) {
 		t.Error("a message ran as a script")
@@ -94,23 +95,24 @@ func TestHostileMessages(t *testing.T) {
 	wantNoProblems(ctx, t)
 }
 
-// Nor does what a link puts into the page's address.
+// The channel name from the page's URL is shown as text, too.
 func TestHostileLink(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := browser.Start(t)
 	const name = `<img src=x onerror=alert(1)>'"$(id)`
 	browser.Do(ctx, t, chromedp.Navigate(relay.url+`?channel=%3Cimg+src%3Dx+onerror%3Dalert%281%29%3E%27%22%24%28id%29`))
 	browser.Await(ctx, t, live)
-	relay.say(name, "heard")
-	shows(ctx, t, "heard")
+	relay.send(name, "received")
+	wantMessages(ctx, t, "received")
 	if value := browser.Eval[string](ctx, t, `document.getElementById("channel").value`); value != name {
 		t.Errorf("the channel is %q", value)
 	}
 	wantNoProblems(ctx, t)
 }
 
-// If the policy did not hold, the tests above would show less than they seem to.
-func TestPolicyHolds(t *testing.T) {
+// The browser enforces the content security policy. The tests above depend on
+// it.
+func TestPolicyIsEnforced(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := open(t, relay)
 	for name, attack := range map[string]string{
@@ -125,7 +127,8 @@ func TestPolicyHolds(t *testing.T) {
 			browser.Do(ctx, t, chromedp.Navigate(relay.url))
 			browser.Await(ctx, t, live)
 			browser.Forget(ctx)
-			// From a timer, as the page's own script: policies do not apply to the debugger.
+			// Run the attack from a timer, as a script of the page: the policy
+			// does not apply to the debugger.
 			browser.Eval[chromedp.Void](ctx, t, `setTimeout(() => { `+attack+` })`)
 			browser.AwaitProblem(ctx, t, "Content Security Policy", "Trusted")
 			if browser.Eval[bool](ctx, t, `globalThis.pwned === true`) {
@@ -135,193 +138,199 @@ func TestPolicyHolds(t *testing.T) {
 	}
 }
 
-// The list is bounded, in messages and in what it shows of each.
+// The list shows a limited number of messages, and a limited part of each.
 func TestBounds(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := open(t, relay)
-	relay.say("chat", strings.Repeat("long ", 100_000))
+	relay.send("chat", strings.Repeat("long ", 100_000))
 	browser.Await(ctx, t, messages+`.length === 1`)
-	if got := browser.Eval[string](ctx, t, messages+`[0]`); len(got) > 4100 || !strings.HasSuffix(got, "… (500,000 letters in all)") {
-		t.Errorf("of a long message the page shows %d letters: %.50s…%s", len(got), got, got[max(0, len(got)-50):])
+	if got := browser.Eval[string](ctx, t, messages+`[0]`); len(got) > 4100 || !strings.HasSuffix(got, "… (500,000 characters in total)") {
+		t.Errorf("the page shows %d bytes of a long message: %.50s…%s", len(got), got, got[max(0, len(got)-50):])
 	}
 	relay.publish("chat", opBinary, append([]byte{0xff, 0x00, 0x1f}, make([]byte, 1000)...))
 	browser.Await(ctx, t, messages+`.length === 2`)
-	if got := browser.Eval[string](ctx, t, messages+`[1]`); !strings.HasPrefix(got, "1,003 bytes that are not text: ff 00 1f 00") || len(got) > 300 {
-		t.Errorf("of bytes the page shows %q", got)
+	if got := browser.Eval[string](ctx, t, messages+`[1]`); !strings.HasPrefix(got, "Binary message, 1,003 bytes: ff 00 1f 00") || len(got) > 300 {
+		t.Errorf("the page shows a binary message as %q", got)
 	}
 	for i := range 1200 {
-		relay.say("chat", fmt.Sprint("message ", i))
+		relay.send("chat", fmt.Sprint("message ", i))
 	}
 	browser.Await(ctx, t, messages+`.at(-1) === "message 1199"`)
 	got := browser.Eval[[]string](ctx, t, messages)
 	if len(got) != 500 || got[0] != "message 700" {
-		t.Errorf("the page shows %d messages, the first %q; want 500 from message 700 on", len(got), got[0])
+		t.Errorf("the page shows %d messages, the first %q; want 500 starting with message 700", len(got), got[0])
 	}
 	if count := browser.Eval[string](ctx, t, `document.getElementById("count").textContent`); !strings.HasPrefix(count, "1,202 messages") {
-		t.Errorf("the page counts %q", count)
+		t.Errorf("the count of messages is %q", count)
 	}
 	if !browser.Eval[bool](ctx, t, `(({scrollHeight, scrollTop, clientHeight}) => scrollHeight - scrollTop - clientHeight < 2)(document.getElementById("log"))`) {
-		t.Error("the newest message is out of sight")
+		t.Error("the newest message is not visible")
 	}
 	wantNoProblems(ctx, t)
 }
 
-// However the connection ends, the page comes back and says that something may be missing.
+// After a lost connection the page reconnects and notes that messages may be
+// missing.
 func TestReconnect(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := open(t, relay)
-	wanted := 0
+	reconnects := 0
 	for _, code := range []uint16{0, 1001, 1012, 1013, 4408, 4410} {
-		relay.say("chat", fmt.Sprint("before ", code))
+		relay.send("chat", fmt.Sprint("before ", code))
 		browser.Await(ctx, t, fmt.Sprintf(`%s.at(-1) === "before %d"`, messages, code))
 		relay.disconnect(code)
-		wanted++
-		browser.Await(ctx, t, fmt.Sprintf(`%s && %s.length === %d`, live, notes, wanted))
-		if note := browser.Eval[string](ctx, t, notes+`.at(-1)`); !strings.HasSuffix(note, "something may have been missed.") {
-			t.Errorf("after %d the page says %q", code, note)
+		reconnects++
+		browser.Await(ctx, t, fmt.Sprintf(`%s && %s.length === %d`, live, notes, reconnects))
+		if note := browser.Eval[string](ctx, t, notes+`.at(-1)`); !strings.HasSuffix(note, "You may have missed messages.") {
+			t.Errorf("after %d the page notes %q", code, note)
 		}
 	}
-	relay.say("chat", "after")
+	relay.send("chat", "after")
 	browser.Await(ctx, t, messages+`.at(-1) === "after"`)
 }
 
-// While nobody answers the page says so, keeps trying, and tries at once when told to.
+// While the relay is unavailable, the page shows it and retries, immediately if
+// the reader clicks the button.
 func TestOffline(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := open(t, relay)
 	relay.setDown(true)
 	relay.disconnect(0)
 	browser.Await(ctx, t, waiting)
-	for len(relay.attempts()) < 4 { // so that the next one is a while away
+	for len(relay.attempts()) < 4 { // so that the delay is long enough to observe
 		browser.Await(ctx, t, waiting)
 	}
 	browser.Await(ctx, t, waiting)
-	if text := browser.Eval[string](ctx, t, status); !strings.HasPrefix(text, "Offline, retrying in ") {
-		t.Errorf("the page says %q", text)
+	if text := browser.Eval[string](ctx, t, status); !strings.HasPrefix(text, "Disconnected, retrying in ") {
+		t.Errorf("the status is %q", text)
 	}
 	if !browser.Eval[bool](ctx, t, `document.querySelector("#send button").disabled`) {
-		t.Error("one can send")
+		t.Error("the send button is enabled")
 	}
 	browser.Do(ctx, t, chromedp.SendKeys(chromedp.ID("text"), "kept"+kb.Enter))
 	if text := browser.Eval[string](ctx, t, `document.getElementById("text").value`); text != "kept" {
-		t.Errorf("what could not be sent has become %q", text)
+		t.Errorf("the unsent text is now %q", text)
 	}
 	relay.setDown(false)
 	browser.Do(ctx, t, chromedp.Click(chromedp.ID("retry")))
 	browser.Await(ctx, t, live+` && `+notes+`.length === 1`)
 }
 
-// A refusal that will not pass ends the attempts, until a person wants another.
-func TestRefused(t *testing.T) {
+// After a permanent rejection the page does not reconnect until the reader
+// clicks the button.
+func TestRejected(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := browser.Start(t)
 	for code, want := range map[uint16]string{
-		4401: "This relay wants a login first (4401)",
-		4403: "This channel is not open to you (4403)",
-		4409: "The application has disconnected you (4409)",
-		1008: "The relay did not allow that, or it was too fast (1008)",
+		4401: "You must log in to use this relay (4401)",
+		4403: "You have no access to this channel (4403)",
+		4409: "The application closed this connection (4409)",
+		1008: "The relay rejected the request: it is not permitted, or there were too many (1008)",
 	} {
-		relay.refuse(code)
+		relay.reject(code)
 		browser.Do(ctx, t, chromedp.Navigate(relay.url))
 		browser.Await(ctx, t, stopped)
 		if got := browser.Eval[string](ctx, t, status); !strings.HasPrefix(got, want) {
-			t.Errorf("on %d the page says %q, want %q", code, got, want)
+			t.Errorf("after %d the status is %q, want %q", code, got, want)
 		}
 		before := len(relay.attempts())
-		relay.refuse(0)
+		relay.reject(0)
 		browser.Do(ctx, t, chromedp.Click(chromedp.ID("retry")))
 		browser.Await(ctx, t, live)
 		if after := len(relay.attempts()); after != before+1 {
-			t.Errorf("after %d there were %d more attempts, want the one that was asked for", code, after-before)
+			t.Errorf("after %d there were %d more attempts, want 1", code, after-before)
 		}
 		if got := browser.Eval[[]string](ctx, t, notes); len(got) != 0 {
-			t.Errorf("the page notes %q, and could have missed nothing", got)
+			t.Errorf("the page notes %q, but it cannot have missed messages", got)
 		}
 	}
 	wantNoProblems(ctx, t)
 }
 
-// A refusal that passes is tried again: the page never was live, so nothing is missing.
+// After a temporary rejection the page retries. It was never connected, so it
+// notes no missing messages.
 func TestTryLater(t *testing.T) {
 	relay := startRelay(t, Page{})
-	relay.refuse(1013)
+	relay.reject(1013)
 	ctx := browser.Start(t)
 	browser.Do(ctx, t, chromedp.Navigate(relay.url))
 	browser.Await(ctx, t, waiting)
-	relay.refuse(0)
+	relay.reject(0)
 	browser.Await(ctx, t, live)
 	if got := browser.Eval[[]string](ctx, t, notes); len(got) != 0 {
 		t.Errorf("the page notes %q", got)
 	}
 }
 
-// What a client sends too fast or too large is not lost without a word.
+// The page notes that a message may not have been sent.
 func TestNotSent(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := open(t, relay)
 	relay.disconnect(1009)
 	browser.Await(ctx, t, live+` && `+notes+`.length === 2`)
-	if note := browser.Eval[string](ctx, t, notes+`[0]`); note != "That message is too large. It may not have been sent." {
+	if note := browser.Eval[string](ctx, t, notes+`[0]`); note != "The message is too large. Your last message may not have been sent." {
 		t.Errorf("the page notes %q", note)
 	}
 }
 
-// Another channel is another page, with an address of its own.
+// Changing the channel clears the messages and changes the URL, which survives
+// a reload.
 func TestChannel(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := open(t, relay)
-	relay.say("chat", "to chat")
-	shows(ctx, t, "to chat")
+	relay.send("chat", "to chat")
+	wantMessages(ctx, t, "to chat")
 	const name = "größe 42&x=1"
 	browser.Eval[chromedp.Void](ctx, t, `document.getElementById("channel").select()`)
 	browser.Do(ctx, t, chromedp.KeyEvent(name+kb.Enter))
 	browser.Await(ctx, t, live+` && document.title.startsWith("größe")`)
-	relay.say("chat", "to chat again")
-	relay.say(name, "to the other")
-	shows(ctx, t, "to the other")
+	relay.send("chat", "to chat again")
+	relay.send(name, "to the other")
+	wantMessages(ctx, t, "to the other")
 
 	browser.Do(ctx, t, chromedp.Reload())
 	browser.Await(ctx, t, live)
 	if value := browser.Eval[string](ctx, t, `document.getElementById("channel").value`); value != name {
 		t.Errorf("after a reload the channel is %q", value)
 	}
-	relay.say(name, "still there")
-	shows(ctx, t, "still there")
+	relay.send(name, "still there")
+	wantMessages(ctx, t, "still there")
 }
 
-// Names that no channel has are refused before the relay is asked.
+// Invalid channel names are rejected by the page itself.
 func TestBadChannel(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := open(t, relay)
 	before := len(relay.attempts())
 	for name, fault := range map[string]string{
-		"":                       "A channel needs a name, like chat.",
-		strings.Repeat("ö", 101): "A name has 200 bytes at most.",
-		"a\u202eb":               "This name has letters that cannot be seen.",
-		"a\ufeffb":               "This name has letters that cannot be seen.",
-		"a\u007fb":               "This name has letters that cannot be seen.",
-		"a" + "\u2028" + "line":  "This name has letters that cannot be seen.",
+		"":                       "Enter a channel name, for example chat.",
+		strings.Repeat("ö", 101): "A channel name can have at most 200 bytes.",
+		"a\u202eb":               "This name contains invisible characters.",
+		"a\ufeffb":               "This name contains invisible characters.",
+		"a\u007fb":               "This name contains invisible characters.",
+		"a" + "\u2028" + "line":  "This name contains invisible characters.",
 	} {
-		copied(ctx, t, name, "php")
+		exampleFor(ctx, t, name, "php")
 		if got := browser.Eval[string](ctx, t, `document.getElementById("fault").textContent`); got != fault {
-			t.Errorf("on %q the page says %q, want %q", name, got, fault)
+			t.Errorf("for %q the page shows %q, want %q", name, got, fault)
 		}
 	}
 	if !browser.Eval[bool](ctx, t, live) || len(relay.attempts()) != before {
-		t.Error("a bad name disturbed the channel before")
+		t.Error("an invalid name affected the current subscription")
 	}
 	wantNoProblems(ctx, t)
 }
 
-// The page leaves no connection behind and comes back whole.
+// After the reader leaves the page and returns, it is connected again.
 func TestBackAndForth(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := open(t, relay)
 	browser.Do(ctx, t, chromedp.Navigate("about:blank"))
-	// The page may come from the cache, as it was left: nothing loads then.
-	browser.Eval[int](ctx, t, "setTimeout(() => history.back())") // the page answers before it goes
+	// The browser may restore the page from its back/forward cache, without a
+	// load event.
+	browser.Eval[int](ctx, t, "setTimeout(() => history.back())") // from a timer, so that the page answers first
 	browser.Await(ctx, t, live)
-	relay.say("chat", "again")
+	relay.send("chat", "again")
 	browser.Await(ctx, t, messages+`.at(-1) === "again"`)
 	wantNoProblems(ctx, t)
 }

@@ -23,15 +23,16 @@ const (
 	opClose  = 8
 )
 
-// A fakeRelay is as much of a relay as the page needs: it serves the page below a base path, and hands what one client
-// of a channel sends to all of them. It can misbehave.
+// A fakeRelay implements the part of a relay that the page needs. It serves the
+// page below a base path and sends each message of a client to all clients of
+// the channel. It can reject clients, disconnect them and be unavailable.
 type fakeRelay struct {
-	url string // of the page
+	url string // the URL of the page
 
 	mu         sync.Mutex
-	clients    map[net.Conn]string // by connection: its channel
-	handshakes []string            // the channels asked for, and how
-	refusal    uint16              // the close code for whoever connects; 0 for none
+	clients    map[net.Conn]string // the channel of each connection
+	handshakes []string            // the query of each handshake
+	rejection  uint16              // the close code for new connections; 0 accepts them
 	down       bool
 }
 
@@ -48,11 +49,11 @@ func startRelay(t *testing.T, page Page) *fakeRelay {
 	return f
 }
 
-// accept shakes hands and reads until the client is gone.
+// accept performs the handshake and serves the client until it disconnects.
 func (f *fakeRelay) accept(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.handshakes = append(f.handshakes, r.URL.RawQuery)
-	refusal, down := f.refusal, f.down
+	rejection, down := f.rejection, f.down
 	f.mu.Unlock()
 	if down {
 		http.Error(w, "down", http.StatusServiceUnavailable)
@@ -67,8 +68,8 @@ func (f *fakeRelay) accept(w http.ResponseWriter, r *http.Request) {
 	defer conn.Close()
 	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Accept: "+base64.StdEncoding.EncodeToString(sum[:])+"\r\n\r\n")
-	if refusal != 0 {
-		_, _ = conn.Write(closeFrame(refusal))
+	if rejection != 0 {
+		_, _ = conn.Write(closeFrame(rejection))
 		return
 	}
 	f.serve(conn, buffered.Reader, r.URL.Query().Get("channel"))
@@ -92,43 +93,44 @@ func (f *fakeRelay) serve(conn net.Conn, reader *bufio.Reader, channel string) {
 	}
 }
 
-// publish sends a message to the channel's clients.
+// publish sends a message to all clients of the channel.
 func (f *fakeRelay) publish(channel string, opcode byte, payload []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for conn, listens := range f.clients {
-		if listens == channel {
+	for conn, subscribed := range f.clients {
+		if subscribed == channel {
 			_, _ = conn.Write(frame(opcode, payload))
 		}
 	}
 }
 
-func (f *fakeRelay) say(channel, text string) { f.publish(channel, opText, []byte(text)) }
+func (f *fakeRelay) send(channel, text string) { f.publish(channel, opText, []byte(text)) }
 
-// awaitClients waits until so many listen to the channel: the server knows of each a moment after the client.
+// awaitClients waits until the channel has that many clients. The server
+// registers a client slightly after the handshake.
 func (f *fakeRelay) awaitClients(t *testing.T, channel string, want int) {
 	t.Helper()
 	deadline := time.Now().Add(10 * time.Second)
-	for f.listeners(channel) != want {
+	for f.count(channel) != want {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d listen to %q, want %d", f.listeners(channel), channel, want)
+			t.Fatalf("%d clients of %q, want %d", f.count(channel), channel, want)
 		}
 		runtime.Gosched()
 	}
 }
 
-func (f *fakeRelay) listeners(channel string) (n int) {
+func (f *fakeRelay) count(channel string) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for _, listens := range f.clients {
-		if listens == channel {
+	for _, subscribed := range f.clients {
+		if subscribed == channel {
 			n++
 		}
 	}
 	return n
 }
 
-// disconnect ends all connections: with a close code, or 0 for none at all.
+// disconnect closes all connections, with a close frame unless code is 0.
 func (f *fakeRelay) disconnect(code uint16) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -140,14 +142,15 @@ func (f *fakeRelay) disconnect(code uint16) {
 	}
 }
 
-// refuse closes new connections with a code after the handshake; 0 welcomes them again.
-func (f *fakeRelay) refuse(code uint16) {
+// reject makes the relay close new connections with a code after the handshake.
+// 0 accepts connections again.
+func (f *fakeRelay) reject(code uint16) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.refusal = code
+	f.rejection = code
 }
 
-// setDown fails handshakes, as when nobody listens.
+// setDown makes handshakes fail, as if the relay were not running.
 func (f *fakeRelay) setDown(down bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -176,7 +179,8 @@ func frame(opcode byte, payload []byte) []byte {
 	return append(f, payload...)
 }
 
-// readFrame reads a frame as browsers send them: whole and masked.
+// readFrame reads a masked frame of an unfragmented message, as browsers send
+// them.
 func readFrame(r *bufio.Reader) (opcode byte, payload []byte, err error) {
 	header := make([]byte, 2)
 	if _, err := io.ReadFull(r, header); err != nil {

@@ -1,40 +1,42 @@
-import { lines } from "./lines.js";
+import { updateExamples } from "./lines.js";
 import { addMessage, addNote, clear } from "./log.js";
 
 const $ = (id) => document.getElementById(id);
 
-// What a close by the server means for a person. Those that are not listed pass: the page connects again.
+// Close codes of the relay, explained to the reader. After a FINAL code the page does not reconnect. A REJECTED code
+// ends the attempts only if it arrives before the connection was live. After all other codes the page reconnects.
 const FINAL = {
-  4401: "This relay wants a login first",
-  4403: "This channel is not open to you",
-  4409: "The application has disconnected you",
+  4401: "You must log in to use this relay",
+  4403: "You have no access to this channel",
+  4409: "The application closed this connection",
 };
-const REFUSED = {
-  1008: "The relay did not allow that, or it was too fast",
-  1009: "That message is too large",
+const REJECTED = {
+  1008: "The relay rejected the request: it is not permitted, or there were too many",
+  1009: "The message is too large",
 };
 const NORMAL = 1000;
 
-// A refusal comes right after the handshake, because browsers tell pages nothing of one that fails before.
-const SETTLE = 250;
+// The relay rejects a client immediately after the handshake, because a page cannot see why a handshake failed.
+// So the page reports a connection as live only after this many milliseconds, or at the first message.
+const LIVE_DELAY = 250;
 
 let channel = "";
 let socket = null;
 let live = false;
-let lost = 0; // when the last live connection ended, until the next one is told of
+let lostAt = 0; // when the last live connection ended; 0 after the reader was notified
 let attempts = 0;
-let timer = 0; // of settling, or of the countdown
+let timer = 0; // of LIVE_DELAY, or of the countdown
 
 function address() {
   const url = new URL("ws", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  // The relay closes a connection that may have missed something, and the page says so.
+  // With gap=close, the relay closes a connection that may have missed messages. The page then notifies the reader.
   url.search = new URLSearchParams({ channel, gap: "close" });
   url.hash = "";
   return url;
 }
 
-function show(state, text) {
+function showStatus(state, text) {
   $("status").dataset.state = state;
   if ($("status-text").textContent !== text) $("status-text").textContent = text;
   $("countdown").textContent = "";
@@ -44,18 +46,18 @@ function show(state, text) {
 
 function connect() {
   disconnect();
-  show("connecting", attempts > 0 || lost ? "Reconnecting" : "Connecting");
-  const mine = new WebSocket(address());
-  mine.binaryType = "arraybuffer";
-  // What an older connection still says is not listened to.
-  mine.onopen = () => { if (mine === socket) timer = setTimeout(settle, SETTLE); };
-  mine.onmessage = (event) => {
-    if (mine !== socket) return;
-    settle();
+  showStatus("connecting", attempts > 0 || lostAt ? "Reconnecting" : "Connecting");
+  const current = new WebSocket(address());
+  current.binaryType = "arraybuffer";
+  // Events of an older connection are ignored.
+  current.onopen = () => { if (current === socket) timer = setTimeout(becomeLive, LIVE_DELAY); };
+  current.onmessage = (event) => {
+    if (current !== socket) return;
+    becomeLive();
     addMessage(event.data);
   };
-  mine.onclose = (event) => { if (mine === socket) closed(event.code); };
-  socket = mine;
+  current.onclose = (event) => { if (current === socket) handleClose(event.code); };
+  socket = current;
 }
 
 function disconnect() {
@@ -66,39 +68,39 @@ function disconnect() {
   old?.close(NORMAL);
 }
 
-function settle() {
+function becomeLive() {
   if (live) return;
   clearTimeout(timer);
   live = true;
   attempts = 0;
-  show("live", "Live");
-  if (lost) {
-    const seconds = Math.max(1, Math.round((Date.now() - lost) / 1000));
-    addNote(`Connected again after ${seconds}\u00a0s: something may have been missed.`);
-    lost = 0;
+  showStatus("live", "Connected");
+  if (lostAt) {
+    const seconds = Math.max(1, Math.round((Date.now() - lostAt) / 1000));
+    addNote(`Reconnected after ${seconds}\u00a0s. You may have missed messages.`);
+    lostAt = 0;
   }
 }
 
-function closed(code) {
-  const was = live;
+function handleClose(code) {
+  const wasLive = live;
   disconnect();
-  if (was) lost = Date.now();
-  if (code in REFUSED && was) addNote(`${REFUSED[code]}. It may not have been sent.`);
-  if (code in FINAL || (code in REFUSED && !was)) {
-    show("stopped", `${FINAL[code] ?? REFUSED[code]} (${code})`);
+  if (wasLive) lostAt = Date.now();
+  if (code in REJECTED && wasLive) addNote(`${REJECTED[code]}. Your last message may not have been sent.`);
+  if (code in FINAL || (code in REJECTED && !wasLive)) {
+    showStatus("stopped", `${FINAL[code] ?? REJECTED[code]} (${code})`);
     return;
   }
-  const most = Math.min(30_000, 500 * 2 ** attempts);
+  const maxDelay = Math.min(30_000, 500 * 2 ** attempts);
   attempts = Math.min(attempts + 1, 16);
-  wait(Date.now() + most * (0.5 + Math.random() / 2));
+  retryAt(Date.now() + maxDelay * (0.5 + Math.random() / 2));
 }
 
-function wait(until) {
-  const left = until - Date.now();
+function retryAt(time) {
+  const left = time - Date.now();
   if (left <= 0) return connect();
-  show("waiting", "Offline, retrying");
+  showStatus("waiting", "Disconnected, retrying");
   $("countdown").textContent = ` in ${Math.ceil(left / 1000)}\u00a0s`;
-  timer = setTimeout(wait, Math.min(left, left % 1000 || 1000), until);
+  timer = setTimeout(retryAt, Math.min(left, left % 1000 || 1000), time);
 }
 
 const waiting = () => $("status").dataset.state === "waiting";
@@ -108,24 +110,24 @@ addEventListener("pagehide", disconnect);
 addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
 $("retry").addEventListener("click", () => { attempts = 0; connect(); });
 
-// The rules that every relay holds names to.
-function faultOf(name) {
-  if (name === "") return "A channel needs a name, like chat.";
-  if (new TextEncoder().encode(name).length > 200) return "A name has 200 bytes at most.";
-  if (/[\p{Cc}\p{Cs}\u2028\u2029\u202A-\u202E\u2066-\u2069\uFEFF]/u.test(name)) return "This name has letters that cannot be seen.";
+// The rules that every relay has for channel names.
+function nameError(name) {
+  if (name === "") return "Enter a channel name, for example chat.";
+  if (new TextEncoder().encode(name).length > 200) return "A channel name can have at most 200 bytes.";
+  if (/[\p{Cc}\p{Cs}\u2028\u2029\u202A-\u202E\u2066-\u2069\uFEFF]/u.test(name)) return "This name contains invisible characters.";
   return "";
 }
 
-function listen(name) {
-  const fault = faultOf(name);
-  $("fault").textContent = fault;
-  $("channel").toggleAttribute("aria-invalid", fault !== "");
-  if (fault) return false;
+function subscribe(name) {
+  const error = nameError(name);
+  $("fault").textContent = error;
+  $("channel").toggleAttribute("aria-invalid", error !== "");
+  if (error) return false;
   channel = name;
   document.title = `${name} · Sidecast`;
   clear();
-  lines(name, address());
-  attempts = lost = 0;
+  updateExamples(name, address());
+  attempts = lostAt = 0;
   connect();
   return true;
 }
@@ -133,7 +135,7 @@ function listen(name) {
 $("listen").addEventListener("submit", (event) => {
   event.preventDefault();
   const name = $("channel").value;
-  if (listen(name)) history.replaceState(null, "", "?" + new URLSearchParams({ channel: name }));
+  if (subscribe(name)) history.replaceState(null, "", "?" + new URLSearchParams({ channel: name }));
 });
 
 $("send").addEventListener("submit", (event) => {
@@ -144,6 +146,6 @@ $("send").addEventListener("submit", (event) => {
   $("text").value = "";
 });
 
-const asked = new URLSearchParams(location.search).get("channel");
-if (asked !== null) $("channel").value = asked;
-listen($("channel").value);
+const requested = new URLSearchParams(location.search).get("channel");
+if (requested !== null) $("channel").value = requested;
+subscribe($("channel").value);

@@ -1,17 +1,17 @@
-// The list of messages. Whatever arrives is text and stays text.
+// The list of messages. Each message is inserted as text, never as markup.
 
-const LIMIT = 500; // messages shown
-const LENGTH = 4000; // letters shown of each
-const BYTES = 64; // shown of each that is no text
+const LIMIT = 500; // messages that are shown
+const LENGTH = 4000; // characters that are shown of a text message
+const BYTES = 64; // bytes that are shown of a binary message
 
 const log = document.getElementById("log");
 const list = document.getElementById("messages");
 const count = document.getElementById("count");
 const empty = document.getElementById("empty");
 
-let queue = []; // arrived since the last drawing
+let queue = []; // entries that arrived since the last draw
 let total = 0;
-let drawing = 0;
+let drawTimer = 0;
 
 export function addMessage(data) {
   total++;
@@ -29,24 +29,24 @@ export function clear() {
   draw();
 }
 
-// Messages may come faster than a screen can show them, or while nobody sees it: what would scroll away before it is
-// drawn is not kept.
+// Messages may arrive faster than the browser can draw, or while the page is hidden. So they are drawn in batches, and
+// the queue holds only as many as the list can show.
 function add(entry) {
   entry.time = new Date();
   queue.push(entry);
   if (queue.length > LIMIT) queue.shift();
-  if (!drawing) drawing = setTimeout(draw, document.hidden ? 1000 : 16);
+  if (!drawTimer) drawTimer = setTimeout(draw, document.hidden ? 1000 : 16);
 }
 
 function draw() {
-  clearTimeout(drawing);
-  drawing = 0;
+  clearTimeout(drawTimer);
+  drawTimer = 0;
   const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
   list.append(...queue.map(row));
   queue = [];
   while (list.childElementCount > LIMIT) list.firstElementChild.remove();
   empty.hidden = list.childElementCount > 0;
-  count.textContent = total > LIMIT ? `${total.toLocaleString("en")} messages so far, the newest are shown.` : "";
+  count.textContent = total > LIMIT ? `${total.toLocaleString("en")} messages received. The newest ${LIMIT} are shown.` : "";
   if (atEnd) log.scrollTop = log.scrollHeight;
 }
 
@@ -64,11 +64,11 @@ function row({ time, text, note }) {
 
 function shorten(text) {
   if (text.length <= LENGTH) return text;
-  return `${text.slice(0, LENGTH)}… (${text.length.toLocaleString("en")} letters in all)`;
+  return `${text.slice(0, LENGTH)}… (${text.length.toLocaleString("en")} characters in total)`;
 }
 
 function hex(buffer) {
   const bytes = Array.from(new Uint8Array(buffer, 0, Math.min(BYTES, buffer.byteLength)), (b) => b.toString(16).padStart(2, "0"));
   const rest = buffer.byteLength > BYTES ? " …" : "";
-  return `${buffer.byteLength.toLocaleString("en")} bytes that are not text: ${bytes.join(" ")}${rest}`;
+  return `Binary message, ${buffer.byteLength.toLocaleString("en")} bytes: ${bytes.join(" ")}${rest}`;
 }

@@ -16,16 +16,16 @@ func TestServe(t *testing.T) {
 		contentType        string
 	}{
 		{"the page", "GET", "/", 200, "text/html; charset=utf-8"},
-		{"the page, its header alone", "HEAD", "/", 200, "text/html; charset=utf-8"},
+		{"the page, without its body", "HEAD", "/", 200, "text/html; charset=utf-8"},
 		{"the script", "GET", "/app.js", 200, "text/javascript; charset=utf-8"},
-		{"its parts", "GET", "/log.js", 200, "text/javascript; charset=utf-8"},
-		{"its parts", "GET", "/lines.js", 200, "text/javascript; charset=utf-8"},
+		{"its log module", "GET", "/log.js", 200, "text/javascript; charset=utf-8"},
+		{"its examples module", "GET", "/lines.js", 200, "text/javascript; charset=utf-8"},
 		{"the style", "GET", "/style.css", 200, "text/css; charset=utf-8"},
 		{"the icon", "GET", "/icon.svg", 200, "image/svg+xml"},
-		{"the page's file, which is a template", "GET", "/index.html", 404, "text/plain; charset=utf-8"},
+		{"the template of the page", "GET", "/index.html", 404, "text/plain; charset=utf-8"},
 		{"the folder", "GET", "/demo/", 404, "text/plain; charset=utf-8"},
-		{"nothing", "GET", "/favicon.ico", 404, "text/plain; charset=utf-8"},
-		{"a post", "POST", "/", 405, "text/plain; charset=utf-8"},
+		{"an unknown file", "GET", "/favicon.ico", 404, "text/plain; charset=utf-8"},
+		{"another method", "POST", "/", 405, "text/plain; charset=utf-8"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.method+" "+tt.path, func(t *testing.T) {
@@ -35,28 +35,29 @@ func TestServe(t *testing.T) {
 				t.Errorf("%s: %d %s, want %d %s", tt.name, w.Code, w.Header().Get("Content-Type"), tt.status, tt.contentType)
 			}
 			if w.Header().Get("X-Content-Type-Options") != "nosniff" {
-				t.Error("no nosniff")
+				t.Error("the header X-Content-Type-Options: nosniff is missing")
 			}
 			if tt.method == "HEAD" && w.Body.Len() > 0 {
-				t.Error("HEAD has a body")
+				t.Error("the response to HEAD has a body")
 			}
 			if w.Code != 200 {
 				return
 			}
-			if got := w.Header().Get("Content-Security-Policy"); got != policy("localhost:8080") {
+			if got := w.Header().Get("Content-Security-Policy"); got != contentSecurityPolicy("localhost:8080") {
 				t.Errorf("the policy is %q", got)
 			}
 			again := httptest.NewRequestWithContext(t.Context(), tt.method, "http://localhost:8080"+tt.path, nil)
 			again.Header.Set("If-None-Match", w.Header().Get("Etag"))
 			w = httptest.NewRecorder()
 			if demo.ServeHTTP(w, again); w.Code != 304 {
-				t.Errorf("asked for again: %d, want 304", w.Code)
+				t.Errorf("a conditional request returned %d, want 304", w.Code)
 			}
 		})
 	}
 }
 
-// A Host that is no plain one gets no word in the policy.
+// The policy contains the Host only if it is a plain host name with an optional
+// port.
 func TestPolicy(t *testing.T) {
 	tests := []struct{ host, connect string }{
 		{"localhost:8080", "'self' ws://localhost:8080 wss://localhost:8080"},
@@ -69,14 +70,15 @@ func TestPolicy(t *testing.T) {
 		{"x:80\r\nx", "'self'"},
 	}
 	for _, tt := range tests {
-		if got := policy(tt.host); !strings.Contains(got, "; connect-src "+tt.connect+"; base-uri") {
+		if got := contentSecurityPolicy(tt.host); !strings.Contains(got, "; connect-src "+tt.connect+"; base-uri") {
 			t.Errorf("for %q: %s", tt.host, got)
 		}
 	}
 }
 
-// What the page shows without its script, and with a Redis that it does not know.
-func TestLines(t *testing.T) {
+// The markup contains complete examples even before the script runs, and also
+// if no Redis address is known.
+func TestExamplesInMarkup(t *testing.T) {
 	tests := []struct {
 		redis string
 		want  []string
@@ -87,23 +89,23 @@ func TestLines(t *testing.T) {
 		{"", []string{">redis-cli publish chat hello<", ">sidecast publish chat hello<", "connect(&#39;127.0.0.1&#39;, 6379)"}},
 	}
 	for _, tt := range tests {
-		got := string(index(Page{RedisAddr: tt.redis}))
+		got := string(renderIndex(Page{RedisAddr: tt.redis}))
 		for _, want := range tt.want {
 			if !strings.Contains(got, want) {
-				t.Errorf("with a Redis on %q, the page lacks %s:\n%s", tt.redis, want, got)
+				t.Errorf("for a Redis at %q, the page does not contain %s:\n%s", tt.redis, want, got)
 			}
 		}
 	}
 }
 
-// Nothing comes from elsewhere, and nothing depends on where the page lies.
+// The page loads nothing from other hosts and uses no absolute paths.
 func TestSelfContained(t *testing.T) {
-	faults := map[string]*regexp.Regexp{
-		"names another host":        regexp.MustCompile(`(?i)https?://|["'(]//`),
-		"names an absolute path":    regexp.MustCompile(`(?i)(href|src|from|url\()\s*=?\s*["'(]?/`),
-		"has a style in its markup": regexp.MustCompile(`(?i)\sstyle=|<style`),
-		"has a script in it":        regexp.MustCompile(`(?i)\son[a-z]+="|<script(?:[^>]*[^>c]>|>)[^<]`),
-		"makes markup of text":      regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b`),
+	problems := map[string]*regexp.Regexp{
+		"names another host":     regexp.MustCompile(`(?i)https?://|["'(]//`),
+		"names an absolute path": regexp.MustCompile(`(?i)(href|src|from|url\()\s*=?\s*["'(]?/`),
+		"has an inline style":    regexp.MustCompile(`(?i)\sstyle=|<style`),
+		"has an inline script":   regexp.MustCompile(`(?i)\son[a-z]+="|<script(?:[^>]*[^>c]>|>)[^<]`),
+		"turns text into markup": regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b`),
 	}
 	err := fs.WalkDir(files, "demo", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
@@ -114,9 +116,9 @@ func TestSelfContained(t *testing.T) {
 			return err
 		}
 		text := strings.ReplaceAll(string(content), `xmlns="http://www.w3.org/2000/svg"`, "")
-		for fault, pattern := range faults {
+		for problem, pattern := range problems {
 			if found := pattern.FindString(text); found != "" {
-				t.Errorf("%s %s: %s", path, fault, found)
+				t.Errorf("%s %s: %s", path, problem, found)
 			}
 		}
 		return nil

@@ -18,13 +18,14 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// Names that a shell, PHP or an address would take for more than a name.
-var awkward = []string{
+// awkwardNames have characters with a meaning in a shell, in PHP or in a URL.
+var awkwardNames = []string{
 	"chat", "chat:42", "two words", "it's", `"quoted"`, "$HOME `id` $(id)", "a;b|c&d>e", `back\slash\`, `\'`, "-x", "~", "*", "größe", "50%", "#1", "!!", "{a,b}", "a?b=c&d",
 }
 
-// copied makes the page listen to a channel and returns what one of its lines then offers to copy.
-func copied(ctx context.Context, t *testing.T, channel, id string) string {
+// exampleFor changes the channel of the page and returns the code of one
+// example.
+func exampleFor(ctx context.Context, t *testing.T, channel, id string) string {
 	t.Helper()
 	return browser.Eval[string](ctx, t, fmt.Sprintf(`(() => {
 		document.getElementById("channel").value = %s;
@@ -42,8 +43,9 @@ func quoted(t *testing.T, text string) string {
 	return string(literal)
 }
 
-// Each line does what it says: pasted into a shell or a script, it publishes hello to exactly this channel.
-func TestLinesPublish(t *testing.T) {
+// The examples, run in a shell and in PHP, publish hello to exactly this
+// channel.
+func TestExamplesPublish(t *testing.T) {
 	redistest.Require(t, "redis-cli", "redis-tools")
 	redistest.Require(t, "php", "php-cli")
 	if out, err := exec.CommandContext(t.Context(), "php", "-m").Output(); err != nil || !bytes.Contains(out, []byte("\nredis\n")) {
@@ -60,64 +62,64 @@ func TestLinesPublish(t *testing.T) {
 
 	relay := startRelay(t, Page{RedisAddr: server.Addr})
 	ctx := open(t, relay)
-	for _, name := range awkward {
+	for _, name := range awkwardNames {
 		for id, run := range map[string][]string{"redis-cli": {"sh", "-c"}, "php": {"php", "-r"}} {
-			line := copied(ctx, t, name, id)
-			if out, err := exec.CommandContext(t.Context(), run[0], run[1], line).CombinedOutput(); err != nil {
-				t.Errorf("%s: %v %s", line, err, out)
+			code := exampleFor(ctx, t, name, id)
+			if out, err := exec.CommandContext(t.Context(), run[0], run[1], code).CombinedOutput(); err != nil {
+				t.Errorf("%s: %v %s", code, err, out)
 				continue
 			}
 			got, err := sub.ReceiveTimeout(t.Context(), 10*time.Second)
 			if message, ok := got.(*redis.Message); !ok || message.Channel != name || message.Payload != "hello" {
-				t.Errorf("%s published %v, %v; want hello to %q", line, got, err, name)
+				t.Errorf("%s published %v, %v; want hello to %q", code, got, err, name)
 			}
 		}
 	}
 }
 
-// The program gets the name as one argument.
-func TestLineOfTheProgram(t *testing.T) {
+// The sidecast command receives the name as one argument.
+func TestCommandExample(t *testing.T) {
 	redistest.Require(t, "sh", "dash")
 	relay := startRelay(t, Page{RedisAddr: "127.0.0.1:6379"})
 	ctx := open(t, relay)
-	for _, name := range awkward {
-		line := copied(ctx, t, name, "command")
-		out, err := exec.CommandContext(t.Context(), "sh", "-c", `go() { printf '%s\n' "$@"; }`+"\n"+line).CombinedOutput()
+	for _, name := range awkwardNames {
+		code := exampleFor(ctx, t, name, "command")
+		out, err := exec.CommandContext(t.Context(), "sh", "-c", `go() { printf '%s\n' "$@"; }`+"\n"+code).CombinedOutput()
 		want := []string{"run", ".", "publish", name, "hello"}
 		if got := strings.Split(strings.TrimSpace(string(out)), "\n"); err != nil || !slices.Equal(got, want) {
-			t.Errorf("%s means %q, %v; want %q", line, got, err, want)
+			t.Errorf("%s runs with the arguments %q, %v; want %q", code, got, err, want)
 		}
 	}
 }
 
-// The script listens to this channel.
-func TestLineOfAnyPage(t *testing.T) {
+// The JavaScript example receives the messages of this channel.
+func TestJavaScriptExample(t *testing.T) {
 	relay := startRelay(t, Page{})
 	ctx := open(t, relay)
-	for _, name := range awkward {
-		line := copied(ctx, t, name, "javascript")
+	for _, name := range awkwardNames {
+		code := exampleFor(ctx, t, name, "javascript")
 		browser.Eval[chromedp.Void](ctx, t, `(() => {
-			globalThis.heard = undefined;
-			console.log = (text) => { globalThis.heard = text };
-			`+line+`
+			globalThis.received = undefined;
+			console.log = (text) => { globalThis.received = text };
+			`+code+`
 			globalThis.probe = socket;
 		})()`)
-		relay.awaitClients(t, name, 2) // the page is the other one
-		relay.say(name, "hello "+name)
-		browser.Await(ctx, t, `heard !== undefined`)
-		if heard := browser.Eval[string](ctx, t, `heard`); heard != "hello "+name {
-			t.Errorf("%s heard %q", line, heard)
+		relay.awaitClients(t, name, 2) // the page and the example
+		relay.send(name, "hello "+name)
+		browser.Await(ctx, t, `received !== undefined`)
+		if received := browser.Eval[string](ctx, t, `received`); received != "hello "+name {
+			t.Errorf("%s received %q", code, received)
 		}
 		browser.Eval[chromedp.Void](ctx, t, `probe.close()`)
 	}
 }
 
-// The buttons copy what stands beside them.
+// Each button copies its example.
 func TestCopy(t *testing.T) {
 	relay := startRelay(t, Page{RedisAddr: "127.0.0.1:6379"})
 	ctx := open(t, relay)
 	if n := browser.Eval[int](ctx, t, `document.querySelectorAll("button.copy").length`); n != 4 {
-		t.Errorf("there are %d buttons", n)
+		t.Errorf("the page has %d copy buttons, want 4", n)
 	}
 	for _, id := range []string{"redis-cli", "command", "php", "javascript"} {
 		button := `document.querySelector("[aria-describedby=` + id + `-caption]")`
@@ -131,7 +133,7 @@ func TestCopy(t *testing.T) {
 	wantNoProblems(ctx, t)
 }
 
-// Without a clipboard, as on a page that is not secure, the line is selected.
+// Without a clipboard, as on an HTTP page, the button selects the example.
 func TestCopyWithoutClipboard(t *testing.T) {
 	relay := startRelay(t, Page{RedisAddr: "127.0.0.1:6379"})
 	ctx := open(t, relay)
@@ -139,7 +141,7 @@ func TestCopyWithoutClipboard(t *testing.T) {
 	browser.Do(ctx, t, chromedp.Click(chromedp.CSS("[aria-describedby=redis-cli-caption]")))
 	browser.Await(ctx, t, `["Copied", "Selected"].includes(document.querySelector("[aria-describedby=redis-cli-caption]").textContent)`)
 	if got := browser.Eval[string](ctx, t, `getSelection().toString()`); got != "redis-cli -p 6379 publish chat hello" {
-		t.Errorf("selected is %q", got)
+		t.Errorf("the selection is %q", got)
 	}
 	wantNoProblems(ctx, t)
 }

@@ -1,0 +1,103 @@
+package embedded
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// pidCommand returns the process id. Only the in-memory Redis of this package
+// implements it.
+const pidCommand = "SIDECAST.PID"
+
+// askTimeout bounds connecting to a loopback address, and the wait for each
+// answer.
+const askTimeout = time.Second
+
+// A portOwner is the kind of program that answers at an address.
+type portOwner uint8
+
+const (
+	ownerNone     portOwner = iota // nothing answers
+	ownerRedis                     // Redis, Valkey or a compatible server
+	ownerEmbedded                  // the in-memory Redis of another relay
+	ownerOther                     // any other program
+)
+
+// notice explains why the in-memory Redis listens on actual instead of
+// requested. It is empty if there is no reason.
+func (o portOwner) notice(requested, actual string) string {
+	switch o {
+	case ownerRedis:
+		return fmt.Sprintf("a Redis server already runs on %[1]s; to use it: SIDECAST_REDIS_URL=redis://%[1]s"+
+			" SIDECAST_CHANNELS='chat*' SIDECAST_PUBLIC_CHANNELS='chat*' go run .\n"+
+			"this relay uses its own in-memory Redis on %[2]s", requested, actual)
+	case ownerEmbedded:
+		return fmt.Sprintf("another relay runs its in-memory Redis on %s; this relay runs its own on %s", requested, actual)
+	case ownerOther:
+		return fmt.Sprintf("another program, which is not Redis, uses %s; this relay runs its in-memory Redis on %s", requested, actual)
+	}
+	return ""
+}
+
+// identify connects to addr and determines what kind of program answers.
+func identify(addr string) portOwner {
+	answers, connected := query(addr, "PING", pidCommand)
+	switch {
+	case !connected:
+		return ownerNone
+	case len(answers) == 0 || !isRedis(answers[0]):
+		return ownerOther
+	case len(answers) == 2 && strings.HasPrefix(answers[1], ":"):
+		return ownerEmbedded
+	}
+	return ownerRedis
+}
+
+// redisError matches the errors of a Redis that requires a password or is still
+// loading its data: they begin with a code in capital letters.
+var redisError = regexp.MustCompile(`^-[A-Z]+ `)
+
+func isRedis(answer string) bool { return answer == "+PONG" || redisError.MatchString(answer) }
+
+// askPID returns the process id of the in-memory Redis at addr. It returns
+// false if no such Redis answers.
+func askPID(addr string) (int, bool) {
+	answers, _ := query(addr, pidCommand)
+	if len(answers) == 0 {
+		return 0, false
+	}
+	number, ok := strings.CutPrefix(answers[0], ":")
+	n, err := strconv.Atoi(number)
+	return n, ok && err == nil
+}
+
+// query sends commands without arguments to addr, one after the other. It
+// returns the first line of each answer, up to the first failure, and whether
+// the connection was accepted.
+func query(addr string, commands ...string) (answers []string, connected bool) {
+	c, err := net.DialTimeout("tcp", addr, askTimeout)
+	if err != nil {
+		return nil, false
+	}
+	defer c.Close()
+	reader := bufio.NewReaderSize(c, 1<<10)
+	for _, command := range commands {
+		if err := c.SetDeadline(time.Now().Add(askTimeout)); err != nil {
+			return answers, true
+		}
+		if _, err := fmt.Fprintf(c, "*1\r\n$%d\r\n%s\r\n", len(command), command); err != nil {
+			return answers, true
+		}
+		line, err := reader.ReadSlice('\n') // fails if a line fills the buffer: Redis sends short ones
+		if err != nil {
+			return answers, true
+		}
+		answers = append(answers, strings.TrimRight(string(line), "\r\n"))
+	}
+	return answers, true
+}
