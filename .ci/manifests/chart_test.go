@@ -17,17 +17,18 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "update the golden files")
 
 const chart = "../../helm"
 
-// helmPath is where the go command keeps the helm that go.mod names, which it builds if need be.
+// helmPath returns the path of the helm version in go.mod. The go command
+// builds it if necessary.
 var helmPath = sync.OnceValues(func() (string, error) {
 	out, err := exec.Command("go", "tool", "-n", "helm").Output()
 	return strings.TrimSpace(string(out)), err
 })
 
-// helm runs helm and returns what it prints.
+// helm runs helm and returns its output, or on failure its error output too.
 func helm(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	path, err := helmPath()
@@ -69,15 +70,17 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if got != string(want) {
-		t.Errorf("%s differs; see what go test -update changes", path)
+		t.Errorf("%s differs; run go test -update and review the changes", path)
 	}
 }
 
-// TestChart: each shape of the chart passes lint, renders what it did, and holds only fields that Kubernetes knows.
+// TestChart checks that the chart passes lint with each values file in ci,
+// renders the golden file, and contains no fields that are unknown to
+// Kubernetes.
 func TestChart(t *testing.T) {
 	files, err := filepath.Glob(chart + "/ci/*-values.yaml")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("no values to test with: %v", err)
+		t.Fatalf("no values files found: %v", err)
 	}
 	for _, file := range files {
 		name := strings.TrimSuffix(filepath.Base(file), "-values.yaml")
@@ -94,7 +97,7 @@ func TestChart(t *testing.T) {
 	}
 }
 
-// TestPods: what must hold of the pods whatever their values.
+// TestPods checks the properties that the pods must have with any values.
 func TestPods(t *testing.T) {
 	objects, err := decode(render(t, chart, "-f", chart+"/ci/full-values.yaml"))
 	if err != nil {
@@ -106,23 +109,23 @@ func TestPods(t *testing.T) {
 	}
 	pod := deployment.Spec.Template.Spec
 	relay := pod.Containers[0]
-	for what, ok := range map[string]bool{
-		"no service links":       pod.EnableServiceLinks != nil && !*pod.EnableServiceLinks,
-		"no token":               pod.AutomountServiceAccountToken != nil && !*pod.AutomountServiceAccountToken,
-		"45 s of grace":          *pod.TerminationGracePeriodSeconds == 45,
-		"ready for 30 s":         deployment.Spec.MinReadySeconds == 30,
-		"replicas are the HPA's": deployment.Spec.Replicas == nil,
-		"memory limit":           relay.Resources.Limits.Memory().String() == "512Mi",
-		"no CPU limit":           relay.Resources.Limits.Cpu().IsZero(),
-		"read-only root":         *relay.SecurityContext.ReadOnlyRootFilesystem,
-		"not root":               *relay.SecurityContext.RunAsNonRoot && *pod.SecurityContext.RunAsUser == 65532,
-		"ready by /readyz":       relay.ReadinessProbe.HTTPGet.Path == "/readyz",
-		"alive by /livez":        relay.LivenessProbe.HTTPGet.Path == "/livez" && relay.StartupProbe.HTTPGet.Path == "/livez",
-		"no shell to drain with": relay.Lifecycle == nil,
-		"spread":                 len(pod.TopologySpreadConstraints) == 2,
+	for property, ok := range map[string]bool{
+		"no service links":        pod.EnableServiceLinks != nil && !*pod.EnableServiceLinks,
+		"no token":                pod.AutomountServiceAccountToken != nil && !*pod.AutomountServiceAccountToken,
+		"45 s of grace":           *pod.TerminationGracePeriodSeconds == 45,
+		"ready for 30 s":          deployment.Spec.MinReadySeconds == 30,
+		"replicas set by the HPA": deployment.Spec.Replicas == nil,
+		"memory limit":            relay.Resources.Limits.Memory().String() == "512Mi",
+		"no CPU limit":            relay.Resources.Limits.Cpu().IsZero(),
+		"read-only root":          *relay.SecurityContext.ReadOnlyRootFilesystem,
+		"not root":                *relay.SecurityContext.RunAsNonRoot && *pod.SecurityContext.RunAsUser == 65532,
+		"ready by /readyz":        relay.ReadinessProbe.HTTPGet.Path == "/readyz",
+		"alive by /livez":         relay.LivenessProbe.HTTPGet.Path == "/livez" && relay.StartupProbe.HTTPGet.Path == "/livez",
+		"no lifecycle hook":       relay.Lifecycle == nil,
+		"spread":                  len(pod.TopologySpreadConstraints) == 2,
 	} {
 		if !ok {
-			t.Errorf("the pods lack: %s", what)
+			t.Errorf("the pods lack this property: %s", property)
 		}
 	}
 	want := core.EnvVar{Name: "SIDECAST_MAX_CONNECTIONS", Value: "1000000"} // not 1e+06
@@ -131,7 +134,9 @@ func TestPods(t *testing.T) {
 	}
 }
 
-// TestSidecar: another chart includes the container, as an init container that stays or as a regular one.
+// TestSidecar checks that another chart can include the container, either as a
+// native sidecar (an init container with restartPolicy Always) or as a regular
+// container.
 func TestSidecar(t *testing.T) {
 	parent := t.TempDir()
 	if err := os.CopyFS(parent, os.DirFS("testdata/shop")); err != nil {
@@ -151,7 +156,7 @@ func TestSidecar(t *testing.T) {
 		all := slices.Concat(pod.InitContainers, pod.Containers)
 		at := slices.IndexFunc(all, func(c core.Container) bool { return c.Name == "sidecast" })
 		if len(all) != 2 || at < 0 {
-			t.Fatalf("native=%s: the pod has %d containers, and sidecast at %d", native, len(all), at)
+			t.Fatalf("native=%s: the pod has %d containers, with sidecast at index %d", native, len(all), at)
 		}
 		relay := all[at]
 		if stays := relay.RestartPolicy != nil && *relay.RestartPolicy == "Always"; stays != (native == "true") ||
@@ -167,19 +172,19 @@ func TestSidecar(t *testing.T) {
 	}
 }
 
-// TestBadValues: the schema refuses what would not work.
-func TestBadValues(t *testing.T) {
+// TestInvalidValues checks that the schema rejects invalid values.
+func TestInvalidValues(t *testing.T) {
 	for _, c := range []struct{ name, values, want string }{
-		{"a value that is none", "replica: 3", "replica"},
-		{"a mode that is none", "mode: daemonset", "mode"},
-		{"a setting that is none", "settings: {REDIS_UR: a}", "REDIS_UR"},
+		{"an unknown value", "replica: 3", "replica"},
+		{"an unknown mode", "mode: daemonset", "mode"},
+		{"an unknown setting", "settings: {REDIS_UR: a}", "REDIS_UR"},
 		{"a setting with its prefix", "settings: {SIDECAST_CHANNELS: a}", "SIDECAST_CHANNELS"},
 		{"an empty setting", `settings: {CHANNELS: ""}`, "CHANNELS"},
-		{"a listener that ports set", `settings: {LISTEN: ":1"}`, "LISTEN"},
-		{"a secret that no file may hold", "existingSecret: {name: a, keys: {CHANNELS: a}}", "CHANNELS"},
+		{"a listener that is configured by ports", `settings: {LISTEN: ":1"}`, "LISTEN"},
+		{"a setting that cannot be read from a file", "existingSecret: {name: a, keys: {CHANNELS: a}}", "CHANNELS"},
 		{"keys without a Secret", "existingSecret: {keys: {JWT_SECRET: a}}", "name"},
 		{"a privileged port", "ports: {http: 80}", "http"},
-		{"a digest that is none", "image: {digest: abc}", "digest"},
+		{"an invalid digest", "image: {digest: abc}", "digest"},
 		{"a path without a slash", "httpRoute: {path: ws}", "path"},
 		{"a route without a gateway", "httpRoute: {enabled: true}", "parentRefs"},
 		{"an Ingress without hosts", "ingress: {enabled: true}", "hosts"},
@@ -192,14 +197,15 @@ func TestBadValues(t *testing.T) {
 			}
 			out, err := helm(t, "template", "relay", chart, "--kube-version", "1.34.0", "-f", file)
 			if err == nil || !strings.Contains(out, c.want) || !strings.Contains(out, "schema") {
-				t.Errorf("error %v and %q, want the schema to refuse %q", err, out, c.want)
+				t.Errorf("error %v and %q, want the schema to reject %q", err, out, c.want)
 			}
 		})
 	}
 }
 
-// TestSchemaKnowsTheSettings: those of the binary, except the three that the chart sets itself.
-func TestSchemaKnowsTheSettings(t *testing.T) {
+// TestSchemaHasAllSettings checks that the schema contains all settings of the
+// binary, except the three that the chart sets itself.
+func TestSchemaHasAllSettings(t *testing.T) {
 	table := read(t, "../../config/testdata/settings.md")
 	var want, secrets []string
 	for _, match := range regexp.MustCompile("(?m)^\\| `SIDECAST_([A-Z0-9_]+)`").FindAllStringSubmatch(table, -1) {

@@ -15,7 +15,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// kinds are the types that manifests are decoded into.
+// kinds contains the Go type of each supported kind of manifest.
 var kinds = map[string]func() any{
 	"v1 ConfigMap":                            func() any { return new(core.ConfigMap) },
 	"v1 Pod":                                  func() any { return new(core.Pod) },
@@ -31,7 +31,8 @@ var kinds = map[string]func() any{
 	"policy/v1 PodDisruptionBudget":           func() any { return new(policy.PodDisruptionBudget) },
 }
 
-// decode returns the objects of a stream of YAML documents by "Kind name". A field that its type does not have is an error.
+// decode returns the objects of a stream of YAML documents by "Kind name". It
+// returns an error if a field is unknown.
 func decode(stream string) (map[string]any, error) {
 	objects := make(map[string]any)
 	for document := range strings.SplitSeq("\n"+stream, "\n---") {
@@ -46,32 +47,33 @@ func decode(stream string) (map[string]any, error) {
 			return nil, fmt.Errorf("parsing a manifest: %w", err)
 		}
 		if head.Kind == "" {
-			continue // comments alone
+			continue // the document contains only comments
 		}
-		made, ok := kinds[head.APIVersion+" "+head.Kind]
+		newObject, ok := kinds[head.APIVersion+" "+head.Kind]
 		if !ok {
-			return nil, fmt.Errorf("no type is known for %s %s", head.APIVersion, head.Kind)
+			return nil, fmt.Errorf("unknown kind %s %s", head.APIVersion, head.Kind)
 		}
-		object, name := made(), head.Kind+" "+head.Metadata.Name
+		object, name := newObject(), head.Kind+" "+head.Metadata.Name
 		if err := yaml.UnmarshalStrict([]byte(document), object); err != nil {
 			return nil, fmt.Errorf("decoding %s: %w", name, err)
 		}
 		if objects[name] != nil {
-			return nil, fmt.Errorf("there are two of %s", name)
+			return nil, fmt.Errorf("duplicate object %s", name)
 		}
 		objects[name] = object
 	}
 	return objects, nil
 }
 
-// TestDecodeIsStrict: what the other tests rely on.
+// TestDecodeIsStrict checks that decode rejects invalid manifests. The other
+// tests depend on it.
 func TestDecodeIsStrict(t *testing.T) {
 	const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec:\n  "
 	for _, c := range []struct{ name, manifest, want string }{
-		{"a field that is none", pod + "enableServiceLink: false", "enableServiceLink"},
+		{"an unknown field", pod + "enableServiceLink: false", "enableServiceLink"},
 		{"a value of another type", pod + "enableServiceLinks: 3", "decoding Pod a"},
-		{"a kind that is none", "apiVersion: v2\nkind: Pod", "no type"},
-		{"the same twice", pod + "{}\n---\n" + pod + "{}", "two of"},
+		{"an unknown kind", "apiVersion: v2\nkind: Pod", "unknown kind"},
+		{"a duplicate object", pod + "{}\n---\n" + pod + "{}", "duplicate object"},
 	} {
 		if _, err := decode(c.manifest); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: error %v, want one with %q", c.name, err, c.want)

@@ -1,5 +1,6 @@
-// Package manifests checks what packages Sidecast: the chart in helm, its dashboard and its alerts. It has tests only.
+// Package manifests tests the Helm chart, its dashboard and its alerts. It
+// contains only tests.
 //
 //	go test ./...            in this directory
-//	go test ./... -update    writes the golden files anew
+//	go test ./... -update    updates the golden files
 package manifests

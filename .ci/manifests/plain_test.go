@@ -15,7 +15,8 @@ import (
 
 const plain = chart + "/plain"
 
-// require skips the test if the program is not installed, and fails it if CI=true.
+// require skips the test if the program is not installed, and fails it if
+// CI=true.
 func require(t *testing.T, program, debianPackage string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err == nil {
@@ -27,7 +28,7 @@ func require(t *testing.T, program, debianPackage string) {
 	t.Skipf("%s is missing: install the Debian package %s", program, debianPackage)
 }
 
-// TestPatch: kubectl makes of it a pod with the relay beside the application.
+// TestPatch checks that the patch adds the relay to the pod of an application.
 func TestPatch(t *testing.T) {
 	patch, err := yaml.YAMLToJSON([]byte(read(t, plain+"/patch.yaml")))
 	if err != nil {
@@ -49,17 +50,18 @@ func TestPatch(t *testing.T) {
 	}
 	relay := pod.InitContainers[0]
 	if *relay.RestartPolicy != core.ContainerRestartPolicyAlways || relay.ReadinessProbe != nil {
-		t.Error("the relay does not stay, or makes the application's pod unready")
+		t.Error("the relay is not a native sidecar, or it has a readiness probe, which would affect the application's pod")
 	}
 	known := read(t, "../../config/testdata/settings.md")
 	for _, variable := range relay.Env {
 		if !strings.Contains(known, "`"+variable.Name+"`") {
-			t.Errorf("%s is no setting", variable.Name)
+			t.Errorf("%s is not a setting", variable.Name)
 		}
 	}
 }
 
-// TestCompose: the file holds known fields with known settings, and time to drain.
+// TestCompose checks that the Compose file contains known fields and settings
+// only, and gives the relay enough time to drain.
 func TestCompose(t *testing.T) {
 	type service struct {
 		Image, Build    string
@@ -85,13 +87,13 @@ func TestCompose(t *testing.T) {
 	known := read(t, "../../config/testdata/settings.md")
 	for name := range relay.Environment {
 		if !strings.Contains(known, "`"+name+"`") {
-			t.Errorf("%s is no setting", name)
+			t.Errorf("%s is not a setting", name)
 		}
 	}
 	for name, service := range compose.Services {
 		for _, other := range service.DependsOn {
 			if compose.Services[other].Image == "" {
-				t.Errorf("%s depends on %s, which is no service", name, other)
+				t.Errorf("%s depends on %s, which is not a service", name, other)
 			}
 		}
 	}
@@ -101,15 +103,16 @@ func TestCompose(t *testing.T) {
 	}
 }
 
-// TestUnit: systemd knows every directive, and finds little that the relay might do to the machine.
+// TestUnit checks that systemd supports every directive of the unit, and that
+// its security analysis reports a low exposure.
 func TestUnit(t *testing.T) {
 	require(t, "systemd-analyze", "systemd")
 	unit := read(t, plain+"/sidecast.service")
 	if !strings.Contains(unit, "\nTimeoutStopSec=40\n") {
-		t.Error("the relay has no 40 s to drain")
+		t.Error("the unit does not give the relay 40 s to drain")
 	}
 	file := filepath.Join(t.TempDir(), "sidecast.service")
-	// The binary has to be there for systemd to be content.
+	// systemd-analyze requires that the binary exists.
 	content := strings.Replace(unit, "/usr/local/bin/sidecast serve", "/bin/true", 1)
 	if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 		t.Fatal(err)

@@ -1,5 +1,7 @@
-// Sbom prints what a Go binary is made of, as CycloneDX 1.6 in JSON: the module of the binary, those that are linked into
-// it, and the standard library. It reads nothing but the binary, so the same binary gives the same bytes.
+// Sbom prints a software bill of materials (SBOM) of a Go binary in the format
+// CycloneDX 1.6 JSON. It lists the module of the binary, the modules linked
+// into it and the standard library. The output depends only on the binary and
+// the flags, so it is reproducible.
 //
 //	go run ./sbom -name sidecast -version 1.2.3 -date 2026-01-02T03:04:05Z -license MIT BINARY
 package main
@@ -18,42 +20,42 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// about is what the binary does not say of itself.
-type about struct{ name, version, date, license string }
+// A product describes the binary with data that it does not contain itself.
+type product struct{ name, version, date, license string }
 
 func main() {
-	var a about
-	flag.StringVar(&a.name, "name", "", "the product")
-	flag.StringVar(&a.version, "version", "", "its version")
-	flag.StringVar(&a.date, "date", "", "when it was made, in RFC 3339")
-	flag.StringVar(&a.license, "license", "", "its license, an SPDX identifier")
+	var p product
+	flag.StringVar(&p.name, "name", "", "name of the product")
+	flag.StringVar(&p.version, "version", "", "version of the product")
+	flag.StringVar(&p.date, "date", "", "build time in RFC 3339 format")
+	flag.StringVar(&p.license, "license", "", "SPDX identifier of the license")
 	flag.Parse()
-	if err := run(a, flag.Arg(0), os.Stdout); err != nil {
+	if err := run(p, flag.Arg(0), os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "sbom:", err)
 		os.Exit(1)
 	}
 }
 
-func run(a about, path string, out io.Writer) error {
+func run(p product, path string, out io.Writer) error {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("reading what the binary says: %w", err)
+		return fmt.Errorf("reading the build information: %w", err)
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return fmt.Errorf("reading the binary: %w", err)
 	}
 	encoder := cdx.NewBOMEncoder(out, cdx.BOMFileFormatJSON).SetPretty(true).SetEscapeHTML(false)
-	if err := encoder.EncodeVersion(describe(a, info, sha256.Sum256(content)), cdx.SpecVersion1_6); err != nil {
-		return fmt.Errorf("writing: %w", err)
+	if err := encoder.EncodeVersion(describe(p, info, sha256.Sum256(content)), cdx.SpecVersion1_6); err != nil {
+		return fmt.Errorf("writing the SBOM: %w", err)
 	}
 	return nil
 }
 
-func describe(a about, info *debug.BuildInfo, sum [sha256.Size]byte) *cdx.BOM {
-	product := cdx.Component{
-		Type: cdx.ComponentTypeApplication, Name: a.name, Version: a.version, BOMRef: a.name + "@" + a.version,
-		Licenses: &cdx.Licenses{{License: &cdx.License{ID: a.license}}},
+func describe(p product, info *debug.BuildInfo, sum [sha256.Size]byte) *cdx.BOM {
+	application := cdx.Component{
+		Type: cdx.ComponentTypeApplication, Name: p.name, Version: p.version, BOMRef: p.name + "@" + p.version,
+		Licenses: &cdx.Licenses{{License: &cdx.License{ID: p.license}}},
 		Hashes:   &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: hex.EncodeToString(sum[:])}},
 	}
 	var properties []cdx.Property
@@ -62,7 +64,7 @@ func describe(a about, info *debug.BuildInfo, sum [sha256.Size]byte) *cdx.BOM {
 			properties = append(properties, cdx.Property{Name: "go:build:" + setting.Key, Value: setting.Value})
 		}
 	}
-	product.Properties = &properties
+	application.Properties = &properties
 
 	components := []cdx.Component{library("std", strings.TrimPrefix(info.GoVersion, "go"), "")}
 	for _, module := range info.Deps {
@@ -77,13 +79,14 @@ func describe(a about, info *debug.BuildInfo, sum [sha256.Size]byte) *cdx.BOM {
 	}
 	bom := cdx.NewBOM()
 	bom.SerialNumber = serial(sum)
-	bom.Metadata = &cdx.Metadata{Timestamp: a.date, Component: &product}
+	bom.Metadata = &cdx.Metadata{Timestamp: p.date, Component: &application}
 	bom.Components = &components
-	bom.Dependencies = &[]cdx.Dependency{{Ref: product.BOMRef, Dependencies: &linked}}
+	bom.Dependencies = &[]cdx.Dependency{{Ref: application.BOMRef, Dependencies: &linked}}
 	return bom
 }
 
-// library is one module. Its sum, if any, is that of go.sum, which is no hash of a file.
+// library returns the component of one module. sum, if not empty, is its hash
+// in go.sum, which is not the hash of a file.
 func library(path, version, sum string) cdx.Component {
 	purl := "pkg:golang/" + path + "@" + version
 	c := cdx.Component{
@@ -96,7 +99,8 @@ func library(path, version, sum string) cdx.Component {
 	return c
 }
 
-// serial makes a UUID of a hash (version 8 of RFC 9562, whose bits are the maker's own).
+// serial returns a UUID that is derived from a hash (version 8 of RFC 9562, the
+// version for custom formats).
 func serial(sum [sha256.Size]byte) string {
 	id := sum[:16]
 	id[6] = id[6]&0x0f | 0x80
