@@ -1,14 +1,25 @@
-// Package auth decides who a browser is and whether its page may connect at all.
+// Package auth decides which web pages may connect and who each client is.
 //
-// [Origins] judges the page, by Origin and Host, and [Proxies] finds the client's address behind proxies. A [Gate] finds
-// out who the client is, by one method and never by two together: a token, which [Tokens] verifies, decides alone where
-// one is presented; otherwise the application is asked with the browser's own cookies ([Application.Login]); otherwise the
-// client is anybody. What no grant opens, the application can be asked about channel by channel ([Application.Permit]).
+// [Origins] checks the page that opens the WebSocket, by its Origin and Host
+// headers. [Proxies] finds a client's address if the relay runs behind a
+// reverse proxy. A [Gate] identifies the client. It uses one method and never
+// combines the grants of two:
 //
-// A refusal is one of three things, and they are kept apart everywhere: the client has to log in (4401), it may not (4403),
-// or nobody can tell now (1013). What goes wrong on our side or the application's is always the third: never a grant, and
-// never a verdict about the user.
+//  1. If the client presents a token, [Tokens] verifies it, and the token alone decides.
+//  2. Otherwise the relay asks the application, with the browser's own credentials ([Application.Login]).
+//  3. Otherwise the client is anonymous.
 //
-// No token, cookie or password is stored longer than its connection, and none stands in a log line or an error:
-// answers are cached under a hash that is keyed anew in each process.
+// If no grant opens a channel, the relay can ask the application about that one
+// channel ([Application.ChannelAuthorizer]).
+//
+// A rejection has one of three reasons, and each has its own close code: the
+// client has to log in (4401), the client is not allowed to connect or to use
+// the channel (4403), or the relay cannot find out now (1013). Every failure of
+// the relay or of the application has the third reason. A failure never grants
+// anything, and it is never reported as a decision about the user.
+//
+// The relay keeps tokens, cookies and passwords in memory no longer than the
+// connection that sent them, and it never writes them to a log line or into an
+// error. Cached answers are stored under a keyed hash of the credentials, with
+// a new key in each process.
 package auth

@@ -13,7 +13,8 @@ import (
 	"sidecast/relay/relaytest"
 )
 
-// cpuTicks is how much processor time a process has had, in hundredths of a second.
+// cpuTicks returns the CPU time that a process has used, in hundredths of a
+// second.
 func cpuTicks(t *testing.T, pid int) int {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -28,15 +29,17 @@ func cpuTicks(t *testing.T, pid int) int {
 	return user + system
 }
 
-// Out of file descriptors, the relay waits without spinning, keeps those whom it has, and takes newcomers as soon as it can.
+// TestOutOfFiles checks that the relay keeps its clients and uses little CPU
+// when it has no file descriptors left, and that it accepts new clients as soon
+// as it can.
 func TestOutOfFiles(t *testing.T) {
-	s := newStage(t)
-	old := s.dial(caller{})
-	if err := old.Subscribe(t.Context(), "public:1"); err != nil {
+	s := newSetup(t)
+	connected := s.dial(dialOptions{})
+	if err := connected.Subscribe(t.Context(), "public:1"); err != nil {
 		t.Fatal(err)
 	}
-	few := unix.Rlimit{Cur: 40, Max: 40}
-	if err := unix.Prlimit(s.relay.PID(), unix.RLIMIT_NOFILE, &few, nil); err != nil {
+	limit := unix.Rlimit{Cur: 40, Max: 40}
+	if err := unix.Prlimit(s.relay.PID(), unix.RLIMIT_NOFILE, &limit, nil); err != nil {
 		t.Fatal(err)
 	}
 	before := cpuTicks(t, s.relay.PID())
@@ -47,7 +50,7 @@ func TestOutOfFiles(t *testing.T) {
 			c.Close()
 		}
 	}()
-	for range 200 { // more than fit, all of them silent
+	for range 200 { // more than the limit allows; they send nothing
 		c, err := net.Dial("tcp", s.relay.Addr())
 		if err != nil {
 			t.Fatal(err)
@@ -56,21 +59,21 @@ func TestOutOfFiles(t *testing.T) {
 	}
 	<-time.After(seconds * time.Second)
 	used := cpuTicks(t, s.relay.PID()) - before
-	t.Logf("%d %% of a processor", used/seconds)
+	t.Logf("%d %% of a CPU", used/seconds)
 	if used > 5*seconds {
-		t.Errorf("used %d %% of a processor", used/seconds)
+		t.Errorf("used %d %% of a CPU", used/seconds)
 	}
 	s.redis.CLI("PUBLISH", "public:1", "still here")
-	if e := s.await(old, "who was there before", relaytest.Is(relaytest.KindMessage)); e.Data != "still here" {
-		t.Errorf("heard %q", e.Data)
+	if e := s.await(connected, "the connected client", relaytest.Is(relaytest.KindMessage)); e.Data != "still here" {
+		t.Errorf("received %q", e.Data)
 	}
 	for _, c := range conns {
 		c.Close()
 	}
 	conns = nil
 	began := time.Now()
-	s.dial(caller{})
+	s.dial(dialOptions{})
 	if took := time.Since(began); took > 10*time.Second {
-		t.Errorf("a newcomer waited %v", took)
+		t.Errorf("a new client waited %v", took)
 	}
 }

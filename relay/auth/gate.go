@@ -12,20 +12,25 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// GateConfig is what a [Gate] needs. A nil method is not used.
+// identifyTimeout bounds how long a connection waits until its client is
+// identified, including the time in the queue for the application.
+const identifyTimeout = 10 * time.Second
+
+// GateConfig configures a [Gate]. A method that is nil is not used.
 type GateConfig struct {
 	Tokens      *Tokens
-	Cookie      string // name of the cookie that may hold a token; empty for none
+	Cookie      string // name of the cookie that may hold a token; empty: tokens are not read from cookies
 	Application *Application
 }
 
-// A Gate finds out who a client is. It is immutable and safe for concurrent use.
+// A Gate identifies clients. It is immutable and safe for concurrent use.
 type Gate struct{ cfg GateConfig }
 
-// NewGate returns a gate.
+// NewGate returns a gate that uses the methods in cfg.
 func NewGate(cfg GateConfig) *Gate { return &Gate{cfg: cfg} }
 
-// Run keeps what the gate needs fresh until ctx ends, and returns when nobody is being asked any more.
+// Run refreshes keys in the background until ctx ends. It returns after the
+// last request to the application has ended.
 func (g *Gate) Run(ctx context.Context) error {
 	var group errgroup.Group
 	if g.cfg.Tokens != nil {
@@ -37,7 +42,8 @@ func (g *Gate) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Verifier returns what verifies a token that comes over a connection, or nil where there are no tokens.
+// Verifier returns the function that verifies a token sent over an open
+// connection, or nil if tokens are not configured.
 func (g *Gate) Verifier() func(ctx context.Context, token string) (*access.Identity, protocol.Code) {
 	if g.cfg.Tokens == nil {
 		return nil
@@ -45,12 +51,10 @@ func (g *Gate) Verifier() func(ctx context.Context, token string) (*access.Ident
 	return g.cfg.Tokens.Verify
 }
 
-// patience is how long a connection waits to be known, its time in the queue included.
-const patience = 10 * time.Second
-
-// Identify returns who sends the request, or the code with which to close the connection. offered is the token that came
-// as a subprotocol, or nil. It may wait for the application or for keys, a bounded time, or until the request's context
-// ends.
+// Identify returns the client that sent the request, or the code with which to
+// close the connection. offered is the token that the client sent as a
+// subprotocol, or nil. Identify may wait for the application or for keys: at
+// most 10 seconds, or until the request's context ends.
 func (g *Gate) Identify(r *http.Request, offered *string) (access.Principal, protocol.CloseCode) {
 	id, code := g.identity(r, offered)
 	if code != protocol.CodeOK {
@@ -58,13 +62,13 @@ func (g *Gate) Identify(r *http.Request, offered *string) (access.Principal, pro
 	}
 	v := access.Principal{Identity: id}
 	if g.cfg.Application != nil {
-		v.Ask = g.cfg.Application.Permit(r, id)
+		v.Ask = g.cfg.Application.ChannelAuthorizer(r, id)
 	}
 	return v, 0
 }
 
-// identity asks one method, and no other after it: what a token opens and what a login opens are never put together.
-// Nobody's end is waited for where there is nothing to ask.
+// identity uses exactly one method, so the grants of a token and of a login are
+// never combined. It sets up no timeout if there is nothing to wait for.
 func (g *Gate) identity(r *http.Request, offered *string) (*access.Identity, protocol.Code) {
 	token, presented := "", false
 	if g.cfg.Tokens != nil {
@@ -73,7 +77,7 @@ func (g *Gate) identity(r *http.Request, offered *string) (*access.Identity, pro
 	if !presented && g.cfg.Application == nil {
 		return nil, protocol.CodeOK
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), patience)
+	ctx, cancel := context.WithTimeout(r.Context(), identifyTimeout)
 	defer cancel()
 	if presented {
 		return g.cfg.Tokens.Verify(ctx, token)
@@ -81,8 +85,10 @@ func (g *Gate) identity(r *http.Request, offered *string) (*access.Identity, pro
 	return g.cfg.Application.Login(ctx, r)
 }
 
-// token returns the token that the client presents, if it does, well or badly: as a subprotocol, in Authorization, or in
-// the cookie. The first that is there counts; a bad one is not passed over for another.
+// token returns the token that the client presents, and whether it presents
+// one, valid or not. It looks at the subprotocol, the Authorization header and
+// the cookie, in this order. The first that is present counts: if that token is
+// bad, the others are not tried.
 func (g *Gate) token(r *http.Request, offered *string) (token string, presented bool) {
 	if offered != nil {
 		return *offered, true
@@ -104,7 +110,8 @@ func (g *Gate) token(r *http.Request, offered *string) (token string, presented 
 	return "", false
 }
 
-// closeCode says at the door what code says to a session.
+// closeCode translates an error code to the code with which a new connection is
+// closed.
 func closeCode(code protocol.Code) protocol.CloseCode {
 	switch code {
 	case protocol.CodeOK:

@@ -5,65 +5,64 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sidecast/relay/access"
 	"strings"
 	"time"
-
-	"sidecast/relay/access"
 )
 
-// maxGrants bounds how many patterns, and how many channels, one identity has.
+// maxGrants bounds the patterns and channel names of one identity, all its
+// lists together.
 const maxGrants = 256
 
-// userMark stands for the user's id in a grant.
-const userMark = "{user}"
+// userPlaceholder stands for the user's id in grants.
+const userPlaceholder = "{user}"
 
 var (
-	errUser   = errors.New("the user's id is missing, or is none: 1 to 128 bytes without control characters")
-	errGrants = errors.New("there are too many grants")
+	errUser   = errors.New("the user's id is missing or invalid: it must have 1 to 128 bytes and no control characters")
+	errGrants = fmt.Errorf("too many patterns and channels: at most %d are allowed, all lists together", maxGrants)
 )
 
-// encodeUser writes a user's id as part of a channel's name: the user "42:private" must not become the channel
-// user:42:private, which is another one's.
-func encodeUser(id string) string { return userEncoding.Replace(id) }
-
-var userEncoding = strings.NewReplacer("%", "%25", ":", "%3A")
-
-// A Grants makes identities. UserChannels are names, with {user} for the user's id: each user's own channels.
+// Grants creates identities. UserChannels are the names of each user's own
+// channels, in which {user} stands for the user's id.
 type Grants struct{ UserChannels []string }
 
-// saidGrants are what is open to a user, as it came.
-type saidGrants struct {
-	channels, publish, subscribe []string
+// grantLists are the unchecked lists of a token or of the application's answer.
+type grantLists struct {
+	channels, publish []string // patterns, which may contain {user}
+	subscribe         []string // channel names
 }
 
-// identity returns who somebody is, unless what was said of them is not right: a grant that cannot be read is not left
-// out, since whoever wrote it meant something.
-func (g Grants) identity(user string, said saidGrants, until time.Time) (*access.Identity, error) {
+// identity returns the identity of a user. It returns an error if any grant is
+// invalid. It does not ignore that grant, because its author meant to grant
+// something.
+func (g Grants) identity(user string, lists grantLists, until time.Time) (*access.Identity, error) {
 	if !access.ValidUser(user) {
 		return nil, errUser
 	}
-	if len(said.channels)+len(said.publish)+len(said.subscribe) > maxGrants {
+	if len(lists.channels)+len(lists.publish)+len(lists.subscribe) > maxGrants {
 		return nil, errGrants
 	}
-	id := &access.Identity{User: user, Join: said.subscribe, Until: until}
+	id := &access.Identity{User: user, Join: lists.subscribe, Until: until}
 	var err error
-	if id.Subscribe, err = patternsFor(user, said.channels); err != nil {
-		return nil, fmt.Errorf("reading channels: %w", err)
+	if id.Subscribe, err = parsePatterns(user, lists.channels); err != nil {
+		return nil, fmt.Errorf("parsing channels: %w", err)
 	}
-	if id.Publish, err = patternsFor(user, said.publish); err != nil {
-		return nil, fmt.Errorf("reading publish: %w", err)
+	if id.Publish, err = parsePatterns(user, lists.publish); err != nil {
+		return nil, fmt.Errorf("parsing publish: %w", err)
 	}
 	for _, channel := range g.UserChannels {
-		id.Own = append(id.Own, strings.ReplaceAll(channel, userMark, encodeUser(user)))
+		id.Own = append(id.Own, strings.ReplaceAll(channel, userPlaceholder, encodeUser(user)))
 	}
 	return id, nil
 }
 
-func patternsFor(user string, globs []string) (access.Patterns, error) {
+// parsePatterns replaces {user} in the patterns by the user's id, which then
+// matches only itself.
+func parsePatterns(user string, sources []string) (access.Patterns, error) {
 	literal := access.EscapePattern(encodeUser(user))
-	patterns := make(access.Patterns, len(globs))
-	for i, glob := range globs {
-		pattern, err := access.ParsePattern(strings.ReplaceAll(glob, userMark, literal))
+	patterns := make(access.Patterns, len(sources))
+	for i, source := range sources {
+		pattern, err := access.ParsePattern(strings.ReplaceAll(source, userPlaceholder, literal))
 		if err != nil {
 			return nil, err
 		}
@@ -72,7 +71,15 @@ func patternsFor(user string, globs []string) (access.Patterns, error) {
 	return patterns, nil
 }
 
-// A userID is a JSON string, or a whole number as databases have them.
+// encodeUser returns a user's id in the form in which it is part of a channel's
+// name. Without the encoding, the user "42:private" would have the channel
+// user:42:private, which belongs to user 42.
+func encodeUser(id string) string { return userEncoding.Replace(id) }
+
+var userEncoding = strings.NewReplacer("%", "%25", ":", "%3A")
+
+// A userID is a user's id in JSON: a string, or a whole number, because many
+// databases use numbers.
 type userID string
 
 // UnmarshalJSON implements [json.Unmarshaler].
@@ -80,7 +87,8 @@ func (u *userID) UnmarshalJSON(b []byte) error {
 	if len(b) > 0 && b[0] == '"' {
 		return json.Unmarshal(b, (*string)(u))
 	}
-	if len(b) == 0 || len(b) > 20 || bytes.ContainsFunc(bytes.TrimPrefix(b, []byte("-")), func(r rune) bool { return r < '0' || r > '9' }) {
+	notDigit := func(r rune) bool { return r < '0' || r > '9' }
+	if len(b) == 0 || len(b) > 20 || bytes.ContainsFunc(bytes.TrimPrefix(b, []byte("-")), notDigit) {
 		return errUser
 	}
 	*u = userID(b)

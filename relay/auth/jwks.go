@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -19,21 +18,22 @@ import (
 
 // Bounds on a set of keys.
 const (
-	jwksBytes   = 256 << 10
-	jwksKeys    = 64
-	jwksTimeout = 5 * time.Second
-	jwksEvery   = 10 * time.Minute // a revoked key is believed for this long
-	jwksRetry   = 10 * time.Second // after a failure, and between two tokens with an unknown key
-	jwksStale   = 24 * time.Hour   // a set that could not be fetched anew for this long is not believed any more
+	jwksMaxBytes = 256 << 10
+	jwksMaxKeys  = 64
+	jwksTimeout  = 5 * time.Second
+	jwksRefresh  = 10 * time.Minute // a key that the issuer has removed is accepted for up to this long
+	jwksRetry    = 10 * time.Second // after a failed fetch; also the average time between fetches for unknown keys
+	jwksMaxAge   = 24 * time.Hour   // keys that could not be refreshed for this long are no longer accepted
 )
 
-// A jwks is a set of keys behind one URL (RFC 7517). Keys come from there and nowhere else: what a token's header says of
-// keys and URLs is not read, but for the key's id.
+// A jwks is the set of keys at one URL (RFC 7517). It is the only source of
+// keys: of the keys and URLs in a token's header, only the key's id (kid) is
+// used. It is safe for concurrent use.
 type jwks struct {
-	url    string
-	client *http.Client
-	flight singleflight.Group
-	limit  *rate.Limiter // of fetches that tokens cause
+	url        string
+	client     *http.Client
+	group      singleflight.Group
+	fetchLimit *rate.Limiter // of fetches for tokens with an unknown key
 
 	mu      sync.RWMutex
 	byID    map[string][]jwt.VerificationKey
@@ -41,23 +41,26 @@ type jwks struct {
 	fetched time.Time
 }
 
-// JWKS verifies by the keys at a URL, which is https, or http on this machine. They are fetched by [Tokens.Run], and when
-// a token names a key that is not there.
+// JWKS verifies tokens with the set of public keys at a URL. The scheme must be
+// https, or http if the host is the loopback interface. [Tokens.Run] fetches
+// the keys regularly, and they are also fetched when a token names an unknown
+// key.
 func JWKS(address string) (*Keys, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopbackHost(u.Hostname())) {
-		return nil, errors.New("keys are fetched by https only, or by http from this machine")
+		return nil, errors.New("the URL of the keys must begin with https://; http:// is allowed for localhost only")
 	}
-	s := &jwks{url: address, client: newClient(1), limit: rate.NewLimiter(rate.Every(jwksRetry), 2)}
+	s := &jwks{url: address, client: newHTTPClient(1), fetchLimit: rate.NewLimiter(rate.Every(jwksRetry), 2)}
 	return &Keys{algorithms: Algorithms[3:], find: s.find, run: s.run}, nil
 }
 
-// run fetches the keys at once and from time to time until ctx ends.
+// run fetches the keys immediately and then regularly until ctx ends.
 func (s *jwks) run(ctx context.Context, logger *slog.Logger) error {
 	for {
-		wait := jwksEvery
+		wait := jwksRefresh
 		if err := s.fetch(ctx); err != nil && ctx.Err() == nil {
-			logger.Warn("the keys for tokens cannot be fetched", "setting", "SIDECAST_JWT_JWKS_URL", "reason", fetchReason(err))
+			logger.Warn("fetching the keys for tokens failed; retrying in 10 s",
+				"setting", "SIDECAST_JWT_JWKS_URL", "reason", fetchReason(err))
 			wait = jwksRetry
 		}
 		select {
@@ -68,30 +71,32 @@ func (s *jwks) run(ctx context.Context, logger *slog.Logger) error {
 	}
 }
 
-// find returns the keys with this id, or all where a token names none.
+// find returns the keys with the id kid, or all keys if kid is empty.
 func (s *jwks) find(ctx context.Context, kid string) ([]jwt.VerificationKey, error) {
-	keys, known := s.look(kid)
+	keys, known := s.lookup(kid)
 	if len(keys) > 0 {
 		return keys, nil
 	}
-	if !s.limit.Allow() {
-		// Somebody else's token has just caused a fetch. Whether that brings this key is not known yet.
+	if !s.fetchLimit.Allow() {
+		// Another token has just caused a fetch. Its result may contain this
+		// key.
 		return nil, errKeysAway
 	}
 	if err := s.fetch(ctx); err != nil && !known {
 		return nil, errKeysAway
 	}
-	if keys, _ = s.look(kid); len(keys) > 0 {
+	if keys, _ = s.lookup(kid); len(keys) > 0 {
 		return keys, nil
 	}
 	return nil, errKeyUnknown
 }
 
-// look returns what is there, and whether what is there is to be believed.
-func (s *jwks) look(kid string) (keys []jwt.VerificationKey, known bool) {
+// lookup returns the stored keys with the id kid, or all if kid is empty. known
+// is false if there are no keys yet, or only outdated ones.
+func (s *jwks) lookup(kid string) (keys []jwt.VerificationKey, known bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if s.fetched.IsZero() || time.Since(s.fetched) > jwksStale {
+	if s.fetched.IsZero() || time.Since(s.fetched) > jwksMaxAge {
 		return nil, false
 	}
 	if kid == "" {
@@ -100,9 +105,10 @@ func (s *jwks) look(kid string) (keys []jwt.VerificationKey, known bool) {
 	return s.byID[kid], true
 }
 
-// fetch fetches the keys, once however many ask at the same time. Who stops waiting does not stop it.
+// fetch fetches the keys. Callers at the same time share one request, which
+// continues if the context of a caller ends.
 func (s *jwks) fetch(ctx context.Context) error {
-	done := s.flight.DoChan("", func() (any, error) {
+	done := s.group.DoChan("", func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), jwksTimeout)
 		defer cancel()
 		return nil, s.refresh(ctx)
@@ -116,25 +122,12 @@ func (s *jwks) fetch(ctx context.Context) error {
 }
 
 func (s *jwks) refresh(ctx context.Context) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
-	if err != nil {
-		return errRequest
-	}
-	request.Header.Set("Accept", "application/json")
-	response, err := s.client.Do(request)
-	if err != nil {
-		return errTransport
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return errStatus
-	}
-	body, err := io.ReadAll(io.LimitReader(response.Body, jwksBytes+1))
+	status, body, err := httpGet(ctx, s.client, s.url, http.Header{"Accept": {"application/json"}}, jwksMaxBytes)
 	switch {
 	case err != nil:
-		return errTransport
-	case len(body) > jwksBytes:
-		return errHuge
+		return err
+	case status != http.StatusOK:
+		return errStatus
 	}
 	byID, all, err := parseKeys(body)
 	if err != nil {
@@ -146,32 +139,34 @@ func (s *jwks) refresh(ctx context.Context) error {
 	return nil
 }
 
-// parseKeys reads a set. A key that is not for signatures, or that we cannot use, is left out; the others count.
+// parseKeys parses a set of keys. It ignores keys that are not for signatures
+// or not supported, and returns an error if no key remains.
 func parseKeys(body []byte) (byID map[string][]jwt.VerificationKey, all []jwt.VerificationKey, err error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := json.Unmarshal(body, &set); err != nil || len(set.Keys) > jwksKeys {
-		return nil, nil, errAnswer
+	if err := json.Unmarshal(body, &set); err != nil || len(set.Keys) > jwksMaxKeys {
+		return nil, nil, errMalformed
 	}
 	byID = make(map[string][]jwt.VerificationKey)
 	for _, raw := range set.Keys {
-		var about struct{ Kid, Use string }
-		if json.Unmarshal(raw, &about) != nil || about.Use != "" && about.Use != "sig" {
+		var header struct{ Kid, Use string }
+		if json.Unmarshal(raw, &header) != nil || header.Use != "" && header.Use != "sig" {
 			continue
 		}
 		for _, key := range publicKeys(raw) {
 			all = append(all, key)
-			byID[about.Kid] = append(byID[about.Kid], key)
+			byID[header.Kid] = append(byID[header.Kid], key)
 		}
 	}
 	if len(all) == 0 {
-		return nil, nil, errAnswer
+		return nil, nil, errMalformed
 	}
 	return byID, all, nil
 }
 
-// publicKeys returns the public key that one JWK holds, if it is one that we use.
+// publicKeys returns the public key in one JWK, or nothing if it is not
+// supported.
 func publicKeys(raw json.RawMessage) (keys []jwt.VerificationKey) {
 	parsed, err := keyfunc.NewJWKJSON(raw)
 	if err != nil {

@@ -22,61 +22,67 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// An issuer serves a set of keys.
-type issuer struct {
+// A keyServer serves a set of keys over HTTP.
+type keyServer struct {
 	*httptest.Server
-	asked atomic.Int64
+	requests atomic.Int64
 
 	mu     sync.Mutex
 	answer http.HandlerFunc
 }
 
-func newIssuer(t *testing.T) *issuer {
-	i := new(issuer)
-	i.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		i.asked.Add(1)
-		i.mu.Lock()
-		answer := i.answer
-		i.mu.Unlock()
+func newKeyServer(t *testing.T) *keyServer {
+	s := new(keyServer)
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.requests.Add(1)
+		s.mu.Lock()
+		answer := s.answer
+		s.mu.Unlock()
 		answer(w, r)
 	}))
-	t.Cleanup(i.Close)
-	return i
+	t.Cleanup(s.Close)
+	return s
 }
 
-func (i *issuer) serves(answer http.HandlerFunc) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.answer = answer
+// respond sets the answer to all later requests.
+func (s *keyServer) respond(answer http.HandlerFunc) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = answer
 }
 
-func (i *issuer) has(keys ...map[string]string) {
+// serveKeys serves a set of these keys from now on.
+func (s *keyServer) serveKeys(keys ...map[string]string) {
 	body, _ := json.Marshal(map[string]any{"keys": keys})
-	i.serves(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
+	s.respond(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
 }
 
-func (i *issuer) tokens(t *testing.T) (*Tokens, *jwks) {
+// tokens returns a verifier that uses the keys of the server. Tokens with
+// unknown keys may cause two fetches.
+func (s *keyServer) tokens(t *testing.T) (*Tokens, *jwks) {
 	t.Helper()
-	keys, err := JWKS(i.URL)
+	keys, err := JWKS(s.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &jwks{url: i.URL, client: newClient(1), limit: rate.NewLimiter(0, 2)}
-	keys.find, keys.run = s.find, s.run
-	return newTokens(t, keys), s
+	set := &jwks{url: s.URL, client: newHTTPClient(1), fetchLimit: rate.NewLimiter(0, 2)}
+	keys.find, keys.run = set.find, set.run
+	return newTokens(t, keys), set
 }
 
 func jwkRSA(kid string, key *rsa.PrivateKey) map[string]string {
 	return map[string]string{"kty": "RSA", "kid": kid, "n": base64.RawURLEncoding.EncodeToString(key.N.Bytes()), "e": "AQAB"}
 }
 
-func rs(t *testing.T, key *rsa.PrivateKey, kid string) string {
+// signRSA signs a valid token, whose header also names other sources of keys,
+// which must be ignored.
+func signRSA(t *testing.T, key *rsa.PrivateKey, kid string) string {
 	t.Helper()
 	header := map[string]any{"jku": "http://127.0.0.1:1/", "x5u": "http://127.0.0.1:1/"}
 	if kid != "" {
 		header["kid"] = kid
 	}
-	return sign(t, jwt.SigningMethodRS256, key, good(), header)
+	return sign(t, jwt.SigningMethodRS256, key, validClaims(), header)
 }
 
 func wantCode(t *testing.T, tokens *Tokens, token string, want protocol.Code, comment string) {
@@ -86,9 +92,10 @@ func wantCode(t *testing.T, tokens *Tokens, token string, want protocol.Code, co
 	}
 }
 
-// Keys are found by id, replaced when new ones come, and fetched no more often than the limit says.
+// TestJWKSRotation checks that keys are found by id and replaced by new ones,
+// and that the limit on fetches holds.
 func TestJWKSRotation(t *testing.T) {
-	one, two, evil := rsaKey(t, 2048), rsaKey(t, 2048), rsaKey(t, 2048)
+	one, two, unknown := rsaKey(t, 2048), rsaKey(t, 2048), rsaKey(t, 2048)
 	curve, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -98,38 +105,39 @@ func TestJWKSRotation(t *testing.T) {
 	curve.Y.FillBytes(y)
 	jwkEC := map[string]string{"kty": "EC", "crv": "P-256", "kid": "curve", "use": "sig",
 		"x": base64.RawURLEncoding.EncodeToString(x), "y": base64.RawURLEncoding.EncodeToString(y)}
-	issuer := newIssuer(t)
-	tokens, set := issuer.tokens(t)
-	issuer.has(jwkRSA("one", one), jwkEC)
+	server := newKeyServer(t)
+	tokens, set := server.tokens(t)
+	server.serveKeys(jwkRSA("one", one), jwkEC)
 
-	wantCode(t, tokens, rs(t, one, "one"), protocol.CodeOK, "the first token fetches the keys")
-	wantCode(t, tokens, rs(t, one, ""), protocol.CodeOK, "no kid: every key is tried")
-	wantCode(t, tokens, sign(t, jwt.SigningMethodES256, curve, good(), map[string]any{"kid": "curve"}), protocol.CodeOK, "another kind of key")
-	wantCode(t, tokens, rs(t, evil, "one"), protocol.CodeUnauthorized, "another's key under a known id")
-	wantCode(t, tokens, rs(t, one, "curve"), protocol.CodeUnauthorized, "the wrong id")
-	if n := issuer.asked.Load(); n != 1 {
-		t.Errorf("asked %d times, want once", n)
+	wantCode(t, tokens, signRSA(t, one, "one"), protocol.CodeOK, "the first token fetches the keys")
+	wantCode(t, tokens, signRSA(t, one, ""), protocol.CodeOK, "no kid: every key is tried")
+	wantCode(t, tokens, sign(t, jwt.SigningMethodES256, curve, validClaims(), map[string]any{"kid": "curve"}), protocol.CodeOK, "another kind of key")
+	wantCode(t, tokens, signRSA(t, unknown, "one"), protocol.CodeUnauthorized, "a key of another issuer with a known id")
+	wantCode(t, tokens, signRSA(t, one, "curve"), protocol.CodeUnauthorized, "the id of another key")
+	if n := server.requests.Load(); n != 1 {
+		t.Errorf("%d requests, want 1", n)
 	}
 
-	issuer.has(jwkRSA("two", two))
-	wantCode(t, tokens, rs(t, two, "two"), protocol.CodeOK, "a new key")
-	wantCode(t, tokens, rs(t, one, "one"), protocol.CodeUnavailable, "the old one is gone, and the limit reached: nobody can tell")
-	set.limit = rate.NewLimiter(rate.Inf, 1)
-	wantCode(t, tokens, rs(t, one, "one"), protocol.CodeUnauthorized, "the old one is gone")
-	wantCode(t, tokens, rs(t, one, "../../etc/passwd"), protocol.CodeUnauthorized, "an id is no path")
+	server.serveKeys(jwkRSA("two", two))
+	wantCode(t, tokens, signRSA(t, two, "two"), protocol.CodeOK, "a new key")
+	wantCode(t, tokens, signRSA(t, one, "one"), protocol.CodeUnavailable, "a removed key, and the limit is reached")
+	set.fetchLimit = rate.NewLimiter(rate.Inf, 1)
+	wantCode(t, tokens, signRSA(t, one, "one"), protocol.CodeUnauthorized, "a removed key")
+	wantCode(t, tokens, signRSA(t, one, "../../etc/passwd"), protocol.CodeUnauthorized, "an id that looks like a path")
 
-	set.limit = rate.NewLimiter(0, 0)
-	before := issuer.asked.Load()
+	set.fetchLimit = rate.NewLimiter(0, 0)
+	before := server.requests.Load()
 	for range 100 {
-		wantCode(t, tokens, rs(t, evil, rand.Text()), protocol.CodeUnavailable, "a made-up id")
+		wantCode(t, tokens, signRSA(t, unknown, rand.Text()), protocol.CodeUnavailable, "an unknown id")
 	}
-	if n := issuer.asked.Load(); n != before {
-		t.Errorf("made-up ids caused %d requests", n-before)
+	if n := server.requests.Load(); n != before {
+		t.Errorf("unknown ids caused %d requests", n-before)
 	}
-	wantCode(t, tokens, rs(t, two, "two"), protocol.CodeOK, "known keys need no request")
+	wantCode(t, tokens, signRSA(t, two, "two"), protocol.CodeOK, "a known key needs no request")
 }
 
-// Whatever the issuer does wrong, nobody is let in and nobody is told that it is his fault.
+// TestJWKSFaults checks that no token is accepted or rejected if the keys
+// cannot be fetched.
 func TestJWKSFaults(t *testing.T) {
 	key := rsaKey(t, 2048)
 	body, _ := json.Marshal(map[string]any{"keys": []any{jwkRSA("one", key)}})
@@ -153,52 +161,53 @@ func TestJWKSFaults(t *testing.T) {
 		{"a shared secret", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(`{"keys":[{"kty":"oct","kid":"one","k":"c2VjcmV0"}]}`))
 		}},
-		{"a key for encryption", func(w http.ResponseWriter, _ *http.Request) {
+		{"a key for encryption only", func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = w.Write([]byte(strings.Replace(string(body), `"kty"`, `"use":"enc","kty"`, 1)))
 		}},
 		{"a short key", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(shortBody) }},
 		{"too large", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(append([]byte(strings.Repeat(" ", jwksBytes)), body...))
+			_, _ = w.Write(append([]byte(strings.Repeat(" ", jwksMaxBytes)), body...))
 		}},
-		{"broken off", func(w http.ResponseWriter, _ *http.Request) {
+		{"incomplete body", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100000")
 			_, _ = w.Write(body)
 		}},
 	} {
-		issuer := newIssuer(t)
-		issuer.serves(tt.answer)
-		tokens, _ := issuer.tokens(t)
-		wantCode(t, tokens, rs(t, key, "one"), protocol.CodeUnavailable, tt.comment)
+		server := newKeyServer(t)
+		server.respond(tt.answer)
+		tokens, _ := server.tokens(t)
+		wantCode(t, tokens, signRSA(t, key, "one"), protocol.CodeUnavailable, tt.comment)
 	}
-	gone := newIssuer(t)
-	gone.Close()
-	tokens, _ := gone.tokens(t)
-	wantCode(t, tokens, rs(t, key, "one"), protocol.CodeUnavailable, "nobody there")
+	closed := newKeyServer(t)
+	closed.Close()
+	tokens, _ := closed.tokens(t)
+	wantCode(t, tokens, signRSA(t, key, "one"), protocol.CodeUnavailable, "a closed port")
 }
 
-// A fetch that fails takes nothing away, and a key that cannot be used does not spoil the others.
-func TestJWKSKeepsWhatItHas(t *testing.T) {
+// TestJWKSKeepsKeys checks that a failed fetch removes no keys, and that
+// unsupported keys in a set are ignored.
+func TestJWKSKeepsKeys(t *testing.T) {
 	key := rsaKey(t, 2048)
-	issuer := newIssuer(t)
-	tokens, set := issuer.tokens(t)
-	set.limit = rate.NewLimiter(rate.Inf, 1)
-	issuer.has(map[string]string{"kty": "OKP", "crv": "Ed448", "kid": "x", "x": "AA"}, map[string]string{"kty": "RSA", "kid": "y"}, jwkRSA("one", key))
-	wantCode(t, tokens, rs(t, key, "one"), protocol.CodeOK, "beside keys that are none")
-	issuer.Close()
-	wantCode(t, tokens, rs(t, key, "two"), protocol.CodeUnauthorized, "an unknown id while the issuer is away")
-	wantCode(t, tokens, rs(t, key, "one"), protocol.CodeOK, "a known id while the issuer is away")
+	server := newKeyServer(t)
+	tokens, set := server.tokens(t)
+	set.fetchLimit = rate.NewLimiter(rate.Inf, 1)
+	server.serveKeys(map[string]string{"kty": "OKP", "crv": "Ed448", "kid": "x", "x": "AA"}, map[string]string{"kty": "RSA", "kid": "y"}, jwkRSA("one", key))
+	wantCode(t, tokens, signRSA(t, key, "one"), protocol.CodeOK, "a set with two unsupported keys")
+	server.Close()
+	wantCode(t, tokens, signRSA(t, key, "two"), protocol.CodeUnauthorized, "an unknown id while the server is down")
+	wantCode(t, tokens, signRSA(t, key, "one"), protocol.CodeOK, "a known id while the server is down")
 }
 
-// A thousand tokens that come at once cause one request.
-func TestJWKSAtOnce(t *testing.T) {
+// TestJWKSSharedFetch checks that 1,000 tokens at the same time share a fetch.
+func TestJWKSSharedFetch(t *testing.T) {
 	key := rsaKey(t, 2048)
-	issuer := newIssuer(t)
-	tokens, set := issuer.tokens(t)
-	set.limit = rate.NewLimiter(rate.Inf, 1)
+	server := newKeyServer(t)
+	tokens, set := server.tokens(t)
+	set.fetchLimit = rate.NewLimiter(rate.Inf, 1)
 	release := make(chan struct{})
 	body, _ := json.Marshal(map[string]any{"keys": []any{jwkRSA("one", key)}})
-	issuer.serves(func(w http.ResponseWriter, _ *http.Request) { <-release; _, _ = w.Write(body) })
-	token := rs(t, key, "one")
+	server.respond(func(w http.ResponseWriter, _ *http.Request) { <-release; _, _ = w.Write(body) })
+	token := signRSA(t, key, "one")
 	var all sync.WaitGroup
 	var started atomic.Int64
 	for range 1000 {
@@ -206,34 +215,35 @@ func TestJWKSAtOnce(t *testing.T) {
 			if started.Add(1) == 1000 {
 				close(release)
 			}
-			wantCode(t, tokens, token, protocol.CodeOK, "one of a thousand")
+			wantCode(t, tokens, token, protocol.CodeOK, "one of 1,000 tokens")
 		})
 	}
 	all.Wait()
-	if n := issuer.asked.Load(); n > 3 { // a few may come after the first request has ended
-		t.Errorf("asked %d times", n)
+	if n := server.requests.Load(); n > 3 { // a few may start after the first request has ended
+		t.Errorf("%d requests", n)
 	}
 }
 
 func TestJWKSAddress(t *testing.T) {
-	for address, good := range map[string]bool{
+	for address, valid := range map[string]bool{
 		"https://id.example.com/jwks": true, "http://127.0.0.1:80/jwks": true, "http://[::1]/": true, "http://localhost/x": true,
 		"http://id.example.com/jwks": false, "http://127.0.0.1.evil.com/": false, "file:///etc/passwd": false, "https://": false, "": false,
 	} {
-		if _, err := JWKS(address); (err == nil) != good {
+		if _, err := JWKS(address); (err == nil) != valid {
 			t.Errorf("%q: %v", address, err)
 		}
 	}
 }
 
-// Run fetches at once, says when that fails, and ends with its context.
+// TestJWKSRun checks that Run fetches the keys at once, logs a failure without
+// the URL, and returns when its context ends.
 func TestJWKSRun(t *testing.T) {
 	key := rsaKey(t, 2048)
-	issuer := newIssuer(t)
+	server := newKeyServer(t)
 	fetched := make(chan struct{}, 1)
 	body, _ := json.Marshal(map[string]any{"keys": []any{jwkRSA("one", key)}})
-	issuer.serves(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body); fetched <- struct{}{} })
-	tokens, _ := issuer.tokens(t)
+	server.respond(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body); fetched <- struct{}{} })
+	tokens, _ := server.tokens(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- tokens.Run(ctx) }()
@@ -242,17 +252,17 @@ func TestJWKSRun(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	wantCode(t, tokens, rs(t, key, "one"), protocol.CodeOK, "fetched before anybody came")
+	wantCode(t, tokens, signRSA(t, key, "one"), protocol.CodeOK, "fetched before the first token")
 
 	var log strings.Builder
-	issuer.Close()
-	tokens, set := issuer.tokens(t)
+	server.Close()
+	tokens, set := server.tokens(t)
 	ctx, cancel = context.WithCancel(t.Context())
 	logger := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) { cancel(); return log.Write(p) }), nil))
 	if err := set.run(ctx, logger); err != nil {
 		t.Error(err)
 	}
-	if !strings.Contains(log.String(), "SIDECAST_JWT_JWKS_URL") || strings.Contains(log.String(), issuer.URL) {
+	if !strings.Contains(log.String(), "SIDECAST_JWT_JWKS_URL") || strings.Contains(log.String(), server.URL) {
 		t.Errorf("logged: %s", log.String())
 	}
 	_ = tokens
@@ -261,3 +271,21 @@ func TestJWKSRun(t *testing.T) {
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// FuzzKeys checks that every parsed key has a supported algorithm.
+func FuzzKeys(f *testing.F) {
+	f.Add([]byte(`{"keys":[{"kty":"RSA","kid":"a","n":"AQAB","e":"AQAB"}]}`))
+	f.Add([]byte(`{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`))
+	f.Add([]byte(`{"keys":[{"kty":"oct","k":"AA"},null,1]}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		_, all, err := parseKeys(body)
+		if (err == nil) != (len(all) > 0) {
+			t.Errorf("%q: %d keys, %v", body, len(all), err)
+		}
+		for _, key := range all {
+			if _, err := algorithmOf(key); err != nil {
+				t.Errorf("%q: %v", body, err)
+			}
+		}
+	})
+}

@@ -6,47 +6,51 @@ import (
 	"net/http"
 )
 
-// A Probed is what an application answers about somebody with a cookie that it cannot know.
+// Probed is the result of one test request to the application, with a random
+// cookie that the application cannot know.
 type Probed struct {
-	Setting string // the name of the setting that holds the URL
-	Status  int    // of the answer; 0 where there was none, or none in time
-	Why     string // what is wrong with it, without the URL and without the answer; empty for nothing
-	Opens   bool   // it opens something for that cookie
+	Setting string // name of the setting that holds the URL
+	Status  int    // HTTP status of the answer; 0: there was no usable answer in time
+	Why     string // why the answer is unusable, without the URL and the answer's text; empty: it is usable
+	Opens   bool   // the answer grants something to the random cookie
 }
 
-// Probe asks each URL of c once, as the relay would. It needs no more of c than the URLs and Timeout.
-func Probe(ctx context.Context, c ApplicationConfig) (all []Probed) {
+// Probe sends one request to each URL of c, as the relay would. Of c, it uses
+// the URLs and Timeout only.
+func Probe(ctx context.Context, c ApplicationConfig) (results []Probed) {
 	c.Concurrency = 1
 	a := NewApplication(c)
-	defer a.lane.client.CloseIdleConnections()
-	a.lane.ctx = ctx
-	nonsense := rand.Text()
+	defer a.pool.client.CloseIdleConnections()
+	a.pool.ctx = ctx
+	random := rand.Text()
 	header := http.Header{
 		"Accept": {"application/json"}, "X-Requested-With": {"XMLHttpRequest"}, "User-Agent": {""},
-		"Cookie": {"sidecast_check=" + nonsense},
+		"Cookie": {"sidecast_check=" + random},
 	}
-	if a.login != nil {
-		all = append(all, a.login.probe(header))
+	if a.logins != nil {
+		results = append(results, probeURL(a.logins, header))
 	}
 	if a.channels != nil {
 		header = header.Clone()
-		header.Set("X-Sidecast-Channel", "sidecast-check-"+nonsense)
-		all = append(all, a.channels.probe(header))
+		header.Set("X-Sidecast-Channel", "sidecast-check-"+random)
+		results = append(results, probeURL(a.channels, header))
 	}
-	return all
+	return results
 }
 
-func (a *asker) probe(header http.Header) Probed {
-	p := Probed{Setting: a.setting}
-	read := a.read
-	a.read = func(status int, body []byte) (answer, error) {
-		p.Status = status
-		return read(status, body)
+// probeURL changes the client, so the client must not be used for anything
+// else.
+func probeURL(client *authClient, header http.Header) Probed {
+	result := Probed{Setting: client.setting}
+	parse := client.parse
+	client.parse = func(status int, body []byte) (answer, error) {
+		result.Status = status
+		return parse(status, body)
 	}
-	said, _, err := a.request(header)
+	answered, _, err := client.send(header)
 	if err != nil {
-		p.Why = answerReason(err)
+		result.Why = fetchReason(err)
 	}
-	p.Opens = said.verdict == granted
-	return p
+	result.Opens = answered.outcome == granted
+	return result
 }

@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// Proxies are the peers whose X-Forwarded headers are believed. The zero value believes nobody. It is immutable and safe
-// for concurrent use.
+// Proxies are the address ranges of trusted reverse proxies. The X-Forwarded
+// headers of other peers are ignored. The zero value trusts no peer. It is
+// immutable and safe for concurrent use.
 type Proxies struct{ trusted []netip.Prefix }
 
-// NewProxies trusts the peers in the given ranges.
+// NewProxies returns Proxies that trusts all peers in the given ranges.
 func NewProxies(trusted []netip.Prefix) Proxies { return Proxies{trusted: trusted} }
 
 func (p Proxies) trusts(address netip.Addr) bool {
@@ -22,17 +23,10 @@ func (p Proxies) trusts(address netip.Addr) bool {
 	return false
 }
 
-// peer returns the address at the other end of the connection, and false where it has none (a Unix socket).
-func peer(r *http.Request) (netip.Addr, bool) {
-	port, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}, false
-	}
-	return port.Addr().Unmap().WithZone(""), true
-}
-
-// Client returns the address of the client: the peer's, or where the peer is a trusted proxy the rightmost address in
-// X-Forwarded-For that is none. It is the zero Addr where there is no telling.
+// Client returns the address of the client. If the peer is a trusted proxy,
+// this is the rightmost address in X-Forwarded-For that is not a trusted proxy;
+// otherwise it is the peer's address. It is the zero Addr if the connection has
+// no address.
 func (p Proxies) Client(r *http.Request) netip.Addr {
 	address, ok := peer(r)
 	if !ok || !p.trusts(address) {
@@ -42,7 +36,7 @@ func (p Proxies) Client(r *http.Request) netip.Addr {
 	for i := len(hops) - 1; i >= 0; i-- {
 		hop, ok := parseHop(strings.TrimSpace(hops[i]))
 		if !ok {
-			break // whoever wrote this is not to be believed, and neither is what stands before it
+			break // all entries to the left of an invalid entry are untrusted too
 		}
 		address = hop
 		if !p.trusts(hop) {
@@ -52,9 +46,12 @@ func (p Proxies) Client(r *http.Request) netip.Addr {
 	return address
 }
 
-// Limited returns the address that a client's limits are counted by, or the zero Addr where there are none: the peer's, if
-// it is one of the open Internet, because behind any other may be a proxy that nobody told us of; or what a trusted proxy
-// forwards, whatever that is. Addresses of IPv6 count by /64, since that is what one client has.
+// Limited returns the address to which the limits per client address apply, or
+// the zero Addr if they do not apply to this client. If the peer is a trusted
+// proxy, it is the forwarded address, even a private one. Otherwise it is the
+// peer's address, but only if that is public: a private peer may be a proxy
+// that is missing in the settings, and all its clients would share one limit.
+// For IPv6 it is the /64 prefix, because one client usually has a whole /64.
 func (p Proxies) Limited(r *http.Request) netip.Addr {
 	address, ok := peer(r)
 	if !ok {
@@ -65,7 +62,7 @@ func (p Proxies) Limited(r *http.Request) netip.Addr {
 			return netip.Addr{}
 		}
 	} else if address = p.Client(r); p.trusts(address) {
-		return netip.Addr{} // the proxy does not say for whom it speaks
+		return netip.Addr{} // the proxy does not forward a client's address
 	}
 	if address.Is4() {
 		return address
@@ -77,13 +74,8 @@ func (p Proxies) Limited(r *http.Request) netip.Addr {
 	return prefix.Addr()
 }
 
-var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
-
-func exempt(a netip.Addr) bool {
-	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast() || carrierNAT.Contains(a)
-}
-
-// Disbelieved returns the peer if it forwards an address and is not trusted to.
+// Disbelieved returns the peer's address and true if the peer sends
+// X-Forwarded-For and is not a trusted proxy.
 func (p Proxies) Disbelieved(r *http.Request) (netip.Addr, bool) {
 	if len(r.Header.Values("X-Forwarded-For")) == 0 {
 		return netip.Addr{}, false
@@ -92,18 +84,9 @@ func (p Proxies) Disbelieved(r *http.Request) (netip.Addr, bool) {
 	return address, ok && !p.trusts(address)
 }
 
-// parseHop reads one entry of X-Forwarded-For, with or without a port.
-func parseHop(text string) (netip.Addr, bool) {
-	if address, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
-		return address.Unmap().WithZone(""), true
-	}
-	if port, err := netip.ParseAddrPort(text); err == nil {
-		return port.Addr().Unmap().WithZone(""), true
-	}
-	return netip.Addr{}, false
-}
-
-// Host returns the host that the browser asked for: the Host header, or X-Forwarded-Host from a trusted proxy.
+// Host returns the host to which the browser sent the request: the first host
+// in X-Forwarded-Host if the peer is a trusted proxy that sends it, otherwise
+// the Host header.
 func (p Proxies) Host(r *http.Request) string {
 	if address, ok := peer(r); ok && p.trusts(address) {
 		if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" {
@@ -112,4 +95,34 @@ func (p Proxies) Host(r *http.Request) string {
 		}
 	}
 	return r.Host
+}
+
+// peer returns the address at the other end of the connection, and false if the
+// connection has no address (a Unix socket).
+func peer(r *http.Request) (netip.Addr, bool) {
+	addrPort, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	return addrPort.Addr().Unmap().WithZone(""), true
+}
+
+// parseHop parses one entry of X-Forwarded-For, with or without a port.
+func parseHop(text string) (netip.Addr, bool) {
+	if address, err := netip.ParseAddr(strings.Trim(text, "[]")); err == nil {
+		return address.Unmap().WithZone(""), true
+	}
+	if addrPort, err := netip.ParseAddrPort(text); err == nil {
+		return addrPort.Addr().Unmap().WithZone(""), true
+	}
+	return netip.Addr{}, false
+}
+
+// carrierNAT is the range of carrier-grade NAT (RFC 6598).
+var carrierNAT = netip.MustParsePrefix("100.64.0.0/10")
+
+// exempt reports whether an address is not public, so that limits do not apply
+// to it.
+func exempt(a netip.Addr) bool {
+	return a.IsLoopback() || a.IsPrivate() || a.IsLinkLocalUnicast() || carrierNAT.Contains(a)
 }

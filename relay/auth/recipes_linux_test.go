@@ -16,7 +16,7 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// recipe returns the block of this language in the README.
+// recipe returns the first code block of this language in the README.
 func recipe(t *testing.T, language string) string {
 	t.Helper()
 	text, err := os.ReadFile("README.md")
@@ -26,15 +26,16 @@ func recipe(t *testing.T, language string) string {
 	_, rest, begun := strings.Cut(string(text), "\n```"+language+"\n")
 	code, _, ended := strings.Cut(rest, "```\n")
 	if !begun || !ended {
-		t.Fatalf("the README has no recipe in %q", language)
+		t.Fatalf("README.md has no code block for %q", language)
 	}
 	return code
 }
 
-// A webServer is one that the README has a recipe for.
+// A webServer is a web server for which the README has a configuration.
 type webServer struct {
 	program, debianPackage, language string
-	// config wraps the recipe into a whole configuration and returns the file's name.
+	// config returns the name and the text of a complete configuration file that
+	// contains the recipe.
 	config func(dir, listen, recipe string) (name, text string)
 	args   func(file string) []string
 }
@@ -64,7 +65,8 @@ var webServers = []webServer{
 	{
 		"caddy", "caddy", "caddyfile",
 		func(_, listen, recipe string) (string, string) {
-			// The application's own line needs PHP's server, and the name a certificate.
+			// The host name would need a certificate, and the last line a PHP
+			// server.
 			return "Caddyfile", "{\n\tadmin off\n\tauto_https off\n}\n" + strings.NewReplacer("app.example.com", "http://"+listen,
 				"    php_fastcgi unix//run/php/php-fpm.sock\n", "").Replace(recipe)
 		},
@@ -72,15 +74,17 @@ var webServers = []webServer{
 	},
 }
 
-// start runs the server with the README's recipe in front of the relay, and returns where it listens.
+// start runs the web server with the configuration in the README, in front of
+// the relay at the given address. It returns its own address.
 func (w webServer) start(t *testing.T, relay string) string {
 	t.Helper()
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin") // where Debian keeps servers, and which not every user searches
+	// Debian installs servers in a directory that is not in every user's PATH.
+	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
 	redistest.Require(t, w.program, w.debianPackage)
 	listen, dir := redistest.FreeAddr(t), t.TempDir()
 	code := recipe(t, w.language)
 	if !strings.Contains(code, "127.0.0.1:8080") {
-		t.Fatalf("the recipe does not name the relay:\n%s", code)
+		t.Fatalf("the recipe does not contain the relay's address:\n%s", code)
 	}
 	name, text := w.config(dir, listen, strings.ReplaceAll(code, "127.0.0.1:8080", relay))
 	file := filepath.Join(dir, name)
@@ -99,28 +103,30 @@ func (w webServer) start(t *testing.T, relay string) string {
 		_ = server.Wait()
 		if t.Failed() {
 			log, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-			t.Logf("%s says:\n%s%s", w.program, &out, log)
+			t.Logf("output of %s:\n%s%s", w.program, &out, log)
 		}
 	})
 	awaitHTTP(t, "http://"+listen+"/")
 	return listen
 }
 
-// The web servers' recipes of the README in front of a relay: a page of the same host connects and hears, one of another
-// does not, and the relay counts and logs a client by its own address, whatever it forwards itself.
+// TestRecipes runs a relay after each web server of the README. A page of the
+// same host can connect and receive messages, a page of another host cannot,
+// and the relay limits and logs the real address of a client, also if the
+// client sends a forged header.
 func TestRecipes(t *testing.T) {
 	for _, w := range webServers {
 		t.Run(w.program, func(t *testing.T) {
-			s := newStage(t, "TRUSTED_PROXIES=127.0.0.1", "MAX_CONNECTIONS_PER_IP=1")
+			s := newSetup(t, "TRUSTED_PROXIES=127.0.0.1", "MAX_CONNECTIONS_PER_IP=1")
 			listen := w.start(t, s.relay.Addr())
 
 			client, status := connectFrom(t, "127.0.0.2", listen)
 			if _, again := connectFrom(t, "127.0.0.2", listen); status != http.StatusSwitchingProtocols || again != http.StatusTooManyRequests {
-				t.Errorf("the address's first connection: %d, the second, of one: %d", status, again)
+				t.Errorf("first connection of an address: %d; second, which exceeds the limit: %d", status, again)
 			}
 			client.Close()
 			if remote := relaytest.LogField(s.relay.AwaitMessage("connection closed"), "remote"); remote != "127.0.0.2" {
-				t.Errorf("the client is %q to the relay, not 127.0.0.2", remote)
+				t.Errorf("the relay logs the client as %q, want 127.0.0.2", remote)
 			}
 
 			dialer := func(origin string) *relaytest.Dialer {
@@ -128,7 +134,7 @@ func TestRecipes(t *testing.T) {
 					Header: http.Header{"Origin": {origin}}}
 			}
 			_, err := dialer("http://evil.example").Dial(t.Context())
-			if refused, ok := errors.AsType[*relaytest.HandshakeError](err); !ok || refused.Status != http.StatusForbidden {
+			if failed, ok := errors.AsType[*relaytest.HandshakeError](err); !ok || failed.Status != http.StatusForbidden {
 				t.Errorf("a page of another host: %v", err)
 			}
 			c, err := dialer("http://" + listen).Dial(t.Context())
@@ -138,13 +144,14 @@ func TestRecipes(t *testing.T) {
 			t.Cleanup(c.Drop)
 			s.redis.CLI("PUBLISH", "public:1", "through "+w.program)
 			if e := s.await(c, "a message", relaytest.Is(relaytest.KindMessage)); e.Data != "through "+w.program {
-				t.Errorf("heard %q", e.Data)
+				t.Errorf("received %q", e.Data)
 			}
 		})
 	}
 }
 
-// connectFrom shakes hands from an address, claiming to forward for another.
+// connectFrom does the handshake from a local address, with a forged
+// X-Forwarded-For.
 func connectFrom(t *testing.T, local, addr string) (net.Conn, int) {
 	t.Helper()
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(local)}}
@@ -157,7 +164,7 @@ func connectFrom(t *testing.T, local, addr string) (net.Conn, int) {
 		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", addr)
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		t.Fatalf("shaking hands: %v", err)
+		t.Fatalf("the handshake: %v", err)
 	}
 	return conn, response.StatusCode
 }

@@ -12,115 +12,119 @@ import (
 	"sidecast/relay/relaytest"
 )
 
-// A user with a token hears what is public, what the token opens and what is the user's own, and nothing else.
-func TestTokenOpens(t *testing.T) {
-	s := newStage(t, "JWT_SECRET="+theSecret)
+// TestTokenGrants checks that a user with a token may use public channels, the
+// channels of the token and the user's own channels, and no others.
+func TestTokenGrants(t *testing.T) {
+	s := newSetup(t, "JWT_SECRET="+testSecret)
 	token := s.token("--user", "42", "--channel", "chat:*", "--channel", "inbox:{user}:*", "--publish", "chat:lobby", "--subscribe", "chat:1", "--subscribe", "other")
-	c := s.dial(caller{token: token})
+	c := s.dial(dialOptions{token: token})
 	if e := s.await(c, "the handshake", relaytest.Is(relaytest.KindOpened)); e.Text != "sidecast.v1" {
-		t.Errorf("echoed %q", e.Text)
+		t.Errorf("the selected subprotocol is %q", e.Text)
 	}
-	s.await(c, "own channel", on(relaytest.KindSubscribed, "user:42"))
-	s.await(c, "asked for by the token", on(relaytest.KindSubscribed, "chat:1"))
-	s.await(c, "asked for and not opened", on(relaytest.KindError, "other"))
+	s.await(c, "the user's own channel", relaytest.IsOn(relaytest.KindSubscribed, "user:42"))
+	s.await(c, "subscribe in the token", relaytest.IsOn(relaytest.KindSubscribed, "chat:1"))
+	s.await(c, "subscribe in the token, not open", relaytest.IsOn(relaytest.KindError, "other"))
 	for channel, want := range map[string]string{
 		"chat:2": "ok", "public:1": "ok", "inbox:42:x": "ok", "user:42": "ok", "inbox:43:x": "forbidden", "user:43": "forbidden",
 		"user:*": "forbidden", "*": "forbidden", "other": "forbidden", "sidecast:mark": "bad_channel", "__keyevent@0__:set": "bad_channel",
 		"chat:\u202e": "bad_channel",
 	} {
-		if got := command(t, c.Subscribe(t.Context(), channel)); got != want {
+		if got := resultOf(t, c.Subscribe(t.Context(), channel)); got != want {
 			t.Errorf("subscribe %q: %s, want %s", channel, got, want)
 		}
 	}
 	for channel, want := range map[string]string{"chat:lobby": "ok", "chat:2": "forbidden", "public:1": "forbidden", "sidecast:control": "bad_channel"} {
 		_, err := c.Publish(t.Context(), channel, []byte("x"))
-		if got := command(t, err); got != want {
+		if got := resultOf(t, err); got != want {
 			t.Errorf("publish %q: %s, want %s", channel, got, want)
 		}
 	}
 	s.redis.CLI("PUBLISH", "user:42", "for you")
-	if e := s.await(c, "one's own message", on(relaytest.KindMessage, "user:42")); e.Data != "for you" {
-		t.Errorf("heard %q", e.Data)
+	if e := s.await(c, "a message on the user's own channel", relaytest.IsOn(relaytest.KindMessage, "user:42")); e.Data != "for you" {
+		t.Errorf("received %q", e.Data)
 	}
 
-	nobody := s.dial(caller{})
+	anonymous := s.dial(dialOptions{})
 	for channel, want := range map[string]string{"public:1": "ok", "chat:1": "unauthorized", "user:42": "unauthorized"} {
-		if got := command(t, nobody.Subscribe(t.Context(), channel)); got != want {
-			t.Errorf("anybody subscribes %q: %s, want %s", channel, got, want)
+		if got := resultOf(t, anonymous.Subscribe(t.Context(), channel)); got != want {
+			t.Errorf("an anonymous client subscribes to %q: %s, want %s", channel, got, want)
 		}
 	}
 }
 
-// Raw clients: all or nothing, with the code that says what to do.
+// TestTokenOnRaw checks that a raw client gets all its channels or is closed,
+// and with which code.
 func TestTokenOnRaw(t *testing.T) {
-	s := newStage(t, "JWT_SECRET="+theSecret, "DEFAULT_CHANNELS=public:1")
-	good := s.token("--user", "42", "--channel", "chat:*", "--publish", "chat:1")
-	eager := s.token("--user", "42", "--subscribe", "chat:1")
-	c := s.dial(caller{raw: true, token: good})
+	s := newSetup(t, "JWT_SECRET="+testSecret, "DEFAULT_CHANNELS=public:1")
+	token := s.token("--user", "42", "--channel", "chat:*", "--publish", "chat:1")
+	closedSubscribe := s.token("--user", "42", "--subscribe", "chat:1")
+	c := s.dial(dialOptions{raw: true, token: token})
 	s.redis.CLI("PUBLISH", "user:42", "own")
-	s.await(c, "none named: one's own too", relaytest.Is(relaytest.KindMessage))
-	named := s.dial(caller{raw: true, token: good, channels: []string{"chat:1"}})
+	s.await(c, "no channel named: the user's own too", relaytest.Is(relaytest.KindMessage))
+	named := s.dial(dialOptions{raw: true, token: token, channels: []string{"chat:1"}})
 	s.redis.CLI("PUBLISH", "user:42", "own")
 	if err := named.SendText("hello"); err != nil {
 		t.Fatal(err)
 	}
-	if e := s.await(named, "named: exactly these", relaytest.Is(relaytest.KindMessage)); e.Data != "hello" {
-		t.Errorf("heard %q", e.Data)
+	if e := s.await(named, "channels named: only these", relaytest.Is(relaytest.KindMessage)); e.Data != "hello" {
+		t.Errorf("received %q", e.Data)
 	}
 	for _, tt := range []struct {
 		comment string
-		caller
+		dialOptions
 		code uint16
 	}{
-		{"one of two is not open", caller{token: good, channels: []string{"chat:1", "other"}}, 4403},
-		{"nobody may log in", caller{channels: []string{"chat:1"}}, 4401},
-		{"a token that asks for what it does not open", caller{token: eager}, 4403},
-		{"reserved", caller{token: good, channels: []string{"sidecast:mark"}}, 4403},
-		{"a bad token", caller{token: "bad", channels: []string{"public:1"}}, 4401},
-		{"another's token", caller{token: good[:len(good)-4] + "AAAA"}, 4401},
+		{"one of two is not open", dialOptions{token: token, channels: []string{"chat:1", "other"}}, 4403},
+		{"anonymous, and a login is configured", dialOptions{channels: []string{"chat:1"}}, 4401},
+		{"a token that subscribes to a channel that is not open", dialOptions{token: closedSubscribe}, 4403},
+		{"reserved", dialOptions{token: token, channels: []string{"sidecast:mark"}}, 4403},
+		{"a bad token", dialOptions{token: "bad", channels: []string{"public:1"}}, 4401},
+		{"a token with a wrong signature", dialOptions{token: token[:len(token)-4] + "AAAA"}, 4401},
 	} {
 		tt.raw = true
-		s.wantClose(s.dial(tt.caller), tt.comment, tt.code)
+		s.wantClose(s.dial(tt.dialOptions), tt.comment, tt.code)
 	}
 }
 
-// The ways in which a token comes, and what is said of those that come wrongly.
+// TestTokenTransport sends tokens in every way that is supported, and in ways
+// that are not.
 func TestTokenTransport(t *testing.T) {
-	s := newStage(t, "JWT_SECRET="+theSecret, "JWT_COOKIE=session_token", "JWT_PREVIOUS_SECRET="+strings.ToUpper(theSecret))
+	s := newSetup(t, "JWT_SECRET="+testSecret, "JWT_COOKIE=session_token", "JWT_PREVIOUS_SECRET="+strings.ToUpper(testSecret))
 	token := s.token("--user", "42")
 	for comment, header := range map[string]http.Header{
 		"header": {"Authorization": {"Bearer " + token}},
 		"cookie": {"Cookie": {"a=b; session_token=" + token}},
 	} {
-		s.await(s.dial(caller{header: header}), comment, on(relaytest.KindSubscribed, "user:42"))
+		s.await(s.dial(dialOptions{header: header}), comment, relaytest.IsOn(relaytest.KindSubscribed, "user:42"))
 	}
-	s.wantClose(s.dial(caller{header: http.Header{"Cookie": {"session_token=x"}}}), "a bad cookie", 4401)
-	c := s.dial(caller{query: "?token=" + token})
-	if got := command(t, c.Subscribe(t.Context(), "user:42")); got != "unauthorized" {
-		t.Errorf("a token in the URL of a WebSocket is no credential: %s", got)
+	s.wantClose(s.dial(dialOptions{header: http.Header{"Cookie": {"session_token=x"}}}), "a bad cookie", 4401)
+	c := s.dial(dialOptions{query: "?token=" + token})
+	if got := resultOf(t, c.Subscribe(t.Context(), "user:42")); got != "unauthorized" {
+		t.Errorf("a token in the URL has an effect: %s", got)
 	}
 	for comment, offer := range map[string][]string{
 		"alone": {"sidecast.token." + token}, "two": {"sidecast.v1", "sidecast.token." + token, "sidecast.token." + token},
-		"beside a stranger": {"sidecast.token." + token, "graphql-ws"},
+		"with an unknown subprotocol": {"sidecast.token." + token, "graphql-ws"},
 	} {
 		d := &relaytest.Dialer{URL: s.relay.URL(), Offer: offer}
 		_, err := d.Dial(t.Context())
-		refused, ok := err.(*relaytest.HandshakeError)
-		if !ok || refused.Status != http.StatusBadRequest || strings.Contains(refused.Body, token) {
+		failed, ok := err.(*relaytest.HandshakeError)
+		if !ok || failed.Status != http.StatusBadRequest || strings.Contains(failed.Body, token) {
 			t.Errorf("%s: %v", comment, err)
 		}
 	}
 }
 
-// At exp the session ends with 4401, and nothing that is published a second later reaches it; a token over the connection
-// puts that off, for the same user.
-func TestTokenEnds(t *testing.T) {
-	s := newStage(t, "JWT_SECRET="+theSecret)
+// TestTokenExpires checks that a session ends with 4401 when its token expires
+// and receives nothing afterwards, unless it has sent a new token for the same
+// user.
+func TestTokenExpires(t *testing.T) {
+	s := newSetup(t, "JWT_SECRET="+testSecret)
 	long := s.token("--user", "42", "--channel", "chat:1", "--ttl", "1h")
 	other := s.token("--user", "43")
 	short := s.token("--user", "42", "--channel", "chat:*", "--ttl", "5s")
-	doomed, renewed, anybody := s.dial(caller{token: short}), s.dial(caller{token: short}), s.dial(caller{})
-	for _, c := range []*relaytest.Client{doomed, renewed} {
+	expiring, renewed, anonymous := s.dial(dialOptions{token: short}), s.dial(dialOptions{token: short}), s.dial(dialOptions{})
+	for _, c := range []*relaytest.Client{expiring, renewed} {
 		if err := c.Subscribe(t.Context(), "chat:1", "chat:2"); err != nil {
 			t.Fatal(err)
 		}
@@ -133,24 +137,24 @@ func TestTokenEnds(t *testing.T) {
 	}
 	auth(renewed, long)
 	s.await(renewed, "renewed", relaytest.Is(relaytest.KindOK))
-	s.await(renewed, "what the new token does not open", on(relaytest.KindUnsubscribed, "chat:2"))
-	auth(anybody, long)
-	s.await(anybody, "anybody becomes somebody", on(relaytest.KindSubscribed, "user:42"))
+	s.await(renewed, "a channel that the new token does not open", relaytest.IsOn(relaytest.KindUnsubscribed, "chat:2"))
+	auth(anonymous, long)
+	s.await(anonymous, "an anonymous client logs in", relaytest.IsOn(relaytest.KindSubscribed, "user:42"))
 
-	s.wantClose(doomed, "expired", 4401)
+	s.wantClose(expiring, "expired", 4401)
 	if left := time.Until(expiry(t, short)); left > time.Second {
 		t.Errorf("closed %v before its token expired", left)
 	}
 	s.redis.CLI("PUBLISH", "chat:1", "later")
-	s.await(renewed, "it lives on", on(relaytest.KindMessage, "chat:1"))
+	s.await(renewed, "a message after the old token has expired", relaytest.IsOn(relaytest.KindMessage, "chat:1"))
 
 	auth(renewed, other)
 	s.wantClose(renewed, "another user", 4401)
-	auth(anybody, "bad")
-	s.wantClose(anybody, "a bad token", 4401)
+	auth(anonymous, "bad")
+	s.wantClose(anonymous, "a bad token", 4401)
 }
 
-// expiry returns the instant that a token names as its end.
+// expiry returns the time at which a token expires.
 func expiry(t *testing.T, token string) time.Time {
 	t.Helper()
 	claims := jwt.RegisteredClaims{}
@@ -161,39 +165,40 @@ func expiry(t *testing.T, token string) time.Time {
 }
 
 func TestAuthWithoutTokens(t *testing.T) {
-	s := newStage(t)
-	c := s.dial(caller{})
+	s := newSetup(t)
+	c := s.dial(dialOptions{})
 	if err := c.SendText(`{"type":"auth","ref":1,"token":"x"}`); err != nil {
 		t.Fatal(err)
 	}
-	if e := s.await(c, "no tokens here", relaytest.Is(relaytest.KindError)); e.Text != "unknown_type" {
-		t.Errorf("answered %q", e.Text)
+	if e := s.await(c, "tokens are not configured", relaytest.Is(relaytest.KindError)); e.Text != "unknown_type" {
+		t.Errorf("got error %q", e.Text)
 	}
 }
 
-// PUBLISH_FORMAT=json says who speaks.
+// TestPublishFormat checks the JSON that Redis receives with
+// PUBLISH_FORMAT=json.
 func TestPublishFormat(t *testing.T) {
-	s := newStage(t, "JWT_SECRET="+theSecret, "PUBLISH_FORMAT=json", "PUBLISH_CHANNELS=public:*")
-	somebody, nobody := s.dial(caller{token: s.token("--user", "42")}), s.dial(caller{})
-	if err := nobody.Subscribe(t.Context(), "public:1"); err != nil {
+	s := newSetup(t, "JWT_SECRET="+testSecret, "PUBLISH_FORMAT=json", "PUBLISH_CHANNELS=public:*")
+	user, anonymous := s.dial(dialOptions{token: s.token("--user", "42")}), s.dial(dialOptions{})
+	if err := anonymous.Subscribe(t.Context(), "public:1"); err != nil {
 		t.Fatal(err)
 	}
-	session := s.await(somebody, "welcome", relaytest.Is(relaytest.KindWelcome)).Text
+	session := s.await(user, "welcome", relaytest.Is(relaytest.KindWelcome)).Text
 	var last relaytest.Event
 	for _, tt := range []struct {
 		from    *relaytest.Client
 		payload string
 		want    map[string]any
 	}{
-		{somebody, `<b>"hi"</b>`, map[string]any{"user": "42", "session": session, "data": `<b>"hi"</b>`}},
-		{somebody, "\xff", map[string]any{"user": "42", "session": session, "base64": "/w=="}},
-		{nobody, "", map[string]any{"user": nil, "session": s.await(nobody, "welcome", relaytest.Is(relaytest.KindWelcome)).Text, "data": ""}},
+		{user, `<b>"hi"</b>`, map[string]any{"user": "42", "session": session, "data": `<b>"hi"</b>`}},
+		{user, "\xff", map[string]any{"user": "42", "session": session, "base64": "/w=="}},
+		{anonymous, "", map[string]any{"user": nil, "session": s.await(anonymous, "welcome", relaytest.Is(relaytest.KindWelcome)).Text, "data": ""}},
 	} {
 		if _, err := tt.from.Publish(t.Context(), "public:1", []byte(tt.payload)); err != nil {
 			t.Fatal(err)
 		}
 		var err error
-		if last, err = nobody.AwaitAfter(t.Context(), last, on(relaytest.KindMessage, "public:1")); err != nil {
+		if last, err = anonymous.AwaitAfter(t.Context(), last, relaytest.IsOn(relaytest.KindMessage, "public:1")); err != nil {
 			t.Fatal(err)
 		}
 		var got map[string]any
@@ -211,9 +216,11 @@ func TestPublishFormat(t *testing.T) {
 	}
 }
 
-// A relay that could open nothing to anybody, or everything to every page, does not start, and says what to set.
-func TestRefusesToStart(t *testing.T) {
-	s := newStage(t)
+// TestInvalidSettings checks that the relay does not start if no channel could
+// be open to any client, or if any page could use the cookies of its visitors,
+// and that its log names the settings.
+func TestInvalidSettings(t *testing.T) {
+	s := newSetup(t)
 	base := func(settings ...string) map[string]string {
 		env := map[string]string{"SIDECAST_REDIS_URL": s.redis.URL(), "SIDECAST_CHANNELS": "chat:*"}
 		for _, setting := range settings {
@@ -225,23 +232,23 @@ func TestRefusesToStart(t *testing.T) {
 	for _, tt := range []struct {
 		comment string
 		env     map[string]string
-		says    []string
+		want    []string
 	}{
 		{"nothing is open", base(), []string{"SIDECAST_PUBLIC_CHANNELS", "SIDECAST_AUTH_URL", "SIDECAST_JWT_SECRET"}},
-		{"any page with anybody's login", base("AUTH_URL=http://127.0.0.1:1/", "ALLOWED_ORIGINS=*"), []string{"SIDECAST_ALLOWED_ORIGINS", "SIDECAST_AUTH_URL"}},
-		{"any page with anybody's cookie", base("JWT_SECRET="+theSecret, "JWT_COOKIE=t", "ALLOWED_ORIGINS=*"), []string{"SIDECAST_ALLOWED_ORIGINS", "SIDECAST_JWT_COOKIE"}},
-		{"an algorithm that the key cannot verify", base("JWT_SECRET="+theSecret, "JWT_ALGORITHMS=RS256"), []string{"SIDECAST_JWT_ALGORITHMS", "HS256"}},
-		{"alg none", base("JWT_SECRET="+theSecret, "JWT_ALGORITHMS=none"), []string{"SIDECAST_JWT_ALGORITHMS"}},
-		{"reserved", base("JWT_SECRET="+theSecret, "USER_CHANNELS=sidecast:{user}"), []string{"SIDECAST_USER_CHANNELS"}},
+		{"any page could use a visitor's login", base("AUTH_URL=http://127.0.0.1:1/", "ALLOWED_ORIGINS=*"), []string{"SIDECAST_ALLOWED_ORIGINS", "SIDECAST_AUTH_URL"}},
+		{"any page could use a visitor's cookie", base("JWT_SECRET="+testSecret, "JWT_COOKIE=t", "ALLOWED_ORIGINS=*"), []string{"SIDECAST_ALLOWED_ORIGINS", "SIDECAST_JWT_COOKIE"}},
+		{"an algorithm that the key cannot verify", base("JWT_SECRET="+testSecret, "JWT_ALGORITHMS=RS256"), []string{"SIDECAST_JWT_ALGORITHMS", "HS256"}},
+		{"alg none", base("JWT_SECRET="+testSecret, "JWT_ALGORITHMS=none"), []string{"SIDECAST_JWT_ALGORITHMS"}},
+		{"reserved", base("JWT_SECRET="+testSecret, "USER_CHANNELS=sidecast:{user}"), []string{"SIDECAST_USER_CHANNELS"}},
 	} {
-		log := refuses(t, tt.env)
-		for _, part := range tt.says {
+		log := failedStart(t, tt.env)
+		for _, part := range tt.want {
 			if !strings.Contains(log, part) {
-				t.Errorf("%s: does not say %s:\n%s", tt.comment, part, log)
+				t.Errorf("%s: the log does not contain %s:\n%s", tt.comment, part, log)
 			}
 		}
-		if strings.Contains(log, theSecret) {
-			t.Errorf("%s: shows the secret", tt.comment)
+		if strings.Contains(log, testSecret) {
+			t.Errorf("%s: the log contains the secret", tt.comment)
 		}
 	}
 }

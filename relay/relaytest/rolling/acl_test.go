@@ -16,7 +16,7 @@ import (
 // nothing; and what the guide says of a second application on the same Redis holds.
 func TestRightsOfTheGuide(t *testing.T) {
 	t.Parallel()
-	guide, err := os.ReadFile("../../../helm/README.md")
+	guide, err := os.ReadFile("../../../source/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}

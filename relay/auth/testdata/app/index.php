@@ -1,5 +1,5 @@
 <?php
-// An application with a login, as its users see it. The relay asks live-auth.php and may-hear.php, which are the README's.
+// A web application with a login. The scripts live-auth.php and may-hear.php are those of the README.
 switch (parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH)) {
 case '/login':
     session_start();
@@ -14,7 +14,7 @@ case '/logout':
     setcookie(session_name(), '', 1, '/');
     header('Location: /');
     break;
-case '/slow': // holds the session for as long as it takes
+case '/slow': // holds the session while it runs
     session_start();
     usleep(1000 * (int) $_GET['ms']);
     echo 'done';

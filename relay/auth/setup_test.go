@@ -11,20 +11,21 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-const theSecret = "a secret of 32 bytes and then some"
+const testSecret = "a secret of 32 bytes and then some"
 
-// A stage is a real relay on a real Redis.
-type stage struct {
+// A setup is a relay process and its Redis server.
+type setup struct {
 	t     *testing.T
 	redis *redistest.Server
 	relay *relaytest.Process
 	env   map[string]string
 }
 
-// newStage starts a relay that relays everything and opens public:* to anybody.
-func newStage(t *testing.T, settings ...string) *stage {
+// newSetup starts a relay that relays all channels and opens public:* to
+// everyone. Each setting is a name without SIDECAST_, =, and a value.
+func newSetup(t *testing.T, settings ...string) *setup {
 	t.Helper()
-	s := &stage{t: t, redis: redistest.Start(t), env: map[string]string{}}
+	s := &setup{t: t, redis: redistest.Start(t), env: map[string]string{}}
 	s.env["SIDECAST_REDIS_URL"] = s.redis.URL()
 	s.env["SIDECAST_CHANNELS"] = "*"
 	s.env["SIDECAST_PUBLIC_CHANNELS"] = "public:*"
@@ -41,8 +42,9 @@ func newStage(t *testing.T, settings ...string) *stage {
 	return s
 }
 
-// output is what a command of the binary says with the relay's settings, on both outputs.
-func (s *stage) output(args ...string) string {
+// output runs the sidecast command with the relay's settings and returns its
+// combined output.
+func (s *setup) output(args ...string) string {
 	s.t.Helper()
 	out, err := s.command(args...).CombinedOutput()
 	if err != nil {
@@ -51,7 +53,9 @@ func (s *stage) output(args ...string) string {
 	return string(out)
 }
 
-func (s *stage) command(args ...string) *exec.Cmd {
+// command returns the sidecast command with the relay's settings as its
+// environment.
+func (s *setup) command(args ...string) *exec.Cmd {
 	command := exec.Command(relaytest.Build(s.t), args...)
 	command.Env = []string{"HOME=/nonexistent"}
 	for name, value := range s.env {
@@ -60,26 +64,26 @@ func (s *stage) command(args ...string) *exec.Cmd {
 	return command
 }
 
-// token mints with the binary itself.
-func (s *stage) token(args ...string) string {
+// token creates a token with `sidecast token`.
+func (s *setup) token(args ...string) string {
 	s.t.Helper()
 	out, err := s.command(append([]string{"token"}, args...)...).Output()
 	if err != nil {
-		s.t.Fatalf("minting: %v", err)
+		s.t.Fatalf("creating a token: %v", err)
 	}
 	return strings.TrimSpace(string(out))
 }
 
-// A caller is how a client connects.
-type caller struct {
-	raw      bool
+// dialOptions are the ways in which a client connects.
+type dialOptions struct {
+	raw      bool     // sidecast.raw instead of sidecast.v1
 	token    string   // as a subprotocol
-	channels []string // of a raw client
+	channels []string // only for raw
 	header   http.Header
 	query    string
 }
 
-func (s *stage) dialer(c caller) *relaytest.Dialer {
+func (s *setup) dialer(c dialOptions) *relaytest.Dialer {
 	d := &relaytest.Dialer{URL: s.relay.URL() + c.query, Header: c.header, Channels: c.channels}
 	name := "sidecast.v1"
 	if c.raw {
@@ -91,7 +95,7 @@ func (s *stage) dialer(c caller) *relaytest.Dialer {
 	return d
 }
 
-func (s *stage) dial(c caller) *relaytest.Client {
+func (s *setup) dial(c dialOptions) *relaytest.Client {
 	s.t.Helper()
 	client, err := s.dialer(c).Dial(s.t.Context())
 	if err != nil {
@@ -101,41 +105,39 @@ func (s *stage) dial(c caller) *relaytest.Client {
 	return client
 }
 
-func (s *stage) await(c *relaytest.Client, comment string, match func(relaytest.Event) bool) relaytest.Event {
+// await waits for an event of the client. comment says what the test waits for.
+func (s *setup) await(c *relaytest.Client, comment string, match func(relaytest.Event) bool) relaytest.Event {
 	s.t.Helper()
 	e, err := c.Await(s.t.Context(), match)
 	if err != nil {
-		s.t.Fatalf("%s: %v\nheard: %v", comment, err, c.Events())
+		s.t.Fatalf("%s: %v\nreceived: %v", comment, err, c.Events())
 	}
 	return e
 }
 
-// wantClose waits for the end of the connection, and wants this code.
-func (s *stage) wantClose(c *relaytest.Client, comment string, code uint16) {
+// wantClose waits until the connection is closed, and checks the close code.
+func (s *setup) wantClose(c *relaytest.Client, comment string, code uint16) {
 	s.t.Helper()
 	if e := s.await(c, comment, relaytest.Is(relaytest.KindEnd)); e.Code != code {
-		s.t.Errorf("%s: closed %d, want %d\nheard: %v", comment, e.Code, code, c.Events())
+		s.t.Errorf("%s: closed %d, want %d\nreceived: %v", comment, e.Code, code, c.Events())
 	}
 }
 
-func on(kind relaytest.Kind, channel string) func(relaytest.Event) bool {
-	return relaytest.IsOn(kind, channel)
-}
-
-func command(t *testing.T, err error) string {
+// resultOf returns the error code of a command, or "ok".
+func resultOf(t *testing.T, err error) string {
 	t.Helper()
 	if err == nil {
 		return "ok"
 	}
-	if refused, ok := err.(*relaytest.CommandError); ok {
-		return refused.Code
+	if failed, ok := err.(*relaytest.CommandError); ok {
+		return failed.Code
 	}
-	t.Fatalf("a command: %v", err)
+	t.Fatalf("the command failed without a code: %v", err)
 	return ""
 }
 
-// refuses runs a relay that must not start, and returns what it says.
-func refuses(t *testing.T, env map[string]string) string {
+// failedStart starts a relay that must exit with code 2, and returns its log.
+func failedStart(t *testing.T, env map[string]string) string {
 	t.Helper()
 	p := relaytest.Start(t, maps.Clone(env))
 	if code := p.Wait(); code != 2 {
