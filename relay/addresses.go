@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Addresses bounds what one client address may have: connections open, and new ones a second. It is safe for concurrent
-// use; a nil one bounds nothing. It remembers no address that has nothing open for longer than a second.
+// Addresses bounds what one client address may have: connections open, and new
+// ones a second. It is safe for concurrent use; a nil one bounds nothing. It
+// remembers no address that has nothing open for longer than a second.
 type Addresses struct {
 	open, perSecond int // 0 for no bound
 	began           time.Time
@@ -25,8 +26,8 @@ func NewAddresses(open, perSecond int) *Addresses {
 	}
 }
 
-// Take takes a place for a connection from address, and reports whether there was one. It is to be freed by
-// [Addresses.Free]. The zero Addr has no bounds.
+// Take takes a place for a connection from address, and reports whether there
+// was one. It is to be freed by [Addresses.Free]. The zero Addr has no bounds.
 func (a *Addresses) Take(address netip.Addr) bool {
 	if a == nil || !address.IsValid() {
 		return true

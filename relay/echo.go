@@ -11,9 +11,11 @@ const (
 	echoAge   = int64(10 * time.Second)
 )
 
-// echoes is what a session published and does not want to hear itself. An entry is made before PUBLISH and skips one
-// equal message; which of several equal ones makes no difference to anybody. An entry goes when Redis refused the
-// message or counted no subscriber, when the link breaks, and after 10 s.
+// Echoes are the messages that a session published and does not want to
+// receive. An entry is made before PUBLISH and skips one equal message; it does
+// not matter which of several equal ones. An entry is removed when Redis
+// rejects the message or counts no subscribers, when the link breaks, and after
+// 10 s.
 type echoes struct {
 	mu   sync.Mutex
 	list []echo
@@ -25,7 +27,8 @@ type echo struct {
 	at      int64
 }
 
-// add notes a message about to be published. Beyond 64 at once it is not noted, and the sender hears it.
+// add adds a message that is about to be published. If there are 64 already, it
+// is not added, and the sender receives the message.
 func (e *echoes) add(channel string, hash uint64, now int64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -35,7 +38,7 @@ func (e *echoes) add(channel string, hash uint64, now int64) {
 	}
 }
 
-// take reports whether such a message was noted, and forgets it.
+// match reports whether there is such a message, and removes it.
 func (e *echoes) match(channel string, hash uint64, now int64) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -43,7 +46,7 @@ func (e *echoes) match(channel string, hash uint64, now int64) bool {
 	return e.remove(channel, hash)
 }
 
-// drop forgets a message that will not come.
+// drop removes a message that will not arrive.
 func (e *echoes) drop(channel string, hash uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

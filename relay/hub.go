@@ -22,70 +22,79 @@ type HubConfig struct {
 	Access    *access.Rules
 	Budget    *outbox.Budget
 	Protocols []protocol.Protocol // one of each ID
-	Stats     *stats.Stats        // nil: counted for nobody
-	Logger    *slog.Logger
-	Shards    int // 0: one for each processor
+	Stats     *stats.Stats        // nil counts nothing
+	Logger    *slog.Logger        // nil discards
+	Shards    int                 // 0: one for each processor
 
-	// Publish sends what a client publishes to Redis and returns how many subscribers Redis counted. It waits for Redis for
-	// about a second at most. It is called concurrently. Nil answers `unavailable`.
+	// Publish sends what a client publishes to Redis and returns how many
+	// subscribers Redis counted. It waits for Redis for about a second at most
+	// and is called concurrently. If it is nil, clients get `unavailable`.
 	Publish func(ctx context.Context, channel string, payload []byte) (receivers int64, err error)
 
-	// Streams reads and writes the streams of durable channels. It is called when there is work for them, later than NewHub.
-	// Nil answers `unavailable` for all of them.
+	// Streams returns what reads and writes the streams of durable channels. It
+	// is called after NewHub. If it is nil, clients get `unavailable`.
 	Streams func() stream.Store
 
-	// Verify returns whom a token names that a client sends over its connection: [CodeOK] with an Identity,
-	// [CodeUnauthorized], or [CodeUnavailable] where that cannot be found out now. It is called concurrently. Nil where
-	// there are no tokens.
+	// Verify returns the identity of a token that a client sent over its
+	// connection, with [protocol.CodeOK]; or [protocol.CodeUnauthorized]; or
+	// [protocol.CodeUnavailable] if the token cannot be verified now. It is
+	// called concurrently. It is nil if there are no tokens.
 	Verify func(ctx context.Context, token string) (*access.Identity, protocol.Code)
 
-	// CatchUp waits until everything that Redis had published before the call was taken in. An error says that the link to
-	// Redis is lost, or became another one, meanwhile. It is called concurrently. Nil where that is so at all times.
+	// CatchUp waits until the hub has received everything that Redis published
+	// before the call. The error says that the link to Redis was lost or
+	// replaced before that. It is called concurrently. If it is nil, the hub is
+	// always up to date.
 	CatchUp func(ctx context.Context) error
 
-	HistoryBytes int           // how much is kept for clients that come back; 0 for nothing
-	HistoryAge   time.Duration // and for how long
+	HistoryBytes int           // for clients that return; 0 keeps nothing
+	HistoryAge   time.Duration // how long messages are kept
 
-	WrapPublished bool // what clients publish reaches Redis as JSON that says who sent it, not bare
+	// WrapPublished makes what clients publish reach Redis as JSON that says
+	// who sent it, instead of the bare payload.
+	WrapPublished bool
 
 	MaxChannels  int           // per session
-	MaxPayload   int           // bytes that a client may publish at once
-	CommandRate  float64       // commands a second and session
+	MaxPayload   int           // bytes of one message that a client publishes
+	CommandRate  float64       // commands per second and session
 	CommandBurst int           // commands at once
 	PingInterval time.Duration // +-10 %
 	PongTimeout  time.Duration
 }
 
-// A Hub knows who listens to what and hands messages out. Messages come in by [Hub.Publish] and [Hub.Flush] from one
-// goroutine, the source's; clients join with [Hub.Join], concurrently. Its work is split over shards: each session
-// belongs to one, and each has a goroutine that writes to its sessions, so that per session everything has one order.
+// A Hub knows which session subscribes to which channel and delivers messages.
+// Messages arrive by [Hub.Publish] and [Hub.Flush] from one goroutine, the
+// source's; clients join with [Hub.Join], concurrently. The work is split over
+// shards: each session belongs to one, and each shard has a goroutine that
+// writes to its sessions, so that everything has one order per session.
 type Hub struct {
-	cfg     HubConfig
-	shards  []*shard
-	started time.Time
-	seed    maphash.Seed
-	nextShard    atomic.Uint32 // shard of the next session
+	cfg       HubConfig
+	shards    []*shard
+	started   time.Time
+	seed      maphash.Seed
+	nextShard atomic.Uint32 // shard of the next session
 
-	readers *stream.Readers // nil where there are no streams
+	readers *stream.Readers // nil if there are no streams
 
-	draining atomic.Uint32 // the code that refuses newcomers; 0 while everybody is welcome
+	draining atomic.Uint32 // the close code for new clients; 0 unless the hub drains
 
-	// flushed is the number of the last thing that came in and is on its way to every shard that it concerns.
+	// flushed is the sequence number of the last item that is on its way to
+	// every shard that it concerns.
 	flushed atomic.Uint64
 
-	// mu guards everything below. It may be taken by who holds a shard's mu, and not the other way round.
-	mu       sync.Mutex
-	history  *history.History[fanout]
-	batch batch
-	offline  bool
-	// streamSeq is the sequence number of the last item on any durable channel.
-	streamSeq stream.Seq
-	// streamReaders are those of the durable channels that have subscribers, by channel.
+	// mu guards everything below. A goroutine that holds a shard's mu may lock
+	// it, not the other way round.
+	mu            sync.Mutex
+	history       *history.History[fanout]
+	batch         batch
+	offline       bool
+	online        chan struct{} // closed when Redis is back; nil while it is there
+	streamSeq     stream.Seq    // of the last item on any durable channel
 	streamReaders map[string]*stream.Reader
-	online          chan struct{} // closed when Redis is back; nil while it is there
 }
 
-// NewHub returns a hub that is offline until the source says otherwise. It does nothing before [Hub.Run].
+// NewHub returns a hub that is offline until the source calls [Hub.Online]. It
+// does nothing before [Hub.Run].
 func NewHub(cfg HubConfig) *Hub {
 	if cfg.Stats == nil {
 		cfg.Stats = new(stats.Stats)
@@ -96,8 +105,11 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Shards <= 0 {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
-	h := &Hub{cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), offline: true, online: make(chan struct{}), streamReaders: make(map[string]*stream.Reader)}
-	h.history = history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge)
+	h := &Hub{
+		cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), offline: true, online: make(chan struct{}),
+		history:       history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge),
+		streamReaders: make(map[string]*stream.Reader),
+	}
 	if cfg.Streams != nil {
 		h.readers = stream.NewReaders(stream.Config{
 			Store: sync.OnceValue(cfg.Streams), Now: h.now, Stats: cfg.Stats, Logger: cfg.Logger,
@@ -109,8 +121,9 @@ func NewHub(cfg HubConfig) *Hub {
 	return h
 }
 
-// Run hands messages out and keeps connections alive until ctx ends. Sessions should have been closed before; what is
-// still in the mailboxes then is not delivered.
+// Run delivers messages and keeps connections alive until ctx ends. Close the
+// sessions before: items that are still in the mailboxes then are not
+// delivered.
 func (h *Hub) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, s := range h.shards {
@@ -124,11 +137,15 @@ func (h *Hub) Run(ctx context.Context) error {
 	return nil
 }
 
-// now is the time since the hub began: a monotonic stamp of 8 bytes.
+// now returns the time since the hub was created: a monotonic stamp of 8 bytes.
 func (h *Hub) now() int64 { return int64(time.Since(h.started)) }
 
-// Marker takes in a marker: a place in everything that comes in, which other relays know too. id has 8 bytes and is only
-// valid during the call.
+// hash identifies a payload for [echoes]. It is never 0.
+func (h *Hub) hash(payload []byte) uint64 { return maphash.Bytes(h.seed, payload) | 1 }
+
+// Marker receives a marker: a place in the order of all messages that other
+// relays know too. id has 8 bytes and is only valid during the call. Only the
+// source calls it.
 func (h *Hub) Marker(id []byte) {
 	h.dispatch()
 	h.mu.Lock()
@@ -139,7 +156,8 @@ func (h *Hub) Marker(id []byte) {
 	}
 }
 
-// Offline takes in that the link to Redis is lost: every session is told.
+// Offline reports that the link to Redis is lost. Every session is notified.
+// Only the source calls it.
 func (h *Hub) Offline() {
 	h.dispatch()
 	h.mu.Lock()
@@ -158,9 +176,10 @@ func (h *Hub) Offline() {
 	h.enqueueForAll(it)
 }
 
-// Online takes in that a new link begins, whose messages come next: whatever was published since the last one is lost, so
-// every session that exists gets one gap, which is about its live channels: durable ones are read again. node tells the
-// Redis server from others.
+// Online reports that a new link begins; its messages follow. Messages
+// published since the last link are lost, so every existing session gets one
+// gap, which concerns its live channels: streams are read again. node
+// identifies the Redis server. Only the source calls it.
 func (h *Hub) Online(node uint32) {
 	h.dispatch()
 	h.mu.Lock()
@@ -180,53 +199,15 @@ func (h *Hub) Online(node uint32) {
 	h.enqueueForAll(it)
 }
 
-// isDurable reports whether a channel is a stream.
-func (h *Hub) isDurable(channel string) bool { return h.cfg.Access.Durable.Match(channel) }
-
-// Nudge takes in that somebody published to a durable channel; loaded says that it was not nothing. channel is only valid
-// during the call. It may be called concurrently, as Event.
-func (h *Hub) Nudge(channel []byte, loaded bool) {
-	if d := h.streamReader(channel); d != nil {
-		d.Nudge(loaded)
-	}
-}
-
-// Event takes in that the stream of a durable channel has changed.
-func (h *Hub) Event(channel []byte) {
-	if d := h.streamReader(channel); d != nil {
-		d.Schedule()
-	}
-}
-
-// durable returns the reader of a channel that has subscribers, or nil.
-func (h *Hub) streamReader(channel []byte) *stream.Reader {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.streamReaders[string(channel)]
-}
-
-// state returns whether Redis is away, and the number of the last thing that came in.
+// state returns whether Redis is away, and the sequence number of the last
+// item.
 func (h *Hub) state() (offline bool, seq uint64) {
 	h.lockSequenced()
 	defer h.mu.Unlock()
 	return h.offline, h.history.Seq
 }
 
-// encode fills in the frame of every protocol.
-func (h *Hub) encodeEvent(it *item, event protocol.Event) {
-	for _, p := range h.cfg.Protocols {
-		it.frames[p.ID()] = p.Event(event)
-	}
-}
-
-func (h *Hub) enqueueForAll(it item) {
-	for _, s := range h.shards {
-		s.collect(&it, inlineDeliveries) // never inline: the source does not write to all sessions itself
-	}
-	h.Flush()
-}
-
-// HistoryBytes returns how much is kept for clients that come back.
+// HistoryBytes returns how many bytes are kept for clients that return.
 func (h *Hub) HistoryBytes() int64 {
 	h.lockSequenced()
 	n := int64(h.history.Bytes())
@@ -237,14 +218,12 @@ func (h *Hub) HistoryBytes() int64 {
 	return n
 }
 
-// Flush hands out everything that was published since the last Flush. The source calls it when it has to wait for more.
-// It waits only where a shard's mailbox is full, and never for a client.
-func (h *Hub) Flush() {
-	h.dispatch()
+// Sessions returns how many sessions there are.
+func (h *Hub) Sessions() (n int) {
 	for _, s := range h.shards {
-		s.flush()
+		s.mu.Lock()
+		n += len(s.sessions)
+		s.mu.Unlock()
 	}
-	h.flushed.Store(h.history.Seq) // all is taken in, and only this goroutine brings more
+	return n
 }
-
-func (h *Hub) hash(payload []byte) uint64 { return maphash.Bytes(h.seed, payload) | 1 }

@@ -11,23 +11,25 @@ type limitResult uint8
 
 const (
 	limitAllow  limitResult = iota
-	limitRefuse              // and say so
-	limitDrop              // refuse; it was said less than a second ago
-	limitClose               // too many refusals
+	limitRefuse             // and answer with an error
+	limitDrop               // without an answer: the last one was less than a second ago
+	limitClose              // too many refusals
 )
 
-// A limiter is one session's token bucket, in 40 bytes and without a clock of its own. It tells a client that it is too
-// fast once a second, and gives it up at the hundredth refusal in 10 s. Not safe for concurrent use.
+// A limiter is one session's token bucket, in 40 bytes and without a timer. It
+// answers a client that is too fast once per second, and closes the session at
+// the hundredth rejected command in 10 s. It is not safe for concurrent use.
 type limiter struct {
-	cost    int64 // ns that one command costs
+	cost     int64 // ns that one command costs
 	burst    int64 // ns that may be spent at once
-	fullAt    int64 // when the bucket is full again
-	reported    int64
-	window  int64 // when the running count of refusals began
-	refused int32
+	fullAt   int64 // when the bucket is full again
+	reported int64
+	window   int64 // when the running count of refusals began
+	refused  int32
 }
 
-// newLimiter allows rate commands a second and burst at once. A rate of 0 allows everything.
+// newLimiter allows rate commands per second and burst at once. A rate of 0
+// allows everything.
 func newLimiter(rate float64, burst int) limiter {
 	if rate <= 0 {
 		return limiter{}

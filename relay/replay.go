@@ -10,43 +10,48 @@ import (
 )
 
 const (
-	// replayPage is how much of a replay, in bytes, is sent at once, and replayLow what waits in the outbox when the next
-	// page comes: 48 KiB and one message wait at most.
+	// replayPage is how many bytes of a replay are sent at once, and replayLow
+	// how many wait in the outbox when the next page is sent: 48 KiB and one
+	// message wait at most.
 	replayPage = 32 << 10
 	replayLow  = 16 << 10
-	// replayEnd is how much of it is sent in the step that makes the subscription live, in which the whole shard waits.
+	// replayTail is how many bytes may be left for the step that makes the
+	// subscription live, in which the whole shard waits.
 	replayTail = 4 << 10
-	// replayAtOnce is how many pages the client's own goroutine sends, before it reads on and leaves the rest to another.
+	// replayAtOnce is how many pages the client's own goroutine sends before it
+	// leaves the rest to another goroutine and reads on.
 	replayAtOnce = 8
 )
 
-// A replay gives a subscription what it missed, page by page, and makes it live in the step that finds nothing newer. One
-// goroutine at a time runs it.
+// A replay sends a subscription the messages that it missed, page by page, and
+// makes it live in the step that finds nothing newer. One goroutine at a time
+// runs it.
 type replay struct {
-	hub  *Hub
-	sub  *Subscription
-	ref  []byte // of the command that is answered before the first page
-	cursor  []byte // the cursor in that answer: the place that the client named
-	answered bool   // it was answered
+	hub      *Hub
+	sub      *Subscription
+	ref      []byte // of the command that is answered before the first page
+	cursor   []byte // of the answer: the place that the client named
+	answered bool
 
 	epoch uint64
-	from  history.Point // the last message that the client has, or the mark behind it
-	last  uint64        // offset of the last entry that is not for it; 0 if that was not held
+	from  history.Point // the last message that the client has, or the marker after it
+	last  uint64        // offset of the last entry that is not for it; 0 if that is not held
 
 	page  []replayItem // scratch
-	bytes []byte // scratch: the payloads
+	bytes []byte       // scratch: the payloads
 }
 
-// A past is one message to be told again.
+// A replayItem is one message to send again.
 type replayItem struct {
 	point  history.Point
 	offset uint64
 	cursor []byte
-	begin  int  // of the payload
-	empty  bool // there was one too large to be relayed
+	begin  int  // of the payload, in replay.bytes
+	empty  bool // the message was too large to be relayed
 }
 
-// run sends what is little at once, and leaves more to the session's replays.
+// run sends a few pages at once, and leaves the rest to the session's replay
+// queue.
 func (r *replay) run() {
 	for range replayAtOnce {
 		if r.step(context.Background()) == stepDone {
@@ -59,7 +64,7 @@ func (r *replay) run() {
 	r.sub.session.enqueueReplay(r)
 }
 
-// step implements [stepper]: it sends the next page.
+// step implements [task]: it sends the next page.
 func (r *replay) step(context.Context) stepResult {
 	ended, why, whole := r.finish()
 	if !ended && whole {
@@ -85,7 +90,8 @@ func (r *replay) step(context.Context) stepResult {
 	return stepMore
 }
 
-// end sends the last page and makes the subscription live, if little is left.
+// finish sends the last page and makes the subscription live, if little is
+// left.
 func (r *replay) finish() (ended bool, why protocol.GapReason, whole bool) {
 	s := r.sub.session
 	s.shard.mu.Lock()
@@ -101,13 +107,14 @@ func (r *replay) finish() (ended bool, why protocol.GapReason, whole bool) {
 	}
 	r.hub.mu.Unlock()
 	if ended {
-		r.send(r.encode(math.MaxInt)) // whatever was collected: what comes next is live
+		r.send(r.encode(math.MaxInt)) // all that was collected, because later messages are live
 	}
 	return ended, why, whole
 }
 
-// collect copies the next messages, up to limit bytes, each counted for a frame besides, or one if there has to be one. The
-// hub is locked.
+// collect copies the next messages, up to limit bytes including the charge of
+// their frames; if one is set, at least one message. whole is false if messages
+// are missing, and why says why. The hub is locked.
 func (r *replay) collect(limit int, one bool) (why protocol.GapReason, whole bool) {
 	h := r.hub.history
 	r.page, r.bytes = r.page[:0], r.bytes[:0]
@@ -132,7 +139,8 @@ func (r *replay) collect(limit int, one bool) (why protocol.GapReason, whole boo
 	return 0, true
 }
 
-// behind returns the offset of the first message behind those collected, or 0. The hub is locked.
+// following returns the offset of the first message after those collected, or
+// 0. The hub is locked.
 func (r *replay) following() uint64 {
 	last := r.last
 	if n := len(r.page); n > 0 {
@@ -141,8 +149,9 @@ func (r *replay) following() uint64 {
 	return r.hub.history.After(r.sub.channel, last)
 }
 
-// encode makes frames of what was collected, until they make limit bytes, because JSON can be six times as long as what it
-// says. What is left over counts as not collected.
+// encode makes frames of the collected messages until they reach limit bytes:
+// in JSON a payload can become six times as long. The messages that do not fit
+// count as not collected.
 func (r *replay) encode(limit int) (frames [][]byte) {
 	s, name := r.sub.session, r.sub.channel.Name()
 	size := 0
@@ -172,7 +181,8 @@ func (r *replay) encode(limit int) (frames [][]byte) {
 	return frames
 }
 
-// send answers the command, if that was not done, and sends a page. The shard is locked.
+// send answers the command, if that was not done yet, and sends a page. The
+// shard is locked.
 func (r *replay) send(frames [][]byte) {
 	s := r.sub.session
 	if !r.answered {

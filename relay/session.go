@@ -19,16 +19,17 @@ type Client struct {
 	Outbox    *outbox.Outbox
 	access.Principal
 
-	PublishTo string // where frames without a channel go; empty for nowhere
-	NoEcho    bool   // what the client publishes does not come back to it
-	GapClose  bool   // a gap closes the connection, for protocols that cannot tell it
+	PublishTo string // the channel for messages without one; empty if there is none
+	NoEcho    bool   // the client does not receive the messages that it publishes
+	GapClose  bool   // a gap closes the connection, for protocols without a gap notice
 
-	grants grants // filled in by [Hub.Admit]
+	grants grants // set by [Hub.Admit]
 }
 
-// A Session is one connected client: its protocol, its outbox and what it listens to. The transport's reading goroutine
-// owns it: [Session.Join], [Session.Handle] and [Session.Leave] are called by that goroutine alone. Other methods may be
-// called concurrently.
+// A Session is one connected client: its protocol, its outbox and its
+// subscriptions. The transport's reading goroutine owns it: only that goroutine
+// calls [Session.Subscribe], [Session.SubscribeOwn], [Session.Handle] and
+// [Session.Leave]. Other methods may be called concurrently.
 type Session struct {
 	id        sessionID
 	hub       *Hub
@@ -41,29 +42,30 @@ type Session struct {
 	gapClose  bool
 
 	// Owned by the reading goroutine.
-	subs    []*Subscription
-	limiter limiter
+	subs      []*Subscription
+	limiter   limiter
 	principal access.Principal
-	grants   grants  // what the application opened when it was asked
-	queue *replayQueue // nil until one takes more than a moment
+	grants    grants       // what the application granted when it was asked
+	queue     *replayQueue // nil until a replay is not finished at once
 
 	// Guarded by the shard's mu.
-	index    int    // in shard.sessions
-	existsSince   uint64 // what came in up to this sequence was before it
-	nextPing int64
-	pingSent   int64  // when the ping was sent that nothing has answered yet; 0 for none
+	index        int    // in shard.sessions
+	existsSince  uint64 // items up to this sequence number are not for it
+	nextPing     int64
+	pingSent     int64  // when the unanswered ping was sent; 0 if there is none
 	pendingSubs  int    // subscriptions that are not live yet
-	liveChannels int    // subscriptions to channels that are no streams
-	liveSince  uint64 // the last of the sequences at which subscriptions became live
+	liveChannels int    // subscriptions to live channels
+	liveSince    uint64 // the newest sequence number at which a subscription became live
 
-	blocked  atomic.Bool  // the client's goroutine waits for something else than the client
-	lastSeen  atomic.Int64 // when the client was last heard
-	expires atomic.Int64 // when the session ends with 4401; 0 for never
-	closeCode  atomic.Uint32
-	echoes atomic.Pointer[echoes]
+	blocked   atomic.Bool  // the reading goroutine waits for Redis or the application
+	lastSeen  atomic.Int64 // when the client last sent anything
+	expires   atomic.Int64 // when the session ends with 4401; 0 for never
+	closeCode atomic.Uint32
+	echoes    atomic.Pointer[echoes]
 }
 
-// Join makes a session of a client and welcomes it. The caller must call [Session.Leave] when the connection ends.
+// Join creates a session for a client and welcomes it. The caller must call
+// [Session.Leave] when the connection ends.
 func (h *Hub) Join(c Client) *Session {
 	now := h.now()
 	s := &Session{
@@ -78,8 +80,8 @@ func (h *Hub) Join(c Client) *Session {
 		gapClose:  c.GapClose,
 		limiter:   newLimiter(h.cfg.CommandRate, h.cfg.CommandBurst),
 		nextPing:  now + h.pingAfter(),
-		principal:   c.Principal,
-		grants:     c.grants,
+		principal: c.Principal,
+		grants:    c.grants,
 	}
 	s.outbox.Protocol = c.Protocol.ID()
 	s.lastSeen.Store(now)
@@ -91,17 +93,18 @@ func (h *Hub) Join(c Client) *Session {
 	h.cfg.Stats.Connections[s.transport][s.protocol.ID()].Add(1)
 	s.shard.add(s, func(offline bool) {
 		if s.protocol.ID() == protocol.RawID {
-			return // it has no words for it
+			return // it has no welcome
 		}
 		s.send(protocol.Event{Type: protocol.EventWelcome, Session: s.ID(), User: c.Identity.UserID(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
 	})
 	if code := h.Leaving(); code != 0 {
-		s.Close(code) // a drain that began since Admit may have looked for sessions before this one was there
+		s.Close(code) // a drain that began after Admit may have missed this session
 	}
 	return s
 }
 
-// Leave takes the session out of every channel and of the hub. Nothing is sent to it afterwards.
+// Leave removes the session from its channels and from the hub. Nothing is sent
+// to it afterwards.
 func (s *Session) Leave() {
 	for _, sub := range s.subs {
 		s.hub.removeSubscription(sub, nil)
@@ -114,7 +117,7 @@ func (s *Session) Leave() {
 	stats.Closed[s.CloseCode().Slot()].Add(1)
 }
 
-// A sessionID is 96 random bits; there are many sessions, and few of them are ever asked for the text of it.
+// A sessionID is 96 random bits. Few sessions ever need its text.
 type sessionID [12]byte
 
 func newSessionID() (id sessionID) {
@@ -122,7 +125,7 @@ func newSessionID() (id sessionID) {
 	return id
 }
 
-// ID returns the session's id, which is unguessable.
+// ID returns the session's id, which cannot be guessed.
 func (s *Session) ID() string {
 	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(s.id[:])
 }
@@ -130,37 +133,43 @@ func (s *Session) ID() string {
 // Protocol returns the protocol that the session speaks.
 func (s *Session) Protocol() protocol.Protocol { return s.protocol }
 
-// Seen notes that the client was heard.
+// Seen records that the client sent something.
 func (s *Session) Seen() { s.lastSeen.Store(s.hub.now()) }
 
 // LogValue names the session in a log line.
 func (s *Session) LogValue() slog.Value { return slog.StringValue(s.ID()) }
 
-// Close sends everything that is queued, then a close frame with code, and half-closes. The first Close counts.
+// Close sends everything that is queued, then a close frame with code, and
+// half-closes the connection. Only the first Close has an effect.
 func (s *Session) Close(code protocol.CloseCode) {
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
 	s.closeLocked(code)
 }
 
-// end is Close. The shard is locked.
+// closeLocked is Close. The shard is locked.
 func (s *Session) closeLocked(code protocol.CloseCode) {
-	if !s.Latch(code) {
+	if !s.SetCloseCode(code) {
 		return
 	}
 	last := s.protocol.Close(code)
 	if s.protocol.ID() != protocol.RawID {
-		// The last word before it is where the client is, so that it can go on elsewhere.
+		// The last frame before it is a heartbeat with the client's position,
+		// so that the client can resume elsewhere.
 		last = append(s.protocol.Event(protocol.Event{Type: protocol.EventHeartbeat, Cursor: s.position()}), last...)
 	}
 	s.outbox.Close(last)
 }
 
-// Latch notes with which code the connection ends, and reports whether that was not known before.
-func (s *Session) Latch(code protocol.CloseCode) bool { return s.closeCode.CompareAndSwap(0, uint32(code)) }
+// SetCloseCode records the code with which the connection ends, unless there is
+// one already, and reports whether it did.
+func (s *Session) SetCloseCode(code protocol.CloseCode) bool {
+	return s.closeCode.CompareAndSwap(0, uint32(code))
+}
 
-// CloseCode returns the code with which the connection ended: the first that was latched; slow consumer after an eviction;
-// abnormal if there was none.
+// CloseCode returns the code with which the connection ended: slow consumer
+// after an eviction, otherwise the first code that was set, or abnormal if
+// there is none.
 func (s *Session) CloseCode() protocol.CloseCode {
 	if _, evicted := s.outbox.Evicted(); evicted {
 		return protocol.CloseSlow
@@ -171,7 +180,7 @@ func (s *Session) CloseCode() protocol.CloseCode {
 	return protocol.CloseAbnormal
 }
 
-// send tells the client something, if its protocol has words for it.
+// send sends an event, and reports whether the protocol has a frame for it.
 func (s *Session) send(event protocol.Event) bool {
 	frame := s.protocol.Event(event)
 	if frame == nil {
@@ -181,7 +190,8 @@ func (s *Session) send(event protocol.Event) bool {
 	return true
 }
 
-// gap tells the session that messages may be missing. The shard is locked.
+// sendGap notifies the session that messages may be missing. The shard is
+// locked.
 func (s *Session) sendGap(it *item) {
 	s.hub.cfg.Stats.Gaps[it.reason].Add(1)
 	if frame := it.frames[s.protocol.ID()]; frame != nil {
@@ -191,20 +201,22 @@ func (s *Session) sendGap(it *item) {
 	}
 }
 
-// isEcho reports whether a message that is told again is one that the session published and does not want back.
+// isEcho reports whether a replayed message is one of the session's own that it
+// does not want to receive.
 func (s *Session) isEcho(channel string, payload []byte) bool {
 	e := s.echoes.Load()
 	return e != nil && e.match(channel, s.hub.hash(payload), s.hub.now())
 }
 
-// skips reports whether the message, which may have to be skipped, is such a one.
+// skipsEcho is isEcho for an item.
 func (s *Session) skipsEcho(it *item) bool {
 	e := s.echoes.Load()
 	return e != nil && e.match(it.channel.Name(), it.hash, s.hub.now())
 }
 
-// wait notes that the client's goroutine waits for something else than the client, which may have answered a ping that
-// nobody reads meanwhile. The function that it returns ends that.
+// block records that the reading goroutine waits for Redis or the application:
+// the client may have answered a ping that is not read yet. The function that
+// it returns ends that.
 func (s *Session) block() func() {
 	s.blocked.Store(true)
 	return func() {
@@ -213,7 +225,8 @@ func (s *Session) block() func() {
 	}
 }
 
-// forget drops what the session published before the link broke: it may never come.
+// clearEchoes removes the messages that the session published before the link
+// broke: they may never arrive.
 func (s *Session) clearEchoes() {
 	if e := s.echoes.Load(); e != nil {
 		e.clear()

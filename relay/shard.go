@@ -11,13 +11,13 @@ import (
 )
 
 const (
-	// inlineDeliveries is how many deliveries the source makes itself instead of waking a shard.
+	// inlineDeliveries is the number of deliveries from which on the source
+	// wakes the shard instead of delivering itself.
 	inlineDeliveries = 64
-	// mailboxBytes bounds what waits for one shard. Beyond it the source waits, and Redis holds the rest.
-	mailboxBytes = 16 << 20
-	// stepDeliveries bounds what a shard sorts by session before it writes.
+	// stepDeliveries bounds how many deliveries a shard sorts by session before
+	// it writes.
 	stepDeliveries = 1 << 17
-	// itemCharge is what a waiting item costs beside its frames.
+	// itemCharge is what a waiting item costs in addition to its frames.
 	itemCharge = 128
 )
 
@@ -30,16 +30,17 @@ const (
 	itemOnline           // to all sessions
 )
 
-// An item is one thing that came in, on its way to the sessions.
+// An item is one message or notice on its way to the sessions.
 type item struct {
 	kind    itemKind
 	reason  protocol.GapReason
-	seq     uint64
-	hash    uint64   // of the payload, where a listener may have to skip it; else 0
-	channel *channel // nil for what goes to all
+	seq     uint64   // see the ladder of sequence numbers in the package comment
+	hash    uint64   // of the payload, if a subscriber may have to skip it; else 0
+	channel *channel // nil if it is for all sessions
 	frames  [protocol.NumProtocols][]byte
 }
 
+// charge returns what the item costs while it waits, in bytes.
 func (it *item) charge() (n int) {
 	for _, frame := range it.frames {
 		n += len(frame)
@@ -47,30 +48,32 @@ func (it *item) charge() (n int) {
 	return n + itemCharge
 }
 
-// A shard hands items to its share of the sessions. Whoever holds mu runs it: its own goroutine, the source for a few
-// deliveries at a time, or a session that joins or leaves in between. So a batch is never interrupted, and iterating over
-// subscribers takes no lock of its own.
+// A shard delivers items to its share of the sessions. The goroutine that holds
+// mu runs it: its own goroutine, the source for a few deliveries at a time, or
+// a session that subscribes or unsubscribes between two batches. So a batch is
+// never interrupted, and iterating over subscribers needs no lock of its own.
 type shard struct {
 	hub   *Hub
 	index int
 
-	// Owned by the source's goroutine: what came in since the last flush.
-	collected      []item
+	// Owned by the source's goroutine: the items since the last flush.
+	collected  []item
 	deliveries int
 
 	mailbox mailbox
 
-	mu       sync.Mutex
-	sessions []*Session
-	delivered     uint64           // everything up to this sequence was handed out
-	sorted   []delivery       // of the running step; entry 0 is not used
-	dirty    []*outbox.Outbox // those with deliveries in the running step
-	frames   [][]byte         // scratch: an array on the stack would escape, once for each delivery
-	spare    []item           // the batch before, to be filled again
-	touched  int32            // keeps the compiler from leaving out what only fetches memory
+	// Guarded by mu.
+	mu        sync.Mutex
+	sessions  []*Session
+	delivered uint64           // everything up to this sequence number was delivered
+	sorted    []delivery       // of the running step; entry 0 is not used
+	dirty     []*outbox.Outbox // those with deliveries in the running step
+	frames    [][]byte         // scratch: an array on the stack would escape, once for each delivery
+	spare     []item           // the memory of the batch before
+	touched   int32            // keeps the compiler from omitting reads that only fetch memory
 }
 
-// A delivery is one item for one outbox, in a list of that outbox's.
+// A delivery is one item for one outbox, in a list of that outbox's deliveries.
 type delivery struct {
 	item int32
 	next int32 // index in sorted; 0 ends the list
@@ -82,13 +85,15 @@ func newShard(h *Hub, index int) *shard {
 	return s
 }
 
-// collect adds an item that will cause about n deliveries to what the next flush hands out.
+// collect adds an item that causes about n deliveries to the next flush. Only
+// the source calls it.
 func (s *shard) collect(it *item, n int) {
 	s.collected = append(s.collected, *it)
 	s.deliveries += n
 }
 
-// flush hands out what was collected: at once where that is little and nothing waits before it, else by the mailbox.
+// flush delivers what was collected: at once if it is little and nothing waits
+// before it, otherwise through the mailbox. Only the source calls it.
 func (s *shard) flush() {
 	if len(s.collected) == 0 {
 		return
@@ -100,6 +105,8 @@ func (s *shard) flush() {
 	s.collected, s.deliveries = s.collected[:0], 0
 }
 
+// tryInline delivers what was collected, and reports whether it did: not if the
+// shard is busy or items wait before it.
 func (s *shard) tryInline() bool {
 	if !s.mu.TryLock() {
 		return false
@@ -112,14 +119,15 @@ func (s *shard) tryInline() bool {
 	return true
 }
 
-// run hands out what comes by the mailbox until ctx ends.
+// run delivers what is in the mailbox until ctx ends.
 func (s *shard) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, s.mailbox.close)
 	defer stop()
 	for s.mailbox.wait() {
-		// The lock comes first: an empty mailbox and a free lock together mean that nothing is on its way.
+		// The lock is taken first: an empty mailbox and a free lock together
+		// mean that all items were delivered.
 		s.mu.Lock()
-		flushed := s.hub.flushed.Load() // before the batch is taken: it holds at least all that
+		flushed := s.hub.flushed.Load() // read before the batch is taken, which holds at least that much
 		batch := s.mailbox.take(s.spare)
 		s.deliver(batch)
 		s.delivered = max(s.delivered, flushed)
@@ -129,16 +137,19 @@ func (s *shard) run(ctx context.Context) {
 	}
 }
 
-// passed returns the sequence up to which everything was handed out. The shard is locked.
+// deliveredUpTo returns the sequence number up to which everything was
+// delivered. The shard is locked.
 func (s *shard) deliveredUpTo() uint64 {
-	// What is flushed is in the mailbox or handed out, and whoever hands out holds mu.
+	// Flushed items are in the mailbox or delivered, and only a holder of mu
+	// delivers.
 	if flushed := s.hub.flushed.Load(); s.mailbox.empty() {
 		s.delivered = max(s.delivered, flushed)
 	}
 	return s.delivered
 }
 
-// handOut writes the items to the sessions, each session's in order and in as few calls as possible. The shard is locked.
+// deliver writes the items to the sessions, each session's in order and in as
+// few calls as possible. The shard is locked.
 func (s *shard) deliver(items []item) {
 	start := time.Now()
 	for len(items) > 0 {
@@ -147,7 +158,7 @@ func (s *shard) deliver(items []item) {
 	s.hub.cfg.Stats.Fanout.Observe(time.Since(start))
 }
 
-// step hands out the first items and returns how many.
+// deliverStep delivers the first items and returns how many.
 func (s *shard) deliverStep(items []item) int {
 	for i := range items {
 		it := &items[i]
@@ -175,12 +186,12 @@ func (s *shard) deliverStep(items []item) int {
 	return len(items)
 }
 
-// wanted reports whether the message is for this listener.
+// isFor reports whether the message is for this subscriber.
 func (it *item) isFor(l *subscriber) bool {
 	return it.seq > l.start && (it.hash == 0 || !l.sub.session.skipsEcho(it))
 }
 
-// direct writes one message, which needs no sorting.
+// deliverOne delivers one message, which needs no sorting.
 func (s *shard) deliverOne(it *item) {
 	var sent [protocol.NumProtocols]int
 	budget := s.hub.cfg.Budget
@@ -202,7 +213,7 @@ func (s *shard) deliverOne(it *item) {
 	s.count(sent)
 }
 
-// sort adds item i to what the outbox gets in this step.
+// sortFor adds item i to the outbox's deliveries of this step.
 func (s *shard) sortFor(o *outbox.Outbox, i int) {
 	at := int32(len(s.sorted))
 	s.sorted = append(s.sorted, delivery{item: int32(i)})
@@ -215,13 +226,14 @@ func (s *shard) sortFor(o *outbox.Outbox, i int) {
 	o.Last = at
 }
 
-// write writes what was sorted, each outbox's frames in as few calls as possible.
+// writeSorted writes the sorted deliveries, each outbox's frames in as few
+// calls as possible.
 func (s *shard) writeSorted(items []item) {
 	var sent [protocol.NumProtocols]int
 	budget := s.hub.cfg.Budget
 	for i, o := range s.dirty {
 		if i+1 < len(s.dirty) {
-			s.touched += s.dirty[i+1].First // what the kernel does now drove it out of the caches: it comes meanwhile
+			s.touched += s.dirty[i+1].First // writing drives it out of the caches, so fetch it now
 		}
 		frames := s.frames[:0]
 		for at := o.First; at != 0; at = s.sorted[at].next {
@@ -248,7 +260,7 @@ func (s *shard) count(sent [protocol.NumProtocols]int) {
 	}
 }
 
-// notice tells those concerned what is no message.
+// notify delivers an item that is not a message.
 func (s *shard) notify(it *item) {
 	switch it.kind {
 	case itemGap:
@@ -273,8 +285,8 @@ func (s *shard) notify(it *item) {
 	}
 }
 
-// admit makes session one of the shard's. greet runs in the same step and learns whether Redis is away: what was said of
-// that before is not for the session.
+// add adds a session. greet runs in the same step and is given whether Redis is
+// away: earlier notices about that are not for the session.
 func (s *shard) add(session *Session, greet func(offline bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -285,6 +297,7 @@ func (s *shard) add(session *Session, greet func(offline bool)) {
 	greet(offline)
 }
 
+// remove removes a session.
 func (s *shard) remove(session *Session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -295,71 +308,9 @@ func (s *shard) remove(session *Session) {
 	s.sessions = s.sessions[:last]
 }
 
-// snapshot returns the sessions of this moment.
+// list returns the current sessions.
 func (s *shard) list() []*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.sessions)
-}
-
-// A mailbox holds the items that wait for a shard's goroutine, bounded in bytes.
-type mailbox struct {
-	mu     sync.Mutex
-	filled sync.Cond // for the shard
-	room   sync.Cond // for the source
-	items  []item
-	bytes  int
-	closed bool
-}
-
-func (b *mailbox) init() { b.filled.L, b.room.L = &b.mu, &b.mu }
-
-// put copies items into the box, and waits while it is full. An empty box takes anything.
-func (b *mailbox) put(items []item) {
-	charge := 0
-	for i := range items {
-		charge += items[i].charge()
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for b.bytes > 0 && b.bytes+charge > mailboxBytes && !b.closed {
-		b.room.Wait()
-	}
-	b.items = append(b.items, items...)
-	b.bytes += charge
-	b.filled.Signal()
-}
-
-// take returns everything, and leaves spare to be filled next.
-func (b *mailbox) take(spare []item) []item {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	items := b.items
-	b.items, b.bytes = spare, 0
-	b.room.Signal()
-	return items
-}
-
-// wait reports true once there is something to take, and false once the box is closed.
-func (b *mailbox) wait() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for len(b.items) == 0 && !b.closed {
-		b.filled.Wait()
-	}
-	return !b.closed
-}
-
-func (b *mailbox) empty() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return len(b.items) == 0
-}
-
-func (b *mailbox) close() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.closed = true
-	b.filled.Broadcast()
-	b.room.Broadcast()
 }

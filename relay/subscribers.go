@@ -8,19 +8,22 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// A channel is what the hub knows of one channel that has subscribers, or had a message lately.
+// A channel is what the hub knows of one channel that has subscribers, or had a
+// message lately.
 type channel = history.Channel[fanout]
 
-// A fanout is the hub's part of a channel: its subscribers. It is a part of the channel's memory; see
-// [history.Channel] for why the order of the fields matters.
+// A fanout is the hub's part of a channel: its subscribers. It is part of the
+// channel's memory; see [history.Channel] for why the order of the fields
+// matters.
 type fanout struct {
-	// Guarded by the hub's mu. They count subscriptions from before the fan-out can reach them until after it no longer
-	// can, so that no message is omitted because a count lags.
+	// Guarded by the hub's mu. They count subscriptions from before the fan-out
+	// can reach them until after it no longer can, so that no message is
+	// omitted because a count lags.
 	protocols [protocol.NumProtocols]int32
 	echoes    int32 // subscriptions that may have to skip a message
 
-	home   int32                         // the shard of the first subscription plus 1, for good; 0 before
-	others atomic.Pointer[[]subscribers] // one for each shard, from the first subscription elsewhere on; nil before
+	home   int32                         // 1 + the shard of the first subscription, permanently; 0 before
+	others atomic.Pointer[[]subscribers] // one for each shard, from the first subscription in a second shard on; nil before
 	first  subscribers                   // of the shard that is home
 }
 
@@ -48,27 +51,28 @@ func (f *fanout) in(shard int) *subscribers {
 
 // reaches reports whether the shard has subscribers.
 func (f *fanout) reaches(shard int) bool {
-	r := f.in(shard)
-	return r != nil && r.count.Load() > 0
+	s := f.in(shard)
+	return s != nil && s.count.Load() > 0
 }
 
 // Subscribers are those of one channel in one shard.
 type subscribers struct {
 	list  []subscriber  // guarded by the shard's mu
-	one   [1]subscriber // where a single listener lies: a channel of one user's own is the usual one
-	count atomic.Int32  // of list, and of those about to leave
+	one   [1]subscriber // the memory of list while there is one, as on a user's own channel
+	count atomic.Int32  // of subscribers, and of those about to be removed
 }
 
-// A subscriber is what the fan-out needs of a subscription. It lies in one piece of memory with its neighbours: a fan-out
-// is bound by how many cache lines a delivery touches.
+// A subscriber is what the fan-out needs of a subscription. It is stored next
+// to its neighbours, because a fan-out is bound by how many cache lines a
+// delivery touches.
 type subscriber struct {
 	outbox   *outbox.Outbox
 	sub      *Subscription
-	start    uint64 // messages up to this sequence are not for it
+	start    uint64 // messages up to this sequence number are not for it
 	protocol protocol.ID
 }
 
-// join appends sub to its subscribers. The shard is locked.
+// add appends a subscription. The shard is locked.
 func (s *subscribers) add(sub *Subscription) {
 	if s.list == nil {
 		s.list = s.one[:0]
@@ -79,14 +83,15 @@ func (s *subscribers) add(sub *Subscription) {
 	})
 }
 
-// leave takes sub off its subscribers by moving the last one into its place. The shard is locked.
+// remove removes a subscription by moving the last one into its place. The
+// shard is locked.
 func (s *subscribers) remove(sub *Subscription) {
 	last := len(s.list) - 1
 	s.list[sub.index] = s.list[last]
 	s.list[sub.index].sub.index = sub.index
 	s.list[last] = subscriber{}
 	s.list = s.list[:last]
-	s.one[0] = subscriber{} // a copy, where there were more than one; else it is gone as well
+	s.one[0] = subscriber{} // it is either the one removed, or a copy from before the list grew
 	switch {
 	case last == 0:
 		s.list = nil

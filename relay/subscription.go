@@ -6,7 +6,7 @@ import "sidecast/relay/stream"
 type Subscription struct {
 	session *Session
 	channel *channel
-	reader *stream.Reader // what feeds it; nil in a live channel
+	reader  *stream.Reader // of a durable channel; nil on a live channel
 
 	// Guarded by the hub's mu.
 	noEcho  bool // it may have to skip a message
@@ -14,19 +14,20 @@ type Subscription struct {
 
 	// Guarded by the shard's mu.
 	state subscriptionState
-	start uint64 // messages up to this sequence are not for it
-	index int    // in its roster
+	start uint64 // messages up to this sequence number are not for it
+	index int    // in the shard's subscribers
 }
 
 type subscriptionState uint8
 
 const (
-	subscriptionPending subscriptionState = iota // for what it missed
+	subscriptionPending subscriptionState = iota // its replay is not finished
 	subscriptionLive                             // the fan-out reaches it
 	subscriptionRemoved
 )
 
-// reserve gives a session a place in a channel. It hears nothing yet.
+// addSubscription gives a session a place in a channel. The fan-out does not
+// reach it yet.
 func (h *Hub) addSubscription(s *Session, name string) *Subscription {
 	sub := &Subscription{session: s, noEcho: s.noEcho}
 	h.mu.Lock()
@@ -51,13 +52,15 @@ func (h *Hub) addSubscription(s *Session, name string) *Subscription {
 	return sub
 }
 
-// attach makes the fan-out reach sub from here on. The shard and the hub are locked.
+// joinLive lets the fan-out reach sub from the newest message on. The shard and
+// the hub are locked.
 func (h *Hub) joinLive(sub *Subscription) {
 	h.join(sub, h.history.Seq)
 	sub.session.liveSince = max(sub.session.liveSince, sub.start)
 }
 
-// join makes the fan-out reach sub with what comes behind start. The shard and the hub are locked.
+// join lets the fan-out reach sub with what follows start. The shard and the
+// hub are locked.
 func (h *Hub) join(sub *Subscription, start uint64) {
 	s, ch := sub.session, sub.channel
 	ch.Hub.protocols[s.protocol.ID()]++
@@ -73,7 +76,8 @@ func (h *Hub) join(sub *Subscription, start uint64) {
 	s.pendingSubs--
 }
 
-// unsubscribe takes sub away. Nothing of its channel follows answer.
+// removeSubscription ends sub. Nothing of its channel follows answer, which may
+// be nil.
 func (h *Hub) removeSubscription(sub *Subscription, answer []byte) {
 	s, ch := sub.session, sub.channel
 	subscribers := ch.Hub.in(s.shard.index)
@@ -98,7 +102,8 @@ func (h *Hub) removeSubscription(sub *Subscription, answer []byte) {
 	}
 }
 
-// release takes sub out of its channel's counts. It returns what fed the channel, if that was the last one.
+// uncount removes sub from its channel's counts. It returns the channel's
+// reader if that was the last subscription.
 func (h *Hub) uncount(sub *Subscription, live bool) (idle *stream.Reader) {
 	s, ch := sub.session, sub.channel
 	subscribers := ch.Hub.in(s.shard.index)
@@ -122,7 +127,8 @@ func (h *Hub) uncount(sub *Subscription, live bool) (idle *stream.Reader) {
 	return idle
 }
 
-// quieten makes the messages of sub's channel carry what its session needs to know its own by.
+// suppressEcho makes the messages of sub's channel carry the hash by which the
+// session recognizes its own.
 func (h *Hub) suppressEcho(sub *Subscription) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

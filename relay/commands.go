@@ -7,13 +7,14 @@ import (
 
 	"sidecast/relay/access"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stream"
 )
 
-// Handle runs one message of the client, to its end: the next one is read when this one is answered. data is only valid
-// during the call.
+// Handle runs one message of the client to its end: the next one is read after
+// this one was answered. data is only valid during the call.
 func (s *Session) Handle(data []byte, text bool) {
 	if s.closeCode.Load() != 0 {
-		return // what a client says while it is being closed is not heard
+		return // commands during a close are ignored
 	}
 	cmd, code := s.protocol.Decode(data, text)
 	if code != 0 {
@@ -67,7 +68,8 @@ func (s *Session) count(t protocol.CommandType, code protocol.Code) {
 	s.hub.cfg.Stats.Commands[t][code].Add(1)
 }
 
-// refuse answers a command with an error, or closes where the protocol has no words for one.
+// refuse answers a command with an error, or closes the session if the protocol
+// has no error frame.
 func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Code) {
 	s.count(cmd.Type, code)
 	if s.send(protocol.Event{Type: protocol.EventError, Ref: cmd.Ref, Channel: channel, Code: code}) {
@@ -83,7 +85,8 @@ func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Cod
 	}
 }
 
-// Subscribe puts the session into channels that [Hub.Admit] let it have.
+// Subscribe subscribes the session to channels for which it was admitted by
+// [Hub.Admit].
 func (s *Session) Subscribe(channels []string) {
 	for _, channel := range channels {
 		if s.subscription(channel) < 0 {
@@ -108,14 +111,15 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 	}
 	if known {
 		s.count(protocol.CommandSubscribe, protocol.CodeOK)
-		// No cursor: messages before that of this moment may still be on their way to the client.
+		// Without a cursor: messages before the current one may still wait for
+		// the client.
 		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: cmd.Ref, Channel: request.Channel, Recovered: true})
 		return
 	}
 	s.join(cmd, request)
 }
 
-// enter puts the session into a channel that it is not in, and says so where the protocol can.
+// join subscribes the session to a channel and answers the command.
 func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest) {
 	sub := s.hub.addSubscription(s, request.Channel)
 	s.subs = append(s.subs, sub)
@@ -144,8 +148,9 @@ func (s *Session) unsubscribe(cmd protocol.Command) {
 	s.hub.removeSubscription(sub, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Ref: cmd.Ref, Channel: cmd.Channel}))
 }
 
-// subscription returns the index of the session's place in channel, or -1. A session has few channels: a scan is cheaper
-// than a map for each of many thousand sessions.
+// subscription returns the index of the session's subscription to channel, or
+// -1. A session has few channels: a scan is cheaper than a map in each of many
+// thousand sessions.
 func (s *Session) subscription(channel string) int {
 	return slices.IndexFunc(s.subs, func(sub *Subscription) bool { return sub.channel.Name() == channel })
 }
@@ -174,7 +179,7 @@ func (s *Session) publish(cmd protocol.Command) {
 	}
 }
 
-// toRedis publishes, and reports whether Redis said that it did.
+// publishLive publishes, and reports whether Redis confirmed it.
 func (s *Session) publishLive(cmd protocol.Command) bool {
 	if s.hub.isDurable(cmd.Channel) {
 		return s.appendToStream(cmd)
@@ -193,7 +198,8 @@ func (s *Session) publishLive(cmd protocol.Command) bool {
 	return err == nil
 }
 
-// noteEcho notes that the message about to be published is not to come back, where it would.
+// expectEcho makes the session skip the message that is about to be published,
+// if it would receive it.
 func (s *Session) expectEcho(cmd protocol.Command) (*echoes, uint64) {
 	i := s.subscription(cmd.Channel)
 	if !cmd.NoEcho || i < 0 {
@@ -208,4 +214,47 @@ func (s *Session) expectEcho(cmd protocol.Command) (*echoes, uint64) {
 	hash := s.hub.hash(cmd.Data)
 	e.add(cmd.Channel, hash, s.hub.now())
 	return e, hash
+}
+
+// appendToStream adds what a client publishes to a stream, and reports whether
+// Redis confirmed it.
+func (s *Session) appendToStream(cmd protocol.Command) bool {
+	h := s.hub
+	if h.readers == nil {
+		return false
+	}
+	defer s.block()()
+	ctx, cancel := context.WithTimeout(context.Background(), publishTimeout)
+	defer cancel()
+	i := s.subscription(cmd.Channel)
+	if !cmd.NoEcho || i < 0 {
+		_, err := h.readers.Store().Append(ctx, cmd.Channel, cmd.Data)
+		return err == nil
+	}
+
+	// The entry is recognized by its id, which exists only after it was added.
+	// The reader waits for that before it delivers the entry.
+	sub := s.subs[i]
+	h.suppressEcho(sub)
+	done := sub.reader.AddOwn()
+	defer done()
+	id, err := h.readers.Store().Append(ctx, cmd.Channel, cmd.Data)
+	if err != nil {
+		return false
+	}
+	e := s.echoes.Load()
+	if e == nil {
+		e = new(echoes)
+		s.echoes.Store(e)
+	}
+	own := stream.NewEntry(id, []string{stream.PayloadField, string(cmd.Data)}, 0)
+	e.add(cmd.Channel, own.Hash(), h.now())
+	return true
+}
+
+// isOwnEntry reports whether the session added this entry and does not want to
+// receive it.
+func (s *Session) isOwnEntry(channel string, entry stream.Cursor) bool {
+	e := s.echoes.Load()
+	return e != nil && e.match(channel, entry.Hash(), s.hub.now())
 }

@@ -14,21 +14,24 @@ import (
 )
 
 const (
-	// streamWait is how long a client that comes back waits for Redis, before it is told that it has to try again.
+	// resumeTimeout is how long a subscribe waits for Redis before it is
+	// answered with `unavailable`.
 	resumeTimeout = 10 * time.Second
 )
 
-// A streamReplay gives a subscription to a durable channel what it missed, page by page, and makes it live in the step
-// that finds nothing newer. One goroutine at a time runs it.
+// A streamReplay sends a subscription to a durable channel the entries that it
+// missed, page by page, and makes it live in the step that finds nothing newer.
+// One goroutine at a time runs it.
 type streamReplay struct {
 	stream.Position
-	hub  *Hub
-	sub  *Subscription
-	ref  []byte // of the command that is answered before the first page
-	answered bool   // the command was answered
+	hub      *Hub
+	sub      *Subscription
+	ref      []byte // of the command that is answered before the first page
+	answered bool
 }
 
-// resumeDurable is resume for a durable channel. It waits for Redis where it has to.
+// resumeDurable is resume for a durable channel. It waits for Redis if
+// necessary.
 func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request protocol.ChannelRequest) protocol.Code {
 	if sub.reader == nil {
 		return protocol.CodeUnavailable
@@ -59,7 +62,8 @@ func (h *Hub) resumeDurable(sub *Subscription, ref []byte, request protocol.Chan
 	return r.run(ctx)
 }
 
-// run answers the command, sends what is little at once, and leaves more to the session's replays.
+// run answers the command, sends a few pages at once, and leaves the rest to
+// the session's replay queue.
 func (r *streamReplay) run(ctx context.Context) protocol.Code {
 	s := r.sub.session
 	for steps := 1; ; steps++ {
@@ -84,7 +88,7 @@ func (r *streamReplay) run(ctx context.Context) protocol.Code {
 	}
 }
 
-// insist tries what Redis has to answer, until it does or that is of no use any more.
+// retry calls try until it succeeds or trying again makes no sense.
 func (r *streamReplay) retry(ctx context.Context, try func() error) error {
 	for {
 		err := try()
@@ -94,14 +98,15 @@ func (r *streamReplay) retry(ctx context.Context, try func() error) error {
 	}
 }
 
-// pause waits until another read may succeed, and reports whether it makes sense: not after ctx ended or when the session
-// is being closed.
+// pause waits until another read may succeed, and reports whether another one
+// makes sense: not after ctx ended, nor while the session is being closed.
 func (r *streamReplay) pause(ctx context.Context) bool {
 	return r.Reader.Pause(ctx) && r.sub.session.closeCode.Load() == 0
 }
 
-// fresh begins at the end of the stream, and says so. While Redis is away and the end was never seen, nobody knows where
-// that is: the client is told of a gap as soon as it is found.
+// startFresh answers the command and makes the subscription live at the end of
+// the stream. If Redis is away and the end was never read, the client gets a
+// gap as soon as it is known.
 func (r *streamReplay) startFresh(ctx context.Context) protocol.Code {
 	err := r.retry(ctx, func() error {
 		if err := r.Reader.Ready(ctx); !errors.Is(err, stream.ErrAway) {
@@ -116,7 +121,8 @@ func (r *streamReplay) startFresh(ctx context.Context) protocol.Code {
 	return protocol.CodeOK
 }
 
-// begin makes the subscription live at the relay's place, and sends an event that says where that is.
+// joinWith makes the subscription live at the reader's place, and sends event
+// with the cursor of that place.
 func (r *streamReplay) joinWith(event protocol.Event) {
 	s, h := r.sub.session, r.hub
 	s.shard.mu.Lock()
@@ -140,7 +146,7 @@ func (r *streamReplay) joinWith(event protocol.Event) {
 	}
 }
 
-// step implements [stepper]: it sends the next page, or finds it.
+// step implements [task]: it sends the next page, or looks it up.
 func (r *streamReplay) step(ctx context.Context) stepResult {
 	if len(r.Next) > 0 {
 		return r.sendRead()
@@ -161,7 +167,8 @@ func (r *streamReplay) step(ctx context.Context) stepResult {
 	return stepDone
 }
 
-// lost gives the replay up: the client is told, by the answer if it had none yet.
+// giveUp ends the replay with a gap, or with the answer `recovered:false` if
+// there was no answer yet.
 func (r *streamReplay) giveUp(why protocol.GapReason) {
 	if r.answered {
 		r.joinWith(protocol.Event{Type: protocol.EventGap, Channel: r.sub.channel.Name(), Reason: why})
@@ -171,7 +178,7 @@ func (r *streamReplay) giveUp(why protocol.GapReason) {
 	r.joinWith(protocol.Event{Type: protocol.EventSubscribed, Ref: r.ref, Channel: r.sub.channel.Name()})
 }
 
-// sendRead sends some of what was read for this client.
+// sendRead sends some of the entries that were read for this client.
 func (r *streamReplay) sendRead() stepResult {
 	s := r.sub.session
 	s.shard.mu.Lock()
@@ -183,8 +190,9 @@ func (r *streamReplay) sendRead() stepResult {
 	return stepMore
 }
 
-// sendKept sends some of what the channel keeps, and makes the subscription live in the same step if little is left. kept is
-// false if the client's place is not there.
+// sendKept sends some of the entries that the reader keeps, and makes the
+// subscription live in the same step if little is left. kept is false if the
+// client's place is not among them.
 func (r *streamReplay) sendKept() (p stepResult, kept bool) {
 	s, h := r.sub.session, r.hub
 	s.shard.mu.Lock()
@@ -201,7 +209,7 @@ func (r *streamReplay) sendKept() (p stepResult, kept bool) {
 			h.mu.Lock()
 			h.join(r.sub, uint64(last))
 			h.mu.Unlock()
-			limit = math.MaxInt // what comes next is live
+			limit = math.MaxInt // later entries are live
 		}
 		page = slices.Clone(entries[:fit(entries, limit)])
 	})
@@ -211,7 +219,7 @@ func (r *streamReplay) sendKept() (p stepResult, kept bool) {
 	return p, kept
 }
 
-// fit returns how many of the entries have payloads of about limit bytes, but at least one.
+// fit returns how many of the entries fit into about limit bytes, at least one.
 func fit(entries []*stream.Held, limit int) (n int) {
 	for n < len(entries) && (limit > 0 || n == 0) {
 		limit -= len(entries[n].Payload) + outbox.FrameCharge
@@ -220,8 +228,8 @@ func fit(entries []*stream.Held, limit int) (n int) {
 	return n
 }
 
-// send answers the command, if that was not done, and sends entries until their frames make limit bytes. It returns how many
-// entries that were. The shard is locked.
+// send answers the command, if that was not done yet, and sends entries until
+// their frames reach limit bytes. It returns how many. The shard is locked.
 func (r *streamReplay) send(page []*stream.Held, limit int) (n int) {
 	s, counters := r.sub.session, r.hub.cfg.Stats
 	if !r.answered {

@@ -5,12 +5,30 @@ import (
 	"sidecast/relay/stream"
 )
 
-// A channelSink delivers the entries of a stream to the subscribers of a
-// durable channel. It implements [streamSink].
-type channelSink struct {
-	hub     *Hub
-	channel *channel
-	reader  *stream.Reader // guarded by the hub's mu
+// isDurable reports whether a channel is a stream.
+func (h *Hub) isDurable(channel string) bool { return h.cfg.Access.Durable.Match(channel) }
+
+// Nudge reports a PUBLISH on a durable channel: its stream may have new
+// entries. channel is only valid during the call. Like Event, it may be called
+// concurrently.
+func (h *Hub) Nudge(channel []byte, hasPayload bool) {
+	if r := h.streamReader(channel); r != nil {
+		r.Nudge(hasPayload)
+	}
+}
+
+// Event reports that the stream of a durable channel has changed.
+func (h *Hub) Event(channel []byte) {
+	if r := h.streamReader(channel); r != nil {
+		r.Schedule()
+	}
+}
+
+// streamReader returns the reader of a channel that has subscribers, or nil.
+func (h *Hub) streamReader(channel []byte) *stream.Reader {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.streamReaders[string(channel)]
 }
 
 // reader returns the reader of a durable channel's stream, and starts one if
@@ -25,7 +43,15 @@ func (h *Hub) reader(ch *channel) *stream.Reader {
 	return sink.reader
 }
 
-// Number implements [streamSink].
+// A channelSink delivers the entries of a stream to the subscribers of a
+// durable channel. It implements [stream.Sink].
+type channelSink struct {
+	hub     *Hub
+	channel *channel
+	reader  *stream.Reader // guarded by the hub's mu
+}
+
+// Number implements [stream.Sink].
 func (s *channelSink) Number(n int) (first stream.Seq, to stream.Audience, ok bool) {
 	h := s.hub
 	h.mu.Lock()
@@ -38,7 +64,7 @@ func (s *channelSink) Number(n int) (first stream.Seq, to stream.Audience, ok bo
 	return first, stream.Audience{Protocols: s.channel.Hub.protocols, Echoes: s.channel.Hub.echoes}, true
 }
 
-// Deliver implements [streamSink].
+// Deliver implements [stream.Sink].
 func (s *channelSink) Deliver(first stream.Seq, entries []*stream.Held, to stream.Audience) {
 	items := make([]item, len(entries))
 	for i, e := range entries {
@@ -59,7 +85,7 @@ func (s *channelSink) Deliver(first stream.Seq, entries []*stream.Held, to strea
 	s.put(items)
 }
 
-// Gap implements [streamSink].
+// Gap implements [stream.Sink].
 func (s *channelSink) Gap(seq stream.Seq, why protocol.GapReason, at stream.Cursor) {
 	it := item{kind: itemGap, seq: uint64(seq), channel: s.channel, reason: why}
 	s.hub.encodeEvent(&it, protocol.Event{

@@ -8,37 +8,40 @@ import (
 	"sidecast/relay/outbox"
 )
 
-// replayRetry is how soon replays that all wait for Redis are tried again, while there is a link to it.
+// replayRetry is how soon replays that wait for Redis are tried again while
+// there is a link to it.
 const replayRetry = 250 * time.Millisecond
 
-// A pace is what comes of a step.
+// A stepResult says how to go on after a step.
 type stepResult uint8
 
 const (
-	stepDone stepResult = iota // there is no more to do
-	stepMore                // there is
-	stepWait              // there is, but not before Redis answers again
+	stepDone stepResult = iota // the task is finished
+	stepMore                   // take another step
+	stepWait                   // take another step when Redis answers again
 )
 
-// A stepper does something in steps, until there is no more to do. A step waits for no more than one answer of Redis.
+// A task is done in steps. A step waits for one answer of Redis at most.
 type task interface {
 	step(ctx context.Context) stepResult
 }
 
-// replays are those of one session that take more than a moment: its goroutine takes a step of each in turn, as fast as
-// the client reads, so that one that waits for Redis holds up no other.
+// A replayQueue holds the replays of one session that were not finished at
+// once. Its goroutine takes a step of each in turn, as fast as the client
+// reads, so that a replay that waits for Redis does not delay the others.
 type replayQueue struct {
 	hub     *Hub
 	ctx     context.Context // ends when the session leaves
 	stop    context.CancelFunc
 	running sync.WaitGroup
-	added    chan struct{} // another one was queued
+	added   chan struct{} // receives when a task is added
 
 	mu    sync.Mutex
 	tasks []task
 }
 
-// later leaves the rest of a replay to a goroutine. The session's own goroutine calls it.
+// enqueueReplay leaves the rest of a replay to the queue's goroutine. The
+// session's own goroutine calls it.
 func (s *Session) enqueueReplay(r task) {
 	if s.queue == nil {
 		s.queue = &replayQueue{hub: s.hub, added: make(chan struct{}, 1)}
@@ -59,7 +62,7 @@ func (s *Session) enqueueReplay(r task) {
 	}
 }
 
-// run runs replays until there is none left, or the session leaves.
+// run runs the tasks until all are finished, or the session leaves.
 func (q *replayQueue) run(o *outbox.Outbox, r task) {
 	left, waiting := 0, 0
 	for r != nil {
@@ -79,8 +82,8 @@ func (q *replayQueue) run(o *outbox.Outbox, r task) {
 	}
 }
 
-// next takes off the replay whose turn it was, or puts it behind the others, and returns whose turn it is now, and how many
-// there are.
+// next removes the task whose turn it was, or moves it to the end, and returns
+// the next one and how many there are.
 func (q *replayQueue) next(p stepResult) (r task, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -94,7 +97,7 @@ func (q *replayQueue) next(p stepResult) (r task, n int) {
 	return q.tasks[0], n
 }
 
-// pause waits until it may be of use to take another step: all that there are wait for Redis.
+// pause waits until another step may succeed: all tasks wait for Redis.
 func (q *replayQueue) pause() {
 	q.hub.lockSequenced()
 	back := q.hub.online
@@ -113,7 +116,7 @@ func (q *replayQueue) pause() {
 	}
 }
 
-// end waits for the goroutine.
+// close stops the goroutine and waits for it.
 func (q *replayQueue) close() {
 	if q != nil {
 		q.stop()

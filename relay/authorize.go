@@ -16,27 +16,31 @@ import (
 )
 
 const (
-	// askTimeout bounds how long one command waits for the application's word on its channels: the client's next command,
-	// and its pongs, wait with it.
+	// askTimeout bounds how long one command waits for the application's
+	// answers about its channels: the client's next commands and its pongs wait
+	// with it.
 	askTimeout = 5 * time.Second
-	// askAtOnce is how many of one client's channels the application is asked about at once, so that no client fills the
-	// queue that all share.
+	// askAtOnce is about how many of one client's channels the application is
+	// asked at once, so that one client cannot fill the queue that all clients
+	// share.
 	askAtOnce = 4
-	// verifyTimeout bounds how long a token that came over the connection takes to be verified.
+	// verifyTimeout bounds how long the verification of a token takes that the
+	// client sent over the connection.
 	verifyTimeout = 5 * time.Second
 )
 
-// A permit is the application's answer about one channel.
+// A grant is the application's answer about one channel.
 type grant struct {
 	code  protocol.Code
 	until time.Time // zero for no end
 }
 
-// permits are answers by channel. A nil one holds none.
+// Grants are answers by channel. A nil map has no answers.
 type grants map[string]grant
 
-// Admit returns the code with which a client that wants these channels at once has to be closed, or 0. It is asked before
-// there is a session, and may wait for the application. What the application opened is noted in c.
+// Admit returns 0 if a client may have these channels at once, otherwise the
+// code with which it has to be closed. It is called before there is a session,
+// and may wait for the application, whose grants it stores in c.
 func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.CloseCode {
 	if len(channels) > h.cfg.MaxChannels {
 		return protocol.ClosePolicy
@@ -61,10 +65,8 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 	return h.Leaving()
 }
 
-// Leaving returns the code with which newcomers have to be closed because the relay stops, or 0.
-func (h *Hub) Leaving() protocol.CloseCode { return protocol.CloseCode(h.draining.Load()) }
-
-// askAll asks the application about those of the channels that are relayed and that no grant opens.
+// askApplication asks the application about the relayed channels to which the
+// client has no other right.
 func (h *Hub) askApplication(ctx context.Context, v access.Principal, channels []string) grants {
 	if v.Ask == nil {
 		return nil
@@ -98,7 +100,8 @@ func (h *Hub) askApplication(ctx context.Context, v access.Principal, channels [
 	return all
 }
 
-// ask asks the application about the channels of one command, as far as the session may have more.
+// askApplication asks the application about the channels of one command, as far
+// as the session may have more channels.
 func (s *Session) askApplication(requests []protocol.ChannelRequest) grants {
 	if s.principal.Ask == nil {
 		return nil
@@ -114,7 +117,8 @@ func (s *Session) askApplication(requests []protocol.ChannelRequest) grants {
 	return s.hub.askApplication(context.Background(), s.principal, channels)
 }
 
-// judge returns the error that keeps the session from hearing channel, and notes what the application said.
+// authorize returns the error that prevents the session from subscribing to
+// channel, or [protocol.CodeOK], and stores what the application granted.
 func (s *Session) authorize(channel string, answers grants) protocol.Code {
 	code := s.hub.cfg.Access.Subscribe(s.principal.Identity, channel)
 	if code == protocol.CodeOK {
@@ -141,7 +145,8 @@ func (s *Session) authorize(channel string, answers grants) protocol.Code {
 	return protocol.CodeOK
 }
 
-// authenticate takes a token that the client sent over the connection: it renews the session, or ends it.
+// authenticate verifies a token that the client sent over the connection. It
+// renews the session or closes it.
 func (s *Session) authenticate(cmd protocol.Command) {
 	verify := s.hub.cfg.Verify
 	if verify == nil {
@@ -175,7 +180,8 @@ func (s *Session) authenticate(cmd protocol.Command) {
 	}
 }
 
-// leaveClosed takes the session out of the channels that its identity does not open any more.
+// leaveRevoked unsubscribes the session from channels to which it no longer has
+// a right.
 func (s *Session) leaveRevoked() {
 	s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool {
 		channel := sub.channel.Name()
@@ -187,8 +193,9 @@ func (s *Session) leaveRevoked() {
 	})
 }
 
-// SubscribeOwn puts the session into the channels that its identity names, as far as there is room: its own where they are
-// relayed, those that the token asked for with an answer in any case.
+// SubscribeOwn subscribes the session to the channels that its identity names,
+// up to the channel limit: silently to the user's own channels if they are
+// relayed, and with an answer in any case to those that the token asks for.
 func (s *Session) SubscribeOwn() {
 	id := s.principal.Identity
 	if id == nil {
@@ -206,7 +213,7 @@ func (s *Session) SubscribeOwn() {
 	}
 }
 
-// setDeadline makes the session end when the first thing ends that it rests on.
+// setDeadline lets the session expire when the first of its rights does.
 func (s *Session) setDeadline() {
 	var end time.Time
 	if id := s.principal.Identity; id != nil {
@@ -225,13 +232,13 @@ func (s *Session) setDeadline() {
 	s.expires.Store(max(s.hub.now()+int64(min(time.Until(end), century)), 1))
 }
 
-// wrap says who sent what reaches Redis.
+// wrapPublished returns a message as JSON that says who sent it.
 func wrapPublished(id *access.Identity, session string, data []byte) []byte {
 	message := struct {
-		User    *string `json:"user"` // null for anybody
+		User    *string `json:"user"` // null if anonymous
 		Session string  `json:"session"`
 		Data    *string `json:"data,omitempty"`
-		Base64  *[]byte `json:"base64,omitempty"` // in place of data, where that is not UTF-8
+		Base64  *[]byte `json:"base64,omitempty"` // instead of data if that is not UTF-8
 	}{Session: session}
 	if id != nil {
 		message.User = &id.User
@@ -245,7 +252,7 @@ func wrapPublished(id *access.Identity, session string, data []byte) []byte {
 	encoder := json.NewEncoder(&wrapped)
 	encoder.SetEscapeHTML(false)
 	if err := encoder.Encode(message); err != nil {
-		panic(err) // strings and bytes are always encoded
+		panic(err) // strings and bytes can always be encoded
 	}
 	return bytes.TrimSuffix(wrapped.Bytes(), []byte("\n"))
 }
