@@ -1,7 +1,8 @@
-// Package browser runs Chromium for tests: one process each, without a window, with a new profile that is removed when
-// the test ends.
+// Package browser runs Chromium for tests: one headless process per test, with
+// a new profile that is removed when the test ends.
 //
-// A test that needs it skips where Chromium is not installed, and fails there instead when the environment says CI=true.
+// A test that needs Chromium skips if it is not installed. If CI=true it fails
+// instead.
 package browser
 
 import (
@@ -22,22 +23,24 @@ import (
 )
 
 const (
-	startTimeout = 60 * time.Second // for Chromium to come up on a busy machine
-	stepTimeout  = 30 * time.Second // for anything that a test does in it
+	startTimeout = 60 * time.Second // of Chromium, on a busy machine
+	stepTimeout  = 30 * time.Second // of each step of a test
 )
 
-// Start runs Chromium and returns the context of its tab, for chromedp and the functions of this package. It is one
-// goroutine's at a time, and ends with the test.
+// Start runs Chromium and returns the context of its tab, for chromedp and the
+// functions of this package. Only one goroutine may use the tab at a time. The
+// tab closes when the test ends.
 func Start(t testing.TB) context.Context {
 	t.Helper()
 	redistest.Require(t, "chromium", "chromium")
 	options := slices.Concat(chromedp.DefaultExecAllocatorOptions[:], []chromedp.ExecAllocatorOption{
 		chromedp.ExecPath("chromium"),
-		chromedp.NoSandbox, // which root cannot have
+		chromedp.NoSandbox, // the sandbox does not work as root
 		chromedp.DisableGPU,
 		chromedp.Flag("no-proxy-server", true),
 	})
-	// The browser ends in order, after what the test does on cleanup, not with the test's own context.
+	// The browser must outlive t.Context(), because cleanups of the test may
+	// still use it.
 	allocator, stop := chromedp.NewExecAllocator(context.WithoutCancel(t.Context()), options...)
 	t.Cleanup(stop)
 	seen := new(problems)
@@ -45,7 +48,8 @@ func Start(t testing.TB) context.Context {
 		context.WithValue(allocator, problemsKey{}, seen), chromedp.WithListener(seen.listen))
 	t.Cleanup(closeBrowser)
 
-	// Whatever bounds the first call would bound the browser's life.
+	// A deadline on the context of the first call would end the browser at that
+	// time, so a timer bounds the start.
 	late := time.AfterFunc(startTimeout, stop)
 	defer late.Stop()
 	if err := chromedp.Do(ctx); err != nil {
@@ -54,7 +58,7 @@ func Start(t testing.TB) context.Context {
 	return ctx
 }
 
-// Do runs steps in order, and fails the test at the first that does not succeed.
+// Do runs steps in order, and fails the test at the first error.
 func Do(ctx context.Context, t testing.TB, steps ...chromedp.Action[chromedp.Void]) {
 	t.Helper()
 	for i, step := range steps {
@@ -74,44 +78,43 @@ func Eval[T any](ctx context.Context, t testing.TB, expression string) T {
 	return value
 }
 
-// Await waits until a JavaScript expression is true in the page. An expression that throws counts as false: what it asks
-// about may not be there yet.
+// Await waits until a JavaScript expression is true in the page. An exception
+// counts as false, because objects that the expression names may not exist yet.
 func Await(ctx context.Context, t testing.TB, expression string) {
+	t.Helper()
+	await(ctx, t, expression, func() (bool, error) {
+		return run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
+	})
+}
+
+// AwaitProblem waits until one of the tab's [Problems] contains one of these
+// parts.
+func AwaitProblem(ctx context.Context, t testing.TB, parts ...string) {
+	t.Helper()
+	await(ctx, t, fmt.Sprintf("a problem with one of %q", parts), func() (bool, error) {
+		return slices.ContainsFunc(Problems(ctx), func(problem string) bool {
+			return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(problem, part) })
+		}), nil
+	})
+}
+
+// await waits until ok returns true, and fails the test with the last error
+// after stepTimeout.
+func await(ctx context.Context, t testing.TB, what string, ok func() (bool, error)) {
 	t.Helper()
 	limit := time.NewTimer(stepTimeout)
 	defer limit.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		ok, err := run(ctx, chromedp.Evaluate[bool]("Boolean("+expression+")"))
-		if ok {
+		done, err := ok()
+		if done {
 			return
 		}
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			t.Fatalf("waiting for %s: %v%s", expression, err, describe(ctx))
-		}
-	}
-}
-
-// AwaitProblem waits until one of the tab's [Problems] contains one of these parts.
-func AwaitProblem(ctx context.Context, t testing.TB, parts ...string) {
-	t.Helper()
-	limit := time.NewTimer(stepTimeout)
-	defer limit.Stop()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		for _, problem := range Problems(ctx) {
-			if slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(problem, part) }) {
-				return
-			}
-		}
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			t.Fatalf("waiting for a problem with one of %q%s", parts, describe(ctx))
+			t.Fatalf("waiting for %s: %v%s", what, err, describe(ctx))
 		}
 	}
 }
@@ -132,7 +135,8 @@ func run[T any](ctx context.Context, action chromedp.Action[T]) (T, error) {
 	return chromedp.Run(ctx, action)
 }
 
-// describe tells what the page shows, for the message of a failed test.
+// describe returns the text and the problems of the page, for the message of a
+// failed test.
 func describe(ctx context.Context) string {
 	text, err := run(ctx, chromedp.Evaluate[string](`location + "\n" + document.body.innerText`))
 	if err != nil {
@@ -141,8 +145,9 @@ func describe(ctx context.Context) string {
 	return fmt.Sprintf("\nproblems: %q\npage: %s", Problems(ctx), text)
 }
 
-// Problems returns what went wrong in the tab so far, or since [Forget]: exceptions that nobody caught, dialogs, what the
-// page or the browser logged as an error, and what a security policy refused.
+// Problems returns the problems in the tab so far, or since [Forget]: uncaught
+// exceptions, dialogs, errors that the page or the browser logged, and
+// violations of a security policy.
 func Problems(ctx context.Context) []string {
 	p := ctx.Value(problemsKey{}).(*problems)
 	p.mu.Lock()
@@ -150,7 +155,7 @@ func Problems(ctx context.Context) []string {
 	return slices.Clone(p.list)
 }
 
-// Forget drops the problems so far.
+// Forget deletes the problems so far.
 func Forget(ctx context.Context) {
 	p := ctx.Value(problemsKey{}).(*problems)
 	p.mu.Lock()
@@ -165,7 +170,8 @@ type problems struct {
 	list []string // guarded by mu
 }
 
-// listen takes in what happens in the tab. chromedp calls it from one goroutine.
+// listen records the problems among the tab's events. chromedp calls it from
+// one goroutine.
 func (p *problems) listen(event any) {
 	switch event := event.(type) {
 	case *runtime.EventExceptionThrown:

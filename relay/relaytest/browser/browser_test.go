@@ -14,10 +14,10 @@ import (
 	"sidecast/relay/relaytest/browser"
 )
 
-const troubled = `<!doctype html><title>trouble</title><img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">
+const page = `<!doctype html><title>a page with problems</title><img src="data:image/gif;base64,R0lGODlhAQABAAAAACw=">
 <script>
-	console.log("all is well");
-	console.error("said by the page");
+	console.log("not a problem");
+	console.error("logged by the page");
 	setTimeout(() => { window.late = {ready: true}; throw new Error("thrown by the page") }, 50);
 </script>`
 
@@ -25,25 +25,25 @@ func TestBrowser(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		w.Header().Set("Content-Security-Policy", "img-src 'none'")
-		fmt.Fprint(w, troubled)
+		fmt.Fprint(w, page)
 	}))
 	defer server.Close()
 	ctx := browser.Start(t)
 	browser.Do(ctx, t, chromedp.Navigate(server.URL))
-	browser.Await(ctx, t, "late.ready") // throws at first
-	if title := browser.Eval[string](ctx, t, "document.title"); title != "trouble" {
+	browser.Await(ctx, t, "late.ready") // throws until late is set
+	if title := browser.Eval[string](ctx, t, "document.title"); title != "a page with problems" {
 		t.Errorf("the title is %q", title)
 	}
 	if png := browser.Screenshot(ctx, t); !bytes.HasPrefix(png, []byte("\x89PNG")) {
-		t.Error("the screenshot is no PNG")
+		t.Error("the screenshot is not a PNG")
 	}
 
-	for _, part := range []string{"said by the page", "thrown by the page", "Content Security Policy"} {
-		browser.AwaitProblem(ctx, t, "what nobody says", part)
+	for _, part := range []string{"logged by the page", "thrown by the page", "Content Security Policy"} {
+		browser.AwaitProblem(ctx, t, "not in any problem", part)
 	}
 	problems := browser.Problems(ctx)
-	if slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, "all is well") }) {
-		t.Errorf("Problems = %q, with what is none", problems)
+	if slices.ContainsFunc(problems, func(p string) bool { return strings.Contains(p, "not a problem") }) {
+		t.Errorf("Problems = %q, want only errors", problems)
 	}
 
 	browser.Forget(ctx)

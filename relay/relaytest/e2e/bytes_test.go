@@ -14,8 +14,8 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// every returns all 256 bytes.
-func every() string {
+// allBytes returns all 256 bytes.
+func allBytes() string {
 	b := make([]byte, 256)
 	for i := range b {
 		b[i] = byte(i)
@@ -23,7 +23,8 @@ func every() string {
 	return string(b)
 }
 
-// bodies are what applications publish, and what breaks relays that look into it.
+// bodies are payloads as applications publish them, and payloads that break
+// relays which interpret them.
 var bodies = []struct{ name, text string }{
 	{"ASCII", "hello"},
 	{"UTF-8 with emoji", "grüße, привет, 日本, 👋🏽👨‍👩‍👧 and a combining e\u0301"},
@@ -32,18 +33,20 @@ var bodies = []struct{ name, text string }{
 	{"RESP", "*3\r\n$7\r\nPUBLISH\r\n$1\r\nx\r\n$1\r\ny\r\n"},
 	{"empty", ""},
 	{"a line feed", "\n"},
-	{"binary", every()},
+	{"binary", allBytes()},
 	{"a zero byte", "a\x00b"},
-	{"UTF-8 cut in a letter", "caf\xc3"},
+	{"UTF-8 that ends within a character", "caf\xc3"},
 	{"a byte less than 1 MiB, text", strings.Repeat("0123456789abcde\n", 1<<16)[:1<<20-1]},
-	{"a byte less than 1 MiB, binary", strings.Repeat(every(), 1<<12)[:1<<20-1]},
+	{"a byte less than 1 MiB, binary", strings.Repeat(allBytes(), 1<<12)[:1<<20-1]},
 	{"1 MiB", strings.Repeat("é", 1<<19)},
 }
 
-// maxArgument is what Linux lets a program have as one argument, its end included.
+// maxArgument is the size in bytes that Linux permits for one argument,
+// including the final zero byte.
 const maxArgument = 128 << 10
 
-// publishers are ways in which a backend publishes a payload on a channel. They return nil where they cannot.
+// publishers return a command that publishes a payload on a channel as a
+// backend does, or nil if they cannot publish this payload.
 var publishers = map[string]func(t testing.TB, server *redistest.Server, channel, body string) *exec.Cmd{
 	"redis-cli": func(t testing.TB, server *redistest.Server, channel, body string) *exec.Cmd {
 		redistest.Require(t, "redis-cli", "redis-tools")
@@ -79,7 +82,8 @@ func withInput(cmd *exec.Cmd, body string) *exec.Cmd {
 	return cmd
 }
 
-// TestByteForByte: whatever publishes, and whatever it publishes, clients get exactly that.
+// TestByteForByte: clients receive every payload without a changed byte, from
+// every publisher.
 func TestByteForByte(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -105,13 +109,14 @@ func TestByteForByte(t *testing.T) {
 				t.Errorf("only %d of %d payloads were published", sent, len(bodies))
 			}
 			if got := len(hears(t, raw, sent)) + len(hears(t, v1, sent)); got != 2*sent {
-				t.Errorf("%d messages came, of %d", got, 2*sent)
+				t.Errorf("the clients received %d messages, want %d", got, 2*sent)
 			}
 		})
 	}
 }
 
-// wantMessage compares a message with its payload: text that is UTF-8 came as text, and nothing else did.
+// wantMessage compares a message with its payload. A payload must arrive as
+// text if it is UTF-8, and otherwise as binary.
 func wantMessage(t testing.TB, name string, e relaytest.Event, want string) {
 	t.Helper()
 	if e.Data != want {
@@ -122,18 +127,19 @@ func wantMessage(t testing.TB, name string, e relaytest.Event, want string) {
 	}
 }
 
-// difference tells where two payloads part, for they may be long.
+// difference describes the first difference of two payloads, which may be long.
 func difference(got, want string) string {
 	i := 0
 	for i < min(len(got), len(want)) && got[i] == want[i] {
 		i++
 	}
 	around := func(s string) string { return s[max(0, min(i-20, len(s))):min(i+20, len(s))] }
-	return fmt.Sprintf("%d bytes came of %d; from byte %d on %q in place of %q",
+	return fmt.Sprintf("%d bytes, want %d; from byte %d on %q, want %q",
 		len(got), len(want), i, around(got), around(want))
 }
 
-// TestTooLarge: one byte more than a payload may have is not delivered, and those who would have heard it are told.
+// TestTooLarge: the relay does not deliver a payload that is one byte too
+// large, and sends a gap to the clients on its channel.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -147,11 +153,11 @@ func TestTooLarge(t *testing.T) {
 	}
 	for _, client := range []*relaytest.Client{raw, v1} {
 		if messages := hears(t, client, 1); messages[0].Data != "after" {
-			t.Errorf("%d bytes came first", len(messages[0].Data))
+			t.Errorf("the first message has %d bytes, want %q", len(messages[0].Data), "after")
 		}
 	}
-	gaps := only(v1, relaytest.KindGap)
+	gaps := eventsOf(v1, relaytest.KindGap)
 	if len(gaps) != 1 || gaps[0].Channel != "large" || gaps[0].Text != "too_large" || gaps[0].N > hears(t, v1, 1)[0].N {
-		t.Errorf("gaps %v, want one on the channel, too_large, before the next message", gaps)
+		t.Errorf("gaps %v, want one for too_large on the channel, before the next message", gaps)
 	}
 }

@@ -1,8 +1,9 @@
-// Package e2e tests Sidecast from outside, as those who use it meet it: the real binary, a real redis-server, PHP that
-// publishes, Chromium that listens, a shell that runs the commands of the README. It has no code of its own, and its tests
-// know of the relay only what a user can know.
+// Package e2e tests Sidecast from outside, as its users see it: with the real
+// binary, a real redis-server, PHP that publishes, Chromium that subscribes,
+// HAProxy that balances, and a shell that runs the commands of the README. Its
+// tests use only what a user can use. It has no code besides its tests.
 //
-//	go test ./relay/relaytest/e2e           what every change has to pass
-//	go test ./relay/relaytest/e2e -long     the same for longer: more kills, more clients, more time
-//	go test -race ./relay/relaytest/e2e     the same with a binary that has the race detector
+//	go test ./relay/relaytest/e2e           the tests that every change must pass
+//	go test ./relay/relaytest/e2e -long     the same with more kills, more clients and more time
+//	go test -race ./relay/relaytest/e2e     the same with the race detector in the relay too
 package e2e

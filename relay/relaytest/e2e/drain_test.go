@@ -13,11 +13,9 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// terminate asks a relay to drain.
-func terminate(relay *relaytest.Process) { relay.Signal(syscall.SIGTERM) }
-
-// TestDrain: a relay that is told to stop says so to load balancers, serves on until they have noticed, closes its clients
-// one after the other, and ends in time although one of them does not read.
+// TestDrain: after SIGTERM the relay answers load balancers that it is not
+// ready, but serves clients until they have noticed. Then it closes its clients
+// one after another, and exits in time although one client does not read.
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	const delay, over, grace = 2 * time.Second, 3 * time.Second, 5 * time.Second
@@ -25,11 +23,8 @@ func TestDrain(t *testing.T) {
 	relay := startRelay(t, server, map[string]string{
 		"SIDECAST_DRAIN_DELAY": delay.String(), "SIDECAST_DRAIN_TIMEOUT": over.String(),
 	})
-	fleet := dialFleet(t, &relaytest.Dialer{URL: relay.URL()}, 120)
-	if err := fleet.Subscribe(t.Context(), "drained"); err != nil {
-		t.Fatal(err)
-	}
-	stick(t, server, relay)
+	fleet := listenFleet(t, relay, 120, "drained")
+	fillOutbox(t, server, relay)
 	publish := publishTo(t, server)
 
 	began := time.Now()
@@ -39,44 +34,43 @@ func TestDrain(t *testing.T) {
 		relay.AwaitStatus("http://"+addr+"/livez", http.StatusOK)
 	}
 	noticed := time.Since(began)
-	late := listenRaw(t, relay, "drained") // during the delay clients are still taken
-	if _, err := publish(t.Context(), "drained", []byte("last words")); err != nil {
+	fleet = append(fleet, listenRaw(t, relay, "drained")) // the relay accepts clients during the delay
+	if _, err := publish(t.Context(), "drained", []byte("last message")); err != nil {
 		t.Fatal(err)
 	}
-	for _, client := range append(slices.Clone(fleet), late) {
-		if heard := hears(t, client, 1)[0].Data; heard != "last words" {
-			t.Errorf("a client heard %q", heard)
+	for _, client := range fleet {
+		if received := hears(t, client, 1)[0].Data; received != "last message" {
+			t.Errorf("a client received %q", received)
 		}
 	}
 	if noticed > delay/2 {
-		t.Errorf("not ready only after %v", noticed)
+		t.Errorf("/readyz answered 503 only after %v", noticed)
 	}
 
-	spread := closings(t, append(slices.Clone(fleet), late), func() {
-		// Those who come when the closes have begun have come too late.
-		closes(t, dial(t, &relaytest.Dialer{URL: relay.URL()}), 1012)
+	closed := closeTimes(t, fleet, func() {
+		// After the first close the relay closes new clients immediately.
+		wantClose(t, dial(t, &relaytest.Dialer{URL: relay.URL()}), 1012)
 	})
-	for _, at := range spread {
-		if after := at.Sub(began); after < delay || after > delay+over+grace {
-			t.Errorf("a client was closed after %v, want %v to %v", after, delay, delay+over)
-		}
+	first, last := closed[0].Sub(began), closed[len(closed)-1].Sub(began)
+	if first < delay || last > delay+over+grace {
+		t.Errorf("the clients were closed %v to %v after SIGTERM, want %v to %v", first, last, delay, delay+over)
 	}
-	if whole := spread[len(spread)-1].Sub(spread[0]); whole < over*3/4 {
-		t.Errorf("the clients were closed within %v, which is no spread over %v", whole, over)
+	if last-first < over*3/4 {
+		t.Errorf("the clients were closed within %v, want a spread over %v", last-first, over)
 	}
 	if code := relay.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	took := time.Since(began)
-	t.Logf("not ready after %v, closes from %v to %v, ended after %v", noticed,
-		spread[0].Sub(began), spread[len(spread)-1].Sub(began), took)
+	t.Logf("not ready after %v, closes from %v to %v, exit after %v", noticed, first, last, took)
 	if took > delay+over+grace {
-		t.Errorf("ended only after %v", took)
+		t.Errorf("the relay exited only after %v", took)
 	}
 }
 
-// closings returns when each client was closed, all with 1012, in the order of time. It calls once after the first.
-func closings(t testing.TB, fleet relaytest.Fleet, once func()) (times []time.Time) {
+// closeTimes returns in ascending order when each client was closed, and fails
+// the test if the code is not 1012. It calls once after the first close.
+func closeTimes(t testing.TB, fleet relaytest.Fleet, once func()) (times []time.Time) {
 	t.Helper()
 	first := make(chan struct{}, len(fleet))
 	for _, client := range fleet {
@@ -88,43 +82,42 @@ func closings(t testing.TB, fleet relaytest.Fleet, once func()) (times []time.Ti
 	<-first
 	once()
 	for _, client := range fleet {
-		closes(t, client, 1012)
-		times = append(times, only(client, relaytest.KindClose)[0].At)
+		wantClose(t, client, 1012)
+		times = append(times, eventsOf(client, relaytest.KindClose)[0].At)
 	}
 	slices.SortFunc(times, time.Time.Compare)
 	return times
 }
 
-// stick connects a client that does not read, with something in its way that it would have to.
-func stick(t testing.TB, server *redistest.Server, relay *relaytest.Process) {
+// fillOutbox connects a client that does not read and publishes more to it than
+// its socket holds, so that the relay has bytes queued that it cannot send.
+func fillOutbox(t testing.TB, server *redistest.Server, relay *relaytest.Process) {
 	t.Helper()
-	stuck := dial(t, &relaytest.Dialer{URL: relay.URL(), ReceiveBuffer: 4096})
-	if err := stuck.Subscribe(t.Context(), "stuck"); err != nil {
-		t.Fatal(err)
-	}
-	stuck.StopReading()
+	listenStalled(t, relay, "stalled")
 	publish := publishTo(t, server)
 	for range 2 {
-		if _, err := publish(t.Context(), "stuck", bytes.Repeat([]byte("x"), 1<<19)); err != nil {
+		if _, err := publish(t.Context(), "stalled", bytes.Repeat([]byte("x"), 1<<19)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	awaitMetric(t, relay, "sidecast_outbox_bytes", func(bytes float64) bool { return bytes > 1<<18 })
 }
 
-// soonEnough bounds what is to happen at once, on a machine that has other things to do.
-const soonEnough = 2 * time.Second
+// immediate bounds how long something may take that must not wait, on a busy
+// machine.
+const immediate = 2 * time.Second
 
-// TestStop: ways to stop that do not wait, of relays that would drain for a minute.
+// TestStop: a relay that would drain for a minute exits immediately on SIGINT,
+// on a second signal, and if it has no clients.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	tests := []struct {
-		why     string
+		name    string
 		client  bool
 		signals []os.Signal
 		exit    int
-		close   uint16 // what the client sees
+		close   uint16 // the client's close code
 	}{
 		{"SIGINT from a keyboard", true, []os.Signal{os.Interrupt}, 0, 1012},
 		{"SIGINT without clients", false, []os.Signal{os.Interrupt}, 0, 0},
@@ -133,18 +126,18 @@ func TestStop(t *testing.T) {
 		{"SIGINT after SIGTERM", true, []os.Signal{syscall.SIGTERM, os.Interrupt}, 1, 1006},
 	}
 	for _, test := range tests {
-		t.Run(test.why, func(t *testing.T) {
+		t.Run(test.name, func(t *testing.T) {
 			relay := startRelay(t, server, map[string]string{
 				"SIDECAST_DRAIN_DELAY": "1m", "SIDECAST_DRAIN_TIMEOUT": "1m",
 			})
 			var client *relaytest.Client
 			if test.client {
 				client = listen(t, relay, "stopped")
-				stick(t, server, relay)
+				fillOutbox(t, server, relay)
 			}
 			began := time.Now()
 			for i, signal := range test.signals {
-				if i > 0 { // two at once would be one
+				if i > 0 { // the second signal must not arrive before the relay has handled the first
 					relay.AwaitMessage("draining")
 					began = time.Now()
 				}
@@ -153,8 +146,8 @@ func TestStop(t *testing.T) {
 			if code := relay.Wait(); code != test.exit {
 				t.Errorf("exit code %d, want %d", code, test.exit)
 			}
-			if took := time.Since(began); took > soonEnough {
-				t.Errorf("ended only after %v", took)
+			if took := time.Since(began); took > immediate {
+				t.Errorf("the relay exited only after %v", took)
 			}
 			if client == nil {
 				return

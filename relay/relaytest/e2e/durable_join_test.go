@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -12,51 +13,54 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// Where what a client missed ends and what comes next begins, nothing is left out and nothing comes twice, however fast
-// entries are added and however often clients come back, to one relay and to another.
+// TestDurableJoinsWhileAdding: between the entries that a client missed and the
+// live ones that follow, no entry is missing or received twice, however fast
+// entries are added and however often clients reconnect, to the same relay or
+// to another.
 func TestDurableJoinsWhileAdding(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
-	relays := []*relaytest.Process{startDurable(t, server, nil), startDurable(t, server, map[string]string{"SIDECAST_MAX_PAYLOAD_BYTES": "1MiB"})}
-	ctx, cancel := context.WithTimeout(t.Context(), or(4*time.Second, time.Minute))
+	relays := []*relaytest.Process{startDurable(t, server, nil), startDurable(t, server, nil)}
+	ctx, cancel := context.WithTimeout(t.Context(), orLong(4*time.Second, time.Minute))
 	defer cancel()
 	added := 0
-	var adding, clients sync.WaitGroup
+	var adding, reconnecting sync.WaitGroup
 	adding.Go(func() { added = addFast(ctx, t, server, "order:1") })
-	travellers := make([]*joiner, 12)
-	for i := range travellers {
-		travellers[i] = &joiner{t: t, relays: relays, random: rand.New(rand.NewPCG(uint64(i), 1))}
-		clients.Go(func() { travellers[i].travel(ctx) })
+	clients := make([]*reconnectingClient, 12)
+	for i := range clients {
+		clients[i] = &reconnectingClient{
+			t: t, relays: relays, random: rand.New(rand.NewPCG(uint64(i), 1)), at: relaytest.Wish{Channel: "order:1"},
+		}
+		reconnecting.Go(func() { clients[i].run(ctx) })
 	}
 	adding.Wait()
-	clients.Wait()
-	add(server, "order:1", "end")
-	returns := 0
-	for _, j := range travellers {
-		j.finish(added)
-		returns += j.returns
+	reconnecting.Wait()
+	add(server, "order:1", "last")
+	connections := 0
+	for _, client := range clients {
+		client.finish(added)
+		connections += client.connections
 	}
-	t.Logf("%d entries, %d returns", added, returns)
-	if added < 500 || returns < 50 {
-		t.Error("too little happened")
+	t.Logf("%d entries, %d connections", added, connections)
+	if added < 500 || connections < 50 {
+		t.Error("too few entries or connections for this test to show anything")
 	}
 }
 
-// addFast adds entries named by their numbers until ctx ends, and returns how many. Payloads differ in size.
+// addFast adds entries whose payloads begin with their numbers until ctx ends,
+// and returns how many. The payloads have different sizes.
 func addFast(ctx context.Context, t *testing.T, server *redistest.Server, channel string) (n int) {
 	client := relaytest.NewRedis(server.Addr, time.Second)
 	defer client.Close()
-	filler := make([]byte, 3000)
-	for i := range filler {
-		filler[i] = '.'
-	}
-	pace := time.NewTicker(time.Millisecond)
-	defer pace.Stop()
-	for ; ctx.Err() == nil; <-pace.C {
+	filler := bytes.Repeat([]byte("."), 3000)
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for ; ctx.Err() == nil; <-tick.C {
 		pipe := client.Pipeline()
 		for range 1 + n%7 {
 			n++
-			pipe.Do(context.Background(), "XADD", channel, "*", "data", fmt.Sprintf("%d %s", n, filler[:n*37%len(filler)]))
+			payload := fmt.Sprintf("%d %s", n, filler[:n*37%len(filler)])
+			pipe.Do(context.Background(), "XADD", channel, "*", "data", payload)
 		}
 		if n%5 > 0 {
 			pipe.Publish(context.Background(), channel, "")
@@ -69,38 +73,41 @@ func addFast(ctx context.Context, t *testing.T, server *redistest.Server, channe
 	return n
 }
 
-// A joiner is one client that comes back again and again.
-type joiner struct {
-	t       *testing.T
-	relays  []*relaytest.Process
-	random  *rand.Rand
-	wish    relaytest.Wish
-	next    int // the number that it has to hear next; 0: any
-	ended   bool
-	returns int
+// A reconnectingClient is one listener that disconnects and resumes again and
+// again, and checks that it receives every entry once and in order.
+type reconnectingClient struct {
+	t           *testing.T
+	relays      []*relaytest.Process
+	random      *rand.Rand
+	at          relaytest.Wish // its cursor
+	next        int            // the number of the next entry; 0 before the first
+	receivedAll bool
+	connections int
 }
 
-func (j *joiner) connect(ctx context.Context) *relaytest.Client {
-	relay := j.relays[j.random.IntN(len(j.relays))]
+// connect connects to one of the relays and resumes. It returns nil if ctx ends
+// before.
+func (c *reconnectingClient) connect(ctx context.Context) *relaytest.Client {
+	relay := c.relays[c.random.IntN(len(c.relays))]
 	client, err := (&relaytest.Dialer{URL: relay.URL()}).Dial(ctx)
 	if err != nil {
 		return nil
 	}
-	j.wish.Channel = "order:1"
-	if err := client.SubscribeFrom(ctx, j.wish); err != nil && ctx.Err() == nil {
-		j.t.Errorf("coming back: %v", err)
+	if err := client.SubscribeFrom(ctx, c.at); err != nil && ctx.Err() == nil {
+		c.t.Errorf("resuming: %v", err)
 	}
 	return client
 }
 
-func (j *joiner) travel(ctx context.Context) {
+// run reconnects until ctx ends.
+func (c *reconnectingClient) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		client := j.connect(ctx)
+		client := c.connect(ctx)
 		if client == nil {
 			return
 		}
-		j.returns++
-		stay, cancel := context.WithTimeout(ctx, time.Duration(j.random.IntN(150))*time.Millisecond)
+		c.connections++
+		stay, cancel := context.WithTimeout(ctx, time.Duration(c.random.IntN(150))*time.Millisecond)
 		select {
 		case <-client.Done():
 		case <-stay.Done():
@@ -108,50 +115,53 @@ func (j *joiner) travel(ctx context.Context) {
 		cancel()
 		client.Abort()
 		<-client.Done()
-		j.hear(client)
+		c.check(client)
 	}
 }
 
-// hear judges all that a client has heard, which has to go on where the connection before it ended.
-func (j *joiner) hear(client *relaytest.Client) {
+// check checks all events of a connection, which must continue where the
+// connection before it ended.
+func (c *reconnectingClient) check(client *relaytest.Client) {
 	for _, e := range client.Events() {
 		switch e.Kind {
 		case relaytest.KindSubscribed:
-			if j.wish.After != "" && !e.Recovered {
-				j.t.Errorf("a client was at %d and was told of a gap", j.next)
+			if c.at.After != "" && !e.Recovered {
+				c.t.Errorf("a resume before entry %d did not recover", c.next)
 			}
-			j.wish.After = e.Cursor
+			c.at.After = e.Cursor
 		case relaytest.KindGap:
-			j.t.Errorf("a client was at %d and was told: %v", j.next, e)
+			c.t.Errorf("a gap before entry %d: %v", c.next, e)
 		case relaytest.KindMessage:
-			j.message(e)
+			c.message(e)
 		}
 	}
 }
 
-func (j *joiner) message(e relaytest.Event) {
-	j.wish.After = e.Cursor
-	if e.Data == "end" {
-		j.ended = true
+func (c *reconnectingClient) message(e relaytest.Event) {
+	c.at.After = e.Cursor
+	if e.Data == "last" {
+		c.receivedAll = true
 		return
 	}
 	var number int
-	if _, err := fmt.Sscan(e.Data, &number); err != nil || j.next != 0 && number != j.next {
-		j.t.Errorf("a client heard %.20q where %d comes next", e.Data, j.next)
+	if _, err := fmt.Sscan(e.Data, &number); err != nil || c.next != 0 && number != c.next {
+		c.t.Errorf("a client received %.20q, want entry %d", e.Data, c.next)
 	}
-	j.next = number + 1
+	c.next = number + 1
 }
 
-// finish lets the client come back once more and hear everything.
-func (j *joiner) finish(added int) {
-	client := j.connect(j.t.Context())
+// finish resumes once more and receives everything.
+func (c *reconnectingClient) finish(added int) {
+	client := c.connect(c.t.Context())
 	if client == nil {
-		j.t.Fatal("a relay takes no connections")
+		c.t.Fatal("a relay accepts no connections")
 	}
 	defer client.Drop()
-	_, err := client.Await(j.t.Context(), func(e relaytest.Event) bool { return e.Kind == relaytest.KindMessage && e.Data == "end" })
-	j.hear(client)
-	if err != nil || !j.ended || j.next != 0 && j.next != added+1 {
-		j.t.Errorf("a client ends before %d, and there are %d: %v", j.next, added, err)
+	_, err := client.Await(c.t.Context(), func(e relaytest.Event) bool {
+		return e.Kind == relaytest.KindMessage && e.Data == "last"
+	})
+	c.check(client)
+	if err != nil || !c.receivedAll || c.next != 0 && c.next != added+1 {
+		c.t.Errorf("a client received entries before %d, and there are %d: %v", c.next, added, err)
 	}
 }

@@ -14,36 +14,36 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// Where Sentinels fail over while the old master lives, what it took last is forgotten. Who heard some of that is told; all
-// that is left was heard by everybody who is not told of a gap in its place, also by those who come back.
+// TestDurableSentinelFailover: if Sentinels fail over while the old master is
+// running, the last entries that it accepted are lost. A client that received
+// some of them receives a gap. Every client, also one that resumes, receives
+// all entries that remain, or a gap in their place.
 func TestDurableSentinelFailover(t *testing.T) {
 	t.Parallel()
 	redistest.Require(t, "redis-cli", "redis-tools")
 	group := redistest.StartGroup(t)
-	relay := relaytest.Start(t, with(with(durable(group.Nodes[0], nil),
-		"SIDECAST_REDIS_URL", group.URL()), "SIDECAST_REDIS_MODE", "sentinel"))
-	relay.AwaitReady()
+	relay := start(t, durableSettings(group.Nodes[0], map[string]string{
+		"SIDECAST_REDIS_URL": group.URL(), "SIDECAST_REDIS_MODE": "sentinel",
+	}))
 	names := channels("order", 3)
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
-		MasterName: redistest.MasterName, SentinelAddrs: group.SentinelAddrs(), MaxRetries: -1, ContextTimeoutEnabled: true,
+		MasterName: redistest.MasterName, SentinelAddrs: group.SentinelAddrs(),
+		MaxRetries: -1, ContextTimeoutEnabled: true,
 	})
 	defer client.Close()
-	staying := dialFleet(t, &relaytest.Dialer{URL: relay.URL()}, 4)
-	if err := staying.Subscribe(t.Context(), names...); err != nil {
-		t.Fatal(err)
+	staying := listenFleet(t, relay, 4, names...)
+	stops := []func(){keepAppending(t, client, "to the master ", names)}
+	for _, node := range group.Nodes { // as backends that do not follow the failover
+		direct := relaytest.NewRedis(node.Addr, time.Second)
+		defer direct.Close()
+		stops = append(stops, keepAppending(t, direct, "to "+node.Addr+" ", names))
 	}
-	stop := appendAlways(t, client, "followed ", names)
-	for _, node := range group.Nodes { // by those who have not heard of a failover
-		stray := relaytest.NewRedis(node.Addr, time.Second)
-		defer stray.Close()
-		stop = both(stop, appendAlways(t, stray, "to "+node.Addr+" ", names))
-	}
-	var sessions [][]*relaytest.Client // of each person
+	var sessions [][]*relaytest.Client // per listener, its connections in order
 	for _, client := range staying {
 		sessions = append(sessions, []*relaytest.Client{client})
 	}
-	for range or(1, 10) {
-		hears(t, staying[0], len(only(staying[0], relaytest.KindMessage))+50)
+	for range orLong(1, 10) {
+		hears(t, staying[0], len(eventsOf(staying[0], relaytest.KindMessage))+50)
 		leaving := listen(t, relay, names...)
 		hears(t, leaving, 20)
 		leaving.Drop()
@@ -52,52 +52,45 @@ func TestDurableSentinelFailover(t *testing.T) {
 		sessions = append(sessions, []*relaytest.Client{leaving, again})
 		hears(t, again, 20)
 	}
-	stop()
-	kept, forgotten, told := 0, 0, 0
+	for _, stop := range stops {
+		stop()
+	}
+	kept, lost, gaps := 0, 0, 0
 	for _, channel := range names {
-		end := appendEnd(t, client, channel)
-		left := stored(t, client, channel)
-		kept += len(left)
-		for _, person := range sessions {
-			f, n := holdsKept(t, channel, left, end, person)
-			forgotten, told = forgotten+f, told+n
+		last := appendLast(t, client, channel)
+		remaining := stored(t, client, channel)
+		kept += len(remaining)
+		for _, listener := range sessions {
+			l, g := checkListener(t, channel, remaining, last, listener)
+			lost, gaps = lost+l, gaps+g
 		}
 	}
-	t.Logf("%d entries are left; of those that are not, %d were heard; %d gaps were told", kept, forgotten, told)
-	if kept < 300 || forgotten == 0 || told == 0 {
-		t.Error("too little happened")
+	t.Logf("%d entries remain; clients received %d lost entries and %d gaps", kept, lost, gaps)
+	if kept < 300 || lost == 0 || gaps == 0 {
+		t.Error("too few entries, lost entries or gaps for this test to show anything")
 	}
 }
 
-// appendAlways adds numbered entries to the streams until stop is called, whatever becomes of them.
-func appendAlways(t testing.TB, client redis.UniversalClient, prefix string, names []string) (stop func()) {
-	ctx, cancel := context.WithCancel(t.Context())
-	var adding sync.WaitGroup
-	for _, channel := range names {
-		adding.Go(func() {
-			tick := time.NewTicker(10 * time.Millisecond)
-			defer tick.Stop()
-			for n := 1; ctx.Err() == nil; n++ {
-				appendTo(ctx, client, channel, fmt.Sprint(prefix, n))
-				<-tick.C
-			}
-		})
-	}
-	stop = func() {
-		cancel()
-		adding.Wait()
-	}
-	t.Cleanup(stop)
-	return stop
+// keepAppending appends numbered entries to the streams until stop is called,
+// and ignores errors.
+func keepAppending(t testing.TB, client redis.UniversalClient, prefix string, names []string) (stop func()) {
+	return background(t, func(ctx context.Context) {
+		var appending sync.WaitGroup
+		for _, channel := range names {
+			appending.Go(func() {
+				tick := time.NewTicker(10 * time.Millisecond)
+				defer tick.Stop()
+				for n := 1; ctx.Err() == nil; n++ {
+					appendTo(ctx, client, channel, fmt.Sprint(prefix, n))
+					<-tick.C
+				}
+			})
+		}
+		appending.Wait()
+	})
 }
 
-func both(f, g func()) func() {
-	return func() {
-		f()
-		g()
-	}
-}
-
+// appendTo appends one entry and reports whether Redis confirmed it.
 func appendTo(ctx context.Context, client redis.UniversalClient, channel, payload string) bool {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -105,20 +98,22 @@ func appendTo(ctx context.Context, client redis.UniversalClient, channel, payloa
 	return err == nil
 }
 
-// appendEnd adds an entry once Redis takes it, and returns its payload.
-func appendEnd(t testing.TB, client redis.UniversalClient, channel string) string {
+// appendLast appends the last entry, again until Redis confirms it, and returns
+// its payload.
+func appendLast(t testing.TB, client redis.UniversalClient, channel string) (last string) {
 	t.Helper()
-	limit := time.Now().Add(relaytest.Patience)
-	for n := 0; time.Now().Before(limit); n++ {
-		if end := fmt.Sprint("end ", n); appendTo(t.Context(), client, channel, end) {
-			return end
+	n := 0
+	eventually(t, func() string {
+		n++
+		if last = fmt.Sprint("last ", n); !appendTo(t.Context(), client, channel, last) {
+			return "Redis confirms no entry of " + channel
 		}
-	}
-	t.Fatalf("nothing can be added to %s", channel)
-	return ""
+		return ""
+	})
+	return last
 }
 
-// stored returns the payloads that are in a stream.
+// stored returns the payloads of all entries of a stream.
 func stored(t testing.TB, client redis.UniversalClient, channel string) (payloads []string) {
 	t.Helper()
 	entries, err := client.XRange(t.Context(), channel, "-", "+").Result()
@@ -131,49 +126,58 @@ func stored(t testing.TB, client redis.UniversalClient, channel string) (payload
 	return payloads
 }
 
-// holdsKept waits until a person has heard the end of a channel, and holds what all their sessions heard against what is left
-// of the stream: that comes in order, once, and nothing of it is missing without a gap. What is not left was forgotten by a
-// failover, of which they were told before anything that is left follows. It returns how much that was, and how often they
-// were told of a gap.
-func holdsKept(t testing.TB, channel string, left []string, end string, sessions []*relaytest.Client) (forgotten, told int) {
+// checkListener waits until a listener has received the last entry of a
+// channel, and compares everything that its sessions received with the entries
+// that remain in the stream. The listener must receive these in order and once,
+// and none may be missing without a gap. After an entry that a failover lost it
+// must receive a gap before the next entry that remains. checkListener returns
+// how many lost entries and how many gaps the listener received.
+func checkListener(
+	t testing.TB, channel string, remaining []string, last string, sessions []*relaytest.Client,
+) (lost, gaps int) {
 	t.Helper()
-	last := sessions[len(sessions)-1]
-	_, err := last.Await(t.Context(), func(relaytest.Event) bool { return slices.Contains(heardOn(last, channel), end) })
+	client := sessions[len(sessions)-1]
+	_, err := client.Await(t.Context(), func(relaytest.Event) bool {
+		return slices.Contains(receivedOn(client, channel), last)
+	})
 	if err != nil {
-		t.Fatalf("awaiting the end of %s: %v", channel, err)
+		t.Fatalf("awaiting the last entry of %s: %v", channel, err)
 	}
 	places := make(map[string]int)
-	for i, payload := range left {
+	for i, payload := range remaining {
 		places[payload] = i
 	}
-	next, open, stray := 0, true, "" // what must come next, unless there may be a hole
-	for _, e := range heardIn(channel, sessions) {
-		place, isLeft := places[e.Data]
+	next, holeAllowed := 0, true // the place of the next entry, and whether entries before it may be missing
+	lostEntry := ""              // the last entry, if the failover lost it
+	for _, e := range eventsIn(channel, sessions) {
+		place, remains := places[e.Data]
 		switch {
 		case e.Kind == relaytest.KindSubscribed && e.Recovered:
 		case e.Kind != relaytest.KindMessage:
-			open, stray = true, ""
+			holeAllowed, lostEntry = true, ""
 			if e.Kind == relaytest.KindGap {
-				told++
+				gaps++
 			}
-		case !isLeft:
-			stray = e.Data
-			forgotten++
-		case stray != "":
-			t.Fatalf("%s on %s heard %s, which is forgotten, and then %s without a gap", last.Name(), channel, stray, e.Data)
+		case !remains:
+			lostEntry = e.Data
+			lost++
+		case lostEntry != "":
+			t.Fatalf("%s on %s received %s, which was lost, and then %s without a gap",
+				client.Name(), channel, lostEntry, e.Data)
 		case place < next:
-			t.Fatalf("%s on %s heard %s again, or late", last.Name(), channel, e.Data)
-		case place > next && !open:
-			t.Fatalf("%s on %s did not hear %d entries before %s", last.Name(), channel, place-next, e.Data)
+			t.Fatalf("%s on %s received %s twice or out of order", client.Name(), channel, e.Data)
+		case place > next && !holeAllowed:
+			t.Fatalf("%s on %s missed %d entries before %s", client.Name(), channel, place-next, e.Data)
 		default:
-			next, open = place+1, false
+			next, holeAllowed = place+1, false
 		}
 	}
-	return forgotten, told
+	return lost, gaps
 }
 
-// heardIn returns the messages, gaps and answers on a channel, over several sessions.
-func heardIn(channel string, sessions []*relaytest.Client) (events []relaytest.Event) {
+// eventsIn returns the messages, gaps and subscribe answers on a channel, over
+// several sessions.
+func eventsIn(channel string, sessions []*relaytest.Client) (events []relaytest.Event) {
 	kinds := []relaytest.Kind{relaytest.KindMessage, relaytest.KindGap, relaytest.KindSubscribed}
 	for _, client := range sessions {
 		for _, e := range client.Events() {

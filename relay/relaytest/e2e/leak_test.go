@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"context"
 	"runtime"
 	"sync"
 	"testing"
@@ -10,22 +9,24 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// TestMemoryAndFd: clients that have come and gone, well-behaved or not, leave nothing behind.
-func TestMemoryAndFd(t *testing.T) {
+// TestNoLeaks: after its clients have left, well-behaved or not, a relay has as
+// many goroutines and open files as before, and has not used much more memory.
+func TestNoLeaks(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("only Linux tells how many files a process has open")
+		t.Skip("only Linux reports how many files a process has open")
 	}
 	t.Parallel()
 	server := redistest.Start(t)
 	relay := startRelay(t, server, nil)
-	crowd(t, relay, 50) // what is made once is made now
-	settle(t, relay)
-	files, goroutines, before := metric(t, relay, "process_open_fds"), metric(t, relay, "go_goroutines"), peak(t, relay)
-	for range or(2, 10) {
-		crowd(t, relay, or(500, 2000))
+	connectAndLeave(t, relay, 50) // the relay allocates some things once
+	awaitIdle(t, relay)
+	files, goroutines := metric(t, relay, "process_open_fds"), metric(t, relay, "go_goroutines")
+	before := peakMemory(t, relay)
+	for range orLong(2, 10) {
+		connectAndLeave(t, relay, orLong(500, 2000))
 	}
-	settle(t, relay)
-	const few = 8 // connections that metrics are asked for over, and timers
+	awaitIdle(t, relay)
+	const few = 8 // for the connections of this test to /metrics, and timers
 	awaitMetric(t, relay, "process_open_fds", func(n float64) bool { return n <= files+few })
 	awaitMetric(t, relay, "go_goroutines", func(n float64) bool { return n <= goroutines+few })
 	t.Logf("%.0f files and %.0f goroutines before, %.0f and %.0f after", files, goroutines,
@@ -33,35 +34,28 @@ func TestMemoryAndFd(t *testing.T) {
 	wantMemory(t, relay, before)
 }
 
-// crowd connects clients of all kinds, and lets them leave in all the ways there are.
-func crowd(t testing.TB, relay *relaytest.Process, n int) {
+// connectAndLeave connects clients of both protocols, which then end their
+// connections in different ways.
+func connectAndLeave(t testing.TB, relay *relaytest.Process, n int) {
 	t.Helper()
-	fleet := dialFleet(t, &relaytest.Dialer{URL: relay.URL()}, n/2)
-	if err := fleet.Subscribe(t.Context(), channels("crowd", 20)...); err != nil {
-		t.Fatal(err)
-	}
-	fleet = append(fleet, dialFleet(t, &relaytest.Dialer{
-		URL: relay.URL(), Protocol: relaytest.Raw, Channels: channels("crowd", 20),
+	names := channels("leak", 20)
+	fleet := append(listenFleet(t, relay, n/2, names...), dialFleet(t, &relaytest.Dialer{
+		URL: relay.URL(), Protocol: relaytest.Raw, Channels: names,
 	}, n/2)...)
-	awaitMetric(t, relay, "sidecast_subscriptions", func(all float64) bool { return all == float64(20*len(fleet)) })
-	leave(t.Context(), t, fleet)
-}
-
-func leave(ctx context.Context, t testing.TB, fleet relaytest.Fleet) {
-	t.Helper()
+	awaitMetric(t, relay, "sidecast_subscriptions", func(n float64) bool { return n == float64(20*len(fleet)) })
 	var leaving sync.WaitGroup
 	for i, client := range fleet {
 		leaving.Go(func() {
 			switch i % 4 {
 			case 0:
-				if err := client.Close(ctx, 1000, "bye"); err != nil {
+				if err := client.Close(t.Context(), 1000, "bye"); err != nil {
 					t.Errorf("closing: %v", err)
 				}
 			case 1:
 				client.Drop()
 			case 2:
 				client.Abort()
-			case 3: // with half a frame on its way
+			case 3: // in the middle of a frame
 				err := client.SendRaw([]byte{0x81, 0xfe, 1})
 				client.Drop()
 				if err != nil {
@@ -73,11 +67,12 @@ func leave(ctx context.Context, t testing.TB, fleet relaytest.Fleet) {
 	leaving.Wait()
 }
 
-// settle waits until a relay knows of no client any more.
-func settle(t testing.TB, relay *relaytest.Process) {
+// awaitIdle waits until a relay has no clients.
+func awaitIdle(t testing.TB, relay *relaytest.Process) {
 	t.Helper()
 	for _, series := range []string{
-		`sidecast_connections{protocol="v1",transport="websocket"}`, `sidecast_connections{protocol="raw",transport="websocket"}`,
+		`sidecast_connections{protocol="v1",transport="websocket"}`,
+		`sidecast_connections{protocol="raw",transport="websocket"}`,
 		"sidecast_subscriptions", "sidecast_channels", "sidecast_outbox_bytes",
 	} {
 		awaitMetric(t, relay, series, func(n float64) bool { return n == 0 })

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -21,19 +20,21 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// password is in settings of the scripts as $SECRET, and nothing may ever print it.
+// password is $SECRET in the settings of the scripts. No program may ever print
+// it.
 const password = "correct-horse-battery-staple"
 
-// TestWrongSettings runs the scripts of testdata/script: what a person at a shell types, right and wrong, and is told.
-// Beside the commands of testscript they have:
+// TestScripts runs the scripts in testdata/script: commands as a user types
+// them, correct and wrong, and the output that sidecast must print. In addition
+// to the commands of testscript they can use:
 //
-//	exits CODE ARG...          runs sidecast to its end, which has to exit with CODE
-//	awaits FILE REGEXP         waits until a file, which a program in the background writes, has a line like this
-//	get STATUS URL HEADER...   asks for a URL, which has to answer with STATUS; stdout is the body
-//	redis ARG...               starts redis-server: $REDIS is its host:port, $REDIS_PORT the port
-//	unused NAME                sets $NAME to a host:port at which nobody listens
-//	taken NAME                 sets $NAME to a host:port at which somebody else listens
-func TestWrongSettings(t *testing.T) {
+//	exits CODE ARG...          runs sidecast until it exits, which must be with CODE
+//	awaits FILE REGEXP         waits until a file that a background program writes has a matching line
+//	get STATUS URL HEADER...   requests a URL, which must answer with STATUS; stdout is the body
+//	redis ARG...               starts redis-server: $REDIS is its host:port, $REDIS_PORT its port
+//	unused NAME                sets $NAME to a host:port that is free
+//	taken NAME                 sets $NAME to a host:port on which another program listens
+func TestScripts(t *testing.T) {
 	t.Parallel()
 	redistest.Require(t, "sh", "dash")
 	binary := relaytest.Build(t)
@@ -47,12 +48,12 @@ func TestWrongSettings(t *testing.T) {
 				"SIDECAST_LISTEN":       "127.0.0.1:0",
 				"SIDECAST_ADMIN_LISTEN": "127.0.0.1:0",
 				"XDG_CACHE_HOME":        filepath.Join(env.WorkDir, "cache"),
-				"HOME":                  env.WorkDir, // where macOS has the cache
+				"HOME":                  env.WorkDir, // macOS derives the cache directory from it
 			} {
 				env.Setenv(name, value)
 			}
 			env.Values[testing.TB(nil)] = env.T().(testing.TB)
-			env.Defer(func() { keepsSecret(env.T().(testing.TB), env.WorkDir) })
+			env.Defer(func() { checkLogs(env.T().(testing.TB), env.WorkDir) })
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
@@ -65,10 +66,10 @@ func TestWrongSettings(t *testing.T) {
 
 func tb(ts *testscript.TestScript) testing.TB { return ts.Value(testing.TB(nil)).(testing.TB) }
 
-// arguments ends the script if a command is not written as it should be.
+// arguments fails the script if a command has a ! or too few arguments.
 func arguments(ts *testscript.TestScript, neg bool, args []string, least int) {
 	if neg || len(args) < least {
-		ts.Fatalf("this command takes %d arguments or more, and no !", least)
+		ts.Fatalf("this command takes at least %d arguments and no !", least)
 	}
 }
 
@@ -95,27 +96,21 @@ func awaits(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 }
 
-// awaitLine waits until a file that a program writes has a line like this, and returns what the expression found in it.
-func awaitLine(path, expression string) ([]string, error) {
+// awaitLine waits until a file that a program writes has a line that matches
+// the expression, and returns the match and its submatches.
+func awaitLine(path, expression string) (found []string, err error) {
 	pattern, err := regexp.Compile("(?m)" + expression)
 	if err != nil {
 		return nil, err
 	}
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.NewTimer(relaytest.Patience)
-	defer limit.Stop()
-	for {
+	err = poll(func() string {
 		text, err := os.ReadFile(path)
-		if found := pattern.FindStringSubmatch(string(text)); found != nil {
-			return found, nil
+		if found = pattern.FindStringSubmatch(string(text)); found == nil {
+			return fmt.Sprintf("no line of %s matches %s (%v):\n%s", filepath.Base(path), expression, err, text)
 		}
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			return nil, fmt.Errorf("no line of %s is like %s (%v):\n%s", filepath.Base(path), expression, err, text)
-		}
-	}
+		return ""
+	})
+	return found, err
 }
 
 func getURL(ts *testscript.TestScript, neg bool, args []string) {
@@ -129,8 +124,7 @@ func getURL(ts *testscript.TestScript, neg bool, args []string) {
 			request.Host = value
 		}
 	}
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: relaytest.Patience}
-	response, err := client.Do(request)
+	response, err := probes.Do(request)
 	ts.Check(err)
 	defer response.Body.Close()
 	if response.StatusCode == http.StatusSwitchingProtocols {
@@ -165,8 +159,9 @@ func taken(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], l.Addr().String())
 }
 
-// keepsSecret looks for the password in everything that programs in the background wrote.
-func keepsSecret(t testing.TB, dir string) {
+// checkLogs fails the test if a background program has printed the password, a
+// data race or a panic.
+func checkLogs(t testing.TB, dir string) {
 	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
 	if err != nil {
 		t.Error(err)
@@ -174,7 +169,7 @@ func keepsSecret(t testing.TB, dir string) {
 	for _, log := range logs {
 		text, err := os.ReadFile(log)
 		if err != nil || strings.Contains(string(text), password) {
-			t.Errorf("%s holds the password (%v):\n%s", filepath.Base(log), err, text)
+			t.Errorf("%s contains the password (%v):\n%s", filepath.Base(log), err, text)
 		}
 		for _, sign := range []string{"WARNING: DATA RACE", "panic: "} {
 			if strings.Contains(string(text), sign) {

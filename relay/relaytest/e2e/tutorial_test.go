@@ -20,12 +20,13 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// A chatPage is a page as tutorials show it: it listens to a relay on port 8080, appends what comes, and sends what is typed.
+// A chatPage is a page as in a tutorial: it connects to port 8080, shows the
+// messages that it receives, and sends the lines that a user types.
 type chatPage struct {
 	name  string
 	html  func(t testing.TB) string
-	input string // the selector of what one types into
-	lines string // JavaScript: the texts of what came
+	input string // the selector of the input field
+	lines string // JavaScript: the texts of the messages
 }
 
 var chatPages = []chatPage{
@@ -49,11 +50,11 @@ var chatPages = []chatPage{
 	},
 }
 
-// TestTutorialPage: the pages that everybody has work against a relay that nobody has configured, wherever they come from.
+// TestTutorialPage: the page of the usual WebSocket tutorial and that of the
+// README work with a relay without settings, wherever the page was loaded from.
 func TestTutorialPage(t *testing.T) {
 	t.Parallel()
-	relay := relaytest.Start(t, nil)
-	relay.AwaitReady()
+	relay := start(t, nil)
 	ctx := browser.Start(t)
 	for _, page := range chatPages {
 		t.Run(page.name, func(t *testing.T) {
@@ -69,18 +70,18 @@ func TestTutorialPage(t *testing.T) {
 			for name, url := range pages {
 				tabs[name] = open(ctx, t, url)
 			}
-			var said []string
-			for name, speaker := range tabs {
+			var sent []string
+			for name, sender := range tabs {
 				text := fmt.Sprintf("from %s: <b>\"hi\"</b> 👋", name)
-				said = append(said, text)
-				say(speaker, t, page, text)
+				sent = append(sent, text)
+				say(sender, t, page, text)
 				for _, tab := range tabs {
-					browser.Await(tab, t, fmt.Sprintf("%s.length >= %d", page.lines, len(said)))
+					browser.Await(tab, t, fmt.Sprintf("%s.length >= %d", page.lines, len(sent)))
 				}
 			}
 			for name, tab := range tabs {
-				if shown := browser.Eval[[]string](tab, t, page.lines); !slices.Equal(shown, said) {
-					t.Errorf("%s shows %q, want %q", name, shown, said)
+				if shown := browser.Eval[[]string](tab, t, page.lines); !slices.Equal(shown, sent) {
+					t.Errorf("%s shows %q, want %q", name, shown, sent)
 				}
 			}
 		})
@@ -90,33 +91,34 @@ func TestTutorialPage(t *testing.T) {
 	}
 }
 
-// TestTutorialPageWithoutEcho: a page that shows what it sends by itself asks not to get it back, and the others do.
+// TestTutorialPageWithoutEcho: a page with echo=false in its URL receives the
+// messages of other pages, but not its own. The other pages receive all
+// messages.
 func TestTutorialPageWithoutEcho(t *testing.T) {
 	t.Parallel()
-	relay := relaytest.Start(t, nil)
-	relay.AwaitReady()
+	relay := start(t, nil)
 	ctx := browser.Start(t)
 	page := chatPages[0]
 	html := onPort(t, page.html(t), "ws://localhost:8080", relay.Addr())
-	silent := strings.Replace(html, relayPort(relay)+"'", relayPort(relay)+"/?echo=false'", 1)
-	if silent == html {
-		t.Fatal("the page has no address to add to")
+	withoutEcho := strings.Replace(html, relayPort(relay)+"'", relayPort(relay)+"/?echo=false'", 1)
+	if withoutEcho == html {
+		t.Fatal("the page has no URL to add echo=false to")
 	}
-	mute, other := open(ctx, t, serve(t, silent, "localhost")), open(ctx, t, serve(t, html, "localhost"))
+	noEcho, other := open(ctx, t, serve(t, withoutEcho, "localhost")), open(ctx, t, serve(t, html, "localhost"))
 	for _, text := range []string{"mine", "mine", "mine too"} {
-		say(mute, t, page, text)
+		say(noEcho, t, page, text)
 	}
 	browser.Await(other, t, page.lines+".length >= 3")
-	say(other, t, page, "mine") // equal to what the other one said, but not of its own
-	browser.Await(mute, t, page.lines+".length >= 1")
+	say(other, t, page, "mine") // equal to a message of the first page, but sent by another
+	browser.Await(noEcho, t, page.lines+".length >= 1")
 	say(other, t, page, "the last")
 	browser.Await(other, t, page.lines+".length >= 5")
-	browser.Await(mute, t, page.lines+".length >= 2")
+	browser.Await(noEcho, t, page.lines+".length >= 2")
 	for _, want := range []struct {
 		tab   context.Context
 		lines []string
 	}{
-		{mute, []string{"mine", "the last"}},
+		{noEcho, []string{"mine", "the last"}},
 		{other, []string{"mine", "mine", "mine too", "mine", "the last"}},
 	} {
 		if shown := browser.Eval[[]string](want.tab, t, page.lines); !slices.Equal(shown, want.lines) {
@@ -125,7 +127,29 @@ func TestTutorialPageWithoutEcho(t *testing.T) {
 	}
 }
 
-// TestRefusals: what a page is told when it is refused, as Chromium reports it.
+// refusals are requests that the relay refuses, and the close event that
+// Chromium reports to the page.
+var refusals = []struct {
+	name, query, protocols, send string // the last two are JavaScript; see connect
+	code                         int
+	reason                       string
+}{
+	{"not public, with a way to log in", "?channel=secret", `undefined`, ``, 4401, "unauthorized"},
+	{"reserved", "?channel=sidecast:mark", `undefined`, ``, 4403, "forbidden"},
+	{"a bad token", "?channel=chat:1", `["sidecast.v1", "sidecast.token.abc"]`, ``, 4401, "unauthorized"},
+	{"no channel", "", `undefined`, ``, 1008, "policy violation"},
+	{"too many channels", "?channel=" + strings.Join(channels("chat", 129), "&channel="), `undefined`, ``, 1008, "policy violation"},
+	{"a message for two channels", "?channel=chat:1&channel=chat:2", `undefined`, `"hi"`, 1008, "policy violation"},
+	{"no right to publish", "?channel=chat:1&publish=secret", `undefined`, `"hi"`, 1008, "policy violation"},
+	{"not JSON", "", `"sidecast.v1"`, `"hi"`, 1007, "bad data"},
+	{"too big", "?channel=chat:1", `undefined`, `"x".repeat(16 * 1024 + 1)`, 1009, "message too big"},
+	// Chromium reports 1006 without a reason for everything that is not a close
+	// frame.
+	{"an unknown subprotocol", "?channel=chat:1", `"soap"`, ``, 1006, ""},
+}
+
+// TestRefusals: a page can read from the close event why the relay refused it
+// or closed its connection.
 func TestRefusals(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -135,70 +159,51 @@ func TestRefusals(t *testing.T) {
 	})
 	ctx := browser.Start(t)
 	browser.Do(ctx, t, chromedp.Navigate(serve(t, "<!doctype html><title>refusals</title>", "127.0.0.1")))
-	var many strings.Builder
-	many.WriteString("?channel=chat:0")
-	for i := range 128 {
-		many.WriteString(fmt.Sprintf("&channel=chat:%d", i+1))
-	}
-	// Chromium knows 1006 without a reason for whatever is not a close frame.
-	tests := []struct {
-		why, query, protocols, send string // the last two in JavaScript
-		code                        int
-		reason                      string
-	}{
-		{"not open, with a way to log in", "?channel=secret", `undefined`, ``, 4401, "unauthorized"},
-		{"reserved", "?channel=sidecast:mark", `undefined`, ``, 4403, "forbidden"},
-		{"a bad token", "?channel=chat:1", `["sidecast.v1", "sidecast.token.abc"]`, ``, 4401, "unauthorized"},
-		{"no channel", "", `undefined`, ``, 1008, "policy violation"},
-		{"too many channels", many.String(), `undefined`, ``, 1008, "policy violation"},
-		{"to which of the two", "?channel=chat:1&channel=chat:2", `undefined`, `"hi"`, 1008, "policy violation"},
-		{"no right to publish", "?channel=chat:1&publish=secret", `undefined`, `"hi"`, 1008, "policy violation"},
-		{"not JSON", "", `"sidecast.v1"`, `"hi"`, 1007, "bad data"},
-		{"too big", "?channel=chat:1", `undefined`, `"x".repeat(16 * 1024 + 1)`, 1009, "message too big"},
-		{"a subprotocol that nobody speaks", "?channel=chat:1", `"soap"`, ``, 1006, ""},
-	}
-	for _, test := range tests {
-		t.Run(test.why, func(t *testing.T) {
+	for _, test := range refusals {
+		t.Run(test.name, func(t *testing.T) {
 			connect(ctx, t, relay, test.query, test.protocols, test.send)
-			wantClosed(ctx, t, test.code, test.reason)
+			wantCloseEvent(ctx, t, test.code, test.reason)
 		})
 	}
-
 	t.Run("a page of another host", func(t *testing.T) {
 		foreign := open(ctx, t, serve(t, "<!doctype html><title>foreign</title>", "localhost"))
 		connect(foreign, t, relay, "?channel=chat:1", `undefined`, ``)
-		wantClosed(foreign, t, 1006, "")
+		wantCloseEvent(foreign, t, 1006, "")
 	})
-	t.Run("no right, and no way to log in", func(t *testing.T) {
+	t.Run("not public, and no way to log in", func(t *testing.T) {
 		plain := startRelay(t, server, map[string]string{"SIDECAST_PUBLIC_CHANNELS": "chat:*"})
 		connect(ctx, t, plain, "?channel=secret", `undefined`, ``)
-		wantClosed(ctx, t, 4403, "forbidden")
+		wantCloseEvent(ctx, t, 4403, "forbidden")
 	})
-	t.Run("Redis is away", func(t *testing.T) {
-		connect(ctx, t, relay, "?channel=chat:1", `undefined`, ``)
+
+	connectOpen := func(t *testing.T, query string) {
+		t.Helper()
+		connect(ctx, t, relay, query, `undefined`, ``)
 		browser.Await(ctx, t, `socket.readyState === WebSocket.OPEN`)
+	}
+	t.Run("Redis is unavailable", func(t *testing.T) {
+		connectOpen(t, "?channel=chat:1")
 		server.Kill()
 		browser.Eval[chromedp.Void](ctx, t, `socket.send("hi")`)
-		wantClosed(ctx, t, 1013, "try again later")
+		wantCloseEvent(ctx, t, 1013, "try again later")
 	})
 	t.Run("a gap", func(t *testing.T) {
-		connect(ctx, t, relay, "?channel=chat:1&gap=close", `undefined`, ``)
-		browser.Await(ctx, t, `socket.readyState === WebSocket.OPEN`)
+		connectOpen(t, "?channel=chat:1&gap=close")
 		server.Restart()
-		wantClosed(ctx, t, 4410, "gap")
+		wantCloseEvent(ctx, t, 4410, "gap")
 	})
 	t.Run("the relay restarts", func(t *testing.T) {
-		connect(ctx, t, relay, "?channel=chat:1", `undefined`, ``)
-		browser.Await(ctx, t, `socket.readyState === WebSocket.OPEN`)
+		connectOpen(t, "?channel=chat:1")
 		terminate(relay)
-		wantClosed(ctx, t, 1012, "restarting")
+		wantCloseEvent(ctx, t, 1012, "restarting")
 		if code := relay.Wait(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
 	})
 }
 
-// connect opens a socket in the page, which sends something, if it is not empty, once it is open.
+// connect opens a WebSocket in the page. When it is open it sends the value of
+// a JavaScript expression, if that is not empty.
 func connect(ctx context.Context, t testing.TB, relay *relaytest.Process, query, protocols, send string) {
 	t.Helper()
 	onOpen := "() => {}"
@@ -213,7 +218,7 @@ func connect(ctx context.Context, t testing.TB, relay *relaytest.Process, query,
 		undefined`, relay.URL()+query, protocols, onOpen))
 }
 
-func wantClosed(ctx context.Context, t testing.TB, code int, reason string) {
+func wantCloseEvent(ctx context.Context, t testing.TB, code int, reason string) {
 	t.Helper()
 	browser.Await(ctx, t, "ended")
 	if got := browser.Eval[int](ctx, t, "ended.code"); got != code {
@@ -224,12 +229,13 @@ func wantClosed(ctx context.Context, t testing.TB, code int, reason string) {
 	}
 }
 
-// open shows a page in a tab of its own, and waits until its socket, if it has one, is open.
+// open loads a page in a new tab, and waits until its WebSocket is open if it
+// has one.
 func open(ctx context.Context, t testing.TB, url string) context.Context {
 	t.Helper()
 	tab, done := chromedp.NewContext(ctx)
 	t.Cleanup(done)
-	if err := chromedp.Do(tab); err != nil { // whatever bounds the first call would bound the tab's life
+	if err := chromedp.Do(tab); err != nil { // without a deadline: it would end the tab
 		t.Fatalf("opening a tab: %v", err)
 	}
 	browser.Do(tab, t, chromedp.Navigate(url))
@@ -237,13 +243,14 @@ func open(ctx context.Context, t testing.TB, url string) context.Context {
 	return tab
 }
 
-// say types a line and sends it.
+// say types a line into the page and sends it.
 func say(tab context.Context, t testing.TB, page chatPage, text string) {
 	t.Helper()
 	browser.Do(tab, t, chromedp.SendKeys(chromedp.CSS(page.input), text+kb.Enter))
 }
 
-// serve serves a page on a free port of 127.0.0.1 and returns its URL, under one of the names that this host has.
+// serve serves a page on a free port of 127.0.0.1 and returns its URL with this
+// host name.
 func serve(t testing.TB, html, host string) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -259,7 +266,7 @@ func serve(t testing.TB, html, host string) string {
 	return "http://" + net.JoinHostPort(host, port) + "/"
 }
 
-// file writes a page into a file and returns its path.
+// file writes a page to a file and returns its path.
 func file(t testing.TB, html string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "page.html")
@@ -269,7 +276,8 @@ func file(t testing.TB, html string) string {
 	return path
 }
 
-// onPort puts the port of addr in the place of the one in an address that the text has to hold, which ends with it.
+// onPort replaces the port of an address in the text, which must contain the
+// address, by the port of addr.
 func onPort(t testing.TB, text, address, addr string) string {
 	t.Helper()
 	if !strings.Contains(text, address) {

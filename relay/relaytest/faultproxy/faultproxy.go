@@ -1,5 +1,6 @@
-// Package faultproxy is a TCP proxy on 127.0.0.1 that breaks connections on command, for tests of what a relay does when
-// its network fails. Faults act on all connections that run through it, and on those to come until they are healed.
+// Package faultproxy is a TCP proxy on 127.0.0.1 that breaks connections on
+// command, for tests of a relay with network failures. A fault applies to all
+// open connections and to new ones, until the test removes it.
 package faultproxy
 
 import (
@@ -12,25 +13,26 @@ import (
 	"time"
 )
 
-// A Direction is a way through the proxy.
+// A Direction is one of the two directions of a connection.
 type Direction int
 
-// The ways.
+// The directions.
 const (
-	ToServer Direction = iota // what the client sends
-	ToClient                  // what the server sends
+	ToServer Direction = iota // from the client to the server
+	ToClient                  // from the server to the client
 )
 
-// Both lists them, for faults of a whole path.
+// Both are the two directions, for faults of a whole connection.
 var Both = []Direction{ToServer, ToClient}
 
-// Proxy forwards connections to one address. Its methods may be called concurrently.
+// Proxy forwards connections to one address. Its methods may be called
+// concurrently.
 type Proxy struct {
-	// Addr is where the proxy listens.
+	// Addr is the host:port on which the proxy listens.
 	Addr string
 
 	listener net.Listener
-	work     sync.WaitGroup // the accept loop, and two readers and two writers a connection
+	work     sync.WaitGroup // the accept loop, and two readers and two writers per connection
 
 	mu      sync.Mutex
 	target  string
@@ -39,14 +41,13 @@ type Proxy struct {
 	pairs   map[*pair]struct{}
 	opened  int
 	lanes   [2]lane
-	changed chan struct{}        // closed and replaced whenever a field above changes
-	traces  map[string][]passage // by client; nil unless they are kept
+	changed chan struct{}           // closed and replaced whenever a field above changes
+	traces  map[string][]tracePoint // by client; nil if Trace was not called
 }
 
-// lane is what happens to one direction.
+// lane is the state of one direction.
 type lane struct {
 	held     bool // nothing is forwarded
-	rate     int  // bytes a second; 0 means no limit
 	resetIn  int  // bytes until a reset; negative means never
 	delay    time.Duration
 	jitter   time.Duration
@@ -54,14 +55,15 @@ type lane struct {
 	recorded bytes.Buffer
 }
 
-// pair is a connection and the one that it is forwarded to.
+// pair is a client's connection and the connection to the server that the proxy
+// opened for it.
 type pair struct {
 	client, server *net.TCPConn
-	gone           chan struct{} // closed when both are
+	closed         chan struct{} // closed after both connections
 	end            sync.Once
 }
 
-// Start makes a proxy to target, a host:port, which ends with the test.
+// Start runs a proxy to target, a host:port, until the test ends.
 func Start(t testing.TB, target string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -80,11 +82,12 @@ func Start(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// Hold stops forwarding in the directions: a black hole. Connections stay open, new ones are accepted, and what is sent
-// waits. Release forwards it.
+// Hold stops forwarding in the directions, like a black hole: connections stay
+// open, new ones are accepted, and the proxy keeps the bytes that it receives
+// until Release.
 func (p *Proxy) Hold(directions ...Direction) { p.hold(true, directions) }
 
-// Release forwards again, beginning with what waited.
+// Release forwards again, starting with the bytes that Hold kept.
 func (p *Proxy) Release(directions ...Direction) { p.hold(false, directions) }
 
 func (p *Proxy) hold(held bool, directions []Direction) {
@@ -95,54 +98,53 @@ func (p *Proxy) hold(held bool, directions []Direction) {
 	})
 }
 
-// Delay makes everything that comes from now on wait for d and up to jitter more, in order. 0 and 0 lift it.
+// Delay makes all bytes that the proxy receives from now on wait for d plus a
+// random time of up to jitter, without changing their order. 0 and 0 remove the
+// delay.
 func (p *Proxy) Delay(direction Direction, d, jitter time.Duration) {
 	p.update(func() { p.lanes[direction].delay, p.lanes[direction].jitter = d, jitter })
 }
 
-// Retarget sends new connections to another address.
+// Retarget makes new connections go to another server.
 func (p *Proxy) Retarget(target string) { p.update(func() { p.target = target }) }
 
-// Throttle limits a direction to so many bytes a second for each connection; 0 lifts the limit.
-func (p *Proxy) Throttle(d Direction, bytesPerSecond int) {
-	p.update(func() { p.lanes[d].rate = bytesPerSecond })
-}
-
-// ResetAfter resets the connection that has forwarded so many more bytes in the direction, counted over all connections.
-// It happens once.
+// ResetAfter resets the connection that forwards the nth byte from now on in
+// the direction, counted over all connections. It happens once.
 func (p *Proxy) ResetAfter(d Direction, n int) { p.update(func() { p.lanes[d].resetIn = n }) }
 
-// Refuse makes the proxy close new connections at once, or stop doing so.
+// Refuse makes the proxy close new connections immediately, or accept them
+// again.
 func (p *Proxy) Refuse(refuse bool) { p.update(func() { p.refuse = refuse }) }
 
-// Cut closes all connections in order, as a server that stops does.
+// Cut closes all connections with a FIN, as a server that stops does.
 func (p *Proxy) Cut() {
 	for _, pair := range p.current() {
 		pair.close()
 	}
 }
 
-// Reset breaks all connections with a RST.
+// Reset closes all connections with a RST.
 func (p *Proxy) Reset() {
 	for _, pair := range p.current() {
 		pair.reset()
 	}
 }
 
-// Opened returns how many connections were forwarded so far.
+// Opened returns how many connections the proxy has forwarded so far.
 func (p *Proxy) Opened() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.opened
 }
 
-// Open returns how many connections are being forwarded now.
+// Open returns how many connections are open now.
 func (p *Proxy) Open() int { return len(p.current()) }
 
-// Record keeps a copy of what is forwarded in a direction from now on.
+// Record keeps a copy of the bytes that are forwarded in a direction from now
+// on.
 func (p *Proxy) Record(d Direction) { p.update(func() { p.lanes[d].record = true }) }
 
-// Recorded returns what was forwarded in a direction since Record.
+// Recorded returns the bytes that were forwarded in a direction since Record.
 func (p *Proxy) Recorded(d Direction) []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -167,7 +169,7 @@ func (p *Proxy) current() []*pair {
 	return list
 }
 
-// close ends everything and waits for it.
+// close closes everything and waits until all goroutines have returned.
 func (p *Proxy) close() {
 	_ = p.listener.Close()
 	p.update(func() { p.closed = true })
@@ -185,7 +187,8 @@ func (p *Proxy) accept() {
 	}
 }
 
-// forward connects a client to the target and pumps both ways until both have ended.
+// forward connects a client to the target and forwards in both directions until
+// both have ended.
 func (p *Proxy) forward(client *net.TCPConn) {
 	defer client.Close()
 	p.mu.Lock()
@@ -199,7 +202,7 @@ func (p *Proxy) forward(client *net.TCPConn) {
 		return
 	}
 	defer server.Close()
-	pair := &pair{client: client, server: server.(*net.TCPConn), gone: make(chan struct{})}
+	pair := &pair{client: client, server: server.(*net.TCPConn), closed: make(chan struct{})}
 	if !p.add(pair) {
 		return
 	}
@@ -219,7 +222,7 @@ func (p *Proxy) add(pair *pair) bool {
 	if p.closed {
 		return false
 	}
-	delete(p.traces, pair.client.RemoteAddr().String()) // of somebody who had the port before
+	delete(p.traces, pair.client.RemoteAddr().String()) // of an earlier client with the same port
 	p.pairs[pair] = struct{}{}
 	p.opened++
 	return true
@@ -231,7 +234,8 @@ func (p *Proxy) remove(pair *pair) {
 	delete(p.pairs, pair)
 }
 
-// read takes what comes in one direction of a pair, so that it is known when it came.
+// read reads one direction of a pair into its queue. It is separate from write
+// so that the proxy knows when the bytes arrived.
 func (p *Proxy) read(pair *pair, d Direction, q *queue) {
 	from, _ := pair.ends(d)
 	defer q.end()
@@ -262,7 +266,7 @@ func (p *Proxy) read(pair *pair, d Direction, q *queue) {
 	}
 }
 
-// write forwards one direction of a pair.
+// write forwards one direction of a pair from its queue.
 func (p *Proxy) write(pair *pair, d Direction, q *queue) {
 	from, to := pair.ends(d)
 	defer q.stop()
@@ -275,25 +279,23 @@ func (p *Proxy) write(pair *pair, d Direction, q *queue) {
 		if !p.await(pair, c.due) {
 			return
 		}
-		for rest := c.bytes; len(rest) > 0; {
-			grant, reset := p.grant(pair, d, rest)
-			if _, err := to.Write(rest[:grant]); err != nil {
-				_ = from.Close()
-				return
-			}
-			if reset {
-				pair.reset()
-				return
-			}
-			if grant == 0 {
-				return
-			}
-			rest = rest[grant:]
+		n, reset := p.grant(pair, d, c.bytes)
+		if _, err := to.Write(c.bytes[:n]); err != nil {
+			_ = from.Close()
+			return
+		}
+		if reset {
+			pair.reset()
+			return
+		}
+		if n == 0 {
+			return
 		}
 	}
 }
 
-// await waits until a chunk is due, and reports whether the connection is still there.
+// await waits until a chunk is due, and reports whether the connection is still
+// open.
 func (p *Proxy) await(pair *pair, due time.Time) bool {
 	left := time.Until(due)
 	if left <= 0 {
@@ -304,75 +306,47 @@ func (p *Proxy) await(pair *pair, due time.Time) bool {
 	select {
 	case <-timer.C:
 		return true
-	case <-pair.gone:
+	case <-pair.closed:
 		return false
 	}
 }
 
-// throttleTick is how often a throttled connection may send.
-const throttleTick = 10 * time.Millisecond
-
-// grant waits until some of the bytes may pass and returns how many, and whether the connection is to be reset behind
-// them. 0 without a reset means that the connection has ended.
-func (p *Proxy) grant(pair *pair, d Direction, b []byte) (grant int, reset bool) {
-	paused := false
-	for {
-		p.mu.Lock()
-		lane, changed := &p.lanes[d], p.changed
-		switch {
-		case p.closed:
-			p.mu.Unlock()
-			return 0, false
-		case lane.held:
-			p.mu.Unlock()
-			select {
-			case <-changed:
-			case <-pair.gone:
-				return 0, false
-			}
-			continue
-		case lane.rate > 0 && !paused:
-			p.mu.Unlock()
-			p.pause(throttleTick, changed)
-			paused = true
-			continue
-		}
-		grant, reset = lane.take(len(b))
-		if lane.record {
-			lane.recorded.Write(b[:grant])
-		}
+// grant waits until the bytes may be forwarded. It returns how many of them,
+// and whether the connection must be reset after these. 0 without a reset means
+// that the connection has ended.
+func (p *Proxy) grant(pair *pair, d Direction, b []byte) (n int, reset bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	lane := &p.lanes[d]
+	for lane.held && !p.closed {
+		changed := p.changed
 		p.mu.Unlock()
-		return grant, reset
-	}
-}
-
-// pause waits for a while, or less if something changes.
-func (p *Proxy) pause(d time.Duration, changed <-chan struct{}) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-changed:
-	}
-}
-
-// take decides how many of n bytes pass now.
-func (l *lane) take(n int) (grant int, reset bool) {
-	if l.rate > 0 {
-		n = min(n, max(1, l.rate/int(time.Second/throttleTick)))
-	}
-	if l.resetIn >= 0 {
-		n = min(n, l.resetIn)
-		l.resetIn -= n
-		if l.resetIn == 0 {
-			l.resetIn = -1
-			reset = true
+		select {
+		case <-changed:
+		case <-pair.closed:
+			p.mu.Lock()
+			return 0, false
 		}
+		p.mu.Lock()
+	}
+	if p.closed {
+		return 0, false
+	}
+	n = len(b)
+	if lane.resetIn >= 0 {
+		n = min(n, lane.resetIn)
+		lane.resetIn -= n
+		if lane.resetIn == 0 {
+			lane.resetIn, reset = -1, true
+		}
+	}
+	if lane.record {
+		lane.recorded.Write(b[:n])
 	}
 	return n, reset
 }
 
-// ends returns where a direction begins and where it leads.
+// ends returns the source and the destination of a direction.
 func (p *pair) ends(d Direction) (from, to *net.TCPConn) {
 	if d == ToClient {
 		return p.server, p.client
@@ -380,18 +354,18 @@ func (p *pair) ends(d Direction) (from, to *net.TCPConn) {
 	return p.client, p.server
 }
 
-// reset breaks both connections with a RST.
+// reset closes both connections with a RST.
 func (p *pair) reset() {
 	_ = p.client.SetLinger(0)
 	_ = p.server.SetLinger(0)
 	p.close()
 }
 
-// close ends both connections.
+// close closes both connections.
 func (p *pair) close() {
 	p.end.Do(func() {
 		_ = p.client.Close()
 		_ = p.server.Close()
-		close(p.gone)
+		close(p.closed)
 	})
 }

@@ -5,23 +5,26 @@ import (
 	"time"
 )
 
-// queued bounds what waits in one direction of a connection: beyond it the sender feels that nobody takes anything.
-const queued = 256 << 10
+// maxQueued bounds the bytes that wait in one direction of a connection. When
+// it is reached the proxy stops reading, so that the sender's writes block as
+// with a receiver that does not read.
+const maxQueued = 256 << 10
 
-// chunk is what one read brought.
+// chunk is the bytes of one read.
 type chunk struct {
 	bytes []byte
-	due   time.Time // when it may go on
+	due   time.Time // when it may be forwarded
 }
 
-// queue holds what has come and not gone. One goroutine puts, one takes.
+// queue holds chunks that have been read but not yet forwarded. One goroutine
+// puts them and another takes them.
 type queue struct {
 	mu      sync.Mutex
 	changed sync.Cond
 	chunks  []chunk
 	bytes   int
-	ended   bool // nothing more comes
-	stopped bool // nothing more is taken
+	ended   bool // no more chunks are put
+	stopped bool // no more chunks are taken
 }
 
 func newQueue() *queue {
@@ -30,11 +33,12 @@ func newQueue() *queue {
 	return q
 }
 
-// put waits for room, and reports whether there is somebody to take it.
+// put waits until there is room, and reports whether the chunk may still be
+// taken.
 func (q *queue) put(c chunk) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.bytes >= queued && !q.stopped {
+	for q.bytes >= maxQueued && !q.stopped {
 		q.changed.Wait()
 	}
 	q.chunks = append(q.chunks, c)
@@ -43,7 +47,7 @@ func (q *queue) put(c chunk) bool {
 	return !q.stopped
 }
 
-// take waits for something, and reports whether there was.
+// take waits for the next chunk, and reports false after the last one.
 func (q *queue) take() (chunk, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()

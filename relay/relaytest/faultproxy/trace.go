@@ -5,17 +5,19 @@ import (
 	"time"
 )
 
-// passage says when the bytes of a connection up to an offset had come from the server.
-type passage struct {
+// tracePoint is the time at which the bytes of a connection up to an offset had
+// arrived from the server.
+type tracePoint struct {
 	end int64
 	at  time.Time
 }
 
-// Trace keeps from now on when what servers sent came here, for [Proxy.PassedAt].
-func (p *Proxy) Trace() { p.update(func() { p.traces = make(map[string][]passage) }) }
+// Trace starts to record when bytes from servers arrive, for [Proxy.PassedAt].
+func (p *Proxy) Trace() { p.update(func() { p.traces = make(map[string][]tracePoint) }) }
 
-// PassedAt returns when the first n bytes that a server sent to the connection from client, a host:port, had come to the
-// proxy; the zero time if that was not kept. What a proxy holds back has left the server.
+// PassedAt returns when the first n bytes from the server on the connection of
+// client, a host:port, had arrived at the proxy, or the zero time if that was
+// not recorded. Bytes that a fault holds back have arrived.
 func (p *Proxy) PassedAt(client string, n int64) time.Time {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -27,7 +29,7 @@ func (p *Proxy) PassedAt(client string, n int64) time.Time {
 	return trace[i].at
 }
 
-// trace notes n more bytes. The proxy is locked.
+// trace records the arrival of n bytes. The caller holds p.mu.
 func (p *Proxy) trace(pair *pair, d Direction, n int, at time.Time) {
 	if p.traces == nil || d != ToClient {
 		return
@@ -38,5 +40,5 @@ func (p *Proxy) trace(pair *pair, d Direction, n int, at time.Time) {
 	if len(trace) > 0 {
 		last = trace[len(trace)-1].end
 	}
-	p.traces[client] = append(trace, passage{last + int64(n), at})
+	p.traces[client] = append(trace, tracePoint{last + int64(n), at})
 }

@@ -1,8 +1,10 @@
-// Package redistest runs real Redis servers and Sentinels for tests: one process each, on a free port of 127.0.0.1, with its data in
-// a temporary directory, killed when the test ends.
+// Package redistest runs real Redis servers and Sentinels for tests. Each is
+// one process on a free port of 127.0.0.1 with its data in a temporary
+// directory, and is killed when the test ends.
 //
-// A test that needs one skips where redis-server is not installed, and fails there instead when the environment says
-// CI=true, so that a pipeline never passes because a package was forgotten.
+// A test that needs a program skips if the program is not installed. If CI=true
+// it fails instead, so that a pipeline never passes because a package is
+// missing.
 package redistest
 
 import (
@@ -22,39 +24,50 @@ import (
 	"time"
 )
 
-// startTimeout bounds the time that a server may take until it accepts connections.
+// startTimeout bounds how long a server may take until it accepts connections.
 const startTimeout = 15 * time.Second
 
-// Server is one redis-server process. Its methods may be called by one goroutine at a time.
+// Server is one redis-server process. Its methods may be called by one
+// goroutine at a time.
 type Server struct {
-	// Addr is the server's host:port, the same over restarts.
+	// Addr is the server's host:port. Restarts do not change it.
 	Addr string
 
 	t     testing.TB
 	args  []string
-	ready string // what it logs when it serves
+	ready string // the server logs it when it accepts connections
 
 	cmd    *exec.Cmd
-	exited chan struct{} // closed when cmd has ended
+	exited chan struct{} // closed when cmd has exited
 	output *output
 }
 
-// Start runs redis-server with args behind the defaults (no persistence, loopback, a free port), and waits until it
-// accepts connections, for which it must be allowed to log (loglevel notice). It skips the test where
-// redis-server is missing, and fails it there if CI=true.
+// Start runs redis-server with args after the defaults (no persistence,
+// loopback, a free port), and waits until it accepts connections. It reads this
+// from the server's log, so args must keep loglevel notice. It skips the test
+// if redis-server is not installed, and fails it instead if CI=true.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	Require(t, "redis-server", "redis-server")
-	return start(t, serverReady, func(port string) []string { return slices.Concat(defaults(t), []string{"--port", port}, args) })
+	return start(t, serverReady, func(port string) []string {
+		return slices.Concat(defaults(t), []string{"--port", port}, args)
+	})
 }
 
-// StartClusterNode is [Start] for a server of a Redis Cluster that is not made yet, with a free port for its bus.
+// At returns a server that already runs at addr. It can only be used for its
+// address and [Server.CLI].
+func At(t testing.TB, addr string) *Server { return &Server{Addr: addr, t: t} }
+
+// StartClusterNode is [Start] for a node of a Redis Cluster that does not exist
+// yet, with a free port for its cluster bus.
 func StartClusterNode(t testing.TB, args ...string) *Server {
 	t.Helper()
 	Require(t, "redis-server", "redis-server")
 	return start(t, serverReady, func(port string) []string {
 		_, bus, _ := strings.Cut(FreeAddr(t), ":")
-		node := []string{"--port", port, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", "nodes.conf"}
+		node := []string{
+			"--port", port, "--cluster-enabled", "yes", "--cluster-port", bus, "--cluster-config-file", "nodes.conf",
+		}
 		return slices.Concat(defaults(t), node, args)
 	})
 }
@@ -67,13 +80,14 @@ func defaults(t testing.TB) []string {
 	}
 }
 
-// What a server and a Sentinel log when they serve.
+// The messages that a server and a Sentinel log when they accept connections.
 const (
 	serverReady   = "Ready to accept connections"
 	sentinelReady = "Sentinel ID is"
 )
 
-// start runs a server with the arguments for a port that was free a moment ago, and waits until it logs that it is ready.
+// start runs a server with the arguments for a free port, and waits until it
+// logs ready.
 func start(t testing.TB, ready string, args func(port string) []string) *Server {
 	t.Helper()
 	s := &Server{t: t, ready: ready, output: new(output)}
@@ -85,7 +99,7 @@ func start(t testing.TB, ready string, args func(port string) []string) *Server 
 		if err == nil {
 			return s
 		}
-		// Somebody may have taken the port between our look and the server's bind.
+		// Another process may have taken the port before the server could.
 		if attempt == 4 || !strings.Contains(s.output.String(), "Address already in use") {
 			t.Fatalf("starting redis-server: %v\n%s", err, s.output)
 		}
@@ -93,8 +107,8 @@ func start(t testing.TB, ready string, args func(port string) []string) *Server 
 	return s
 }
 
-// Require skips the test if the program is not installed, naming the Debian package that has it, and fails the test
-// instead if CI=true.
+// Require skips the test if the program is not installed, and fails it instead
+// if CI=true. Its message names the Debian package.
 func Require(t testing.TB, program, debianPackage string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err == nil {
@@ -115,10 +129,12 @@ func (s *Server) Port() string {
 // URL returns the server as a redis:// URL without credentials.
 func (s *Server) URL() string { return "redis://" + s.Addr }
 
-// Log returns what the server has printed so far, over all restarts.
+// Log returns the output of the server so far, including the output before
+// restarts.
 func (s *Server) Log() string { return s.output.String() }
 
-// Kill ends the process as kill -9 does and waits for it. Killing a dead server does nothing.
+// Kill sends SIGKILL and waits until the process has exited. It does nothing if
+// the server is not running.
 func (s *Server) Kill() {
 	if s.cmd == nil {
 		return
@@ -128,8 +144,8 @@ func (s *Server) Kill() {
 	s.cmd = nil
 }
 
-// Restart runs the server again on the same port, with the same arguments and more behind them, killing the old process
-// if it still lives.
+// Restart kills the server if it is running, and runs it again on the same port
+// with the same arguments followed by more.
 func (s *Server) Restart(more ...string) {
 	s.t.Helper()
 	s.Kill()
@@ -139,8 +155,9 @@ func (s *Server) Restart(more ...string) {
 	}
 }
 
-// CLI runs redis-cli against the server and returns what it prints, without the last line feed. A reply that is an
-// error, and a redis-cli that fails, end the test.
+// CLI runs redis-cli against the server and returns its output without the last
+// line feed. It fails the test if redis-cli fails or the server answers with an
+// error.
 func (s *Server) CLI(args ...string) string {
 	s.t.Helper()
 	out, err := s.TryCLI(args...)
@@ -150,7 +167,7 @@ func (s *Server) CLI(args ...string) string {
 	return out
 }
 
-// TryCLI is [Server.CLI] that returns the error.
+// TryCLI is [Server.CLI] that returns the error instead.
 func (s *Server) TryCLI(args ...string) (string, error) {
 	s.t.Helper()
 	Require(s.t, "redis-cli", "redis-tools")
@@ -187,7 +204,8 @@ func (s *Server) run() error {
 	return nil
 }
 
-// awaitReady waits for the server's own word: that somebody accepts on the port may mean that it is another server's.
+// awaitReady waits until the server logs that it is ready. A successful
+// connection would not prove this: another server could have the port.
 func (s *Server) awaitReady(before int, exited <-chan struct{}) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -197,16 +215,17 @@ func (s *Server) awaitReady(before int, exited <-chan struct{}) error {
 		select {
 		case <-tick.C:
 		case <-exited:
-			return errors.New("redis-server ended")
+			return errors.New("redis-server exited")
 		case <-limit.C:
-			return errors.New("redis-server does not get ready")
+			return fmt.Errorf("redis-server is not ready after %v", startTimeout)
 		}
 	}
 	return nil
 }
 
-// FreeAddr returns a host:port of 127.0.0.1 on which nobody listens just now. The port is none of those that systems
-// give to outgoing connections, so it is likely to stay free.
+// FreeAddr returns a host:port of 127.0.0.1 on which no program listens now. It
+// is outside the range from which systems choose ports for outgoing
+// connections, so it is likely to stay free.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	for range 100 {
@@ -217,12 +236,12 @@ func FreeAddr(t testing.TB) string {
 			return addr
 		}
 	}
-	t.Fatal("no free port was found")
+	t.Fatal("found no free port")
 	return ""
 }
 
-// WriteFile puts a file into a temporary directory of the test and returns its path, for what redis-server reads from
-// files only.
+// WriteFile writes a file into a temporary directory of the test and returns
+// its path, for programs that read their configuration only from files.
 func WriteFile(t testing.TB, name string, content []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
@@ -232,7 +251,7 @@ func WriteFile(t testing.TB, name string, content []byte) string {
 	return path
 }
 
-// output is what a process printed; it is written by the process's copier and read by the test.
+// output is the output of a process. It may be written and read concurrently.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

@@ -19,10 +19,10 @@ func TestServerAnswersAndRestartsOnItsPort(t *testing.T) {
 	}
 	s.Restart()
 	if s.Addr != addr {
-		t.Fatalf("the server moved from %s to %s", addr, s.Addr)
+		t.Fatalf("the address changed from %s to %s", addr, s.Addr)
 	}
 	if got := s.CLI("GET", "a"); got != "" {
-		t.Fatalf("the server kept %q over kill -9", got)
+		t.Fatalf("the server has %q after kill -9, want nothing", got)
 	}
 }
 
@@ -33,7 +33,7 @@ func TestErrorRepliesAreErrors(t *testing.T) {
 	}
 }
 
-func TestStoppedServerGoesOn(t *testing.T) {
+func TestStopAndCont(t *testing.T) {
 	s := redistest.Start(t)
 	s.Stop()
 	s.Cont()
@@ -63,6 +63,6 @@ func TestGroupFailsOver(t *testing.T) {
 		t.Fatalf("the master is %s, want %s", got, g.Nodes[1].Addr)
 	}
 	if got := g.Nodes[1].CLI("ROLE"); !strings.HasPrefix(got, "master") {
-		t.Fatalf("it says that it is %s", got)
+		t.Fatalf("its role is %s", got)
 	}
 }

@@ -9,22 +9,24 @@ import (
 	"time"
 )
 
-// MasterName is the name by which the Sentinels know their master.
+// MasterName is the name of the master in the Sentinels' configuration.
 const MasterName = "main"
 
-// groupPatience bounds waiting for Sentinels: they look at a server's role every 10 s, and let an old master be one for 8 s
-// more before they make it a replica.
+// groupPatience bounds waiting for Sentinels. They check a server's role every
+// 10 s, and wait another 8 s before they turn an old master into a replica.
 const groupPatience = time.Minute
 
-// Group is a master, a replica and three Sentinels that watch them. Its methods may be called by one goroutine at a time.
+// Group is a master, a replica and three Sentinels that monitor them. Its
+// methods may be called by one goroutine at a time.
 type Group struct {
-	Nodes     []*Server // of which one is the master; the first at the beginning
+	Nodes     []*Server // one of them is the master; at the start it is the first
 	Sentinels []*Server
 
 	t testing.TB
 }
 
-// StartGroup starts a group with args for its two nodes, and waits until all know each other.
+// StartGroup starts a group with args for its two nodes, and waits until all
+// know each other.
 func StartGroup(t testing.TB, args ...string) *Group {
 	t.Helper()
 	master := Start(t, args...)
@@ -51,8 +53,8 @@ func StartGroup(t testing.TB, args ...string) *Group {
 	return g
 }
 
-// StartSentinel is [Start] for a Sentinel that watches a master, with more lines in its configuration. Two have to agree
-// for a failover.
+// StartSentinel is [Start] for a Sentinel that monitors a master, with more
+// lines in its configuration. A failover needs two Sentinels that agree.
 func StartSentinel(t testing.TB, master *Server, more ...string) *Server {
 	t.Helper()
 	Require(t, "redis-server", "redis-server")
@@ -60,8 +62,10 @@ func StartSentinel(t testing.TB, master *Server, more ...string) *Server {
 		lines := []string{
 			"bind 127.0.0.1", "port " + port, "dir " + t.TempDir(),
 			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %s 2", MasterName, master.Port()),
-			// On a busy machine Sentinels with less patience begin failovers of their own, and give up those that they are asked
-			// for. With more they would leave a group for long that has lost its master to confusion.
+			// With shorter times, Sentinels on a busy machine start failovers
+			// that no test has requested, and abort requested ones. With longer
+			// times, a group without a master would stay without one for too
+			// long.
 			"sentinel down-after-milliseconds " + MasterName + " 5000",
 			"sentinel failover-timeout " + MasterName + " 10000",
 		}
@@ -70,7 +74,7 @@ func StartSentinel(t testing.TB, master *Server, more ...string) *Server {
 	})
 }
 
-// Master returns the address that the first Sentinel names.
+// Master returns the master's address according to the first Sentinel.
 func (g *Group) Master() string {
 	g.t.Helper()
 	known := view(g.Sentinels[0])
@@ -85,29 +89,33 @@ func (g *Group) SentinelAddrs() (addrs []string) {
 	return addrs
 }
 
-// URL returns the group as a redis:// URL of its Sentinels.
+// URL returns a redis:// URL with the addresses of the Sentinels.
 func (g *Group) URL() string {
 	addrs := g.SentinelAddrs()
 	return "redis://" + addrs[0] + "?addr=" + strings.Join(addrs[1:], "&addr=") + "&master_name=" + MasterName
 }
 
-// Failover makes the replica the master while the old one lives, and waits until that is over.
+// Failover turns the replica into the master while the old master is running,
+// and waits until all Sentinels agree and the old master is a replica.
 func (g *Group) Failover() {
 	g.t.Helper()
 	old := g.Master()
-	var asked time.Time
+	var requested time.Time
 	await(g.t, "the failover", func() bool {
 		if g.Master() != old {
 			return true
 		}
-		if time.Since(asked) > 3*time.Second { // Sentinels refuse one too soon, and give up one that they had begun
+		// Sentinels reject a failover that follows another too soon, and may
+		// abort one that they have started.
+		if time.Since(requested) > 3*time.Second {
 			if _, err := g.Sentinels[0].TryCLI("SENTINEL", "FAILOVER", MasterName); err == nil {
-				asked = time.Now()
+				requested = time.Now()
 			}
 		}
 		return false
 	})
-	// A Sentinel that has not heard of it would take the new master for a replica that went astray, and set it right.
+	// A Sentinel that does not know of the failover would turn the new master
+	// back into a replica.
 	await(g.t, "all Sentinels to agree", func() bool {
 		return !slices.ContainsFunc(g.Sentinels, func(s *Server) bool {
 			known := view(s)
@@ -119,7 +127,8 @@ func (g *Group) Failover() {
 	})
 }
 
-// view returns what a Sentinel knows of the master; nothing if it does not answer.
+// view returns the fields of a Sentinel's answer to SENTINEL MASTER, empty if
+// it does not answer.
 func view(sentinel *Server) map[string]string {
 	known := make(map[string]string)
 	text, err := sentinel.TryCLI("SENTINEL", "MASTER", MasterName)
@@ -133,14 +142,15 @@ func view(sentinel *Server) map[string]string {
 	return known
 }
 
-// follows reports whether a server is a replica that has what its master has. Sentinels close every client's connection
-// when they change a server, so that it may not answer.
+// follows reports whether a server is a replica that is connected to its
+// master. It reports false if the server does not answer: Sentinels close all
+// client connections when they reconfigure a server.
 func follows(s *Server) bool {
 	text, err := s.TryCLI("INFO", "replication")
 	return err == nil && strings.Contains(text, "master_link_status:up")
 }
 
-// await returns when ok does.
+// await waits until ok returns true, for at most groupPatience.
 func await(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
@@ -151,7 +161,7 @@ func await(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("waiting for %s: timeout after %v", what, groupPatience)
 		}
 	}
 }

@@ -4,8 +4,8 @@ package redistest
 
 import "syscall"
 
-// Stop freezes the process as SIGSTOP does: its connections stay open and nothing answers. The test's cleanup kills a
-// stopped server too.
+// Stop sends SIGSTOP: the server's connections stay open, but it does not
+// answer. A stopped server is killed when the test ends, too.
 func (s *Server) Stop() {
 	s.t.Helper()
 	if err := s.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -13,7 +13,7 @@ func (s *Server) Stop() {
 	}
 }
 
-// Cont lets a stopped process run on.
+// Cont sends SIGCONT to a stopped server.
 func (s *Server) Cont() {
 	s.t.Helper()
 	if err := s.cmd.Process.Signal(syscall.SIGCONT); err != nil {

@@ -14,22 +14,25 @@ import (
 	"time"
 )
 
-// StartTLS is [Start] for a server that speaks TLS on Addr, and nothing else anywhere. It also returns the PEM of the CA
-// that signed its certificate, which names 127.0.0.1 and localhost. [Server.CLI] does not work with it.
+// StartTLS is [Start] for a server that accepts only TLS. It also returns, in
+// PEM, the CA that signed the server's certificate for 127.0.0.1 and localhost.
+// [Server.CLI] does not work with this server.
 func StartTLS(t testing.TB, args ...string) (s *Server, ca []byte) {
 	t.Helper()
 	Require(t, "redis-server", "redis-server")
 	ca, cert, key := certificates(t)
 	s = start(t, serverReady, func(port string) []string {
 		return slices.Concat(defaults(t), []string{
-			"--port", "0", "--tls-port", port, "--tls-auth-clients", "no", "--tls-ca-cert-file", WriteFile(t, "ca.pem", ca),
+			"--port", "0", "--tls-port", port, "--tls-auth-clients", "no",
+			"--tls-ca-cert-file", WriteFile(t, "ca.pem", ca),
 			"--tls-cert-file", WriteFile(t, "cert.pem", cert), "--tls-key-file", WriteFile(t, "key.pem", key),
 		}, args)
 	})
 	return s, ca
 }
 
-// certificates makes a CA, and a certificate of its for this host.
+// certificates returns, in PEM, a new CA and a certificate that it signed for
+// this host.
 func certificates(t testing.TB) (ca, cert, key []byte) {
 	t.Helper()
 	template := func(serial int64, name string) *x509.Certificate {

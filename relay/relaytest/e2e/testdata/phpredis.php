@@ -1,5 +1,5 @@
 <?php
-// Publishes what standard input holds, as an application with the phpredis extension does.
+// Publishes the contents of standard input as an application with the phpredis extension does.
 [, $port, $channel] = $argv;
 $redis = new Redis();
 $redis->connect('127.0.0.1', (int) $port);

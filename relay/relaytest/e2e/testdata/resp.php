@@ -1,5 +1,5 @@
 <?php
-// Publishes what standard input holds, as pure PHP clients such as Predis do: RESP over a stream.
+// Publishes the contents of standard input as pure PHP clients such as Predis do: RESP over a stream.
 [, $port, $channel] = $argv;
 $command = ['PUBLISH', $channel, stream_get_contents(STDIN)];
 $request = '*' . count($command) . "\r\n";

@@ -4,15 +4,13 @@ import (
 	"context"
 	"flag"
 	"fmt"
-	"io"
 	"maps"
-	"net/http"
 	"os"
 	"os/exec"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,23 +23,30 @@ import (
 var long = flag.Bool("long", false, "run the heavy variants, which take minutes")
 
 func TestMain(m *testing.M) {
-	// A program with the race detector waits a second before it ends, which is much where a test asks how soon one does.
-	if err := os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE")); err != nil {
-		panic(err)
+	for name, value := range map[string]string{
+		// A program with the race detector sleeps for a second before it exits.
+		// That is too long for the tests that measure how soon a relay exits.
+		"GORACE": "atexit_sleep_ms=0 " + os.Getenv("GORACE"),
+		"PATH":   os.Getenv("PATH") + ":/usr/sbin", // Debian installs HAProxy there
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
 	}
-	logging.Disable() // of go-redis, which tells of each attempt to reach a Redis that a test has killed
+	logging.Disable() // go-redis logs every attempt to reach a Redis that a test has killed
 	os.Exit(m.Run())
 }
 
-// or returns what a run as every change has to pass it takes, or with -long what a heavy one does.
-func or[T any](short, heavy T) T {
+// orLong returns normal, or with -long the value for the heavy variant.
+func orLong[T any](normal, heavy T) T {
 	if *long {
 		return heavy
 	}
-	return short
+	return normal
 }
 
-// openSettings relay everything to everybody.
+// openSettings returns settings with which every client may subscribe and
+// publish to every channel.
 func openSettings(server *redistest.Server, more map[string]string) map[string]string {
 	settings := map[string]string{
 		"SIDECAST_REDIS_URL":        server.URL(),
@@ -53,14 +58,15 @@ func openSettings(server *redistest.Server, more map[string]string) map[string]s
 	return settings
 }
 
-// with returns the settings and one more, or another value for one.
+// with returns a copy of the settings in which one variable has this value.
 func with(settings map[string]string, variable, value string) map[string]string {
 	settings = maps.Clone(settings)
 	settings[variable] = value
 	return settings
 }
 
-// environment returns the variables for a program that a test runs: its own, with no settings but these.
+// environment returns the variables of the test's own environment with these
+// settings instead of its SIDECAST_ variables.
 func environment(settings map[string]string) []string {
 	list := slices.DeleteFunc(os.Environ(), func(entry string) bool { return strings.HasPrefix(entry, "SIDECAST_") })
 	for name, value := range settings {
@@ -69,75 +75,33 @@ func environment(settings map[string]string) []string {
 	return list
 }
 
-// startRelay runs a relay that is open to everybody on a Redis, and waits until it is ready.
-func startRelay(t testing.TB, server *redistest.Server, more map[string]string) *relaytest.Process {
+// start runs a relay with exactly these settings and waits until it is ready.
+// Without settings the relay is embedded: it runs a Redis in memory and opens
+// everything.
+func start(t testing.TB, settings map[string]string) *relaytest.Process {
 	t.Helper()
-	relay := relaytest.Start(t, openSettings(server, more))
+	relay := relaytest.Start(t, settings)
 	relay.AwaitReady()
 	return relay
 }
 
-// metric returns the value of one series, named as /metrics writes it: with its labels.
-func metric(t testing.TB, relay *relaytest.Process, series string) float64 {
+// startRelay runs a relay with [openSettings] and waits until it is ready.
+func startRelay(t testing.TB, server *redistest.Server, more map[string]string) *relaytest.Process {
 	t.Helper()
-	return total(t, relay, series+" ")
+	return start(t, openSettings(server, more))
 }
 
-// total returns the sum of all series that begin like this.
-func total(t testing.TB, relay *relaytest.Process, prefix string) (sum float64) {
+// sidecast runs a command until it exits, and returns its output and its exit
+// code.
+func sidecast(t testing.TB, settings map[string]string, args ...string) (string, int) {
 	t.Helper()
-	found := false
-	for line := range strings.Lines(get(t, "http://"+relay.AdminAddr()+"/metrics")) {
-		if !strings.HasPrefix(line, prefix) {
-			continue
-		}
-		found = true
-		value := line[strings.LastIndexByte(line, ' ')+1:]
-		number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
-		if err != nil {
-			t.Fatalf("reading the metric %s: %v", line, err)
-		}
-		sum += number
-	}
-	if !found {
-		t.Fatalf("there is no metric %s", prefix)
-	}
-	return sum
+	process := relaytest.Start(t, settings, args...)
+	code := process.Wait()
+	return process.Log(), code
 }
 
-// awaitMetric waits until one series has a value that pleases.
-func awaitMetric(t testing.TB, relay *relaytest.Process, series string, pleases func(float64) bool) {
-	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	limit := time.NewTimer(relaytest.Patience)
-	defer limit.Stop()
-	for {
-		value := metric(t, relay, series)
-		if pleases(value) {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-limit.C:
-			t.Fatalf("%s stays at %v", series, value)
-		}
-	}
-}
-
-func get(t testing.TB, url string) string {
-	t.Helper()
-	response, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusOK {
-		t.Fatalf("%s answers %s (%v): %s", url, response.Status, err, body)
-	}
-	return string(body)
-}
+// terminate sends SIGTERM: the relay drains.
+func terminate(relay *relaytest.Process) { relay.Signal(syscall.SIGTERM) }
 
 // dial connects a client that is dropped when the test ends.
 func dial(t testing.TB, d *relaytest.Dialer) *relaytest.Client {
@@ -161,24 +125,42 @@ func dialFleet(t testing.TB, d *relaytest.Dialer, n int) relaytest.Fleet {
 	return fleet
 }
 
-// listen connects a client of sidecast.v1 that has joined the channels.
+// listen connects a client of sidecast.v1 that has subscribed to the channels.
 func listen(t testing.TB, relay *relaytest.Process, channels ...string) *relaytest.Client {
 	t.Helper()
-	client := dial(t, &relaytest.Dialer{URL: relay.URL()})
-	if err := client.Subscribe(t.Context(), channels...); err != nil {
+	return listenFleet(t, relay, 1, channels...)[0]
+}
+
+// listenFleet connects n clients of sidecast.v1 that have subscribed to the
+// channels.
+func listenFleet(t testing.TB, relay *relaytest.Process, n int, channels ...string) relaytest.Fleet {
+	t.Helper()
+	fleet := dialFleet(t, &relaytest.Dialer{URL: relay.URL()}, n)
+	if err := fleet.Subscribe(t.Context(), channels...); err != nil {
 		t.Fatalf("subscribing to %q: %v", channels, err)
+	}
+	return fleet
+}
+
+// listenRaw connects a raw client that has subscribed to the channels.
+func listenRaw(t testing.TB, relay *relaytest.Process, channels ...string) *relaytest.Client {
+	t.Helper()
+	client := dial(t, &relaytest.Dialer{URL: relay.URL(), Protocol: relaytest.Raw, Channels: channels})
+	if err := client.Barrier(t.Context()); err != nil { // the relay answers it after it has subscribed the client
+		t.Fatalf("joining %q: %v", channels, err)
 	}
 	return client
 }
 
-// listenRaw connects a raw client that has joined the channels.
-func listenRaw(t testing.TB, relay *relaytest.Process, channels ...string) *relaytest.Client {
+// listenStalled connects a client of sidecast.v1 that has subscribed to a
+// channel and no longer reads.
+func listenStalled(t testing.TB, relay *relaytest.Process, channel string) {
 	t.Helper()
-	client := dial(t, &relaytest.Dialer{URL: relay.URL(), Protocol: relaytest.Raw, Channels: channels})
-	if err := client.Barrier(t.Context()); err != nil { // which the relay answers once the client has joined
-		t.Fatalf("joining %q: %v", channels, err)
+	client := dial(t, &relaytest.Dialer{URL: relay.URL(), ReceiveBuffer: 4 << 10})
+	if err := client.Subscribe(t.Context(), channel); err != nil {
+		t.Fatal(err)
 	}
-	return client
+	client.StopReading()
 }
 
 // nth matches the nth event of a kind.
@@ -191,17 +173,18 @@ func nth(n int, kind relaytest.Kind) func(relaytest.Event) bool {
 	}
 }
 
-// hears waits for n messages and returns all that came.
+// hears waits until the client has received n messages, and returns all
+// messages that it has received.
 func hears(t testing.TB, client *relaytest.Client, n int) []relaytest.Event {
 	t.Helper()
 	if _, err := client.Await(t.Context(), nth(n, relaytest.KindMessage)); err != nil {
 		t.Fatalf("awaiting message %d: %v", n, err)
 	}
-	return only(client, relaytest.KindMessage)
+	return eventsOf(client, relaytest.KindMessage)
 }
 
-// only returns the events of a kind so far.
-func only(client *relaytest.Client, kind relaytest.Kind) (events []relaytest.Event) {
+// eventsOf returns the client's events of one kind so far.
+func eventsOf(client *relaytest.Client, kind relaytest.Kind) (events []relaytest.Event) {
 	for _, e := range client.Events() {
 		if e.Kind == kind {
 			events = append(events, e)
@@ -210,8 +193,8 @@ func only(client *relaytest.Client, kind relaytest.Kind) (events []relaytest.Eve
 	return events
 }
 
-// closes waits for the relay's close frame.
-func closes(t testing.TB, client *relaytest.Client, code uint16) {
+// wantClose waits for the relay's close frame.
+func wantClose(t testing.TB, client *relaytest.Client, code uint16) {
 	t.Helper()
 	e, err := client.Await(t.Context(), relaytest.Is(relaytest.KindClose))
 	if err != nil {
@@ -222,7 +205,8 @@ func closes(t testing.TB, client *relaytest.Client, code uint16) {
 	}
 }
 
-// publisher returns one that speaks to a Redis, and is closed when the test ends.
+// publisher returns a publisher on a Redis, whose connection is closed when the
+// test ends.
 func publisher(t testing.TB, server *redistest.Server, payloads relaytest.Payloads) *relaytest.Publisher {
 	t.Helper()
 	return relaytest.NewPublisher(publishTo(t, server), payloads)
@@ -235,37 +219,47 @@ func publishTo(t testing.TB, server *redistest.Server) relaytest.PublishFunc {
 	return relaytest.PublishTo(client)
 }
 
-// traffic publishes on the channels until stop is called, or the test ends. When stop has returned, the log is complete.
+// traffic publishes on the channels until stop is called or the test ends. When
+// stop has returned, the publisher's log is complete.
 func traffic(t testing.TB, p *relaytest.Publisher, names []string, every time.Duration) (stop func()) {
+	return background(t, func(ctx context.Context) {
+		_ = p.Run(ctx, names, 0, every) // its error is the end of the context
+	})
+}
+
+// background calls run in a goroutine with a context that ends when stop is
+// called or the test ends. stop waits until run has returned.
+func background(t testing.TB, run func(ctx context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
-	var publishing sync.WaitGroup
-	publishing.Go(func() { _ = p.Run(ctx, names, 0, every) }) // it ends with its context
+	var running sync.WaitGroup
+	running.Go(func() { run(ctx) })
 	stop = func() {
 		cancel()
-		publishing.Wait()
+		running.Wait()
 	}
 	t.Cleanup(stop)
 	return stop
 }
 
-// finish ends what was published and waits until every client has all of it.
+// finish publishes the last message of each channel and waits until every
+// client has received all messages.
 func finish(t testing.TB, p *relaytest.Publisher, fleet relaytest.Fleet) {
 	t.Helper()
 	if err := p.Finish(t.Context()); err != nil {
-		t.Fatalf("publishing the ends: %v", err)
+		t.Fatalf("publishing the last messages: %v", err)
 	}
 	if err := fleet.AwaitEnd(t.Context(), p); err != nil {
-		t.Fatalf("awaiting the ends: %v", err)
+		t.Fatalf("awaiting the last messages: %v", err)
 	}
 }
 
-// judge holds a run to the delivery contract.
-func judge(t testing.TB, run relaytest.Run) relaytest.Report {
+// checkContract fails the test if the run broke the delivery contract.
+func checkContract(t testing.TB, run relaytest.Run) relaytest.Report {
 	t.Helper()
 	report := relaytest.Check(run)
 	t.Log(report)
 	if err := report.Err(); err != nil {
-		t.Error("the delivery contract was broken")
+		t.Error("the run broke the delivery contract")
 	}
 	return report
 }
@@ -279,14 +273,8 @@ func channels(prefix string, n int) []string {
 	return names
 }
 
-// lasting returns a context that ends after so much time of the test.
-func lasting(t testing.TB, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-// requirePHP skips the test where there is no PHP with an extension for Redis, and fails it there if CI=true.
+// requirePHP skips the test if PHP or its extension for Redis is not installed.
+// If CI=true it fails the test instead.
 func requirePHP(t testing.TB) {
 	t.Helper()
 	redistest.Require(t, "php", "php-cli")

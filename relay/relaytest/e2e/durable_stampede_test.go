@@ -1,0 +1,114 @@
+package e2e_test
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/redistest"
+)
+
+// TestDurableStampede: however many clients resume on one stream, the relay
+// reads it only a few times.
+func TestDurableStampede(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relay := startDurable(t, server, nil)
+	client := listen(t, relay, "order:1")
+	add(server, "order:1", entries(1, 120)...)
+	wantHeard(t, client, "order:1", entries(1, 120)...)
+	var wishes []relaytest.Wish
+	for _, e := range eventsOf(client, relaytest.KindMessage) {
+		wishes = append(wishes, relaytest.Wish{Channel: "order:1", After: e.Cursor})
+	}
+	client.Drop()
+	relay.Kill()
+	relay = startDurable(t, server, map[string]string{"SIDECAST_HISTORY_BYTES": "0"})
+	const clients = 500
+	fleet := dialFleet(t, &relaytest.Dialer{URL: relay.URL()}, clients)
+	server.CLI("CONFIG", "RESETSTAT")
+	for i, client := range fleet {
+		sendSubscribe(t, client, wishes[i%100])
+	}
+	for i, client := range fleet {
+		wantHeard(t, client, "order:1", entries(i%100+2, 120)...)
+	}
+	stats := server.CLI("INFO", "commandstats")
+	if n := calls(t, stats, "xrange"); n > 40 {
+		t.Errorf("%d clients caused %d reads", clients, n)
+	}
+	if kept := metric(t, relay, "sidecast_history_bytes"); kept < 256 { // any kept entry has more bytes
+		t.Error("the relay kept no entries for other clients that resume")
+	}
+	fleet.Drop()
+	awaitMetric(t, relay, "sidecast_history_bytes", func(kept float64) bool { return kept < 256 })
+}
+
+// TestDurableStampedeOfMany: many clients resume at once, each on a different
+// stream.
+func TestDurableStampedeOfMany(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relay := startDurable(t, server, nil)
+	const clients = 400
+	fleet := dialFleet(t, &relaytest.Dialer{URL: relay.URL()}, clients)
+	redis := relaytest.NewRedis(server.Addr, time.Second)
+	t.Cleanup(func() { _ = redis.Close() })
+	addToAll := func(payload string) {
+		t.Helper()
+		pipe := redis.Pipeline()
+		for i := range clients {
+			pipe.Do(t.Context(), "XADD", fmt.Sprint("order:", i), "*", "data", payload)
+			pipe.Publish(t.Context(), fmt.Sprint("order:", i), "")
+		}
+		if _, err := pipe.Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, client := range fleet {
+		if err := client.Subscribe(t.Context(), fmt.Sprint("order:", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addToAll("first")
+	for i, client := range fleet {
+		wantHeard(t, client, fmt.Sprint("order:", i), "first")
+	}
+	relay.Kill()
+	addToAll("second")
+	relay = startDurable(t, server, nil)
+	again := dialFleet(t, &relaytest.Dialer{URL: relay.URL()}, clients)
+	for i, client := range again {
+		sendSubscribe(t, client, fleet[i].Cursors()[0])
+	}
+	for i, client := range again {
+		wantHeard(t, client, fmt.Sprint("order:", i), "second")
+	}
+}
+
+// sendSubscribe sends a subscribe command and does not wait for the answer.
+func sendSubscribe(t testing.TB, client *relaytest.Client, wish relaytest.Wish) {
+	t.Helper()
+	text := fmt.Sprintf(`{"type":"subscribe","channels":[{"channel":%q,"after":%q}]}`, wish.Channel, wish.After)
+	if err := client.SendText(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// calls returns how often a command was called according to INFO commandstats.
+func calls(t testing.TB, stats, command string) int {
+	t.Helper()
+	_, rest, found := strings.Cut(stats, "cmdstat_"+command+":calls=")
+	if !found {
+		return 0
+	}
+	number, _, _ := strings.Cut(rest, ",")
+	n, err := strconv.Atoi(number)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
