@@ -12,7 +12,7 @@ import (
 
 func tokenCommand() *command {
 	var mint auth.MintConfig
-	c := &command{name: "token", arguments: "--user ID [OPTION...]", summary: "make a token with SIDECAST_JWT_SECRET, as the application would"}
+	c := &command{name: "token", arguments: "--user ID [OPTION...]", summary: "make a token with SIDECAST_JWT_SECRET, for tests"}
 	c.flags = func(f *pflag.FlagSet) {
 		f.StringVar(&mint.User, "user", "", "`ID` of the user (required)")
 		f.StringArrayVar(&mint.Channels, "channel", nil, "`PATTERN` of channels that the user may subscribe to; repeatable")
