@@ -12,14 +12,15 @@ import (
 	"testing/synctest"
 )
 
-// pinged is a server that says which PINGs came, and answers when it is told to.
-type pinged struct {
+// pingServer is a server that receives PINGs and answers them when the test
+// calls answer.
+type pingServer struct {
 	net.Conn
 	nonces chan string
 }
 
-func newPinged(server net.Conn) *pinged {
-	p := &pinged{server, make(chan string, 100)}
+func newPingServer(server net.Conn) *pingServer {
+	p := &pingServer{server, make(chan string, 100)}
 	go func() {
 		r := bufio.NewReader(server)
 		for {
@@ -35,25 +36,26 @@ func newPinged(server net.Conn) *pinged {
 	return p
 }
 
-// answer answers the oldest PING that has not been answered.
-func (p *pinged) answer() {
+// answer answers the oldest unanswered PING.
+func (p *pingServer) answer() {
 	nonce := <-p.nonces
 	fmt.Fprintf(p, "*2\r\n$4\r\npong\r\n$%d\r\n%s\r\n", len(nonce), nonce)
 }
 
-// atBarrier runs the test with an epoch whose server answers PINGs only as it says.
-func atBarrier(t *testing.T, test func(t *testing.T, tap *tap, server *pinged)) {
+// withPingServer runs the test in an epoch whose server answers PINGs only when
+// the test calls answer.
+func withPingServer(t *testing.T, test func(t *testing.T, conn *pubsubConn, server *pingServer)) {
 	synctest.Test(t, func(t *testing.T) {
-		tap, conn := pipeTap(t, new(nobody))
-		done := beginEpoch(tap, conn)
-		test(t, tap, newPinged(conn))
-		conn.Close()
+		conn, server := pipeConn(t, new(discardSink))
+		done := beginEpoch(conn, server)
+		test(t, conn, newPingServer(server))
+		server.Close()
 		<-done
 	})
 }
 
-// callers call CatchUp so often at once, and return what came of it.
-func callers(ctx context.Context, l *Link, n int) chan error {
+// callCatchUp starts n concurrent calls of CatchUp and returns their results.
+func callCatchUp(ctx context.Context, l *Link, n int) chan error {
 	results := make(chan error, n)
 	for range n {
 		go func() { results <- l.CatchUp(ctx) }()
@@ -62,7 +64,7 @@ func callers(ctx context.Context, l *Link, n int) chan error {
 	return results
 }
 
-// expectResults takes so many results, which must all be want.
+// expectResults receives n results, which must all be want.
 func expectResults(t *testing.T, results chan error, n int, want error) {
 	t.Helper()
 	for range n {
@@ -71,129 +73,136 @@ func expectResults(t *testing.T, results chan error, n int, want error) {
 		}
 	}
 	if len(results) > 0 {
-		t.Fatalf("%d more returned", len(results))
+		t.Fatalf("%d more calls returned", len(results))
 	}
 }
 
-// TestAStampedeCostsTwoPings has 10,000 callers at once, and as many again while the answer is awaited.
-func TestAStampedeCostsTwoPings(t *testing.T) {
-	const crowd = 10_000
-	atBarrier(t, func(t *testing.T, tap *tap, server *pinged) {
-		first := callers(t.Context(), tap.link, crowd)
-		second := callers(t.Context(), tap.link, crowd)
+// TestManyCatchUpsCostTwoPings starts 10,000 calls at once, and as many again
+// before the answer arrives.
+func TestManyCatchUpsCostTwoPings(t *testing.T) {
+	const calls = 10_000
+	withPingServer(t, func(t *testing.T, conn *pubsubConn, server *pingServer) {
+		first := callCatchUp(t.Context(), conn.link, calls)
+		second := callCatchUp(t.Context(), conn.link, calls)
 		if len(first)+len(second) > 0 {
-			t.Fatal("returned before an answer came")
+			t.Fatal("a call returned before an answer arrived")
 		}
-		if n := tap.pinged.Load(); n != 1 {
+		if n := conn.pinged.Load(); n != 1 {
 			t.Fatalf("%d PINGs are under way", n)
 		}
 		server.answer()
 		synctest.Wait()
-		if n := tap.pinged.Load(); n != 2 {
-			t.Fatalf("%d PINGs were sent, want another for those who came later", n)
+		if n := conn.pinged.Load(); n != 2 {
+			t.Fatalf("%d PINGs were sent, want another one for the later calls", n)
 		}
-		if len(second) >= crowd {
-			t.Error("an answer was taken for more recent than its question")
+		if len(second) >= calls {
+			t.Error("an answer ended calls that began after its PING was sent")
 		}
 		server.answer()
 		synctest.Wait()
-		if n := len(first) + len(second); n != 2*crowd || tap.pinged.Load() != 2 {
-			t.Fatalf("%d returned after %d PINGs", n, tap.pinged.Load())
+		if n := len(first) + len(second); n != 2*calls || conn.pinged.Load() != 2 {
+			t.Fatalf("%d calls returned after %d PINGs", n, conn.pinged.Load())
 		}
-		expectResults(t, first, crowd, nil)
-		expectResults(t, second, crowd, nil)
+		expectResults(t, first, calls, nil)
+		expectResults(t, second, calls, nil)
 	})
 }
 
-// TestLatecomersWaitForTheNextPing lets one call while the PING of another is under way.
-func TestLatecomersWaitForTheNextPing(t *testing.T) {
-	atBarrier(t, func(t *testing.T, tap *tap, server *pinged) {
-		early := callers(t.Context(), tap.link, 1)
-		late := callers(t.Context(), tap.link, 1)
+// TestLaterCatchUpWaitsForTheNextPing makes a call while the PING of another is
+// under way.
+func TestLaterCatchUpWaitsForTheNextPing(t *testing.T) {
+	withPingServer(t, func(t *testing.T, conn *pubsubConn, server *pingServer) {
+		early := callCatchUp(t.Context(), conn.link, 1)
+		late := callCatchUp(t.Context(), conn.link, 1)
 		server.answer()
 		synctest.Wait()
 		expectResults(t, early, 1, nil)
 		if len(late) > 0 {
-			t.Fatal("returned with the answer to an older question")
+			t.Fatal("the call returned with the answer to an older PING")
 		}
 		server.answer()
 		expectResults(t, late, 1, nil)
 	})
 }
 
-// TestAnAbandonedPingHoldsNobodyUp lets all go away who waited for a PING, before and after it was written.
-func TestAnAbandonedPingHoldsNobodyUp(t *testing.T) {
-	atBarrier(t, func(t *testing.T, tap *tap, server *pinged) {
+// TestAbandonedPingDoesNotBlockOthers cancels all calls that wait for a PING,
+// before and after it was written.
+func TestAbandonedPingDoesNotBlockOthers(t *testing.T) {
+	withPingServer(t, func(t *testing.T, conn *pubsubConn, server *pingServer) {
 		ctx, cancel := context.WithCancel(t.Context())
-		written := callers(ctx, tap.link, 3)
-		unwritten := callers(ctx, tap.link, 3)
+		written := callCatchUp(ctx, conn.link, 3)
+		unwritten := callCatchUp(ctx, conn.link, 3)
 		cancel()
 		expectResults(t, written, 3, context.Canceled)
 		expectResults(t, unwritten, 3, context.Canceled)
-		server.answer() // whose turn is next has gone
+		server.answer() // the next round's callers have left
 		synctest.Wait()
-		later := callers(t.Context(), tap.link, 1)
+		later := callCatchUp(t.Context(), conn.link, 1)
 		server.answer()
 		expectResults(t, later, 1, nil)
-		if n := tap.pinged.Load(); n != 2 {
+		if n := conn.pinged.Load(); n != 2 {
 			t.Errorf("%d PINGs", n)
 		}
 	})
 }
 
-// TestOthersPingsDoNotLandAFlight answers a PING of the watchdog's that was written before.
-func TestOthersPingsDoNotLandAFlight(t *testing.T) {
-	atBarrier(t, func(t *testing.T, tap *tap, server *pinged) {
-		if _, err := tap.ping(); err != nil {
+// TestWatchdogPingDoesNotEndCatchUp answers a PING that the watchdog wrote
+// before the call.
+func TestWatchdogPingDoesNotEndCatchUp(t *testing.T) {
+	withPingServer(t, func(t *testing.T, conn *pubsubConn, server *pingServer) {
+		if _, err := conn.ping(); err != nil {
 			t.Fatal(err)
 		}
-		results := callers(t.Context(), tap.link, 1)
+		results := callCatchUp(t.Context(), conn.link, 1)
 		server.answer()
 		synctest.Wait()
 		if len(results) > 0 {
-			t.Fatal("returned with the answer to an older PING")
+			t.Fatal("the call returned with the answer to an older PING")
 		}
 		server.answer()
 		expectResults(t, results, 1, nil)
 	})
 }
 
-// TestARefusedPingIsCaughtUp takes the refusal of a PING, which comes in its place, for its answer.
-func TestARefusedPingIsCaughtUp(t *testing.T) {
-	atBarrier(t, func(t *testing.T, tap *tap, server *pinged) {
-		results := callers(t.Context(), tap.link, 1)
+// TestRefusedPingEndsCatchUp sends an error reply instead of a PONG, which
+// counts as the answer.
+func TestRefusedPingEndsCatchUp(t *testing.T) {
+	withPingServer(t, func(t *testing.T, conn *pubsubConn, server *pingServer) {
+		results := callCatchUp(t.Context(), conn.link, 1)
 		_, _ = io.WriteString(server, "-NOPERM no\r\n")
 		expectResults(t, results, 1, nil)
 	})
 }
 
-// TestTheEndOfAnEpochEndsAllWaits includes those whose PING has not been written.
-func TestTheEndOfAnEpochEndsAllWaits(t *testing.T) {
-	atBarrier(t, func(t *testing.T, tap *tap, server *pinged) {
-		first := callers(t.Context(), tap.link, 100)
-		second := callers(t.Context(), tap.link, 100)
+// TestEndOfEpochEndsAllCatchUps includes the calls whose PING has not been
+// written.
+func TestEndOfEpochEndsAllCatchUps(t *testing.T) {
+	withPingServer(t, func(t *testing.T, conn *pubsubConn, server *pingServer) {
+		first := callCatchUp(t.Context(), conn.link, 100)
+		second := callCatchUp(t.Context(), conn.link, 100)
 		server.Close()
 		expectResults(t, first, 100, ErrUnavailable)
 		expectResults(t, second, 100, ErrUnavailable)
-		if err := tap.link.CatchUp(t.Context()); !errors.Is(err, ErrUnavailable) {
+		if err := conn.link.CatchUp(t.Context()); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("between epochs CatchUp returned %v", err)
 		}
 	})
 }
 
-// TestAPingThatCannotBeWrittenEndsTheWait closes the conn under the caller's hands.
-func TestAPingThatCannotBeWrittenEndsTheWait(t *testing.T) {
+// TestFailedPingWriteEndsCatchUp lets the write of the PING time out.
+func TestFailedPingWriteEndsCatchUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		tap, server := pipeTap(t, new(nobody))
-		go readAll(tap)
-		_, _ = io.WriteString(server, head(2))
+		conn, server := pipeConn(t, new(discardSink))
+		go readAll(conn)
+		_, _ = io.WriteString(server, subscribedHead(2))
 		synctest.Wait()
-		// Nobody reads at the server's end, so the write ends by its deadline, and that ends the conn.
-		if err := tap.link.CatchUp(t.Context()); !errors.Is(err, ErrUnavailable) {
+		// The server's end is not read, so the write reaches its deadline, and
+		// that ends the connection.
+		if err := conn.link.CatchUp(t.Context()); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("CatchUp returned %v", err)
 		}
-		if verdictOf(tap) == nil {
-			t.Error("the conn lives")
+		if cutErrOf(conn) == nil {
+			t.Error("the connection was not cut")
 		}
 		server.Close()
 	})

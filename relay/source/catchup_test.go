@@ -16,13 +16,14 @@ import (
 	"sidecast/relay/source"
 )
 
-// TestCatchUp publishes from several goroutines, each of which, once Redis answered, catches up: then the sink must have
-// what it published. The sink is slower than Redis, so messages are always on their way.
+// TestCatchUp publishes from several goroutines. Each calls CatchUp after Redis
+// has answered, and then the sink must have its messages. The sink is slower
+// than Redis, so messages are always on their way.
 func TestCatchUp(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
-		l := goLive(t, server.Addr, []string{"*"}, speak)
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
 		var mu sync.Mutex
 		have := make(map[string]bool)
 		l.setHook(func(_, payload []byte) {
@@ -55,7 +56,7 @@ func TestCatchUp(t *testing.T) {
 					caught := have[payload]
 					mu.Unlock()
 					if !caught {
-						t.Errorf("%q was published before CatchUp and had not been handed over after it", payload)
+						t.Errorf("%q was published before CatchUp and was not delivered when it returned", payload)
 						return
 					}
 				}
@@ -65,19 +66,20 @@ func TestCatchUp(t *testing.T) {
 	})
 }
 
-// spin does nothing for a while that is too short to sleep.
+// spin waits for a time that is too short to sleep.
 func spin(d time.Duration) {
 	for began := time.Now(); time.Since(began) < d; {
 	}
 }
 
-// TestCatchUpEnds has each end of a wait: of ctx, of the epoch, and of the link.
+// TestCatchUpEnds ends the wait in each way: by ctx, by the end of the epoch,
+// and by the end of the link.
 func TestCatchUpEnds(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		proxy := faultproxy.Start(t, server.Addr)
-		l := goLive(t, proxy.Addr, []string{"*"}, speak)
+		l := startLive(t, proxy.Addr, []string{"*"}, useProtocol)
 		proxy.Hold(faultproxy.ToClient)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -93,8 +95,8 @@ func TestCatchUpEnds(t *testing.T) {
 		if err := <-result; !errors.Is(err, source.ErrUnavailable) {
 			t.Errorf("when the epoch ended CatchUp returned %v", err)
 		}
-		if got := l.recorder.log(); !slices.Contains(got, "offline") {
-			t.Errorf("the sink was not told before: %q", got)
+		if got := l.recorder.deliveries(); !slices.Contains(got, "offline") {
+			t.Errorf("the sink was not notified before: %q", got)
 		}
 		proxy.Release(faultproxy.ToClient)
 		l.awaitEvent(t, "online", 2)

@@ -13,7 +13,7 @@ import (
 	"sidecast/relay/source"
 )
 
-// report writes findings as `level subject: text; do`.
+// report formats findings as `level subject: text; do`.
 func report(findings []source.Finding) []string {
 	var lines []string
 	for _, f := range findings {
@@ -26,7 +26,8 @@ func report(findings []source.Finding) []string {
 	return lines
 }
 
-// expectFindings checks that each wanted line begins a finding, in order, and that there are no others.
+// expectFindings checks that each wanted line begins a finding, in order, and
+// that there are no others.
 func expectFindings(t *testing.T, got []source.Finding, want ...string) {
 	t.Helper()
 	lines := report(got)
@@ -36,7 +37,7 @@ func expectFindings(t *testing.T, got []source.Finding, want ...string) {
 	}
 	for _, f := range got {
 		if (f.Do == "") != (f.Level == source.LevelOK) {
-			t.Errorf("%s: %v, but what to do is %q", f.Subject, f.Level, f.Do)
+			t.Errorf("%s: %v, but Do is %q", f.Subject, f.Level, f.Do)
 		}
 	}
 }
@@ -55,26 +56,27 @@ func TestCheck(t *testing.T) {
 	server := redistest.Start(t)
 	version := "ok version: Redis "
 	all := []string{
-		"ok server: " + server.Addr, version, "ok role: master", "ok pattern chat:*: may", "ok hearing markers: allowed",
+		"ok server: " + server.Addr, version, "ok role: master", "ok pattern chat:*: may", "ok receiving markers: allowed",
 		"ok publishing markers: allowed", "ok other relays: none",
 	}
-	t.Run("all is well", func(t *testing.T) {
+	t.Run("all rights", func(t *testing.T) {
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"})), all...)
 	})
 	t.Run("RESP3", func(t *testing.T) {
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, protocol(3))), all...)
 	})
-	t.Run("the least rights", func(t *testing.T) {
+	t.Run("the minimum rights", func(t *testing.T) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role", "+info")
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user)), all...)
 	})
-	t.Run("hardly any rights", func(t *testing.T) {
+	t.Run("almost no rights", func(t *testing.T) {
 		user := aclUser(t, server, "&news", "-ping")
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*", "news"}, user)),
 			"warn server: "+server.Addr+" answers, but refuses PING; grant +ping",
-			"warn version: the server does not tell which one it is", "warn role: ",
+			"warn version: the server does not report its run_id", "warn role: ",
 			"fail pattern chat:*: refused; grant it with ACL SETUSER <user> &chat:* ", "ok pattern news: ",
-			"warn hearing markers: refused: a link that delivers nothing is not noticed; grant +subscribe and &sidecast:mark")
+			"warn receiving markers: refused: the relay does not notice if Redis stops delivering; "+
+				"grant +subscribe and &sidecast:mark")
 	})
 	t.Run("no right to publish", func(t *testing.T) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role", "+pubsub")
@@ -83,9 +85,8 @@ func TestCheck(t *testing.T) {
 	})
 	t.Run("no right to subscribe", func(t *testing.T) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role", "-psubscribe")
-		off := func(c *source.Config) { c.MarkersOff = true }
-		got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user, off))
-		expectFindings(t, got, all[0], "ok version: the server does not tell", all[2],
+		got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user, markersOff))
+		expectFindings(t, got, all[0], "ok version: the server does not report it", all[2],
 			"fail pattern chat:*: refused; grant the command: ACL SETUSER <user> +psubscribe", "warn markers: switched off")
 	})
 	t.Run("wrong password", func(t *testing.T) {
@@ -95,15 +96,15 @@ func TestCheck(t *testing.T) {
 		got := source.Check(t.Context(), cfg)
 		expectFindings(t, got, "fail server: user and password were refused (")
 		if do := got[0].Do; !strings.HasPrefix(do, "check SIDECAST_REDIS_USERNAME") {
-			t.Errorf("what to do is %q", do)
+			t.Errorf("Do is %q", do)
 		}
 		if strings.Contains(fmt.Sprint(report(got)), "secret") {
 			t.Error("the password is in a finding")
 		}
 	})
-	t.Run("nobody there", func(t *testing.T) {
+	t.Run("nothing listens", func(t *testing.T) {
 		expectFindings(t, source.Check(t.Context(), checkConfig(redistest.FreeAddr(t), []string{"*"})),
-			"fail server: nobody listens at this address (")
+			"fail server: nothing listens at this address (")
 	})
 	t.Run("no address", func(t *testing.T) {
 		expectFindings(t, source.Check(t.Context(), checkConfig("", []string{"*"})), "fail server: the address")
@@ -121,10 +122,11 @@ func TestCheckFindsOtherRelays(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	for _, patterns := range [][]string{{"chat:*"}, {"chat:*"}, {"news"}} {
-		run(t, server.Addr, patterns).awaitEvent(t, "online", 1)
+		startLink(t, server.Addr, patterns).awaitEvent(t, "online", 1)
 	}
 	got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}))
-	expectFindings(t, got[6:], "warn other relays: 1 with other patterns or prefixes", "ok other relays: 2 with the same settings")
+	expectFindings(t, got[6:],
+		"warn other relays: 1 with different patterns or prefixes", "ok other relays: 2 with the same settings")
 }
 
 func TestCheckDoesNotHang(t *testing.T) {

@@ -14,28 +14,31 @@ import (
 	"sidecast/relay/source"
 )
 
-// cluster is three masters with a replica each.
+// cluster is a Redis Cluster of three masters with one replica each.
 type cluster struct {
 	nodes   []*redistest.Server
 	ids     map[string]string        // node ids by address
 	clients map[string]*redis.Client // by address
 }
 
-// How long nodes may be silent until others give up links to them (at half of it) and call them dead. A busy machine lets
-// processes wait for a second and more, so where nobody dies the nodes are patient: else they break the bus by themselves.
+// How long a node may be silent before other nodes consider it dead; they close
+// their links to it after half of that time. On a busy machine processes may
+// wait for more than a second, so tests in which no node dies use the long
+// timeout: otherwise the nodes would break the bus themselves.
 const (
-	patientNodes = 20 * time.Second
-	hastyNodes   = 2 * time.Second
+	longNodeTimeout  = 20 * time.Second
+	shortNodeTimeout = 2 * time.Second
 )
 
-// startCluster starts one.
+// startCluster starts a cluster. timeout is its cluster-node-timeout.
 func startCluster(t testing.TB, timeout time.Duration) *cluster {
 	t.Helper()
 	redistest.Require(t, "redis-cli", "redis-tools")
 	c := &cluster{ids: make(map[string]string), clients: make(map[string]*redis.Client)}
 	args := []string{"--cluster", "create"}
 	for range 6 {
-		node := redistest.StartClusterNode(t, "--cluster-node-timeout", fmt.Sprint(timeout.Milliseconds()), "--enable-debug-command", "yes")
+		node := redistest.StartClusterNode(t,
+			"--cluster-node-timeout", fmt.Sprint(timeout.Milliseconds()), "--enable-debug-command", "yes")
 		client := redis.NewClient(&redis.Options{Addr: node.Addr, MaxRetries: -1})
 		t.Cleanup(func() { _ = client.Close() })
 		c.clients[node.Addr] = client
@@ -44,7 +47,7 @@ func startCluster(t testing.TB, timeout time.Duration) *cluster {
 	}
 	out, err := exec.Command("redis-cli", append(args, "--cluster-replicas", "1", "--cluster-yes")...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("making the cluster: %v\n%s", err, out)
+		t.Fatalf("creating the cluster: %v\n%s", err, out)
 	}
 	for _, node := range c.nodes {
 		c.ids[node.Addr] = node.CLI("CLUSTER", "MYID")
@@ -65,7 +68,7 @@ func startCluster(t testing.TB, timeout time.Duration) *cluster {
 	return c
 }
 
-// server says how to find the cluster.
+// server makes a link use the cluster.
 func (c *cluster) server(cfg *source.Config) {
 	cfg.Server.Mode, cfg.Server.Address = source.Cluster, c.nodes[0].Addr
 	for _, node := range c.nodes[1:] {
@@ -88,7 +91,8 @@ func (c *cluster) node(addr string) *redistest.Server {
 	return c.nodes[slices.IndexFunc(c.nodes, func(n *redistest.Server) bool { return n.Addr == addr })]
 }
 
-// masters returns the masters that live: first the one whose slot the marker channel has.
+// masters returns the running masters. The first one owns the slot of the
+// marker channel.
 func (c *cluster) masters(t testing.TB, ask *redistest.Server) []*redistest.Server {
 	t.Helper()
 	owner, rest := []*redistest.Server(nil), []*redistest.Server(nil)
@@ -108,7 +112,7 @@ func (c *cluster) masters(t testing.TB, ask *redistest.Server) []*redistest.Serv
 	return append(owner, rest...)
 }
 
-// spans reports whether a span of slots as Redis writes it holds one.
+// spans reports whether a range of slots in Redis's notation contains a slot.
 func spans(span string, slot int) bool {
 	var first, last int
 	if n, _ := fmt.Sscanf(span, "%d-%d", &first, &last); n == 1 {
@@ -118,16 +122,16 @@ func spans(span string, slot int) bool {
 }
 
 // publishers starts one publisher at each node and returns their channels.
-func (c *cluster) publishers(t testing.TB, book *ledger, nodes ...*redistest.Server) (channels []string) {
+func (c *cluster) publishers(t testing.TB, published *publishLog, nodes ...*redistest.Server) (channels []string) {
 	for i, node := range nodes {
 		channel := fmt.Sprint("chat:", i)
-		book.publish(channel, to(t, node.Addr))
+		published.publish(channel, fixedClient(t, node.Addr))
 		channels = append(channels, channel)
 	}
 	return channels
 }
 
-// linkedTo reports which nodes have the link's subscriptions.
+// linkedTo returns the nodes that have a link's subscriptions.
 func (c *cluster) linkedTo(t testing.TB) (addrs []string) {
 	t.Helper()
 	for _, node := range c.nodes {
@@ -139,10 +143,13 @@ func (c *cluster) linkedTo(t testing.TB) (addrs []string) {
 	return addrs
 }
 
-// awaitLink waits until the link is up, at that node alone.
-func (c *cluster) awaitLink(t testing.TB, l *running, node *redistest.Server) {
+// awaitLink waits until the link is up, and only that node has its
+// subscriptions.
+func (c *cluster) awaitLink(t testing.TB, l *runningLink, node *redistest.Server) {
 	t.Helper()
-	eventually(t, "the link at "+node.Addr, func() bool { return l.Up() && slices.Equal(c.linkedTo(t), []string{node.Addr}) })
+	eventually(t, "the link at "+node.Addr, func() bool {
+		return l.Up() && slices.Equal(c.linkedTo(t), []string{node.Addr})
+	})
 }
 
 // replica returns the replica of a master.
@@ -158,7 +165,7 @@ func (c *cluster) replica(t testing.TB, master *redistest.Server) *redistest.Ser
 	return nil
 }
 
-// failover makes a replica the master while the old one lives.
+// failover makes a replica the master while the old master is running.
 func (c *cluster) failover(t testing.TB, replica *redistest.Server) {
 	t.Helper()
 	var asked time.Time
@@ -167,7 +174,7 @@ func (c *cluster) failover(t testing.TB, replica *redistest.Server) {
 		if err == nil && role[0] == "master" {
 			return true
 		}
-		if time.Since(asked) > 6*time.Second { // the replica gives up after 5, where the votes come slowly
+		if time.Since(asked) > 6*time.Second { // the replica gives up after 5 s if the votes arrive slowly
 			replica.CLI("CLUSTER", "FAILOVER")
 			asked = time.Now()
 		}
@@ -175,19 +182,20 @@ func (c *cluster) failover(t testing.TB, replica *redistest.Server) {
 	})
 }
 
-// since returns the ages of a node's links in one direction, by the ids of the nodes at their other ends.
+// since returns when the links of a node in one direction were created, by the
+// ids of the nodes at their other ends.
 func (c *cluster) since(t testing.TB, node *redistest.Server, direction string) map[string]int64 {
 	t.Helper()
 	links, err := c.clients[node.Addr].Do(t.Context(), "CLUSTER", "LINKS").Slice()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ages := make(map[string]int64)
+	created := make(map[string]int64)
 	for _, link := range links {
 		fields := link.(map[any]any)
 		if fields["direction"] == direction {
-			ages[fields["node"].(string)] = fields["create-time"].(int64)
+			created[fields["node"].(string)] = fields["create-time"].(int64)
 		}
 	}
-	return ages
+	return created
 }

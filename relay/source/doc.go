@@ -1,89 +1,133 @@
-// Package source is the way from Redis to the relay: one subscription by patterns, heard completely or with its
-// holes declared.
+// Package source connects the relay to Redis. It subscribes to the configured
+// patterns and delivers every message in order, or reports that messages may be
+// missing.
 //
-// # The link and the tap
+// # The link and its connection
 //
-// A [Link] owns a go-redis client that does nothing but subscribe. go-redis dials, logs in, and subscribes again on
-// each new conn; but the net.Conn that it is given is ours, the tap. Once go-redis subscribes, the tap walks over every
-// reply and takes messages, markers and answers to its own PINGs out of the stream, as slices of its read buffer and
-// without an allocation, and hands them to the [Sink] in the order of the wire. What remains is go-redis's, byte for
-// byte.
+// A [Link] owns a go-redis client that does nothing but subscribe. go-redis
+// dials, logs in, and subscribes again on each new connection, but the net.Conn
+// that it gets is the link's own, a pubsubConn. After go-redis has subscribed,
+// the pubsubConn parses every reply. It takes messages, markers and the answers
+// to its own PINGs out of the stream, as slices of its read buffer and without
+// allocating, and delivers them to the [Sink] in the order in which they
+// arrived. Everything else goes to go-redis, byte for byte. Package resp
+// contains the parts that know only the protocol.
+//
+// In the code, a connection begins with Link.dial, which go-redis calls.
+// Link.prepareConn checks the server, and parseConfirmation begins the epoch
+// with Link.beginEpoch. A message goes from pubsubConn.Read through process,
+// parseReply and parsePMessage to filter.admit, which decides whether it is
+// relayed, and then to Sink.Publish. The epoch ends in pubsubConn.end, which
+// calls Link.endEpoch. Other goroutines only call pubsubConn.cut: the watchdog,
+// the probe and the topologyWatcher.
 //
 // # Epochs
 //
-// An epoch is one conn. It begins when the marker channel and every pattern were confirmed on it once, which Online
-// says, and ends at its first error or close, which Offline says. Whatever is published in an epoch reaches the sink
-// before its Offline or is lost with it; whatever is published between epochs is lost. Messages that arrive on a conn
-// before its epoch begins are thrown away: they belong to the hole that clients are told of.
+// An epoch belongs to one connection. It begins when Redis has confirmed the
+// marker channel and every pattern on that connection, which Online reports,
+// and ends at the first error or when the connection is closed, which Offline
+// reports. Messages that are published in an epoch reach the sink before its
+// Offline, or are lost when it ends. Messages that are published between epochs
+// are lost. Messages that arrive on a connection before its epoch begins are
+// dropped, because clients get a gap for that time.
 //
-// Some things end an epoch besides Redis and the network. The watchdog closes a conn on which nothing came for 8 s
-// although it was asked with a PING. The probe closes one over which a marker of our own does not come back. A server
-// that has become a replica is left, or that is no longer the one to listen to. Each is found within 10 s. A sink that is slow ends nothing: while it is we
-// who do not read, the clocks stand still.
+// Redis and the network are not the only reasons for the end of an epoch. The
+// watchdog closes a connection on which nothing has arrived for 8 s although
+// the relay sent a PING. The probe closes a connection over which one of the
+// relay's own markers does not return. The link leaves a server that has become
+// a replica, or that is no longer the one to listen to. Each of these is
+// detected within 10 s. A slow sink does not end an epoch: while the relay
+// itself does not read, the time does not count.
 //
-// Epochs are counted by the cause of their end. An attempt that ends because a subscription is refused or the server is a
-// replica never was an epoch; it is counted under its cause all the same, once for as long as the trouble lasts.
+// Epochs are counted by the cause of their end. An attempt that fails because a
+// subscription is refused, or because the server is a replica, never was an
+// epoch. It is counted under its cause all the same, once for as long as the
+// problem lasts.
 //
 // # Markers
 //
-// Relays publish markers on one service channel and hear each other's. The payload is text, 44 bytes:
+// Relays publish markers on one channel and receive each other's. The payload
+// is text, 44 bytes:
 //
 //	1 0123456789000001 00112233aabbccdd 5f3c9a1b
 //
-// The fields are the version, the id, the run of the relay that published it, and a hash of the settings that replicas
-// must share (the prefixes, and the patterns in any order). Ids are never used twice. A relay publishes one when an
-// epoch begins, when it has seen nobody's for 1 s give or take a fifth, and its own at least every 5 s. A relay that may
-// not publish them, or not hear them, goes on without and says so once.
+// The fields are the version, the id, the run of the relay that published it,
+// and a hash of the settings that replicas must share: the prefixes, and the
+// patterns in any order. Ids are never used twice. A relay publishes a marker
+// when an epoch begins, when it has received no marker for 1 s give or take a
+// fifth, and at least every 5 s in any case. A relay that may not publish
+// markers, or may not receive them, works without them and logs that once.
 //
 // # Streams
 //
-// Some of the patterns may be those of durable channels, whose messages lie in streams at the keys of the same names. What is
-// published there goes to the sink as a nudge ([Nudged]), whatever its payload, and the hub reads the stream by
-// [Link.Streams]: inclusively from the last entry that it knows, on the master alone. Where Redis sends keyspace events, they
-// are nudges too; they have a conn of their own, so that a server that refuses them costs the link nothing.
+// Some of the patterns may be those of durable channels, whose messages are in
+// the streams at the keys with the same names. A message that is published to
+// such a channel is a nudge, whatever its payload: the sink receives it through
+// [Nudged], and the hub reads the stream with [Link.Streams]. It reads from the
+// last entry that it knows, including that entry, and from the master only. If
+// Redis sends keyspace events, they count as nudges too. They use a separate
+// connection, so that the link is not affected if a server refuses them.
 //
 // # Rights
 //
-// With an ACL, this is all that the relay's user needs. Redis compares the pattern of a PSUBSCRIBE with the user's
-// patterns letter by letter, so there must be one & for each pattern that is configured, prefix included:
+// With an ACL, the relay's user needs only the following. Redis compares the
+// pattern of a PSUBSCRIBE with the user's patterns literally, so the user needs
+// one & for each configured pattern, including the prefix:
 //
 //	ACL SETUSER relay on >password resetkeys resetchannels &chat:* &sidecast:* -@all +psubscribe +punsubscribe
 //	    +subscribe +unsubscribe +publish +ping +role +info +hello +auth +client|setname
 //
-// For durable channels it needs %R~order:* (before Redis 7.0 ~order:*), +xrange, +xrevrange, +xinfo, +multi and +exec for each
-// pattern order:*, and %RW~order:* and +xadd where clients may publish to them.
+// For durable channels it needs %R~order:* (before Redis 7.0 ~order:*),
+// +xrange, +xrevrange, +xinfo, +multi and +exec for each pattern order:*. If
+// clients may publish to them, it also needs %RW~order:* and +xadd.
 //
-// Without +role a replica is not noticed, without +info clients cannot resume at another replica of the relay, and without
-// &sidecast:* or +publish neither can they nor is delivery probed. Each is warned of once. [Check] tells what is missing;
-// with +pubsub|numsub it tells more.
+// Without +role the relay does not notice a replica, and without +info clients
+// cannot resume at another replica of the relay. Without &sidecast:* or
+// +publish they cannot do so either, and the relay does not probe delivery.
+// Each of these is logged once. [Check] reports the missing rights; with
+// +pubsub|numsub it reports more.
 //
-// With a cluster also +cluster|slots and +cluster|links, on all of its nodes; the second needs Redis 7.0.
+// In a cluster the user also needs +cluster|slots and +cluster|links, on all
+// nodes. The second needs Redis 7.0.
 //
 // # Sentinel
 //
-// The dialler asks all Sentinels for the master and believes most of them. They are asked again every 5 s, and the link
-// leaves a master that they name no more, even if it lives and takes itself for one.
+// The dialer asks all Sentinels for the master and uses the most frequent
+// answer. The relay asks them again every 5 s. The link leaves a master that
+// they no longer name, even if that server is running and considers itself the
+// master.
 //
 // # Cluster
 //
-// A cluster passes every PUBLISH to all of its nodes. The link listens to the master that has the slot of the marker
-// channel, wherever an application publishes, so that all relays meet at one node and hear everything in its order. It asks
-// that node first whether it has the slot: while a failover spreads, others may name any. A
-// link stays where it is when that slot moves: nothing is lost by it, and to follow would cost every client a gap. Clients
-// that change between it and a relay at the new node are told of one, which is warned of. Messages are published at the
-// master of the channel's slot, and never twice.
+// A cluster forwards every PUBLISH to all of its nodes. The link listens to the
+// master that owns the slot of the marker channel, at whichever node an
+// application publishes, so that all relays listen to one node and receive
+// everything in the same order. The relay first asks that node whether it owns
+// the slot, because during a failover other nodes may name any node. If the
+// slot moves, the link stays at its node: no message is lost, and following the
+// slot would cause a gap for every client. Clients that change between this
+// relay and one at the new node get a gap, which the relay logs as a warning.
+// Messages are published at the master of the channel's slot, and never twice.
 //
-// Between the nodes messages travel on the cluster's bus, one link for each pair and direction. When one breaks, what was
-// in it is lost, though PUBLISH was answered. So the link watches the bus of its node: whatever is read is handed over
-// only when no other node came, went or had a new link to it since the epoch began. Else the epoch ends, and the next one
-// waits up to 2 s for the nodes that have no link yet. One that has none after that is warned of: what is published there
-// is missing until it has a link, which ends the epoch again. This costs a
-// question to the node for each read, 200 a second at most, and a delay of up to 5 ms. Before Redis 7.0, or without the
-// right, nothing is told of the bus, and losses there are silent: that is warned of once.
+// Between the nodes, messages travel on the cluster's bus, over one link for
+// each pair of nodes and each direction. When a link breaks, the messages in it
+// are lost although PUBLISH was answered. So the relay watches the bus of its
+// node, and delivers the messages that it has read only if no other node
+// joined, left or opened a new link to the node since the epoch began.
+// Otherwise the epoch ends, and the next one waits up to 2 s for the nodes that
+// have no link yet. A node that has no link after that is logged: messages that
+// are published there do not arrive until it has a link, which ends the epoch
+// again. Watching costs one question to the node for each read, 200 a second at
+// most, and a delay of up to 5 ms. Before Redis 7.0, or without the right, the
+// server does not report the bus and losses there are not noticed, which is
+// logged once.
 //
-// # What is not relayed
+// # Messages that are not relayed
 //
-// A channel that several patterns match belongs to the first of them in configuration order; the other copies are
-// counted as overlap. Reserved names, invalid names, and payloads beyond the limit are dropped and counted too; the last
-// also reach the sink as Oversize. Copies of markers that a wide pattern brings are dropped without being counted.
+// A channel that several patterns match belongs to the first of them in
+// configuration order. The copies for the other patterns are dropped and
+// counted as overlap. Messages with reserved or invalid names, and payloads
+// that exceed the limit, are dropped and counted too; the last also reach the
+// sink as Oversize. Copies of markers that a wide pattern matches are dropped
+// without being counted.
 package source

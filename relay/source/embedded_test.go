@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -10,15 +11,26 @@ import (
 	"sidecast/relay/source"
 )
 
-// The Redis in memory sends one copy of a message, by any of the patterns that match: none may be taken for a copy too
-// many.
-func TestEmbeddedOverlap(t *testing.T) {
+// startEmbedded starts the in-memory server of the embedded mode.
+func startEmbedded(t testing.TB) *embedded.Server {
+	t.Helper()
 	server, err := embedded.Start("127.0.0.1:0", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(server.Close)
-	l := goLive(t, server.Addr(), []string{"chat*", "chat:1*", "*"}, func(c *source.Config) { c.Embedded = true })
+	return server
+}
+
+// embeddedMode tells the link that its server is the in-memory one.
+func embeddedMode(c *source.Config) { c.Embedded = true }
+
+// TestEmbeddedOverlap checks that no message is dropped as a copy: the
+// in-memory server sends only one copy of a message, for any of the patterns
+// that match.
+func TestEmbeddedOverlap(t *testing.T) {
+	server := startEmbedded(t)
+	l := startLive(t, server.Addr(), []string{"chat*", "chat:1*", "*"}, embeddedMode)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
 	const messages = 100
@@ -30,4 +42,30 @@ func TestEmbeddedOverlap(t *testing.T) {
 	for i := range messages {
 		l.awaitEvent(t, fmt.Sprintf("chat:1=number %d", i), 1)
 	}
+}
+
+// TestEmbedded uses the in-memory server of the embedded mode, which supports
+// neither ROLE nor CLIENT SETNAME.
+func TestEmbedded(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
+		server := startEmbedded(t)
+		l := startLive(t, server.Addr(), []string{"*"}, useProtocol, embeddedMode)
+		if n, err := l.Link.Publish(t.Context(), "chat", []byte("hello")); n != 1 || err != nil {
+			t.Fatalf("Publish returned %d, %v", n, err)
+		}
+		l.awaitEvent(t, "chat=hello", 1)
+		l.await(t, "a marker", hasMarker)
+		server.Close()
+		l.awaitEvent(t, "offline", 1)
+		again, err := embedded.Start(server.Addr(), nil)
+		if err != nil || again.Addr() != server.Addr() {
+			t.Fatalf("starting it again on %s: %v", server.Addr(), err)
+		}
+		t.Cleanup(again.Close)
+		l.awaitEvent(t, "online", 2)
+		if strings.Contains(l.log.String(), "role") {
+			t.Errorf("there is a warning about the in-memory server")
+		}
+	})
 }

@@ -18,63 +18,31 @@ import (
 	"sidecast/relay/stats"
 )
 
-// detection is how long finding any fault may take.
-const detection = 10 * time.Second
+// detectionLimit is how long the detection of any fault may take.
+const detectionLimit = 10 * time.Second
 
-// lives checks that a message gets through now.
-func (l *running) lives(t testing.TB, server *redistest.Server, channel string) {
-	t.Helper()
-	payload := fmt.Sprint("alive ", time.Now().UnixNano())
-	server.CLI("PUBLISH", channel, payload)
-	l.awaitEvent(t, channel+"="+payload, 1)
-}
-
-// ended checks how many epochs ended for a cause.
-func (l *running) ended(t testing.TB, cause stats.Cause, want uint64) {
-	t.Helper()
-	if n := l.stats.RedisEpochs[cause].Load(); n != want {
-		t.Errorf("%d epochs ended by %s, want %d", n, stats.Causes[cause], want)
-	}
-}
-
-// says waits until the log contains each text: the link tells its sink first, and logs then.
-func (l *running) says(t testing.TB, texts ...string) {
-	t.Helper()
-	for _, text := range texts {
-		eventually(t, "the log to say "+text, func() bool { return strings.Contains(l.log.String(), text) })
-	}
-}
-
-// warnedOnce checks that the log says this, once.
-func (l *running) warnedOnce(t testing.TB, text string) {
-	t.Helper()
-	if n := strings.Count(l.log.String(), text); n != 1 {
-		t.Errorf("the log says %q %d times", text, n)
-	}
-}
-
-func TestStoppedRedisIsFound(t *testing.T) {
+func TestStoppedRedisIsDetected(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
-		l := goLive(t, server.Addr, []string{"*"}, speak)
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
 		server.Stop()
 		began := time.Now()
 		l.awaitEvent(t, "offline", 1)
-		if took := time.Since(began); took > detection+time.Second {
-			t.Errorf("found after %v", took)
+		if took := time.Since(began); took > detectionLimit+time.Second {
+			t.Errorf("detected after %v", took)
 		}
-		l.ended(t, stats.CauseSilence, 1)
+		l.expectEnded(t, stats.CauseSilence, 1)
 		server.Cont()
 		l.awaitEvent(t, "online", 2)
-		l.lives(t, server, "chat")
-		l.says(t, "redis link is lost", "cause=silence", "redis link is live", "took=")
+		l.expectDelivery(t, server, "chat")
+		l.awaitLog(t, "redis connection lost", "cause=silence", "redis connected", "took=")
 	})
 }
 
-func TestBlackHoleIsFound(t *testing.T) {
+func TestBlackHoleIsDetected(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		for name, directions := range map[string][]faultproxy.Direction{
 			"both ways": faultproxy.Both, "to Redis": {faultproxy.ToServer}, "to the relay": {faultproxy.ToClient},
 		} {
@@ -82,40 +50,40 @@ func TestBlackHoleIsFound(t *testing.T) {
 				t.Parallel()
 				server := redistest.Start(t)
 				proxy := faultproxy.Start(t, server.Addr)
-				l := goLive(t, proxy.Addr, []string{"*"}, speak)
+				l := startLive(t, proxy.Addr, []string{"*"}, useProtocol)
 				began := time.Now()
 				proxy.Hold(directions...)
 				l.awaitEvent(t, "offline", 1)
-				if took := time.Since(began); took > detection+time.Second {
-					t.Errorf("found after %v", took)
+				if took := time.Since(began); took > detectionLimit+time.Second {
+					t.Errorf("detected after %v", took)
 				}
-				l.ended(t, stats.CauseSilence, 1)
+				l.expectEnded(t, stats.CauseSilence, 1)
 				proxy.Release(directions...)
 				l.awaitEvent(t, "online", 2)
-				l.lives(t, server, "chat")
+				l.expectDelivery(t, server, "chat")
 			})
 		}
 	})
 }
 
-func TestKilledClientComesBack(t *testing.T) {
+func TestKilledClientReconnects(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
-		l := run(t, server.Addr, []string{"chat", "*"}, speak)
+		l := startLink(t, server.Addr, []string{"chat", "*"}, useProtocol)
 		for n := 1; n <= 3; n++ {
 			l.awaitEvent(t, "online", n)
-			l.lives(t, server, "chat")
+			l.expectDelivery(t, server, "chat")
 			server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
 			l.awaitEvent(t, "offline", n)
 		}
 		l.awaitEvent(t, "online", 4)
-		l.ended(t, stats.CauseError, 3)
+		l.expectEnded(t, stats.CauseError, 3)
 	})
 }
 
-// commandsTo leads all but the link itself to another address.
-func commandsTo(addr string) func(*source.Config) {
+// sendCommandsTo sends all commands to another address than the link's.
+func sendCommandsTo(addr string) func(*source.Config) {
 	return func(c *source.Config) {
 		c.Connect = func(o *redis.UniversalOptions) redis.UniversalClient {
 			if o.OnConnect == nil {
@@ -126,14 +94,16 @@ func commandsTo(addr string) func(*source.Config) {
 	}
 }
 
-// TestResetInsideAMessage breaks the conn inside each part of a message; none may arrive in part.
+// TestResetInsideAMessage breaks the connection inside each part of a message.
+// No part of a message may be delivered.
 func TestResetInsideAMessage(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		proxy := faultproxy.Start(t, server.Addr)
-		// Only the link may use the proxy: the look at the server's role would take the reset that is meant for the message.
-		l := run(t, proxy.Addr, []string{"*"}, speak, commandsTo(server.Addr), func(c *source.Config) { c.MarkersOff = true })
+		// Only the link may use the proxy: otherwise the periodic role check
+		// could trigger the reset that is meant for the message.
+		l := startLink(t, proxy.Addr, []string{"*"}, useProtocol, sendCommandsTo(server.Addr), markersOff)
 		const payload = "0123456789"
 		size := len("*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$4\r\nchat\r\n$10\r\n0123456789\r\n")
 		for i, n := range []int{1, 10, 24, 35, 41, size - 5, size - 1, size} {
@@ -142,7 +112,7 @@ func TestResetInsideAMessage(t *testing.T) {
 			server.CLI("PUBLISH", "chat", payload)
 			l.awaitEvent(t, "offline", 1+i)
 		}
-		for _, event := range l.recorder.log() {
+		for _, event := range l.recorder.deliveries() {
 			if event != "online" && event != "offline" && event != "chat="+payload {
 				t.Errorf("got %q", event)
 			}
@@ -152,31 +122,32 @@ func TestResetInsideAMessage(t *testing.T) {
 
 func TestResetTwiceInARow(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		proxy := faultproxy.Start(t, server.Addr)
-		l := goLive(t, proxy.Addr, []string{"*"}, speak)
+		l := startLive(t, proxy.Addr, []string{"*"}, useProtocol)
 		proxy.Refuse(true)
 		proxy.Reset()
 		l.awaitEvent(t, "offline", 1)
-		eventually(t, "a log of the trouble", func() bool { return strings.Contains(l.log.String(), "redis is not reachable") })
+		l.awaitLog(t, "redis is not reachable")
 		proxy.Refuse(false)
 		l.awaitEvent(t, "online", 2)
-		if got := l.recorder.log(); !slices.Equal(got, []string{"online", "offline", "online"}) {
+		if got := l.recorder.deliveries(); !slices.Equal(got, []string{"online", "offline", "online"}) {
 			t.Fatalf("got %q", got)
 		}
 	})
 }
 
-// TestBusySinkKeepsTheLink does not return from one message for longer than any silence or marker may last, while more
-// arrive. A gap would be one without a cause.
+// TestBusySinkKeepsTheLink blocks the sink in one message for longer than any
+// silence or marker may last, while more messages arrive. No message is lost,
+// so there must be no gap.
 func TestBusySinkKeepsTheLink(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
-		l := goLive(t, server.Addr, []string{"*"}, speak)
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
 		var once sync.Once
-		l.setHook(func(_, _ []byte) { once.Do(func() { <-time.After(detection) }) })
+		l.setHook(func(_, _ []byte) { once.Do(func() { <-time.After(detectionLimit) }) })
 		server.CLI("PUBLISH", "chat", "busy")
 		for i := range 20 {
 			server.CLI("PUBLISH", "chat", fmt.Sprint(i))
@@ -185,40 +156,41 @@ func TestBusySinkKeepsTheLink(t *testing.T) {
 		l.await(t, "a marker afterwards", func(events []string) bool {
 			return hasMarker(events[slices.Index(events, "chat=19"):])
 		})
-		if got := l.recorder.log(); len(got) != 22 || slices.Contains(got, "offline") {
+		if got := l.recorder.deliveries(); len(got) != 22 || slices.Contains(got, "offline") {
 			t.Errorf("got %q", got)
 		}
 	})
 }
 
-// TestKickedForASlowSink makes Redis drop us for the size of our output buffer while the sink does not return.
-func TestKickedForASlowSink(t *testing.T) {
+// TestSlowSinkExceedsOutputBuffer blocks the sink until the link's output
+// buffer in Redis is too large and Redis closes the connection.
+func TestSlowSinkExceedsOutputBuffer(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t, "--client-output-buffer-limit", "pubsub 256kb 0 0")
-		stuck, release := make(chan struct{}), make(chan struct{})
-		l := goLive(t, server.Addr, []string{"*"}, speak, func(c *source.Config) {})
+		blocked, release := make(chan struct{}), make(chan struct{})
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol, func(c *source.Config) {})
 		first := true
 		l.setHook(func(_, _ []byte) {
 			if first {
 				first = false
-				close(stuck)
+				close(blocked)
 				<-release
 			}
 		})
 		client := redis.NewClient(&redis.Options{Addr: server.Addr})
 		defer client.Close()
 		big := strings.Repeat("x", 64<<10)
-		kicked := func() bool { return strings.Contains(server.Log(), "scheduled to be closed ASAP") }
+		closed := func() bool { return strings.Contains(server.Log(), "scheduled to be closed ASAP") }
 		eventually(t, "Redis to close the link", func() bool {
 			client.Publish(t.Context(), "chat", big)
-			return kicked()
+			return closed()
 		})
-		<-stuck
+		<-blocked
 		close(release)
 		l.awaitEvent(t, "offline", 1)
 		l.awaitEvent(t, "online", 2)
-		for _, event := range l.recorder.log() {
+		for _, event := range l.recorder.deliveries() {
 			if event != "online" && event != "offline" && event != "chat="+big {
 				t.Fatalf("got a payload of %d bytes", len(event))
 			}
@@ -231,21 +203,21 @@ func TestWrongPasswordIsExplained(t *testing.T) {
 	tests := []struct {
 		name           string
 		user, password string
-		says           string
+		want           string
 	}{
-		{"none", "", "", "wants a password"},
+		{"none", "", "", "requires a password"},
 		{"wrong", "", "wrong-secret", "were refused"},
-		{"wrong user", "nobody", "wrong-secret", "were refused"},
+		{"wrong user", "unknown", "wrong-secret", "were refused"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+			eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 				server := redistest.Start(t, "--requirepass", "right-secret")
-				l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) {
+				l := startLink(t, server.Addr, []string{"*"}, useProtocol, func(c *source.Config) {
 					c.Server.Username, c.Server.Password = test.user, test.password
 				})
-				l.says(t, test.says, "SIDECAST_REDIS_PASSWORD")
-				if got := l.recorder.log(); !slices.Equal(got, []string{"offline"}) || l.Ready() || l.Up() {
+				l.awaitLog(t, test.want, "SIDECAST_REDIS_PASSWORD")
+				if got := l.recorder.deliveries(); !slices.Equal(got, []string{"offline"}) || l.Ready() || l.Up() {
 					t.Errorf("got %q", got)
 				}
 				if strings.Contains(l.log.String(), "secret") {
@@ -256,56 +228,57 @@ func TestWrongPasswordIsExplained(t *testing.T) {
 	}
 }
 
-// TestPasswordIsNotRepeated meets a server that quotes what it does not understand.
-func TestPasswordIsNotRepeated(t *testing.T) {
+// TestPasswordIsRedacted uses a server that repeats the arguments of unknown
+// commands.
+func TestPasswordIsRedacted(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t, "--rename-command", "AUTH", "", "--rename-command", "HELLO", "")
 		user := func(c *source.Config) { c.Server.Username, c.Server.Password = "relay", "hunter2" }
-		l := run(t, server.Addr, []string{"*"}, speak, user)
-		l.says(t, "[redacted]")
-		found := source.Check(t.Context(), checkConfig(server.Addr, []string{"*"}, speak, user))
+		l := startLink(t, server.Addr, []string{"*"}, useProtocol, user)
+		l.awaitLog(t, "[redacted]")
+		found := source.Check(t.Context(), checkConfig(server.Addr, []string{"*"}, useProtocol, user))
 		if text := l.log.String() + fmt.Sprint(report(found)); strings.Contains(text, "hunter2") {
-			t.Errorf("repeated: %s", text)
+			t.Errorf("the password is in %s", text)
 		}
 	})
 }
 
-func TestPasswordBecomesRight(t *testing.T) {
+func TestPasswordBecomesValid(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t, "--requirepass", "first")
-		l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) { c.Server.Password = "second" })
+		l := startLink(t, server.Addr, []string{"*"}, useProtocol, func(c *source.Config) { c.Server.Password = "second" })
 		l.awaitEvent(t, "offline", 1)
 		server.CLI("-a", "first", "CONFIG", "SET", "requirepass", "second")
 		l.awaitEvent(t, "online", 1)
 	})
 }
 
-func TestDemotedServerIsLeft(t *testing.T) {
+func TestDemotedServerEndsTheEpoch(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server, other := redistest.Start(t), redistest.Start(t)
-		l := goLive(t, server.Addr, []string{"*"}, speak)
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
 		server.CLI("REPLICAOF", "127.0.0.1", other.Port())
 		began := time.Now()
 		l.awaitEvent(t, "offline", 1)
-		if took := time.Since(began); took > detection {
-			t.Errorf("found after %v", took)
+		if took := time.Since(began); took > detectionLimit {
+			t.Errorf("detected after %v", took)
 		}
-		l.says(t, "problem=\"the server is a replica\"", "cause=replica", "point SIDECAST_REDIS_URL at the master")
+		l.awaitLog(t, "problem=\"the server is a replica\"", "cause=replica", "point SIDECAST_REDIS_URL at the master")
 		if l.Up() {
-			t.Error("linked to a replica")
+			t.Error("the link is up at a replica")
 		}
 		server.CLI("REPLICAOF", "NO", "ONE")
 		l.awaitEvent(t, "online", 2)
-		l.lives(t, server, "chat")
+		l.expectDelivery(t, server, "chat")
 	})
 }
 
 func TestReplicaIsRefused(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		master := redistest.Start(t)
 		replica := redistest.Start(t, "--replicaof", "127.0.0.1 "+master.Port())
 		for name, user := range map[string]func(*source.Config){
@@ -313,12 +286,12 @@ func TestReplicaIsRefused(t *testing.T) {
 			"by INFO": aclUser(t, replica, "allchannels", "+info"),
 		} {
 			t.Run(name, func(t *testing.T) {
-				l := run(t, replica.Addr, []string{"*"}, speak, user)
-				l.says(t, "the server is a replica")
-				if got := l.recorder.log(); !slices.Equal(got, []string{"offline"}) {
+				l := startLink(t, replica.Addr, []string{"*"}, useProtocol, user)
+				l.awaitLog(t, "the server is a replica")
+				if got := l.recorder.deliveries(); !slices.Equal(got, []string{"offline"}) {
 					t.Errorf("got %q", got)
 				}
-				l.ended(t, stats.CauseReplica, 1)
+				l.expectEnded(t, stats.CauseReplica, 1)
 			})
 		}
 	})
@@ -326,22 +299,23 @@ func TestReplicaIsRefused(t *testing.T) {
 
 func TestUnknownRoleIsAccepted(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "allchannels")
-		l := goLive(t, server.Addr, []string{"*"}, speak, user)
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol, user)
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
 		l.awaitEvent(t, "online", 2)
-		l.warnedOnce(t, "does not tell its role")
+		l.expectLoggedOnce(t, "does not report its role")
 	})
 }
 
-// TestLostMarkerEndsTheEpoch publishes to another server than the one that is heard.
+// TestLostMarkerEndsTheEpoch publishes to another server than the one that the
+// link listens to.
 func TestLostMarkerEndsTheEpoch(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server, other := redistest.Start(t), redistest.Start(t)
-		l := run(t, server.Addr, []string{"*"}, speak, func(c *source.Config) {
+		l := startLink(t, server.Addr, []string{"*"}, useProtocol, func(c *source.Config) {
 			c.Connect = func(o *redis.UniversalOptions) redis.UniversalClient {
 				if o.OnConnect == nil { // the client for commands
 					o.Addrs = []string{other.Addr}
@@ -352,23 +326,22 @@ func TestLostMarkerEndsTheEpoch(t *testing.T) {
 		l.awaitEvent(t, "online", 1)
 		began := time.Now()
 		l.awaitEvent(t, "offline", 1)
-		if took := time.Since(began); took < 4*time.Second || took > detection {
-			t.Errorf("found after %v", took)
+		if took := time.Since(began); took < 4*time.Second || took > detectionLimit {
+			t.Errorf("detected after %v", took)
 		}
-		l.ended(t, stats.CauseMarker, 1)
+		l.expectEnded(t, stats.CauseMarker, 1)
 		if n := l.stats.MarkersLost.Load(); n != 1 {
 			t.Errorf("%d markers lost", n)
 		}
-		eventually(t, "the log", func() bool { return strings.Contains(l.log.String(), "cause=marker") })
-		l.says(t, "did not come back")
+		l.awaitLog(t, "cause=marker", "was not received over the link")
 	})
 }
 
 func TestPublishDoesNotHang(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
-		l := goLive(t, server.Addr, []string{"*"}, speak)
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
 		if _, err := l.Link.Publish(t.Context(), "chat", []byte("warm")); err != nil {
 			t.Fatal(err)
 		}
@@ -379,8 +352,8 @@ func TestPublishDoesNotHang(t *testing.T) {
 			t.Errorf("returned %v after %v", err, took)
 		}
 		server.Cont()
-		l.lives(t, server, "chat")
-		if n := count(l.recorder.log(), "chat=once"); n > 1 {
+		l.expectDelivery(t, server, "chat")
+		if n := count(l.recorder.deliveries(), "chat=once"); n > 1 {
 			t.Errorf("published %d times", n)
 		}
 	})

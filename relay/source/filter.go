@@ -8,28 +8,30 @@ import (
 	"sidecast/relay/stats"
 )
 
-// errPattern says that Redis sent a message for a pattern that the link never subscribed to.
+// errPattern reports that Redis sent a message for a pattern to which the link
+// never subscribed.
 var errPattern = errors.New("message for an unknown pattern")
 
-// A filter decides which messages are relayed, and counts the others. It belongs to the link's goroutine.
+// A filter decides which messages are relayed, and counts the others. It
+// belongs to the link's goroutine.
 type filter struct {
-	names    access.Names
-	patterns access.Patterns
-	redis    []string // patterns as Redis knows them, by index in patterns
-	durable  access.Patterns
-	marker   string // the service channel, or empty
-	stats    *stats.Stats
-	single   bool // the server sends one copy of a message, by any pattern that matches
+	names         access.Names
+	patterns      access.Patterns
+	redisPatterns []string // patterns with the prefix, by index in patterns
+	durable       access.Patterns
+	marker        string // the marker channel, or empty
+	stats         *stats.Stats
+	singleCopy    bool // the server sends one copy of a message, for any pattern that matches
 
-	longestPattern int
-	longestName    int // bytes of a Redis name that can still be valid
+	longestPattern int // bytes
+	longestName    int // bytes of the longest Redis name that can be valid
 }
 
 func newFilter(names access.Names, patterns access.Patterns, stats *stats.Stats, markers bool) *filter {
 	f := &filter{names: names, patterns: patterns, stats: stats}
 	for _, p := range patterns {
 		name := names.RedisPattern(p)
-		f.redis = append(f.redis, name)
+		f.redisPatterns = append(f.redisPatterns, name)
 		f.longestPattern = max(f.longestPattern, len(name))
 	}
 	f.longestName = len(names.Redis("")) + access.MaxChannelName
@@ -40,7 +42,7 @@ func newFilter(names access.Names, patterns access.Patterns, stats *stats.Stats,
 	return f
 }
 
-// subscriptions returns the patterns as Redis knows them, each once.
+// subscriptions returns the patterns with the prefix, each once.
 func subscriptions(names access.Names, patterns access.Patterns) []string {
 	var list []string
 	for _, p := range patterns {
@@ -51,12 +53,13 @@ func subscriptions(names access.Names, patterns access.Patterns) []string {
 	return list
 }
 
-// admit returns the channel of a message, and false for one that is not relayed: the copy that a later pattern brought,
-// reserved names, and names that name no channel.
+// admit returns the channel of a message. It returns false for messages that
+// are not relayed: copies that a later pattern matched, reserved names and
+// invalid names.
 func (f *filter) admit(pattern, name []byte) (channel []byte, ok bool, err error) {
 	f.stats.RedisMessages.Add(1)
-	if string(pattern) != f.redis[0] {
-		if ok, err := f.owns(pattern, name); !ok {
+	if string(pattern) != f.redisPatterns[0] {
+		if ok, err := f.isFirstMatch(pattern, name); !ok {
 			return nil, false, err
 		}
 	}
@@ -66,7 +69,8 @@ func (f *filter) admit(pattern, name []byte) (channel []byte, ok bool, err error
 		f.stats.Dropped[stats.DropName].Add(1)
 		return nil, false, nil
 	case f.names.ReservedBytes(name, channel):
-		// Markers come by a pattern like `*` too. They are not lost: the exact subscription brings them.
+		// A pattern like `*` also matches markers. They are not lost, because
+		// the exact subscription delivers them.
 		if f.marker == "" || string(name) != f.marker {
 			f.stats.Dropped[stats.DropReserved].Add(1)
 		}
@@ -78,38 +82,42 @@ func (f *filter) admit(pattern, name []byte) (channel []byte, ok bool, err error
 	return channel, true, nil
 }
 
-// owner is OwnerBytes, called where the compiler cannot inline it: inlined here, each pattern tried would be copied to
-// the heap, because the escape of a generic function's arguments is not known across packages.
-var owner = access.Patterns.OwnerBytes
+// firstMatch is OwnerBytes, called through a variable so that the compiler
+// cannot inline it: if it were inlined here, each pattern that is tried would
+// be copied to the heap, because the escape of a generic function's arguments
+// is not known across packages.
+var firstMatch = access.Patterns.OwnerBytes
 
-// isDurable reports whether a message on the channel is a nudge: the first of the patterns that match is a stream's.
+// isDurable reports whether a message on the channel is a nudge, because the
+// first pattern that matches is one of streams.
 func (f *filter) isDurable(channel []byte) bool {
-	return len(f.durable) > 0 && owner(f.durable, channel) >= 0
+	return len(f.durable) > 0 && firstMatch(f.durable, channel) >= 0
 }
 
-// owns reports whether the pattern, which is not the first, is the first that matches the name. Only the earlier ones
-// are tried: that this one matches is Redis's word.
-func (f *filter) owns(pattern, name []byte) (bool, error) {
-	i := slices.Index(f.redis, string(pattern))
+// isFirstMatch reports whether the pattern, which is not the first one, is the
+// first that matches the name. It tries only the earlier ones, because Redis
+// has reported that this one matches.
+func (f *filter) isFirstMatch(pattern, name []byte) (bool, error) {
+	i := slices.Index(f.redisPatterns, string(pattern))
 	if i < 0 {
 		return false, errPattern
 	}
-	if f.single {
+	if f.singleCopy {
 		return true, nil
 	}
 	channel, ok := f.names.Channel(name)
-	if ok && owner(f.patterns[:i], channel) >= 0 {
+	if ok && firstMatch(f.patterns[:i], channel) >= 0 {
 		f.stats.Dropped[stats.DropOverlap].Add(1)
 		return false, nil
 	}
 	return true, nil
 }
 
-// longName counts a message whose name is too long for any channel.
-func (f *filter) longName() {
+// countLongName counts a message whose name is too long for any channel.
+func (f *filter) countLongName() {
 	f.stats.RedisMessages.Add(1)
 	f.stats.Dropped[stats.DropName].Add(1)
 }
 
-// oversize counts a message beyond the payload limit.
-func (f *filter) oversize() { f.stats.Dropped[stats.DropOversize].Add(1) }
+// countOversize counts a message larger than the payload limit.
+func (f *filter) countOversize() { f.stats.Dropped[stats.DropOversize].Add(1) }

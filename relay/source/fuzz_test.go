@@ -18,15 +18,16 @@ const fuzzLimit = 64 // payload bytes
 
 func fuzzConfig(c *Config) { c.MaxPayload = fuzzLimit }
 
-// model says what a tap makes of the replies that go-redis reads from the untapped stream.
+// model computes the expected lines from the replies that go-redis reads from
+// the stream without a pubsubConn.
 type model struct {
 	names    access.Names
 	lines    []string
 	marker   bool // the marker channel is confirmed
-	denied   bool // it was refused
+	denied   bool // the marker channel was refused
 	patterns bool // the pattern is confirmed
 	live     bool
-	over     bool // the tap ended the conn
+	over     bool // the pubsubConn ended the connection
 }
 
 func (m *model) add(format string, args ...any) {
@@ -83,11 +84,13 @@ func (m *model) error(text string) {
 	m.settle()
 }
 
-// expect runs go-redis on the untapped stream through the model. clean is false if go-redis gave up before the end.
+// expect runs go-redis on the stream without a pubsubConn, and returns the
+// lines that the model computes from its replies. clean is false if go-redis
+// stopped before the end.
 func expect(t testing.TB, stream string, protocol int) (lines []string, clean bool) {
 	t.Helper()
 	m := model{names: access.NewNames("", "")}
-	conn := &script{stream: []byte(stream)}
+	conn := &scriptedConn{stream: []byte(stream)}
 	play(t, conn, protocol, func(reply any, err error) bool {
 		if refusal, ok := errors.AsType[redis.Error](err); ok {
 			m.error(refusal.Error())
@@ -102,14 +105,15 @@ func expect(t testing.TB, stream string, protocol int) (lines []string, clean bo
 	return m.lines, m.over || len(conn.stream) == 0
 }
 
-// pieces returns a source of piece sizes that a seed determines.
+// pieces returns a function that returns piece sizes, which depend on the seed.
 func pieces(seed uint64) func() int {
 	r := rand.New(rand.NewPCG(seed, 1))
 	return func() int { return 1 + r.IntN(1+r.IntN(200)) }
 }
 
-// FuzzWellFormed builds streams of replies that Redis could send, in every order, and checks that the tap and go-redis
-// behind it make of them exactly what go-redis alone does.
+// FuzzWellFormed builds streams of replies that Redis could send, in every
+// order, and checks that the pubsubConn and go-redis together read exactly what
+// go-redis alone reads.
 func FuzzWellFormed(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}, uint64(1), false)
 	f.Add([]byte{0, 1, 200, 2, 100, 2, 30, 4, 5, 2, 7, 2}, uint64(2), true)
@@ -131,14 +135,14 @@ func FuzzWellFormed(f *testing.F) {
 		if !clean {
 			t.Fatalf("go-redis cannot read %q", stream)
 		}
-		got := withoutFlush(tapped(t, stream, pieces(seed), protocol, fuzzConfig))
+		got := withoutFlush(playThrough(t, stream, pieces(seed), protocol, fuzzConfig))
 		if !slices.Equal(got, want) {
 			t.Fatalf("stream %q\ngot  %q\nwant %q", stream, got, want)
 		}
 	})
 }
 
-// build makes a stream of one reply per op.
+// build returns a stream with one reply for each op.
 func build(ops []byte, seed uint64, protocol int) string {
 	r := rand.New(rand.NewPCG(seed, 3))
 	name := func() string {
@@ -146,7 +150,7 @@ func build(ops []byte, seed uint64, protocol int) string {
 	}
 	payload := func() string {
 		if r.IntN(3) == 0 {
-			return hostile[r.IntN(len(hostile))]
+			return hostilePayloads[r.IntN(len(hostilePayloads))]
 		}
 		return strings.Repeat("p", r.IntN(2*fuzzLimit))
 	}
@@ -154,22 +158,22 @@ func build(ops []byte, seed uint64, protocol int) string {
 	for _, op := range ops {
 		switch op % 13 {
 		case 0:
-			b.WriteString(pubsub(protocol, "subscribe", "sidecast:mark") + ":1\r\n")
+			b.WriteString(encodeReply(protocol, "subscribe", "sidecast:mark") + ":1\r\n")
 		case 1:
-			b.WriteString(pubsub(protocol, "psubscribe", "*") + ":2\r\n")
+			b.WriteString(encodeReply(protocol, "psubscribe", "*") + ":2\r\n")
 		case 2, 3, 4:
-			b.WriteString(pubsub(protocol, "pmessage", "*", name(), payload()))
+			b.WriteString(encodeReply(protocol, "pmessage", "*", name(), payload()))
 		case 5:
 			mark := fmt.Sprintf("1 %016x %016x %08x", r.Uint64(), r.Uint64(), r.Uint32())
-			b.WriteString(pubsub(protocol, "message", "sidecast:mark", mark))
+			b.WriteString(encodeReply(protocol, "message", "sidecast:mark", mark))
 		case 6:
-			b.WriteString(pubsub(protocol, "message", "sidecast:mark", strings.Repeat(payload(), 6)))
+			b.WriteString(encodeReply(protocol, "message", "sidecast:mark", strings.Repeat(payload(), 6)))
 		case 7:
-			b.WriteString(pubsub(protocol, "message", "elsewhere", payload()))
+			b.WriteString(encodeReply(protocol, "message", "elsewhere", payload()))
 		case 8:
-			b.WriteString(pubsub(protocol, "psubscribe", name()) + ":2\r\n")
+			b.WriteString(encodeReply(protocol, "psubscribe", name()) + ":2\r\n")
 		case 9:
-			b.WriteString(pubsub(2, "pong", payload()))
+			b.WriteString(encodeReply(2, "pong", payload()))
 		case 10:
 			fmt.Fprintf(&b, "$%d\r\n%s\r\n", 3, "abc") // RESP3's pong
 		case 11:
@@ -178,22 +182,24 @@ func build(ops []byte, seed uint64, protocol int) string {
 			}
 		case 12:
 			if protocol == 3 {
-				b.WriteString("|1\r\n+key\r\n*2\r\n:1\r\n$1\r\nx\r\n" + pubsub(3, "pmessage", "*", name(), payload()))
+				b.WriteString("|1\r\n+key\r\n*2\r\n:1\r\n$1\r\nx\r\n" + encodeReply(3, "pmessage", "*", name(), payload()))
 			}
 		}
 	}
 	return b.String()
 }
 
-var longNumber = regexp.MustCompile(`\d{6}`) // go-redis would allocate what it says
+var longNumber = regexp.MustCompile(`\d{6}`) // go-redis would allocate that many bytes
 
-// FuzzAnyBytes feeds anything at all behind the beginning of an epoch. The tap may be stricter than go-redis, so it may
-// end earlier; but whatever it hands over must be what go-redis alone reads in the same place.
+// FuzzAnyBytes sends arbitrary bytes after the beginning of an epoch. The
+// pubsubConn may be stricter than go-redis, so it may end the connection
+// earlier, but everything that it delivers must be what go-redis alone reads in
+// the same place.
 func FuzzAnyBytes(f *testing.F) {
 	f.Add("", uint64(1), false)
-	for i, h := range hostile {
+	for i, h := range hostilePayloads {
 		f.Add(h, uint64(i), i%2 == 0)
-		f.Add(pubsub(2, "pmessage", "*", "a", h)+h, uint64(i), i%2 == 0)
+		f.Add(encodeReply(2, "pmessage", "*", "a", h)+h, uint64(i), i%2 == 0)
 	}
 	f.Add("|1\r\n+a\r\n+b\r\n>4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\na\r\n$1\r\nb\r\n", uint64(1), true)
 	f.Add("*4\r\n$8\r\npmessage\r\n$1\r\n*\r\n$1\r\n0\r\n$100\r\n", uint64(1), false) // too large, and cut off
@@ -207,12 +213,12 @@ func FuzzAnyBytes(f *testing.F) {
 		if resp3 {
 			protocol = 3
 		}
-		stream := head(protocol) + tail
+		stream := subscribedHead(protocol) + tail
 		want, clean := expect(t, stream, protocol)
-		got := withoutFlush(tapped(t, stream, pieces(seed), protocol, fuzzConfig))
+		got := withoutFlush(playThrough(t, stream, pieces(seed), protocol, fuzzConfig))
 		got, want = trim(got), trim(want)
 		if len(got) == len(want)+1 && strings.HasPrefix(got[len(want)], "oversize ") {
-			got = got[:len(want)] // the tap does not wait for the end of what it drops
+			got = got[:len(want)] // the pubsubConn does not wait for the end of a message that it drops
 		}
 		n := min(len(got), len(want))
 		if !slices.Equal(got[:n], want[:n]) || len(got) > len(want) && clean {
@@ -221,10 +227,10 @@ func FuzzAnyBytes(f *testing.F) {
 	})
 }
 
-// trim cuts the end of the epoch off, and everything from the first message on that went past the tap: the link ends
-// there.
+// trim removes the end of the epoch, and everything from the first message on
+// that bypassed the pubsubConn, because the link ends there.
 func trim(lines []string) []string {
-	if i := slices.Index(lines, "untapped"); i >= 0 {
+	if i := slices.Index(lines, "bypassed"); i >= 0 {
 		lines = lines[:i]
 	}
 	return slices.DeleteFunc(lines, func(l string) bool { return l == "offline" })

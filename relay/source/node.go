@@ -8,28 +8,29 @@ import (
 	"strings"
 )
 
-// errUnknownNode says that the server does not tell who it is.
-var errUnknownNode = errors.New("the server does not tell its run_id")
+// errNodeUnsupported reports that the server does not identify itself.
+var errNodeUnsupported = errors.New("the server does not report its run_id")
 
-// askNode returns the tag of the server behind a conn: a hash of its run_id, which no two servers share and which changes
-// when one restarts. It returns errUnknownNode where the server refuses to tell, and other errors where it could not be
-// asked.
-func askNode(ctx context.Context, conn asker) (uint32, error) {
+// readNodeTag returns the tag of the server that conn leads to: a hash of its
+// run_id, which differs between servers and changes when a server restarts. It
+// returns errNodeUnsupported if the server refuses to answer, and other errors
+// if it could not be asked.
+func readNodeTag(ctx context.Context, conn doer) (uint32, error) {
 	info, err := conn.Do(ctx, "INFO", "server").Text()
 	if err != nil && !isRefusal(err) {
 		return 0, err
 	}
-	if id := runID(info); err == nil && id != "" {
+	if id := infoField(info, "run_id"); err == nil && id != "" {
 		return nodeTag(id), nil
 	}
-	return 0, errUnknownNode
+	return 0, errNodeUnsupported
 }
 
-// runID finds the run_id in the answer to INFO.
-func runID(info string) string {
+// infoField returns a field of the answer to INFO, or an empty string.
+func infoField(info, name string) string {
 	for line := range strings.Lines(info) {
-		if id, ok := strings.CutPrefix(line, "run_id:"); ok {
-			return strings.TrimSpace(id)
+		if key, value, ok := strings.Cut(line, ":"); ok && key == name {
+			return strings.TrimSpace(value)
 		}
 	}
 	return ""
@@ -41,5 +42,5 @@ func nodeTag(runID string) uint32 {
 	return h.Sum32()
 }
 
-// randomNode returns a tag that stands for one epoch alone.
+// randomNode returns a tag that is used for one epoch only.
 func randomNode() uint32 { return rand.Uint32() }

@@ -21,38 +21,42 @@ import (
 	"sidecast/relay/source"
 )
 
-// What can go wrong between Redis and the relay, and the tests that hold what becomes of it: found within 10 s, named in
-// the log and the metric, and over without anybody's help.
+// These tests cover the faults between Redis and the relay. Each fault is
+// detected within 10 s and named in the log and the metric, and the relay
+// recovers from it without help.
 //
 //	killed and started again                 TestRedisRestarts
 //	absent at the start                      TestRedisIsAbsentAtTheStart
-//	stopped                                  TestStoppedRedisIsFound; for less than 8 s TestShortStopKeepsTheLink
-//	black hole, both ways or one             TestBlackHoleIsFound
+//	stopped                                  TestStoppedRedisIsDetected; for less than 8 s TestShortStopKeepsTheLink
+//	black hole, both ways or one             TestBlackHoleIsDetected
 //	reset inside a message, twice in a row   TestResetInsideAMessage, TestResetTwiceInARow
-//	kicked for its output buffer             TestKickedForASlowSink
-//	killed by CLIENT KILL                    TestKilledClientComesBack
-//	rights missing or revoked                TestDeniedPatternIsNamed, TestDeniedCommandIsNamed, TestRevokedRightEndsTheEpoch
-//	wrong password, later right              TestWrongPasswordIsExplained, TestPasswordBecomesRight
-//	password replaced in its file            TestPasswordIsRotated, TestPasswordFileIsAway
+//	closed for its output buffer             TestSlowSinkExceedsOutputBuffer
+//	killed by CLIENT KILL                    TestKilledClientReconnects
+//	rights missing                           TestDeniedPatternIsNamed, TestDeniedCommandIsNamed
+//	rights revoked                           TestRevokedRightEndsTheEpoch
+//	wrong password, later valid              TestWrongPasswordIsExplained, TestPasswordBecomesValid
+//	password replaced in its file            TestPasswordIsRotated, TestPasswordFileIsMissing
 //	loading                                  TestLoading
 //	writes refused (OOM, NOREPLICAS)         TestWritesAreRefused
 //	too many clients                         TestTooManyClients
 //	another address for the host's name      TestAddressMoves
 //	healthy, but delivers nothing            TestLostMarkerEndsTheEpoch
-//	a replica, at once or later              TestReplicaIsRefused, TestDemotedServerIsLeft
+//	a replica, at once or later              TestReplicaIsRefused, TestDemotedServerEndsTheEpoch
 //	failover by Sentinels                    TestSentinelFailover, TestSentinelsNameAnotherMaster, TestSentinelsDisagree
-//	Sentinels away                           TestSentinelsAreAway, TestSentinelTroubleIsExplained
-//	cluster: nodes lost, slots moved         TestClusterLosesNodes, TestClusterReshards, TestClusterDemotesTheLinksNode
-//	cluster: bus broken                      TestClusterBusBreaks, TestClusterNodeIsStopped
-//	TLS                                      TestTLSTroubleIsExplained
+//	Sentinels down                           TestSentinelsAreUnreachable, TestSentinelErrorsAreExplained
+//	cluster: nodes lost or demoted           TestClusterLosesNodes, TestClusterNodeIsDemoted
+//	cluster: slots moved                     TestClusterReshardLosesNothing
+//	cluster: bus broken                      TestClusterBusLinkBreaks, TestClusterNodeIsStopped
+//	TLS                                      TestTLSErrorsAreExplained
 
-// rotated is a source of credentials that a test replaces.
-type rotated struct{ password atomic.Pointer[string] }
+// rotatingPassword is a source of credentials that a test can change.
+type rotatingPassword struct{ password atomic.Pointer[string] }
 
-func (r *rotated) set(password string) { r.password.Store(&password) }
+func (r *rotatingPassword) set(password string) { r.password.Store(&password) }
 
-// use makes the link ask for its credentials at each dial. Without a password there is an error.
-func (r *rotated) use(c *source.Config) {
+// use makes the link ask for its credentials at each dial. While no password is
+// set, that fails.
+func (r *rotatingPassword) use(c *source.Config) {
 	c.Server.Credentials = func() (string, string, error) {
 		if password := r.password.Load(); password != nil {
 			return "", *password, nil
@@ -63,20 +67,20 @@ func (r *rotated) use(c *source.Config) {
 
 func TestPasswordIsRotated(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t, "--requirepass", "first-secret")
-		var file rotated
+		var file rotatingPassword
 		file.set("first-secret")
-		l := goLive(t, server.Addr, []string{"*"}, speak, file.use)
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol, file.use)
 		l.await(t, "a marker", hasMarker) // the client for commands has logged in too
 		server.CLI("-a", "first-secret", "CONFIG", "SET", "requirepass", "second-secret")
 		if l.CatchUp(t.Context()) != nil {
-			t.Error("a link that is logged in is lost with the old password")
+			t.Error("a link that is logged in was lost when the password changed")
 		}
 		server.CLI("-a", "second-secret", "CLIENT", "KILL", "TYPE", "pubsub")
 		server.CLI("-a", "second-secret", "CLIENT", "KILL", "TYPE", "normal")
 		l.awaitEvent(t, "offline", 1)
-		l.says(t, "user and password were refused", "SIDECAST_REDIS_PASSWORD")
+		l.awaitLog(t, "user and password were refused", "SIDECAST_REDIS_PASSWORD")
 		file.set("second-secret")
 		l.awaitEvent(t, "online", 2)
 		eventually(t, "publishing with the new password", func() bool {
@@ -90,64 +94,67 @@ func TestPasswordIsRotated(t *testing.T) {
 	})
 }
 
-func TestPasswordFileIsAway(t *testing.T) {
+func TestPasswordFileIsMissing(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t, "--requirepass", "first-secret")
-		var file rotated
-		l := run(t, server.Addr, []string{"*"}, speak, file.use)
-		l.says(t, "user and password cannot be read", "SIDECAST_REDIS_PASSWORD_FILE", "no such file")
+		var file rotatingPassword
+		l := startLink(t, server.Addr, []string{"*"}, useProtocol, file.use)
+		l.awaitLog(t, "user and password cannot be read", "SIDECAST_REDIS_PASSWORD_FILE", "no such file")
 		file.set("first-secret")
 		l.awaitEvent(t, "online", 1)
 	})
 }
 
-// TestShortStopKeepsTheLink stops Redis for less than the watchdog's patience. Nothing is lost, so there is no gap.
+// TestShortStopKeepsTheLink stops Redis for less time than the watchdog allows.
+// No message is lost, so there is no gap.
 func TestShortStopKeepsTheLink(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
-		l := goLive(t, server.Addr, []string{"*"}, speak)
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
 		l.await(t, "a marker", hasMarker)
 		server.Stop()
 		<-time.After(5 * time.Second)
 		server.Cont()
-		l.lives(t, server, "chat")
-		<-time.After(5 * time.Second) // any marker that was held up is back, or missed
-		if n := count(l.recorder.log(), "offline"); n > 0 {
-			t.Errorf("lost the link %d times", n)
+		l.expectDelivery(t, server, "chat")
+		<-time.After(5 * time.Second) // any delayed marker has returned, or is lost
+		if n := count(l.recorder.deliveries(), "offline"); n > 0 {
+			t.Errorf("the link was lost %d times", n)
 		}
 	})
 }
 
-// TestWritesAreRefused has servers that take no writes: messages pass through them all the same, markers too.
+// TestWritesAreRefused uses servers that refuse writes. They still deliver
+// messages and markers.
 func TestWritesAreRefused(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
 		setting []string
 		refusal string
 	}{
-		"the memory is full":    {[]string{"maxmemory", "1"}, "OOM"},
-		"replicas are missing":  {[]string{"min-replicas-to-write", "1"}, "NOREPLICAS"},
-		"the disk is not right": {nil, "MISCONF"},
+		"the memory is full":   {[]string{"maxmemory", "1"}, "OOM"},
+		"replicas are missing": {[]string{"min-replicas-to-write", "1"}, "NOREPLICAS"},
+		"saving fails":         {nil, "MISCONF"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.Start(t)
-			l := goLive(t, server.Addr, []string{"*"})
+			l := startLive(t, server.Addr, []string{"*"})
 			if test.setting != nil {
 				server.CLI("CONFIG", "SET", test.setting[0], test.setting[1])
 			} else {
 				breakDisk(t, server)
 			}
-			if out, err := server.TryCLI("XADD", "orders", "*", "data", "x"); err == nil || !strings.Contains(out+err.Error(), test.refusal) {
+			out, err := server.TryCLI("XADD", "orders", "*", "data", "x")
+			if err == nil || !strings.Contains(out+err.Error(), test.refusal) {
 				t.Fatalf("a write answered %q, %v", out, err)
 			}
 			server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
 			l.awaitEvent(t, "online", 2)
 			l.await(t, "a marker in the new epoch", func([]string) bool { return l.stats.MarkersUp.Load() })
-			l.lives(t, server, "chat")
+			l.expectDelivery(t, server, "chat")
 			if n, err := l.Link.Publish(t.Context(), "chat", nil); n != 1 || err != nil {
 				t.Errorf("Publish returned %d, %v", n, err)
 			}
@@ -155,11 +162,11 @@ func TestWritesAreRefused(t *testing.T) {
 	}
 }
 
-// breakDisk makes Redis fail to save, for which it refuses writes.
+// breakDisk makes saving fail, after which Redis refuses writes.
 func breakDisk(t *testing.T, server *redistest.Server) {
 	t.Helper()
 	dir := strings.TrimSpace(strings.TrimPrefix(server.CLI("CONFIG", "GET", "dir"), "dir\n"))
-	if err := os.Mkdir(filepath.Join(dir, "dump.rdb"), 0o700); err != nil { // a file cannot take a directory's place
+	if err := os.Mkdir(filepath.Join(dir, "dump.rdb"), 0o700); err != nil { // a file cannot replace a directory
 		t.Fatal(err)
 	}
 	server.CLI("CONFIG", "SET", "save", "3600 1000")
@@ -172,34 +179,35 @@ func breakDisk(t *testing.T, server *redistest.Server) {
 
 func TestTooManyClients(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
-		taken := redis.NewClient(&redis.Options{Addr: server.Addr})
-		defer taken.Close()
-		conn := taken.Conn()
+		client := redis.NewClient(&redis.Options{Addr: server.Addr})
+		defer client.Close()
+		conn := client.Conn()
 		defer conn.Close()
 		if err := conn.Do(t.Context(), "CONFIG", "SET", "maxclients", "1").Err(); err != nil {
 			t.Fatal(err)
 		}
-		l := run(t, server.Addr, []string{"*"}, speak)
+		l := startLink(t, server.Addr, []string{"*"}, useProtocol)
 		l.awaitEvent(t, "offline", 1)
-		l.says(t, "as many clients as it may have", "raise maxclients")
+		l.awaitLog(t, "limit of clients", "raise maxclients")
 		if err := conn.Do(t.Context(), "CONFIG", "SET", "maxclients", "100").Err(); err != nil {
 			t.Fatal(err)
 		}
 		l.awaitEvent(t, "online", 1)
-		l.lives(t, server, "chat")
+		l.expectDelivery(t, server, "chat")
 	})
 }
 
-// TestLoading starts Redis with so much data that it loads for seconds, in which it takes conns already.
+// TestLoading starts Redis with so much data that loading takes seconds, during
+// which Redis accepts connections.
 func TestLoading(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		server.CLI("EVAL", "for i = 1, 3000 do redis.call('SET', i, i) end", "0")
 		server.CLI("SAVE")
-		l := goLive(t, server.Addr, []string{"*"}, speak)
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
 		started := make(chan struct{})
 		go func() {
 			defer close(started)
@@ -208,19 +216,19 @@ func TestLoading(t *testing.T) {
 		l.awaitEvent(t, "online", 2)
 		select {
 		case <-started:
-			t.Error("the link waited for the data")
+			t.Error("the link was not up before all data was loaded")
 		default:
 		}
 		<-started
-		l.lives(t, server, "chat")
-		if n := count(l.recorder.log(), "online"); n != 2 {
+		l.expectDelivery(t, server, "chat")
+		if n := count(l.recorder.deliveries(), "online"); n != 2 {
 			t.Errorf("%d epochs", n)
 		}
 	})
 }
 
-// TestAddressMoves gives the host's name another address while the link is live, and then ends the old server: the name
-// is looked up at each dial.
+// TestAddressMoves changes the address of the host name while the link is up,
+// and then kills the old server: the relay resolves the name at each dial.
 func TestAddressMoves(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("other systems have one loopback address")
@@ -233,13 +241,13 @@ func TestAddressMoves(t *testing.T) {
 	point := func(to ...byte) { ip := net.IP(to); address.Store(&ip) }
 
 	point(127, 0, 0, 2)
-	l := goLive(t, name+":"+port, []string{"*"})
-	l.lives(t, before, "chat")
+	l := startLive(t, name+":"+port, []string{"*"})
+	l.expectDelivery(t, before, "chat")
 	point(127, 0, 0, 3)
 	before.Kill()
 	l.awaitEvent(t, "offline", 1)
 	l.awaitEvent(t, "online", 2)
-	l.lives(t, after, "chat")
+	l.expectDelivery(t, after, "chat")
 	eventually(t, "publishing to the new address", func() bool {
 		_, err := l.Link.Publish(t.Context(), "chat", []byte("mine"))
 		return err == nil
@@ -247,7 +255,8 @@ func TestAddressMoves(t *testing.T) {
 	l.awaitEvent(t, "chat=mine", 1)
 }
 
-// forward passes conns to the address on and returns the port.
+// forward accepts connections, forwards them to an address, and returns the
+// port.
 func forward(t *testing.T, listen, to string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", listen)
@@ -263,7 +272,7 @@ func forward(t *testing.T, listen, to string) string {
 			}
 			go func() {
 				defer conn.Close()
-				server, err := (&net.Dialer{Resolver: new(net.Resolver)}).Dial("tcp", to) // not the one that tests change
+				server, err := (&net.Dialer{Resolver: new(net.Resolver)}).Dial("tcp", to) // not the resolver that tests replace
 				if err != nil {
 					return
 				}
@@ -280,7 +289,8 @@ func forward(t *testing.T, listen, to string) string {
 	return port
 }
 
-// serveName makes this process ask a name server that knows one name, and returns that.
+// serveName makes this process use a name server that knows one name, and
+// returns that name.
 func serveName(t *testing.T, address *atomic.Pointer[net.IP]) string {
 	t.Helper()
 	server, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -308,7 +318,8 @@ func serveName(t *testing.T, address *atomic.Pointer[net.IP]) string {
 	return fmt.Sprintf("redis-%d.example.", time.Now().UnixNano())
 }
 
-// answer answers a question for an IPv4 address, and says that there is nothing else.
+// answer answers a query for an IPv4 address. To any other query it answers
+// that there is no record.
 func answer(query []byte, ip net.IP) []byte {
 	end := 12
 	for query[end] != 0 {
@@ -317,7 +328,7 @@ func answer(query []byte, ip net.IP) []byte {
 	end += 5 // the root, type and class
 	kind := binary.BigEndian.Uint16(query[end-4:])
 	reply := append([]byte(nil), query[:end]...)
-	reply[2], reply[3] = 0x84, 0 // an answer, by who knows
+	reply[2], reply[3] = 0x84, 0 // an authoritative answer
 	clear(reply[6:12])
 	if kind == 1 {
 		reply[7] = 1

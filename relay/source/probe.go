@@ -12,63 +12,66 @@ import (
 	"sidecast/relay/stats"
 )
 
-// The times of markers.
+// Times of markers.
 const (
-	markerQuiet = time.Second            // publish one when nobody's was seen for this long, give or take a fifth
-	markerOwn   = 5 * time.Second        // publish one of our own at least this often
-	markerLost  = 4 * time.Second        // after Redis answered the PUBLISH of one that has not come back
-	markerRetry = time.Minute            // after PUBLISH was refused
-	markerMute  = 10 * time.Second       // of failed PUBLISHes in a live epoch are worth a warning
-	markerCheck = 250 * time.Millisecond // how often to look while one of ours is on its way
+	markerQuiet   = time.Second            // publish a marker if none was received for this long, give or take a fifth
+	markerOwn     = 5 * time.Second        // publish a marker at least this often
+	markerLost    = 4 * time.Second        // a marker is overdue this long after Redis answered its PUBLISH
+	markerRetry   = time.Minute            // after PUBLISH was refused
+	markerFailing = 10 * time.Second       // warn if PUBLISH has failed for this long in an epoch
+	markerCheck   = 250 * time.Millisecond // between checks while one of the relay's markers has not returned
 )
 
-var errMarkerLost = errors.New("a marker that Redis took did not come back over the link: " +
-	"it does not deliver, or is connected to another server than the one that we publish to")
+var errMarkerLost = errors.New("a marker that Redis accepted was not received over the link: " +
+	"the link does not deliver, or it leads to another server than the one that the relay publishes to")
 
-// A probe publishes markers and watches that our own come back, which proves that the link delivers what is published.
+// A probe publishes markers and checks that they return, which proves that the
+// link delivers published messages.
 type probe struct {
-	// Static after newProbe.
+	// Constant after newProbe.
 	link     *Link
-	run      [8]byte
+	runID    [8]byte
 	settings [4]byte
 	wake     chan struct{} // an epoch began
 
-	// Owned by the goroutine of watch, which Run waits for.
-	prefix  [5]byte // random bits of our ids
+	// Owned by the goroutine of run, which the link's Run waits for.
+	prefix  [5]byte // random part of the ids
 	counter uint32  // the rest of them, 24 bits
 
 	// Guarded by mu.
-	mu      sync.Mutex
-	live    bool          // an epoch is running in which markers are heard
-	seen    time.Time     // when the last marker, anybody's, came
-	own     time.Time     // when we last tried to publish one
-	quiet   time.Duration // markerQuiet with its jitter
-	failing time.Time     // since when PUBLISH fails without an answer; zero if it does not
-	refused time.Time     // when PUBLISH was last refused; zero if it is not
-	sent    []sentMarker  // our own that have not come back, oldest first
+	mu           sync.Mutex
+	live         bool          // an epoch is running in which markers are received
+	lastSeen     time.Time     // when the last marker of any relay was received
+	lastOwn      time.Time     // when the relay last tried to publish one
+	quietFor     time.Duration // markerQuiet with its jitter
+	failingSince time.Time     // since when PUBLISH has failed without an answer; zero if it works
+	refusedAt    time.Time     // when PUBLISH was last refused; zero if it is not refused
+	sent         []sentMarker  // the relay's own that have not returned, oldest first
 }
 
 type sentMarker struct {
-	id       [8]byte
-	began    time.Time // when PUBLISH was written
-	answered time.Time // when Redis had run it; zero if that is not known
-	barrier  uint64    // the PING that follows it, once it is overdue
+	id          [8]byte
+	publishedAt time.Time // when PUBLISH was written
+	answeredAt  time.Time // when Redis answered it; zero if that is unknown
+	pingSeq     uint64    // the PING sent after it became overdue; 0 before
 }
 
 func newProbe(l *Link) *probe {
-	p := &probe{link: l, wake: make(chan struct{}, 1), settings: settingsHash(l.cfg.Names, l.cfg.Patterns, l.cfg.Durable...)}
-	_, _ = rand.Read(p.run[:])
+	settings := settingsHash(l.cfg.Names, l.cfg.Patterns, l.cfg.Durable...)
+	p := &probe{link: l, settings: settings, wake: make(chan struct{}, 1)}
+	_, _ = rand.Read(p.runID[:])
 	p.nextPrefix()
 	return p
 }
 
 func (p *probe) nextPrefix() { _, _ = rand.Read(p.prefix[:]) }
 
-// begin starts the probe's part of an epoch. Called on the link's goroutine.
+// begin starts probing in an epoch. markers reports whether the link receives
+// markers in it. Called on the link's goroutine.
 func (p *probe) begin(markers bool) {
 	p.mu.Lock()
 	p.live = markers
-	p.seen, p.own, p.refused, p.failing, p.sent = time.Time{}, time.Time{}, time.Time{}, time.Time{}, nil
+	p.lastSeen, p.lastOwn, p.refusedAt, p.failingSince, p.sent = time.Time{}, time.Time{}, time.Time{}, time.Time{}, nil
 	p.mu.Unlock()
 	select {
 	case p.wake <- struct{}{}:
@@ -76,7 +79,7 @@ func (p *probe) begin(markers bool) {
 	}
 }
 
-// end ends it. Called on the link's goroutine.
+// end stops probing when the epoch ends. Called on the link's goroutine.
 func (p *probe) end() {
 	p.mu.Lock()
 	p.live = false
@@ -85,41 +88,50 @@ func (p *probe) end() {
 	p.mu.Unlock()
 }
 
-// heard takes a marker that came over the link. Called on the link's goroutine.
-func (p *probe) heard(m marker) {
+// received handles a marker that arrived over the link. Called on the link's
+// goroutine.
+func (p *probe) received(m marker) {
 	if m.settings != p.settings {
-		p.link.warned.foreign.Do(p.link.warnForeign)
+		p.link.reporter.foreignRelay()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.seen = time.Now()
-	if m.run != p.run {
+	p.lastSeen = time.Now()
+	if m.run != p.runID {
 		return
 	}
-	i := slices.IndexFunc(p.sent, func(s sentMarker) bool { return s.id == m.id })
+	i := p.indexSent(m.id)
 	if i < 0 {
 		return
 	}
 	p.link.stats.MarkersUp.Store(true)
-	p.link.stats.MarkerTrip.Observe(p.seen.Sub(p.sent[i].began))
-	// Redis ran them in the order of our PUBLISHes, each of which waited for the answer to the one before.
+	p.link.stats.MarkerTrip.Observe(p.lastSeen.Sub(p.sent[i].publishedAt))
+	// Redis processed them in the order of the PUBLISHes, because each was
+	// written after the answer to the one before.
 	for _, s := range p.sent[:i] {
-		if !s.answered.IsZero() {
-			p.lose()
+		if !s.answeredAt.IsZero() {
+			p.markerLost()
 			break
 		}
 	}
 	p.sent = slices.Delete(p.sent, 0, i+1)
 }
 
-// lose ends the link because one of our markers is lost. Called with the lock held.
-func (p *probe) lose() {
+// indexSent returns the index of a marker in p.sent, or -1. Called with the
+// lock held.
+func (p *probe) indexSent(id [8]byte) int {
+	return slices.IndexFunc(p.sent, func(s sentMarker) bool { return s.id == id })
+}
+
+// markerLost ends the link because one of the relay's own markers was lost.
+// Called with the lock held.
+func (p *probe) markerLost() {
 	p.link.stats.MarkersLost.Add(1)
 	p.link.cut(stats.CauseMarker, errMarkerLost)
 }
 
-// watch publishes and judges until ctx ends.
-func (p *probe) watch(ctx context.Context) {
+// run publishes markers and checks that they return, until ctx ends.
+func (p *probe) run(ctx context.Context) {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -129,79 +141,80 @@ func (p *probe) watch(ctx context.Context) {
 		case <-p.wake:
 		case <-timer.C:
 		}
-		if p.due(time.Now()) <= 0 {
+		if p.untilNext(time.Now()) <= 0 {
 			p.publish(ctx)
 		}
-		at := time.Now()
-		timer.Reset(min(p.due(at), p.judge(at)))
+		now := time.Now()
+		timer.Reset(min(p.untilNext(now), p.checkOverdue(now)))
 	}
 }
 
-// due returns how long to wait before the next marker of ours.
-func (p *probe) due(at time.Time) time.Duration {
+// untilNext returns how long to wait before publishing the next marker.
+func (p *probe) untilNext(now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
 	case !p.live:
-		return time.Hour // begin wakes us
-	case !p.refused.IsZero():
-		return markerRetry - at.Sub(p.refused)
+		return time.Hour // begin wakes the goroutine
+	case !p.refusedAt.IsZero():
+		return markerRetry - now.Sub(p.refusedAt)
 	}
-	last := p.own // one that was just published has not been seen yet
-	if p.seen.After(last) {
-		last = p.seen
+	last := p.lastOwn // one that was just published has not been received yet
+	if p.lastSeen.After(last) {
+		last = p.lastSeen
 	}
-	return min(p.quiet-at.Sub(last), markerOwn-at.Sub(p.own))
+	return min(p.quietFor-now.Sub(last), markerOwn-now.Sub(p.lastOwn))
 }
 
 // publish publishes one marker and waits for Redis's answer.
 func (p *probe) publish(ctx context.Context) {
-	m := marker{id: p.nextID(), run: p.run, settings: p.settings}
+	m := marker{id: p.nextID(), run: p.runID, settings: p.settings}
 	p.mu.Lock()
-	p.own = time.Now()
-	p.quiet = markerQuiet*4/5 + mathrand.N(markerQuiet*2/5)
-	p.sent = append(p.sent, sentMarker{id: m.id, began: p.own})
+	p.lastOwn = time.Now()
+	p.quietFor = markerQuiet*4/5 + mathrand.N(markerQuiet*2/5)
+	p.sent = append(p.sent, sentMarker{id: m.id, publishedAt: p.lastOwn})
 	p.mu.Unlock()
 
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	_, err := p.link.send(ctx, p.link.marker, m.encode())
+	_, err := p.link.publishOnce(ctx, p.link.markerChannel, m.encode())
 
-	p.answered(m, err)
+	p.recordAnswer(m, err)
 }
 
-// answered notes what became of a PUBLISH.
-func (p *probe) answered(m marker, err error) {
+// recordAnswer records the result of a marker's PUBLISH.
+func (p *probe) recordAnswer(m marker, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	at := time.Now()
-	i := slices.IndexFunc(p.sent, func(s sentMarker) bool { return s.id == m.id })
+	now := time.Now()
+	i := p.indexSent(m.id)
 	if err == nil {
-		p.refused, p.failing = time.Time{}, time.Time{}
-		if i >= 0 { // else it is back already, or the epoch over
-			p.sent[i].answered = at
+		p.refusedAt, p.failingSince = time.Time{}, time.Time{}
+		if i >= 0 { // otherwise it has returned already, or the epoch is over
+			p.sent[i].answeredAt = now
 		}
 		return
 	}
-	if i >= 0 { // whether Redis ran it is not known, so its absence proves nothing
+	if i >= 0 { // Redis may not have processed it, so its absence proves nothing
 		p.sent = slices.Delete(p.sent, i, i+1)
 	}
 	switch {
 	case isDenied(err.Error()):
-		p.refused = at
+		p.refusedAt = now
 		p.link.stats.MarkersUp.Store(false)
 		p.link.stats.MarkersLost.Add(1)
-		p.link.warned.publish.Do(func() { p.link.warnPublish(err) })
-	case p.failing.IsZero():
-		p.failing = at
-	case at.Sub(p.failing) >= markerMute && p.live:
-		p.failing = at
+		p.link.reporter.markerPublishDenied(err)
+	case p.failingSince.IsZero():
+		p.failingSince = now
+	case now.Sub(p.failingSince) >= markerFailing && p.live:
+		p.failingSince = now
 		p.link.stats.MarkersUp.Store(false)
-		p.link.warnMute(err)
+		p.link.reporter.markerPublishFailing(err)
 	}
 }
 
-// nextID returns an id that nobody used before: 40 bits that are random for each run, and a count of 24.
+// nextID returns an id that was never used before: 40 bits that are random for
+// each run, and a 24-bit counter.
 func (p *probe) nextID() (id [8]byte) {
 	if p.counter++; p.counter == 1<<24 {
 		p.counter = 0
@@ -212,26 +225,28 @@ func (p *probe) nextID() (id [8]byte) {
 	return id
 }
 
-// judge looks for a marker that is overdue and returns how soon to look again. Overdue alone proves nothing: what waits
-// in front of it may be more than we read in that time. So a PING is sent behind it, and the PONG is the proof.
-func (p *probe) judge(at time.Time) time.Duration {
+// checkOverdue looks for a marker that is overdue and returns how soon to check
+// again. That a marker is overdue proves nothing: the messages before it may be
+// more than the relay reads in that time. So a PING is sent after it; if the
+// PONG arrives first, the marker is lost.
+func (p *probe) checkOverdue(now time.Time) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.sent) == 0 {
 		return time.Hour
 	}
-	t := p.link.current()
+	c := p.link.current()
 	i := slices.IndexFunc(p.sent, func(s sentMarker) bool {
-		return !s.answered.IsZero() && at.Sub(s.answered) >= markerLost
+		return !s.answeredAt.IsZero() && now.Sub(s.answeredAt) >= markerLost
 	})
-	if t == nil || i < 0 {
+	if c == nil || i < 0 {
 		return markerCheck
 	}
 	s := &p.sent[i]
-	if s.barrier == 0 {
-		s.barrier, _ = t.ping() // where it fails the conn is ending
-	} else if t.ponged.Load() >= s.barrier {
-		p.lose()
+	if s.pingSeq == 0 {
+		s.pingSeq, _ = c.ping() // if it fails, the connection is ending
+	} else if c.ponged.Load() >= s.pingSeq {
+		p.markerLost()
 		p.sent = nil
 	}
 	return markerCheck

@@ -13,11 +13,13 @@ import (
 	"time"
 
 	"sidecast/relay/access"
+	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
 	"sidecast/relay/stats"
 )
 
-// TestMain lets more tests run at once than there are processors, because nearly all of them wait.
+// TestMain runs more tests at once than there are processors, because nearly
+// all of them wait.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if parallel := flag.Lookup("test.parallel"); parallel.Value.String() == parallel.DefValue {
@@ -26,18 +28,20 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// patience bounds every wait in these tests; it is never reached unless something is broken. Redis takes its time for some
-// of what is waited for: a Sentinel looks at a server's role every 10 s, and lets an old master be one for 8 s more.
-const patience = time.Minute
+// testTimeout bounds every wait in these tests. It is reached only if something
+// is broken. Redis is slow in some cases: a Sentinel checks a server's role
+// every 10 s, and tolerates an old master for 8 s more.
+const testTimeout = time.Minute
 
-// recorder is a sink that writes down what it is told, one line each, and lets tests wait for lines.
+// recorder is a sink that records each call as a line, and lets tests wait for
+// lines.
 type recorder struct {
-	mu     sync.Mutex
-	events []string
-	nodes  []uint32                      // of each Online
-	change chan struct{}                 // closed and replaced at each event
-	hook   func(channel, payload []byte) // called in Publish, if set
-	short  bool                          // payloads are written as digests
+	mu        sync.Mutex
+	events    []string
+	nodes     []uint32                      // of each Online
+	change    chan struct{}                 // closed and replaced at each event
+	hook      func(channel, payload []byte) // called in Publish, if set
+	asDigests bool                          // payloads are recorded as digests
 }
 
 func newRecorder() *recorder { return &recorder{change: make(chan struct{})} }
@@ -56,16 +60,16 @@ func (r *recorder) setHook(hook func(channel, payload []byte)) {
 	r.hook = hook
 }
 
-// digests makes the recorder write payloads as digests.
-func (r *recorder) digests() {
+// useDigests makes the recorder record payloads as digests.
+func (r *recorder) useDigests() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.short = true
+	r.asDigests = true
 }
 
 func (r *recorder) Publish(channel, payload []byte) {
 	r.mu.Lock()
-	hook, short := r.hook, r.short
+	hook, short := r.hook, r.asDigests
 	r.mu.Unlock()
 	if hook != nil {
 		hook(channel, payload)
@@ -77,9 +81,12 @@ func (r *recorder) Publish(channel, payload []byte) {
 }
 
 func (r *recorder) Oversize(channel []byte) { r.add("oversize " + string(channel)) }
-func (r *recorder) Flush()                  { r.add("flush") }
-func (r *recorder) Marker(id []byte)        { r.add(fmt.Sprintf("marker %x", id)) }
-func (r *recorder) Offline()                { r.add("offline") }
+
+func (r *recorder) Flush() { r.add("flush") }
+
+func (r *recorder) Marker(id []byte) { r.add(fmt.Sprintf("marker %x", id)) }
+
+func (r *recorder) Offline() { r.add("offline") }
 
 func (r *recorder) Online(node uint32) {
 	r.mu.Lock()
@@ -88,8 +95,8 @@ func (r *recorder) Online(node uint32) {
 	r.add("online")
 }
 
-// log returns everything so far but flushes and markers.
-func (r *recorder) log() []string {
+// deliveries returns all events so far except flushes and markers.
+func (r *recorder) deliveries() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(r.events), func(e string) bool {
@@ -97,35 +104,36 @@ func (r *recorder) log() []string {
 	})
 }
 
-// all returns everything so far.
-func (r *recorder) all() []string {
+// allEvents returns all events so far.
+func (r *recorder) allEvents() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.events)
 }
 
-// await returns when ok holds for the events so far, and ends the test when it never does.
+// await returns when ok returns true for the events so far. It fails the test
+// if that does not happen.
 func (r *recorder) await(t testing.TB, what string, ok func(events []string) bool) {
 	t.Helper()
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(testTimeout)
 	defer limit.Stop()
 	for {
 		r.mu.Lock()
 		events, change := slices.Clip(r.events), r.change
 		r.mu.Unlock()
-		if ok(events) { // without the lock: the link would wait, and then hear less than is published
+		if ok(events) { // without the lock, because the link would wait for it and fall behind
 			return
 		}
 		select {
 		case <-change:
 		case <-limit.C:
-			all := r.all()
-			t.Fatalf("waited in vain for %s; had %d events, the last of them %q", what, len(all), all[max(0, len(all)-50):])
+			all := r.allEvents()
+			t.Fatalf("timed out waiting for %s after %d events, the last of them %q", what, len(all), all[max(0, len(all)-50):])
 		}
 	}
 }
 
-// awaitEvent returns when event was seen n times.
+// awaitEvent returns when event was recorded n times.
 func (r *recorder) awaitEvent(t testing.TB, event string, n int) {
 	t.Helper()
 	r.await(t, fmt.Sprintf("%q, %d times", event, n), func(events []string) bool { return count(events, event) >= n })
@@ -140,41 +148,41 @@ func count(events []string, event string) (n int) {
 	return n
 }
 
-// logbook is the text of a link's log.
-type logbook struct {
+// logBuffer collects a link's log.
+type logBuffer struct {
 	mu   sync.Mutex
 	text strings.Builder
 }
 
-func (l *logbook) Write(p []byte) (int, error) {
+func (l *logBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.Write(p)
 }
 
-func (l *logbook) String() string {
+func (l *logBuffer) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
 }
 
-// running is a link that runs until its test ends.
-type running struct {
+// runningLink is a link that runs until its test ends.
+type runningLink struct {
 	*source.Link
 	*recorder
 	stats *stats.Stats
-	log   *logbook
+	log   *logBuffer
 	stop  func() // ends Run and waits for it
 }
 
-// run starts a link for the patterns, with changes to its configuration.
-func run(t testing.TB, addr string, patterns []string, changes ...func(*source.Config)) *running {
+// startLink starts a link for the patterns, with changes to its configuration.
+func startLink(t testing.TB, addr string, patterns []string, changes ...func(*source.Config)) *runningLink {
 	t.Helper()
 	list, err := access.ParsePatterns(patterns)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &running{recorder: newRecorder(), stats: new(stats.Stats), log: new(logbook)}
+	r := &runningLink{recorder: newRecorder(), stats: new(stats.Stats), log: new(logBuffer)}
 	cfg := source.Config{
 		Server:   source.Server{Address: addr},
 		Names:    access.NewNames("", ""),
@@ -199,7 +207,7 @@ func run(t testing.TB, addr string, patterns []string, changes ...func(*source.C
 			if err != nil {
 				t.Errorf("Run returned %v", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Error("Run did not return")
 		}
 	})
@@ -212,21 +220,36 @@ func run(t testing.TB, addr string, patterns []string, changes ...func(*source.C
 	return r
 }
 
-// goLive is [run] that waits for the first epoch.
-func goLive(t testing.TB, addr string, patterns []string, changes ...func(*source.Config)) *running {
+// startLive is [startLink] that waits for the first epoch.
+func startLive(t testing.TB, addr string, patterns []string, changes ...func(*source.Config)) *runningLink {
 	t.Helper()
-	r := run(t, addr, patterns, changes...)
+	r := startLink(t, addr, patterns, changes...)
 	r.awaitEvent(t, "online", 1)
 	return r
 }
 
-// protocol makes the link speak RESP 2 or 3.
+// protocol makes the link use RESP2 or RESP3.
 func protocol(version int) func(*source.Config) {
 	return func(c *source.Config) { c.Server.Protocol = version }
 }
 
+// markersOff makes the link work without markers.
+func markersOff(c *source.Config) { c.MarkersOff = true }
+
+// useNames makes the link use these prefixes.
+func useNames(channelPrefix, keyPrefix string) func(*source.Config) {
+	return func(c *source.Config) { c.Names = access.NewNames(channelPrefix, keyPrefix) }
+}
+
+// markersIn returns the events that are markers.
+func markersIn(events []string) []string {
+	return slices.DeleteFunc(slices.Clone(events), func(e string) bool { return !strings.HasPrefix(e, "marker ") })
+}
+
+func hasMarker(events []string) bool { return len(markersIn(events)) > 0 }
+
 // eachProtocol runs the test with RESP2 and RESP3.
-func eachProtocol(t *testing.T, test func(t *testing.T, speak func(*source.Config))) {
+func eachProtocol(t *testing.T, test func(t *testing.T, useProtocol func(*source.Config))) {
 	for _, version := range []int{2, 3} {
 		t.Run(fmt.Sprintf("RESP%d", version), func(t *testing.T) {
 			t.Parallel()
@@ -235,18 +258,52 @@ func eachProtocol(t *testing.T, test func(t *testing.T, speak func(*source.Confi
 	}
 }
 
-// eventually returns when ok does.
+// eventually returns when ok returns true. It fails the test if that does not
+// happen.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	limit := time.NewTimer(patience)
+	limit := time.NewTimer(testTimeout)
 	defer limit.Stop()
 	for !ok() {
 		select {
 		case <-tick.C:
 		case <-limit.C:
-			t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
+	}
+}
+
+// expectDelivery checks that a message is delivered now.
+func (l *runningLink) expectDelivery(t testing.TB, server *redistest.Server, channel string) {
+	t.Helper()
+	payload := fmt.Sprint("alive ", time.Now().UnixNano())
+	server.CLI("PUBLISH", channel, payload)
+	l.awaitEvent(t, channel+"="+payload, 1)
+}
+
+// expectEnded checks how many epochs ended with a cause.
+func (l *runningLink) expectEnded(t testing.TB, cause stats.Cause, want uint64) {
+	t.Helper()
+	if n := l.stats.RedisEpochs[cause].Load(); n != want {
+		t.Errorf("%d epochs ended by %s, want %d", n, stats.Causes[cause], want)
+	}
+}
+
+// awaitLog waits until the log contains each text: the link notifies its sink
+// before it logs.
+func (l *runningLink) awaitLog(t testing.TB, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		eventually(t, "the log to contain "+text, func() bool { return strings.Contains(l.log.String(), text) })
+	}
+}
+
+// expectLoggedOnce checks that the log contains the text once.
+func (l *runningLink) expectLoggedOnce(t testing.TB, text string) {
+	t.Helper()
+	if n := strings.Count(l.log.String(), text); n != 1 {
+		t.Errorf("the log contains %q %d times", text, n)
 	}
 }

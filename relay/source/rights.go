@@ -3,60 +3,60 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
 	"time"
 
 	"sidecast/relay/access"
 	"sidecast/relay/stream"
 )
 
-// rightsTick is how often the rights to durable channels are tried until Redis answers.
-const rightsTick = 100 * time.Millisecond
+// rightsInterval is the time between attempts to check the rights to durable
+// channels, until Redis answers.
+const rightsInterval = 100 * time.Millisecond
 
-// tryStreams says at the start which durable channels Redis does not let the relay read: else only who subscribes to one
-// would find out. It asks for streams that nobody has made, once for each pattern.
-func (l *Link) tryStreams(ctx context.Context) {
-	if l.cfg.Embedded {
+// checkStreamRights logs at the start which durable channels Redis does not let
+// the relay read. Otherwise only clients that subscribe to one would find out.
+// It reads, once for each pattern, a stream that does not exist.
+func checkStreamRights(ctx context.Context, l *Link) {
+	left := l.cfg.Durable
+	if l.cfg.Embedded || len(left) == 0 {
 		return
 	}
-	ticker := time.NewTicker(rightsTick)
-	defer ticker.Stop()
 	streams := l.Streams()
-	for left := l.cfg.Durable; len(left) > 0; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-		}
+	every(ctx, rightsInterval, func() bool {
 		if !l.Up() {
-			continue
+			return true
 		}
 		err := tryStream(ctx, streams, left[0])
 		if errors.Is(err, ErrUnavailable) {
-			continue // and once more
+			return true // try again
 		}
 		if errors.Is(err, stream.ErrNoStream) {
-			l.warnStream(left[0], err)
+			l.reporter.streamsDenied(left[0], err)
 		}
 		left = left[1:]
-	}
+		return len(left) > 0
+	})
 }
 
 // tryStream reads a stream that the pattern matches.
 func tryStream(ctx context.Context, streams stream.Store, pattern access.Pattern) error {
-	channel, unused := example(pattern)
+	channel, unused := exampleName(pattern)
 	if !unused && channel != pattern.String() {
-		return nil // no name is known that matches
+		return nil // no matching name is known
 	}
 	_, err := streams.Read(ctx, channel, stream.ID{}, 1)
 	return err
 }
 
-func (l *Link) warnStream(pattern access.Pattern, err error) {
-	l.log.Warn("redis does not let the relay read streams, so these durable channels do not work",
-		"pattern", pattern.String(), "do", grantStream(l.cfg.Names.RedisPattern(pattern)), "err", l.cfg.Server.redact(err))
-}
-
-// grantStream says how to allow reading the streams of a pattern.
-func grantStream(pattern string) string {
-	return "grant %R~" + pattern + " and +xrange +xrevrange +xinfo +multi +exec"
+// exampleName returns a name that a simple pattern matches, and whether it is
+// an unused one.
+func exampleName(pattern access.Pattern) (name string, unused bool) {
+	if !strings.Contains(pattern.String(), "*") {
+		return pattern.String(), false
+	}
+	name = fmt.Sprintf("sidecast-check-%016x", rand.Uint64())
+	return strings.NewReplacer("*", name, "?", "x").Replace(pattern.String()), true
 }

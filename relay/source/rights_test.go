@@ -12,64 +12,61 @@ import (
 	"sidecast/relay/stream"
 )
 
-// aclUser makes a user with the least rights, and more.
+// aclUser creates a user with the minimum rights and the given ones.
 func aclUser(t testing.TB, server *redistest.Server, rights ...string) func(*source.Config) {
 	t.Helper()
 	server.CLI(slices.Concat([]string{
-		"ACL", "SETUSER", "relay", "on", ">pw", "resetkeys", "resetchannels", "-@all", "+psubscribe", "+punsubscribe", "+subscribe", "+unsubscribe", "+ping", "+hello", "+auth", "+client|setname",
+		"ACL", "SETUSER", "relay", "on", ">pw", "resetkeys", "resetchannels", "-@all",
+		"+psubscribe", "+punsubscribe", "+subscribe", "+unsubscribe", "+ping", "+hello", "+auth", "+client|setname",
 	}, rights)...)
 	return func(c *source.Config) { c.Server.Username, c.Server.Password = "relay", "pw" }
 }
 
 func TestLeastRightsSuffice(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role", "+info")
-		l := goLive(t, server.Addr, []string{"chat:*"}, speak, user)
-		l.lives(t, server, "chat:1")
+		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
+		l.expectDelivery(t, server, "chat:1")
 		l.await(t, "a marker", hasMarker)
 		if !l.stats.MarkersUp.Load() {
-			t.Error("markers come back, and the gauge says no")
+			t.Error("markers return, but the gauge reports that they do not")
 		}
 		if text := l.log.String(); strings.Contains(text, "level=WARN") || strings.Contains(text, "level=ERROR") {
-			t.Error("a relay with the rights that are asked for complains")
+			t.Error("a relay with the documented rights logs a problem")
 		}
 	})
 }
 
-func hasMarker(events []string) bool {
-	return slices.ContainsFunc(events, func(e string) bool { return strings.HasPrefix(e, "marker ") })
-}
-
 func TestDeniedPatternIsNamed(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
-		l := run(t, server.Addr, []string{"chat:*", "chat:1:*"}, speak, user)
-		l.says(t, "a subscription was refused", "&chat:1:* :", "literally")
-		l.ended(t, stats.CauseDenied, 1)
-		if l.Ready() || l.Up() || !slices.Equal(l.recorder.log(), []string{"offline"}) {
-			t.Errorf("got %q", l.recorder.log())
+		l := startLink(t, server.Addr, []string{"chat:*", "chat:1:*"}, useProtocol, user)
+		l.awaitLog(t, "a subscription was refused", "&chat:1:* :", "literally")
+		l.expectEnded(t, stats.CauseDenied, 1)
+		if l.Ready() || l.Up() || !slices.Equal(l.recorder.deliveries(), []string{"offline"}) {
+			t.Errorf("got %q", l.recorder.deliveries())
 		}
 		server.CLI("ACL", "SETUSER", "relay", "&chat:1:*")
 		l.awaitEvent(t, "online", 1)
-		l.lives(t, server, "chat:1:2")
+		l.expectDelivery(t, server, "chat:1:2")
 	})
 }
 
 func TestRevokedRightEndsTheEpoch(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
-		l := goLive(t, server.Addr, []string{"chat:*"}, speak, user)
+		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
 		server.CLI("ACL", "SETUSER", "relay", "resetchannels", "&sidecast:*")
 		l.awaitEvent(t, "offline", 1)
-		l.says(t, "&chat:* :")
+		l.awaitLog(t, "&chat:* :")
 		if !l.Ready() {
-			t.Error("Ready fell back")
+			t.Error("Ready became false")
 		}
 		server.CLI("ACL", "SETUSER", "relay", "&chat:*")
 		l.awaitEvent(t, "online", 2)
@@ -80,124 +77,125 @@ func TestRevokedRightEndsTheEpoch(t *testing.T) {
 
 func TestDeniedCommandIsNamed(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "allchannels", "-psubscribe")
-		l := run(t, server.Addr, []string{"chat:*"}, speak, user)
-		l.says(t, "+psubscribe")
+		l := startLink(t, server.Addr, []string{"chat:*"}, useProtocol, user)
+		l.awaitLog(t, "+psubscribe")
 	})
 }
 
-func TestWithoutTheRightToHearMarkers(t *testing.T) {
+func TestMarkerSubscriptionDenied(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "&chat:*", "+publish", "+role")
-		l := goLive(t, server.Addr, []string{"chat:*"}, speak, user)
-		l.lives(t, server, "chat:1")
-		l.says(t, "refuses the marker channel", "&sidecast:mark")
+		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
+		l.expectDelivery(t, server, "chat:1")
+		l.awaitLog(t, "refuses the subscription to the marker channel", "&sidecast:mark")
 		if l.stats.MarkersUp.Load() {
-			t.Error("markers are not heard, and the gauge says that they work")
+			t.Error("markers are not received, but the gauge reports that they work")
 		}
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
 		l.awaitEvent(t, "online", 2)
-		l.lives(t, server, "chat:1")
-		l.warnedOnce(t, "refuses the marker channel")
+		l.expectDelivery(t, server, "chat:1")
+		l.expectLoggedOnce(t, "refuses the subscription to the marker channel")
 		if got := server.CLI("PUBSUB", "NUMSUB", "sidecast:mark"); !strings.HasSuffix(got, "0") {
 			t.Errorf("subscribed to markers: %q", got)
 		}
 	})
 }
 
-func TestWithoutTheRightToPublishMarkers(t *testing.T) {
+func TestMarkerPublishDenied(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role")
-		l := goLive(t, server.Addr, []string{"chat:*"}, speak, user)
-		l.says(t, "refuses to publish markers")
-		l.lives(t, server, "chat:1")
+		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
+		l.awaitLog(t, "refuses to publish markers")
+		l.expectDelivery(t, server, "chat:1")
 		if l.stats.MarkersLost.Load() == 0 {
-			t.Error("not counted")
+			t.Error("the refusal was not counted")
 		}
 		if l.stats.MarkersUp.Load() {
-			t.Error("markers are refused, and the gauge says that they work")
+			t.Error("markers are refused, but the gauge reports that they work")
 		}
 		if _, err := l.Link.Publish(t.Context(), "chat:1", nil); !errors.Is(err, source.ErrRefused) {
-			t.Errorf("publishing without the right: %v", err)
+			t.Errorf("publishing without the right returned %v", err)
 		}
-		l.says(t, "refuses what clients publish")
+		l.awaitLog(t, "refuses messages that clients publish")
 		server.CLI("ACL", "SETUSER", "relay", "+publish")
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
-		l.await(t, "a marker once it is allowed", hasMarker)
+		l.await(t, "a marker after it is allowed", hasMarker)
 		if !l.stats.MarkersUp.Load() {
-			t.Error("markers come back, and the gauge says no")
+			t.Error("markers return, but the gauge reports that they do not")
 		}
 		server.Kill()
 		l.awaitEvent(t, "offline", 2)
 		if l.stats.MarkersUp.Load() {
-			t.Error("the link is lost, and the gauge says that markers work")
+			t.Error("the link is lost, but the gauge reports that markers work")
 		}
-		l.warnedOnce(t, "refuses to publish markers")
+		l.expectLoggedOnce(t, "refuses to publish markers")
 	})
 }
 
-func TestRefusedPingsAreAnswers(t *testing.T) {
+func TestRefusedPingsCountAsAnswers(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "&chat:*", "+role", "-ping")
-		l := goLive(t, server.Addr, []string{"chat:*"}, speak, user, func(c *source.Config) { c.MarkersOff = true })
-		// Two rounds of silence.
-		l.says(t, "refuses PING")
+		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user, markersOff)
+		// Silence makes the watchdog send two PINGs.
+		l.awaitLog(t, "refuses PING")
 		eventually(t, "another PING", func() bool {
 			return strings.Contains(server.CLI("INFO", "commandstats"), "rejected_calls=2") ||
 				strings.Count(server.CLI("ACL", "LOG"), "ping") > 0 && strings.Contains(server.CLI("ACL", "LOG"), "\n2\n")
 		})
-		l.lives(t, server, "chat:1")
-		if got := l.recorder.log(); slices.Contains(got, "offline") {
+		l.expectDelivery(t, server, "chat:1")
+		if got := l.recorder.deliveries(); slices.Contains(got, "offline") {
 			t.Errorf("got %q", got)
 		}
 	})
 }
 
-// durable makes the first pattern one of streams.
-func durable(c *source.Config) { c.Durable = c.Patterns[:1] }
+// durableFirst makes the first pattern one of durable channels.
+func durableFirst(c *source.Config) { c.Durable = c.Patterns[:1] }
 
-// TestTheStartSaysWhatIsMissing has a user with the right to the messages and to nothing else.
-func TestTheStartSaysWhatIsMissing(t *testing.T) {
+// TestMissingRightsAreLogged uses a user who has the right to the messages and
+// no other.
+func TestMissingRightsAreLogged(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "&order:*", "&chat:*")
-		l := goLive(t, server.Addr, []string{"order:*", "chat:*"}, speak, user, durable)
-		eventually(t, "what is missing for streams", func() bool { return strings.Contains(l.log.String(), "+xrange") })
-		l.says(t, "grant +role", "grant +info", "grant +subscribe and &sidecast:mark", "grant %R~order:* and +xrange +xrevrange +xinfo +multi +exec")
+		l := startLive(t, server.Addr, []string{"order:*", "chat:*"}, useProtocol, user, durableFirst)
+		l.awaitLog(t, "grant +role", "grant +info", "grant +subscribe and &sidecast:mark",
+			"grant %R~order:* and +xrange +xrevrange +xinfo +multi +exec")
 		if n := strings.Count(l.log.String(), "level=WARN"); n != 4 {
-			t.Errorf("warned %d times", n)
+			t.Errorf("%d warnings", n)
 		}
 	})
 }
 
-// TestLeastRightsForStreams has a user with what the warnings ask for.
+// TestLeastRightsForStreams uses a user with the rights that the warnings name.
 func TestLeastRightsForStreams(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, speak func(*source.Config)) {
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
 		server := redistest.Start(t)
 		user := aclUser(t, server, "&order:*", "&sidecast:*", "+publish", "+role", "+info",
 			"%R~order:*", "+xrange", "+xrevrange", "+xinfo", "+multi", "+exec")
-		l := goLive(t, server.Addr, []string{"order:*"}, speak, user, durable)
+		l := startLive(t, server.Addr, []string{"order:*"}, useProtocol, user, durableFirst)
 		l.await(t, "a marker", hasMarker)
 		l.await(t, "more markers", func(events []string) bool {
-			return len(slices.DeleteFunc(slices.Clone(events), func(e string) bool { return !strings.HasPrefix(e, "marker ") })) >= 3
+			return len(markersIn(events)) >= 3
 		})
 		if strings.Contains(l.log.String(), "level=WARN") {
-			t.Error("a relay with the rights that are asked for complains")
+			t.Error("a relay with the documented rights logs a problem")
 		}
-		// They permit no adding, and whoever tries learns what is missing.
+		// They do not permit adding, and the error names the missing right.
 		_, err := l.Streams().Append(t.Context(), "order:1", nil)
 		if !errors.Is(err, stream.ErrNoStream) || !strings.Contains(err.Error(), "NOPERM") {
-			t.Errorf("adding is answered with %v", err)
+			t.Errorf("adding returned %v", err)
 		}
 	})
 }

@@ -17,16 +17,17 @@ import (
 	"sidecast/relay/access"
 )
 
-// script is a conn that answers go-redis's handshake like a server without HELLO, and plays a stream once go-redis
-// subscribes, in pieces of any size. It ends with EOF.
-type script struct {
+// scriptedConn is a connection that answers go-redis's handshake like a server
+// without HELLO. When go-redis subscribes, it plays a stream in pieces of any
+// size, and then EOF.
+type scriptedConn struct {
 	stream  []byte
 	piece   func() int // size of the next piece, at least 1; nil means as much as fits
 	answers []byte
 	playing bool
 }
 
-func (s *script) Read(p []byte) (int, error) {
+func (s *scriptedConn) Read(p []byte) (int, error) {
 	switch {
 	case len(s.answers) > 0:
 		n := copy(p, s.answers)
@@ -44,8 +45,8 @@ func (s *script) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (s *script) Write(p []byte) (int, error) {
-	if subscribes(p) {
+func (s *scriptedConn) Write(p []byte) (int, error) {
+	if isSubscribe(p) {
 		s.playing = true
 	} else {
 		s.answers = append(s.answers, "-ERR unknown command\r\n"...)
@@ -53,15 +54,16 @@ func (s *script) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (s *script) Close() error                     { return nil }
-func (s *script) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (s *script) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (s *script) SetDeadline(time.Time) error      { return nil }
-func (s *script) SetReadDeadline(time.Time) error  { return nil }
-func (s *script) SetWriteDeadline(time.Time) error { return nil }
+func (s *scriptedConn) Close() error                     { return nil }
+func (s *scriptedConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (s *scriptedConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (s *scriptedConn) SetDeadline(time.Time) error      { return nil }
+func (s *scriptedConn) SetReadDeadline(time.Time) error  { return nil }
+func (s *scriptedConn) SetWriteDeadline(time.Time) error { return nil }
 
-// play runs go-redis on a conn and calls got with what Receive returns, until it returns false or the conn is given up.
-// An error is a reply of Redis's.
+// play runs go-redis on a connection and calls got with each result of Receive,
+// until got returns false or the connection ends. An error is always an error
+// reply.
 func play(t testing.TB, conn net.Conn, protocol int, got func(reply any, err error) bool) {
 	t.Helper()
 	dialled := false
@@ -69,7 +71,7 @@ func play(t testing.TB, conn net.Conn, protocol int, got func(reply any, err err
 	options.ReadBufferSize = 4 << 10
 	options.Dialer = func(context.Context, string, string) (net.Conn, error) {
 		if dialled {
-			return nil, errGated
+			return nil, errBackoff
 		}
 		dialled = true
 		return conn, nil
@@ -92,7 +94,7 @@ func play(t testing.TB, conn net.Conn, protocol int, got func(reply any, err err
 	}
 }
 
-// show quotes a payload, or says what a large one is.
+// show quotes a payload, or returns the size and the checksum of a large one.
 func show[T string | []byte](payload T) string {
 	if len(payload) > 4<<10 {
 		return fmt.Sprintf("<%d bytes, %08x>", len(payload), crc32.ChecksumIEEE([]byte(payload)))
@@ -115,7 +117,7 @@ func describe(reply any) string {
 	return fmt.Sprintf("%T", reply)
 }
 
-// lineSink writes what it is told as lines.
+// lineSink records each call as a line.
 type lineSink struct{ lines *[]string }
 
 func (s lineSink) add(format string, args ...any) {
@@ -129,7 +131,8 @@ func (s lineSink) Marker(id []byte)                { s.add("marker %x", id) }
 func (s lineSink) Offline()                        { s.add("offline") }
 func (s lineSink) Online(uint32)                   { s.add("online") }
 
-// testLink returns a link for tests that drive a tap themselves, and never Run it.
+// testLink returns a link for tests that use a pubsubConn directly and do not
+// call Run.
 func testLink(t testing.TB, sink Sink, changes ...func(*Config)) *Link {
 	t.Helper()
 	cfg := Config{
@@ -148,48 +151,54 @@ func testLink(t testing.TB, sink Sink, changes ...func(*Config)) *Link {
 	return l
 }
 
-// tapped plays a stream through a tap into go-redis, and returns what the sink and go-redis got, in order. It stops where
-// the link would, because something went past the tap.
-func tapped(t testing.TB, stream string, piece func() int, protocol int, changes ...func(*Config)) []string {
+// playThrough plays a stream through a pubsubConn to go-redis. It returns what
+// the sink and go-redis received, in order. It stops where the link would end
+// because go-redis received something that the pubsubConn should have handled.
+func playThrough(t testing.TB, stream string, piece func() int, protocol int, changes ...func(*Config)) []string {
 	t.Helper()
-	lines, _ := tappedBy(t, &script{stream: []byte(stream), piece: piece}, protocol, changes...)
+	lines, _ := playThroughConn(t, &scriptedConn{stream: []byte(stream), piece: piece}, protocol, changes...)
 	return lines
 }
 
-func tappedBy(t testing.TB, conn net.Conn, protocol int, changes ...func(*Config)) (lines []string, tap *tap) {
+func playThroughConn(
+	t testing.TB, raw net.Conn, protocol int, changes ...func(*Config),
+) (lines []string, conn *pubsubConn) {
 	t.Helper()
-	tap = newTap(conn, testLink(t, lineSink{&lines}, changes...))
-	play(t, tap, protocol, func(reply any, err error) bool {
+	conn = newPubsubConn(raw, testLink(t, lineSink{&lines}, changes...))
+	play(t, conn, protocol, func(reply any, err error) bool {
 		message, ok := reply.(*redis.Message)
 		switch {
-		case err != nil, ok && tap.subs.begun && (message.Pattern != "" || message.Channel == "sidecast:mark"):
-			lines = append(lines, "untapped")
+		case err != nil, ok && conn.subs.anyConfirmed && (message.Pattern != "" || message.Channel == "sidecast:mark"):
+			lines = append(lines, "bypassed")
 			return false
 		default:
 			lines = append(lines, describe(reply))
 		}
 		return true
 	})
-	return lines, tap
+	return lines, conn
 }
 
-// untapped plays it into go-redis alone.
-func untapped(t testing.TB, stream string, piece func() int, protocol int) (lines []string) {
+// playDirect plays a stream to go-redis without a pubsubConn.
+func playDirect(t testing.TB, stream string, piece func() int, protocol int) (lines []string) {
 	t.Helper()
-	play(t, &script{stream: []byte(stream), piece: piece}, protocol, func(reply any, _ error) bool {
+	play(t, &scriptedConn{stream: []byte(stream), piece: piece}, protocol, func(reply any, _ error) bool {
 		lines = append(lines, describe(reply))
 		return true
 	})
 	return lines
 }
 
-// head begins an epoch for a link with the pattern `*`, in either protocol's form.
-func head(protocol int) string {
-	return pubsub(protocol, "subscribe", "sidecast:mark") + ":1\r\n" + pubsub(protocol, "psubscribe", "*") + ":2\r\n"
+// subscribedHead returns the replies that begin an epoch for a link with the
+// pattern `*`.
+func subscribedHead(protocol int) string {
+	return encodeReply(protocol, "subscribe", "sidecast:mark") + ":1\r\n" +
+		encodeReply(protocol, "psubscribe", "*") + ":2\r\n"
 }
 
-// pubsub begins a reply of one string more than fields with the fields; a confirmation's count is to follow.
-func pubsub(protocol int, fields ...string) string {
+// encodeReply encodes a reply of strings. After a confirmation, the caller must
+// add the number of subscriptions.
+func encodeReply(protocol int, fields ...string) string {
 	kind, n := ">", len(fields)
 	if protocol == 2 {
 		kind = "*"

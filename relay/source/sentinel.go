@@ -12,15 +12,16 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// sentinelTimeout is how long one Sentinel may take to answer, its login included.
+// sentinelTimeout is how long one Sentinel may take to answer, including the
+// login.
 const sentinelTimeout = time.Second
 
 var (
-	errNoMaster = errors.New("the Sentinel knows no master of this name")
-	errDeposed  = errors.New("the Sentinels name another master, which is where the application publishes now")
+	errNoMaster      = errors.New("the Sentinel does not know a master with this name")
+	errMasterChanged = errors.New("the Sentinels name another master, which is where the application publishes now")
 )
 
-// sentinelError says why no Sentinel told the master's address.
+// sentinelError reports why no Sentinel returned the master's address.
 type sentinelError struct{ err error }
 
 func (e *sentinelError) Error() string {
@@ -28,10 +29,12 @@ func (e *sentinelError) Error() string {
 }
 func (e *sentinelError) Unwrap() error { return e.err }
 
-// master asks all Sentinels at once where the master is, and returns what most of them say. It is sure if those are more
-// than half of all that are configured, or all who answered: one Sentinel alone may have missed a failover, or stand on
-// the wrong side of a split. It waits for no more of them than it needs.
-func (s Server) master(ctx context.Context) (addr string, sure bool, err error) {
+// master asks all Sentinels at once for the master's address and returns the
+// most frequent answer. The answer is certain if more than half of the
+// configured Sentinels gave it, or all that answered: a single Sentinel may
+// have missed a failover, or be on the wrong side of a network split. It
+// returns as soon as the answer is certain.
+func (s Server) master(ctx context.Context) (addr string, certain bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sentinelTimeout)
 	var asking sync.WaitGroup
 	defer asking.Wait()
@@ -71,7 +74,7 @@ func (s Server) master(ctx context.Context) (addr string, sure bool, err error) 
 	return addr, votes[addr] == answered, nil
 }
 
-// askSentinel asks one.
+// askSentinel asks one Sentinel for the master's address.
 func (s Server) askSentinel(ctx context.Context, sentinel string) (string, error) {
 	client := redis.NewSentinelClient(&redis.Options{
 		Addr: sentinel, Username: s.SentinelUsername, Password: s.SentinelPassword, Protocol: 2, Dialer: s.dial,

@@ -14,21 +14,21 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Time limits towards Redis.
+// Time limits for operations on Redis.
 const (
 	dialTimeout      = 3 * time.Second // TCP and TLS
 	handshakeTimeout = 3 * time.Second // each reply before the subscriptions, and each write
 	commandTimeout   = time.Second     // a PUBLISH
 )
 
-// redact returns the text of an error without the passwords: a server that does not know a command may repeat its
-// arguments.
+// redact returns the text of an error without the passwords: a server that does
+// not know a command may repeat its arguments.
 func (s Server) redact(err error) string {
 	text := err.Error()
 	passwords := []string{s.Password, s.SentinelPassword}
 	if s.Credentials != nil {
-		if _, now, err := s.Credentials(); err == nil {
-			passwords = append(passwords, now)
+		if _, current, err := s.Credentials(); err == nil {
+			passwords = append(passwords, current)
 		}
 	}
 	for _, password := range passwords {
@@ -48,20 +48,22 @@ func (s Server) GoString() string { return s.Address }
 // Format prints the address, whatever the verb.
 func (s Server) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.Address)) }
 
-// LogValue logs the address.
+// LogValue returns the address.
 func (s Server) LogValue() slog.Value { return slog.StringValue(s.Address) }
 
 // MarshalText returns the address.
 func (s Server) MarshalText() ([]byte, error) { return []byte(s.Address), nil }
 
-// quiet stops go-redis from printing to the standard error what it also returns. It is a setting of the whole process.
-var quiet = sync.OnceFunc(func() { redis.SetLogger(silence{}) })
+// silenceGoRedis stops go-redis from printing errors that it also returns to
+// the standard error. The setting applies to the whole process.
+var silenceGoRedis = sync.OnceFunc(func() { redis.SetLogger(discardLogger{}) })
 
-type silence struct{}
+type discardLogger struct{}
 
-func (silence) Printf(context.Context, string, ...any) {}
+func (discardLogger) Printf(context.Context, string, ...any) {}
 
-// nodeOptions are what all our clients have in common: those of a client for one node.
+// nodeOptions returns the options that all clients have in common, which are
+// those of a client for one node.
 func (s Server) nodeOptions() *redis.UniversalOptions {
 	protocol := s.Protocol
 	if protocol == 0 {
@@ -73,9 +75,9 @@ func (s Server) nodeOptions() *redis.UniversalOptions {
 		Password: s.Password,
 		DB:       s.DB,
 		Protocol: protocol,
-		Dialer:   s.dial, // TLS included, so TLSConfig stays nil
+		Dialer:   s.dial, // includes TLS, so TLSConfig stays nil
 
-		MaxRetries:            -1, // what may have been published is never published again
+		MaxRetries:            -1, // a message that may have been published is never published again
 		DialerRetries:         1,
 		DialTimeout:           dialTimeout,
 		ReadTimeout:           handshakeTimeout,
@@ -91,8 +93,8 @@ func (s Server) nodeOptions() *redis.UniversalOptions {
 	return o
 }
 
-// options are those of a client for commands: for one node, the master that Sentinels name at each dial, or a whole
-// cluster.
+// options returns the options of a client for commands: for one node, for the
+// master that Sentinels name at each dial, or for a whole cluster.
 func (s Server) options() *redis.UniversalOptions {
 	o := s.nodeOptions()
 	switch s.Mode {
@@ -112,39 +114,17 @@ func (s Server) options() *redis.UniversalOptions {
 	return o
 }
 
-// linkOptions are those of the client that only subscribes. It is one for a single node in every mode, and it is dial that
-// finds the node: go-redis's clients for Sentinel and Cluster would dial for questions of their own in the same breath, on
-// conns that look like the link.
-func (l *Link) linkOptions(run context.Context) *redis.UniversalOptions {
-	o := l.cfg.Server.nodeOptions()
-	o.OnConnect = l.inspect
-	o.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if ctx.Value(linkKey{}) == nil {
-			return l.cfg.Server.dial(ctx, network, addr)
-		}
-		return l.dial(ctx, run, network, addr)
-	}
-	return o
-}
-
-// commandOptions are those of the client that publishes.
-func (l *Link) commandOptions() *redis.UniversalOptions {
-	o := hurry(l.cfg.Server.options())
-	if l.cfg.Server.Mode == Sentinel {
-		o.Dialer = l.dialBeside
-	}
-	return o
-}
-
-// beside returns a client for questions to one node, which dials when it is asked one.
-func (s Server) beside(addr string) redis.UniversalClient {
-	o := hurry(s.nodeOptions())
+// nodeClient returns a client for commands to one node. It dials when it is
+// first used.
+func (s Server) nodeClient(addr string) redis.UniversalClient {
+	o := withCommandLimits(s.nodeOptions())
 	o.Addrs = []string{addr}
 	return redis.NewUniversalClient(o)
 }
 
-// hurry gives options the limits of commands that are waited for.
-func hurry(o *redis.UniversalOptions) *redis.UniversalOptions {
+// withCommandLimits sets the limits of commands whose answers are waited for,
+// and returns o.
+func withCommandLimits(o *redis.UniversalOptions) *redis.UniversalOptions {
 	o.ReadTimeout = commandTimeout
 	o.WriteTimeout = commandTimeout
 	o.PoolTimeout = commandTimeout
@@ -154,46 +134,8 @@ func hurry(o *redis.UniversalOptions) *redis.UniversalOptions {
 	return o
 }
 
-// dial opens the link's conn, on the link's goroutine. go-redis calls it as soon as the old conn ends, inside Receive
-// and under a lock, so it refuses at once while the gate is closed. It ends when run does.
-func (l *Link) dial(ctx, run context.Context, network, addr string) (net.Conn, error) {
-	if l.gate.closed() {
-		return nil, errGated
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(run, cancel)()
-	conn, addr, err := l.reach(ctx, network, addr)
-	if err != nil {
-		l.gate.fail()
-		return nil, err
-	}
-	t := newTap(conn, l)
-	t.addr = addr
-	l.escort.follow(addr)
-	if l.cfg.Server.Mode != Standalone {
-		t.beside = l.cfg.Server.beside(addr)
-	}
-	if err := l.adopt(t); err != nil {
-		_ = t.Close()
-		return nil, err
-	}
-	return t, nil
-}
-
-// reach finds the node to listen to, and opens a conn to it. addr is go-redis's, which knows of one node only.
-func (l *Link) reach(ctx context.Context, network, addr string) (net.Conn, string, error) {
-	if l.cfg.Server.Mode != Standalone {
-		var err error
-		if addr, err = l.locate(ctx); err != nil {
-			return nil, "", err
-		}
-	}
-	conn, err := l.cfg.Server.dial(ctx, network, addr)
-	return conn, addr, err
-}
-
-// dial opens a conn and does TLS on it. go-redis does none where it is given a Dialer.
+// dial opens a connection, with TLS if it is configured. go-redis does no TLS
+// itself if it has a Dialer.
 func (s Server) dial(ctx context.Context, network, addr string) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -220,7 +162,7 @@ func (s Server) dial(ctx context.Context, network, addr string) (net.Conn, error
 	return secure, nil
 }
 
-// tlsError says that a conn was made but TLS on it was not.
+// tlsError reports that TLS failed on an open connection.
 type tlsError struct{ err error }
 
 func (e *tlsError) Error() string { return "TLS handshake: " + e.err.Error() }

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"sidecast/relay/source/resp"
 )
 
 func TestParseURL(t *testing.T) {
@@ -37,8 +39,8 @@ func TestParseURL(t *testing.T) {
 	}
 }
 
-// TestParseURLOfManyNodes reads what Sentinel and Cluster need.
-func TestParseURLOfManyNodes(t *testing.T) {
+// TestParseURLWithSeveralNodes parses the URLs of Sentinel and Cluster.
+func TestParseURLWithSeveralNodes(t *testing.T) {
 	tests := []struct {
 		mode   Mode
 		url    string
@@ -46,8 +48,9 @@ func TestParseURLOfManyNodes(t *testing.T) {
 		master string
 	}{
 		{Sentinel, "redis://a:1?master_name=main", []string{"a:1"}, "main"},
-		{Sentinel, "redis://a?master_name=main", []string{"a:26379"}, "main"}, // where Sentinels listen
-		{Sentinel, "redis://:pw@a:1/2?addr=b:2&addr=[::1]:3&master_name=my+main&protocol=3", []string{"a:1", "b:2", "[::1]:3"}, "my main"},
+		{Sentinel, "redis://a?master_name=main", []string{"a:26379"}, "main"}, // the port of Sentinels
+		{Sentinel, "redis://:pw@a:1/2?addr=b:2&addr=[::1]:3&master_name=my+main&protocol=3",
+			[]string{"a:1", "b:2", "[::1]:3"}, "my main"},
 		{Sentinel, "rediss://a:1?master_name=main&skip_verify=true", []string{"a:1"}, "main"},
 		{Cluster, "redis://user:pw@a:1?addr=b:2&addr=c:3", []string{"a:1", "b:2", "c:3"}, ""},
 		{Cluster, "rediss://a", []string{"a:6379"}, ""},
@@ -86,17 +89,18 @@ func TestParseURLOfManyNodes(t *testing.T) {
 func TestModes(t *testing.T) {
 	for _, mode := range []Mode{Standalone, Sentinel, Cluster} {
 		if got, err := ParseMode(mode.String()); got != mode || err != nil {
-			t.Errorf("%v is read as %v, %v", mode, got, err)
+			t.Errorf("%v was parsed as %v, %v", mode, got, err)
 		}
 	}
 	if _, err := ParseMode("replica"); err == nil {
-		t.Error("a mode that there is not is read")
+		t.Error("an unknown mode was accepted")
 	}
 }
 
-// TestBadURLsKeepTheirSecrets checks that an error says what to write and nothing of what was written.
-func TestBadURLsKeepTheirSecrets(t *testing.T) {
-	for url, says := range map[string]string{
+// TestURLErrorsContainNoSecret checks that an error tells what to write and
+// contains no part of the URL.
+func TestURLErrorsContainNoSecret(t *testing.T) {
+	for url, want := range map[string]string{
 		"":                                    "redis://host:6379",
 		"localhost:6379":                      "redis://host:6379",
 		"user:hunter2@localhost:6379":         "redis://host:6379",
@@ -114,15 +118,15 @@ func TestBadURLsKeepTheirSecrets(t *testing.T) {
 		"redis://localhost?db=hunter2":        "percent-encode",
 	} {
 		_, err := ParseURL(url, Standalone)
-		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v, want something about %q", url, err, says)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want something about %q", url, err, want)
 		} else if strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: the error contains the secret: %v", url, err)
 		}
 	}
 }
 
-// TestServersPrintNoSecrets prints one in every way.
+// TestServersPrintNoSecrets prints a server in every way.
 func TestServersPrintNoSecrets(t *testing.T) {
 	s := Server{Address: "localhost:6379", Username: "user-hunter2", Password: "hunter2"}
 	var log strings.Builder
@@ -142,29 +146,29 @@ func TestServersPrintNoSecrets(t *testing.T) {
 	}
 }
 
-func TestNewRefuses(t *testing.T) {
-	good := testLink(t, new(nobody)).cfg
+func TestNewRejectsInvalidConfig(t *testing.T) {
+	good := testLink(t, new(discardSink)).cfg
 	for why, break_ := range map[string]func(*Config){
 		"no patterns":        func(c *Config) { c.Patterns = nil },
 		"no address":         func(c *Config) { c.Server.Address = "" },
 		"protocol 4":         func(c *Config) { c.Server.Protocol = 4 },
 		"a negative payload": func(c *Config) { c.MaxPayload = -1 },
-		"a huge payload":     func(c *Config) { c.MaxPayload = maxBulk + 1 },
+		"a huge payload":     func(c *Config) { c.MaxPayload = resp.MaxBulk + 1 },
 	} {
 		cfg := good
 		break_(&cfg)
-		if _, err := New(cfg, new(nobody)); err == nil {
-			t.Errorf("%s is accepted", why)
+		if _, err := New(cfg, new(discardSink)); err == nil {
+			t.Errorf("%s was accepted", why)
 		}
 	}
 	if err := (&Server{Address: "x:1"}).TrustCA(nil); err == nil {
-		t.Error("a CA without TLS is accepted")
+		t.Error("a CA without TLS was accepted")
 	}
 	secure, err := ParseURL("rediss://x:1", Standalone)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := secure.TrustCA([]byte("no PEM")); err == nil {
-		t.Error("a CA that is none is accepted")
+		t.Error("an invalid CA was accepted")
 	}
 }

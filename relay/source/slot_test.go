@@ -2,7 +2,7 @@ package source
 
 import "testing"
 
-// TestSlotOf has what CLUSTER KEYSLOT says.
+// TestSlotOf compares with the answers of CLUSTER KEYSLOT.
 func TestSlotOf(t *testing.T) {
 	for name, want := range map[string]int{
 		"": 0, "sidecast:mark": 1654, "123456789": 12739, "{user1000}.following": 3443, "x{user1000}": 3443,

@@ -13,57 +13,40 @@ import (
 	"sidecast/relay/stream"
 )
 
-// Nudged is what a [Sink] is, beside that, where there are durable channels. Its methods may be called concurrently.
-type Nudged interface {
-	// Nudge says that somebody published to a durable channel, so that its stream may have something new. loaded says that
-	// what was published was not empty. channel is without the channel prefix, and valid during the call only.
-	Nudge(channel []byte, loaded bool)
-	// Event says that Redis tells of a change of a durable channel's stream. channel is as for Nudge.
-	Event(channel []byte)
-}
-
 // streams implements [relay.Streams].
 //
-// What follows an entry is read by one XRANGE from that entry on: if it comes first, there is nothing more to know. Only
-// where it does not, the same is asked again together with what Redis knows of the key, in one MULTI.
+// It reads the entries after a known one with an XRANGE that starts at the
+// known entry itself: if that entry is the first in the answer, no entry after
+// it is missing. Otherwise it repeats the XRANGE in one MULTI with commands
+// that read what Redis knows about the key.
 type streams struct {
-	client func() (redis.UniversalClient, error)
-	names  access.Names
-	limit  int // bytes of a payload
-	length int // entries to which a stream is trimmed when a client adds one; 0: not at all
+	client     func() (redis.UniversalClient, error)
+	names      access.Names
+	maxPayload int // bytes
+	maxLength  int // approximate number of entries to which a stream is trimmed when a client adds one; 0: no trimming
 }
 
 var _ stream.Store = (*streams)(nil)
 
-// Streams returns what reads and writes the streams of durable channels. Until the link is up, and while it is down, its
-// errors wrap [ErrUnavailable].
-func (l *Link) Streams() stream.Store {
-	return &streams{client: l.upClient, names: l.cfg.Names, limit: l.cfg.MaxPayload, length: l.cfg.StreamLength}
-}
-
-// NewStreams returns what reads and writes streams by a client of one's own. Of cfg it takes the names and the limits.
+// NewStreams returns access to streams through the given client. It uses only
+// the names and the limits of cfg.
 func NewStreams(client redis.UniversalClient, cfg Config) stream.Store {
-	limit := cfg.MaxPayload
-	if limit == 0 {
-		limit = DefaultMaxPayload
+	maxPayload := cfg.MaxPayload
+	if maxPayload == 0 {
+		maxPayload = DefaultMaxPayload
 	}
 	return &streams{
 		client: func() (redis.UniversalClient, error) { return client, nil },
-		names:  cfg.Names, limit: limit, length: cfg.StreamLength,
+		names:  cfg.Names, maxPayload: maxPayload, maxLength: cfg.StreamLength,
 	}
-}
-
-func (l *Link) upClient() (redis.UniversalClient, error) {
-	if !l.Up() {
-		return nil, ErrUnavailable
-	}
-	return l.commands, nil
 }
 
 // Read implements [relay.Streams].
-func (s *streams) Read(ctx context.Context, channel string, from stream.ID, limit int) (page stream.Page, err error) {
+func (s *streams) Read(
+	ctx context.Context, channel string, from stream.ID, limit int,
+) (page stream.Page, err error) {
 	key := s.names.Redis(channel)
-	limit++ // the entry itself
+	limit++ // the known entry itself
 	xrange := []any{"XRANGE", key, from.String(), "+", "COUNT", limit}
 	err = s.do(ctx, key, func(node redis.UniversalClient) error {
 		reply, err := node.Do(ctx, xrange...).Result()
@@ -99,17 +82,20 @@ func (s *streams) State(ctx context.Context, channel string) (state stream.State
 	return state, err
 }
 
-// state asks what Redis knows of the key, in one MULTI with what and adds, of which no command may fail.
-func (s *streams) state(ctx context.Context, node redis.UniversalClient, key string, and func(redis.Pipeliner)) (stream.State, error) {
+// state reads what Redis knows about the key, in one MULTI with the commands
+// that add adds, all of which must succeed.
+func (s *streams) state(
+	ctx context.Context, node redis.UniversalClient, key string, add func(redis.Pipeliner),
+) (stream.State, error) {
 	var tail, info *redis.Cmd
 	cmds, err := node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-		and(tx)
+		add(tx)
 		tail = tx.Do(ctx, "XREVRANGE", key, "+", "-", "COUNT", 1)
 		info = tx.Do(ctx, "XINFO", "STREAM", key)
 		return nil
 	})
 	if err := info.Err(); err != nil && tail.Err() == nil && strings.Contains(err.Error(), "no such key") {
-		return stream.State{Added: -1}, nil // what comes before XINFO did not fail, then
+		return stream.State{Added: -1}, nil // the commands before XINFO succeeded
 	}
 	if err != nil {
 		return stream.State{}, withReason(err, cmds)
@@ -118,7 +104,7 @@ func (s *streams) state(ctx context.Context, node redis.UniversalClient, key str
 	if err != nil {
 		return stream.State{}, err
 	}
-	state, err := readInfo(info.Val())
+	state, err := parseInfo(info.Val())
 	if len(last.Entries) > 0 {
 		state.Tail = last.Entries[0].Cursor
 	}
@@ -147,22 +133,23 @@ func (s *streams) Behind(ctx context.Context, places []stream.Place) ([]bool, er
 	for i, reply := range replies {
 		if reply != nil {
 			entries, err := reply.Slice()
-			behind[i] = err != nil || len(entries) > 0 // what cannot be read is found out by reading it
+			behind[i] = err != nil || len(entries) > 0 // if it cannot be read, a Read reports the error
 		}
 	}
 	return behind, nil
 }
 
-// Append implements [relay.Streams]: XADD, and a PUBLISH that carries nothing, in one MULTI. The stream is trimmed with
-// `MAXLEN ~`, so that clients cannot fill Redis.
+// Append implements [relay.Streams] with an XADD and an empty PUBLISH in one
+// MULTI. It trims the stream with `MAXLEN ~`, so that clients cannot fill
+// Redis.
 func (s *streams) Append(ctx context.Context, channel string, payload []byte) (id stream.ID, err error) {
 	if s.names.Reserved(channel) {
 		return id, ErrReserved
 	}
 	key := s.names.Redis(channel)
 	xadd := []any{"XADD", key}
-	if s.length > 0 {
-		xadd = append(xadd, "MAXLEN", "~", s.length)
+	if s.maxLength > 0 {
+		xadd = append(xadd, "MAXLEN", "~", s.maxLength)
 	}
 	xadd = append(xadd, "*", stream.PayloadField, payload)
 	err = s.do(ctx, key, func(node redis.UniversalClient) error {
@@ -185,8 +172,17 @@ func (s *streams) Append(ctx context.Context, channel string, payload []byte) (i
 	return id, err
 }
 
-// do runs f on the master that has the key, and makes its error one that [relay.Streams] promises. On a Cluster that has
-// moved the key meanwhile, f runs again: the node that says so has done nothing.
+// If the key of a stream has moved to another node, the command is retried up
+// to moveAttempts times, first after moveWait and then after twice as long each
+// time.
+const (
+	moveAttempts = 4
+	moveWait     = 20 * time.Millisecond
+)
+
+// do calls f with a client for the master that has the key, and returns one of
+// the errors that [relay.Streams] promises. If a cluster has moved the key, do
+// calls f again: the node that reports the move has not executed the command.
 func (s *streams) do(ctx context.Context, key string, f func(redis.UniversalClient) error) error {
 	client, err := s.client()
 	if err != nil {
@@ -204,10 +200,10 @@ func (s *streams) do(ctx context.Context, key string, f func(redis.UniversalClie
 			return streamError(err)
 		}
 		err = f(master)
-		if err == nil || attempt == moveTries || !isMoved(err) {
+		if err == nil || attempt == moveAttempts || !isMoved(err) {
 			return streamError(err)
 		}
-		cluster.ReloadState(ctx) // it does so beside us
+		cluster.ReloadState(ctx) // asynchronous
 		select {
 		case <-ctx.Done():
 			return streamError(err)
@@ -216,29 +212,29 @@ func (s *streams) do(ctx context.Context, key string, f func(redis.UniversalClie
 	}
 }
 
-// A key that has moved is looked for again so often, after this time first, and twice as long each time.
-const (
-	moveTries = 4
-	moveWait  = 20 * time.Millisecond
-)
-
-// isMoved reports whether a node of a Cluster did nothing, because it has not got the key: a transaction says only that
-// one of its commands could not be queued.
+// isMoved reports whether a node of a cluster executed nothing because it does
+// not have the key. A transaction only reports that one of its commands could
+// not be queued.
 func isMoved(err error) bool {
 	_, moved := redis.IsMovedError(err)
 	return moved || strings.HasPrefix(err.Error(), "EXECABORT")
 }
 
-// withReason adds to the error of a transaction why one of its commands was not queued, which it does not say.
+// withReason adds to the error of a transaction why one of its commands was not
+// queued, which the error itself does not contain.
 func withReason(err error, cmds []redis.Cmder) error {
+	if !strings.HasPrefix(err.Error(), "EXECABORT") {
+		return err
+	}
 	for _, cmd := range cmds {
-		if why := cmd.Err(); why != nil && why.Error() != err.Error() && strings.HasPrefix(err.Error(), "EXECABORT") {
-			return fmt.Errorf("%w (%w)", err, why)
+		if reason := cmd.Err(); reason != nil && reason.Error() != err.Error() {
+			return fmt.Errorf("%w (%w)", err, reason)
 		}
 	}
 	return err
 }
 
+// streamError wraps an error in one of those that [relay.Streams] promises.
 func streamError(err error) error {
 	switch {
 	case err == nil:

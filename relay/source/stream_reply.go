@@ -5,10 +5,11 @@ import (
 	"sidecast/relay/stream"
 )
 
-// errStreamReply says that an answer has not the shape that it has in Redis.
+// errStreamReply reports that an answer does not have the form that Redis uses.
 var errStreamReply = errors.New("the server's answer is not about a stream")
 
-// page reads the answer to XRANGE. go-redis's own types lose the order of the fields, and fields of the same name.
+// page parses the answer to XRANGE. go-redis's own types lose the order of the
+// fields, and repeated fields.
 func (s *streams) page(reply any, limit int) (page stream.Page, err error) {
 	list, ok := reply.([]any)
 	if !ok && reply != nil {
@@ -25,7 +26,7 @@ func (s *streams) page(reply any, limit int) (page stream.Page, err error) {
 	return page, nil
 }
 
-// entry reads an id with its fields.
+// entry parses an id with its fields.
 func (s *streams) entry(raw any) (e stream.Entry, ok bool) {
 	pair, _ := raw.([]any)
 	if len(pair) != 2 {
@@ -46,14 +47,14 @@ func (s *streams) entry(raw any) (e stream.Entry, ok bool) {
 			return e, false
 		}
 	}
-	return stream.NewEntry(id, fields, s.limit), true
+	return stream.NewEntry(id, fields, s.maxPayload), true
 }
 
-// readInfo reads the answer to XINFO STREAM: a list of names and values, or in RESP3 a map.
-func readInfo(reply any) (stream.State, error) {
+// parseInfo parses the answer to XINFO STREAM.
+func parseInfo(reply any) (stream.State, error) {
 	state := stream.State{Exists: true, Added: -1}
 	found := 0
-	note := func(name, value any) {
+	for name, value := range pairs(reply) {
 		number, _ := value.(int64)
 		switch name {
 		case "length":
@@ -67,16 +68,6 @@ func readInfo(reply any) (stream.State, error) {
 			if state.Last, ok = stream.ParseID(text); ok {
 				found++
 			}
-		}
-	}
-	switch reply := reply.(type) {
-	case []any:
-		for i := 0; i+1 < len(reply); i += 2 {
-			note(reply[i], reply[i+1])
-		}
-	case map[any]any:
-		for name, value := range reply {
-			note(name, value)
 		}
 	}
 	if found != 2 {

@@ -9,18 +9,17 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay/access"
-	"sidecast/relay/embedded"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
 	"sidecast/relay/stream"
 )
 
-func (r *recorder) Nudge(channel []byte, loaded bool) {
-	r.add(fmt.Sprintf("nudge %s %v", channel, loaded))
+func (r *recorder) Nudge(channel []byte, hasPayload bool) {
+	r.add(fmt.Sprintf("nudge %s %v", channel, hasPayload))
 }
 func (r *recorder) Event(channel []byte) { r.add(fmt.Sprintf("event %s", channel)) }
 
-// streamsOf returns streams by a client of the test's own.
+// streamsOf returns streams through a client that belongs to the test.
 func streamsOf(t testing.TB, addr string, protocol int, cfg source.Config) (stream.Store, *redis.Client) {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, Protocol: protocol})
@@ -30,19 +29,15 @@ func streamsOf(t testing.TB, addr string, protocol int, cfg source.Config) (stre
 
 func TestStreams(t *testing.T) {
 	t.Parallel()
-	memory, err := embedded.Start("127.0.0.1:0", nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(memory.Close)
-	real := redistest.Start(t)
+	inMemory := startEmbedded(t)
+	server := redistest.Start(t)
 	for _, tt := range []struct {
 		name, addr string
 		protocol   int
-		added      int64 // what is known of the entries ever added, when there were 5
+		added      int64 // the reported number of entries ever added, of which there were 5
 	}{
-		{"Redis, RESP2", real.Addr, 2, 5}, {"Redis, RESP3", real.Addr, 3, 5},
-		{"in memory, RESP2", memory.Addr(), 2, -1}, {"in memory, RESP3", memory.Addr(), 3, -1},
+		{"Redis, RESP2", server.Addr, 2, 5}, {"Redis, RESP3", server.Addr, 3, 5},
+		{"in memory, RESP2", inMemory.Addr(), 2, -1}, {"in memory, RESP3", inMemory.Addr(), 3, -1},
 	} {
 		t.Run(tt.name, func(t *testing.T) { testStreams(t, tt.addr, tt.protocol, tt.added) })
 	}
@@ -54,7 +49,7 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 	streams, client := streamsOf(t, addr, protocol, source.Config{Names: names, MaxPayload: 10})
 	page, err := streams.Read(t.Context(), channel, stream.ID{}, 5)
 	if err != nil || len(page.Entries) > 0 || page.More || page.State == nil || page.State.Exists {
-		t.Fatalf("what does not exist is %+v, %v", page, err)
+		t.Fatalf("a stream that does not exist is %+v, %v", page, err)
 	}
 	var ids []stream.ID
 	for _, payload := range []string{"1", "22", "\xff\x00\r\n", "12345678901", "5"} {
@@ -66,15 +61,15 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 	}
 	page, err = streams.Read(t.Context(), channel, ids[1], 2)
 	if err != nil || len(page.Entries) != 3 || !page.More || page.State != nil {
-		t.Fatalf("behind the second are %+v, %v", page, err)
+		t.Fatalf("after the second are %+v, %v", page, err)
 	}
 	if e := page.Entries; string(e[1].Payload) != "\xff\x00\r\n" || e[1].ID != ids[2] || e[1].TooLarge || !e[2].TooLarge {
-		t.Errorf("behind the second are %+v", e)
+		t.Errorf("after the second are %+v", e)
 	}
 	client.XDel(t.Context(), "app:"+channel, ids[1].String(), ids[4].String())
 	page, err = streams.Read(t.Context(), channel, ids[1], 10)
 	if err != nil || len(page.Entries) != 2 || page.More || page.State == nil {
-		t.Fatalf("behind the deleted one are %+v, %v", page, err)
+		t.Fatalf("after the deleted one are %+v, %v", page, err)
 	}
 	want := stream.State{Exists: true, Last: ids[4], Tail: page.Entries[1].Cursor, Length: 3, Added: added}
 	if *page.State != want || want.Tail.ID != ids[3] {
@@ -105,23 +100,25 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 	}
 }
 
-func TestStreamsWhileRedisIsAway(t *testing.T) {
+func TestStreamsWhileRedisIsDown(t *testing.T) {
 	t.Parallel()
 	streams, _ := streamsOf(t, redistest.FreeAddr(t), 2, source.Config{})
-	if _, err := streams.State(t.Context(), "a"); !errors.Is(err, source.ErrUnavailable) || errors.Is(err, stream.ErrNoStream) {
-		t.Errorf("asking nobody: %v", err)
+	_, err := streams.State(t.Context(), "a")
+	if !errors.Is(err, source.ErrUnavailable) || errors.Is(err, stream.ErrNoStream) {
+		t.Errorf("reading without Redis returned %v", err)
 	}
 	if _, err := streams.Append(t.Context(), "a", nil); !errors.Is(err, source.ErrUnavailable) {
-		t.Errorf("telling nobody: %v", err)
+		t.Errorf("adding without Redis returned %v", err)
 	}
 }
 
-// What is published on a durable channel is a nudge, whatever pattern brings it; events of its key come where the server
+// TestNudges checks that a message on a durable channel is a nudge, whichever
+// pattern matches it, and that keyspace events are delivered if the server
 // sends them.
 func TestNudges(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t, "--notify-keyspace-events", "Kt")
-	l := run(t, server.Addr, []string{"order:[1-5]*", "*"}, func(c *source.Config) {
+	l := startLink(t, server.Addr, []string{"order:[1-5]*", "*"}, func(c *source.Config) {
 		c.Durable, c.Names, c.MaxPayload = c.Patterns[:1], access.NewNames("app:", ""), 5
 	})
 	l.awaitEvent(t, "online", 1)
@@ -130,42 +127,45 @@ func TestNudges(t *testing.T) {
 	}
 	server.CLI("PUBLISH", "app:order:9", "live")
 	l.awaitEvent(t, "order:9=live", 1)
-	if got := strings.Join(l.recorder.log(), ", "); got != "online, nudge order:1 false, nudge order:1 true, nudge order:1 true, order:9=live" {
-		t.Errorf("heard %s", got)
+	const want = "online, nudge order:1 false, nudge order:1 true, nudge order:1 true, order:9=live"
+	if got := strings.Join(l.recorder.deliveries(), ", "); got != want {
+		t.Errorf("received %s, want %s", got, want)
 	}
 	eventually(t, "events", func() bool {
 		server.CLI("XADD", "app:order:2", "*", "data", "x")
-		return count(l.all(), "event order:2") > 0
+		return count(l.allEvents(), "event order:2") > 0
 	})
 	server.CLI("XADD", "app:order:9", "*", "data", "x")
 	server.CLI("SET", "app:order:3", "x")
 	server.CLI("PUBLISH", "app:order:9", "end")
 	l.awaitEvent(t, "order:9=end", 1)
-	if n := count(l.all(), "event order:9") + count(l.all(), "event order:3"); n > 0 {
+	if n := count(l.allEvents(), "event order:9") + count(l.allEvents(), "event order:3"); n > 0 {
 		t.Errorf("%d events are about other keys", n)
 	}
 }
 
-// Without the right to hear events the relay goes on without, and says nothing.
-func TestEventsRefused(t *testing.T) {
+// TestKeyspaceEventsDenied checks that the relay works without the right to
+// keyspace events, and does not warn.
+func TestKeyspaceEventsDenied(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	server.CLI("ACL", "SETUSER", "relay", "on", ">pw", "~*", "&order:*", "&sidecast:*", "+@all")
-	l := run(t, server.Addr, []string{"order:*"}, func(c *source.Config) {
+	l := startLink(t, server.Addr, []string{"order:*"}, func(c *source.Config) {
 		c.Durable, c.Server.Username, c.Server.Password = c.Patterns, "relay", "pw"
 	})
 	l.awaitEvent(t, "online", 1)
-	l.says(t, "permits no keyspace events")
+	l.awaitLog(t, "redis refuses keyspace events")
 	if strings.Contains(l.log.String(), "level=WARN") {
-		t.Errorf("the link complains:\n%s", l.log)
+		t.Errorf("the link logs a warning:\n%s", l.log)
 	}
 }
 
-// In a cluster each stream is read and written at its master, also when its slot has moved.
+// TestStreamsInCluster checks that each stream is read and written at its
+// master, also after its slot has moved.
 func TestStreamsInCluster(t *testing.T) {
 	t.Parallel()
-	c := startCluster(t, patientNodes)
-	l := goLive(t, "", []string{"order:*"}, c.server, func(cfg *source.Config) { cfg.Durable = cfg.Patterns })
+	c := startCluster(t, longNodeTimeout)
+	l := startLive(t, "", []string{"order:*"}, c.server, func(cfg *source.Config) { cfg.Durable = cfg.Patterns })
 	streams := l.Streams()
 	last := make(map[string]stream.ID)
 	add := func() {

@@ -2,107 +2,70 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"time"
-
 	"sidecast/relay/stats"
+	"time"
 )
 
-// The watchdog's times: a link that is silent for pingAfter is asked, and one that is silent for deadAfter is dead.
+// The watchdog sends a PING when the connection has been silent for pingAfter,
+// and closes the connection when it has been silent for deadAfter.
 const (
-	pingAfter = 3 * time.Second
-	deadAfter = 8 * time.Second
-	watchTick = 500 * time.Millisecond
+	pingAfter        = 3 * time.Second
+	deadAfter        = 8 * time.Second
+	watchdogInterval = 500 * time.Millisecond
 )
 
 var (
-	errSilent      = fmt.Errorf("nothing came for %v, not even an answer to PING", deadAfter)
+	errSilence     = fmt.Errorf("nothing arrived for %v, not even an answer to PING", deadAfter)
 	errUnconfirmed = fmt.Errorf("the subscriptions were not confirmed within %v", deadAfter)
 )
 
-// watch closes the link when nothing comes for too long. It only ever touches the conn, never go-redis, which holds a
-// lock while it dials.
-func (l *Link) watch(ctx context.Context) {
-	ticker := time.NewTicker(watchTick)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
+// runWatchdog closes the link's connection when it is silent for too long. It
+// uses only the connection, never go-redis, which holds a lock while it dials.
+// It returns when ctx ends.
+func runWatchdog(ctx context.Context, l *Link) {
+	every(ctx, watchdogInterval, func() bool {
+		if c := l.current(); c != nil {
+			c.watchdog.check(c, c.age())
 		}
-		if t := l.current(); t != nil {
-			t.watch(t.now())
-		}
-	}
+		return true
+	})
 }
 
-// current returns the conn last dialled for the link, which may have ended.
-func (l *Link) current() *tap {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.tap
-}
-
-// A watchdog judges how long a conn has been silent.
+// A watchdog measures how long a connection has been silent. Its times are
+// those of [pubsubConn.age].
 type watchdog struct {
-	looked  int64 // when it looked last
-	excused int64 // silence before is not counted
-	asked   int64 // when it sent the last PING
+	lastCheck    int64
+	excusedUntil int64 // silence before this time is not counted
+	lastPing     int64 // when the watchdog last sent a PING
 }
 
-// watch judges the conn at a time of [tap.now].
-func (t *tap) watch(at int64) {
-	w := &t.dog
-	if at-w.looked > int64(4*watchTick) {
-		w.excused = at // the process stood still, and what came meanwhile has yet to be read
+// check sends a PING or cuts the connection if it has been silent for too long
+// at the time now.
+func (w *watchdog) check(c *pubsubConn, now int64) {
+	if now-w.lastCheck > int64(4*watchdogInterval) {
+		w.excusedUntil = now // the process was suspended, and has yet to read what arrived in that time
 	}
-	w.looked = at
-	began, waiting := t.subscribing.Load(), t.waiting.Load()
-	if began == 0 { // the deadlines of the handshake watch this
+	w.lastCheck = now
+	subscribed, waiting := c.subscribedAt.Load(), c.waitingSince.Load()
+	if subscribed == 0 { // the deadlines of the handshake cover this
 		return
 	}
-	if !t.epoch.Load() {
-		if at-max(began, w.excused) >= int64(deadAfter) {
-			t.cut(stats.CauseError, errUnconfirmed)
+	if !c.epochRunning.Load() {
+		if now-max(subscribed, w.excusedUntil) >= int64(deadAfter) {
+			c.cut(stats.CauseError, errUnconfirmed)
 		}
 		return
 	}
-	if waiting == 0 { // it is we who are not reading
+	if waiting == 0 { // the sink is busy, so the relay itself does not read
 		return
 	}
-	since := max(t.heard.Load(), waiting, w.excused)
-	switch silent := time.Duration(at - since); {
-	case silent >= deadAfter:
-		t.cut(stats.CauseSilence, errSilent)
-	case silent >= pingAfter && at-w.asked >= int64(pingAfter):
-		w.asked = at
-		_, _ = t.ping() // where it fails the conn is ending
+	since := max(c.lastRead.Load(), waiting, w.excusedUntil)
+	switch silence := time.Duration(now - since); {
+	case silence >= deadAfter:
+		c.cut(stats.CauseSilence, errSilence)
+	case silence >= pingAfter && now-w.lastPing >= int64(pingAfter):
+		w.lastPing = now
+		_, _ = c.ping() // if it fails, the connection is ending
 	}
-}
-
-// errNoEpoch says that nothing may be written to a conn that go-redis may still be writing to.
-var errNoEpoch = errors.New("no epoch is running")
-
-// ping writes a PING with a nonce of its own and returns its sequence, which ponged reaches when it was answered. Within
-// an epoch nobody else writes, because go-redis wrote its last subscription before it was confirmed; the lock holds
-// even so. A conn that cannot be written to is cut.
-func (t *tap) ping() (uint64, error) {
-	if !t.epoch.Load() {
-		return 0, errNoEpoch
-	}
-	t.writing.Lock()
-	defer t.writing.Unlock()
-	seq := t.pinged.Add(1)
-	if err := t.Conn.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
-		t.cut(stats.CauseError, err)
-		return 0, err
-	}
-	command := fmt.Appendf(nil, "*2\r\n$4\r\nPING\r\n$%d\r\n%s%016x\r\n", nonceLen, noncePrefix, seq)
-	if _, err := t.Conn.Write(command); err != nil {
-		t.cut(stats.CauseError, err) // it may have gone out in part
-		return 0, err
-	}
-	return seq, nil
 }

@@ -190,7 +190,7 @@ func (s *shell) start(text string) (url string) {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(func() { s.stop(cmd) })
-	s.await(`"msg":"redis link is live"`)
+	s.await(`"msg":"redis connected"`)
 	return "ws://" + s.await(`"msg":"listening","addr":"([^"]+)"`) + "/ws"
 }
 

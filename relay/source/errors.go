@@ -1,0 +1,57 @@
+package source
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// deniedError reports that Redis refused a subscription because a right is
+// missing. It does not wrap go-redis's error, because go-redis would keep the
+// connection then.
+type deniedError struct{ reply string }
+
+func (e *deniedError) Error() string { return e.reply }
+
+// replyError is any other error reply to a subscription.
+type replyError struct{ reply string }
+
+func (e *replyError) Error() string { return e.reply }
+
+// errBypassed reports that go-redis received a message that the connection
+// should have handled. The link ends, so that clients get a gap.
+func errBypassed(channel string) error {
+	return fmt.Errorf("go-redis received a message itself, on %q", channel)
+}
+
+// isDenied reports whether an error reply means that the user lacks a right.
+func isDenied(reply string) bool { return strings.HasPrefix(reply, "NOPERM") }
+
+// isUnauthenticated reports whether an error reply means that the login is
+// missing or failed.
+func isUnauthenticated(reply string) bool {
+	return strings.HasPrefix(reply, "NOAUTH") || strings.HasPrefix(reply, "WRONGPASS") ||
+		strings.Contains(reply, "invalid password") || strings.Contains(reply, "AUTH failed")
+}
+
+// isTransient reports whether an error reply means that the server cannot serve
+// any client at the moment.
+func isTransient(reply string) bool {
+	for _, prefix := range []string{"LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM",
+		"ERR max number of clients"} {
+		if strings.HasPrefix(reply, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// isRefusal reports whether the server answered that it does not run this
+// command for this user. A server that requires a login first, or that cannot
+// serve any client, has not refused the command.
+func isRefusal(err error) bool {
+	_, replied := errors.AsType[redis.Error](err)
+	return replied && !isUnauthenticated(err.Error()) && !isTransient(err.Error())
+}

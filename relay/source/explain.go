@@ -1,0 +1,141 @@
+package source
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+)
+
+// explain returns why Redis could not be used, and how the operator can correct
+// that. Neither text contains a secret.
+func explain(err error) (problem, do string) {
+	if problem, do = explainReply(err); problem != "" {
+		return problem, do
+	}
+	if problem, do = explainTLS(err); problem != "" {
+		return problem, do
+	}
+	timeout, isNet := errors.AsType[net.Error](err)
+	_, noName := errors.AsType[*net.DNSError](err)
+	switch {
+	case noName:
+		return "the host name cannot be resolved", "check the host in SIDECAST_REDIS_URL"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "nothing listens at this address", "start Redis, or correct SIDECAST_REDIS_URL"
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EACCES):
+		return "the socket does not exist or cannot be opened",
+			"check the path in SIDECAST_REDIS_URL and its permissions"
+	case isNet && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
+		return "no answer in time", "check that a firewall or network policy lets this host reach Redis, " +
+			"and that the URL begins with rediss:// if Redis requires TLS"
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
+		errors.Is(err, net.ErrClosed):
+		return "the connection was closed during the login", "use a rediss:// URL if Redis requires TLS, " +
+			"and check Redis's log"
+	case errors.Is(err, errUnconfirmed):
+		return "the subscriptions were not confirmed", "check Redis's log"
+	}
+	return "the connection failed", "check the error and Redis's log"
+}
+
+// explainReply explains the errors that the server or a Sentinel returned. For
+// any other error it returns empty strings.
+func explainReply(err error) (problem, do string) {
+	text := err.Error()
+	has := func(word string) bool { return strings.Contains(text, word) }
+	_, denied := errors.AsType[*deniedError](err)
+	if sentinel, ok := errors.AsType[*sentinelError](err); ok {
+		return explainSentinel(sentinel)
+	}
+	if _, ok := errors.AsType[*credentialsError](err); ok {
+		return "user and password cannot be read", "check the file that SIDECAST_REDIS_PASSWORD_FILE names"
+	}
+	switch {
+	case errors.Is(err, errReplica):
+		return "the server is a replica", "point SIDECAST_REDIS_URL at the master"
+	case errors.Is(err, errSlotMoved):
+		return "the nodes of the cluster do not agree on the owners of the slots", "wait, or run redis-cli --cluster check"
+	case errors.Is(err, errSentinelRole):
+		return "the server is a Sentinel",
+			"point SIDECAST_REDIS_URL at the Redis master that it watches, or set SIDECAST_REDIS_MODE=sentinel"
+	case denied:
+		return "a subscription was refused", "grant the right: run `sidecast check`"
+	case has("WRONGPASS"), has("invalid password"), has("AUTH failed"), has("without any password configured"):
+		return "user and password were refused", "check SIDECAST_REDIS_USERNAME and SIDECAST_REDIS_PASSWORD"
+	case has("NOAUTH"):
+		return "the server requires a password",
+			"set SIDECAST_REDIS_PASSWORD (and SIDECAST_REDIS_USERNAME for an ACL user)"
+	case has("DENIED"):
+		return "the server is in protected mode", "set a password for Redis, or bind it to a specific address"
+	case has("max number of clients"):
+		return "the server has reached its limit of clients", "raise maxclients in Redis, or close other clients"
+	case has("cluster support disabled"):
+		return "the server is not part of a cluster", "unset SIDECAST_REDIS_MODE, or correct SIDECAST_REDIS_URL"
+	case has("LOADING"):
+		return "the server is loading its data", "wait"
+	case has("NOPERM"):
+		return "the user lacks the rights to log in",
+			"grant +hello +auth +ping +subscribe +psubscribe: run `sidecast check`"
+	}
+	return "", ""
+}
+
+// explainSentinel explains errors of Sentinels, as opposed to those of the
+// servers that they watch.
+func explainSentinel(err *sentinelError) (problem, do string) {
+	text := err.Error()
+	switch {
+	case errors.Is(err, errNoMaster):
+		return "the Sentinels do not know a master with this name", "check master_name in SIDECAST_REDIS_URL"
+	case isUnauthenticated(text), strings.Contains(text, "NOAUTH"), strings.Contains(text, "WRONGPASS"):
+		return "the Sentinels refused the user and password, or require them",
+			"check SIDECAST_REDIS_SENTINEL_USERNAME and SIDECAST_REDIS_SENTINEL_PASSWORD"
+	case strings.Contains(text, "unknown command"):
+		return "the server is not a Sentinel", "point SIDECAST_REDIS_URL at the Sentinels, or unset SIDECAST_REDIS_MODE"
+	}
+	return "no Sentinel answers", "check the addresses in SIDECAST_REDIS_URL, and that the Sentinels are running"
+}
+
+// explainTLS explains errors of TLS. For any other error it returns empty
+// strings.
+func explainTLS(err error) (problem, do string) {
+	_, isTLS := errors.AsType[*tlsError](err)
+	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
+	_, host := errors.AsType[x509.HostnameError](err)
+	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	switch {
+	case authority:
+		return "the server's certificate is signed by an unknown authority", "set SIDECAST_REDIS_CA"
+	case host:
+		return "the server's certificate names another host",
+			"use the host in SIDECAST_REDIS_URL that the certificate names"
+	case invalid:
+		return "the server's certificate is not valid", "renew it, or correct the clock"
+	case plain:
+		return "the server does not use TLS on this port", "use a redis:// URL, or the server's TLS port"
+	case isTLS && errors.Is(err, context.DeadlineExceeded):
+		return "the TLS handshake was not answered", "use a redis:// URL, or the server's TLS port"
+	case isTLS:
+		return "the TLS handshake failed",
+			"check that the port is the server's TLS port, and whether the server requires a client certificate"
+	}
+	return "", ""
+}
+
+// grantPattern tells how to grant the right to subscribe to a pattern.
+func grantPattern(pattern string) string {
+	return "grant it with ACL SETUSER <user> &" + pattern + " : Redis compares the pattern literally, " +
+		"so a grant of a wider pattern does not include it"
+}
+
+// grantStreams tells how to grant the right to read the streams that a pattern
+// matches.
+func grantStreams(pattern string) string {
+	return "grant %R~" + pattern + " and +xrange +xrevrange +xinfo +multi +exec"
+}

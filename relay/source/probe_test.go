@@ -1,0 +1,94 @@
+package source_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"sidecast/relay/relaytest/redistest"
+	"sidecast/relay/source"
+)
+
+// TestRelaysShareMarkers checks that two relays receive the same markers in the
+// same order, and publish few.
+func TestRelaysShareMarkers(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
+		server := redistest.Start(t)
+		a, b := startLink(t, server.Addr, []string{"*"}, useProtocol), startLink(t, server.Addr, []string{"*"}, useProtocol)
+		a.awaitEvent(t, "online", 1)
+		b.awaitEvent(t, "online", 1)
+		began := time.Now()
+		eventually(t, "some markers", func() bool {
+			return len(markersIn(a.allEvents())) >= 8 && len(markersIn(b.allEvents())) >= 8
+		})
+		if took := time.Since(began); took < 3*time.Second {
+			t.Errorf("8 markers in %v", took)
+		}
+		seen, others := markersIn(a.allEvents()), markersIn(b.allEvents())
+		if i := slices.Index(seen, others[0]); i >= 0 { // either may have been online first
+			seen = seen[i:]
+		} else {
+			others = others[max(0, slices.Index(others, seen[0])):]
+		}
+		if n := min(len(seen), len(others)); n < 5 || !slices.Equal(seen[:n], others[:n]) {
+			t.Errorf("one received %q, the other %q", seen, others)
+		}
+		slices.Sort(seen)
+		if n := len(seen); len(slices.Compact(seen)) != n {
+			t.Error("an id was used twice")
+		}
+		if n, _, _ := a.stats.MarkerTrip.Snapshot(); n == 0 {
+			t.Error("no round trip was measured")
+		}
+		if strings.Contains(a.log.String(), "another relay") {
+			t.Error("replicas with the same settings warn about each other")
+		}
+	})
+}
+
+func TestForeignRelayIsReported(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
+		server := redistest.Start(t)
+		a := startLive(t, server.Addr, []string{"chat:*"}, useProtocol)
+		startLink(t, server.Addr, []string{"news"}, useProtocol).awaitEvent(t, "online", 1)
+		a.awaitLog(t, "another relay with different patterns")
+		a.awaitLog(t, "SIDECAST_KEY_PREFIX")
+	})
+}
+
+func TestMarkersOff(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
+		server := redistest.Start(t)
+		l := startLive(t, server.Addr, []string{"*"}, useProtocol, markersOff)
+		if got := server.CLI("PUBSUB", "CHANNELS"); got != "" {
+			t.Errorf("subscribed to %q", got)
+		}
+		l.expectDelivery(t, server, "chat")
+		if got := l.stats.RedisMessages.Load(); got != 1 {
+			t.Errorf("%d messages: markers were published", got)
+		}
+	})
+}
+
+// TestOnlyMarkerChannelIsSubscribedExactly guards the reason why all replicas
+// use the same node of a cluster.
+func TestOnlyMarkerChannelIsSubscribedExactly(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
+		server := redistest.Start(t)
+		startLive(t, server.Addr, []string{"chat:1", "chat:2"}, useProtocol, useNames("", "x:"))
+		if got := server.CLI("PUBSUB", "CHANNELS"); got != "x:mark" {
+			t.Errorf("exact subscriptions: %q", got)
+		}
+		if got := server.CLI("PUBSUB", "NUMPAT"); got != "2" {
+			t.Errorf("%s patterns", got)
+		}
+		if got := server.CLI("CLIENT", "LIST", "TYPE", "pubsub"); strings.Count(got, "name=sidecast-link") != 1 {
+			t.Errorf("clients: %s", got)
+		}
+	})
+}

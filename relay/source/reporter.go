@@ -1,0 +1,166 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+
+	"sidecast/relay/access"
+	"sidecast/relay/stats"
+)
+
+// repeatAfter is how long the same problem is not logged again as an error.
+const repeatAfter = time.Minute
+
+// An errorReporter logs what keeps the link down, and what Redis does not
+// support or permit.
+type errorReporter struct {
+	link *Link // constant
+
+	// Owned by the link's goroutine.
+	problem  string // the last one logged; empty after the link was connected
+	loggedAt time.Time
+
+	// Warnings that are logged once. Any goroutine may use them.
+	role, node, bus, ping, markerSubscribe, markerPublish, clientPublish, foreign sync.Once
+}
+
+// connected forgets the last problem. Called on the link's goroutine, like
+// connectFailed.
+func (r *errorReporter) connected() { r.problem, r.loggedAt = "", time.Time{} }
+
+// connectFailed logs why an attempt to connect failed and what to do about it:
+// when a problem begins or changes, and then once a minute.
+func (r *errorReporter) connectFailed(err error) {
+	l := r.link
+	problem, do := explain(err)
+	if problem == r.problem && time.Since(r.loggedAt) < repeatAfter {
+		l.log.Debug("redis is still not reachable", "addr", l.cfg.Server.Address,
+			"err", l.cfg.Server.redact(err))
+		return
+	}
+	if problem != r.problem {
+		switch {
+		case errors.Is(err, errReplica), errors.Is(err, errSentinelRole):
+			l.stats.RedisEpochs[stats.CauseReplica].Add(1)
+		case causeOf(err) == stats.CauseDenied:
+			l.stats.RedisEpochs[stats.CauseDenied].Add(1)
+		}
+	}
+	r.problem, r.loggedAt = problem, time.Now()
+	if denied, ok := errors.AsType[*deniedError](err); ok {
+		do = r.findDenied(denied, do)
+	}
+	l.log.Error("redis is not reachable", "addr", l.cfg.Server.Address, "problem", problem, "do", do,
+		"err", l.cfg.Server.redact(err))
+}
+
+// findDenied tries each pattern to find the one that is denied, because Redis
+// may answer for all at once without a name. It returns what to do, or
+// otherwise if it finds none.
+func (r *errorReporter) findDenied(denied *deniedError, otherwise string) string {
+	if strings.Contains(denied.reply, "command") {
+		return "grant the command: ACL SETUSER <user> +psubscribe +subscribe"
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	defer cancel()
+	for _, pattern := range r.link.redisPatterns {
+		if err := trySubscribe(ctx, r.link.commands, "psubscribe", pattern); err != nil && isDenied(err.Error()) {
+			return grantPattern(pattern)
+		}
+	}
+	return otherwise
+}
+
+// warn logs a warning and what to do about it.
+func (r *errorReporter) warn(message, do string, args ...any) {
+	r.link.log.Warn(message, append([]any{"do", do}, args...)...)
+}
+
+func (r *errorReporter) roleUnsupported() {
+	r.role.Do(func() {
+		if !r.link.cfg.Embedded {
+			r.warn("redis does not report its role, so the relay would not notice a replica", "grant +role")
+		}
+	})
+}
+
+func (r *errorReporter) nodeUnsupported() {
+	r.node.Do(func() {
+		if !r.link.cfg.Embedded && !r.link.cfg.MarkersOff {
+			r.warn("redis does not report its run_id, so clients cannot resume at another replica of the relay", "grant +info")
+		}
+	})
+}
+
+func (r *errorReporter) busUnsupported() {
+	r.bus.Do(func() {
+		r.warn("redis does not report its cluster's bus links, so the relay would not notice messages lost between nodes",
+			"grant +cluster|links; it needs Redis 7.0")
+	})
+}
+
+// markerSlotMoved is called once in an epoch.
+func (r *errorReporter) markerSlotMoved(addr, owner string) {
+	r.warn("the marker channel's slot moved to another node, where relays that connect from now on listen; "+
+		"clients that change between this relay and those get a gap",
+		"restart this relay at a convenient time", "addr", addr, "owner", owner)
+}
+
+// nodesUnlinked is called at the beginning of an epoch.
+func (r *errorReporter) nodesUnlinked(nodes int) {
+	r.warn("some cluster nodes have no bus link to the node that the relay listens to; "+
+		"messages published there do not arrive until they have",
+		"check that these nodes are running, and that each node reaches the bus ports of all others", "nodes", nodes)
+}
+
+func (r *errorReporter) pingRefused(reply string) {
+	r.ping.Do(func() {
+		r.warn("redis refuses PING; the relay accepts the refusals as answers", "grant +ping", "err", reply)
+	})
+}
+
+func (r *errorReporter) markerSubscriptionDenied(reply string) {
+	r.markerSubscribe.Do(func() {
+		r.warn("redis refuses the subscription to the marker channel, so the relay cannot probe delivery",
+			"grant +subscribe and &"+r.link.markerChannel, "err", reply)
+	})
+}
+
+func (r *errorReporter) markerPublishDenied(err error) {
+	r.markerPublish.Do(func() {
+		r.warn("redis refuses to publish markers, so the relay cannot probe delivery",
+			"grant +publish and &"+r.link.markerChannel, "err", err)
+	})
+}
+
+// markerPublishFailing is called periodically while markers cannot be published
+// in an epoch.
+func (r *errorReporter) markerPublishFailing(err error) {
+	r.warn("publishing markers fails although redis is connected, so the relay cannot probe delivery",
+		"check that Redis accepts more connections", "err", r.link.cfg.Server.redact(err))
+}
+
+func (r *errorReporter) clientPublishDenied(err error) {
+	r.clientPublish.Do(func() {
+		r.warn("redis refuses messages that clients publish",
+			"grant +publish and the channels of SIDECAST_PUBLISH_CHANNELS", "err", err)
+	})
+}
+
+func (r *errorReporter) foreignRelay() {
+	r.foreign.Do(func() {
+		r.warn("another relay with different patterns or prefixes uses the same key prefix",
+			"give each application its own SIDECAST_KEY_PREFIX, and all replicas of one application the same settings")
+	})
+}
+
+// streamsDenied is called at the start for each pattern of durable channels
+// that the relay may not read.
+func (r *errorReporter) streamsDenied(pattern access.Pattern, err error) {
+	cfg := &r.link.cfg
+	r.warn("redis does not let the relay read streams, so these durable channels do not work",
+		grantStreams(cfg.Names.RedisPattern(pattern)), "pattern", pattern.String(), "err", cfg.Server.redact(err))
+}
