@@ -216,7 +216,7 @@ func (s *Session) expectEcho(cmd protocol.Command) (*echoes, uint64) {
 	return e, hash
 }
 
-// appendToStream adds what a client publishes to a stream, and reports whether
+// appendToStream adds a client's message to a stream, and reports whether
 // Redis confirmed it.
 func (s *Session) appendToStream(cmd protocol.Command) bool {
 	h := s.hub

@@ -15,7 +15,7 @@
 // encodes each message once for each protocol in its audience and gives it to
 // every shard that has subscribers. A shard is a share of the sessions with one
 // goroutine: shard.deliver writes each subscriber's frames with one system call
-// that does not wait, and what the kernel does not accept waits in that client's
+// that does not wait, and bytes that the kernel does not accept wait in that client's
 // [outbox.Outbox], bounded in bytes and age. Nothing on this path waits for a
 // client.
 //
@@ -75,7 +75,7 @@
 //	subscription.go  one session's place in a channel
 //	durable.go       durable channels: nudges, readers, the sink of a reader
 //	session.go       one connected client: joining, leaving, closing
-//	commands.go      what a client asks for
+//	commands.go      the commands of a client
 //	authorize.go     who may do it: grants, tokens, the application's answers
 //	resume.go        answering a subscribe with or without a cursor
 //	locate.go        finding a client's place in the history

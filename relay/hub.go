@@ -17,7 +17,7 @@ import (
 	"sidecast/relay/stream"
 )
 
-// HubConfig is what a [Hub] needs. It must not be changed after [NewHub].
+// HubConfig configures a [Hub]. It must not be changed after [NewHub].
 type HubConfig struct {
 	Access    *access.Rules
 	Budget    *outbox.Budget
@@ -26,7 +26,7 @@ type HubConfig struct {
 	Logger    *slog.Logger        // nil discards
 	Shards    int                 // 0: one for each processor
 
-	// Publish sends what a client publishes to Redis and returns how many
+	// Publish sends a client's message to Redis and returns how many
 	// subscribers Redis counted. It waits for Redis for about a second at most
 	// and is called concurrently. If it is nil, clients get `unavailable`.
 	Publish func(ctx context.Context, channel string, payload []byte) (receivers int64, err error)

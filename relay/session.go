@@ -12,7 +12,7 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// A Client is what a transport knows of one connection when it joins.
+// A Client describes one connection to the hub that it joins.
 type Client struct {
 	Transport protocol.Transport
 	Protocol  protocol.Protocol
@@ -29,7 +29,8 @@ type Client struct {
 // A Session is one connected client: its protocol, its outbox and its
 // subscriptions. The transport's reading goroutine owns it: only that goroutine
 // calls [Session.Subscribe], [Session.SubscribeOwn], [Session.Handle] and
-// [Session.Leave]. Other methods may be called concurrently.
+// [Session.Leave]. Other methods may be called concurrently. It has many
+// fields, because an idle session must not cost more than one allocation.
 type Session struct {
 	id        sessionID
 	hub       *Hub
@@ -45,7 +46,7 @@ type Session struct {
 	subs      []*Subscription
 	limiter   limiter
 	principal access.Principal
-	grants    grants       // what the application granted when it was asked
+	grants    grants       // the application's answers
 	queue     *replayQueue // nil until a replay is not finished at once
 
 	// Guarded by the shard's mu.

@@ -17,7 +17,7 @@ const (
 	// stepDeliveries bounds how many deliveries a shard sorts by session before
 	// it writes.
 	stepDeliveries = 1 << 17
-	// itemCharge is what a waiting item costs in addition to its frames.
+	// itemCharge is the cost of a waiting item in addition to its frames.
 	itemCharge = 128
 )
 
@@ -40,7 +40,7 @@ type item struct {
 	frames  [protocol.NumProtocols][]byte
 }
 
-// charge returns what the item costs while it waits, in bytes.
+// charge returns the cost of the item while it waits, in bytes.
 func (it *item) charge() (n int) {
 	for _, frame := range it.frames {
 		n += len(frame)
@@ -51,7 +51,7 @@ func (it *item) charge() (n int) {
 // A shard delivers items to its share of the sessions. The goroutine that holds
 // mu runs it: its own goroutine, the source for a few deliveries at a time, or
 // a session that subscribes or unsubscribes between two batches. So a batch is
-// never interrupted, and iterating over subscribers needs no lock of its own.
+// never interrupted, and iterating over subscribers needs no further lock.
 type shard struct {
 	hub   *Hub
 	index int
@@ -92,7 +92,7 @@ func (s *shard) collect(it *item, n int) {
 	s.deliveries += n
 }
 
-// flush delivers what was collected: at once if it is little and nothing waits
+// flush delivers the collected items: at once if it is little and nothing waits
 // before it, otherwise through the mailbox. Only the source calls it.
 func (s *shard) flush() {
 	if len(s.collected) == 0 {
@@ -105,7 +105,7 @@ func (s *shard) flush() {
 	s.collected, s.deliveries = s.collected[:0], 0
 }
 
-// tryInline delivers what was collected, and reports whether it did: not if the
+// tryInline delivers the collected items, and reports whether it did: not if the
 // shard is busy or items wait before it.
 func (s *shard) tryInline() bool {
 	if !s.mu.TryLock() {
@@ -119,7 +119,7 @@ func (s *shard) tryInline() bool {
 	return true
 }
 
-// run delivers what is in the mailbox until ctx ends.
+// run delivers the items of the mailbox until ctx ends.
 func (s *shard) run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, s.mailbox.close)
 	defer stop()

@@ -8,7 +8,7 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// A channel is what the hub knows of one channel that has subscribers, or had a
+// A channel is the hub's memory of one channel that has subscribers, or had a
 // message lately.
 type channel = history.Channel[fanout]
 
@@ -62,9 +62,9 @@ type subscribers struct {
 	count atomic.Int32  // of subscribers, and of those about to be removed
 }
 
-// A subscriber is what the fan-out needs of a subscription. It is stored next
-// to its neighbours, because a fan-out is bound by how many cache lines a
-// delivery touches.
+// A subscriber is the part of a subscription that the fan-out needs. It is
+// stored next to its neighbours, because a fan-out is bound by how many cache
+// lines a delivery touches.
 type subscriber struct {
 	outbox   *outbox.Outbox
 	sub      *Subscription

@@ -21,7 +21,7 @@ import (
 	"sidecast/relay/ws"
 )
 
-// Options are what a relay needs beyond its settings.
+// Options configure a relay in addition to its settings.
 type Options struct {
 	Logger  *slog.Logger // nil discards
 	Notices io.Writer    // where the embedded Redis announces itself; nil discards

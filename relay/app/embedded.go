@@ -10,7 +10,7 @@ import (
 )
 
 // An embeddedRedis is the Redis in memory and the file by which other commands
-// find this relay. A nil one is none.
+// find this relay. A nil value means that there is none.
 type embeddedRedis struct {
 	server *embedded.Server
 	forget func()

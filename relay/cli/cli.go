@@ -20,7 +20,7 @@ const (
 	exitConfig  = 2
 )
 
-// A Program is what the commands share: its version and its standard streams.
+// A Program is the context of all commands: its version and its standard streams.
 type Program struct {
 	Version, Commit string
 	Stdin           io.Reader
