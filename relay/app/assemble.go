@@ -88,13 +88,13 @@ func (a *App) handler() *ws.Handler {
 	cfg := a.cfg
 	connections, _ := server.DefaultConnections()
 	return ws.New(ws.Config{
-		Hub: a.hub, Budget: a.budget, Slots: relay.NewSlots(cfg.MaxConnections.Or(connections)), Stats: a.stats, Logger: a.options.Logger,
+		Hub: a.hub, Budget: a.budget, Slots: ws.NewSlots(cfg.MaxConnections.Or(connections)), Stats: a.stats, Logger: a.options.Logger,
 		Protocols: map[string]protocol.Protocol{
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
 		Listened: true, MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
 		Identify: a.gate.Identify, Limited: a.settings.Proxies.Limited,
-		Addresses: relay.NewAddresses(int(cfg.MaxConnectionsPerIP), int(cfg.MaxConnectRatePerIP)),
+		IPLimiter: ws.NewIPLimiter(int(cfg.MaxConnectionsPerIP), int(cfg.MaxConnectRatePerIP)),
 		Remote:    func(r *http.Request) string { return a.settings.Proxies.Client(r).String() },
 	})
 }

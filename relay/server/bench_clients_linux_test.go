@@ -16,79 +16,83 @@ import (
 	"unsafe"
 )
 
-// A drinker is the clients of one peer. They read with epoll once a millisecond, because waking a sleeping reader costs
-// the writer several microseconds on loopback, which a client over a network never costs it. None of them decrypts.
-type drinker struct {
-	spec   peerSpec
-	memory *shared
-	poll   int
-	heard  map[int32]int // bytes, by descriptor
+// A fleet holds the clients of one peer. They read with epoll once per
+// millisecond: on loopback, waking a sleeping reader costs the writer several
+// microseconds, which a client in a network does not cost. The clients do not
+// decrypt TLS.
+type fleet struct {
+	spec     peerSpec
+	memory   *shared
+	poll     int
+	received map[int32]int // bytes, by file descriptor
 
-	mu   sync.Mutex
-	kept []net.Conn // so that no finalizer closes them
+	mu    sync.Mutex
+	conns []net.Conn // so that no finalizer closes them
 }
 
-// drink is the process of the clients.
-func drink(spec peerSpec, memory *shared) error {
+// runClients is the process of the clients.
+func runClients(spec peerSpec, memory *shared) error {
 	poll, err := syscall.EpollCreate1(0)
 	if err != nil {
 		return err
 	}
-	d := &drinker{spec: spec, memory: memory, poll: poll, heard: make(map[int32]int)}
-	if err := d.connectAll(); err != nil {
+	f := &fleet{spec: spec, memory: memory, poll: poll, received: make(map[int32]int)}
+	if err := f.connectAll(); err != nil {
 		return err
 	}
 	memory.ready.Store(1)
 	if spec.Role == "stuck" {
 		select {}
 	}
-	return d.drink()
+	return f.read()
 }
 
-// connectAll connects the clients one after the other, or at once if they are a storm.
-func (d *drinker) connectAll() error {
-	if d.spec.Role != "storm" {
-		for i := range d.spec.Count {
-			if err := d.connect(i); err != nil {
+// connectAll connects the clients one after the other, or all concurrently in
+// the role "storm".
+func (f *fleet) connectAll() error {
+	if f.spec.Role != "storm" {
+		for i := range f.spec.Count {
+			if err := f.connect(i); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	var wg sync.WaitGroup
-	errs := make([]error, d.spec.Count)
-	for i := range d.spec.Count {
-		wg.Go(func() { errs[i] = d.connect(i) })
+	errs := make([]error, f.spec.Count)
+	for i := range f.spec.Count {
+		wg.Go(func() { errs[i] = f.connect(i) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
 }
 
-// connect opens one WebSocket connection and hands its descriptor to epoll.
-func (d *drinker) connect(i int) error {
+// connect opens one WebSocket connection and adds it to epoll.
+func (f *fleet) connect(i int) error {
 	dialer := net.Dialer{}
-	if d.spec.Role == "stuck" {
+	if f.spec.Role == "stuck" {
 		dialer.Control = func(_, _ string, c syscall.RawConn) error {
 			return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
 		}
 	}
-	conn, err := dialer.Dial("tcp", d.spec.Addr)
+	conn, err := dialer.Dial("tcp", f.spec.Addr)
 	if err != nil {
 		return err
 	}
-	shaken := conn
-	if d.spec.TLS {
-		shaken = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // the relay of this benchmark signed for itself
+	secured := conn
+	if f.spec.TLS {
+		secured = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // the certificate is self-signed
 	}
-	if err := upgrade(shaken, strings.ReplaceAll(d.spec.Path, "%d", strconv.Itoa(i))); err != nil {
+	if err := upgrade(secured, strings.ReplaceAll(f.spec.Path, "%d", strconv.Itoa(i))); err != nil {
 		return err
 	}
-	d.mu.Lock()
-	d.kept = append(d.kept, conn, shaken)
-	d.mu.Unlock()
-	return watch(d.poll, conn)
+	f.mu.Lock()
+	f.conns = append(f.conns, conn, secured)
+	f.mu.Unlock()
+	return watch(f.poll, conn)
 }
 
+// watch adds conn to epoll.
 func watch(poll int, conn net.Conn) error {
 	raw, err := conn.(*net.TCPConn).SyscallConn()
 	if err != nil {
@@ -112,17 +116,17 @@ func upgrade(conn net.Conn, path string) error {
 		return err
 	}
 	if response.StatusCode != http.StatusSwitchingProtocols {
-		return fmt.Errorf("%s is answered %s", path, response.Status)
+		return fmt.Errorf("the relay answers %s with %s", path, response.Status)
 	}
 	return nil
 }
 
-// drink reads whatever comes, for ever.
-func (d *drinker) drink() error {
+// read reads from all connections until the process ends.
+func (f *fleet) read() error {
 	events := make([]syscall.EpollEvent, 4096)
 	buf := make([]byte, 1<<20)
 	for {
-		n, err := syscall.EpollWait(d.poll, events, 0)
+		n, err := syscall.EpollWait(f.poll, events, 0)
 		if err != nil && err != syscall.EINTR {
 			return err
 		}
@@ -131,12 +135,12 @@ func (d *drinker) drink() error {
 			switch {
 			case errno != 0:
 			case got > 0:
-				d.memory.read.Add(uint64(got))
-				if d.spec.Frame > 0 {
-					d.time(event.Fd, int(got))
+				f.memory.bytesRead.Add(uint64(got))
+				if f.spec.Frame > 0 {
+					f.time(event.Fd, int(got))
 				}
 			default:
-				_ = syscall.EpollCtl(d.poll, syscall.EPOLL_CTL_DEL, int(event.Fd), nil)
+				_ = syscall.EpollCtl(f.poll, syscall.EPOLL_CTL_DEL, int(event.Fd), nil)
 			}
 		}
 		if n < len(events) {
@@ -145,26 +149,30 @@ func (d *drinker) drink() error {
 	}
 }
 
-// time notes how long each message was on its way that the n bytes complete.
-func (d *drinker) time(fd int32, n int) {
-	before := d.heard[fd] / d.spec.Frame
-	d.heard[fd] += n
+// time records the delivery time of each message that the next n bytes
+// complete.
+func (f *fleet) time(fd int32, n int) {
+	before := f.received[fd] / f.spec.Frame
+	f.received[fd] += n
 	now := time.Now().UnixNano()
-	for i := before; i < d.heard[fd]/d.spec.Frame; i++ {
-		took := time.Duration(now - d.memory.times[i%len(d.memory.times)].Load())
-		d.memory.buckets[min(max(int(took/bucketWidth), 0), len(d.memory.buckets)-1)].Add(1)
+	for i := before; i < f.received[fd]/f.spec.Frame; i++ {
+		took := time.Duration(now - f.memory.times[i%len(f.memory.times)].Load())
+		f.memory.buckets[min(max(int(took/bucketWidth), 0), len(f.memory.buckets)-1)].Add(1)
 	}
 }
 
-// A floor is the least that a delivery can cost: one system call on one of many descriptors, by a loop that does nothing
-// else. It writes to the relay's own connections while the relay rests, so buffers and readers are the same.
+// A floor makes deliveries at the lowest possible cost: one system call on one
+// of many descriptors, in a loop that does nothing else. It writes to the
+// relay's own connections while the relay is idle, so that buffers and readers
+// are the same.
 type floor struct {
 	net.Listener
 	mu  sync.Mutex
 	fds []int // guarded by mu until all are connected
 }
 
-// Accept notes the descriptor of each connection on its way to the relay.
+// Accept records the descriptor of each connection that it returns to the
+// relay.
 func (f *floor) Accept() (net.Conn, error) {
 	conn, err := f.Listener.Accept()
 	if err != nil {
@@ -187,7 +195,7 @@ func (f *floor) send(fds []int, frame []byte) {
 	}
 }
 
-// rawFrame is a text frame of the server's with the payload.
+// rawFrame returns the relay's text frame with the payload.
 func rawFrame(payload []byte) []byte {
 	switch n := len(payload); {
 	case n < 126:

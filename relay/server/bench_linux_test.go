@@ -10,19 +10,23 @@ import (
 	"time"
 )
 
-// BenchmarkTargets measures everything that the relay promises about its speed and its memory, and ends with a table that
-// says which targets are met:
+// BenchmarkTargets measures the targets for the relay's speed and memory. At
+// the end it prints a table that shows which targets are met:
 //
 //	go test -run '^$' -bench Targets -benchtime 1x ./relay/server
 //
-// The name of a workload picks it alone: -bench 'Targets/unicast'. What a delivery costs is CPU time of this process
-// alone, since the clients, the publisher and Redis have processes of their own. It is compared with a floor: one sendto
-// of a prebuilt frame for each delivery, by a loop that does nothing else, to the same sockets with the same readers.
-// Relay and floor take turns every 200 ms, and a ratio is the median of the ratios of neighbouring turns, so that a
-// machine that is busy with other things slows both. The column "half" has the first and the third quartile.
+// To run a single workload, add its name: -bench 'Targets/unicast'. The cost of
+// a delivery is the CPU time of this process; the clients, the publisher and
+// Redis run in other processes. The cost is compared with a floor: one sendto
+// of a prebuilt frame for each delivery, in a loop that does nothing else, to
+// the same sockets with the same readers. Relay and floor take turns every 200
+// ms. A ratio is the median of the ratios of adjacent turns, so that other load
+// on the machine slows both. The column "half" has the first and the third
+// quartile.
 //
-// The row "samples in sendto" has the share of the CPU samples below the relay's one call into the kernel, and logs the
-// ten functions with the most:
+// The row "%-in-sendto" has the share of CPU samples in the relay's only system
+// call for a delivery. The workload also prints the ten functions with the most
+// samples:
 //
 //	go test -run '^$' -bench Targets/profile -benchtime 1x -v ./relay/server
 func BenchmarkTargets(b *testing.B) {
@@ -39,7 +43,8 @@ func BenchmarkTargets(b *testing.B) {
 	printTable(table)
 }
 
-// A workload is a row of the table, or a few that are measured together.
+// A workload is one row of the table, or several rows that are measured
+// together.
 type workload struct {
 	name    string
 	measure func(*testing.B) []figure
@@ -57,14 +62,14 @@ var workloads = []workload{
 	{"unicast-5000", unicast},
 	{"unicast-5000-with-redis", unicastRedis},
 	{"ingest", ingest},
-	{"ingest with history", remembered},
+	{"ingest with history", ingestWithHistory},
 	{"stuck-100-of-1000", stuck},
-	{"tls-1000", secured(1000, 1)},
-	{"tls-1000-by-8", secured(1000, 8)},
+	{"tls-1000", fanoutTLS(1000, 1)},
+	{"tls-1000-by-8", fanoutTLS(1000, 8)},
 	{"storm-10000", storm},
 }
 
-// A figure is one thing that was measured, several times.
+// A figure is a quantity that was measured several times.
 type figure struct {
 	unit    string
 	samples []float64
@@ -79,7 +84,8 @@ func (f figure) quantile(q float64) float64 {
 	return sorted[int(q*float64(len(sorted)-1)+0.5)]
 }
 
-// verdict returns the target and whether it is met.
+// verdict returns the target and whether it is met; both are empty if there is
+// no target.
 func (f figure) verdict() (target, verdict string) {
 	met := false
 	switch {
@@ -115,21 +121,22 @@ func printTable(table []result) {
 }
 
 const (
-	// turn is how long one side is measured before the other has its turn.
+	// turn is how long one side is measured before the other.
 	turn  = 200 * time.Millisecond
 	turns = 21
 )
 
-// A side does some deliveries and returns how many, when all have arrived.
+// A side makes deliveries. It returns their number when all have arrived.
 type side func() (deliveries int)
 
-// A sample is what one turn of a side cost.
+// A sample is the cost of one turn of a side.
 type sample struct {
 	cost       float64 // ns of CPU per delivery
 	deliveries int
 	allocs     uint64
 }
 
+// turn measures s for the time of one turn.
 func (s side) turn() (r sample) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
@@ -143,7 +150,8 @@ func (s side) turn() (r sample) {
 	return r
 }
 
-// compare lets two sides take turns. Of the figures, in this order, the ratio and the allocations have targets.
+// compare measures two sides in turns. Of the returned figures, the first (the
+// ratio) and the last (the allocations) have targets.
 func compare(ours, floor side, most, mostAllocs float64) []figure {
 	ratio := figure{unit: "x-floor", most: most}
 	cost, least := figure{unit: "us/delivery"}, figure{unit: "us/floor"}

@@ -12,9 +12,11 @@ import (
 	"unsafe"
 )
 
-// What the relay serves lives in processes of its own, this test binary again, so that what it costs is not counted as the
-// relay's: the clients, who publishes to Redis, and a Redis that says nothing but messages.
+// The clients, the publisher and the simulated Redis run in other processes, so
+// that their CPU time is not counted as the relay's. These processes run the
+// same test binary.
 
+// peerVariable makes the test binary run as a peer; its value is the peerSpec.
 const peerVariable = "SIDECAST_BENCH_PEER"
 
 func TestMain(m *testing.M) {
@@ -28,30 +30,31 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A peerSpec says what a peer does.
+// A peerSpec describes a peer.
 type peerSpec struct {
-	Role  string // drink, stuck, storm, publish or redis
+	Role  string // read, stuck, storm, publish or redis
 	Addr  string
-	Path  string // drink, stuck, storm: of the URL, in which %d is the number of the client
-	Count int    // drink, stuck, storm: of clients; publish: of channels
-	TLS   bool   // drink
-	Frame int    // drink: bytes of a message, whose time on the way is measured; 0 for none
+	Path  string // read, stuck, storm: of the URL; %d stands for the number of the client
+	Count int    // read, stuck, storm: number of clients; publish: number of channels
+	TLS   bool   // read
+	Frame int    // read: size of a frame in bytes, to measure delivery times; 0 measures no times
 
-	File string // of the shared memory; filled in by startPeer
+	File string // of the shared memory; set by startPeer
 }
 
-// shared is the memory that a peer and its parent have in common.
+// shared is the memory that a peer shares with this process.
 type shared struct {
-	ready  atomic.Uint64 // not 0 once all are connected
-	read   atomic.Uint64 // bytes that all clients have read
-	wanted atomic.Uint64 // messages that are to be published, since the start
+	ready     atomic.Uint64 // not 0 when the peer is ready
+	bytesRead atomic.Uint64 // bytes that all clients have read
+	toPublish atomic.Uint64 // messages that the peer must have published since the start
 
 	times   [1 << 12]atomic.Int64  // when a message was published, Unix time in nanoseconds, by its number
-	buckets [1 << 12]atomic.Uint64 // deliveries, by the time that they took in units of bucketWidth
+	buckets [1 << 12]atomic.Uint64 // number of deliveries, by delivery time in units of bucketWidth
 }
 
 const bucketWidth = 250 * time.Microsecond
 
+// mapShared maps the file into memory until the process ends.
 func mapShared(name string) (*shared, error) {
 	file, err := os.OpenFile(name, os.O_RDWR, 0)
 	if err != nil {
@@ -66,17 +69,18 @@ func mapShared(name string) (*shared, error) {
 	if err != nil {
 		return nil, err
 	}
-	return (*shared)(unsafe.Pointer(unsafe.SliceData(memory))), nil // mapped until the process ends
+	return (*shared)(unsafe.Pointer(unsafe.SliceData(memory))), nil
 }
 
-// A peer is the running process.
+// A peer is a running process.
 type peer struct {
 	*shared
-	expected uint64 // bytes, of all that were published so far
-	stop     func() // ends it; called by the test's cleanup too
+	expected uint64 // value of bytesRead after all published messages
+	stop     func() // ends the process; the benchmark's cleanup calls it too
 }
 
-// startPeer starts a peer and returns when it is ready: its clients are connected.
+// startPeer starts a peer and returns when it is ready: all its clients are
+// connected.
 func startPeer(b *testing.B, spec peerSpec) *peer {
 	b.Helper()
 	file, err := os.CreateTemp(b.TempDir(), "shared")
@@ -116,18 +120,19 @@ func startPeer(b *testing.B, spec peerSpec) *peer {
 	return p
 }
 
-// expect returns when all clients together have read n bytes more. Pings count too, so it may return a few early.
+// expect returns when all clients together have read n more bytes. It counts
+// the bytes of pings too, so it may return slightly too early.
 func (p *peer) expect(b *testing.B, n uint64) {
 	p.expected += n
-	for deadline := time.Now().Add(time.Minute); p.read.Load() < p.expected; time.Sleep(500 * time.Microsecond) {
+	for deadline := time.Now().Add(time.Minute); p.bytesRead.Load() < p.expected; time.Sleep(500 * time.Microsecond) {
 		if time.Now().After(deadline) {
-			b.Fatalf("the clients have read %d of %d bytes after a minute", p.read.Load(), p.expected)
+			b.Fatalf("the clients have read %d of %d bytes after a minute", p.bytesRead.Load(), p.expected)
 		}
 	}
-	p.expected = p.read.Load()
+	p.expected = p.bytesRead.Load()
 }
 
-// runPeer is the process.
+// runPeer is the main function of a peer.
 func runPeer(text string) error {
 	var spec peerSpec
 	if err := json.Unmarshal([]byte(text), &spec); err != nil {
@@ -137,7 +142,7 @@ func runPeer(text string) error {
 	if err != nil {
 		return err
 	}
-	go func() { // the parent's end is ours
+	go func() { // ends this process when its parent closes the pipe or ends
 		_, _ = os.Stdin.Read(make([]byte, 1))
 		os.Exit(0)
 	}()
@@ -145,12 +150,12 @@ func runPeer(text string) error {
 	case "publish":
 		return publish(spec, memory)
 	case "redis":
-		return blast(spec, memory)
+		return serveFakeRedis(spec, memory)
 	}
-	return drink(spec, memory)
+	return runClients(spec, memory)
 }
 
-// cpu is what this process has used.
+// cpu returns the CPU time of this process.
 func cpu() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {

@@ -16,12 +16,13 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// A floorSink is the hub, or in its turns the floor: it writes the frame at once to the one who listens.
+// A floorSink receives messages from Redis for the hub, or for the floor during
+// the floor's turns. The floor writes the frame to the channel's only client.
 type floorSink struct {
 	*relay.Hub
 	floor *floor
 	frame []byte
-	turn  atomic.Bool // the floor's
+	turn  atomic.Bool // it is the floor's turn
 }
 
 func (s *floorSink) Publish(channel, payload []byte) {
@@ -36,21 +37,22 @@ func (s *floorSink) Publish(channel, payload []byte) {
 	s.floor.send(s.floor.fds[i:i+1], s.frame)
 }
 
-// unicastRedis is one message to one of 5,000 clients, published to a real Redis. The floor hears by the same link, so it
-// includes what reading from Redis costs.
+// unicastRedis publishes to a real Redis, each message to one of 5,000 clients.
+// The floor receives through the same link, so its cost includes reading from
+// Redis.
 func unicastRedis(b *testing.B) []figure {
 	const n, batch = 5000, 3200
 	redis := redistest.Start(b)
-	r, f := startFloored(b)
+	r, f := startWithFloor(b)
 	sink := &floorSink{Hub: r.hub, floor: f, frame: rawFrame(payload)}
 	runLink(b, redis.Addr, sink, r.stats)
-	p := startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=c%d", Count: n})
+	p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=c%d", Count: n})
 	publisher := startPeer(b, peerSpec{Role: "publish", Addr: redis.Addr, Count: n})
 	one := func(floor bool) side {
 		return func() int {
 			sink.turn.Store(floor)
-			publisher.wanted.Add(batch)
-			time.Sleep(batch / publishBatch * publishPause) // it takes as long at least
+			publisher.toPublish.Add(batch)
+			time.Sleep(batch / publishBatch * publishPause) // the minimum time for publishing
 			p.expect(b, uint64(batch*len(sink.frame)))
 			return batch
 		}
@@ -60,17 +62,18 @@ func unicastRedis(b *testing.B) []figure {
 	return figures
 }
 
-// ingest is messages that nobody listens to, from a Redis that says nothing else, without a history.
+// ingest reads messages from a simulated Redis, without subscribers and without
+// a history.
 func ingest(b *testing.B) []figure {
-	return ingested(b, figure{unit: "us/message", most: 0.15}, figure{unit: "messages/s", least: 3e6}, 0)
+	return measureIngest(b, figure{unit: "us/message", most: 0.15}, figure{unit: "messages/s", least: 3e6}, 0)
 }
 
-// remembered is the same with one.
-func remembered(b *testing.B) []figure {
-	return ingested(b, figure{unit: "us/message", most: 0.30}, figure{unit: "messages/s"}, 64<<20)
+// ingestWithHistory reads messages without subscribers, but with a history.
+func ingestWithHistory(b *testing.B) []figure {
+	return measureIngest(b, figure{unit: "us/message", most: 0.30}, figure{unit: "messages/s"}, 64<<20)
 }
 
-func ingested(b *testing.B, cost, rate figure, history int) []figure {
+func measureIngest(b *testing.B, cost, rate figure, history int) []figure {
 	const batch = 1_000_000
 	perCPU := figure{unit: "messages/CPU-s"}
 	allocs := figure{unit: "allocs/message", most: 0.001}
@@ -78,47 +81,48 @@ func ingested(b *testing.B, cost, rate figure, history int) []figure {
 	r := startRelay(b, func(o *relayOptions) { o.history = history })
 	p := startPeer(b, peerSpec{Role: "redis", Addr: redis})
 	runLink(b, redis, r.hub, r.stats)
-	var spent time.Duration // waiting for the peer included
+	var elapsed time.Duration // includes waiting for the peer
 	one := side(func() int {
 		until := r.stats.RedisMessages.Load() + batch
-		p.wanted.Add(batch)
+		p.toPublish.Add(batch)
 		began := time.Now()
 		for r.stats.RedisMessages.Load() < until {
 			time.Sleep(time.Millisecond)
 		}
-		spent += time.Since(began)
+		elapsed += time.Since(began)
 		return batch
 	})
 	one.turn()
 	for range turns {
-		spent = 0
+		elapsed = 0
 		s := one.turn()
 		cost.samples = append(cost.samples, s.cost/1000)
-		rate.samples = append(rate.samples, float64(s.deliveries)/spent.Seconds())
+		rate.samples = append(rate.samples, float64(s.deliveries)/elapsed.Seconds())
 		perCPU.samples = append(perCPU.samples, 1e9/s.cost)
 		allocs.samples = append(allocs.samples, float64(s.allocs)/float64(s.deliveries))
 	}
 	return []figure{cost, rate, perCPU, allocs}
 }
 
-// The publisher sends so many at once, and pauses.
+// The publisher sends batches of messages with a pause after each.
 const (
 	publishBatch = 64
 	publishPause = 2 * time.Millisecond
 )
 
-// publish is the process of the publisher: one message to each channel in turn.
+// publish is the process of the publisher. It sends one message to each channel
+// in turn.
 func publish(spec peerSpec, memory *shared) error {
 	conn, err := net.Dial("tcp", spec.Addr)
 	if err != nil {
 		return err
 	}
-	go func() { _, _ = io.Copy(io.Discard, conn) }() // the replies
+	go func() { _, _ = io.Copy(io.Discard, conn) }() // discards the replies
 	memory.ready.Store(1)
 	var commands []byte
 	for sent, next := uint64(0), 0; ; {
 		commands = commands[:0]
-		for range min(publishBatch, memory.wanted.Load()-sent) {
+		for range min(publishBatch, memory.toPublish.Load()-sent) {
 			name := "c" + strconv.Itoa(next)
 			commands = fmt.Appendf(commands, "*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", len(name), name, len(payload), payload)
 			next = (next + 7) % spec.Count
@@ -133,8 +137,9 @@ func publish(spec peerSpec, memory *shared) error {
 	}
 }
 
-// blast is the process of a Redis that knows only how to be subscribed to, and says messages as fast as they are read.
-func blast(spec peerSpec, memory *shared) error {
+// serveFakeRedis is the process of a simulated Redis. It accepts subscriptions,
+// and sends messages as fast as the relay reads them.
+func serveFakeRedis(spec peerSpec, memory *shared) error {
 	l, err := net.Listen("tcp", spec.Addr)
 	if err != nil {
 		return err
@@ -149,7 +154,7 @@ func blast(spec peerSpec, memory *shared) error {
 	}
 }
 
-// answerRedis refuses every command but PSUBSCRIBE and PING.
+// answerRedis answers PSUBSCRIBE and PING. Other commands get an error.
 func answerRedis(conn net.Conn, memory *shared) error {
 	defer conn.Close()
 	var writing sync.Mutex
@@ -173,13 +178,14 @@ func answerRedis(conn net.Conn, memory *shared) error {
 			return err
 		}
 		if strings.EqualFold(words[0], "psubscribe") {
-			go sayMessages(conn, &writing, memory)
+			go sendMessages(conn, &writing, memory)
 		}
 	}
 }
 
-// sayMessages says as many messages as are wanted.
-func sayMessages(conn net.Conn, writing *sync.Mutex, memory *shared) {
+// sendMessages sends messages until memory.toPublish have been sent, and then
+// waits for more.
+func sendMessages(conn net.Conn, writing *sync.Mutex, memory *shared) {
 	const block = 1000
 	var b strings.Builder
 	for i := range block {
@@ -187,7 +193,7 @@ func sayMessages(conn net.Conn, writing *sync.Mutex, memory *shared) {
 	}
 	messages := []byte(b.String())
 	for sent := uint64(0); ; {
-		if sent >= memory.wanted.Load() {
+		if sent >= memory.toPublish.Load() {
 			time.Sleep(time.Millisecond)
 			continue
 		}
@@ -201,7 +207,7 @@ func sayMessages(conn net.Conn, writing *sync.Mutex, memory *shared) {
 	}
 }
 
-// command reads one command as clients send it.
+// command reads one command in RESP.
 func command(r *bufio.Reader) (words []string, err error) {
 	count, err := length(r)
 	for range count {
@@ -224,7 +230,7 @@ func command(r *bufio.Reader) (words []string, err error) {
 	return words, err
 }
 
-// length reads a line like *3 or $8.
+// length reads a line such as *3 or $8.
 func length(r *bufio.Reader) (int, error) {
 	line, err := r.ReadString('\n')
 	if err != nil {

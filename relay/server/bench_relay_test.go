@@ -21,15 +21,15 @@ import (
 	"sidecast/relay/ws"
 )
 
-// A wholeRelay is the whole relay behind a real listener; only the link to Redis is the caller's.
-type wholeRelay struct {
+// A testRelay is a complete relay with a TCP listener, without a link to Redis.
+type testRelay struct {
 	hub    *relay.Hub
 	budget *outbox.Budget
 	stats  *stats.Stats
 	addr   string
 }
 
-// relayOptions are what the tests change of the default settings.
+// relayOptions are the settings that tests change.
 type relayOptions struct {
 	listener   net.Listener // nil: a free port
 	tls        *tls.Config
@@ -37,11 +37,12 @@ type relayOptions struct {
 	total      int // bytes of all outboxes
 	maxPayload int
 	history    int // bytes
-	shards     int // 0: one for each processor
+	shards     int // 0: one per processor
 }
 
-// startRelay runs a relay with the default settings until the test ends.
-func startRelay(t testing.TB, change ...func(*relayOptions)) *wholeRelay {
+// startRelay runs a relay until the test ends. Its settings are the defaults,
+// changed by change.
+func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	t.Helper()
 	o := relayOptions{each: 2 << 20, total: 256 << 20, maxPayload: 1 << 20, history: 64 << 20}
 	for _, f := range change {
@@ -50,18 +51,17 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *wholeRelay {
 	if o.listener == nil {
 		o.listener = listen(t)
 	}
-	r := &wholeRelay{stats: new(stats.Stats), addr: o.listener.Addr().String()}
+	r := &testRelay{stats: new(stats.Stats), addr: o.listener.Addr().String()}
 	r.budget = outbox.NewBudget(o.each, o.total, 10*time.Second, r.stats)
-	all := everything(t)
 	logger := slog.New(slog.DiscardHandler)
 	r.hub = relay.NewHub(relay.HubConfig{
-		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all}, Budget: r.budget,
+		Access: &access.Rules{Names: access.NewNames("", ""), Channels: allChannels, Public: allChannels}, Budget: r.budget,
 		Protocols: protocol.All(), Stats: r.stats, Logger: logger, Shards: o.shards, MaxChannels: 128, MaxPayload: o.maxPayload,
 		CommandRate: 20, CommandBurst: 50, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Hour,
 		HistoryBytes: o.history, HistoryAge: 5 * time.Minute,
 	})
 	handler := ws.New(ws.Config{
-		Hub: r.hub, Budget: r.budget, Slots: relay.NewSlots(50_000), Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
+		Hub: r.hub, Budget: r.budget, Slots: ws.NewSlots(50_000), Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
 		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{}},
 	})
 	origins, err := auth.NewOrigins(auth.OriginsConfig{})
@@ -76,7 +76,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *wholeRelay {
 	return r
 }
 
-func (r *wholeRelay) run(t testing.TB, s *server.Server) {
+func (r *testRelay) run(t testing.TB, s *server.Server) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	inner, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -90,15 +90,8 @@ func (r *wholeRelay) run(t testing.TB, s *server.Server) {
 	t.Cleanup(func() { cancel(server.ErrHurry); running.Wait() })
 }
 
-// everything is the pattern that matches all channels.
-func everything(t testing.TB) access.Patterns {
-	t.Helper()
-	all, err := access.ParsePatterns([]string{"*"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
+// allChannels matches all channels.
+var allChannels = access.Patterns{access.MustPattern("*")}
 
 func listen(t testing.TB) net.Listener {
 	t.Helper()
@@ -109,11 +102,12 @@ func listen(t testing.TB) net.Listener {
 	return l
 }
 
-// runLink runs a link until the test ends, and returns when it is live.
+// runLink runs a link to Redis until the test ends. It returns when the link is
+// connected.
 func runLink(t testing.TB, addr string, sink source.Sink, stats *stats.Stats) {
 	t.Helper()
 	link, err := source.New(source.Config{
-		Server: source.Server{Address: addr}, Names: access.NewNames("", ""), Patterns: everything(t), MarkersOff: true,
+		Server: source.Server{Address: addr}, Names: access.NewNames("", ""), Patterns: allChannels, MarkersOff: true,
 		Stats: stats, Logger: slog.New(slog.DiscardHandler),
 	}, sink)
 	if err != nil {
@@ -123,13 +117,13 @@ func runLink(t testing.TB, addr string, sink source.Sink, stats *stats.Stats) {
 	var running sync.WaitGroup
 	running.Go(func() { _ = link.Run(ctx) })
 	t.Cleanup(func() { cancel(); running.Wait() })
-	await(t, "the link to be live", link.Up)
+	await(t, "the link to be connected", link.Up)
 }
 
-// patience bounds every wait.
+// patience limits each wait of [await].
 const patience = time.Minute
 
-// await polls.
+// await polls until done returns true.
 func await(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	tick := time.NewTicker(time.Millisecond)

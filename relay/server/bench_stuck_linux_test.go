@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// A stuckBench is 900 clients that read, and how long messages take to them.
+// A stuckBench measures the delivery times to clients that read.
 type stuckBench struct {
 	b       *testing.B
-	relay   *wholeRelay
+	relay   *testRelay
 	clients *peer
 	payload []byte
 	number  int // of the next message
@@ -20,28 +20,31 @@ const (
 	healthyClients = 900
 	otherClients   = 100
 	stuckEvery     = 25 * time.Millisecond
-	// stuckFill is how many messages fill the kernel's buffers of a client that does not read.
+	// stuckFill is the number of messages that fill the kernel's buffers for a
+	// client that does not read.
 	stuckFill     = 60
 	stuckMeasured = 100
 )
 
-// stuck is how long messages take to 900 clients while 100 others do not read, compared with while they do. In the middle
-// of what is measured a third of the stuck ones has its outbox filled to the brim, and is thrown out.
+// stuck measures the delivery times to 900 clients while 100 other clients do
+// not read, and compares them with the times while the 100 clients read. In the
+// middle of a measurement, the outboxes of a third of the stuck clients are
+// filled, and these clients are evicted.
 func stuck(b *testing.B) []figure {
 	s := &stuckBench{b: b, relay: startRelay(b), payload: bytes.Repeat(payload, 4<<10/len(payload))}
 	s.relay.hub.Online(1)
 	s.clients = startPeer(b, peerSpec{
-		Role: "drink", Addr: s.relay.addr, Path: "/?channel=a", Count: healthyClients, Frame: len(rawFrame(s.payload)),
+		Role: "read", Addr: s.relay.addr, Path: "/?channel=a", Count: healthyClients, Frame: len(rawFrame(s.payload)),
 	})
 	ratio := figure{unit: "x-p99", most: 1.5}
 	with, without := figure{unit: "ms-p99-beside-stuck"}, figure{unit: "ms-p99-all-well"}
 	evicted := figure{unit: "evicted"}
 	for range 5 {
-		well := s.round("drink")
+		allRead := s.round("read")
 		before := s.evictions()
-		ill := s.round("stuck")
-		ratio.samples = append(ratio.samples, ill/well)
-		with.samples, without.samples = append(with.samples, ill), append(without.samples, well)
+		someStuck := s.round("stuck")
+		ratio.samples = append(ratio.samples, someStuck/allRead)
+		with.samples, without.samples = append(with.samples, someStuck), append(without.samples, allRead)
 		evicted.samples = append(evicted.samples, float64(s.evictions()-before))
 	}
 	return []figure{ratio, with, without, evicted}
@@ -54,7 +57,8 @@ func (s *stuckBench) evictions() (n uint64) {
 	return n
 }
 
-// round returns the p99 in milliseconds while the others do what role says.
+// round returns the p99 of the delivery time in milliseconds while the other
+// clients have the given role.
 func (s *stuckBench) round(role string) float64 {
 	others := startPeer(s.b, peerSpec{Role: role, Addr: s.relay.addr, Path: "/?channel=a&channel=third%d", Count: otherClients})
 	defer s.leave(others)
@@ -75,7 +79,7 @@ func (s *stuckBench) round(role string) float64 {
 	return s.p99(before)
 }
 
-// leave ends the others and returns when the relay has seen it.
+// leave stops the other clients and returns when the relay has removed them.
 func (s *stuckBench) leave(others *peer) {
 	others.stop()
 	for s.relay.hub.Sessions() > healthyClients {
@@ -83,7 +87,8 @@ func (s *stuckBench) leave(others *peer) {
 	}
 }
 
-// publish publishes n messages evenly and returns when all have arrived.
+// publish publishes n messages at a constant rate and returns when all have
+// arrived.
 func (s *stuckBench) publish(n int) {
 	ticker := time.NewTicker(stuckEvery)
 	defer ticker.Stop()
@@ -97,6 +102,7 @@ func (s *stuckBench) publish(n int) {
 	s.clients.expect(s.b, uint64(n*healthyClients*len(rawFrame(s.payload))))
 }
 
+// snapshot copies the counts of delivery times.
 func (s *stuckBench) snapshot() []uint64 {
 	list := make([]uint64, len(s.clients.buckets))
 	for i := range list {
@@ -105,6 +111,8 @@ func (s *stuckBench) snapshot() []uint64 {
 	return list
 }
 
+// p99 returns the p99 in milliseconds of the deliveries since the snapshot
+// before.
 func (s *stuckBench) p99(before []uint64) float64 {
 	now := s.snapshot()
 	total := uint64(0)

@@ -22,11 +22,11 @@ import (
 	"sidecast/relay/server"
 )
 
-// payload is what is published everywhere.
+// payload is the payload of most messages.
 var payload = []byte(strings.Repeat("x", 128))
 
-// startFloored runs a relay whose sockets the floor can write to.
-func startFloored(b *testing.B, change ...func(*relayOptions)) (*wholeRelay, *floor) {
+// startWithFloor runs a relay whose sockets the floor can write to.
+func startWithFloor(b *testing.B, change ...func(*relayOptions)) (*testRelay, *floor) {
 	b.Helper()
 	f := &floor{Listener: listen(b)}
 	r := startRelay(b, append(change, func(o *relayOptions) { o.listener = f })...)
@@ -34,17 +34,18 @@ func startFloored(b *testing.B, change ...func(*relayOptions)) (*wholeRelay, *fl
 	return r, f
 }
 
-// fanout is one channel with n listeners and k messages at a time.
+// fanout delivers batches of k messages to n subscribers of one channel.
 func fanout(n, k int, most float64) func(b *testing.B) []figure {
 	return func(b *testing.B) []figure {
-		r, f := startFloored(b)
-		p := startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=a", Count: n})
+		r, f := startWithFloor(b)
+		p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=a", Count: n})
 		return compare(fan(b, r, p, n, k, 0), f.fan(b, p, n, k, 0), most, 0.01)
 	}
 }
 
-// fan publishes k messages to n listeners. Each is so many bytes more at the client than a frame is.
-func fan(b *testing.B, r *wholeRelay, p *peer, n, k, more int) side {
+// fan publishes k messages to n subscribers. A client receives more bytes than
+// the frame has for each of them.
+func fan(b *testing.B, r *testRelay, p *peer, n, k, more int) side {
 	channel, batch := []byte("a"), uint64(n*k*(len(rawFrame(payload))+more))
 	return func() int {
 		for range k {
@@ -56,7 +57,7 @@ func fan(b *testing.B, r *wholeRelay, p *peer, n, k, more int) side {
 	}
 }
 
-// fan is the same for the floor.
+// fan does the same on the floor.
 func (f *floor) fan(b *testing.B, p *peer, n, k, more int) side {
 	frame := append(rawFrame(payload), make([]byte, more)...)
 	return func() int {
@@ -68,11 +69,12 @@ func (f *floor) fan(b *testing.B, p *peer, n, k, more int) side {
 	}
 }
 
-// unicast is 5,000 channels with one listener each, 64 messages at a time, without Redis.
+// unicast delivers batches of 64 messages to 5,000 channels with one subscriber
+// each, without Redis.
 func unicast(b *testing.B) []figure {
 	const n, k = 5000, 64
-	r, f := startFloored(b)
-	p := startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=c%d", Count: n})
+	r, f := startWithFloor(b)
+	p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=c%d", Count: n})
 	frame := rawFrame(payload)
 	next := [2]int{}
 	var name []byte
@@ -98,20 +100,23 @@ func unicast(b *testing.B) []figure {
 	}, 0, 0)
 }
 
-// tlsRecord is what TLS 1.3 adds to what is written at once: a header, the type and a tag.
+// tlsRecord is the number of bytes that TLS 1.3 adds to one write: a header,
+// the type and a tag.
 const tlsRecord = 5 + 1 + 16
 
-// secured is a fan-out over TLS, whose floor writes as many bytes without encrypting anything.
-func secured(n, k int) func(b *testing.B) []figure {
+// fanoutTLS is a fan-out over TLS. Its floor writes the same number of bytes
+// without encryption.
+func fanoutTLS(n, k int) func(b *testing.B) []figure {
 	return func(b *testing.B) []figure {
-		r, f := startFloored(b, func(o *relayOptions) { o.tls = selfSigned(b) })
-		p := startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=a", Count: n, TLS: true})
+		r, f := startWithFloor(b, func(o *relayOptions) { o.tls = selfSigned(b) })
+		p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=a", Count: n, TLS: true})
 		return compare(fan(b, r, p, n, k, tlsRecord), f.fan(b, p, n, k, tlsRecord), 0, 0)
 	}
 }
 
-// idle is what 10,000 connected clients cost that say and hear nothing. Memory that this process had before would be used
-// again and not be counted, so it runs in a process of its own.
+// idle measures the memory for 10,000 idle clients. It runs BenchmarkIdle in
+// another process, because memory that this process has already allocated would
+// be reused and not counted.
 func idle(b *testing.B) []figure {
 	natural := figure{unit: "B/conn-natural", most: 7000}
 	collected := figure{unit: "B/conn", most: 5500}
@@ -127,7 +132,7 @@ func idle(b *testing.B) []figure {
 	return []figure{natural, collected}
 }
 
-// metric finds what a benchmark reported.
+// metric returns a metric from the output of a benchmark.
 func metric(b *testing.B, out []byte, unit string) float64 {
 	found := regexp.MustCompile(`([0-9.e+]+) ` + unit + `\s`).FindSubmatch(out)
 	if found == nil {
@@ -140,7 +145,8 @@ func metric(b *testing.B, out []byte, unit string) float64 {
 	return v
 }
 
-// BenchmarkIdle is one measurement of what an idle client costs, in a process that has done nothing else.
+// BenchmarkIdle measures the memory for an idle client once. The process must
+// not have done anything else.
 func BenchmarkIdle(b *testing.B) {
 	const n = 10_000
 	server.TuneMemory()
@@ -149,7 +155,7 @@ func BenchmarkIdle(b *testing.B) {
 	runtime.GC()
 	debug.FreeOSMemory()
 	before := rss(b)
-	startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=a", Count: n})
+	startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=a", Count: n})
 	for r.hub.Sessions() < n {
 		time.Sleep(time.Millisecond)
 	}
@@ -161,6 +167,7 @@ func BenchmarkIdle(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// rss returns the resident memory of this process in bytes.
 func rss(b *testing.B) int {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
@@ -173,7 +180,7 @@ func rss(b *testing.B) int {
 	return pages * os.Getpagesize()
 }
 
-// storm is 10,000 clients that connect at once.
+// storm connects 10,000 clients concurrently.
 func storm(b *testing.B) []figure {
 	const n = 10_000
 	served := figure{unit: "served", least: n}
@@ -185,17 +192,18 @@ func storm(b *testing.B) []figure {
 	cost.samples = append(cost.samples, float64(cpu()-start)/n/1000)
 	r.hub.Publish([]byte("a"), payload)
 	r.hub.Flush()
-	p.expect(b, uint64(n*len(rawFrame(payload)))) // each of them hears
+	p.expect(b, uint64(n*len(rawFrame(payload)))) // each client receives the message
 	served.samples = append(served.samples, float64(r.hub.Sessions()))
 	return []figure{served, cost}
 }
 
-// profile is the share of the CPU samples of a fan-out that lie below the relay's one call into the kernel.
+// profile measures the share of a fan-out's CPU samples that are in the relay's
+// only system call for a delivery.
 func profile(b *testing.B) []figure {
 	share := figure{unit: "%-in-sendto", least: 85}
-	r, _ := startFloored(b)
+	r, _ := startWithFloor(b)
 	const n = 5000
-	p := startPeer(b, peerSpec{Role: "drink", Addr: r.addr, Path: "/?channel=a", Count: n})
+	p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=a", Count: n})
 	publish := fan(b, r, p, n, 1, 0)
 	top := ""
 	for range 3 {
@@ -220,7 +228,7 @@ func profile(b *testing.B) []figure {
 		top = pprofTop(b, file.Name(), "-nodecount=10")
 	}
 	_, top, _ = strings.Cut(top, "\n      flat")
-	fmt.Printf("\n      flat%s", top) // a benchmark's log is cut after ten lines
+	fmt.Printf("\n      flat%s", top) // b.Log would print only ten lines
 	return []figure{share}
 }
 
@@ -233,7 +241,8 @@ func pprofTop(b *testing.B, file string, options ...string) string {
 	return string(out)
 }
 
-// selfSigned is a server's configuration with a certificate for localhost.
+// selfSigned returns a server's configuration with a self-signed certificate
+// for localhost.
 func selfSigned(b *testing.B) *tls.Config {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

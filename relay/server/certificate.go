@@ -9,27 +9,28 @@ import (
 	"time"
 )
 
-// certificateCheck is how often the files are looked at, at most.
-const certificateCheck = time.Second
+// certificateInterval is the minimum time between two checks of the files.
+const certificateInterval = time.Second
 
-// A Certificate is a TLS certificate in files, read again when they change. It is safe for concurrent use.
+// A Certificate is a TLS certificate that is reloaded when its files change. It
+// is safe for concurrent use.
 type Certificate struct {
 	certFile, keyFile string
 	logger            *slog.Logger
 
 	mu      sync.Mutex
 	current *tls.Certificate
-	stamp   fileStamps // of what was read last, well or badly
+	stamp   fileStamps // of the last load, successful or not
 	checked time.Time
 }
 
-// fileStamps tell whether either file is another than before.
+// fileStamps identifies a version of the two files.
 type fileStamps [2]struct {
 	modified time.Time
 	size     int64
 }
 
-// LoadCertificate reads a certificate and its key, in PEM.
+// LoadCertificate loads a certificate and its key from PEM files.
 func LoadCertificate(certFile, keyFile string, logger *slog.Logger) (*Certificate, error) {
 	c := &Certificate{certFile: certFile, keyFile: keyFile, logger: logger, checked: time.Now()}
 	var err error
@@ -44,7 +45,8 @@ func LoadCertificate(certFile, keyFile string, logger *slog.Logger) (*Certificat
 	return c, nil
 }
 
-// Config returns what a listener needs. It offers HTTP/1.1 alone, for that is what WebSocket connections begin with.
+// Config returns the configuration for a listener. It offers only HTTP/1.1,
+// because a WebSocket connection starts with an HTTP/1.1 request.
 func (c *Certificate) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
@@ -53,12 +55,13 @@ func (c *Certificate) Config() *tls.Config {
 	}
 }
 
-// get returns the certificate, read again if its files changed. Files that do not fit together, as while they are being
-// replaced, leave the one that is there.
+// get returns the certificate, and reloads it first if its files have changed.
+// If the files do not match, for example while they are being replaced, it
+// returns the previous certificate.
 func (c *Certificate) get() *tls.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if time.Since(c.checked) < certificateCheck {
+	if time.Since(c.checked) < certificateInterval {
 		return c.current
 	}
 	c.checked = time.Now()
@@ -69,10 +72,11 @@ func (c *Certificate) get() *tls.Certificate {
 	c.stamp = stamp
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		c.logger.Warn("the certificate changed and cannot be read; keeping the one before", "setting", "SIDECAST_TLS_CERT", "err", err)
+		c.logger.Warn("TLS certificate changed but cannot be loaded; using the previous certificate",
+			"setting", "SIDECAST_TLS_CERT", "err", err)
 		return c.current
 	}
-	c.logger.Info("the certificate was replaced")
+	c.logger.Info("TLS certificate reloaded")
 	c.current = &pair
 	return c.current
 }

@@ -16,7 +16,8 @@ import (
 	"time"
 )
 
-// writePair writes a certificate for localhost under this name, and its key.
+// writePair writes a certificate for localhost with the given common name, and
+// its key.
 func writePair(t *testing.T, dir, name string) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -53,7 +54,9 @@ func commonName(t *testing.T, c *Certificate) string {
 	return leaf.Subject.CommonName
 }
 
-// A certificate is read again when its files change, looked at once a second at most, and kept where they do not fit.
+// A certificate is reloaded when its files change. The files are checked once
+// per second at most, and the previous certificate is kept if they do not
+// match.
 func TestCertificate(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := writePair(t, dir, "one")
@@ -81,19 +84,19 @@ func TestCertificate(t *testing.T) {
 	later()
 	want("two", "while the key is being written")
 	later()
-	want("two", "still")
-	if n := strings.Count(log.String(), "keeping the one before"); n != 1 {
-		t.Errorf("told %d times:\n%s", n, log.String())
+	want("two", "a second later")
+	if n := strings.Count(log.String(), "using the previous certificate"); n != 1 {
+		t.Errorf("logged %d times, want once:\n%s", n, log.String())
 	}
 	writePair(t, dir, "three")
 	later()
-	want("three", "when both are there")
+	want("three", "when the files match again")
 	if err := os.Remove(certFile); err != nil {
 		t.Fatal(err)
 	}
 	later()
-	want("three", "while a file is away")
+	want("three", "while a file is missing")
 	if _, err := LoadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler)); err == nil {
-		t.Error("loaded without a file")
+		t.Error("LoadCertificate succeeds without a file")
 	}
 }

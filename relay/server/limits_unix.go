@@ -4,8 +4,9 @@ package server
 
 import "syscall"
 
-// fileLimit is how many file descriptors the process may have open, or 0 where there is no telling. The Go runtime has
-// raised the soft limit to the hard one.
+// fileLimit returns how many file descriptors the process may open, or 0 if the
+// limit is not known. The Go runtime has raised the soft limit to the hard
+// limit.
 func fileLimit() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

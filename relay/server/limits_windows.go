@@ -1,4 +1,4 @@
 package server
 
-// fileLimit is 0: Windows has no such limit on sockets.
+// fileLimit returns 0, because Windows does not limit the number of sockets.
 func fileLimit() int { return 0 }

@@ -15,8 +15,9 @@ import (
 	"sidecast/relay/stats"
 )
 
-// dial connects a client that stops reading at once if it is to be stuck, and hides little in the kernel.
-func dial(t *testing.T, r *wholeRelay, p relaytest.Protocol, channel string, stuck bool) *relaytest.Client {
+// dial connects a client with a small receive buffer. If stuck is set, the
+// client stops reading immediately.
+func dial(t *testing.T, r *testRelay, p relaytest.Protocol, channel string, stuck bool) *relaytest.Client {
 	t.Helper()
 	d := &relaytest.Dialer{URL: "ws://" + r.addr + "/ws", Protocol: p, ReceiveBuffer: 16 << 10}
 	if p == relaytest.Raw {
@@ -38,12 +39,14 @@ func dial(t *testing.T, r *wholeRelay, p relaytest.Protocol, channel string, stu
 	return c
 }
 
-// The relay keeps to what relay's package documentation says of its memory, and to what the history may take, however many
-// clients do not read: here a hundred, who would have 100 MiB together, each within its own bound.
+// The relay's memory stays within the formula in the documentation of package
+// relay, and within the limit of the history, even if many clients do not read.
+// Here 100 clients do not read: the limit for each client alone would allow
+// their outboxes 100 MiB together.
 func TestStuckClientsStayWithinTheFormula(t *testing.T) {
 	const clients, total, history, message = 100, 16 << 20, 8 << 20, 8 << 10
 	const formula = total + 1*(16<<20+4<<20) + message + history
-	const idle = 4 << 20 // the clients themselves, at both ends, and what the test has
+	const idle = 4 << 20 // memory for the clients at both ends, and for the test
 	r := startRelay(t, func(o *relayOptions) { o.each, o.total, o.shards, o.history = 1<<20, total, 1, history })
 	r.hub.Online(1)
 	for i := range clients {
@@ -61,20 +64,20 @@ func TestStuckClientsStayWithinTheFormula(t *testing.T) {
 		}
 	}
 	if most > formula+idle {
-		t.Errorf("the heap grew by %d KiB, the formula says %d KiB", most>>10, (formula+idle)>>10)
+		t.Errorf("the heap grew by %d KiB, the formula allows %d KiB", most>>10, (formula+idle)>>10)
 	}
 	if queued < total*9/10 {
-		t.Errorf("only %d KiB were ever queued: this tests nothing", queued>>10)
+		t.Errorf("at most %d KiB were queued: too little to test the limit", queued>>10)
 	}
 	if kept := r.hub.HistoryBytes(); kept < history*3/4 || kept > history {
-		t.Errorf("the history holds %d KiB of %d", kept>>10, history>>10)
+		t.Errorf("the history has %d KiB of %d", kept>>10, history>>10)
 	}
 	if n := r.stats.Evictions[stats.EvictTotal].Load(); n == 0 {
-		t.Error("nobody was thrown out")
+		t.Error("no client was evicted")
 	}
 }
 
-// heap is what is in use, garbage aside.
+// heap returns the size of the heap in use, without garbage.
 func heap() int64 {
 	runtime.GC()
 	var m runtime.MemStats
@@ -82,8 +85,10 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// A message larger than an outbox is delivered whole, or nobody could ever be sent it; but only into an empty outbox. The
-// next one throws the client out, which still gets the whole of the first and is told why.
+// An empty outbox accepts a message larger than its limit, because such a
+// message could not be delivered otherwise. The next message evicts the client,
+// which still receives the complete first message, and a close frame with the
+// reason.
 func TestMessageLargerThanTheOutbox(t *testing.T) {
 	r := startRelay(t, func(o *relayOptions) { o.each, o.maxPayload = 64<<10, 4<<20 })
 	r.hub.Online(1)
@@ -114,26 +119,28 @@ func TestMessageLargerThanTheOutbox(t *testing.T) {
 	}
 }
 
-// A heldSink keeps the link from reading on while it is held.
-type heldSink struct {
+// A blockingSink can block the link, so that it reads nothing from Redis.
+type blockingSink struct {
 	*relay.Hub
-	held atomic.Pointer[chan struct{}] // closed to let go
+	blocked atomic.Pointer[chan struct{}] // closed to unblock
 }
 
-func (s *heldSink) Publish(channel, payload []byte) {
-	if held := s.held.Load(); held != nil {
-		<-*held
+func (s *blockingSink) Publish(channel, payload []byte) {
+	if blocked := s.blocked.Load(); blocked != nil {
+		<-*blocked
 	}
 	s.Hub.Publish(channel, payload)
 }
 
-// A relay that does not keep up is cut off by Redis at client-output-buffer-limit. Clients hear everything up to where
-// Redis cut, then `offline`, then the gap, then what is published afterwards: never a silent hole.
-func TestRedisCutsOffASlowRelay(t *testing.T) {
+// Redis disconnects a relay that reads too slowly, at
+// client-output-buffer-limit. Clients receive all messages before the
+// disconnect, then `offline`, then the gap, and then the messages published
+// afterwards. No message is lost without a gap.
+func TestRedisDisconnectsASlowRelay(t *testing.T) {
 	server := redistest.Start(t)
 	server.CLI("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 1mb 1")
 	r := startRelay(t, func(o *relayOptions) { o.each = 64 << 20 })
-	sink := &heldSink{Hub: r.hub}
+	sink := &blockingSink{Hub: r.hub}
 	runLink(t, server.Addr, sink, r.stats)
 	c := dial(t, r, relaytest.V1, "a", false)
 
@@ -150,15 +157,15 @@ func TestRedisCutsOffASlowRelay(t *testing.T) {
 		return receivers
 	}
 	publish()
-	letGo := make(chan struct{})
-	sink.held.Store(&letGo)
+	unblock := make(chan struct{})
+	sink.blocked.Store(&unblock)
 	for publish() > 0 {
 		if published > 5000 {
-			t.Fatal("Redis does not cut the relay off")
+			t.Fatal("Redis does not disconnect the relay")
 		}
 	}
 	missed := published - 1
-	close(letGo)
+	close(unblock)
 
 	gap, err := c.Await(t.Context(), relaytest.Is(relaytest.KindGap))
 	if err != nil {
@@ -167,13 +174,14 @@ func TestRedisCutsOffASlowRelay(t *testing.T) {
 	publish()
 	last := func(e relaytest.Event) bool { return number(e) == published-1 }
 	if _, err := c.AwaitAfter(t.Context(), gap, last); err != nil {
-		t.Fatalf("nothing after the gap: %v", err)
+		t.Fatalf("no message after the gap: %v", err)
 	}
-	judgeCut(t, c.Events(), missed)
+	checkDisconnect(t, c.Events(), missed)
 }
 
-// judgeCut holds the log to what was promised. The message missed was lost for certain.
-func judgeCut(t *testing.T, log []relaytest.Event, missed int) {
+// checkDisconnect checks the client's events. Redis has delivered message
+// number missed to no subscriber.
+func checkDisconnect(t *testing.T, log []relaytest.Event, missed int) {
 	t.Helper()
 	next, offline, gaps := 0, 0, 0
 	for _, e := range log {
@@ -183,26 +191,26 @@ func judgeCut(t *testing.T, log []relaytest.Event, missed int) {
 		case e.Kind == relaytest.KindGap:
 			gaps++
 			if offline == 0 {
-				t.Error("a gap before anybody was told that Redis is away")
+				t.Error("a gap before `offline`")
 			}
 			next = -1
 		case e.Kind == relaytest.KindMessage:
 			n := number(e)
 			if n == missed {
-				t.Errorf("message %d came, which no subscriber got", n)
+				t.Errorf("message %d was received, but Redis has not delivered it", n)
 			}
 			if next >= 0 && n != next {
-				t.Errorf("message %d came, want %d: a silent hole", n, next)
+				t.Errorf("message %d was received, want %d: messages are missing without a gap", n, next)
 			}
 			next = n + 1
 		}
 	}
 	if offline != 1 || gaps != 1 {
-		t.Errorf("%d times offline and %d gaps, want one of each", offline, gaps)
+		t.Errorf("%d times `offline` and %d gaps, want one of each", offline, gaps)
 	}
 }
 
-// number is that of a message, or -1.
+// number returns the number of a message, or -1.
 func number(e relaytest.Event) int {
 	if e.Kind != relaytest.KindMessage {
 		return -1

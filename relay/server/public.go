@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -13,38 +14,49 @@ import (
 	"sidecast/relay/ws"
 )
 
-func (s *Server) publicHandler() http.Handler {
+// A publicHandler serves the public listener.
+type publicHandler struct {
+	cfg        *Config
+	rejections *rejectionLog
+	proxyHint  sync.Once // the log entry about a proxy that is not trusted
+}
+
+func newPublicHandler(cfg *Config) *publicHandler {
+	return &publicHandler{cfg: cfg, rejections: newRejectionLog(cfg.Logger)}
+}
+
+// routes returns the handler of all public paths.
+func (h *publicHandler) routes() http.Handler {
 	mux := http.NewServeMux()
-	base := s.cfg.BasePath
-	mux.Handle(base+"/ws", s.cfg.WS)
-	mux.HandleFunc(base+"/{$}", s.root)
-	mux.HandleFunc("/", s.page)
-	for _, prefix := range uniq("", base) {
+	base := h.cfg.BasePath
+	mux.Handle(base+"/ws", h.cfg.WS)
+	mux.HandleFunc(base+"/{$}", h.root)
+	mux.HandleFunc("/", h.page)
+	prefixes := []string{""}
+	if base != "" {
+		prefixes = append(prefixes, base)
+	}
+	for _, prefix := range prefixes {
 		mux.HandleFunc("GET "+prefix+"/livez", live)
-		mux.HandleFunc("GET "+prefix+"/readyz", s.ready)
+		mux.HandleFunc("GET "+prefix+"/readyz", h.ready)
 	}
-	return s.door(mux)
+	return h.originCheck(mux)
 }
 
-func uniq(a, b string) []string {
-	if a == b {
-		return []string{a}
-	}
-	return []string{a, b}
-}
-
-// door refuses pages of foreign origins before anything else is looked at. Probes have no origin and come by address.
-func (s *Server) door(next http.Handler) http.Handler {
+// originCheck rejects pages of foreign origins before next handles the request.
+// Health probes pass: they have no origin, and their host can be any IP address.
+func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if peer, ok := s.cfg.Proxies.Disbelieved(r); ok {
-			s.hint.Do(func() {
-				s.cfg.Logger.Warn("X-Forwarded-For from a peer that is not trusted is ignored; if a proxy is there, name it",
+		if peer, ok := h.cfg.Proxies.Disbelieved(r); ok {
+			h.proxyHint.Do(func() {
+				h.cfg.Logger.Warn(
+					"X-Forwarded-For ignored: the peer is not a trusted proxy; if it is your proxy, add it to the setting",
 					"peer", peer, "setting", "SIDECAST_TRUSTED_PROXIES")
 			})
 		}
-		if err := s.cfg.Origins.Check(r); err != nil && !isProbe(r) {
-			s.cfg.Stats.Rejected[stats.RejectOrigin].Add(1)
-			s.log.origin(r, err)
+		if err := h.cfg.Origins.Check(r); err != nil && !isProbe(r) {
+			h.cfg.Stats.Rejected[stats.RejectOrigin].Add(1)
+			h.rejections.origin(r, err)
 			w.Header().Set("Connection", "close")
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
@@ -57,61 +69,65 @@ func isProbe(r *http.Request) bool {
 	return (r.URL.Path == "/livez" || r.URL.Path == "/readyz") && r.Header.Get("Origin") == ""
 }
 
-// root is where a bare `new WebSocket("ws://host")` arrives.
-func (s *Server) root(w http.ResponseWriter, r *http.Request) {
+// root serves `new WebSocket("ws://host")`, which has no path.
+func (h *publicHandler) root(w http.ResponseWriter, r *http.Request) {
 	if ws.IsUpgrade(r) {
-		s.cfg.WS.ServeHTTP(w, r)
+		h.cfg.WS.ServeHTTP(w, r)
 		return
 	}
-	s.page(w, r)
+	h.page(w, r)
 }
 
-// page serves the demo page where there is one.
-func (s *Server) page(w http.ResponseWriter, r *http.Request) {
-	inBase := strings.HasPrefix(r.URL.Path, s.cfg.BasePath+"/")
-	if s.cfg.Demo != nil && inBase && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
-		http.StripPrefix(s.cfg.BasePath, s.cfg.Demo).ServeHTTP(w, r)
+// page serves the demo page if there is one.
+func (h *publicHandler) page(w http.ResponseWriter, r *http.Request) {
+	inBase := strings.HasPrefix(r.URL.Path, h.cfg.BasePath+"/")
+	if h.cfg.Demo != nil && inBase && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		http.StripPrefix(h.cfg.BasePath, h.cfg.Demo).ServeHTTP(w, r)
 		return
 	}
-	http.Error(w, "nothing is here; WebSocket clients connect to "+s.cfg.BasePath+"/ws", http.StatusNotFound)
+	http.Error(w, "no page at this path; WebSocket clients connect to "+h.cfg.BasePath+"/ws", http.StatusNotFound)
 }
 
-func live(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") }
-
-// ready is for load balancers: an unready relay loses its clients, so losing Redis does not make it so unless asked.
-func (s *Server) ready(w http.ResponseWriter, r *http.Request) {
-	needsRedis := s.cfg.ReadyNeedsRedis || r.URL.Query().Get("redis") == "1"
+// ready answers load balancers. A relay that is not ready loses its clients, so
+// it stays ready without Redis unless the setting or the request says
+// otherwise.
+func (h *publicHandler) ready(w http.ResponseWriter, r *http.Request) {
+	needsRedis := h.cfg.ReadyNeedsRedis || r.URL.Query().Get("redis") == "1"
 	switch {
-	case s.cfg.Stats.Draining.Load(), !s.cfg.Ready(), needsRedis && !s.cfg.Up():
-		answer(w, http.StatusServiceUnavailable, "not ready")
+	case h.cfg.Stats.Draining.Load(), !h.cfg.Ready(), needsRedis && !h.cfg.Up():
+		answerProbe(w, http.StatusServiceUnavailable, "not ready")
 	default:
-		answer(w, http.StatusOK, "ok")
+		answerProbe(w, http.StatusOK, "ok")
 	}
 }
 
-func answer(w http.ResponseWriter, status int, text string) {
+func live(w http.ResponseWriter, _ *http.Request) { answerProbe(w, http.StatusOK, "ok") }
+
+func answerProbe(w http.ResponseWriter, status int, text string) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(text + "\n"))
 }
 
-// refusals logs refused requests, a few a second at most: a hostile page must not fill the disk.
-type refusals struct {
+// A rejectionLog logs rejected requests: the first 10, and then one in each
+// second at most, so that a hostile page cannot fill the disk.
+type rejectionLog struct {
 	logger *slog.Logger
 	some   rate.Sometimes
 }
 
-func newRefusals(logger *slog.Logger) *refusals {
-	return &refusals{logger: logger, some: rate.Sometimes{First: 10, Interval: time.Second}}
+func newRejectionLog(logger *slog.Logger) *rejectionLog {
+	return &rejectionLog{logger: logger, some: rate.Sometimes{First: 10, Interval: time.Second}}
 }
 
-func (l *refusals) origin(r *http.Request, why error) {
+func (l *rejectionLog) origin(r *http.Request, why error) {
 	l.some.Do(func() {
 		setting := "SIDECAST_ALLOWED_ORIGINS"
 		if why == auth.ErrHost {
 			setting = "SIDECAST_REDIS_URL"
 		}
-		l.logger.Warn("refused a page", "origin", r.Header.Get("Origin"), "host", r.Host, "setting", setting, "err", why)
+		l.logger.Warn("request rejected by the origin check",
+			"origin", r.Header.Get("Origin"), "host", r.Host, "setting", setting, "err", why)
 	})
 }

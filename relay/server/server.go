@@ -1,5 +1,5 @@
-// Package server assembles what clients connect to: it owns the two listeners, judges requests at the door, answers the
-// probes, and knows the order in which everything stops.
+// Package server runs the two listeners of a relay. It checks the origin of
+// requests, answers health probes, and stops all parts in the right order.
 package server
 
 import (
@@ -10,30 +10,31 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"sidecast/relay"
 	"sidecast/relay/auth"
+	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
 	"sidecast/relay/ws"
 )
 
-// Bounds on requests, beside those of [http.Server].
+// Limits on requests, in addition to those of [http.Server].
 const (
 	headerBytes   = 16 << 10
-	headerTimeout = 5 * time.Second // to send the headers: slower ones are an attack
+	headerTimeout = 5 * time.Second // for receiving the headers; slower clients are considered an attack
 	idleTimeout   = 60 * time.Second
-	// drainGrace is how long after the last close stuck clients are waited for.
+	// drainGrace is how long the server waits after the last close frame for
+	// clients that do not read.
 	drainGrace = 3 * time.Second
 )
 
-// Config is what a [Server] needs.
+// Config holds the settings and dependencies of a [Server].
 type Config struct {
-	Public, Admin net.Listener // both are closed by Run
-	TLS           *tls.Config  // of the public listener; nil for none
+	Public, Admin net.Listener // Run closes both
+	TLS           *tls.Config  // of the public listener; nil for plain TCP
 
 	Hub     *relay.Hub
 	WS      *ws.Handler
@@ -42,37 +43,37 @@ type Config struct {
 	Stats   *stats.Stats
 	Logger  *slog.Logger
 
-	BasePath     string       // in front of everything public; empty or /path
-	Demo         http.Handler // the page at /; nil for none
+	BasePath     string       // prefix of all public paths; empty or /path
+	Demo         http.Handler // the page at /; nil for no page
 	AdminHandler func(ready, live http.Handler) http.Handler
 
-	Ready           func() bool // every pattern was confirmed once
-	Up              func() bool // Redis is there now
+	Ready           func() bool // Redis has confirmed every pattern at least once
+	Up              func() bool // Redis is connected now
 	ReadyNeedsRedis bool
 
-	DrainDelay   time.Duration // not ready, still serving
-	DrainTimeout time.Duration // over which the closes are spread
+	DrainDelay   time.Duration // not ready, but still serving
+	DrainTimeout time.Duration // period over which the clients are closed
 }
 
-// A Server serves clients until it is told to drain.
+// A Server serves clients until its context ends, and then drains.
 type Server struct {
 	cfg    Config
 	public *http.Server
 	admin  *http.Server
-	log    *refusals
-	hint   sync.Once // of what to set where a proxy stands in front
 }
 
-// New returns a server that [Server.Run] starts.
+// New returns a server. [Server.Run] starts it.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, log: newRefusals(cfg.Logger)}
-	s.public = s.httpServer(s.publicHandler())
-	s.admin = s.httpServer(cfg.AdminHandler(http.HandlerFunc(s.ready), http.HandlerFunc(live)))
+	s := &Server{cfg: cfg}
+	public := newPublicHandler(&s.cfg)
+	s.public = s.httpServer(public.routes())
+	s.admin = s.httpServer(cfg.AdminHandler(http.HandlerFunc(public.ready), http.HandlerFunc(live)))
 	return s
 }
 
-// httpServer bounds what a request may take. There is no write timeout: it would cut streams, and what a client does not
-// read is bounded by its outbox.
+// httpServer limits the size and the duration of requests. It sets no write
+// timeout, because that would end streams; the outbox limits the bytes that a
+// client does not read.
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
@@ -84,11 +85,14 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 	}
 }
 
-// ErrHurry, as the cause of the end of Run's context, skips the delay and the spreading.
-var ErrHurry = errors.New("stopping at once")
+// ErrHurry is the cause to cancel Run's context with if the server must stop
+// without the drain delay and without spreading the closes.
+var ErrHurry = errors.New("stopping immediately")
 
-// Run serves until ctx ends, then drains: it is not ready but serves on for the drain delay, refuses new clients and
-// closes the others over the drain timeout, and returns within three seconds after that, whatever the clients do.
+// Run serves until ctx ends, then drains. During the drain delay the server is
+// not ready but still serves. Then it rejects new clients and closes the others
+// over the drain timeout. It returns within three seconds after that, even if
+// clients do not close their connections.
 func (s *Server) Run(ctx context.Context) error {
 	group, running := errgroup.WithContext(ctx)
 	public := s.cfg.Public
@@ -110,4 +114,32 @@ func serve(server *http.Server, listener net.Listener) error {
 		return fmt.Errorf("accepting connections on %s: %w", listener.Addr(), err)
 	}
 	return nil
+}
+
+// drain closes all clients. Load balancers need the delay to notice that the
+// relay is not ready.
+func (s *Server) drain(hurry bool) {
+	delay, over, grace := s.cfg.DrainDelay, s.cfg.DrainTimeout, drainGrace
+	if hurry {
+		delay, over, grace = 0, 0, time.Second/2 // a user waits; each client has one more second to close its half
+	}
+	s.cfg.Stats.Draining.Store(true)
+	s.cfg.Logger.Info("draining", "clients", s.cfg.Hub.Sessions(), "delay", delay, "over", over)
+	s.delayDrain(delay)
+	ctx, cancel := context.WithTimeout(context.Background(), over+grace)
+	defer cancel()
+	s.cfg.Hub.Drain(ctx, over, protocol.CloseRestart)
+	s.cfg.WS.Wait()
+	s.cfg.Logger.Info("drained")
+}
+
+// delayDrain waits for d, or until no client is left.
+func (s *Server) delayDrain(d time.Duration) {
+	const interval = 50 * time.Millisecond
+	end := time.Now().Add(d)
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for s.cfg.Hub.Sessions() > 0 && time.Now().Before(end) {
+		<-ticker.C
+	}
 }

@@ -1,4 +1,4 @@
-package ws_test
+package ws
 
 import (
 	"bufio"
@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -23,9 +22,9 @@ import (
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
-	"sidecast/relay/ws"
 )
 
+// dialVariable makes the test binary run [dialMany].
 const dialVariable = "SIDECAST_BENCH_DIAL"
 
 func TestMain(m *testing.M) {
@@ -39,12 +38,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// clients is how many come in one slice of the measurement: enough for the garbage collector to run some times in each.
+// clients is the number of clients in one round: enough for the garbage
+// collector to run several times.
 const clients = 1000
 
-// dialMany is the process of the clients. For each line of commands, an address, they connect there one after the other,
-// say so, and stay until an empty line comes; then they leave without a word, as a browser does that is killed.
-func dialMany(commands io.Reader, said io.Writer) error {
+// dialMany is the process of the clients. Each command is a line with an
+// address: the clients connect to it one after the other, and the process
+// answers with a line. An empty line makes them close their TCP connections
+// without a close frame, as a killed browser does.
+func dialMany(commands io.Reader, answers io.Writer) error {
 	conns := make([]net.Conn, clients)
 	for lines := bufio.NewScanner(commands); lines.Scan(); {
 		addr := lines.Text()
@@ -57,27 +59,27 @@ func dialMany(commands io.Reader, said io.Writer) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprint(conn, "GET /?channel=a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+			fmt.Fprint(conn, handshakeText("/?channel=a"))
 			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
-				return fmt.Errorf("%v %v", response, err)
+				return fmt.Errorf("handshake: %v %v", response, err)
 			}
 			conns[i] = conn
 		}
-		fmt.Fprintln(said, "done")
+		fmt.Fprintln(answers, "done")
 	}
 	return nil
 }
 
-// BenchmarkHandshake compares the CPU time of a handshake and of the end of the connection, the session and the
-// subscription included, with that of the WebSocket library alone on net/http, which has neither, but as large a send
-// buffer. x-gws-open leaves out the end.
+// BenchmarkHandshake measures the CPU time of a handshake and of the end of the
+// connection, with session and subscription. It compares it with the WebSocket
+// library on net/http, which has no sessions, but a send buffer of the same
+// size. x-gws-open is without the end of the connection.
 //
 //	go test -run '^$' -bench Handshake -benchtime 1x ./relay/ws
 func BenchmarkHandshake(b *testing.B) {
-	l, err := ws.Listen(b.Context(), "127.0.0.1:0")
-	ours := serveHTTP(b, l, err, benchHandler(b))
+	l, err := Listen(b.Context(), "127.0.0.1:0")
+	ours := serveHTTP(b, l, err, benchHandler())
 	l, err = net.Listen("tcp", "127.0.0.1:0")
 	plain := serveHTTP(b, l, err, plainHandler())
 	fleet := newFleet(b)
@@ -92,7 +94,7 @@ func BenchmarkHandshake(b *testing.B) {
 		if i%2 == 1 {
 			plainOpen, plainWhole, open, whole = open, whole, plainOpen, plainWhole
 		}
-		if i > 0 { // the first warms up
+		if i > 0 { // the first round is for warming up
 			opens, wholes, costs = append(opens, open/plainOpen), append(wholes, whole/plainWhole), append(costs, whole)
 		}
 	}
@@ -107,10 +109,10 @@ func median(of []float64) float64 {
 	return of[len(of)/2]
 }
 
-// A fleet is the process of the clients, seen from here.
+// A fleet controls the process of the clients.
 type fleet struct {
 	commands io.Writer
-	said     *bufio.Reader
+	answers  *bufio.Reader
 }
 
 func newFleet(b *testing.B) *fleet {
@@ -121,7 +123,7 @@ func newFleet(b *testing.B) *fleet {
 	if err != nil {
 		b.Fatal(err)
 	}
-	said, err := command.StdoutPipe()
+	answers, err := command.StdoutPipe()
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -134,31 +136,32 @@ func newFleet(b *testing.B) *fleet {
 			b.Error(err)
 		}
 	})
-	return &fleet{commands, bufio.NewReader(said)}
+	return &fleet{commands, bufio.NewReader(answers)}
 }
 
-func (f *fleet) do(b *testing.B, what string) {
-	fmt.Fprintln(f.commands, what)
-	if line, err := f.said.ReadString('\n'); err != nil {
-		b.Fatalf("the clients end with %q: %v", line, err)
+func (f *fleet) do(b *testing.B, command string) {
+	fmt.Fprintln(f.commands, command)
+	if line, err := f.answers.ReadString('\n'); err != nil {
+		b.Fatalf("the process of the clients ended with %q: %v", line, err)
 	}
 }
 
-// handshakes returns the CPU time of this process for each client of one slice, in nanoseconds: until all were there, and
-// until nothing was left of them.
+// handshakes returns the CPU time of this process for each client of one round,
+// in nanoseconds: until all clients are connected, and until all connections
+// have ended.
 func (f *fleet) handshakes(b *testing.B, addr string) (open, whole float64) {
-	runtime.GC() // nobody pays for what the other left
-	idle, before := runtime.NumGoroutine(), spent()
+	runtime.GC() // collects the garbage of the previous round
+	idle, before := runtime.NumGoroutine(), cpuTime()
 	f.do(b, addr)
-	connected := spent()
+	connected := cpuTime()
 	f.do(b, "")
 	for runtime.NumGoroutine() > idle {
 		time.Sleep(time.Millisecond)
 	}
-	return float64(connected-before) / clients, float64(spent()-before) / clients
+	return float64(connected-before) / clients, float64(cpuTime()-before) / clients
 }
 
-func spent() time.Duration {
+func cpuTime() time.Duration {
 	var usage syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		panic(err)
@@ -186,11 +189,10 @@ func plainHandler() http.Handler {
 	})
 }
 
-func benchHandler(b *testing.B) *ws.Handler {
-	all, err := access.ParsePatterns(strings.Fields("*"))
-	if err != nil {
-		b.Fatal(err)
-	}
+// benchHandler returns a handler with the default settings. Its hub does not
+// run, so that only handshakes cost time.
+func benchHandler() *Handler {
+	all := access.Patterns{access.MustPattern("*")}
 	stats, logger := new(stats.Stats), slog.New(slog.DiscardHandler)
 	budget := outbox.NewBudget(2<<20, 256<<20, 10*time.Second, stats)
 	hub := relay.NewHub(relay.HubConfig{
@@ -198,8 +200,8 @@ func benchHandler(b *testing.B) *ws.Handler {
 		Protocols: protocol.All(), MaxChannels: 128, MaxPayload: 1 << 20, CommandRate: 20, CommandBurst: 50,
 	})
 	hub.Online(1)
-	return ws.New(ws.Config{
-		Hub: hub, Budget: budget, Slots: relay.NewSlots(50_000), Stats: stats, Logger: logger, MaxInbound: 16 << 10,
+	return New(Config{
+		Hub: hub, Budget: budget, Slots: NewSlots(50_000), Stats: stats, Logger: logger, MaxInbound: 16 << 10,
 		Listened: true, Protocols: map[string]protocol.Protocol{"": protocol.Raw{}},
 	})
 }

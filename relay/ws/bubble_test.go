@@ -2,213 +2,151 @@ package ws
 
 import (
 	"bufio"
-	"context"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"sidecast/relay"
-	"sidecast/relay/access"
-	"sidecast/relay/outbox"
-	"sidecast/relay/protocol"
-	"sidecast/relay/stats"
 )
 
-// The tests of this file run in bubbles: hub, handler, library and clients are real, the connections are pipes in memory,
-// and time passes when nothing else is left to do.
-
-// pipes is a listener whose connections are pipes.
-type pipes struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (p *pipes) Accept() (net.Conn, error) {
-	select {
-	case conn := <-p.conns:
-		return conn, nil
-	case <-p.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (p *pipes) Close() error   { p.once.Do(func() { close(p.closed) }); return nil }
-func (p *pipes) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe"} }
-
-// A bubble is a rig inside of one.
+// A bubble is a relay in a synctest bubble. The hub, the handler, the library
+// and the clients are real. The connections are pipes in memory, and time
+// passes only when all goroutines wait.
 type bubble struct {
-	*rig
-	listener *pipes
+	*testRelay
+	listener *pipeListener
 	began    time.Time
-	deliver  bool // what clients publish is handed out
 }
 
-// inBubble runs test with a rig that has the default settings, but for its options.
-func inBubble(t *testing.T, test func(*bubble), options ...rigOption) {
+// inBubble runs test in a bubble, with a relay that has the default settings,
+// changed by options.
+func inBubble(t *testing.T, test func(*bubble), options ...relayOption) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		b := newBubble(t, options)
-		test(b)
-	})
+	synctest.Test(t, func(t *testing.T) { test(newBubble(t, options)) })
 }
 
-func newBubble(t *testing.T, options []rigOption) *bubble {
+func newBubble(t *testing.T, options []relayOption) *bubble {
+	twoShards := func(c *relayConfig) { c.hub.Shards = 2 }
 	b := &bubble{
-		rig:      &rig{t: t, stats: new(stats.Stats), log: &logBuffer{}},
-		listener: &pipes{conns: make(chan net.Conn), closed: make(chan struct{})}, began: time.Now(), deliver: true,
+		testRelay: buildRelay(t, append([]relayOption{twoShards}, options...)),
+		listener:  &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}, began: time.Now(),
 	}
-	logger := slog.New(slog.NewTextHandler(b.log, nil))
-	all := access.Patterns{access.MustPattern("*")}
-	c := rigConfig{each: 2 << 20, total: 256 << 20, age: 10 * time.Second, slots: 10_000}
-	c.hub = relay.HubConfig{
-		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all},
-		Protocols: protocol.All(), Stats: b.stats, Logger: logger, Publish: b.publish, Shards: 2,
-		MaxChannels: 128, MaxPayload: 1 << 20, CommandRate: 20, CommandBurst: 50,
-		PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second,
-	}
-	c.ws = Config{
-		Stats: b.stats, Logger: logger, MaxInbound: 16 << 10, DefaultChannels: []string{"chat"},
-		Protocols: map[string]protocol.Protocol{
-			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
-		},
-	}
-	for _, option := range options {
-		option(&c)
-	}
-	b.budget, b.slots = outbox.NewBudget(c.each, c.total, c.age, b.stats), relay.NewSlots(c.slots)
-	c.hub.Budget, c.ws.Budget, c.ws.Slots = b.budget, b.budget, b.slots
-	b.hub = relay.NewHub(c.hub)
-	c.ws.Hub = b.hub
-	b.handler = New(c.ws)
-	b.start()
+	server := &http.Server{Handler: b.handler}
+	var serving sync.WaitGroup
+	serving.Go(func() { _ = server.Serve(b.listener) })
+	b.run(func() { _ = server.Close(); serving.Wait() })
+	synctest.Wait()
 	return b
 }
 
-func (b *bubble) start() {
-	server := &http.Server{Handler: b.handler}
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { _ = b.hub.Run(ctx) })
-	running.Go(func() { _ = server.Serve(b.listener) })
-	b.t.Cleanup(func() {
-		soon, done := context.WithTimeout(context.Background(), 5*time.Second)
-		b.hub.Drain(soon, 0, protocol.CloseRestart)
-		done()
-		b.handler.Wait()
-		cancel()
-		_ = server.Close()
-		running.Wait()
-		b.budget.Wait()
-		if n, used := b.slots.Used(), b.budget.Used(); n != 0 || used != 0 {
-			b.t.Errorf("at the end %d slots are taken and %d bytes charged", n, used)
-		}
-	})
-	b.online()
-	synctest.Wait()
-}
-
-// publish is Redis.
-func (b *bubble) publish(ctx context.Context, channel string, payload []byte) (int64, error) {
-	if !b.deliver {
-		return 1, nil
-	}
-	return b.rig.publish(ctx, channel, payload)
-}
-
-// connect makes a connection and its handshake, and reads nothing behind the answer.
+// connect connects and completes a handshake. It reads nothing after the
+// response.
 func (b *bubble) connect(target string, headers ...string) *peer {
 	b.t.Helper()
 	client, server := net.Pipe()
 	b.t.Cleanup(func() { _ = client.Close() })
 	b.listener.conns <- server
 	p := &peer{t: b.t, conn: client, in: bufio.NewReader(client)}
-	p.write([]byte(b.handshake(target, headers...)))
-	if response := p.response(); response.StatusCode != http.StatusSwitchingProtocols {
-		b.t.Fatalf("handshake: %s", response.Status)
-	}
+	p.shakeHands(target, headers...)
 	return p
 }
 
-// An ear reads whatever a client gets, and when.
-type ear struct {
+// A pipeListener accepts pipes as connections.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe"} }
+
+// A recorder reads everything that a client receives, and records when.
+type recorder struct {
 	*peer
 	ended chan struct{}
 
-	mu    sync.Mutex
-	heard []sound
-	end   time.Time // when the connection ended
+	mu       sync.Mutex
+	received []receivedFrame
+	end      time.Time // when the connection ended
 }
 
-type sound struct {
+type receivedFrame struct {
 	at      time.Time
 	op      byte
 	payload string
 }
 
-// listen reads on until the connection ends. answer gives what to send for each frame, and may be nil.
-func (b *bubble) listen(p *peer, answer func(sound) []byte) *ear {
-	e := &ear{peer: p, ended: make(chan struct{})}
+// record reads until the connection ends. answer returns what to send after
+// each frame, and may be nil.
+func (b *bubble) record(p *peer, answer func(receivedFrame) []byte) *recorder {
+	r := &recorder{peer: p, ended: make(chan struct{})}
 	go func() {
-		defer close(e.ended)
+		defer close(r.ended)
 		for {
 			op, payload, err := p.read()
 			now := time.Now()
-			e.mu.Lock()
+			r.mu.Lock()
 			if err != nil {
-				e.end = now
-				e.mu.Unlock()
+				r.end = now
+				r.mu.Unlock()
 				return
 			}
-			s := sound{now, op, payload}
-			e.heard = append(e.heard, s)
-			e.mu.Unlock()
+			f := receivedFrame{now, op, payload}
+			r.received = append(r.received, f)
+			r.mu.Unlock()
 			if answer != nil {
-				if frame := answer(s); frame != nil {
+				if frame := answer(f); frame != nil {
 					_, _ = p.conn.Write(frame)
 				}
 			}
 		}
 	}()
-	return e
+	return r
 }
 
-// sounds returns what was heard, of one type or of all (0).
-func (e *ear) sounds(op byte) (list []sound) {
+// frames returns the received frames with opcode op, or all if op is 0.
+func (r *recorder) frames(op byte) (list []receivedFrame) {
 	synctest.Wait()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for _, s := range e.heard {
-		if op == 0 || s.op == op {
-			list = append(list, s)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, f := range r.received {
+		if op == 0 || f.op == op {
+			list = append(list, f)
 		}
 	}
 	return list
 }
 
-func (e *ear) endedAt() time.Time {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return e.end
+func (r *recorder) endedAt() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.end
 }
 
-// pong answers pings, and closes when the relay does.
-func pong(s sound) []byte {
-	switch s.op {
+// reply answers pings and close frames.
+func reply(f receivedFrame) []byte {
+	switch f.op {
 	case 8:
-		return frame(0x88, s.payload)
+		return frame(0x88, f.payload)
 	case 9:
-		return frame(0x8a, s.payload)
+		return frame(0x8a, f.payload)
 	}
 	return nil
 }
 
-// pass lets time pass.
-func pass(d time.Duration) { <-time.After(d) }
+func sleep(d time.Duration) { <-time.After(d) }
 
-// sweepStep is how late the relay may look.
+// sweepStep is the interval between two sweeps of the relay: it can be late by
+// that much.
 const sweepStep = time.Second

@@ -12,16 +12,18 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// dialTimeout bounds connecting and the handshake.
+// dialTimeout limits the time for connecting and for the handshake.
 const dialTimeout = 10 * time.Second
 
-// A Client is a connection to a relay, for tools. Send may be called concurrently with Read; nothing else may.
+// A Client is a connection to a relay, for tools. Send may be called
+// concurrently with Read; the other methods must not be called concurrently.
 type Client struct {
 	socket *gws.Conn
 	events *clientEvents
 }
 
-// Dial connects to a relay and speaks the given subprotocol. An empty token is none.
+// Dial connects to the relay at url and offers subprotocol. If token is not
+// empty, it is sent with the handshake.
 func Dial(ctx context.Context, url, subprotocol, token string) (*Client, error) {
 	events, offer := &clientEvents{}, subprotocol
 	if token != "" {
@@ -44,7 +46,7 @@ func Dial(ctx context.Context, url, subprotocol, token string) (*Client, error) 
 	return &Client{socket: socket, events: events}, nil
 }
 
-// contextDialer ends an attempt to connect when its context ends.
+// contextDialer stops dialing when its context ends.
 type contextDialer struct{ ctx context.Context }
 
 func (d contextDialer) Dial(network, address string) (net.Conn, error) {
@@ -55,26 +57,27 @@ func (d contextDialer) Dial(network, address string) (net.Conn, error) {
 // Send sends one text message.
 func (c *Client) Send(message string) error { return c.socket.WriteString(message) }
 
-// Close says good-bye and ends the connection, and Read with it.
+// Close sends a close frame and ends the connection. A running Read returns.
 func (c *Client) Close() { _ = c.socket.WriteClose(uint16(protocol.CloseNormal), nil) }
 
-// Read calls take for each message until the connection ends, and returns the code with which the server closed, or 0.
-// The bytes are only valid during the call.
-func (c *Client) Read(take func(message []byte)) (code uint16) {
-	c.events.take = take
+// Read calls handle for each message until the connection ends. It returns the
+// server's close code, or 0 if the server sent no close frame. message is only
+// valid during the call of handle.
+func (c *Client) Read(handle func(message []byte)) (code uint16) {
+	c.events.handle = handle
 	c.socket.ReadLoop()
 	return c.events.code
 }
 
-// clientEvents is what gws calls on the client's side.
+// clientEvents handles the events that gws reports to a client.
 type clientEvents struct {
 	gws.BuiltinEventHandler
-	take func([]byte)
-	code uint16
+	handle func([]byte)
+	code   uint16
 }
 
 func (e *clientEvents) OnMessage(_ *gws.Conn, message *gws.Message) {
-	e.take(message.Bytes())
+	e.handle(message.Bytes())
 	_ = message.Close()
 }
 

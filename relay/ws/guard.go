@@ -2,43 +2,46 @@ package ws
 
 import (
 	"encoding/binary"
-	"time"
-
 	"sidecast/relay/protocol"
+	"time"
 )
 
-// Bounds on what a client sends, beside the size of a message.
+// Limits on the frames that a client sends, in addition to the size of a
+// message.
 const (
 	maxFragments      = 128 // frames of one message
-	maxControlPerSec  = 20  // pings, pongs and closes
+	maxControlPerSec  = 20  // pings, pongs and close frames
 	maxControlPayload = 125 // RFC 6455 section 5.5
 )
 
-// A guard walks the frame headers of what a client sends, before the WebSocket library sees a byte of it, and stops at the
-// first that breaks RFC 6455 or a bound. The library takes a length with the top bit set for a negative size and panics,
-// and allocates what a header announces; nothing that the guard lets through does either. Not safe for concurrent use.
+// A guard checks the frame headers that a client sends before the WebSocket
+// library sees them. It stops at the first header that violates RFC 6455 or
+// exceeds a limit. Without it, the library panics on a length with the top bit
+// set, which it takes for a negative size, and allocates as many bytes as a
+// header announces. A guard is not safe for concurrent use.
 type guard struct {
-	skip  uint64 // bytes of payload still to come
-	limit uint32 // bytes of a message, all its fragments together
-	size  uint32 // bytes of the message so far
+	skip  uint64 // remaining bytes of the current payload
+	limit uint32 // maximum bytes of a message, with all its fragments
+	size  uint32 // bytes of the current message so far
 
 	second    uint32 // the second in which control frames are counted
 	controls  uint16
-	fragments uint16 // frames of the message so far
-	open      bool   // a fragmented message has begun
-	closing   bool   // a close frame came: nothing may follow
+	fragments uint16 // frames of the current message so far
+	open      bool   // a fragmented message is not complete
+	closing   bool   // the client sent a close frame: nothing may follow
 
-	have   uint8 // bytes of header that are there
+	have   uint8 // bytes of header that have arrived
 	header [14]byte
 	code   protocol.CloseCode
 }
 
-// walk reads the next bytes and returns how many the library may see. Fewer than len(b) means that nothing after them is
-// to be read: g.code says why, and is 0 where the client has said its last.
-func (g *guard) walk(b []byte, now time.Time) int {
+// inspect checks the next bytes and returns how many of them the library may
+// see. If it returns less than len(b), the caller stops reading: g.code is the
+// reason, or 0 if the client has sent a close frame.
+func (g *guard) inspect(b []byte, now time.Time) int {
 	for i := 0; i < len(b); {
 		if g.closing && g.skip == 0 && g.have == 0 {
-			return i // what follows a close frame is nobody's
+			return i // bytes after a close frame are ignored
 		}
 		if g.skip > 0 {
 			n := min(g.skip, uint64(len(b)-i))
@@ -47,28 +50,29 @@ func (g *guard) walk(b []byte, now time.Time) int {
 			continue
 		}
 		start := i
-		for i < len(b) && g.have < g.need() {
+		for i < len(b) && g.have < g.headerLen() {
 			g.header[g.have] = b[i]
 			g.have++
 			i++
 			if g.have == 2 {
-				if g.code = g.judgeStart(now); g.code != 0 {
+				if g.code = g.checkStart(now); g.code != 0 {
 					return start
 				}
 			}
 		}
-		if g.have < g.need() {
+		if g.have < g.headerLen() {
 			return i
 		}
-		if g.code = g.judgeLength(); g.code != 0 {
+		if g.code = g.checkLength(); g.code != 0 {
 			return start
 		}
 	}
 	return len(b)
 }
 
-// need is how long the header is, as far as its first two bytes tell.
-func (g *guard) need() uint8 {
+// headerLen returns the length of the current header, or 2 if its first two
+// bytes have not arrived.
+func (g *guard) headerLen() uint8 {
 	if g.have < 2 {
 		return 2
 	}
@@ -81,8 +85,9 @@ func (g *guard) need() uint8 {
 	return 2 + 4
 }
 
-// judgeStart judges the two bytes that every frame has.
-func (g *guard) judgeStart(now time.Time) protocol.CloseCode {
+// checkStart checks the first two bytes of a header. It returns 0 if they are
+// valid.
+func (g *guard) checkStart(now time.Time) protocol.CloseCode {
 	final, reserved, opcode := g.header[0]&0x80 != 0, g.header[0]&0x70, g.header[0]&0x0f
 	masked, length := g.header[1]&0x80 != 0, g.header[1]&0x7f
 	if reserved != 0 || !masked {
@@ -124,8 +129,9 @@ func (g *guard) countControl(now time.Time) protocol.CloseCode {
 	return 0
 }
 
-// judgeLength judges the length once the header is whole, and goes on to the payload.
-func (g *guard) judgeLength() protocol.CloseCode {
+// checkLength checks the length in a complete header. If it is valid,
+// checkLength returns 0 and the payload is next.
+func (g *guard) checkLength() protocol.CloseCode {
 	length := uint64(g.header[1] & 0x7f)
 	switch length {
 	case 126:

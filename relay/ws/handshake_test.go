@@ -4,16 +4,15 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
-	"testing"
-
 	"sidecast/relay/access"
 	"sidecast/relay/protocol"
+	"strings"
+	"testing"
 )
 
 func TestHandshake(t *testing.T) {
-	r := newRig(t)
-	good := r.handshake("/")
+	r := newTestRelay(t)
+	good := handshakeText("/")
 	without := func(header string) string {
 		var kept []string
 		for line := range strings.SplitAfterSeq(good, "\r\n") {
@@ -31,19 +30,19 @@ func TestHandshake(t *testing.T) {
 		status        int
 		body          string
 	}{
-		{"a good one", good, 101, ""},
-		{"Connection among others", with("Connection", "keep-alive, Upgrade"), 101, ""},
+		{"valid", good, 101, ""},
+		{"Connection with several tokens", with("Connection", "keep-alive, Upgrade"), 101, ""},
 		{"Upgrade in capitals", with("Upgrade", "WebSocket"), 101, ""},
-		{"no Upgrade", without("Upgrade"), 426, "speaks WebSocket"},
-		{"no Connection", without("Connection"), 426, "speaks WebSocket"},
-		{"POST", strings.Replace(good, "GET", "POST", 1), 426, "speaks WebSocket"},
-		{"HTTP/1.0", strings.Replace(good, "HTTP/1.1", "HTTP/1.0", 1), 426, "speaks WebSocket"},
+		{"no Upgrade", without("Upgrade"), 426, "accepts only WebSocket"},
+		{"no Connection", without("Connection"), 426, "accepts only WebSocket"},
+		{"POST", strings.Replace(good, "GET", "POST", 1), 426, "accepts only WebSocket"},
+		{"HTTP/1.0", strings.Replace(good, "HTTP/1.1", "HTTP/1.0", 1), 426, "accepts only WebSocket"},
 		{"no version", without("Sec-WebSocket-Version"), 426, "version 13"},
 		{"an old version", with("Sec-WebSocket-Version", "8"), 426, "version 13"},
 		{"no key", without("Sec-WebSocket-Key"), 400, "Sec-WebSocket-Key"},
 		{"a short key", with("Sec-WebSocket-Key", "short"), 400, "Sec-WebSocket-Key"},
 		{"a key of 15 bytes", with("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAA"), 400, "Sec-WebSocket-Key"},
-		{"two keys", with("Sec-WebSocket-Key", goodKey+"\r\nSec-WebSocket-Key: "+goodKey), 400, "Sec-WebSocket-Key"},
+		{"two keys", with("Sec-WebSocket-Key", sampleKey+"\r\nSec-WebSocket-Key: "+sampleKey), 400, "Sec-WebSocket-Key"},
 		{"an unknown subprotocol", with("Sec-WebSocket-Protocol", "graphql-ws"), 400, "sidecast.v1"},
 		{"an empty subprotocol", with("Sec-WebSocket-Protocol", ","), 400, "sidecast.v1"},
 	} {
@@ -60,50 +59,51 @@ func TestHandshake(t *testing.T) {
 			}
 			body, _ := io.ReadAll(response.Body)
 			if !strings.Contains(string(body), test.body) {
-				t.Errorf("body %q does not say %q", body, test.body)
+				t.Errorf("the body %q does not contain %q", body, test.body)
 			}
 			if !response.Close {
-				t.Error("the connection is left open after a refused handshake: a proxy may let a tunnel through")
+				t.Error("the connection stays open after a rejected handshake: a proxy may keep a tunnel open")
 			}
 			if test.status == 426 && response.Header.Get("Upgrade") == "" && response.Header.Get("Sec-WebSocket-Version") != "13" {
-				t.Error("426 without saying what to upgrade to")
+				t.Error("the response 426 does not name a protocol or version to upgrade to")
 			}
 		})
 	}
 }
 
 func TestSubprotocols(t *testing.T) {
-	r := newRig(t)
+	r := newTestRelay(t)
 	for _, test := range []struct {
 		headers []string
 		echoed  string
 		why     string
 	}{
-		{nil, "", "none offered: raw, and no header"},
+		{nil, "", "without an offer the client gets raw and no header"},
 		{[]string{"Sec-WebSocket-Protocol: sidecast.v1"}, "sidecast.v1", "offered alone"},
-		{[]string{"Sec-WebSocket-Protocol: foo, sidecast.raw, sidecast.v1"}, "sidecast.raw", "the client's order counts"},
-		{[]string{"Sec-WebSocket-Protocol: foo", "Sec-WebSocket-Protocol: sidecast.v1"}, "sidecast.v1", "on two lines"},
+		{[]string{"Sec-WebSocket-Protocol: foo, sidecast.raw, sidecast.v1"}, "sidecast.raw", "the client's order decides"},
+		{[]string{"Sec-WebSocket-Protocol: foo", "Sec-WebSocket-Protocol: sidecast.v1"}, "sidecast.v1", "offered in two headers"},
 	} {
 		p := r.connect()
-		p.write([]byte(r.handshake("/", test.headers...)))
+		p.write([]byte(handshakeText("/", test.headers...)))
 		response := p.response()
 		got, present := response.Header["Sec-Websocket-Protocol"]
 		if response.StatusCode != 101 || response.Header.Get("Sec-WebSocket-Protocol") != test.echoed || present != (test.echoed != "") {
 			t.Errorf("offer %v: %s with %v, want %q: %s", test.headers, response.Status, got, test.echoed, test.why)
 		}
 		if ext := response.Header.Get("Sec-WebSocket-Extensions"); ext != "" {
-			t.Errorf("compression %q was agreed to: nothing bounds what a frame inflates to", ext)
+			t.Errorf("the relay accepts the compression %q, but does not limit the size of a decompressed frame", ext)
 		}
 	}
 }
 
-// What a page has to know is told by a close code, before anything is allocated for it.
-func TestRefusedAfterHandshake(t *testing.T) {
+// The relay reports a rejection by a close code, so that the page receives it.
+// A rejected client gets no session.
+func TestRejectedAfterHandshake(t *testing.T) {
 	open, err := access.ParsePatterns([]string{"chat*"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, func(c *rigConfig) { c.hub.Access.Public = open })
+	r := newTestRelay(t, func(c *relayConfig) { c.hub.Access.Public = open })
 	var many strings.Builder
 	many.WriteString("/?channel=chat0")
 	for i := range 128 {
@@ -114,18 +114,18 @@ func TestRefusedAfterHandshake(t *testing.T) {
 		headers      []string
 		want         protocol.CloseCode
 	}{
-		{"a channel that is not open", "/?channel=other", nil, protocol.CloseForbidden},
-		{"one of several is not open", "/?channel=chat1&channel=other", nil, protocol.CloseForbidden},
+		{"a forbidden channel", "/?channel=other", nil, protocol.CloseForbidden},
+		{"one of two channels is forbidden", "/?channel=chat1&channel=other", nil, protocol.CloseForbidden},
 		{"a reserved name", "/?channel=sidecast:mark", nil, protocol.CloseForbidden},
-		{"a name that is none", "/?channel=a%00b", nil, protocol.CloseForbidden},
+		{"an invalid name", "/?channel=a%00b", nil, protocol.CloseForbidden},
 		{"an empty name", "/?channel=", nil, protocol.CloseForbidden},
-		{"too many", many.String(), nil, protocol.ClosePolicy},
-		{"a query that cannot be read", "/?channel=%zz", nil, protocol.ClosePolicy},
+		{"too many channels", many.String(), nil, protocol.ClosePolicy},
+		{"an invalid query", "/?channel=%zz", nil, protocol.ClosePolicy},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := r.connect()
 			p.t = t
-			p.write([]byte(r.handshake(test.target, test.headers...)))
+			p.write([]byte(handshakeText(test.target, test.headers...)))
 			if response := p.response(); response.StatusCode != 101 || response.Header.Get("Sec-WebSocket-Accept") != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
 				t.Fatalf("%s, accept %q", response.Status, response.Header.Get("Sec-WebSocket-Accept"))
 			}
@@ -133,92 +133,92 @@ func TestRefusedAfterHandshake(t *testing.T) {
 		})
 	}
 	if r.stats.Opened.Load() != 0 {
-		t.Error("a refused client became a session")
+		t.Error("a rejected client has a session")
 	}
 }
 
-func TestRefusedClientThatStays(t *testing.T) {
-	r := newRig(t, func(c *rigConfig) { c.hub.Access.Public = nil; c.slots = 1 })
+func TestRejectedClientThatStays(t *testing.T) {
+	r := newTestRelay(t, func(c *relayConfig) { c.hub.Access.Public = nil; c.slots = 1 })
 	p := r.connect()
-	p.write([]byte(r.handshake("/")))
+	p.write([]byte(handshakeText("/")))
 	p.response()
 	op, _, err := p.read()
 	if err != nil || op != 8 {
 		t.Fatalf("got %x, %v, want a close frame", op, err)
 	}
-	// It neither reads nor closes; its place is free again all the same.
-	await(t, "the place to be free", func() bool { return r.slots.Used() == 0 })
+	// The client does not close the connection, but its slot is freed.
+	await(t, "the slot to be freed", func() bool { return r.slots.Used() == 0 })
 }
 
 func TestTooManyConnections(t *testing.T) {
-	r := newRig(t, func(c *rigConfig) { c.slots = 1 })
+	r := newTestRelay(t, func(c *relayConfig) { c.slots = 1 })
 	first := r.dial("/")
 	p := r.connect()
-	p.write([]byte(r.handshake("/")))
+	p.write([]byte(handshakeText("/")))
 	response := p.response()
 	if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Retry-After") == "" {
-		t.Errorf("%s, Retry-After %q, want 503 with one", response.Status, response.Header.Get("Retry-After"))
+		t.Errorf("%s, Retry-After %q, want 503 with a Retry-After", response.Status, response.Header.Get("Retry-After"))
 	}
 	first.write(frame(0x88, "\x03\xe8"))
 	first.wantClose(protocol.CloseNormal)
-	await(t, "the place to be free", func() bool { return r.slots.Used() == 0 })
+	await(t, "the slot to be freed", func() bool { return r.slots.Used() == 0 })
 	r.dial("/")
 }
 
-// What a client sends in one packet with its handshake is not lost.
+// The relay keeps bytes that a client sends in one packet with its handshake.
 func TestEarlyBytes(t *testing.T) {
-	r := newRig(t)
+	r := newTestRelay(t)
 	p := r.connect()
-	p.write(append([]byte(r.handshake("/?channel=chat")), text("early")...))
+	p.write(append([]byte(handshakeText("/?channel=chat")), text("early")...))
 	if response := p.response(); response.StatusCode != 101 {
 		t.Fatal(response.Status)
 	}
 	p.want(1, "early")
 }
 
-func TestDrainRefusesNewcomers(t *testing.T) {
-	r := newRig(t)
-	old := r.v1()
+func TestDrainRejectsNewClients(t *testing.T) {
+	r := newTestRelay(t)
+	old := r.dialV1()
 	done := make(chan struct{})
 	go func() { defer close(done); r.hub.Drain(t.Context(), 0, protocol.CloseRestart) }()
 	old.wantClose(protocol.CloseRestart)
 	<-done
 	p := r.connect()
-	p.write([]byte(r.handshake("/", v1Header)))
+	p.write([]byte(handshakeText("/", v1Header)))
 	p.response()
 	p.wantClose(protocol.CloseRestart)
 }
 
 func TestConnectionIsLoggedOnce(t *testing.T) {
-	r := newRig(t)
+	r := newTestRelay(t)
 	p := r.dial("/?channel=secretroom&token=hunter2", "Origin: https://example.com")
 	p.write(text("payload-in-log"))
 	p.want(1, "payload-in-log")
 	p.write(frame(0x88, "\x0f\xa0")) // 4000
 	op, got, err := p.read()
 	if op != 8 || got != "\x0f\xa0" || err != nil {
-		t.Fatalf("the client's own code comes back as %x %q %v", op, got, err)
+		t.Fatalf("the relay answers close code 4000 with %x %q %v", op, got, err)
 	}
 	await(t, "the log line", func() bool { return strings.Contains(r.log.String(), "connection closed") })
 	log := r.log.String()
 	if strings.Count(log, "\n") != 1 || !strings.Contains(log, "code=4000") || !strings.Contains(log, "messages=1") ||
 		!strings.Contains(log, "origin=https://example.com") || !strings.Contains(log, "protocol=raw") {
-		t.Errorf("want one line with what happened, got:\n%s", log)
+		t.Errorf("want one log line with the details of the connection, got:\n%s", log)
 	}
 	for _, secret := range []string{"hunter2", "secretroom", "payload-in-log"} {
 		if strings.Contains(log, secret) {
-			t.Errorf("the log holds %q:\n%s", secret, log)
+			t.Errorf("the log contains %q:\n%s", secret, log)
 		}
 	}
 }
 
-func TestAbnormalEnd(t *testing.T) {
-	r := newRig(t)
+func TestClientDisconnects(t *testing.T) {
+	r := newTestRelay(t)
 	p := r.dial("/")
 	await(t, "the session", func() bool { return r.hub.Sessions() == 1 })
 	_ = p.conn.Close()
 	await(t, "the log line", func() bool { return strings.Contains(r.log.String(), "code=1006") })
 	if r.hub.Sessions() != 0 {
-		t.Error("the session stays")
+		t.Error("the session is not removed")
 	}
 }

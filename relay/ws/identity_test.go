@@ -13,9 +13,10 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// asks lets an application of the test decide on channels.
-func asks(ask func(ctx context.Context, user, channel string) (time.Time, protocol.Code)) rigOption {
-	return func(c *rigConfig) {
+// withChannelAuth makes all clients the user 42, and ask the application that
+// authorizes channels.
+func withChannelAuth(ask func(ctx context.Context, user, channel string) (time.Time, protocol.Code)) relayOption {
+	return func(c *relayConfig) {
 		c.hub.Access.Public, c.hub.Access.Login = access.Patterns{access.MustPattern("public")}, true
 		c.ws.Identify = func(*http.Request, *string) (access.Principal, protocol.CloseCode) {
 			return access.Principal{Identity: &access.Identity{User: "42"}, Ask: ask}, 0
@@ -23,11 +24,12 @@ func asks(ask func(ctx context.Context, user, channel string) (time.Time, protoc
 	}
 }
 
-// What no grant opens is asked, with the user's name; what one opens is not, and neither is what cannot be opened at all.
-func TestAsking(t *testing.T) {
+// The relay asks the application about a channel, with the user's name, if no
+// grant permits it. It does not ask if a grant does, or if the name is invalid.
+func TestChannelAuth(t *testing.T) {
 	var mu sync.Mutex
 	var asked []string
-	r := newRig(t, asks(func(_ context.Context, user, channel string) (time.Time, protocol.Code) {
+	r := newTestRelay(t, withChannelAuth(func(_ context.Context, user, channel string) (time.Time, protocol.Code) {
 		mu.Lock()
 		defer mu.Unlock()
 		asked = append(asked, user+" "+channel)
@@ -39,7 +41,7 @@ func TestAsking(t *testing.T) {
 		}
 		return time.Time{}, protocol.CodeUnavailable
 	}))
-	p := r.v1()
+	p := r.dialV1()
 	p.write(text(`{"type":"subscribe","ref":1,"channels":[{"channel":"public"},{"channel":"order:7"},{"channel":"order:8"},` +
 		`{"channel":"away"},{"channel":"sidecast:x"},{"channel":"order:7"}]}`))
 	for _, want := range []string{
@@ -55,28 +57,30 @@ func TestAsking(t *testing.T) {
 	mu.Lock()
 	defer mu.Unlock()
 	if got := strings.Join(asked, ", "); len(asked) != 3 || !strings.Contains(got, "42 order:7") || strings.Contains(got, "sidecast") {
-		t.Errorf("asked about %s", got)
+		t.Errorf("the application was asked about %s", got)
 	}
 }
 
-// A raw client is asked about before it is let in, and closed with what the answer comes to.
-func TestAskingForRaw(t *testing.T) {
-	r := newRig(t, asks(func(_ context.Context, _, channel string) (time.Time, protocol.Code) {
+// The relay asks about a raw client before it admits it, and closes it with a
+// code that depends on the answer.
+func TestChannelAuthForRaw(t *testing.T) {
+	r := newTestRelay(t, withChannelAuth(func(_ context.Context, _, channel string) (time.Time, protocol.Code) {
 		return time.Time{}, map[string]protocol.Code{"yes": protocol.CodeOK, "no": protocol.CodeForbidden, "away": protocol.CodeUnavailable}[channel]
 	}))
-	ear := r.dial("/?channel=yes&channel=public")
-	r.say("yes", "hello")
-	ear.want(1, "hello")
+	p := r.dial("/?channel=yes&channel=public")
+	r.publish("yes", "hello")
+	p.want(1, "hello")
 	r.dial("/?channel=yes&channel=no").wantClose(protocol.CloseForbidden)
 	r.dial("/?channel=yes&channel=away").wantClose(protocol.CloseTryLater)
 }
 
-// When what the application opened ends, so does the session.
-func TestPermitEnds(t *testing.T) {
-	r := newRig(t, asks(func(context.Context, string, string) (time.Time, protocol.Code) {
+// A session ends when the application's permission for one of its channels
+// expires.
+func TestChannelAuthExpires(t *testing.T) {
+	r := newTestRelay(t, withChannelAuth(func(context.Context, string, string) (time.Time, protocol.Code) {
 		return time.Now().Add(1500 * time.Millisecond), protocol.CodeOK
 	}))
-	raw, v1, other := r.dial("/?channel=order:7"), r.v1(), r.v1()
+	raw, v1, other := r.dial("/?channel=order:7"), r.dialV1(), r.dialV1()
 	v1.write(text(`{"type":"subscribe","channels":[{"channel":"order:7"}]}`))
 	v1.wantText(`{"type":"subscribed"`)
 	raw.wantClose(protocol.CloseUnauthorized)
@@ -85,11 +89,12 @@ func TestPermitEnds(t *testing.T) {
 	other.wantText(`{"type":"pong"}`)
 }
 
-// One client's channels are asked about a few at a time, so that it does not fill the queue that all share; and no more of
-// them than it may have.
-func TestAskingIsBounded(t *testing.T) {
+// The relay asks about a few channels of one client at a time, so that the
+// client does not fill the queue that all clients share. It asks about no more
+// channels than the client may have.
+func TestChannelAuthIsLimited(t *testing.T) {
 	var now, most, all atomic.Int64
-	r := newRig(t, asks(func(context.Context, string, string) (time.Time, protocol.Code) {
+	r := newTestRelay(t, withChannelAuth(func(context.Context, string, string) (time.Time, protocol.Code) {
 		n := now.Add(1)
 		defer now.Add(-1)
 		all.Add(1)
@@ -97,12 +102,12 @@ func TestAskingIsBounded(t *testing.T) {
 		}
 		<-time.After(time.Millisecond)
 		return time.Time{}, protocol.CodeOK
-	}), func(c *rigConfig) { c.hub.MaxChannels = 20 })
+	}), func(c *relayConfig) { c.hub.MaxChannels = 20 })
 	var channels []string
 	for i := range 100 {
 		channels = append(channels, `{"channel":"order:`+strings.Repeat("x", i)+`"}`)
 	}
-	p := r.v1()
+	p := r.dialV1()
 	p.write(text(`{"type":"subscribe","channels":[` + strings.Join(channels, ",") + `]}`))
 	for range 20 {
 		p.wantText(`{"type":"subscribed"`)
@@ -111,14 +116,15 @@ func TestAskingIsBounded(t *testing.T) {
 		p.wantText(`{"type":"error"`)
 	}
 	if most.Load() > 4 || all.Load() != 20 {
-		t.Errorf("asked %d times, %d at once", all.Load(), most.Load())
+		t.Errorf("the application was asked %d times, %d of them concurrently", all.Load(), most.Load())
 	}
 }
 
-// A verdict closes before there is a session, after the handshake was accepted.
-func TestIdentifyRefuses(t *testing.T) {
+// If Identify returns a close code, the relay accepts the handshake and closes
+// the connection without a session.
+func TestIdentifyRejects(t *testing.T) {
 	for _, code := range []protocol.CloseCode{protocol.CloseUnauthorized, protocol.CloseForbidden, protocol.CloseTryLater} {
-		r := newRig(t, func(c *rigConfig) {
+		r := newTestRelay(t, func(c *relayConfig) {
 			c.ws.Identify = func(*http.Request, *string) (access.Principal, protocol.CloseCode) { return access.Principal{}, code }
 		})
 		r.dial("/").wantClose(code)
@@ -129,13 +135,14 @@ func TestIdentifyRefuses(t *testing.T) {
 	}
 }
 
-// The token reaches Identify as it was offered, and never the wire.
+// Identify receives the token as the client offered it, and the response does
+// not contain it.
 func TestTokenOffer(t *testing.T) {
 	tokens := make(chan string, 1)
-	r := newRig(t, func(c *rigConfig) {
+	r := newTestRelay(t, func(c *relayConfig) {
 		c.ws.Identify = func(_ *http.Request, token *string) (access.Principal, protocol.CloseCode) {
 			if token == nil {
-				token = new("none")
+				token = new("no token")
 			}
 			tokens <- *token
 			return access.Principal{}, 0
@@ -143,24 +150,25 @@ func TestTokenOffer(t *testing.T) {
 	})
 	const header = "Sec-WebSocket-Protocol: "
 	for _, test := range []struct{ offer, token, echoed string }{
-		{"sidecast.v1", "none", "sidecast.v1"},
+		{"sidecast.v1", "no token", "sidecast.v1"},
 		{"sidecast.token.a.b.c, sidecast.v1", "a.b.c", "sidecast.v1"},
 		{"sidecast.raw, sidecast.token.a.b.c", "a.b.c", "sidecast.raw"},
 		{"sidecast.token., sidecast.v1", "", "sidecast.v1"},
 	} {
 		p := r.connect()
-		p.write([]byte(r.handshake("/", header+test.offer)))
+		p.write([]byte(handshakeText("/", header+test.offer)))
 		response := p.response()
 		if token, echoed := <-tokens, response.Header.Get("Sec-WebSocket-Protocol"); token != test.token || echoed != test.echoed {
-			t.Errorf("%q: token %q, echoed %q", test.offer, token, echoed)
+			t.Errorf("offer %q: the token is %q and the response has %q", test.offer, token, echoed)
 		}
 	}
 }
 
-// A relay that stops does not wait for those whom the application has not answered yet: they are told to come again.
+// A relay that stops does not wait for the application's answers: it closes the
+// clients with a code that makes them reconnect.
 func TestIdentifyEndsWithTheRelay(t *testing.T) {
 	asking := make(chan struct{})
-	r := newRig(t, func(c *rigConfig) {
+	r := newTestRelay(t, func(c *relayConfig) {
 		c.ws.Identify = func(r *http.Request, _ *string) (access.Principal, protocol.CloseCode) {
 			close(asking)
 			<-r.Context().Done()
@@ -168,7 +176,7 @@ func TestIdentifyEndsWithTheRelay(t *testing.T) {
 		}
 	})
 	p := r.connect()
-	p.write([]byte(r.handshake("/")))
+	p.write([]byte(handshakeText("/")))
 	<-asking
 	r.hub.Drain(t.Context(), 0, protocol.CloseRestart)
 	r.handler.Wait()

@@ -2,7 +2,8 @@ package ws
 
 import "syscall"
 
-// setIovlen sets the number of vectors, whose type differs between architectures.
+// setIovlen sets the number of vectors. The type of the field differs between
+// architectures.
 func setIovlen(m *syscall.Msghdr, n int) {
 	setLen(&m.Iovlen, n)
 }

@@ -2,8 +2,9 @@ package ws
 
 import "syscall"
 
-// sizeBuffers sets the send buffer of a listener, which its connections inherit.
-var sizeBuffers = func(_, _ string, c syscall.RawConn) error {
+// setSendBuffer sets the send buffer of a listener, which its connections
+// inherit.
+var setSendBuffer = func(_, _ string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
 		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, sendBuffer)

@@ -1,16 +1,14 @@
-package ws_test
+package ws
 
 import (
 	"net"
 	"syscall"
 	"testing"
-
-	"sidecast/relay/ws"
 )
 
-// Connections have the send buffer that slow clients are allowed, and no probes of the kernel's.
+// Accepted connections have the send buffer's size and no keep-alive probes.
 func TestListen(t *testing.T) {
-	l, err := ws.Listen(t.Context(), "127.0.0.1:0")
+	l, err := Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,10 +33,10 @@ func TestListen(t *testing.T) {
 		}
 		return value
 	}
-	if size := option(syscall.SO_SNDBUF); size != 2*128<<10 { // Linux doubles what it is told
+	if size := option(syscall.SO_SNDBUF); size != 2*128<<10 { // Linux doubles the value
 		t.Errorf("the send buffer has %d bytes", size)
 	}
 	if option(syscall.SO_KEEPALIVE) != 0 {
-		t.Error("the kernel probes the peer")
+		t.Error("the kernel sends keep-alive probes")
 	}
 }

@@ -4,5 +4,6 @@ package ws
 
 import "syscall"
 
-// sizeBuffers is what Linux has: elsewhere connections do not inherit what their listener has.
-var sizeBuffers func(network, address string, c syscall.RawConn) error
+// setSendBuffer is nil because only on Linux do connections inherit their
+// listener's send buffer.
+var setSendBuffer func(network, address string, c syscall.RawConn) error

@@ -9,9 +9,9 @@ import (
 	"sidecast/relay/protocol"
 )
 
-var errAway = errors.New("redis is away")
+var errRedisDown = errors.New("redis is down")
 
-// payloads that must arrive byte for byte.
+// payloads must be delivered byte for byte.
 var payloads = []struct {
 	name, payload string
 	op            byte
@@ -32,117 +32,118 @@ var payloads = []struct {
 }
 
 func TestRawByteForByte(t *testing.T) {
-	r := newRig(t)
+	r := newTestRelay(t)
 	p := r.dial("/?channel=chat")
 	for _, test := range payloads {
-		r.say("chat", test.payload)
+		r.publish("chat", test.payload)
 		p.want(test.op, test.payload)
 	}
 }
 
 func TestRawChannels(t *testing.T) {
-	r := newRig(t)
+	r := newTestRelay(t)
 	defaults := r.dial("/")
 	two := r.dial("/ws?channel=a&channel=b&channel=a")
-	r.say("a", "to a")
-	r.say("b", "to b")
-	r.say("chat", "to chat")
+	r.publish("a", "to a")
+	r.publish("b", "to b")
+	r.publish("chat", "to chat")
 	two.want(1, "to a")
 	two.want(1, "to b")
 	defaults.want(1, "to chat")
-	r.say("a", "end")
+	r.publish("a", "end")
 	two.want(1, "end")
 }
 
 func TestRawPublishes(t *testing.T) {
-	r := newRig(t)
+	r := newTestRelay(t)
 	for _, test := range []struct {
 		target, channel, why string
 	}{
 		{"/", "chat", "to the default channel"},
 		{"/?channel=a", "a", "to the only channel named"},
-		{"/?channel=a&channel=b&publish=b", "b", "to the one that publish names"},
-		{"/?channel=a&publish=elsewhere", "elsewhere", "which need not be heard"},
+		{"/?channel=a&channel=b&publish=b", "b", "to the channel that publish names"},
+		{"/?channel=a&publish=elsewhere", "elsewhere", "to a channel without a subscription"},
 	} {
-		ear := r.dial("/?channel=" + test.channel)
+		receiver := r.dial("/?channel=" + test.channel)
 		p := r.dial(test.target)
 		p.write(text("text"))
-		ear.want(1, "text")
+		receiver.want(1, "text")
 		p.write(frame(0x82, "\x00\xff"))
-		ear.want(2, "\x00\xff")
-		p.write(append(frame(0x01, "in "), frame(0x80, "pieces")...))
-		ear.want(1, "in pieces")
+		receiver.want(2, "\x00\xff")
+		p.write(append(frame(0x01, "in "), frame(0x80, "fragments")...))
+		receiver.want(1, "in fragments")
 	}
 }
 
-func TestRawMayNotPublish(t *testing.T) {
+func TestRawCannotPublish(t *testing.T) {
 	chat, err := access.ParsePatterns([]string{"chat"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t, func(c *rigConfig) { c.hub.Access.Publish = chat; c.hub.MaxPayload = 100 })
+	r := newTestRelay(t, func(c *relayConfig) { c.hub.Access.Publish = chat; c.hub.MaxPayload = 100 })
 	for _, test := range []struct {
 		target, payload string
 		want            protocol.CloseCode
 		why             string
 	}{
-		{"/?channel=other", "x", protocol.ClosePolicy, "no right"},
+		{"/?channel=other", "x", protocol.ClosePolicy, "no permission"},
 		{"/?channel=chat&channel=other", "x", protocol.ClosePolicy, "several channels and no publish"},
 		{"/?channel=chat&publish=sidecast:control", "x", protocol.ClosePolicy, "a reserved name"},
-		{"/?channel=chat", strings.Repeat("x", 101), protocol.CloseTooBig, "larger than the relay carries"},
+		{"/?channel=chat", strings.Repeat("x", 101), protocol.CloseTooBig, "larger than the maximum payload"},
 	} {
 		p := r.dial(test.target)
 		p.write(text(test.payload))
 		p.wantClose(test.want)
 	}
 	if got := r.publications(); len(got) > 0 {
-		t.Errorf("published all the same: %q", got)
+		t.Errorf("messages were published: %q", got)
 	}
 }
 
-func TestRawOverTheRate(t *testing.T) {
-	r := newRig(t, func(c *rigConfig) { c.hub.CommandBurst = 3; c.hub.CommandRate = 0.001 })
+func TestRawRateLimit(t *testing.T) {
+	r := newTestRelay(t, func(c *relayConfig) { c.hub.CommandBurst = 3; c.hub.CommandRate = 0.001 })
 	p := r.dial("/?channel=a&echo=false")
 	for range 4 {
 		p.write(text("x"))
 	}
 	p.wantClose(protocol.ClosePolicy)
 	if got := r.publications(); len(got) != 3 {
-		t.Errorf("published %q, want three", got)
+		t.Errorf("published %q, want three messages", got)
 	}
 }
 
-func TestRawWhileRedisIsAway(t *testing.T) {
-	r := newRig(t)
+func TestRawWhileRedisIsDown(t *testing.T) {
+	r := newTestRelay(t)
 	p := r.dial("/")
-	r.fail(errAway)
+	r.setRedisError(errRedisDown)
 	p.write(text("x"))
 	p.wantClose(protocol.CloseTryLater)
 }
 
 func TestRawGapClose(t *testing.T) {
-	r := newRig(t)
-	plain, told := r.dial("/?channel=a"), r.dial("/?channel=a&gap=close")
+	r := newTestRelay(t)
+	plain, closing := r.dial("/?channel=a"), r.dial("/?channel=a&gap=close")
 	r.hub.Offline()
 	r.hub.Online(1)
-	told.wantClose(protocol.CloseGap)
-	r.say("a", "on")
-	plain.want(1, "on")
+	closing.wantClose(protocol.CloseGap)
+	r.publish("a", "next")
+	plain.want(1, "next")
 }
 
 func TestRawGapCloseOnOversize(t *testing.T) {
-	r := newRig(t)
-	other, told := r.dial("/?channel=b&gap=close"), r.dial("/?channel=a&gap=close")
+	r := newTestRelay(t)
+	other, closing := r.dial("/?channel=b&gap=close"), r.dial("/?channel=a&gap=close")
 	r.hub.Oversize([]byte("a"))
 	r.hub.Flush()
-	told.wantClose(protocol.CloseGap)
-	r.say("b", "on")
-	other.want(1, "on")
+	closing.wantClose(protocol.CloseGap)
+	r.publish("b", "next")
+	other.want(1, "next")
 }
 
-// echo=false: the sender does not hear itself, others do, and equal messages of others are heard.
+// With echo=false a client does not receive its own messages. Other clients
+// receive them, and the client receives equal messages of others.
 func TestRawEcho(t *testing.T) {
-	r := newRig(t)
+	r := newTestRelay(t)
 	me, you := r.dial("/?channel=a&echo=false"), r.dial("/?channel=a")
 	me.write(text("same"))
 	you.want(1, "same")
@@ -151,25 +152,25 @@ func TestRawEcho(t *testing.T) {
 	me.want(1, "same")
 	me.write(text("mine"))
 	you.want(1, "mine")
-	r.say("a", "end")
+	r.publish("a", "end")
 	me.want(1, "end")
 }
 
 func TestPingIsAnsweredWithItsPayload(t *testing.T) {
-	r := newRig(t)
+	r := newTestRelay(t)
 	p := r.dial("/")
 	p.write(frame(0x89, "are you there"))
 	p.want(10, "are you there")
 }
 
 func TestClientCloses(t *testing.T) {
-	r := newRig(t)
+	r := newTestRelay(t)
 	p := r.dial("/")
-	r.say("chat", "before")
+	r.publish("chat", "before")
 	p.write(append(frame(0x88, "\x03\xe9"), text("after the close")...)) // 1001
 	p.want(1, "before")
 	p.wantClose(protocol.CloseNormal)
 	if got := r.publications(); len(got) != 1 {
-		t.Errorf("what follows a close frame was published: %q", got)
+		t.Errorf("a message after a close frame was published: %q", got)
 	}
 }

@@ -1,97 +1,43 @@
 package ws
 
 import (
-	"io"
 	"net"
+	"sidecast/relay/outbox"
 	"syscall"
 	"time"
 	"unsafe"
-
-	"sidecast/relay/outbox"
 )
 
-// newSocket returns the sending end of c. A TCP connection is written to directly, without waiting; anything else waits on
-// a goroutine.
+// newSocket returns the socket that c's outbox writes to. A TCP connection gets
+// a [directSocket], all other connections a [blockingSocket].
 func newSocket(c *conn) outbox.Socket {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
 			s := &c.direct
-			s.conn, s.raw, s.fill = c, raw, s.readInto
+			s.conn, s.raw, s.onReadable = c, raw, s.readOnce
 			if raw.Control(func(fd uintptr) { s.fd = fd }) == nil {
 				return s
 			}
 		}
 	}
-	return &waitSocket{conn: c}
+	return &blockingSocket{conn: c}
 }
 
-// Read is where gws gets its bytes from, through a bufio.Reader. The goroutine of an idle connection sleeps in here, in the
-// runtime's poller. What it needs of the stack counts ten-thousandfold, so the way down is short: by the descriptor
-// itself, in half the stack that Conn.Read takes, a goroutine keeps the 2 KiB that it began with.
-func (c *conn) Read(p []byte) (int, error) {
-	if c.early != nil || c.guard.code != 0 || c.direct.raw == nil {
-		return c.readOther(p)
-	}
-	c.direct.into = p
-	if err := c.direct.raw.Read(c.direct.fill); err != nil {
-		return 0, err
-	}
-	return c.received(p)
-}
-
-// readOther reads what came with the handshake, and from connections that have no descriptor of their own.
-func (c *conn) readOther(p []byte) (int, error) {
-	if c.early != nil || c.guard.code != 0 {
-		return c.readFirst(p)
-	}
-	n, err := c.Conn.Read(p)
-	if n == 0 {
-		return 0, err
-	}
-	return c.judge(p[:n], err)
-}
-
-// received judges what readInto left.
-func (c *conn) received(p []byte) (int, error) {
-	switch {
-	case c.direct.errno != 0:
-		return 0, c.direct.errno
-	case c.direct.got == 0:
-		return 0, io.EOF
-	}
-	return c.judge(p[:c.direct.got], nil)
-}
-
-// readInto makes one read call, and reports whether it is not to be made again when there is more.
-func (s *directSocket) readInto(fd uintptr) bool {
-	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(s.into))), uintptr(len(s.into)))
-		switch errno {
-		case syscall.EAGAIN:
-			return false
-		case syscall.EINTR:
-			continue
-		}
-		s.got, s.errno = int(n), errno
-		break
-	}
-	s.into = nil
-	return true
-}
-
-// A directSocket writes with one non-blocking system call on the goroutine that has something to write. Every such call is
-// made with the outbox locked and not shut, and the connection is closed only after the outbox was shut, so the
-// descriptor is never one that the kernel gave to somebody else.
+// A directSocket writes with one non-blocking system call, on the goroutine
+// that calls Send. The outbox is locked and not shut during each call, and the
+// connection is closed only after the outbox was shut. So the descriptor is
+// never one that the kernel has reused for another file.
 type directSocket struct {
 	fd   uintptr
 	conn *conn
 	raw  syscall.RawConn
 
-	// Owned by the reading goroutine: one call of receive.
-	fill  func(fd uintptr) bool // readInto
-	into  []byte
-	got   int // 0 at the end
-	errno syscall.Errno
+	// Owned by the reading goroutine: the argument and the results of one
+	// readOnce.
+	onReadable func(fd uintptr) bool // readOnce
+	buf        []byte
+	n          int // 0 at the end of the connection
+	errno      syscall.Errno
 }
 
 const sendFlags = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
@@ -133,7 +79,8 @@ func (s *directSocket) sendMany(frames [][]byte) (uintptr, syscall.Errno) {
 	return n, errno
 }
 
-// Drain implements [relay.Socket]: it waits in the runtime's poller, which holds no thread.
+// Drain implements [relay.Socket]. It waits in the runtime's poller, without a
+// thread.
 func (s *directSocket) Drain(o *outbox.Outbox) {
 	if err := s.raw.Write(func(uintptr) bool { return o.Resume() }); err != nil {
 		o.Took(0, err)
@@ -148,3 +95,22 @@ func (s *directSocket) Finish() {
 
 // Expire implements [relay.Socket].
 func (s *directSocket) Expire(d time.Duration) { s.conn.expire(d) }
+
+// readOnce reads into buf with one system call. It reports false if there is
+// nothing to read yet: the poller calls it again when there is.
+func (s *directSocket) readOnce(fd uintptr) bool {
+	for {
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))),
+			uintptr(len(s.buf)))
+		switch errno {
+		case syscall.EAGAIN:
+			return false
+		case syscall.EINTR:
+			continue
+		}
+		s.n, s.errno = int(n), errno
+		break
+	}
+	s.buf = nil
+	return true
+}

@@ -1,8 +1,9 @@
-package relay
+package ws
 
 import "sync/atomic"
 
-// Slots bounds how many connections are open. It is safe for concurrent use.
+// Slots limits how many connections are open at a time. It is safe for
+// concurrent use.
 type Slots struct {
 	limit int64
 	used  atomic.Int64
@@ -11,7 +12,8 @@ type Slots struct {
 // NewSlots returns limit free slots.
 func NewSlots(limit int) *Slots { return &Slots{limit: int64(limit)} }
 
-// Take takes a slot if one is free.
+// Take takes a slot and reports whether one was free. The caller returns it
+// with [Slots.Free]. A failed Take is never counted, not even for a moment.
 func (s *Slots) Take() bool {
 	for {
 		used := s.used.Load()
@@ -24,8 +26,8 @@ func (s *Slots) Take() bool {
 	}
 }
 
-// Free gives a slot back.
+// Free returns a slot that [Slots.Take] took.
 func (s *Slots) Free() { s.used.Add(-1) }
 
-// Used returns how many slots are taken.
+// Used returns the number of slots in use.
 func (s *Slots) Used() int { return int(s.used.Load()) }

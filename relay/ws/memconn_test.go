@@ -14,9 +14,10 @@ import (
 	"github.com/lxzan/gws"
 )
 
-// A wire is a connection in memory, for the library alone: reading gives the chunks one by one and then ends, writing is
-// recorded. With a guard, the library gets only what it lets through.
-type wire struct {
+// A memConn is a connection in memory, for tests of the library without a
+// relay. Read returns the chunks one by one and then end; Write records. If
+// there is a guard, the library reads only the bytes that pass it.
+type memConn struct {
 	net.Conn
 	chunks [][]byte
 	end    error
@@ -25,7 +26,7 @@ type wire struct {
 	out    bytes.Buffer
 }
 
-func (w *wire) Read(p []byte) (int, error) {
+func (w *memConn) Read(p []byte) (int, error) {
 	for len(w.chunks) > 0 && len(w.chunks[0]) == 0 {
 		w.chunks = w.chunks[1:]
 	}
@@ -35,7 +36,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	n := copy(p, w.chunks[0])
 	w.chunks[0] = w.chunks[0][n:]
 	if w.guard != nil {
-		if allowed := w.guard.walk(p[:n], time.Unix(1, 0)); allowed < n {
+		if allowed := w.guard.inspect(p[:n], time.Unix(1, 0)); allowed < n {
 			n, w.chunks = allowed, nil
 		}
 	}
@@ -46,53 +47,54 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-func (w *wire) Write(b []byte) (int, error)      { return w.out.Write(b) }
-func (w *wire) Close() error                     { return nil }
-func (w *wire) SetDeadline(time.Time) error      { return nil }
-func (w *wire) SetReadDeadline(time.Time) error  { return nil }
-func (w *wire) SetWriteDeadline(time.Time) error { return nil }
+func (w *memConn) Write(b []byte) (int, error)      { return w.out.Write(b) }
+func (w *memConn) Close() error                     { return nil }
+func (w *memConn) SetDeadline(time.Time) error      { return nil }
+func (w *memConn) SetReadDeadline(time.Time) error  { return nil }
+func (w *memConn) SetWriteDeadline(time.Time) error { return nil }
 
-// A verdict is what somebody makes of what a client sends.
-type verdict struct {
-	messages []string // each with its opcode in front
+// A result lists the messages, pings and close frame that a server receives
+// from a client.
+type result struct {
+	messages []string // each begins with its opcode
 	pings    []string
-	code     uint16 // of the close frame: 1000 where the bytes just end, 0 for one without a code
+	code     uint16 // of the close frame in response: 1000 if the bytes end without one, 0 for one without a code
 	panicked bool
 }
 
-// tape records what the library calls.
-type tape struct {
+// An eventLog records the events that the library reports.
+type eventLog struct {
 	gws.BuiltinEventHandler
-	*verdict
+	*result
 	closed bool
 }
 
-func (t *tape) OnMessage(_ *gws.Conn, m *gws.Message) {
-	t.messages = append(t.messages, string('0'+byte(m.Opcode))+m.Data.String())
+func (l *eventLog) OnMessage(_ *gws.Conn, m *gws.Message) {
+	l.messages = append(l.messages, string('0'+byte(m.Opcode))+m.Data.String())
 	_ = m.Close()
 }
 
-func (t *tape) OnPing(_ *gws.Conn, p []byte)   { t.pings = append(t.pings, string(p)) }
-func (t *tape) OnClose(_ *gws.Conn, err error) { t.closed = true }
+func (l *eventLog) OnPing(_ *gws.Conn, p []byte)   { l.pings = append(l.pings, string(p)) }
+func (l *eventLog) OnClose(_ *gws.Conn, err error) { l.closed = true }
 
-// options are those that the handler gives the library.
+// options returns the options that the handler gives the library.
 func options(limit int) *gws.ServerOption {
 	return &gws.ServerOption{
-		ReadMaxPayloadSize: limit, CheckUtf8Enabled: true, NewSession: func() gws.SessionStorage { return storage{} },
+		ReadMaxPayloadSize: limit, CheckUtf8Enabled: true, NewSession: func() gws.SessionStorage { return noStorage{} },
 	}
 }
 
 func handshakeRequest(t testing.TB) *http.Request {
 	t.Helper()
-	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(new(rig).handshake("/"))))
+	r, err := http.ReadRequest(bufio.NewReader(strings.NewReader(handshakeText("/"))))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-// upgrade makes a connection of w, as the handler does.
-func upgrade(t testing.TB, w *wire, events gws.Event, o *gws.ServerOption) *gws.Conn {
+// upgrade upgrades w, as the handler does.
+func upgrade(t testing.TB, w *memConn, events gws.Event, o *gws.ServerOption) *gws.Conn {
 	t.Helper()
 	socket, err := gws.NewUpgrader(events, o).UpgradeFromConn(w, bufio.NewReaderSize(w, readBuffer), handshakeRequest(t))
 	if err != nil {
@@ -102,24 +104,25 @@ func upgrade(t testing.TB, w *wire, events gws.Event, o *gws.ServerOption) *gws.
 	return socket
 }
 
-// library lets gws read w to its end.
-func library(t testing.TB, w *wire, limit int) verdict {
+// runLibrary makes gws read w to its end.
+func runLibrary(t testing.TB, w *memConn, limit int) result {
 	t.Helper()
-	tape := &tape{verdict: &verdict{}}
-	socket := upgrade(t, w, tape, options(limit))
+	log := &eventLog{result: &result{}}
+	socket := upgrade(t, w, log, options(limit))
 	func() {
-		defer func() { tape.panicked = recover() != nil }()
+		defer func() { log.panicked = recover() != nil }()
 		socket.ReadLoop()
 	}()
 	if b := w.out.Bytes(); len(b) >= 4 && b[0] == 0x88 {
-		tape.code = binary.BigEndian.Uint16(b[2:])
+		log.code = binary.BigEndian.Uint16(b[2:])
 	}
-	return *tape.verdict
+	return *log.result
 }
 
-// rfc is the verdict of RFC 6455 on bytes whose frames the guard let through. It lists what is left for the library to
-// refuse: text that is not UTF-8, and what stands in a close frame.
-func rfc(b []byte) (v verdict) {
+// rfcResult returns the result that RFC 6455 requires for bytes that passed the
+// guard. The library still has to reject text that is not UTF-8, and invalid
+// payloads of close frames.
+func rfcResult(b []byte) (v result) {
 	v.code = 1000
 	var message []byte
 	var kind byte
@@ -131,7 +134,7 @@ func rfc(b []byte) (v verdict) {
 		b = rest
 		switch op := first & 0x0f; op {
 		case 8:
-			v.code = closeAnswer(payload)
+			v.code = expectedCloseCode(payload)
 			return v
 		case 9:
 			v.pings = append(v.pings, string(payload))
@@ -152,8 +155,8 @@ func rfc(b []byte) (v verdict) {
 	}
 }
 
-// closeAnswer is the code that answers a client's close frame.
-func closeAnswer(payload []byte) uint16 {
+// expectedCloseCode returns the code of the response to a client's close frame.
+func expectedCloseCode(payload []byte) uint16 {
 	switch len(payload) {
 	case 0:
 		return 0
@@ -174,6 +177,7 @@ func closeAnswer(payload []byte) uint16 {
 	}
 }
 
+// cutClientFrame returns the first frame of b, and the bytes after it.
 func cutClientFrame(b []byte) (first byte, payload, rest []byte, whole bool) {
 	if len(b) < 6 {
 		return 0, nil, nil, false

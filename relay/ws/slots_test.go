@@ -1,4 +1,4 @@
-package relay
+package ws
 
 import (
 	"sync"
@@ -9,19 +9,19 @@ import (
 func TestSlots(t *testing.T) {
 	s := NewSlots(2)
 	for i, want := range []bool{true, true, false, false} {
-		if s.Take() != want {
-			t.Errorf("the slot numbered %d of two is free: %v", i+1, !want)
+		if got := s.Take(); got != want {
+			t.Errorf("call %d of Take with 2 slots returns %v, want %v", i+1, got, want)
 		}
 	}
 	if s.Used() != 2 {
-		t.Errorf("of two slots %d are taken", s.Used())
+		t.Errorf("%d slots are in use, want 2", s.Used())
 	}
 	s.Free()
 	if !s.Take() || s.Take() {
-		t.Error("a slot that was given back can be taken once")
+		t.Error("a returned slot cannot be taken exactly once")
 	}
 	if NewSlots(0).Take() {
-		t.Error("a slot of none")
+		t.Error("Take succeeds without any slots")
 	}
 }
 
@@ -46,18 +46,18 @@ func TestSlotsConcurrently(t *testing.T) {
 	}
 	takers.Wait()
 	if most.Load() > limit || s.Used() != 0 {
-		t.Errorf("%d of %d slots were held at once, and at the end %d are taken", most.Load(), limit, s.Used())
+		t.Errorf("%d of %d slots were in use at a time, and %d are in use at the end", most.Load(), limit, s.Used())
 	}
 }
 
-// Those that find no slot are at no moment counted as if they had one: in a storm of them, a slot that is free would not
-// be found.
-func TestSlotsDoNotCountTheRefused(t *testing.T) {
+// If a failed Take were counted for a moment, a burst of rejected connections
+// could hide a free slot from an accepted one.
+func TestSlotsDoNotCountFailedTakes(t *testing.T) {
 	s := NewSlots(1)
 	s.Take()
-	var refused sync.WaitGroup
+	var rejected sync.WaitGroup
 	var done atomic.Bool
-	refused.Go(func() {
+	rejected.Go(func() {
 		for range 1_000_000 {
 			s.Take()
 		}
@@ -65,9 +65,9 @@ func TestSlotsDoNotCountTheRefused(t *testing.T) {
 	})
 	for !done.Load() {
 		if n := s.Used(); n != 1 {
-			t.Errorf("%d slots are taken of 1", n)
+			t.Errorf("%d slots are in use of 1", n)
 			break
 		}
 	}
-	refused.Wait()
+	rejected.Wait()
 }

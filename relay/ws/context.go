@@ -1,0 +1,56 @@
+package ws
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// An admitContext is the context of a request while the handler decides whether
+// to admit its client. It ends with the request, and also when the handler
+// stops admitting clients. Most requests are decided without waiting, so it
+// starts nothing before the first call of Done or Err.
+type admitContext struct {
+	context.Context // the request's
+	stopped         context.Context
+	response        http.ResponseWriter
+
+	once   sync.Once
+	both   context.Context
+	cancel func()
+}
+
+// Done implements [context.Context].
+func (c *admitContext) Done() <-chan struct{} {
+	c.once.Do(func() {
+		// The request's headers arrived in time. Their deadline is still set,
+		// and would end the request's context when it passes.
+		_ = http.NewResponseController(c.response).SetReadDeadline(time.Time{})
+		both, cancel := context.WithCancel(c.Context)
+		stop := context.AfterFunc(c.stopped, cancel)
+		c.both, c.cancel = both, func() { stop(); cancel() }
+	})
+	return c.both.Done()
+}
+
+// Err implements [context.Context].
+func (c *admitContext) Err() error {
+	c.Done()
+	return c.both.Err()
+}
+
+// end cancels the context. Done and Err may still be called afterwards.
+func (c *admitContext) end() {
+	c.once.Do(func() { c.both = canceled })
+	if c.cancel != nil {
+		c.cancel()
+	}
+}
+
+// canceled is a context that has ended.
+var canceled = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()

@@ -1,0 +1,36 @@
+package ws
+
+import "sync"
+
+// A connCount counts connections and waits until all have ended. Unlike with a
+// WaitGroup, add may be called while wait is waiting: the relay rejects new
+// handshakes, and counts them, until it exits.
+type connCount struct {
+	mu   sync.Mutex
+	n    int
+	idle chan struct{} // closed when n becomes 0; nil if wait is not waiting
+}
+
+func (c *connCount) add(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n += n
+	if c.n == 0 && c.idle != nil {
+		close(c.idle)
+		c.idle = nil
+	}
+}
+
+func (c *connCount) wait() {
+	c.mu.Lock()
+	if c.n == 0 {
+		c.mu.Unlock()
+		return
+	}
+	if c.idle == nil {
+		c.idle = make(chan struct{})
+	}
+	idle := c.idle
+	c.mu.Unlock()
+	<-idle
+}

@@ -1,0 +1,118 @@
+package ws
+
+import (
+	"crypto/sha1"
+	"encoding/base64"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
+)
+
+// An httpError is the HTTP response to a handshake that fails.
+type httpError struct {
+	status  int
+	text    string
+	headers [][2]string
+}
+
+func (e *httpError) write(w http.ResponseWriter) {
+	for _, header := range e.headers {
+		w.Header().Set(header[0], header[1])
+	}
+	w.Header().Set("Connection", "close")
+	http.Error(w, e.text, e.status)
+}
+
+var (
+	notUpgrade = &httpError{
+		status:  http.StatusUpgradeRequired,
+		text:    "this URL accepts only WebSocket connections (RFC 6455): connect with new WebSocket(url)",
+		headers: [][2]string{{"Upgrade", "websocket"}},
+	}
+	wrongVersion = &httpError{
+		status:  http.StatusUpgradeRequired,
+		text:    "only WebSocket version 13 is supported (RFC 6455)",
+		headers: [][2]string{{"Sec-WebSocket-Version", "13"}},
+	}
+	wrongKey = &httpError{
+		status: http.StatusBadRequest,
+		text:   "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455)",
+	}
+	unknownSubprotocol = &httpError{
+		status: http.StatusBadRequest,
+		text: "the offered subprotocols are not supported: offer " + protocol.SubprotocolV1 + " or " +
+			protocol.SubprotocolRaw + ", in addition to a token; or offer no subprotocol to receive raw payloads",
+	}
+	severalTokens = &httpError{
+		status: http.StatusBadRequest,
+		text:   "more than one token is offered: offer a single " + protocol.TokenPrefix + "...",
+	}
+	addressLimit = &httpError{
+		status:  http.StatusTooManyRequests,
+		text:    "too many connections from this address; try again later",
+		headers: [][2]string{{"Retry-After", "5"}},
+	}
+	connectionLimit = &httpError{
+		status:  http.StatusServiceUnavailable,
+		text:    "too many connections; try again later",
+		headers: [][2]string{{"Retry-After", "5"}},
+	}
+)
+
+// rejections maps the close code of a rejected client to the label of the
+// metric.
+var rejections = map[protocol.CloseCode]stats.Rejection{
+	protocol.CloseForbidden:    stats.RejectForbidden,
+	protocol.ClosePolicy:       stats.RejectBadRequest,
+	protocol.CloseTryLater:     stats.RejectUnavailable,
+	protocol.CloseRestart:      stats.RejectDraining,
+	protocol.CloseUnauthorized: stats.RejectUnauthorized,
+}
+
+// rejectTimeout limits the time for writing a rejection. The kernel of a new
+// connection accepts it immediately; the time is for a process that gets little
+// processor time while many clients connect and are rejected.
+const rejectTimeout = 5 * time.Second
+
+// acceptAndClose accepts the handshake and closes the connection immediately,
+// so that the page receives the close code. The client gets no session and no
+// outbox.
+func acceptAndClose(w http.ResponseWriter, r *http.Request, subprotocol string, code protocol.CloseCode) {
+	netConn, _, err := hijack(w)
+	if err != nil {
+		return
+	}
+	defer netConn.Close()
+	_ = netConn.SetWriteDeadline(time.Now().Add(rejectTimeout))
+	response := append(switchingProtocols(r.Header.Get(headerKey), subprotocol), protocol.CloseFrame(code)...)
+	if _, err := netConn.Write(response); err != nil {
+		return
+	}
+	if half, ok := netConn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_ = netConn.SetReadDeadline(time.Now().Add(lingerTime))
+	// If the relay closed the connection with unread bytes, the kernel would
+	// send a reset, and the page would lose the close frame.
+	_, _ = io.Copy(io.Discard, io.LimitReader(onlyReader{netConn}, 64<<10))
+}
+
+// onlyReader hides the methods of a connection that io.Copy would use instead
+// of Read.
+type onlyReader struct{ net.Conn }
+
+// switchingProtocols returns the response to a valid handshake (RFC 6455
+// section 4.2.2).
+func switchingProtocols(key, subprotocol string) []byte {
+	sum := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	b := []byte("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
+	b = base64.StdEncoding.AppendEncode(b, sum[:])
+	if subprotocol != "" {
+		b = append(append(b, "\r\nSec-WebSocket-Protocol: "...), subprotocol...)
+	}
+	return append(b, "\r\n\r\n"...)
+}

@@ -1,0 +1,46 @@
+package ws
+
+import (
+	"net"
+	"time"
+
+	"sidecast/relay/outbox"
+)
+
+// A blockingSocket writes to a connection that has no non-blocking write: a TLS
+// connection, or any connection on other systems than Linux. A goroutine
+// writes, and exists only while there is something to write.
+type blockingSocket struct{ conn *conn }
+
+// Send implements [relay.Socket]. It sends nothing: the outbox queues the
+// frames, and Drain writes them.
+func (s *blockingSocket) Send([][]byte) (int, error) { return 0, nil }
+
+// Drain implements [relay.Socket].
+func (s *blockingSocket) Drain(o *outbox.Outbox) {
+	var space [64][]byte
+	for {
+		frames := net.Buffers(o.Take(space[:0]))
+		if len(frames) == 0 {
+			return
+		}
+		n, err := frames.WriteTo(s.conn.Conn)
+		o.Took(int(n), err)
+		clear(space[:])
+	}
+}
+
+// Finish implements [relay.Socket]. It does not half-close TLS, because that
+// would need a write; the client closes the connection when it receives the
+// close frame.
+func (s *blockingSocket) Finish() {
+	if tcp, ok := s.conn.Conn.(*net.TCPConn); ok {
+		_ = tcp.CloseWrite()
+	}
+	s.Expire(lingerTime)
+}
+
+// Expire implements [relay.Socket]. It also ends a blocked write.
+func (s *blockingSocket) Expire(d time.Duration) {
+	_ = s.conn.Conn.SetDeadline(time.Now().Add(d))
+}
