@@ -35,7 +35,9 @@ const (
 // confirmations on. It passes everything else on unread.
 //
 // Only the link's goroutine calls Read and Close. Any goroutine may call cut
-// and ping. A mutex keeps its writes and those of go-redis apart.
+// and ping. A mutex keeps its writes and those of go-redis apart. It has many
+// fields because parser, epoch, bus and watchdog share one connection; each block
+// has one owner.
 type pubsubConn struct {
 	// Constant after the first subscription.
 	net.Conn
