@@ -1,138 +1,150 @@
 package config
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
 
-// Config is everything that can be set, in the order and under the headings of the generated tables.
+// Config holds all settings, in the order and under the headings of the
+// generated tables.
 //
-// A setting is one field. Its name is the field's, split into words: MaxPayloadBytes is SIDECAST_MAX_PAYLOAD_BYTES. Its
-// type says how it is written and its tags say the rest:
+// A setting is one field. Its name is the field's name, split into words:
+// MaxPayloadBytes is SIDECAST_MAX_PAYLOAD_BYTES. The field's type defines the
+// syntax of its value, and the tags define the rest:
 //
 //	split_words  always "true"; without it the name would be MAXPAYLOADBYTES
-//	default      the value where the variable is unset; left out where there is none
-//	embedded     the default in embedded mode where it is another
+//	default      the value if the variable is unset; missing if there is no default
+//	embedded     the default in embedded mode, if it differs
 //	min, max     the bounds of a number, written like a value, both inclusive
-//	oneof        the only values that are taken
-//	desc         one or two phrases for the tables; what is to be typed stands in single quotes
+//	oneof        the only values that are accepted
+//	desc         one or two phrases for the tables; text that users type is in single quotes
 //
-// A field of type [Secret] or [RedisURL] can also be given as a file, by the same name and _FILE.
+// A field of type [Secret] or [RedisURL] can also be read from a file, which
+// the variable of the same name with the suffix _FILE names.
 //
-// A Config from [Load] is not changed afterwards and may be read by any goroutine. Printing it, as text or JSON or
-// through slog, shows no secret.
+// A Config that [Load] returned is not changed afterwards and may be read
+// concurrently. Printing it, as text or JSON or through slog, shows no secret.
 type Config struct {
 	Listeners  `heading:"Listeners"`
 	Redis      `heading:"Redis"`
-	Rights     `heading:"Channels and rights"`
+	Rights     `heading:"Channels and permissions"`
 	Tokens     `heading:"Tokens (JWT)"`
-	Login      `heading:"The application's login"`
+	Login      `heading:"Application login"`
 	Origins    `heading:"Browsers and proxies"`
 	Limits     `heading:"Limits"`
-	Drain      `heading:"Stopping"`
+	Drain      `heading:"Shutdown"`
 	Operations `heading:"Operations"`
 
-	set    map[string]bool   // by name: given in the environment, itself or as a file
-	faulty map[string]bool   // by name: could not be read, so the field is zero and relations with it say nothing
-	files  map[string]string // by name: the file that a secret was read from
+	set    map[string]bool   // by name: set in the environment, directly or as a file
+	faulty map[string]bool   // by name: has a fault, so the field is zero and is not compared with other settings
+	files  map[string]string // by name: the file from which a secret was read
 }
 
-// Listeners says where Sidecast listens, and whether it brings its own Redis.
+// Listeners defines the addresses on which Sidecast listens, and whether it
+// runs its own Redis.
 type Listeners struct {
-	// Embedded stands first because the defaults of all that follow depend on it.
-	Embedded    Decision `split_words:"true" default:"auto" oneof:"auto,true,false" desc:"run with a Redis in memory, for development; auto: if SIDECAST_REDIS_URL is unset"`
+	// Embedded is first because the defaults of the settings after it depend on
+	// it.
+	Embedded    Decision `split_words:"true" default:"auto" oneof:"auto,true,false" desc:"run with an in-memory Redis, for development; auto: if SIDECAST_REDIS_URL is unset"`
 	Listen      Address  `split_words:"true" default:":8080" embedded:"127.0.0.1:8080" desc:"address for clients, 'host:port' or ':port'"`
 	AdminListen Address  `split_words:"true" default:"127.0.0.1:9190" desc:"address for metrics, probes and profiles"`
-	TLSCert     CertFile `split_words:"true" desc:"PEM file with a certificate, and those between it and a root: clients connect by TLS"`
-	TLSKey      KeyFile  `split_words:"true" desc:"PEM file with its key; both are read again when they change"`
-	BasePath    Path     `split_words:"true" desc:"path in front of every URL for clients, like '/live'"`
+	TLSCert     CertFile `split_words:"true" desc:"PEM file with the certificate and its intermediate certificates; clients then connect with TLS"`
+	TLSKey      KeyFile  `split_words:"true" desc:"PEM file with the private key of that certificate; both files are reloaded when they change"`
+	BasePath    Path     `split_words:"true" desc:"path prefix of every URL for clients, like '/live'"`
 }
 
-// Redis says how to reach Redis.
+// Redis defines how to reach Redis.
 type Redis struct {
-	RedisURL              RedisURL  `split_words:"true" desc:"'redis://[user:password@]host[:port][/db]', 'rediss://' for TLS, or 'unix:///path'; several Sentinels or nodes as '?addr=host:port&addr=host:port'"`
-	RedisMode             RedisMode `split_words:"true" default:"standalone" oneof:"standalone,sentinel,cluster" desc:"what the URL leads to: one Redis, Sentinels (the URL names the master: '?master_name=mymaster'), or nodes of a cluster"`
-	RedisUsername         string    `split_words:"true" desc:"ACL user; overrides the one in the URL"`
-	RedisPassword         Secret    `split_words:"true" desc:"overrides the one in the URL; read again at each connection if it comes from a file"`
-	RedisSentinelUsername string    `split_words:"true" desc:"ACL user of the Sentinels; the URL holds Redis's own"`
-	RedisSentinelPassword Secret    `split_words:"true" desc:"password of the Sentinels"`
-	RedisCA               CertFile  `split_words:"true" desc:"PEM file with the certificates to trust for 'rediss://', in place of the system's"`
+	RedisURL              RedisURL  `split_words:"true" desc:"'redis://[user:password@]host[:port][/db]', 'rediss://' for TLS, or 'unix:///path'; further Sentinels or nodes as '?addr=host:port&addr=host:port'"`
+	RedisMode             RedisMode `split_words:"true" default:"standalone" oneof:"standalone,sentinel,cluster" desc:"kind of servers at the URL: a single Redis, Sentinels (the URL names the master with '?master_name=mymaster'), or nodes of a cluster"`
+	RedisUsername         string    `split_words:"true" desc:"ACL user; overrides the user in the URL"`
+	RedisPassword         Secret    `split_words:"true" desc:"password; overrides the password in the URL; a password file is read again for each connection"`
+	RedisSentinelUsername string    `split_words:"true" desc:"ACL user for the Sentinels; the user in the URL is for Redis only"`
+	RedisSentinelPassword Secret    `split_words:"true" desc:"password for the Sentinels"`
+	RedisCA               CertFile  `split_words:"true" desc:"PEM file with the certificates to trust for 'rediss://', instead of the system's"`
 	RedisProtocol         Count     `split_words:"true" default:"2" oneof:"2,3" desc:"RESP version"`
-	Markers               Decision  `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish markers to Redis, so that a client can resume at another replica; auto: where Redis permits it"`
+	Markers               Decision  `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish markers to Redis, so that clients can resume at another replica; auto: if Redis permits it"`
 }
 
-// Rights says what is relayed, and who may hear it and publish to it. No name here has the channel prefix.
+// Rights defines which channels are relayed, and who may subscribe and publish
+// to them. Names in these settings do not have the channel prefix.
 type Rights struct {
-	Channels        List   `split_words:"true" embedded:"*" desc:"patterns of the channels to relay, as in PSUBSCRIBE; with a real Redis these or SIDECAST_DURABLE_CHANNELS are required"`
-	DurableChannels List   `split_words:"true" desc:"patterns of the channels that are Redis streams, so that nothing is lost; they come before SIDECAST_CHANNELS"`
-	DurableLength   Count  `split_words:"true" default:"1000" min:"0" max:"1000000000" desc:"entries to which a stream is trimmed, about, when a browser publishes to it; 0: not at all"`
-	PublicChannels  List   `split_words:"true" embedded:"*" desc:"patterns of the channels that anyone may hear; with a real Redis required unless clients can log in"`
-	PublishChannels List   `split_words:"true" embedded:"*" desc:"patterns of the channels that any client may publish to"`
-	DefaultChannels List   `split_words:"true" embedded:"chat" desc:"channels joined by a raw client that names none"`
-	UserChannels    List   `split_words:"true" default:"user:{user}" desc:"channels of each user's own, by name: open to the user and joined by itself"`
-	PublishFormat   Format `split_words:"true" default:"raw" oneof:"raw,json" desc:"what Redis gets of what a client publishes: the bare payload, or a JSON object that also says who sent it"`
-	ChannelPrefix   string `split_words:"true" desc:"put before every channel's name in Redis, for frameworks that prefix theirs"`
-	KeyPrefix       string `split_words:"true" default:"sidecast:" desc:"begins the names in Redis that are Sidecast's own; the same for all replicas"`
+	Channels        PatternList `split_words:"true" embedded:"*" desc:"patterns of the channels to relay, as for PSUBSCRIBE; with a real Redis, this or SIDECAST_DURABLE_CHANNELS is required"`
+	DurableChannels PatternList `split_words:"true" desc:"patterns of the channels that are Redis streams, so that no message is lost; they take precedence over SIDECAST_CHANNELS"`
+	DurableLength   Count       `split_words:"true" default:"1000" min:"0" max:"1000000000" desc:"approximate number of entries to which a stream is trimmed when a browser publishes to it; 0: no trimming"`
+	PublicChannels  PatternList `split_words:"true" embedded:"*" desc:"patterns of the channels that every client may subscribe to; with a real Redis, required unless clients can log in"`
+	PublishChannels PatternList `split_words:"true" embedded:"*" desc:"patterns of the channels that every client may publish to"`
+	DefaultChannels List        `split_words:"true" embedded:"chat" desc:"channels that a raw client joins if it does not name any"`
+	UserChannels    List        `split_words:"true" default:"user:{user}" desc:"names of each user's own channels; the user may subscribe to them and joins them automatically"`
+	PublishFormat   Format      `split_words:"true" default:"raw" oneof:"raw,json" desc:"form in which Redis receives a client's message: the bare payload, or a JSON object that also identifies the sender"`
+	ChannelPrefix   string      `split_words:"true" desc:"prefix of every channel name in Redis, for frameworks that add one"`
+	KeyPrefix       string      `split_words:"true" default:"sidecast:" desc:"prefix of Sidecast's own names in Redis; must be the same for all replicas"`
 }
 
-// Tokens says which tokens tell who a client is. One kind of key verifies them all.
+// Tokens defines which tokens identify a client. One kind of key verifies all
+// of them.
 type Tokens struct {
 	JWTSecret         Secret     `split_words:"true" desc:"secret shared with the application, for HS256, HS384 and HS512"`
-	JWTPreviousSecret Secret     `split_words:"true" desc:"the secret before that one, believed beside it while it is being replaced"`
+	JWTPreviousSecret Secret     `split_words:"true" desc:"previous value of that secret, also accepted while you replace it"`
 	JWTPublicKey      PublicKey  `split_words:"true" desc:"public key in PEM, or the path of its file: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA"`
-	JWTJwksURL        WebURL     `split_words:"true" desc:"URL of a set of public keys (JWKS), 'https://' or on this machine"`
-	JWTAlgorithms     List       `split_words:"true" desc:"algorithms that tokens may be signed with, in place of all that the key serves"`
-	JWTIssuer         string     `split_words:"true" desc:"issuer (iss) that a token must name"`
-	JWTAudience       string     `split_words:"true" desc:"audience (aud) that a token must name"`
-	JWTCookie         CookieName `split_words:"true" desc:"name of a cookie that may hold a token"`
+	JWTJwksURL        WebURL     `split_words:"true" desc:"URL of a set of public keys (JWKS): 'https://', or 'http://' on this machine"`
+	JWTAlgorithms     List       `split_words:"true" desc:"signature algorithms to accept, instead of all that the key supports"`
+	JWTIssuer         string     `split_words:"true" desc:"issuer (iss) that a token must have"`
+	JWTAudience       string     `split_words:"true" desc:"audience (aud) that a token must have"`
+	JWTCookie         CookieName `split_words:"true" desc:"name of a cookie that may contain a token"`
 }
 
-// Login says where the application is asked about its users.
+// Login defines how Sidecast asks the application about its users.
 type Login struct {
-	AuthURL         WebURL   `split_words:"true" desc:"URL of the application that says who a browser is, asked with its cookies"`
-	ChannelAuthURL  WebURL   `split_words:"true" desc:"URL of the application that says whether a browser may hear a channel that nothing else opens"`
-	AuthTimeout     Duration `split_words:"true" default:"2s" min:"50ms" max:"30s" desc:"how long one such answer may take"`
-	AuthCache       Duration `split_words:"true" default:"10s" min:"0s" max:"10m" desc:"how long a yes is kept for the same cookies; a no is kept 1s at most"`
-	AuthConcurrency Count    `split_words:"true" default:"32" min:"1" max:"1000" desc:"such requests at once; 8 times as many may wait"`
+	AuthURL         WebURL   `split_words:"true" desc:"URL at which your application identifies the user of a browser; Sidecast sends the browser's cookies"`
+	ChannelAuthURL  WebURL   `split_words:"true" desc:"URL at which your application decides whether a browser may subscribe to a channel, if nothing else allows it"`
+	AuthTimeout     Duration `split_words:"true" default:"2s" min:"50ms" max:"30s" desc:"timeout of one such request"`
+	AuthCache       Duration `split_words:"true" default:"10s" min:"0s" max:"10m" desc:"how long a positive answer is cached for the same cookies; a negative answer is cached for at most 1s"`
+	AuthConcurrency Count    `split_words:"true" default:"32" min:"1" max:"1000" desc:"maximum number of such requests at a time; 8 times as many may wait"`
 }
 
-// Origins says which pages may connect, and which peers speak for others.
+// Origins defines which pages may connect, and which proxies are trusted.
 type Origins struct {
-	AllowedOrigins OriginList  `split_words:"true" desc:"pages that may connect, in place of those of the same host: 'https://app.example.com', 'https://*.example.com', or '*' alone"`
-	TrustedProxies NetworkList `split_words:"true" desc:"addresses and CIDR ranges whose X-Forwarded-Host and X-Forwarded-For are believed"`
+	AllowedOrigins OriginList  `split_words:"true" desc:"origins of the pages that may connect, instead of pages of the same host: 'https://app.example.com', 'https://*.example.com', or '*' alone"`
+	TrustedProxies NetworkList `split_words:"true" desc:"addresses and CIDR ranges of the proxies whose X-Forwarded-Host and X-Forwarded-For are trusted"`
 }
 
-// Limits bounds what clients and publishers can use up.
+// Limits bounds the resources that clients and publishers can use.
 type Limits struct {
-	MaxConnections        AutoCount `split_words:"true" default:"auto" min:"1" max:"10000000" desc:"connections at once; auto: 80 % of the file descriptors, at most 50000"`
-	MaxConnectionsPerIP   Count     `split_words:"true" default:"1000" min:"0" max:"10000000" desc:"connections at once from one address of the open Internet, or that a trusted proxy names; IPv6 by /64; 0: any number"`
-	MaxConnectRatePerIP   Count     `split_words:"true" default:"200" min:"0" max:"1000000" desc:"new connections a second from one such address; 0: any number"`
-	MaxChannelsPerSession Count     `split_words:"true" default:"128" min:"1" max:"10000" desc:"channels that one client may hear"`
+	MaxConnections        AutoCount `split_words:"true" default:"auto" min:"1" max:"10000000" desc:"maximum number of connections; auto: 80 % of the file descriptors, at most 50000"`
+	MaxConnectionsPerIP   Count     `split_words:"true" default:"1000" min:"0" max:"10000000" desc:"maximum number of connections from one public address, or from one address that a trusted proxy forwards; IPv6 by /64; 0: no limit"`
+	MaxConnectRatePerIP   Count     `split_words:"true" default:"200" min:"0" max:"1000000" desc:"new connections per second from one such address; 0: no limit"`
+	MaxChannelsPerSession Count     `split_words:"true" default:"128" min:"1" max:"10000" desc:"maximum number of channels of one client"`
 	MaxInboundBytes       Size      `split_words:"true" default:"16KiB" min:"128" max:"16MiB" desc:"largest message from a client"`
-	MaxPayloadBytes       Size      `split_words:"true" default:"1MiB" min:"128" max:"256MiB" desc:"largest message from Redis; larger ones are dropped and told as a gap"`
+	MaxPayloadBytes       Size      `split_words:"true" default:"1MiB" min:"128" max:"256MiB" desc:"largest message from Redis; larger messages are dropped and reported as a gap"`
 	OutboxBytes           Size      `split_words:"true" default:"2MiB" min:"256" max:"1GiB" desc:"bytes that may wait for one slow client; at least twice SIDECAST_MAX_PAYLOAD_BYTES"`
 	OutboxTotalBytes      Size      `split_words:"true" default:"256MiB" min:"256" max:"1TiB" desc:"bytes that may wait for all slow clients together"`
-	HistoryBytes          Size      `split_words:"true" default:"64MiB" min:"0" max:"16GiB" desc:"bytes of messages kept for clients that come back; 0: none, and no cursors"`
-	HistoryAge            Duration  `split_words:"true" default:"5m" min:"1s" max:"24h" desc:"how long messages are kept for them"`
-	WriteTimeout          Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long anything may wait for a slow client"`
+	HistoryBytes          Size      `split_words:"true" default:"64MiB" min:"0" max:"16GiB" desc:"bytes of messages kept for clients that reconnect; 0: keep no messages and send no cursors"`
+	HistoryAge            Duration  `split_words:"true" default:"5m" min:"1s" max:"24h" desc:"how long these messages are kept"`
+	WriteTimeout          Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long a message may wait for a slow client"`
 	PingInterval          Duration  `split_words:"true" default:"25s" min:"1s" max:"10m" desc:"time between pings to an idle client"`
-	PongTimeout           Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long an answer to a ping may take; less than SIDECAST_PING_INTERVAL"`
-	CommandRate           Rate      `split_words:"true" default:"20" min:"1" max:"10000" desc:"commands a second from one client; 2.5 times as many in a burst"`
+	PongTimeout           Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long a client may take to answer a ping; less than SIDECAST_PING_INTERVAL"`
+	CommandRate           Rate      `split_words:"true" default:"20" min:"1" max:"10000" desc:"commands per second from one client; 2.5 times as many in a burst"`
 }
 
-// Drain says how Sidecast stops.
+// Drain defines how Sidecast shuts down.
 type Drain struct {
-	DrainDelay   Duration `split_words:"true" default:"5s" min:"0s" max:"1h" desc:"after SIGTERM: time unready but serving, for load balancers to notice"`
-	DrainTimeout Duration `split_words:"true" default:"25s" min:"0s" max:"1h" desc:"after that delay: time over which the closes are spread"`
+	DrainDelay   Duration `split_words:"true" default:"5s" min:"0s" max:"1h" desc:"time after SIGTERM during which Sidecast still serves but is not ready, so that load balancers notice"`
+	DrainTimeout Duration `split_words:"true" default:"25s" min:"0s" max:"1h" desc:"time after that delay over which the closing of the connections is spread"`
 }
 
-// Operations is for those who run it.
+// Operations holds the settings for administrators.
 type Operations struct {
-	ReadyNeedsRedis Switch    `split_words:"true" default:"false" desc:"answer 503 on '/readyz' while Redis is away"`
+	ReadyNeedsRedis Switch    `split_words:"true" default:"false" desc:"answer 503 on '/readyz' while Redis is unavailable"`
 	Demo            Switch    `split_words:"true" default:"false" embedded:"true" desc:"serve the demo page at '/'"`
 	AdminToken      Secret    `split_words:"true" desc:"bearer token for profiles and changes on the admin listener"`
-	LogLevel        Level     `split_words:"true" default:"info" oneof:"debug,info,warn,error" desc:"least severe line to log"`
-	LogFormat       LogFormat `split_words:"true" default:"auto" oneof:"auto,text,json" desc:"auto: text on a terminal, else json"`
+	LogLevel        Level     `split_words:"true" default:"info" oneof:"debug,info,warn,error" desc:"minimum log level"`
+	LogFormat       LogFormat `split_words:"true" default:"auto" oneof:"auto,text,json" desc:"log format; auto: text on a terminal, otherwise json"`
 }
 
-// IsEmbedded reports whether Sidecast runs with its own Redis: as EMBEDDED says, and for `auto` if no REDIS_URL is set.
+// IsEmbedded reports whether Sidecast runs with its own Redis: if EMBEDDED is
+// true, or if it is auto and REDIS_URL is unset.
 func (c *Config) IsEmbedded() bool {
 	switch c.Embedded {
 	case True:
@@ -143,8 +155,11 @@ func (c *Config) IsEmbedded() bool {
 	return !c.RedisURL.IsSet() && !c.set["REDIS_URL"]
 }
 
-// HasLogin reports whether there is a way for a client to become somebody. A way that is set wrongly counts, so that one
-// fault does not make two.
+// loginSettings are the settings of which each one alone lets clients log in.
+var loginSettings = []string{"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL", "AUTH_URL", "CHANNEL_AUTH_URL"}
+
+// HasLogin reports whether a client can log in. A setting that has a fault
+// counts, so that one mistake does not cause two faults.
 func (c *Config) HasLogin() bool {
 	for _, name := range loginSettings {
 		if c.set[name] {
@@ -154,14 +169,33 @@ func (c *Config) HasLogin() bool {
 	return false
 }
 
-// loginSettings are those that each suffice to let clients become somebody.
-var loginSettings = []string{"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL", "AUTH_URL", "CHANNEL_AUTH_URL"}
-
-// IsSet reports whether the environment gave the setting, itself or as a file. The name is without the prefix: LISTEN.
-// It panics on a name that is no setting.
+// IsSet reports whether the setting is set in the environment, directly or as a
+// file. The name is without the prefix, such as LISTEN. IsSet panics if there
+// is no such setting.
 func (c *Config) IsSet(name string) bool {
 	if _, ok := settingNamed(name); !ok {
 		panic(fmt.Sprintf("config.IsSet(%q): no such setting", name))
 	}
 	return c.set[name]
+}
+
+// FromFile reports whether the setting is a secret that was read from a file.
+// The name is without the prefix.
+func (c *Config) FromFile(name string) bool { return c.files[name] != "" }
+
+// Reread returns the current content of a secret's file, for secrets that are
+// replaced while Sidecast runs. The name is without the prefix, and FromFile
+// must be true for it. The error contains neither the secret nor the path.
+// Reread may be called concurrently.
+func (c *Config) Reread(name string) (string, error) {
+	text, err := readSecret(c.files[name])
+	switch {
+	case errors.Is(err, errFileSize):
+		return "", err
+	case err != nil:
+		return "", errors.New(reason(err))
+	case strings.TrimSpace(text) == "":
+		return "", errors.New("the file is empty")
+	}
+	return text, nil
 }

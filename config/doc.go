@@ -1,39 +1,49 @@
 // Package config reads Sidecast's settings from the environment.
 //
-// Every setting is a variable that begins with SIDECAST_, and a field of [Config] with tags; a new one is one line there.
-// Variables without the prefix are never read, because an application's own REDIS_URL and LOG_LEVEL stand in the same
-// environment. A setting exists only when it works.
+// Every setting is a variable that begins with SIDECAST_ and a field of
+// [Config] with tags. To add a setting, add a field. Variables without the
+// prefix are never read, because the same environment contains the
+// application's own REDIS_URL and LOG_LEVEL. A setting exists only if it works.
 //
-// [Load] tells everything that is wrong at once, as [Faults], one line each: which variable, what is wrong, what to write.
-// The caller can add what only it can know:
+// [Load] reports all faults at once, as [Faults] with one line each: the
+// variable, the problem and the remedy. The caller can add faults that only it
+// can find:
 //
 //	cfg, warnings, err := config.Load()
 //	faults, _ := errors.AsType[config.Faults](err)
-//	for _, pattern := range cfg.Channels {
-//		if _, err := relay.ParsePattern(pattern); err != nil {
-//			faults.Add("CHANNELS", err.Error(), "write it as for PSUBSCRIBE")
-//		}
+//	if _, err := tls.LoadX509KeyPair(string(cfg.TLSCert), string(cfg.TLSKey)); err != nil {
+//		faults.Add("TLS_KEY", err.Error(), "use the key of the certificate")
 //	}
 //	if err := faults.Err(); err != nil {
 //		fmt.Fprintln(stderr, err)
 //		return 2
 //	}
 //
-// # How values are written
+// The package imports only the standard library, envconfig, and the packages of
+// the relay that parse a text: each kind of text has one parser, which the
+// relay uses too.
 //
-// White space around a value is dropped, except in a secret. A variable that is set but empty is a fault, because it comes
-// from a shell variable that is unset. Durations carry a unit (10s), sizes may (64MiB), lists are written with commas,
-// numbers in decimal digits. COMMAND_RATE is one number, the commands a second; [Rate.Burst] is 2.5 times that.
+// # Values
+//
+// White space around a value is ignored, except in a secret. A variable that is
+// set but empty is a fault, because it is usually the result of an unset shell
+// variable. Durations have a unit (10s), sizes may have one (64MiB), lists are
+// separated by commas, and numbers are written in decimal digits. COMMAND_RATE
+// is the number of commands per second; [Rate.Burst] is 2.5 times that.
 //
 // # Secrets
 //
-// A secret, and REDIS_URL because it can hold one, can also come from a file: SIDECAST_REDIS_PASSWORD_FILE names it. One
-// trailing line break is dropped; the file has at most 64 KiB. No fault, warning, table or print of a Config shows a
-// secret, nor the credentials in REDIS_URL, nor the name in a _FILE variable, where a secret may stand by mistake.
+// A secret can also be read from a file, such as the one that
+// SIDECAST_REDIS_PASSWORD_FILE names. So can REDIS_URL, because it may contain
+// a secret. One trailing line break is removed; a file may have at most 64 KiB.
+// No fault, warning, table or printed Config shows a secret, the credentials in
+// REDIS_URL, or the path in a _FILE variable, which may be a secret by mistake.
 //
 // # Two modes
 //
-// Without REDIS_URL, Sidecast runs with a Redis in memory: open to all, and listening on loopback only. With one, it
-// listens everywhere and relays nothing until it was told what to relay and who may hear it. The tag `embedded` holds
-// the defaults that differ.
+// Without REDIS_URL, Sidecast runs with an in-memory Redis: every channel is
+// open, and it listens on loopback only. With REDIS_URL, it listens on all
+// addresses, and relays nothing until settings define which channels to relay
+// and who may subscribe to them. The tag `embedded` contains the defaults that
+// differ.
 package config

@@ -7,14 +7,15 @@ import (
 	"strings"
 )
 
-// A Setting is one setting as it came out.
+// A Setting is the effective value of one setting.
 type Setting struct {
 	Name    string // of the variable, with the prefix
-	Value   string // as it could be written, secrets redacted; "" for none
-	FromEnv bool   // given in the environment, itself or as a file; else a default
+	Value   string // in the form in which it can be set, with secrets redacted; "" if there is no value
+	FromEnv bool   // set in the environment, directly or as a file; otherwise a default
 }
 
-// Effective returns all settings in order, with EMBEDDED as it was decided. It shows no secret.
+// Effective returns all settings in order. The value of EMBEDDED is never auto.
+// No secret is shown.
 func (c *Config) Effective() []Setting {
 	list := make([]Setting, 0, len(settings()))
 	for _, s := range settings() {
@@ -27,7 +28,8 @@ func (c *Config) Effective() []Setting {
 	return list
 }
 
-// Print writes the settings that have a value as they could be set, and says which are defaults. It shows no secret.
+// Print writes the settings that have a value in the form in which they can be
+// set, and marks the defaults. No secret is shown.
 func (c *Config) Print(w io.Writer) error {
 	var b strings.Builder
 	for _, s := range c.Effective() {

@@ -7,12 +7,13 @@ import (
 	"testing"
 )
 
-// setenv makes the environment hold these variables and no other of Sidecast's.
+// setenv sets these variables for the test and removes all other variables of
+// Sidecast.
 func setenv(t *testing.T, variables map[string]string) {
 	t.Helper()
 	for _, entry := range os.Environ() {
 		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(strings.ToUpper(name), Prefix) {
-			t.Setenv(name, "") // so that it comes back after the test
+			t.Setenv(name, "") // so that it is restored after the test
 			os.Unsetenv(name)
 		}
 	}
@@ -21,7 +22,7 @@ func setenv(t *testing.T, variables map[string]string) {
 	}
 }
 
-// env makes variables from "NAME=value", with the prefix put before each name.
+// env reads "NAME=value" entries and adds the prefix to each name.
 func env(entries ...string) map[string]string {
 	variables := make(map[string]string)
 	for _, entry := range entries {
@@ -31,7 +32,8 @@ func env(entries ...string) map[string]string {
 	return variables
 }
 
-// mustLoad loads with these variables alone and fails on faults.
+// mustLoad loads with only these variables. It fails the test if there are
+// faults.
 func mustLoad(t *testing.T, variables map[string]string) *Config {
 	t.Helper()
 	setenv(t, variables)
@@ -42,7 +44,7 @@ func mustLoad(t *testing.T, variables map[string]string) *Config {
 	return c
 }
 
-// faultsOf loads with these variables alone and returns what is wrong.
+// faultsOf loads with only these variables and returns the faults.
 func faultsOf(t *testing.T, variables map[string]string) Faults {
 	t.Helper()
 	setenv(t, variables)
@@ -51,13 +53,17 @@ func faultsOf(t *testing.T, variables map[string]string) Faults {
 	return faults
 }
 
-// realRedis is the least that a relay with a real Redis is told.
+// realRedis has the settings that a relay with a real Redis requires.
 var realRedis = []string{"REDIS_URL=redis://redis:6379", "CHANNELS=chat:*", "PUBLIC_CHANNELS=chat:*"}
+
+// sentinelRedis has the settings that a relay with Sentinels requires, except
+// the mode.
+var sentinelRedis = []string{"REDIS_URL=redis://sentinel:26379?master_name=main", "CHANNELS=chat:*", "PUBLIC_CHANNELS=chat:*"}
 
 func TestEmbeddedDefaults(t *testing.T) {
 	c := mustLoad(t, nil)
 	if !c.IsEmbedded() {
-		t.Error("not embedded without a REDIS_URL")
+		t.Error("no embedded mode without REDIS_URL")
 	}
 	for _, tt := range []struct{ name, got, want string }{
 		{"LISTEN", string(c.Listen), "127.0.0.1:8080"},
@@ -79,7 +85,7 @@ func TestEmbeddedDefaults(t *testing.T) {
 func TestDefaultsWithRealRedis(t *testing.T) {
 	c := mustLoad(t, env(realRedis...))
 	if c.IsEmbedded() {
-		t.Error("embedded in spite of a REDIS_URL")
+		t.Error("embedded mode despite REDIS_URL")
 	}
 	for _, tt := range []struct{ name, got, want string }{
 		{"LISTEN", string(c.Listen), ":8080"},
@@ -92,20 +98,21 @@ func TestDefaultsWithRealRedis(t *testing.T) {
 		}
 	}
 	if c.Demo {
-		t.Error("a demo page in front of a real Redis")
+		t.Error("a demo page with a real Redis")
 	}
 }
 
-// Every fault is told at once, one on a line, in the order of the tables.
+// TestAllFaultsAtOnce checks that all faults are reported together, one per
+// line, in the order of the tables.
 func TestAllFaultsAtOnce(t *testing.T) {
 	faults := faultsOf(t, env("EMBEDDED=false", "LOG_LEVEL=loud", "WRITE_TIMEOUT=5", "LISTEN=8080"))
 	want := strings.Join([]string{
-		`SIDECAST_LISTEN: "8080" is a port alone; write :8080`,
-		`SIDECAST_REDIS_URL: is unset, and SIDECAST_EMBEDDED is false; set it, like redis://localhost:6379`,
+		`SIDECAST_LISTEN: "8080" is only a port; write :8080`,
+		`SIDECAST_REDIS_URL: is unset, and SIDECAST_EMBEDDED is false; set it to a URL like redis://localhost:6379`,
 		`SIDECAST_CHANNELS: is unset: nothing would be relayed; set it to the patterns of your channels, like chat:*, or set SIDECAST_DURABLE_CHANNELS`,
-		`SIDECAST_PUBLIC_CHANNELS: is unset, and no client can log in: nobody could hear anything; set it to the patterns that anyone may hear, like chat:*, or set SIDECAST_AUTH_URL or SIDECAST_JWT_SECRET`,
+		`SIDECAST_PUBLIC_CHANNELS: is unset, and clients cannot log in: no client could subscribe; set it to the patterns of your public channels, like chat:*, or set SIDECAST_AUTH_URL or SIDECAST_JWT_SECRET`,
 		`SIDECAST_WRITE_TIMEOUT: "5" has no unit; write 5s`,
-		`SIDECAST_LOG_LEVEL: "loud" is not a value that it takes; write debug, info, warn or error`,
+		`SIDECAST_LOG_LEVEL: "loud" is not an allowed value; write debug, info, warn or error`,
 	}, "\n")
 	if got := faults.Error(); got != want {
 		t.Errorf("faults:\n%s\nwant:\n%s", got, want)

@@ -6,21 +6,22 @@ import (
 	"log/slog"
 )
 
-// redacted stands for a secret wherever one would be shown.
+// redacted replaces a secret where it would be shown.
 const redacted = "[redacted]"
 
-// A Secret is a value that is never shown: not by fmt with any verb, in JSON, or through slog. Only Reveal returns it. The
-// zero Secret is unset.
+// A Secret is a value that is never shown: not by fmt with any verb, not in
+// JSON and not through slog. Only Reveal returns it. The zero Secret is unset.
 type Secret struct {
-	// A pointer, because fmt prints the unexported fields of others' structs without asking their methods, and of a
-	// pointer in there it prints the address.
+	// A pointer, because fmt prints an unexported field of another struct
+	// without calling its methods. For a pointer in such a field it prints only
+	// the address.
 	text *string
 }
 
-// NewSecret returns a Secret that holds text.
+// NewSecret returns a Secret with this text.
 func NewSecret(text string) Secret { return Secret{&text} }
 
-// Reveal returns the secret itself, or "" where it is unset.
+// Reveal returns the secret itself, or "" if it is unset.
 func (s Secret) Reveal() string {
 	if s.text == nil {
 		return ""
@@ -31,7 +32,7 @@ func (s Secret) Reveal() string {
 // IsSet reports whether there is a secret.
 func (s Secret) IsSet() bool { return s.text != nil }
 
-// String returns a placeholder, or "" where the secret is unset.
+// String returns a placeholder, or "" if the secret is unset.
 func (s Secret) String() string {
 	if s.text == nil {
 		return ""
@@ -51,7 +52,7 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // LogValue returns what String returns.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 
-// Decode takes the value as it is, white space included.
+// Decode uses the whole value, including white space.
 func (s *Secret) Decode(value string) error {
 	*s = NewSecret(value)
 	return nil

@@ -1,36 +1,44 @@
 package config
 
 import (
+	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
+
+	"github.com/kelseyhightower/envconfig"
+
+	"sidecast/relay/syntax"
 )
 
-// Prefix begins the name of every variable that Sidecast reads.
+// Prefix is the prefix of the name of every variable that Sidecast reads.
 const Prefix = envPrefix + "_"
 
 const envPrefix = "SIDECAST"
 
-// fileSuffix makes the name of the variable that names the file with a secret.
+// fileSuffix is the suffix of a variable that contains the path of a file with
+// a secret.
 const fileSuffix = "_FILE"
 
-// A setting is one field of Config, with what its tags say.
+// A setting is one field of Config, with the properties that its type and its
+// tags define.
 type setting struct {
-	field   reflect.StructField
-	name    string // without the prefix
-	heading string
-	oneOf   []string
-	secret  bool // never shown, and can be given as a file
-
-	manyLines bool // may have line breaks in it
+	field     reflect.StructField
+	name      string // without the prefix
+	heading   string
+	oneOf     []string
+	secret    bool // never shown, and can be read from a file
+	manyLines bool // may contain line breaks
 }
 
 // hidden is implemented by the types whose values must never be shown.
 type hidden interface{ hide() }
 
-// settings lists the fields of Config in order. It panics on a struct that envconfig cannot read, which any test shows.
+// settings lists the fields of Config in order. It panics if envconfig cannot
+// read Config, which every test would show.
 var settings = sync.OnceValue(func() []setting {
 	config := reflect.TypeFor[Config]()
 	var list []setting
@@ -39,7 +47,7 @@ var settings = sync.OnceValue(func() []setting {
 			continue
 		}
 		s := setting{field: f, heading: config.Field(f.Index[0]).Tag.Get("heading")}
-		s.name = variable(f.Name)
+		s.name = variableName(f.Name)
 		if values := f.Tag.Get("oneof"); values != "" {
 			s.oneOf = strings.Split(values, ",")
 		}
@@ -50,6 +58,7 @@ var settings = sync.OnceValue(func() []setting {
 	return list
 })
 
+// settingNamed finds a setting by its name without the prefix.
 func settingNamed(name string) (setting, bool) {
 	for _, s := range settings() {
 		if s.name == name {
@@ -59,36 +68,18 @@ func settingNamed(name string) (setting, bool) {
 	return setting{}, false
 }
 
-// variable returns the setting's whole name.
-func (s setting) variable() string { return Prefix + s.name }
-
-// defaultValue returns what the setting is where it is unset, or "" for nothing.
-func (s setting) defaultValue(embedded bool) string {
-	if value, ok := s.field.Tag.Lookup("embedded"); ok && embedded {
-		return value
-	}
-	return s.field.Tag.Get("default")
-}
-
-// spec returns a pointer to a struct with this field alone: envconfig stops at the first error, so it is given one
-// setting at a time.
-func (s setting) spec(embedded bool) reflect.Value {
-	// The first of two equal keys in a tag wins.
-	tag := "default:" + strconv.Quote(s.defaultValue(embedded)) + " " + string(s.field.Tag)
-	return reflect.New(reflect.StructOf([]reflect.StructField{
-		{Name: s.field.Name, Type: s.field.Type, Tag: reflect.StructTag(tag)},
-	}))
-}
-
-// A name has its words apart: runs of capitals are one, but the last of them begins the next if small letters follow.
+// A name is split before each word. A run of capitals is one word, except that
+// its last letter begins the next word if small letters follow.
 var (
 	words    = regexp.MustCompile(`[^A-Z]+|[A-Z]+[^A-Z]+|[A-Z]+`)
 	acronyms = regexp.MustCompile(`^([A-Z]+)([A-Z][^A-Z]+)$`)
 )
 
-// variable returns the name that envconfig reads for a field with split_words, without the prefix: a test compares. Asking
-// envconfig itself would take text/template along, and with it the linker would keep every method of the whole program.
-func variable(field string) string {
+// variableName returns the name, without the prefix, that envconfig reads for a
+// field with the tag split_words; a test compares the two. Calling envconfig's
+// own function would link text/template into the program, and then the linker
+// could not remove any unused method.
+func variableName(field string) string {
 	var name []string
 	for _, word := range words.FindAllString(field, -1) {
 		if parts := acronyms.FindStringSubmatch(word); parts != nil {
@@ -100,7 +91,106 @@ func variable(field string) string {
 	return strings.ToUpper(strings.Join(name, "_"))
 }
 
+// variable returns the setting's name with the prefix.
+func (s setting) variable() string { return Prefix + s.name }
+
 // value returns the setting's field in c.
 func (s setting) value(c *Config) reflect.Value {
 	return reflect.ValueOf(c).Elem().FieldByIndex(s.field.Index)
+}
+
+// spec returns a pointer to a struct with only this field. envconfig stops at
+// the first error, so it gets one setting at a time.
+func (s setting) spec(embedded bool) reflect.Value {
+	// If a tag has the same key twice, the first one counts.
+	tag := "default:" + strconv.Quote(s.defaultValue(embedded)) + " " + string(s.field.Tag)
+	return reflect.New(reflect.StructOf([]reflect.StructField{
+		{Name: s.field.Name, Type: s.field.Type, Tag: reflect.StructTag(tag)},
+	}))
+}
+
+// defaultValue returns the setting's value if it is unset, or "" if there is no
+// default.
+func (s setting) defaultValue(embedded bool) string {
+	if value, ok := s.field.Tag.Lookup("embedded"); ok && embedded {
+		return value
+	}
+	return s.field.Tag.Get("default")
+}
+
+// defaults describes the setting's defaults, each formatted by literal. It
+// returns "" if there are no defaults.
+func (s setting) defaults(literal func(string) string) string {
+	usual, embedded := s.defaultValue(false), s.defaultValue(true)
+	switch {
+	case usual == embedded && usual == "":
+		return ""
+	case usual == embedded:
+		return literal(usual)
+	case usual == "":
+		return "unset, embedded " + literal(embedded)
+	}
+	return literal(usual) + ", embedded " + literal(embedded)
+}
+
+// description returns the description of the setting for the tables.
+func (s setting) description() string {
+	text := s.field.Tag.Get("desc")
+	values := s.oneOf
+	if s.field.Type == reflect.TypeFor[Switch]() {
+		values = []string{"true", "false"}
+	}
+	if len(values) > 0 {
+		text += " ('" + strings.Join(values, "', '") + "')"
+	}
+	if s.secret {
+		text += "; alternatively, " + s.variable() + fileSuffix + " is the path of a file with it"
+	}
+	return text
+}
+
+// check compares a value with the setting's tags.
+func (s setting) check(value reflect.Value) *syntax.Error {
+	text := fmt.Sprint(value.Interface())
+	if len(s.oneOf) > 0 && !slices.Contains(s.oneOf, text) {
+		return s.reject(text)
+	}
+	low, hasLow := s.bound("min")
+	high, hasHigh := s.bound("max")
+	automatic := value.Type() == reflect.TypeFor[AutoCount]() && value.IsZero()
+	switch {
+	case automatic:
+	case hasLow && value.Int() < low.Int():
+		return syntax.New(text+" is below the minimum", fmt.Sprintf("write %v or more", low))
+	case hasHigh && value.Int() > high.Int():
+		return syntax.New(text+" is above the maximum", fmt.Sprintf("write %v or less", high))
+	}
+	return nil
+}
+
+// bound decodes the tag `min` or `max` as a value of the setting's type.
+func (s setting) bound(tag string) (reflect.Value, bool) {
+	text, ok := s.field.Tag.Lookup(tag)
+	if !ok {
+		return reflect.Value{}, false
+	}
+	value := reflect.New(s.field.Type)
+	if err := value.Interface().(envconfig.Decoder).Decode(text); err != nil {
+		panic(fmt.Sprintf("config: %s of %s: %v", tag, s.name, err))
+	}
+	return value.Elem(), true
+}
+
+// reject reports a value that is not in the tag `oneof`.
+func (s setting) reject(value string) *syntax.Error {
+	return syntax.New(syntax.Quote(value)+" is not an allowed value", "write "+orList(s.oneOf))
+}
+
+// orList writes a list as "a, b or c".
+func orList(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	last := len(words) - 1
+	return strings.Join(words[:last], ", ") + " or " + words[last]
 }

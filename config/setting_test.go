@@ -20,12 +20,12 @@ import (
 	"github.com/kelseyhightower/envconfig"
 )
 
-// A settingRow gives one setting a value that is not its default.
+// A settingRow has a value for one setting that is not its default.
 type settingRow struct {
 	name, value string
 	get         func(*Config) any
 	want        any
-	with        []string // what else has to be set
+	with        []string // other settings that are required
 }
 
 var withLogin = []string{"AUTH_URL=http://app"}
@@ -46,17 +46,17 @@ func settingRows(t *testing.T) []settingRow {
 		{"REDIS_USERNAME", "relay", func(c *Config) any { return c.RedisUsername }, "relay", []string{"REDIS_PASSWORD=x"}},
 		{"REDIS_PASSWORD", "hunter2", func(c *Config) any { return c.RedisPassword.Reveal() }, "hunter2", nil},
 		{"REDIS_SENTINEL_USERNAME", "watch", func(c *Config) any { return c.RedisSentinelUsername }, "watch",
-			[]string{"REDIS_MODE=sentinel", "REDIS_SENTINEL_PASSWORD=x"}},
+			append([]string{"REDIS_MODE=sentinel", "REDIS_SENTINEL_PASSWORD=x"}, sentinelRedis...)},
 		{"REDIS_SENTINEL_PASSWORD", "pw", func(c *Config) any { return c.RedisSentinelPassword.Reveal() }, "pw",
-			[]string{"REDIS_MODE=sentinel"}},
+			append([]string{"REDIS_MODE=sentinel"}, sentinelRedis...)},
 		{"REDIS_CA", ca, func(c *Config) any { return c.RedisCA }, CertFile(ca), []string{"REDIS_URL=rediss://redis"}},
 		{"REDIS_PROTOCOL", "3", func(c *Config) any { return c.RedisProtocol }, Count(3), nil},
 		{"MARKERS", "false", func(c *Config) any { return c.Markers }, False, nil},
-		{"CHANNELS", "a:*,b", func(c *Config) any { return c.Channels }, List{"a:*", "b"}, nil},
-		{"DURABLE_CHANNELS", "order:*", func(c *Config) any { return c.DurableChannels }, List{"order:*"}, nil},
+		{"CHANNELS", "a:*,b", func(c *Config) any { return c.Channels.String() }, "a:*,b", nil},
+		{"DURABLE_CHANNELS", "order:*", func(c *Config) any { return c.DurableChannels.String() }, "order:*", nil},
 		{"DURABLE_LENGTH", "0", func(c *Config) any { return c.DurableLength }, Count(0), nil},
-		{"PUBLIC_CHANNELS", "a:[bc],d?", func(c *Config) any { return c.PublicChannels }, List{"a:[bc]", "d?"}, nil},
-		{"PUBLISH_CHANNELS", "lobby", func(c *Config) any { return c.PublishChannels }, List{"lobby"}, nil},
+		{"PUBLIC_CHANNELS", "a:[bc],d?", func(c *Config) any { return c.PublicChannels.String() }, "a:[bc],d?", nil},
+		{"PUBLISH_CHANNELS", "lobby", func(c *Config) any { return c.PublishChannels.String() }, "lobby", nil},
 		{"DEFAULT_CHANNELS", "chat:1,chat:2", func(c *Config) any { return c.DefaultChannels }, List{"chat:1", "chat:2"}, nil},
 		{"CHANNEL_PREFIX", "laravel_database_", func(c *Config) any { return c.ChannelPrefix }, "laravel_database_", nil},
 		{"KEY_PREFIX", "{sidecast}:", func(c *Config) any { return c.KeyPrefix }, "{sidecast}:", nil},
@@ -103,7 +103,7 @@ func settingRows(t *testing.T) []settingRow {
 	}
 }
 
-// certificateFile returns the path of a PEM file with a certificate of its own.
+// certificateFile returns the path of a PEM file with a new certificate.
 func certificateFile(t *testing.T) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -154,8 +154,9 @@ func effective(t *testing.T, c *Config, name string) Setting {
 	return Setting{}
 }
 
-// Each setting is read from its own variable into its own field, shows up as given, and only under its prefixed name: the
-// same value in the bare variable changes nothing.
+// TestEverySetting checks that each setting is read from its own variable into
+// its own field and is shown as it was set. The same value in the variable
+// without the prefix must change nothing.
 func TestEverySetting(t *testing.T) {
 	rows := settingRows(t)
 	for _, row := range rows {
@@ -164,10 +165,10 @@ func TestEverySetting(t *testing.T) {
 			if _, given := base[Prefix+row.name]; !given {
 				unset := mustLoad(t, base)
 				if unset.IsSet(row.name) || effective(t, unset, row.name).FromEnv || reflect.DeepEqual(row.get(unset), row.want) {
-					t.Error("counts as set, or the row's value is the default")
+					t.Error("the setting counts as set, or the row has the default value")
 				}
 			}
-			// The bare variable, with everything else as it is.
+			// The variable without the prefix.
 			before := mustLoad(t, base)
 			t.Setenv(row.name, row.value)
 			after, _, err := Load()
@@ -185,7 +186,7 @@ func TestEverySetting(t *testing.T) {
 				t.Errorf("shown as %q, want %q", shown.Value, want)
 			}
 			if !shown.FromEnv || !c.IsSet(row.name) {
-				t.Error("does not count as set")
+				t.Error("the setting does not count as set")
 			}
 		})
 	}
@@ -196,7 +197,8 @@ func TestEverySetting(t *testing.T) {
 	}
 }
 
-// A PHP application's variables decide nothing: not even whether Redis is embedded.
+// TestBareRedisURLKeepsEmbeddedMode checks that variables of a PHP application
+// do not change the mode.
 func TestBareRedisURLKeepsEmbeddedMode(t *testing.T) {
 	setenv(t, nil)
 	t.Setenv("REDIS_URL", "redis://application:6379")
@@ -207,7 +209,8 @@ func TestBareRedisURLKeepsEmbeddedMode(t *testing.T) {
 	}
 }
 
-// The tables name the variables that envconfig reads.
+// TestVariableNames checks that the tables have the names of the variables that
+// envconfig reads.
 func TestVariableNames(t *testing.T) {
 	for _, s := range settings() {
 		var name strings.Builder
@@ -215,29 +218,30 @@ func TestVariableNames(t *testing.T) {
 			t.Errorf("%s: %v", s.field.Name, err)
 		}
 		if name.String() != Prefix+s.name {
-			t.Errorf("envconfig reads %s, and the tables say %s", name.String(), Prefix+s.name)
+			t.Errorf("envconfig reads %s, and the tables have %s", name.String(), Prefix+s.name)
 		}
 	}
 }
 
-// The fields' tags hold to what Config's comment says of them.
+// TestTags checks that the tags of the fields have the properties that the
+// comment of Config describes.
 func TestTags(t *testing.T) {
 	decoder := reflect.TypeFor[envconfig.Decoder]()
 	for _, s := range settings() {
 		tag := s.field.Tag
 		if tag.Get("split_words") != "true" {
-			t.Errorf("%s: no split_words, so a name nobody would guess", s.name)
+			t.Errorf("%s: no split_words, so the words of the name are not separated", s.name)
 		}
 		for _, foreign := range []string{"envconfig", "required", "ignored"} {
 			if _, ok := tag.Lookup(foreign); ok {
-				t.Errorf("%s: tag %s; envconfig would read the bare variable too, or decide by itself", s.name, foreign)
+				t.Errorf("%s: tag %s; envconfig would read the variable without the prefix too, or do its own checks", s.name, foreign)
 			}
 		}
 		if tag.Get("desc") == "" || strings.ContainsAny(tag.Get("desc"), "|`\n") || s.heading == "" {
 			t.Errorf("%s: no description or heading for the tables, or one that breaks them", s.name)
 		}
 		if s.field.Type != reflect.TypeFor[string]() && !reflect.PointerTo(s.field.Type).Implements(decoder) {
-			t.Errorf("%s: type %v has no Decode, so its faults would be envconfig's", s.name, s.field.Type)
+			t.Errorf("%s: type %v has no Decode, so envconfig would report its faults", s.name, s.field.Type)
 		}
 		low, hasLow := s.bound("min")
 		high, hasHigh := s.bound("max")
@@ -253,8 +257,9 @@ func TestTags(t *testing.T) {
 	}
 }
 
-// Kubernetes sets variables for Services into every pod's environment. None may be taken for a setting, whatever the
-// Service is called.
+// TestNamesClearOfServiceLinks checks that no setting has a name that
+// Kubernetes could set for a Service. Kubernetes adds such variables to the
+// environment of every pod.
 func TestNamesClearOfServiceLinks(t *testing.T) {
 	for _, s := range settings() {
 		if strings.HasPrefix(s.name, "PORT") || strings.HasPrefix(s.name, "SERVICE_") || serviceLink(s.variable()) {

@@ -30,13 +30,14 @@ func TestTables(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !bytes.Equal(got.Bytes(), want) {
-				t.Errorf("the table differs from %s; if that is meant: go test ./config -update\n%s", golden, &got)
+				t.Errorf("the table differs from %s; if that is intended: go test ./config -update\n%s", golden, &got)
 			}
 		})
 	}
 }
 
-// Terminals of 100 columns show the help without breaking its lines, and no name runs into its description.
+// TestHelpTableWidth checks that the lines fit a terminal of 100 columns, and
+// that there is a space between a name and its description.
 func TestHelpTableWidth(t *testing.T) {
 	var table strings.Builder
 	if err := HelpTable(&table); err != nil {
@@ -53,7 +54,8 @@ func TestHelpTableWidth(t *testing.T) {
 	}
 }
 
-// Every setting is in both tables, with what a reader types marked as code and no bar that would end a cell.
+// TestTablesHoldEverySetting checks that every setting is in both tables, that
+// text to type is marked as code, and that no bar ends a cell.
 func TestTablesHoldEverySetting(t *testing.T) {
 	var help, markdown strings.Builder
 	if HelpTable(&help) != nil || MarkdownTable(&markdown) != nil {

@@ -1,35 +1,40 @@
 package config
 
-import "strings"
+import (
+	"errors"
+	"slices"
+	"strings"
 
-// Validate returns what is wrong between settings; what is wrong within one, Load has found. It does no I/O and leaves
-// the Config as it is. Relations with a setting that could not be read are passed over.
+	"sidecast/relay/access"
+	"sidecast/relay/redisurl"
+	"sidecast/relay/syntax"
+)
+
+// Validate returns the faults that concern several settings; Load has already
+// found those that concern a single setting. It does no I/O and does not change
+// the Config. It does not compare a setting that Load could not read.
 func (c *Config) Validate() Faults {
 	v := validation{c: c}
 	v.mode()
 	v.redis()
-	v.names()
+	v.prefixes()
+	v.channels()
 	v.tokens()
+	v.login()
 	v.origins()
 	v.limits()
-	if v.settled("LISTEN", "ADMIN_LISTEN") && c.Listen.clash(c.AdminListen) {
-		v.faults.Add("ADMIN_LISTEN", "has the same port as "+Prefix+"LISTEN", "write another port")
-	}
-	if v.settled("ADMIN_TOKEN") && strings.ContainsFunc(c.AdminToken.Reveal(), func(r rune) bool { return r <= ' ' || r > '~' }) {
-		v.faults.Add("ADMIN_TOKEN", "has white space or letters beyond ASCII in it, which no HTTP header carries",
-			"write printable ASCII alone")
-	}
+	v.admin()
 	return v.faults
 }
 
-// A validation collects what Validate finds.
+// A validation collects the faults that Validate returns.
 type validation struct {
 	c      *Config
 	faults Faults
 }
 
-// settled reports whether all of these settings could be read.
-func (v *validation) settled(names ...string) bool {
+// valid reports whether Load could read all of these settings.
+func (v *validation) valid(names ...string) bool {
 	for _, name := range names {
 		if v.c.faulty[name] {
 			return false
@@ -38,7 +43,8 @@ func (v *validation) settled(names ...string) bool {
 	return true
 }
 
-// mode checks what embedded mode forbids and a real Redis requires.
+// mode checks the settings that embedded mode forbids, and those that a real
+// Redis requires.
 func (v *validation) mode() {
 	c, set := v.c, v.c.set
 	if c.IsEmbedded() {
@@ -46,7 +52,9 @@ func (v *validation) mode() {
 			v.faults.Add("EMBEDDED", "is true, and "+Prefix+"REDIS_URL is set", "unset one of them")
 			return
 		}
-		for _, name := range []string{"REDIS_MODE", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD", "REDIS_CA"} {
+		for _, name := range []string{
+			"REDIS_MODE", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD", "REDIS_CA",
+		} {
 			if set[name] {
 				v.faults.Add(name, "is set, but "+Prefix+"REDIS_URL is not", "set "+Prefix+"REDIS_URL, or unset this")
 			}
@@ -54,144 +62,221 @@ func (v *validation) mode() {
 		return
 	}
 	if !set["REDIS_URL"] && !c.RedisURL.IsSet() {
-		v.faults.Add("REDIS_URL", "is unset, and "+Prefix+"EMBEDDED is false", "set it, like redis://localhost:6379")
+		v.faults.Add("REDIS_URL", "is unset, and "+Prefix+"EMBEDDED is false", "set it to a URL like redis://localhost:6379")
 	}
-	if v.settled("CHANNELS", "DURABLE_CHANNELS") && len(c.Channels)+len(c.DurableChannels) == 0 {
+	if v.valid("CHANNELS", "DURABLE_CHANNELS") && len(c.Channels)+len(c.DurableChannels) == 0 {
 		v.faults.Add("CHANNELS", "is unset: nothing would be relayed",
 			"set it to the patterns of your channels, like chat:*, or set "+Prefix+"DURABLE_CHANNELS")
 	}
-	if v.settled("PUBLIC_CHANNELS") && len(c.PublicChannels) == 0 && !c.HasLogin() {
-		v.faults.Add("PUBLIC_CHANNELS", "is unset, and no client can log in: nobody could hear anything",
-			"set it to the patterns that anyone may hear, like chat:*, or set "+Prefix+"AUTH_URL or "+Prefix+"JWT_SECRET")
+	if v.valid("PUBLIC_CHANNELS") && len(c.PublicChannels) == 0 && !c.HasLogin() {
+		v.faults.Add("PUBLIC_CHANNELS", "is unset, and clients cannot log in: no client could subscribe",
+			"set it to the patterns of your public channels, like chat:*, or set "+Prefix+"AUTH_URL or "+Prefix+"JWT_SECRET")
 	}
 }
 
-// redis checks the credentials against the URL.
+// redis checks the URL against the mode and the credentials.
 func (v *validation) redis() {
-	u := v.c.RedisURL
-	if !v.settled("REDIS_URL", "REDIS_USERNAME", "REDIS_PASSWORD") || !u.IsSet() {
+	c, u := v.c, v.c.RedisURL
+	if !v.valid("REDIS_URL") || !u.IsSet() {
 		return
 	}
-	// go-redis sends no user without a password, and Redis then takes the connection as its default user's.
-	if (u.hasUser || v.c.RedisUsername != "") && !u.hasPassword && !v.c.RedisPassword.IsSet() {
+	if mode, err := redisurl.ParseMode(string(c.RedisMode)); err == nil {
+		if fault, ok := errors.AsType[*syntax.Error](u.parsed.Check(mode)); ok {
+			v.faults.Add("REDIS_URL", fault.Problem, fault.Hint)
+		}
+	}
+	if !v.valid("REDIS_USERNAME", "REDIS_PASSWORD") {
+		return
+	}
+	// go-redis does not send a user without a password, and then Redis treats
+	// the connection as its default user's.
+	if (u.parsed.Username() != "" || c.RedisUsername != "") && u.parsed.Password() == "" && !c.RedisPassword.IsSet() {
 		name := "REDIS_URL"
-		if v.c.RedisUsername != "" {
+		if c.RedisUsername != "" {
 			name = "REDIS_USERNAME"
 		}
-		v.faults.Add(name, "names a user without a password",
-			"set "+Prefix+"REDIS_PASSWORD; a password alone is written redis://:password@host")
+		v.faults.Add(name, "has a user without a password",
+			"set "+Prefix+"REDIS_PASSWORD; to use a password without a user, write redis://:password@host")
 	}
 	v.sentinel()
-	if v.settled("REDIS_CA") && v.c.RedisCA != "" && !u.tls {
-		v.faults.Add("REDIS_CA", "is set, but "+Prefix+"REDIS_URL does not use TLS", "write rediss:// there, or unset this")
+	if v.valid("REDIS_CA") && c.RedisCA != "" && !u.parsed.TLS {
+		v.faults.Add("REDIS_CA", "is set, but "+Prefix+"REDIS_URL does not use TLS", "write rediss:// in the URL, or unset this")
 	}
 }
 
-// sentinel checks what is for Sentinels alone.
+// sentinel checks the settings that only Sentinels use.
 func (v *validation) sentinel() {
 	c := v.c
-	if !v.settled("REDIS_MODE") {
+	if !v.valid("REDIS_MODE") {
 		return
 	}
 	for _, name := range []string{"REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD"} {
-		if c.set[name] && v.settled(name) && c.RedisMode != ModeSentinel {
+		if c.set[name] && v.valid(name) && c.RedisMode != ModeSentinel {
 			v.faults.Add(name, "is set, but "+Prefix+"REDIS_MODE is "+string(c.RedisMode),
 				"set "+Prefix+"REDIS_MODE=sentinel, or unset this")
 		}
 	}
 	if c.RedisMode == ModeSentinel && c.RedisSentinelUsername != "" && !c.set["REDIS_SENTINEL_PASSWORD"] {
-		v.faults.Add("REDIS_SENTINEL_USERNAME", "names a user without a password", "set "+Prefix+"REDIS_SENTINEL_PASSWORD")
+		v.faults.Add("REDIS_SENTINEL_USERNAME", "has a user without a password", "set "+Prefix+"REDIS_SENTINEL_PASSWORD")
 	}
 }
 
 // maxPrefix bounds the prefixes, in bytes.
 const maxPrefix = 128
 
-// names checks the prefixes.
-func (v *validation) names() {
+// prefixes checks the prefixes of names in Redis.
+func (v *validation) prefixes() {
 	c := v.c
 	for name, prefix := range map[string]string{"CHANNEL_PREFIX": c.ChannelPrefix, "KEY_PREFIX": c.KeyPrefix} {
 		if len(prefix) > maxPrefix {
-			v.faults.Add(name, "is longer than 128 bytes", "write a shorter one")
+			v.faults.Add(name, "is longer than 128 bytes", "write a shorter prefix")
 		}
 	}
-	if !v.settled("CHANNEL_PREFIX", "KEY_PREFIX") {
-		return
-	}
-	// Names that begin so are reserved, so no channel would be left.
-	if strings.HasPrefix(c.ChannelPrefix, "__") || c.KeyPrefix != "" && strings.HasPrefix(c.ChannelPrefix, c.KeyPrefix) {
-		v.faults.Add("CHANNEL_PREFIX", "begins with __ or with "+Prefix+"KEY_PREFIX: every channel would be reserved",
+	if v.valid("CHANNEL_PREFIX", "KEY_PREFIX") && c.reservesAll() {
+		v.faults.Add("CHANNEL_PREFIX", "begins with __ or with "+Prefix+"KEY_PREFIX: every channel name would be reserved",
 			"write another prefix")
 	}
 }
 
-// tokens checks that there is one kind of key, and a key or a URL where something needs one.
+// reservesAll reports whether the channel prefix makes every channel name
+// reserved.
+func (c *Config) reservesAll() bool {
+	return strings.HasPrefix(c.ChannelPrefix, "__") || c.KeyPrefix != "" && strings.HasPrefix(c.ChannelPrefix, c.KeyPrefix)
+}
+
+// channels checks the names of channels that clients join.
+func (v *validation) channels() {
+	c := v.c
+	names := access.NewNames(c.ChannelPrefix, c.KeyPrefix)
+	checkable := v.valid("CHANNEL_PREFIX", "KEY_PREFIX") && !c.reservesAll()
+	if checkable && v.valid("USER_CHANNELS") {
+		v.userChannels(names)
+	}
+	if !v.valid("DEFAULT_CHANNELS") {
+		return
+	}
+	if v.valid("MAX_CHANNELS_PER_SESSION") && len(c.DefaultChannels) > int(c.MaxChannelsPerSession) {
+		v.faults.Add("DEFAULT_CHANNELS", "lists more channels than "+Prefix+"MAX_CHANNELS_PER_SESSION allows",
+			"list fewer, or increase "+Prefix+"MAX_CHANNELS_PER_SESSION")
+		return
+	}
+	if checkable && v.valid("CHANNELS", "DURABLE_CHANNELS", "PUBLIC_CHANNELS") &&
+		len(c.Channels)+len(c.DurableChannels) > 0 && len(c.PublicChannels) > 0 && !c.HasLogin() {
+		v.defaultChannels(names)
+	}
+}
+
+// userChannels checks that each user's own channels are names that a channel
+// can have.
+func (v *validation) userChannels(names access.Names) {
+	if strings.ContainsAny(v.c.UserChannels.String(), `*?[]\`) {
+		v.faults.Add("USER_CHANNELS", "contains a pattern, but users join these channels by name",
+			"write names like user:{user}; patterns belong in a user's grants")
+		return
+	}
+	for _, channel := range v.c.UserChannels {
+		if name := strings.ReplaceAll(channel, "{user}", "1"); !access.ValidChannel(name) || names.Reserved(name) {
+			v.faults.Add("USER_CHANNELS", syntax.Quote(channel)+" is not a valid channel name", "write names like user:{user}")
+		}
+	}
+}
+
+// defaultChannels checks that a client that cannot log in may subscribe to the
+// channels that it joins.
+func (v *validation) defaultChannels(names access.Names) {
+	c := v.c
+	rules := access.Rules{
+		Names:    names,
+		Channels: access.Patterns(slices.Concat(c.DurableChannels, c.Channels)),
+		Public:   access.Patterns(c.PublicChannels),
+	}
+	for _, channel := range c.DefaultChannels {
+		if code := rules.Subscribe(nil, channel); code != 0 { // 0 is the code for no error
+			v.faults.Add("DEFAULT_CHANNELS", syntax.Quote(channel)+" is not a public channel",
+				"list channels that match "+Prefix+"CHANNELS and "+Prefix+"PUBLIC_CHANNELS")
+		}
+	}
+}
+
+// tokens checks that there is exactly one kind of key if a setting needs a key.
 func (v *validation) tokens() {
 	c, set := v.c, v.c.set
 	first := ""
 	for _, name := range []string{"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL"} {
 		switch {
 		case set[name] && first != "":
-			v.faults.Add(name, "is set, and "+Prefix+first+" too", "unset one of them: one kind of key verifies all tokens")
+			v.faults.Add(name, "is set together with "+Prefix+first, "unset one of them: one kind of key verifies all tokens")
 		case set[name]:
 			first = name
 		}
 	}
-	if set["JWT_PREVIOUS_SECRET"] && v.settled("JWT_PREVIOUS_SECRET") && !set["JWT_SECRET"] {
-		v.faults.Add("JWT_PREVIOUS_SECRET", "is set, but "+Prefix+"JWT_SECRET is not", "set that, or unset this")
+	if set["JWT_PREVIOUS_SECRET"] && v.valid("JWT_PREVIOUS_SECRET") && !set["JWT_SECRET"] {
+		v.faults.Add("JWT_PREVIOUS_SECRET", "is set, but "+Prefix+"JWT_SECRET is not", "set "+Prefix+"JWT_SECRET, or unset this")
 	}
 	for _, name := range []string{"JWT_ALGORITHMS", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_COOKIE"} {
-		if set[name] && v.settled(name) && first == "" {
-			v.faults.Add(name, "is set, but no key that verifies tokens",
+		if set[name] && v.valid(name) && first == "" {
+			v.faults.Add(name, "is set, but there is no key that verifies tokens",
 				"set "+Prefix+"JWT_SECRET, "+Prefix+"JWT_PUBLIC_KEY or "+Prefix+"JWT_JWKS_URL, or unset this")
 		}
 	}
-	for _, name := range []string{"AUTH_TIMEOUT", "AUTH_CACHE", "AUTH_CONCURRENCY"} {
-		if set[name] && v.settled(name) && !set["AUTH_URL"] && !set["CHANNEL_AUTH_URL"] {
-			v.faults.Add(name, "is set, but no URL to ask", "set "+Prefix+"AUTH_URL or "+Prefix+"CHANNEL_AUTH_URL, or unset this")
-		}
-	}
-	if u := c.JWTJwksURL; v.settled("JWT_JWKS_URL") && u != "" && !u.secure() {
-		v.faults.Add("JWT_JWKS_URL", "would bring keys in the clear", "write https://, or a URL on this machine")
-	}
-	if v.settled("USER_CHANNELS") && strings.ContainsAny(c.UserChannels.String(), `*?[]\`) {
-		v.faults.Add("USER_CHANNELS", "has a pattern in it, and these are names to be joined",
-			"write names like user:{user}; patterns are for a user's grants")
+	if u := c.JWTJwksURL; v.valid("JWT_JWKS_URL") && u != "" && !u.secure() {
+		v.faults.Add("JWT_JWKS_URL", "would transfer keys without encryption", "write https://, or a URL on this machine")
 	}
 }
 
-// origins checks that no page of others can use what a browser sends by itself.
+// login checks that there is a URL of the application if a setting needs one.
+func (v *validation) login() {
+	set := v.c.set
+	for _, name := range []string{"AUTH_TIMEOUT", "AUTH_CACHE", "AUTH_CONCURRENCY"} {
+		if set[name] && v.valid(name) && !set["AUTH_URL"] && !set["CHANNEL_AUTH_URL"] {
+			v.faults.Add(name, "is set, but there is no URL of the application",
+				"set "+Prefix+"AUTH_URL or "+Prefix+"CHANNEL_AUTH_URL, or unset this")
+		}
+	}
+}
+
+// origins checks that a page of another site cannot use the cookies that a
+// browser sends automatically.
 func (v *validation) origins() {
 	c := v.c
-	if !v.settled("ALLOWED_ORIGINS") || c.AllowedOrigins.String() != "*" {
+	if !v.valid("ALLOWED_ORIGINS") || c.AllowedOrigins.String() != "*" {
 		return
 	}
 	for _, name := range []string{"JWT_COOKIE", "AUTH_URL", "CHANNEL_AUTH_URL"} {
 		if c.set[name] {
-			v.faults.Add("ALLOWED_ORIGINS", "is *, and "+Prefix+name+" is set: any page could act as whoever looks at it",
+			v.faults.Add("ALLOWED_ORIGINS", "is *, and "+Prefix+name+" is set: every page could act as the user who visits it",
 				"list the origins of your pages")
 			return
 		}
 	}
 }
 
-// limits checks the bounds that depend on each other.
+// limits checks the limits that depend on each other.
 func (v *validation) limits() {
 	c := v.c
-	if v.settled("OUTBOX_BYTES", "MAX_PAYLOAD_BYTES") && c.OutboxBytes < 2*c.MaxPayloadBytes {
+	if v.valid("OUTBOX_BYTES", "MAX_PAYLOAD_BYTES") && c.OutboxBytes < 2*c.MaxPayloadBytes {
 		v.faults.Add("OUTBOX_BYTES", c.OutboxBytes.String()+" is less than twice "+Prefix+"MAX_PAYLOAD_BYTES",
-			"write "+(2*c.MaxPayloadBytes).String()+" or more, or lower that")
+			"write "+(2*c.MaxPayloadBytes).String()+" or more, or reduce "+Prefix+"MAX_PAYLOAD_BYTES")
 	}
-	if v.settled("OUTBOX_TOTAL_BYTES", "OUTBOX_BYTES") && c.OutboxTotalBytes < c.OutboxBytes {
+	if v.valid("OUTBOX_TOTAL_BYTES", "OUTBOX_BYTES") && c.OutboxTotalBytes < c.OutboxBytes {
 		v.faults.Add("OUTBOX_TOTAL_BYTES", c.OutboxTotalBytes.String()+" is less than "+Prefix+"OUTBOX_BYTES",
-			"write "+c.OutboxBytes.String()+" or more, or lower that")
+			"write "+c.OutboxBytes.String()+" or more, or reduce "+Prefix+"OUTBOX_BYTES")
 	}
-	if v.settled("PONG_TIMEOUT", "PING_INTERVAL") && c.PongTimeout >= c.PingInterval {
-		v.faults.Add("PONG_TIMEOUT", c.PongTimeout.String()+" is not less than "+Prefix+"PING_INTERVAL, "+c.PingInterval.String(),
-			"write less, or raise that")
+	if v.valid("PONG_TIMEOUT", "PING_INTERVAL") && c.PongTimeout >= c.PingInterval {
+		v.faults.Add("PONG_TIMEOUT", c.PongTimeout.String()+" is not less than "+Prefix+"PING_INTERVAL, which is "+c.PingInterval.String(),
+			"write less, or increase "+Prefix+"PING_INTERVAL")
 	}
-	if v.settled("DEFAULT_CHANNELS", "MAX_CHANNELS_PER_SESSION") && len(c.DefaultChannels) > int(c.MaxChannelsPerSession) {
-		v.faults.Add("DEFAULT_CHANNELS", "names more channels than "+Prefix+"MAX_CHANNELS_PER_SESSION permits",
-			"write fewer, or raise that")
+}
+
+// admin checks the settings of the admin listener.
+func (v *validation) admin() {
+	c := v.c
+	if v.valid("LISTEN", "ADMIN_LISTEN") && c.Listen.conflicts(c.AdminListen) {
+		v.faults.Add("ADMIN_LISTEN", "has the same port as "+Prefix+"LISTEN", "write another port")
+	}
+	notToken := func(r rune) bool { return r <= ' ' || r > '~' }
+	if v.valid("ADMIN_TOKEN") && strings.ContainsFunc(c.AdminToken.Reveal(), notToken) {
+		v.faults.Add("ADMIN_TOKEN", "contains white space or characters that are not ASCII, which an HTTP header cannot contain",
+			"write only printable ASCII characters")
 	}
 }

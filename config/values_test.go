@@ -5,54 +5,55 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"net/netip"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/kelseyhightower/envconfig"
+
+	"sidecast/relay/syntax"
 )
 
-// What the types take besides the plain form, and how they write it.
+// TestValues shows the forms that the types accept, and the form in which they
+// are written.
 func TestValues(t *testing.T) {
 	for _, tt := range []struct {
 		comment string
 		into    envconfig.Decoder
 		value   string
-		want    string // as it is written
+		want    string // the value, written
 	}{
-		{"items are trimmed, empty ones left out", new(List), " a , b,,c ,", "a,b,c"},
+		{"items are trimmed, empty items are ignored", new(List), " a , b,,c ,", "a,b,c"},
 		{"an item keeps its inner spaces", new(List), "a b", "a b"},
 		{"several units", new(Duration), "1h30m", "1h30m"},
 		{"whole minutes", new(Duration), "120s", "2m"},
 		{"whole hours", new(Duration), "60m", "1h"},
 		{"ten minutes keep their zero", new(Duration), "10m", "10m"},
-		{"ten seconds keep theirs", new(Duration), "10s", "10s"},
+		{"ten seconds keep their zero", new(Duration), "10s", "10s"},
 		{"zero needs no unit", new(Duration), "0", "0s"},
 		{"less than a second", new(Duration), "250ms", "250ms"},
 		{"plain bytes", new(Size), "1000", "1000"},
-		{"bytes that make a whole unit", new(Size), "2097152", "2MiB"},
+		{"bytes that are a whole unit", new(Size), "2097152", "2MiB"},
 		{"space before the unit", new(Size), "64 MiB", "64MiB"},
-		{"1024 of a unit", new(Size), "1024MiB", "1GiB"},
-		{"nothing", new(Size), "0", "0"},
-		{"digits alone, so zeros in front are no octal", new(Count), "010", "10"},
+		{"a larger unit", new(Size), "1024MiB", "1GiB"},
+		{"zero", new(Size), "0", "0"},
+		{"leading zeros do not make an octal number", new(Count), "010", "10"},
 		{"in any case", new(AutoCount), "AUTO", "auto"},
 		{"a count", new(AutoCount), "50000", "50000"},
 		{"in any case", new(Decision), "True", "true"},
-		{"as ParseBool", new(Decision), "0", "false"},
+		{"a form of ParseBool", new(Decision), "0", "false"},
 		{"in any case", new(Decision), "Auto", "auto"},
-		{"as ParseBool", new(Switch), "1", "true"},
+		{"a form of ParseBool", new(Switch), "1", "true"},
 		{"in any case", new(Switch), "FALSE", "false"},
 		{"in any case", new(Level), "WARN", "warn"},
 		{"in any case", new(LogFormat), "JSON", "json"},
 		{"any free port", new(Address), "localhost:0", "localhost:0"},
 		{"IPv6", new(Address), "[::1]:8080", "[::1]:8080"},
-		{"as browsers write it", new(OriginList), "HTTPS://App.Example.COM", "https://app.example.com"},
-		{"browsers leave a scheme's own port out", new(OriginList), "https://a.example:443, http://b.example:80", "https://a.example,http://b.example"},
-		{"and keep the others", new(OriginList), "https://a.example:80,http://[::1]:3000", "https://a.example:80,http://[::1]:3000"},
-		{"applications' schemes", new(OriginList), "capacitor://localhost", "capacitor://localhost"},
-		{"everything", new(OriginList), "*", "*"},
+		{"the normal form of an origin", new(OriginList), "HTTPS://App.Example.COM", "https://app.example.com"},
+		{"several origins", new(OriginList), "https://a.example:443, capacitor://localhost", "https://a.example,capacitor://localhost"},
+		{"patterns", new(PatternList), " chat:* ,news", "chat:*,news"},
+		{"every origin", new(OriginList), "*", "*"},
 		{"a wildcard", new(OriginList), "https://*.Example.com", "https://*.example.com"},
 		{"an IPv4 address in IPv6", new(NetworkList), "::ffff:10.0.0.1", "10.0.0.1"},
 		{"IPv6", new(NetworkList), "fd00::/8, ::1", "fd00::/8,::1"},
@@ -74,19 +75,19 @@ func TestSizeSuggestions(t *testing.T) {
 		"64MB": "write 64MiB", "64mb": "write 64MiB", "64M": "write 64MiB", "64Mi": "write 64MiB", "64mib": "write 64MiB",
 		"2gb": "write 2GiB", "1T": "write 1TiB", "16k": "write 16KiB", "100B": "write 100",
 	} {
-		err, ok := errors.AsType[*syntaxError](new(Size).Decode(value))
-		if !ok || err.remedy != want {
+		err, ok := errors.AsType[*syntax.Error](new(Size).Decode(value))
+		if !ok || err.Hint != want {
 			t.Errorf("%s: %v, want %s", value, err, want)
 		}
 	}
 	for _, value := range []string{"", "MiB", "-1", "1e6", "0x10", "1_000", "64 M B", "9223372036854775808", "8388608TiB"} {
 		if err := new(Size).Decode(value); err == nil {
-			t.Errorf("%q is taken for a size", value)
+			t.Errorf("%q is accepted as a size", value)
 		}
 	}
 }
 
-func TestNumbersTheCallerAsksFor(t *testing.T) {
+func TestNumberMethods(t *testing.T) {
 	if got := AutoCount(0).Or(7); got != 7 {
 		t.Errorf("auto or 7 = %d", got)
 	}
@@ -107,27 +108,8 @@ func TestNumbersTheCallerAsksFor(t *testing.T) {
 	}
 }
 
-func TestNetworksContain(t *testing.T) {
-	var list NetworkList
-	if err := list.Decode("10.0.0.0/8, 192.0.2.7, fe80::/10"); err != nil {
-		t.Fatal(err)
-	}
-	for address, want := range map[string]bool{
-		"10.1.2.3": true, "11.0.0.0": false, "192.0.2.7": true, "192.0.2.8": false,
-		"::ffff:10.1.2.3": true, // as a listener on both kinds of addresses reports it
-		"fe80::1%eth0":    true, // a peer on the link has a zone
-		"::1":             false,
-	} {
-		if got := list.Contains(netip.MustParseAddr(address)); got != want {
-			t.Errorf("contains %s: %v", address, got)
-		}
-	}
-	if list.Contains(netip.Addr{}) || NetworkList(nil).Contains(netip.MustParseAddr("10.0.0.1")) {
-		t.Error("contains no address, or nothing contains one")
-	}
-}
-
-// What is taken is written so that it is taken again as the same, or `sidecast config` would not show what runs.
+// FuzzValues checks that a value that is written is read as an equal value,
+// because users copy the output of `sidecast config`.
 func FuzzValues(f *testing.F) {
 	for _, seed := range []string{"", "auto", "true", "5", "5s", "1h", "64MiB", "64MB", "a,b", "*", ":8080", "[::1]:80", "/live",
 		"https://a.example:443", "https://*.example.com", "HTTP://A", "10.0.0.0/8", "::ffff:1.2.3.4", "info", "DEBUG-3", "9223372036854775807"} {
@@ -138,7 +120,7 @@ func FuzzValues(f *testing.F) {
 			reflect.TypeFor[List](), reflect.TypeFor[Duration](), reflect.TypeFor[Size](), reflect.TypeFor[Count](),
 			reflect.TypeFor[AutoCount](), reflect.TypeFor[Rate](), reflect.TypeFor[Decision](), reflect.TypeFor[Switch](),
 			reflect.TypeFor[Address](), reflect.TypeFor[Path](), reflect.TypeFor[Level](), reflect.TypeFor[LogFormat](),
-			reflect.TypeFor[OriginList](), reflect.TypeFor[NetworkList](),
+			reflect.TypeFor[OriginList](), reflect.TypeFor[NetworkList](), reflect.TypeFor[PatternList](),
 		} {
 			first, second := reflect.New(into), reflect.New(into)
 			if first.Interface().(envconfig.Decoder).Decode(value) != nil {
@@ -146,9 +128,9 @@ func FuzzValues(f *testing.F) {
 			}
 			written := fmt.Sprint(first.Elem().Interface())
 			if err := second.Interface().(envconfig.Decoder).Decode(written); err != nil {
-				t.Errorf("%v from %q is written %q, which is refused: %v", into, value, written, err)
+				t.Errorf("%v from %q is written %q, which is rejected: %v", into, value, written, err)
 			} else if !reflect.DeepEqual(first.Interface(), second.Interface()) {
-				t.Errorf("%v from %q is written %q, which is another", into, value, written)
+				t.Errorf("%v from %q is written %q, which is a different value", into, value, written)
 			}
 		}
 	})

@@ -23,11 +23,11 @@ var allowedImports = map[string][]string{
 		"config", "relay", "relay/access", "relay/admin", "relay/auth", "relay/embedded", "relay/loopback", "relay/outbox",
 		"relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/stream", "relay/web", "relay/ws",
 	},
-	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/publickey", "relay/redisurl"},
+	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/publickey", "relay/redisurl", "relay/syntax"},
 
 	"relay/server":      {"relay", "relay/auth", "relay/protocol", "relay/stats", "relay/ws"},
 	"relay/ws":          {"relay", "relay/access", "relay/outbox", "relay/protocol", "relay/stats"},
-	"relay/source":      {"relay/access", "relay/redisurl", "relay/source/resp", "relay/stats", "relay/stream"},
+	"relay/source":      {"relay/access", "relay/loopback", "relay/redisurl", "relay/source/resp", "relay/stats", "relay/stream", "relay/syntax"},
 	"relay/source/resp": {},
 	"relay/auth":        {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/stats"},
 	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats"},
@@ -39,13 +39,14 @@ var allowedImports = map[string][]string{
 	"relay/access":    {"relay/protocol"},
 	"relay/history":   {},
 	"relay/loopback":  {},
-	"relay/origin":    {"relay/loopback"},
+	"relay/origin":    {"relay/syntax"},
 	"relay/outbox":    {"relay/protocol", "relay/stats"},
 	"relay/protocol":  {},
-	"relay/publickey": {},
-	"relay/redisurl":  {},
+	"relay/publickey": {"relay/syntax"},
+	"relay/redisurl":  {"relay/syntax"},
 	"relay/stats":     {"relay/protocol"},
 	"relay/stream":    {"relay/protocol", "relay/stats"},
+	"relay/syntax":    {},
 }
 
 // Test kits may import each other and be imported by tests; they are not in the
@@ -81,7 +82,7 @@ var dependencies = []struct {
 // other, so that they run in a synctest bubble and outlive any library.
 var standardOnly = []string{
 	"relay", "relay/access", "relay/history", "relay/loopback", "relay/origin", "relay/outbox", "relay/protocol",
-	"relay/publickey", "relay/redisurl", "relay/source/resp", "relay/stats", "relay/stream",
+	"relay/publickey", "relay/redisurl", "relay/source/resp", "relay/stats", "relay/stream", "relay/syntax", "relay/syntax",
 }
 
 // objection returns why the file of a package may not import another package, or

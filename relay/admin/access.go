@@ -5,9 +5,10 @@ import (
 	"crypto/subtle"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strings"
+
+	"sidecast/relay/loopback"
 )
 
 // An authorizer decides which requests are allowed. It is immutable.
@@ -93,15 +94,14 @@ func (a *authorizer) crossSite(r *http.Request) string {
 	return ""
 }
 
-// isLoopback reports whether a host, with or without a port, is this machine by name or address.
+// isLoopback reports whether a host, with or without a port, is this machine by name or address. A name may end with a dot.
 func isLoopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
 		host = strings.TrimSuffix(strings.TrimPrefix(hostport, "["), "]")
 	}
-	if name := strings.ToLower(strings.TrimSuffix(host, ".")); name == "localhost" || strings.HasSuffix(name, ".localhost") {
-		return true
+	if name, ok := strings.CutSuffix(host, "."); ok {
+		return loopback.Name(name)
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return loopback.PageHost(host)
 }

@@ -62,10 +62,10 @@ func TestRun(t *testing.T) {
 // names the setting.
 func TestInvalidSettings(t *testing.T) {
 	_, err := app.New(load(t, map[string]string{
-		"REDIS_URL": "redis://127.0.0.1:1", "CHANNELS": "chat", "PUBLIC_CHANNELS": "chat", "DEFAULT_CHANNELS": "news",
+		"REDIS_URL": "redis://127.0.0.1:1", "CHANNELS": "chat", "JWT_SECRET": strings.Repeat("s", 32), "JWT_ALGORITHMS": "ES256",
 	}), app.Options{})
 	var faults config.Faults
-	if !errors.As(err, &faults) || !strings.Contains(err.Error(), "SIDECAST_DEFAULT_CHANNELS") {
+	if !errors.As(err, &faults) || !strings.Contains(err.Error(), "SIDECAST_JWT_ALGORITHMS") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sidecast/relay"
 	"sidecast/relay/admin"
 	"sidecast/relay/auth"
+	"sidecast/relay/loopback"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/server"
@@ -122,6 +123,6 @@ func (a *App) adminHandler(ready, live http.Handler) http.Handler {
 	gauges := admin.Gauges{OutboxBytes: a.budget.Used, HistoryBytes: a.hub.HistoryBytes}
 	return admin.Handler(admin.Config{
 		Registry: admin.NewRegistry(a.stats, gauges, a.options.Version, a.options.Commit),
-		Token:    a.cfg.AdminToken.Reveal(), Loopback: isLoopback(a.AdminAddr()), Ready: ready, Live: live,
+		Token:    a.cfg.AdminToken.Reveal(), Loopback: loopback.Addr(a.AdminAddr()), Ready: ready, Live: live,
 	})
 }

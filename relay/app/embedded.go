@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"sidecast/relay/embedded"
+	"sidecast/relay/loopback"
 	"sidecast/relay/source"
 )
 
@@ -41,7 +42,7 @@ func (a *App) startRedis() error {
 		fmt.Fprintln(a.options.Notices, notice)
 	}
 	opened := ""
-	if cfg.IsSet("LISTEN") && !isLoopback(a.Addr()) {
+	if cfg.IsSet("LISTEN") && !loopback.Addr(a.Addr()) {
 		opened = string(cfg.Listen)
 	}
 	banner(a.options.Notices, "http://"+relay+"/", db.Addr(), opened)
@@ -60,11 +61,6 @@ func (e *embeddedRedis) close() {
 		e.forget()
 		e.server.Close()
 	}
-}
-
-func isLoopback(addr net.Addr) bool {
-	tcp, ok := addr.(*net.TCPAddr)
-	return ok && tcp.IP.IsLoopback()
 }
 
 // Reachable turns the address of a listener into one to connect to: a listener

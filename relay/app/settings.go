@@ -10,7 +10,6 @@ import (
 	"sidecast/config"
 	"sidecast/relay/access"
 	"sidecast/relay/auth"
-	"sidecast/relay/protocol"
 	"sidecast/relay/source"
 )
 
@@ -32,7 +31,7 @@ type Settings struct {
 func Translate(cfg *config.Config) (*Settings, config.Faults) {
 	var faults config.Faults
 	s := &Settings{
-		Access:       rules(cfg, &faults),
+		Access:       rules(cfg),
 		Proxies:      auth.NewProxies(cfg.TrustedProxies),
 		Keys:         keys(cfg, &faults),
 		StreamLength: int(cfg.DurableLength),
@@ -40,11 +39,7 @@ func Translate(cfg *config.Config) (*Settings, config.Faults) {
 	if cfg.RedisURL.IsSet() {
 		var err error
 		if s.Redis, err = redisServer(cfg); err != nil {
-			faults.Add("REDIS_URL", err.Error(), map[source.Mode]string{
-				source.Standalone: "write it like redis://user:password@host:6379",
-				source.Sentinel:   "write it like redis://sentinel-1:26379?addr=sentinel-2:26379&master_name=mymaster",
-				source.Cluster:    "write it like redis://user:password@node-1:6379?addr=node-2:6379",
-			}[s.Redis.Mode])
+			faults.Add("REDIS_CA", err.Error(), "set it to a PEM file with certificates, and write the URL with rediss://")
 		}
 	}
 	for name, other := range map[string]string{"TLS_CERT": "TLS_KEY", "TLS_KEY": "TLS_CERT"} {
@@ -52,7 +47,6 @@ func Translate(cfg *config.Config) (*Settings, config.Faults) {
 			faults.Add(other, "is unset, but SIDECAST_"+name+" is set", "set both or neither")
 		}
 	}
-	checkChannels(cfg, s.Access, &faults)
 	origins, err := auth.NewOrigins(auth.OriginsConfig{
 		Allowed: cfg.AllowedOrigins, Embedded: cfg.IsEmbedded(), Proxies: s.Proxies,
 	})
@@ -64,42 +58,15 @@ func Translate(cfg *config.Config) (*Settings, config.Faults) {
 }
 
 // rules converts the settings that decide who may subscribe and publish.
-func rules(cfg *config.Config, faults *config.Faults) *access.Rules {
-	patterns := func(name string, list config.List) access.Patterns {
-		patterns, err := access.ParsePatterns(list)
-		if err != nil {
-			faults.Add(name, err.Error(), "write Redis globs, as in PSUBSCRIBE")
-		}
-		return patterns
-	}
-	durable := patterns("DURABLE_CHANNELS", cfg.DurableChannels)
+func rules(cfg *config.Config) *access.Rules {
+	durable := access.Patterns(cfg.DurableChannels)
 	return &access.Rules{
 		Names:    access.NewNames(cfg.ChannelPrefix, cfg.KeyPrefix),
-		Channels: slices.Concat(durable, patterns("CHANNELS", cfg.Channels)),
+		Channels: slices.Concat(durable, access.Patterns(cfg.Channels)),
 		Durable:  durable,
-		Public:   patterns("PUBLIC_CHANNELS", cfg.PublicChannels),
-		Publish:  patterns("PUBLISH_CHANNELS", cfg.PublishChannels),
+		Public:   access.Patterns(cfg.PublicChannels),
+		Publish:  access.Patterns(cfg.PublishChannels),
 		Login:    cfg.HasLogin(),
-	}
-}
-
-// checkChannels finds channels in settings that cannot exist or that anonymous
-// clients could not subscribe to.
-func checkChannels(cfg *config.Config, rules *access.Rules, faults *config.Faults) {
-	for _, channel := range cfg.UserChannels {
-		name := strings.ReplaceAll(channel, "{user}", "1")
-		if !access.ValidChannel(name) || rules.Names.Reserved(name) {
-			faults.Add("USER_CHANNELS", fmt.Sprintf("%q is not a valid channel name", channel), "write names like user:{user}")
-		}
-	}
-	if len(*faults) > 0 || len(rules.Channels) == 0 || len(cfg.PublicChannels) == 0 || cfg.HasLogin() {
-		return
-	}
-	for _, channel := range cfg.DefaultChannels {
-		if rules.Subscribe(nil, channel) != protocol.CodeOK {
-			faults.Add("DEFAULT_CHANNELS", fmt.Sprintf("%q is not open to anonymous clients", channel),
-				"set it to channels that match SIDECAST_CHANNELS and SIDECAST_PUBLIC_CHANNELS")
-		}
 	}
 }
 

@@ -1,9 +1,10 @@
 package auth
 
 import (
+	"testing"
+
 	"sidecast/relay/access"
 	"sidecast/relay/protocol"
-	"testing"
 )
 
 // TestAccess checks that nothing is open by default, and that no grant opens a

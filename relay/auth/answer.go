@@ -5,8 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"sidecast/relay/access"
 	"time"
+
+	"sidecast/relay/access"
 )
 
 // Bounds on how long a grant of the application lasts.

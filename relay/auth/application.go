@@ -4,12 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"sidecast/relay/access"
-	"sidecast/relay/protocol"
-	"sidecast/relay/stats"
 	"slices"
 	"strings"
 	"time"
+
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // ApplicationConfig configures an [Application]. If a URL is empty, the relay

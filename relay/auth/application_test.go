@@ -3,10 +3,11 @@ package auth
 import (
 	"fmt"
 	"net/http"
-	"sidecast/relay/access"
-	"sidecast/relay/protocol"
 	"slices"
 	"testing"
+
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 // TestForwardedHeaders checks that the application receives the listed headers,

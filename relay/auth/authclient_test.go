@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"sidecast/relay/protocol"
-	"sidecast/relay/stats"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,6 +14,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // TestCache checks that a grant is cached for 10 s, a denial for 1 s and an

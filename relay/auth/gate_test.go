@@ -2,8 +2,9 @@ package auth
 
 import (
 	"net/http"
-	"sidecast/relay/protocol"
 	"testing"
+
+	"sidecast/relay/protocol"
 )
 
 // TestGateTokens presents tokens in several places. The first place counts,

@@ -5,9 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"sidecast/relay/access"
 	"strings"
 	"time"
+
+	"sidecast/relay/access"
 )
 
 // maxGrants bounds the patterns and channel names of one identity, all its

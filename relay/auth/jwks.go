@@ -14,6 +14,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
+
+	"sidecast/relay/loopback"
+	"sidecast/relay/publickey"
 )
 
 // Bounds on a set of keys.
@@ -47,7 +50,7 @@ type jwks struct {
 // key.
 func JWKS(address string) (*Keys, error) {
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopbackHost(u.Hostname())) {
+	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback.Host(u.Hostname())) {
 		return nil, errors.New("the URL of the keys must begin with https://; http:// is allowed for localhost only")
 	}
 	s := &jwks{url: address, client: newHTTPClient(1), fetchLimit: rate.NewLimiter(rate.Every(jwksRetry), 2)}
@@ -177,7 +180,7 @@ func publicKeys(raw json.RawMessage) (keys []jwt.VerificationKey) {
 		return nil
 	}
 	for _, key := range set.Keys {
-		if _, err := algorithmOf(key); err == nil {
+		if _, err := publickey.AlgorithmOf(key); err == nil {
 			keys = append(keys, key)
 		}
 	}

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"sidecast/relay/protocol"
+	"sidecast/relay/publickey"
 )
 
 // A keyServer serves a set of keys over HTTP.
@@ -283,7 +284,7 @@ func FuzzKeys(f *testing.F) {
 			t.Errorf("%q: %d keys, %v", body, len(all), err)
 		}
 		for _, key := range all {
-			if _, err := algorithmOf(key); err != nil {
+			if _, err := publickey.AlgorithmOf(key); err != nil {
 				t.Errorf("%q: %v", body, err)
 			}
 		}

@@ -8,8 +8,9 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
-	"sidecast/relay/protocol"
 	"testing"
+
+	"sidecast/relay/protocol"
 
 	"github.com/golang-jwt/jwt/v5"
 )

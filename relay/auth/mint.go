@@ -4,8 +4,9 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"sidecast/relay/access"
 	"time"
+
+	"sidecast/relay/access"
 
 	"github.com/golang-jwt/jwt/v5"
 )

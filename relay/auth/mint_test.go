@@ -1,9 +1,10 @@
 package auth
 
 import (
-	"sidecast/relay/protocol"
 	"testing"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // TestMint checks that Tokens accepts the tokens that Mint creates, and that

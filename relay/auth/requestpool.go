@@ -9,9 +9,10 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sidecast/relay/stats"
 	"sync"
 	"time"
+
+	"sidecast/relay/stats"
 
 	"golang.org/x/time/rate"
 )

@@ -4,10 +4,11 @@ import (
 	"context"
 	"encoding/base64"
 	"log/slog"
-	"sidecast/relay/protocol"
 	"strings"
 	"testing"
 	"time"
+
+	"sidecast/relay/protocol"
 
 	"github.com/golang-jwt/jwt/v5"
 )

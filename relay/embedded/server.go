@@ -29,6 +29,8 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
+
+	"sidecast/relay/loopback"
 )
 
 // DefaultAddr is the address where people and programs expect a Redis for
@@ -78,7 +80,7 @@ func listen(addr string) (net.Listener, portOwner, error) {
 	if err != nil {
 		return nil, ownerNone, fmt.Errorf("parsing the address: %w", err)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && !ip.IsLoopback() {
+	if !loopback.Host(host) {
 		return nil, ownerNone, fmt.Errorf("%s is not a loopback address: this Redis has no password", addr)
 	}
 	owner := ownerNone

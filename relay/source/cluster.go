@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"sidecast/relay/loopback"
+
 	"github.com/redis/go-redis/v9"
 )
 
@@ -55,7 +57,7 @@ func isSameNode(reported string, node *redis.Client) bool {
 	}
 	host, port, err := net.SplitHostPort(reported)
 	_, dialled, _ := net.SplitHostPort(node.Options().Addr)
-	unknown := host == "" || host == "localhost" || net.ParseIP(host).IsLoopback()
+	unknown := host == "" || loopback.Host(host)
 	return err == nil && unknown && port == dialled
 }
 

@@ -1,0 +1,85 @@
+package config
+
+import (
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// misspelt returns a warning for each variable that has the prefix but is not a
+// setting. environ has the form of [os.Environ].
+func misspelt(environ []string) []Warning {
+	var known []string
+	for _, s := range settings() {
+		known = append(known, s.variable())
+		if s.secret {
+			known = append(known, s.variable()+fileSuffix)
+		}
+	}
+	var list []Warning
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		upper := strings.ToUpper(name)
+		read := name
+		if runtime.GOOS == "windows" { // names are not case-sensitive
+			read = upper
+		}
+		if !strings.HasPrefix(upper, Prefix) || slices.Contains(known, read) || serviceLink(upper) {
+			continue
+		}
+		list = append(list, Warning{name, "is not a setting of this version" + suggest(upper, known)})
+	}
+	slices.SortFunc(list, func(a, b Warning) int { return strings.Compare(a.Name, b.Name) })
+	return list
+}
+
+// serviceLink reports whether Kubernetes sets a variable of this name for a
+// Service whose name begins with sidecast.
+func serviceLink(name string) bool {
+	return strings.HasSuffix(name, "_SERVICE_HOST") || strings.Contains(name, "_SERVICE_PORT") ||
+		strings.HasSuffix(name, "_PORT") || strings.Contains(name, "_PORT_")
+}
+
+// suggest returns the end of a sentence that suggests the setting that name was
+// probably intended to be.
+func suggest(name string, known []string) string {
+	if bare, ok := strings.CutSuffix(name, fileSuffix); ok && slices.Contains(known, bare) {
+		return "; only secrets are read from files; did you mean " + bare + "?"
+	}
+	nearest, least := "", len(name)
+	for _, candidate := range known {
+		if d := distance(name, candidate); d < least {
+			nearest, least = candidate, d
+		}
+	}
+	// If more than a third of the letters differ, the nearest name is
+	// unrelated.
+	if bare := len(name) - len(Prefix); least > max(2, bare/3) {
+		return "; `sidecast --help` lists the settings"
+	}
+	return "; did you mean " + nearest + "?"
+}
+
+// distance returns the number of letters to insert, delete, replace or swap
+// with their neighbor to turn a into b.
+func distance(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}

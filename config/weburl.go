@@ -1,0 +1,55 @@
+package config
+
+import (
+	"net/url"
+	"strings"
+
+	"sidecast/relay/loopback"
+	"sidecast/relay/syntax"
+)
+
+// A WebURL is an http or https URL without a user name. It is shown without its
+// query, which may contain a secret.
+type WebURL string
+
+const hintWebURL = "write a URL like http://app.internal/live-auth"
+
+// Decode reads a URL. Its errors do not repeat the value, which may contain a
+// password.
+func (u *WebURL) Decode(value string) error {
+	value = strings.TrimSpace(value)
+	parsed, err := url.Parse(value)
+	switch {
+	case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Hostname() == "":
+		return syntax.New("is not an http or https URL", hintWebURL)
+	case parsed.User != nil:
+		return syntax.New("contains a user name", hintWebURL)
+	case strings.Contains(value, "#"):
+		return syntax.New("contains a #", hintWebURL)
+	case parsed.Port() != "" && !syntax.ValidPort(parsed.Port()):
+		return syntax.New("has a port that is not 1 to 65535", hintWebURL)
+	}
+	*u = WebURL(value)
+	return nil
+}
+
+// String returns the URL without its query.
+func (u WebURL) String() string {
+	if address, _, ok := strings.Cut(string(u), "?"); ok {
+		return address + "?" + redacted
+	}
+	return string(u)
+}
+
+// GoString returns what String returns.
+func (u WebURL) GoString() string { return u.String() }
+
+// MarshalText returns what String returns.
+func (u WebURL) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// secure reports whether a response cannot be changed on its way: the URL is
+// https, or its host is this machine.
+func (u WebURL) secure() bool {
+	parsed, err := url.Parse(string(u))
+	return err == nil && (parsed.Scheme == "https" || loopback.Host(parsed.Hostname()))
+}
