@@ -10,9 +10,10 @@ import (
 	"testing"
 )
 
-// Build returns the path of the sidecast binary, which it builds from this module once per test process: with the race
-// detector where the tests run with it. A binary that does not build ends the test. The file goes with the test process,
-// except on Windows, where it stays in the directory for temporary files.
+// Build returns the path of the sidecast binary. It builds the binary once per
+// test process, with the race detector if the tests run with it, and ends the
+// test if that fails. The file is removed when the test process ends, except on
+// Windows, where it stays in the directory for temporary files.
 func Build(t testing.TB) string {
 	t.Helper()
 	path, err := build()
@@ -24,19 +25,19 @@ func Build(t testing.TB) string {
 
 var build = sync.OnceValues(func() (string, error) { return buildInto("sidecast") })
 
-// buildDir is where the binaries of this test process are.
+// buildDir returns the directory for the binaries of this test process.
 var buildDir = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "sidecast-relaytest-")
 	if err != nil {
-		return "", fmt.Errorf("making room for the binary: %w", err)
+		return "", fmt.Errorf("creating a directory for the binary: %w", err)
 	}
 	if err := removeAtExit(dir); err != nil {
-		return "", fmt.Errorf("making sure that the binary is removed: %w", err)
+		return "", fmt.Errorf("arranging that the binary is removed: %w", err)
 	}
 	return dir, nil
 })
 
-// buildInto builds the binary under a name of its own, with more arguments.
+// buildInto builds the binary with this file name and additional arguments.
 func buildInto(name string, more ...string) (string, error) {
 	dir, err := buildDir()
 	if err != nil {

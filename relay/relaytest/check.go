@@ -3,213 +3,249 @@ package relaytest
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 )
 
-// A Session is the log of one connection. The sessions of one Client, in their order in [Run], are one listener that
-// came back with its cursors: it may miss nothing and hear nothing twice from one session to the next, unless the relay
-// says recovered:false. A test that brings a listener back gives the later session the name of the first.
+// A Session is the log of one connection. The sessions with one Client, in
+// their order in [Run], are one client that reconnected with its cursors: from
+// one session to the next it may miss no message and receive none twice, unless
+// the relay answers recovered:false.
 type Session struct {
 	Client   string
-	Relay    string // which relay it was; see [Dialer]
+	Relay    string // the relay's name; see [Dialer]
 	Protocol Protocol
-	Channels []string // of a raw client: what it listens to
-	GapClose bool     // of a raw client: it asked to be closed instead of losing messages
+	Channels []string // of a raw client: its subscriptions
+	GapClose bool     // of a raw client: it asked to be closed when messages may be missing
 	Events   []Event
 }
 
-// Session returns the log so far, for [Run].
-func (c *Client) Session() Session {
-	return Session{
-		Client: c.name, Relay: c.relay, Protocol: c.protocol, Channels: c.channels, GapClose: c.gapClose, Events: c.Events(),
-	}
-}
-
-// Rules are the times that a checker allows. Zero fields mean the defaults.
+// Rules are the tolerances of [Check]. Zero fields mean the defaults.
 type Rules struct {
-	// Lag is how long before a fault, a goodbye or a join a message may have been answered to have to do with it: 5 s. It
-	// is the time that a message spends on its way when all is well.
+	// Lag is how long a message may be under way when nothing is wrong, 5 s by
+	// default: a fault, an unsubscribe or a subscribe can concern messages
+	// whose PUBLISH was answered that long before it.
 	Lag time.Duration
-	// Latency is how long after the answer to its PUBLISH a message may reach a client that reads: 30 s. It is there to
-	// notice a relay that is stuck, not to measure.
+	// Latency is how long after the answer to its PUBLISH a message may reach a
+	// client that reads, 30 s by default. It detects a relay that is stuck; it
+	// does not measure performance.
 	Latency time.Duration
-	// Heal is how long after a fault was undone the relay may take to be well again: 12 s.
+	// Heal is how long after a fault was undone a relay may need to recover, 12
+	// s by default.
 	Heal time.Duration
-	// AnyEnd lets sessions end without a fault, where clients and networks are made to fail without being told here.
+	// AnyEnd allows sessions to end without a fault, for tests that break
+	// clients and networks without a [Fault].
 	AnyEnd bool
-	// Resumes bounds how many of those who come back with a cursor must be recovered. Zero bounds nothing.
+	// Resumes bounds how many of the clients that resume must be recovered. The
+	// zero value bounds nothing.
 	Resumes ResumeBounds
 }
 
-// A Run is everything that is known of one test of a relay.
+// A Run has the logs of one test of a relay.
 type Run struct {
 	Rules     Rules
-	Published []Publication // of one publisher, or of several on different channels
-	// Durable are the channels that are streams, with the length to which each is trimmed, 0 for never.
+	Published []Publication // of one publisher, or of several that used different channels
+	// Durable has the channels that are streams, with the length to which each
+	// is trimmed, 0 if it is never trimmed.
 	Durable  map[string]int
 	Sessions []Session
 	Faults   []Fault
 }
 
-// Check holds a relay to the delivery contract for live channels. It depends on nothing but the run. Sessions that are
-// still open must be quiet: every message that they will get is in their log (see [Fleet.AwaitEnd]). The rules:
+// Check checks a relay against the delivery guarantees. The result depends on
+// the run only. Sessions that are still open must be complete: every message
+// that they will receive is in their log (see [Fleet.AwaitEnd]). The rules are:
 //
-//   - Between a subscribed, a gap and the end of its subscription a session receives every message, once, in the order
-//     of PUBLISH, byte for byte; from the subscribed on, whatever was published after it came.
-//   - A message may be missing only behind a gap that stands before the next message, that came after the call of
-//     PUBLISH, and only if the message was published in the time of a fault. On raw, which has no gaps, the fault is enough.
-//   - A message whose PUBLISH failed may come or not, once at most, and at any place.
-//   - A message reaches a session that had joined before and reads within [Rules.Latency], except in the time of a fault.
-//     (Not where payloads are equal.)
-//   - A message comes only to sessions that joined its channel; and not if it was answered [Rules.Lag] before the join.
-//   - Every gap and every offline lies in the time of a fault, and is heard as often as the fault expects. After every
-//     fault at least one message was published and received.
-//   - A session ends only by its client's doing, or in the time of a fault that ends sessions.
+//   - From a subscribed until the subscription ends, a session receives every
+//     message that was published after the subscribed, once, in the order of
+//     PUBLISH, byte for byte.
+//   - A message may be missing only if a gap precedes the next message, if the
+//     gap arrived after the call of PUBLISH, and if the message was published
+//     during a fault. On raw, which has no gaps, the fault is sufficient.
+//   - A message whose PUBLISH failed may be missing or arrive, once at most and
+//     in any place.
+//   - A message reaches a session that was subscribed before and reads within
+//     [Rules.Latency], except during a fault. (Not checked if payloads are
+//     equal.)
+//   - A message reaches only sessions that are subscribed to its channel, and
+//     does not if it was answered more than [Rules.Lag] before the
+//     subscription.
+//   - Every gap and every offline arrives during a fault, as often as the fault
+//     expects. After every fault at least one message was published and
+//     received.
+//   - A session ends only if its client ends it, or during a fault that ends
+//     sessions.
+//   - If a client resumes, nothing is missing and nothing is repeated after
+//     recovered:true. After recovered:false messages that were published before
+//     that answer may be missing.
+//   - A cursor names one message of its channel, whichever relay sends it.
+//   - On durable channels no fault excuses a loss, and a gap needs another
+//     cause: the entry after the client's position was trimmed.
 //
-// Where payloads are equal it asks whether any numbering of what was received follows these rules.
+// If payloads are equal, Check looks for any assignment of numbers to the
+// received messages that follows these rules.
 func Check(run Run) Report {
-	j := newJudge(run)
-	for _, l := range j.listeners() {
-		l.judge()
+	c := newChecker(run)
+	for _, client := range c.clients() {
+		client.check()
 	}
 	for _, s := range run.Sessions {
-		j.notices(s)
+		c.checkNotices(s)
 	}
-	j.proofs()
-	j.bounds()
-	j.report.Sessions = len(run.Sessions)
-	return j.report
+	c.checkActivity()
+	c.checkResumeBounds()
+	c.report.Sessions = len(run.Sessions)
+	return c.report
 }
 
-// judge holds what all sessions share.
-type judge struct {
+// A checker has the state that all sessions of a run share.
+type checker struct {
 	run      Run
 	lag      time.Duration
 	latency  time.Duration
 	windows  []window
 	channels map[string]*channel
-	cursors  map[[2]string]int // by channel and cursor: the place of the message
+	cursors  map[[2]string]int // by channel and cursor: the index of the message
 	report   Report
 }
 
-func newJudge(run Run) *judge {
-	j := &judge{
+func newChecker(run Run) *checker {
+	c := &checker{
 		run: run, lag: cmp.Or(run.Rules.Lag, 5*time.Second), latency: cmp.Or(run.Rules.Latency, 30*time.Second),
 		channels: make(map[string]*channel), cursors: make(map[[2]string]int),
 	}
-	j.windows = windows(run.Faults, cmp.Or(run.Rules.Heal, healTime))
+	c.windows = windows(run.Faults, cmp.Or(run.Rules.Heal, healTime))
 	for _, p := range run.Published {
-		c := j.channels[p.Channel]
-		if c == nil {
-			c = &channel{j: j, name: p.Channel, unique: make(map[string]int), faulted: make(map[string][]bool)}
-			c.maxLen, c.durable = run.Durable[p.Channel]
-			j.channels[p.Channel] = c
+		ch := c.channels[p.Channel]
+		if ch == nil {
+			ch = &channel{checker: c, name: p.Channel, unique: make(map[string]int), faulted: make(map[string][]bool)}
+			ch.maxLen, ch.durable = run.Durable[p.Channel]
+			c.channels[p.Channel] = ch
 		}
-		c.add(p)
+		ch.add(p)
 		if p.Err == nil {
-			j.report.Messages++
+			c.report.Messages++
 		}
 	}
-	return j
+	return c
 }
 
-// channel is what was published on one channel.
+// A channel has the publications on one channel.
 type channel struct {
-	j       *judge
+	checker *checker
 	name    string
-	sent    []Publication     // those that Redis took, in its order; a place is an index here
-	unique  map[string]int    // place by payload, where payloads are unique; -1 for one of unknown fate
-	faulted map[string][]bool // by relay: a fault there explains the loss of the message at this place
+	sent    []Publication     // the successful ones, in order
+	unique  map[string]int    // index in sent by payload, if it is unique; -1 if its PUBLISH failed
+	faulted map[string][]bool // by relay: whether a fault there excuses the loss of each message in sent
 	durable bool
-	maxLen  int // of a durable one, 0 if it is not trimmed
+	maxLen  int // of a stream; 0 if it is not trimmed
 
-	equal  *string // the payload that all others share; nil if payloads are unique
-	unsure int     // how many of these are of unknown fate
-	told   []int   // how many of the first so many messages tell their number
+	equal       *string // the payload that the other messages share; nil if payloads are unique
+	equalFailed int     // how many of them failed
+	uniqueUpTo  []int   // for each n: how many of the first n messages are unique
 
-	heard time.Time // when the newest message that anybody received was published
+	newest time.Time // when the newest message that any client received was published
 }
 
-func (c *channel) add(p Publication) {
+func (ch *channel) add(p Publication) {
 	switch {
 	case p.Equal:
-		c.equal = &p.Payload
+		ch.equal = &p.Payload
 		if p.Err != nil {
-			c.unsure++
+			ch.equalFailed++
 		}
 	case p.Err != nil:
-		c.unique[p.Payload] = -1
+		ch.unique[p.Payload] = -1
 	default:
-		c.unique[p.Payload] = len(c.sent)
+		ch.unique[p.Payload] = len(ch.sent)
 	}
-	if p.Err == nil {
-		c.sent = append(c.sent, p)
-		told := 0
-		if len(c.told) == 0 {
-			c.told = []int{0}
-		}
-		if !p.Equal {
-			told = 1
-		}
-		c.told = append(c.told, c.told[len(c.told)-1]+told)
+	if p.Err != nil {
+		return
+	}
+	ch.sent = append(ch.sent, p)
+	if len(ch.uniqueUpTo) == 0 {
+		ch.uniqueUpTo = []int{0}
+	}
+	count := ch.uniqueUpTo[len(ch.uniqueUpTo)-1]
+	if !p.Equal {
+		count++
+	}
+	ch.uniqueUpTo = append(ch.uniqueUpTo, count)
+}
+
+// has reports whether this payload was published on the channel.
+func (ch *channel) has(payload string) bool {
+	_, ok := ch.unique[payload]
+	return ok || ch.equal != nil && payload == *ch.equal
+}
+
+// received notes that a client received a message that was published at this
+// time.
+func (ch *channel) received(published time.Time) {
+	if ch.newest.Before(published) {
+		ch.newest = published
 	}
 }
 
-// knows reports whether somebody published this payload on the channel.
-func (c *channel) knows(payload string) bool {
-	_, ok := c.unique[payload]
-	return ok || c.equal != nil && payload == *c.equal
-}
-
-// inFault reports whether the message at a place was under way in the time of a fault at the relay; the empty name stands
-// for any.
-func (c *channel) inFault(place int, relay string) bool {
-	list, known := c.faulted[relay]
+// inFault reports whether message i was under way during a fault at the relay;
+// the empty name stands for any relay.
+func (ch *channel) inFault(i int, relay string) bool {
+	list, known := ch.faulted[relay]
 	if !known {
-		list = make([]bool, len(c.sent))
-		for i, p := range c.sent {
-			list[i] = slices.ContainsFunc(c.j.windows, func(w window) bool {
-				return w.touches(c.name) && w.concerns(relay) && w.explains(p, c.j.lag)
+		list = make([]bool, len(ch.sent))
+		for i, p := range ch.sent {
+			list[i] = slices.ContainsFunc(ch.checker.windows, func(w window) bool {
+				return w.touches(ch.name) && w.concerns(relay) && w.explains(p, ch.checker.lag)
 			})
 		}
-		c.faulted[relay] = list
+		ch.faulted[relay] = list
 	}
-	return list[place]
+	return list[i]
 }
 
 // durable reports whether the channel is a stream.
-func (j *judge) durable(channel string) bool {
-	_, ok := j.run.Durable[channel]
+func (c *checker) durable(channel string) bool {
+	_, ok := c.run.Durable[channel]
 	return ok
 }
 
-// during reports whether the moment lies in the time of a fault of the channel and the relay that fits.
-func (j *judge) during(t time.Time, channel, relay string, fits func(Fault) bool) bool {
-	for _, w := range j.windows {
-		if !w.touches(channel) || !w.concerns(relay) || !w.holds(t) {
-			continue
-		}
-		if slices.ContainsFunc(w.faults, fits) {
-			return true
-		}
-	}
-	return false
+// during reports whether t is during a fault of the channel and the relay for
+// which match holds.
+func (c *checker) during(t time.Time, channel, relay string, match func(Fault) bool) bool {
+	return slices.ContainsFunc(c.windows, func(w window) bool {
+		return w.touches(channel) && w.concerns(relay) && w.holds(t) && slices.ContainsFunc(w.faults, match)
+	})
 }
 
-// proofs asks whether the run could show that the relay works, and that it lived after each fault.
-func (j *judge) proofs() {
-	if j.report.Deliveries == 0 {
-		j.report.add(Violation{Rule: Unproven, Text: "no client received anything"})
+// owner returns the channel on which a payload was published, if it has a
+// stamp.
+func (c *checker) owner(payload string) string {
+	if _, ok := parseStamp(payload); !ok {
+		return ""
 	}
-	for _, w := range j.windows {
-		fresh := w.to.IsZero() // never undone: nothing to be shown
-		for _, c := range j.channels {
-			fresh = fresh || w.touches(c.name) && c.heard.After(w.to)
+	for name, ch := range c.channels {
+		if ch.has(payload) {
+			return name
 		}
-		if !fresh {
-			j.report.add(Violation{Rule: Unproven, Channel: w.channel, At: w.to, Text: fmt.Sprintf(
-				"no client received anything that was published after %s had healed", w.name())})
+	}
+	return ""
+}
+
+// checkActivity checks that clients received messages at all, and after each
+// fault. If they did not, the run proves nothing.
+func (c *checker) checkActivity() {
+	if c.report.Deliveries == 0 {
+		c.report.add(Violation{Rule: Unproven, Text: "no client received a message"})
+	}
+	for _, w := range c.windows {
+		active := w.to.IsZero() // never undone
+		for ch := range maps.Values(c.channels) {
+			active = active || w.touches(ch.name) && ch.newest.After(w.to)
+		}
+		if !active {
+			c.report.add(Violation{Rule: Unproven, Channel: w.channel, At: w.to, Text: fmt.Sprintf(
+				"no client received a message that was published after %s had healed", w.name())})
 		}
 	}
 }

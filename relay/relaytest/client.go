@@ -8,15 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// A Client is one connection to a relay that remembers what it heard. It answers pings and close frames as a browser
-// does; everything else is up to the test. All methods may be called concurrently, except that commands sent
-// concurrently leave in any order.
+// A Client is one connection to a relay, with a log of everything that it
+// received and did. It answers pings and close frames as a browser does;
+// everything else is up to the test. All methods may be called concurrently;
+// the order of commands that are sent concurrently is not defined.
 type Client struct {
 	name     string
 	protocol Protocol
@@ -24,58 +24,62 @@ type Client struct {
 	channels []string // of a raw client
 	gapClose bool
 
-	conn   *net.TCPConn
-	gate   *gate
+	conn   *pausableConn
 	sentAt func(local string, offset int64) time.Time
-	log    recorder
+	log    eventLog
 	done   chan struct{} // closed when the reader has ended
 	refs   atomic.Int64
 
-	muted   atomic.Bool // pings are not answered
-	closing atomic.Bool // our close frame is out, or the connection was dropped
+	closing atomic.Bool // the client has sent a close frame or dropped the connection
 
 	writing sync.Mutex // one frame at a time
 
 	// Owned by the reader.
-	reader *bufio.Reader
-	heard  *heard
-	parts  []byte // of a fragmented message
-	partOp byte   // its opcode, 0 between messages
+	reader     *bufio.Reader
+	messages   *messageCache
+	fragments  []byte // of an incomplete message
+	fragmentOp byte   // its opcode, 0 between messages
 }
 
-// writeTimeout bounds every write, so that a relay that does not read cannot hang a test.
+// writeTimeout bounds every write, so that a relay that does not read cannot
+// block a test.
 const writeTimeout = 10 * time.Second
 
-// maxFrame bounds what the client takes from a relay in one frame.
+// maxFrame bounds the frames and messages that a client accepts from a relay.
 const maxFrame = 64 << 20
 
-// clients counts those made in this process.
+// clients counts the clients of this process.
 var clients atomic.Int64
 
-func (d *Dialer) client(conn *net.TCPConn, g *gate, reader *bufio.Reader, echoed string) *Client {
+// client returns a client whose handshake on conn has succeeded.
+func (d *Dialer) client(conn *pausableConn, reader *bufio.Reader, subprotocol string) *Client {
 	c := &Client{
-		name: fmt.Sprintf("%d from %s", clients.Add(1), conn.LocalAddr()), protocol: d.Protocol, gapClose: d.GapClose,
-		relay: d.Relay, sentAt: d.SentAt, conn: conn, gate: g, done: make(chan struct{}), reader: reader, heard: &d.heard,
+		name: fmt.Sprintf("%d from %s", clients.Add(1), conn.conn.LocalAddr()), protocol: d.Protocol, gapClose: d.GapClose,
+		relay: d.Relay, sentAt: d.SentAt, conn: conn, done: make(chan struct{}), reader: reader, messages: &d.messages,
 	}
 	if d.Protocol == Raw {
 		c.channels = d.Channels
-		if len(c.channels) == 0 {
-			c.channels = d.Defaults
-		}
 	}
-	c.log.add(Event{At: time.Now(), Kind: KindOpened, Text: echoed})
+	c.log.add(Event{At: time.Now(), Kind: KindOpened, Text: subprotocol})
 	go c.read()
 	return c
 }
 
-// Name tells the client from all others of this process.
+// Name returns a name that no other client of this process has.
 func (c *Client) Name() string { return c.name }
 
-// read logs everything that comes until the connection ends, and ends the log.
+// Session returns the log so far, for [Run].
+func (c *Client) Session() Session {
+	return Session{
+		Client: c.name, Relay: c.relay, Protocol: c.protocol, Channels: c.channels, GapClose: c.gapClose, Events: c.Events(),
+	}
+}
+
+// read logs all frames until the connection ends, and ends the log.
 func (c *Client) read() {
 	defer close(c.done)
-	code, err := c.hear()
-	c.conn.Close()
+	code, err := c.readFrames()
+	c.conn.conn.Close()
 	end := Event{At: time.Now(), Kind: KindEnd, Code: cmp.Or(code, 1006)}
 	var broken wireError
 	switch {
@@ -88,15 +92,16 @@ func (c *Client) read() {
 	c.log.add(end)
 }
 
-// hear returns the relay's close code, 0 if there was none, and how the connection ended.
-func (c *Client) hear() (code uint16, err error) {
+// readFrames returns the relay's close code, 0 if there was none, and the error
+// that ended the connection.
+func (c *Client) readFrames() (code uint16, err error) {
 	for {
 		f, err := readFrame(c.reader, false, maxFrame)
 		switch {
 		case err != nil:
 			return code, err
 		case code != 0:
-			return code, wireErrorf("a frame with opcode %#x behind the close frame", f.op)
+			return code, wireErrorf("a frame with opcode %#x follows the close frame", f.op)
 		case f.op == OpClose:
 			e, err := decodeClose(f.payload)
 			if err != nil {
@@ -106,59 +111,60 @@ func (c *Client) hear() (code uint16, err error) {
 			c.record(e)
 			c.answerClose(f.payload)
 		default:
-			if err := c.take(f); err != nil {
+			if err := c.receive(f); err != nil {
 				return 0, err
 			}
 		}
 	}
 }
 
-// take logs a ping, a pong, or a message once its last fragment is here.
-func (c *Client) take(f frame) error {
+// receive logs a ping, a pong, or a message if this is its last fragment.
+func (c *Client) receive(f frame) error {
 	switch {
 	case f.op == OpPing:
 		c.record(Event{Kind: KindPingFrame, Data: string(f.payload)})
-		if !c.muted.Load() && !c.closing.Load() {
-			_ = c.SendFrame(true, OpPong, f.payload) // a broken connection shows at the next read
+		if !c.closing.Load() {
+			_ = c.SendFrame(true, OpPong, f.payload) // if the connection is broken, the next read fails
 		}
 		return nil
 	case f.op == OpPong:
 		c.record(Event{Kind: KindPongFrame, Data: string(f.payload)})
 		return nil
-	case (f.op == OpContinuation) != (c.partOp != 0):
-		return wireErrorf("opcode %#x while a message with opcode %#x is being sent", f.op, c.partOp)
-	case f.fin && c.partOp == 0:
+	case (f.op == OpContinuation) != (c.fragmentOp != 0):
+		return wireErrorf("opcode %#x inside a message with opcode %#x", f.op, c.fragmentOp)
+	case f.fin && c.fragmentOp == 0:
 		return c.message(f.op, f.payload)
-	case len(c.parts)+len(f.payload) > maxFrame:
+	case len(c.fragments)+len(f.payload) > maxFrame:
 		return wireErrorf("a message of more than %d bytes", maxFrame)
 	}
-	c.partOp = max(c.partOp, f.op)
-	c.parts = append(c.parts, f.payload...)
+	c.fragmentOp = max(c.fragmentOp, f.op)
+	c.fragments = append(c.fragments, f.payload...)
 	if !f.fin {
 		return nil
 	}
-	op, whole := c.partOp, c.parts
-	c.partOp, c.parts = 0, nil
+	op, whole := c.fragmentOp, c.fragments
+	c.fragmentOp, c.fragments = 0, nil
 	return c.message(op, whole)
 }
 
 func (c *Client) message(op byte, payload []byte) error {
 	at := time.Now()
-	e, err := c.heard.message(c.protocol, op, payload)
+	e, err := c.messages.decode(c.protocol, op, payload)
 	if err != nil {
 		return err
 	}
-	e.At, e.Sent = at, c.passed()
+	e.At, e.Sent = at, c.sentBefore()
 	c.log.add(e)
 	return nil
 }
 
-// passed asks when the bytes read so far had left the relay. Only the reader may ask.
-func (c *Client) passed() time.Time {
+// sentBefore returns when the relay had sent the bytes read so far; zero if
+// that is not known. Only the reader calls it.
+func (c *Client) sentBefore() time.Time {
 	if c.sentAt == nil {
 		return time.Time{}
 	}
-	return c.sentAt(c.conn.LocalAddr().String(), c.gate.total-int64(c.reader.Buffered()))
+	return c.sentAt(c.conn.conn.LocalAddr().String(), c.conn.total-int64(c.reader.Buffered()))
 }
 
 func (c *Client) record(e Event) {
@@ -175,25 +181,28 @@ func decodeClose(payload []byte) (Event, error) {
 	}
 	code := binary.BigEndian.Uint16(payload)
 	if code < 1000 || code >= 5000 || code >= 1004 && code <= 1006 || code > 1014 && code < 3000 {
-		return Event{}, wireErrorf("close code %d is not for the wire", code)
+		return Event{}, wireErrorf("close code %d may not be sent", code)
 	}
 	return Event{Kind: KindClose, Code: code, Text: string(payload[2:])}, nil
 }
 
-// answerClose echoes the relay's code, unless our own close frame is out.
+// answerClose returns the relay's close code to it, unless the client has sent
+// a close frame itself.
 func (c *Client) answerClose(payload []byte) {
-	if c.closing.CompareAndSwap(false, true) && !c.muted.Load() {
+	if c.closing.CompareAndSwap(false, true) {
 		_ = c.SendFrame(true, OpClose, payload[:min(2, len(payload))])
 	}
 }
 
-// Await returns the first event of the whole log, past or to come, for which match holds. It fails when ctx ends, or
-// after [Patience] where ctx has no deadline, and with [ErrEnded] as soon as nothing more can come.
+// Await returns the first event of the whole log for which match holds, and
+// waits for it if necessary. It fails when ctx ends, or after [Patience] if ctx
+// has no deadline, and with [ErrEnded] as soon as no event can follow.
 func (c *Client) Await(ctx context.Context, match func(Event) bool) (Event, error) {
 	return c.log.await(ctx, 0, match)
 }
 
-// AwaitAfter is [Client.Await] for events behind e, which is one of this client's.
+// AwaitAfter is [Client.Await] for events after e, which is one of this
+// client's.
 func (c *Client) AwaitAfter(ctx context.Context, e Event, match func(Event) bool) (Event, error) {
 	return c.log.await(ctx, e.N+1, match)
 }
@@ -206,3 +215,8 @@ func (c *Client) Last() Event {
 	events := c.log.snapshot()
 	return events[len(events)-1]
 }
+
+// Done is closed when the connection has ended and the log is complete.
+func (c *Client) Done() <-chan struct{} { return c.done }
+
+func (c *Client) ended() bool { return c.Last().Kind == KindEnd }

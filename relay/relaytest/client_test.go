@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -35,42 +38,33 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// kindsOf is a log in short.
+// kindsOf lists the kinds of all events of a log.
 func kindsOf(c *Client) string {
-	var b strings.Builder
-	for i, e := range c.Events() {
-		if i > 0 {
-			b.WriteString(" | ")
-		}
-		b.WriteString(e.Kind.String())
+	var kinds []string
+	for _, e := range c.Events() {
+		kinds = append(kinds, e.Kind.String())
 	}
-	return b.String()
+	return strings.Join(kinds, " | ")
 }
 
-// TestClientV1: a session in words, with every event in its order.
+// TestClientV1: the log of a session has every event in its order, and payloads
+// arrive byte for byte.
 func TestClientV1(t *testing.T) {
-	f := newFake(t, mutation{})
-	c := dial(t, &Dialer{URL: f.url})
+	relay := Start(t, map[string]string{"SIDECAST_PUBLIC_CHANNELS": "a,b,chat"})
+	relay.AwaitReady()
+	c := dial(t, &Dialer{URL: relay.URL()})
 	await(t, c, Is(KindWelcome))
 	check(t, c.Subscribe(t.Context(), "a", "b"))
-	for _, payload := range []string{"text", "", "\xff\x00"} {
-		if n, err := c.Publish(t.Context(), "a", []byte(payload)); n != -1 || err != nil {
-			t.Fatalf("publishing %q: %d, %v", payload, n, err)
-		}
-		e := await(t, c, func(e Event) bool { return e.Kind == KindMessage && e.Data == payload })
-		if e.Channel != "a" || e.Binary != (payload == "\xff\x00") {
-			t.Errorf("%q came as %+v", payload, e)
-		}
-	}
 	var refused *CommandError
-	if err := c.Subscribe(t.Context(), "forbidden"); !errors.As(err, &refused) || refused.Code != "forbidden" {
-		t.Errorf("a refused channel: %v", err)
+	if err := c.Subscribe(t.Context(), "c"); !errors.As(err, &refused) || refused.Code != "forbidden" {
+		t.Errorf("a channel that is not public: %v", err)
 	}
-	check(t, c.Unsubscribe(t.Context(), "a"))
+	check(t, c.SendText(`{"type":"unsubscribe","channel":"b"}`))
+	await(t, c, Is(KindUnsubscribed))
 	check(t, c.Barrier(t.Context()))
 	check(t, c.Close(t.Context(), 1000, "bye"))
-	const want = "opened | welcome | sent | sent | subscribed | subscribed | sent | message | ok | sent | message | ok | " +
-		"sent | message | ok | sent | error | sent | unsubscribed | pong frame | closing | close | end"
+	const want = "opened | welcome | sent | sent | subscribed | subscribed | sent | error | sent | unsubscribed | pong frame | " +
+		"closing | heartbeat | close | end"
 	if got := kindsOf(c); got != want {
 		t.Errorf("log\n got %s\nwant %s", got, want)
 	}
@@ -82,18 +76,32 @@ func TestClientV1(t *testing.T) {
 			t.Errorf("event %d: %v", i, e)
 		}
 	}
+
+	c = dial(t, &Dialer{URL: relay.URL()})
+	check(t, c.Subscribe(t.Context(), "a"))
+	for _, payload := range []string{"text", "", "\xff\x00"} {
+		if n, err := c.Publish(t.Context(), "a", []byte(payload)); n != -1 || err != nil {
+			t.Fatalf("publishing %q: %d, %v", payload, n, err)
+		}
+		e := await(t, c, func(e Event) bool { return e.Kind == KindMessage && e.Data == payload })
+		if e.Channel != "a" || e.Binary != (payload == "\xff\x00") {
+			t.Errorf("%q arrived as %+v", payload, e)
+		}
+	}
 }
 
-// TestClientRaw: payloads come as they are, and what the client sends is published.
+// TestClientRaw: payloads arrive as they are, and the relay publishes the
+// frames of the client.
 func TestClientRaw(t *testing.T) {
-	f := newFake(t, mutation{})
-	c := dial(t, &Dialer{URL: f.url, Protocol: Raw, Channels: []string{"a"}})
+	relay := Start(t, nil)
+	relay.AwaitReady()
+	c := dial(t, &Dialer{URL: relay.URL(), Protocol: Raw, Channels: []string{"a"}})
+	check(t, c.Barrier(t.Context()))
 	check(t, c.SendText("hello"))
 	if e := await(t, c, Is(KindMessage)); e.Data != "hello" || e.Binary || e.Channel != "" {
 		t.Errorf("%+v", e)
 	}
-	_, err := f.publish(t.Context(), "a", []byte("\xff"))
-	check(t, err)
+	check(t, c.SendFrame(true, OpBinary, []byte("\xff")))
 	if e := await(t, c, func(e Event) bool { return e.Binary }); e.Data != "\xff" {
 		t.Errorf("%+v", e)
 	}
@@ -103,13 +111,15 @@ func TestClientRaw(t *testing.T) {
 	}
 }
 
-// TestDialRefused: an answer other than 101 is told whole, and nobody listening is an error.
-func TestDialRefused(t *testing.T) {
-	f := newFake(t, mutation{})
-	_, err := (&Dialer{URL: strings.Replace(f.url, "/ws", "/nowhere", 1)}).Dial(t.Context())
-	var refused *HandshakeError
-	if !errors.As(err, &refused) || refused.Status != 404 || refused.Body != "clients connect to /ws\n" {
-		t.Errorf("a refusal: %v", err)
+// TestDialRejected: an answer other than 101 is returned whole, and a refused
+// connection is an error.
+func TestDialRejected(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	_, err := (&Dialer{URL: strings.Replace(server.URL, "http", "ws", 1)}).Dial(t.Context())
+	var rejected *HandshakeError
+	if !errors.As(err, &rejected) || rejected.Status != 404 || rejected.Body != "404 page not found\n" {
+		t.Errorf("status 404: %v", err)
 	}
 	for _, url := range []string{"ws://127.0.0.1:1/ws", "http://127.0.0.1:1/", "127.0.0.1:80"} {
 		if _, err := (&Dialer{URL: url}).Dial(t.Context()); err == nil {
@@ -118,8 +128,9 @@ func TestDialRefused(t *testing.T) {
 	}
 }
 
-// TestDialGivesUp: a relay that does not answer the handshake does not hold a test up.
-func TestDialGivesUp(t *testing.T) {
+// TestDialTimeout: a relay that does not answer the handshake does not block
+// the test.
+func TestDialTimeout(t *testing.T) {
 	l := listen(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -128,123 +139,130 @@ func TestDialGivesUp(t *testing.T) {
 	}
 }
 
-// TestAwait: waits find the past and the future, and end when nothing can come.
+// dialTest connects a raw client to a server that the test itself writes for.
+func dialTest(t *testing.T, d *Dialer) (*Client, *net.TCPConn) {
+	t.Helper()
+	l := listen(t)
+	accepted := make(chan *net.TCPConn, 1)
+	go func() {
+		conn, err := accept(l)
+		if err != nil {
+			close(accepted)
+			return
+		}
+		accepted <- conn
+	}()
+	d.URL, d.Protocol = "ws://"+l.Addr().String(), Raw
+	c := dial(t, d)
+	conn := <-accepted
+	if conn == nil {
+		t.Fatal("no connection")
+	}
+	t.Cleanup(func() { conn.Close() })
+	return c, conn
+}
+
+func textFrame(payload string) []byte {
+	return appendFrame(nil, frame{fin: true, op: OpText, payload: []byte(payload)}, nil)
+}
+
+// TestAwait: waits find earlier and later events, and end when no event can
+// follow.
 func TestAwait(t *testing.T) {
-	f := newFake(t, mutation{})
-	c := dial(t, &Dialer{URL: f.url})
-	welcome := await(t, c, Is(KindWelcome))
-	if again := await(t, c, Is(KindWelcome)); again != welcome {
-		t.Error("the past was not found")
+	c, conn := dialTest(t, &Dialer{})
+	_, err := conn.Write(textFrame("one"))
+	check(t, err)
+	one := await(t, c, Is(KindMessage))
+	if again := await(t, c, Is(KindMessage)); again != one {
+		t.Error("an earlier event was not found")
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := c.AwaitAfter(ctx, welcome, Is(KindWelcome)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("a second welcome: %v", err)
+	if _, err := c.AwaitAfter(ctx, one, Is(KindMessage)); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a second message: %v", err)
 	}
 	failed := make(chan error)
 	go func() {
 		_, err := c.Await(t.Context(), Is(KindGap))
 		failed <- err
 	}()
-	f.each(func(s *fakeSession) { s.close(1012) })
+	_, err = conn.Write([]byte{0x88, 2, 0x03, 0xf4})
+	check(t, err)
+	conn.Close()
 	if err := <-failed; !errors.Is(err, ErrEnded) {
-		t.Errorf("waiting over the end: %v", err)
+		t.Errorf("the connection ended: %v", err)
 	}
 	if e := await(t, c, Is(KindClose)); e.Code != 1012 {
 		t.Errorf("close %+v", e)
 	}
 }
 
-// TestStopReading: nothing is read while stopped, whatever comes, and everything afterwards.
+// TestStopReading: a client that has stopped reads nothing until it resumes,
+// then everything.
 func TestStopReading(t *testing.T) {
-	f := newFake(t, mutation{})
-	c := dial(t, &Dialer{URL: f.url, Protocol: Raw, Channels: []string{"a"}, ReceiveBuffer: 4 << 10})
-	publish := func(from, to int) {
+	c, conn := dialTest(t, &Dialer{ReceiveBuffer: 4 << 10})
+	send := func(from, to int) {
 		for i := from; i < to; i++ {
-			_, err := f.publish(t.Context(), "a", fmt.Appendf(nil, "%d", i))
+			_, err := conn.Write(textFrame(fmt.Sprint(i)))
 			check(t, err)
 		}
 	}
 	number := func(i int) func(Event) bool {
 		return func(e Event) bool { return e.Kind == KindMessage && e.Data == fmt.Sprint(i) }
 	}
-	publish(0, 10)
+	send(0, 10)
 	await(t, c, number(9))
 	c.StopReading()
 	stopped := c.Last()
-	publish(10, 20)
-	// The fake writes before publish returns: they are in the socket.
+	send(10, 20)
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if e, err := c.AwaitAfter(ctx, stopped, Is(KindMessage)); err == nil {
 		t.Errorf("read while stopped: %v", e)
 	}
-	c.ReadSlowly(1, time.Microsecond)
-	await(t, c, number(12))
 	c.ResumeReading()
 	await(t, c, number(19))
 	c.StopReading()
-	c.Drop() // must not wait for a reader that waits at the gate
+	c.Drop() // must not wait for a reader that is stopped
 }
 
-// TestStoppedReaderFillsUp: with a small buffer a client that does not read blocks the relay soon.
+// TestStoppedReaderFillsUp: with a small buffer a client that does not read
+// soon blocks the relay's writes.
 func TestStoppedReaderFillsUp(t *testing.T) {
-	l := listen(t)
-	full := make(chan int)
-	go func() {
-		conn, err := accept(l)
+	c, conn := dialTest(t, &Dialer{ReceiveBuffer: 4 << 10})
+	c.StopReading()
+	_ = conn.SetWriteBuffer(4 << 10)
+	for written := 0; ; {
+		_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		n, err := conn.Write(textFrame(strings.Repeat("x", 100)))
+		if written += n; written > 256<<10 {
+			t.Fatalf("the relay could write %d bytes", written)
+		}
 		if err != nil {
-			full <- 0
 			return
 		}
-		defer conn.Close()
-		_ = conn.SetWriteBuffer(4 << 10)
-		written := 0
-		for {
-			_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
-			n, err := conn.Write(appendFrame(nil, frame{fin: true, op: OpText, payload: make([]byte, 100)}, nil))
-			written += n
-			if err != nil {
-				full <- written
-				return
-			}
-		}
-	}()
-	d := &Dialer{URL: "ws://" + l.Addr().String(), Protocol: Raw, ReceiveBuffer: 4 << 10}
-	c := dial(t, d)
-	c.StopReading()
-	if n := <-full; n == 0 || n > 256<<10 {
-		t.Errorf("the relay could write %d bytes", n)
 	}
 }
 
-// TestClientNoticesABrokenRelay: whatever no relay may send ends the client with an event that says why.
-func TestClientNoticesABrokenRelay(t *testing.T) {
-	text := func(payload string) []byte {
-		return appendFrame(nil, frame{fin: true, op: OpText, payload: []byte(payload)}, nil)
-	}
+// TestInvalidFrames: bytes that no relay may send end the client with an event
+// that says why.
+func TestInvalidFrames(t *testing.T) {
 	tests := []struct {
 		why  string
 		sent []byte
 	}{
 		{"a masked frame", AppendFrame(nil, true, OpText, []byte("x"))},
-		{"a message inside a fragmented message", append([]byte{0x01, 1, 'x'}, text("x")...)},
+		{"a message inside a fragmented message", append([]byte{0x01, 1, 'x'}, textFrame("x")...)},
 		{"a continuation of nothing", []byte{0x80, 0}},
-		{"a frame behind the close frame", append([]byte{0x88, 0}, text("x")...)},
+		{"a frame after the close frame", append([]byte{0x88, 0}, textFrame("x")...)},
 		{"a close frame of one byte", []byte{0x88, 1, 3}},
 		{"close code 1006", []byte{0x88, 2, 0x03, 0xee}},
-		{"text that is not UTF-8", text("\xff")},
+		{"text that is not UTF-8", textFrame("\xff")},
 	}
 	for _, test := range tests {
-		l := listen(t)
-		go func() {
-			if conn, err := accept(l); err == nil {
-				_, _ = conn.Write(test.sent)
-				_, _ = conn.Read(make([]byte, 100)) // until the client hangs up
-				conn.Close()
-			}
-		}()
-		c := dial(t, &Dialer{URL: "ws://" + l.Addr().String(), Protocol: Raw})
+		c, conn := dialTest(t, &Dialer{})
+		_, err := conn.Write(test.sent)
+		check(t, err)
 		await(t, c, Is(KindEnd))
 		if _, err := c.Await(t.Context(), Is(KindBroken)); err != nil {
 			t.Errorf("%s: %s", test.why, kindsOf(c))
@@ -252,56 +270,16 @@ func TestClientNoticesABrokenRelay(t *testing.T) {
 	}
 }
 
-// TestClientJoinsFragments: a message in pieces is one message, and a ping between them is answered.
-func TestClientJoinsFragments(t *testing.T) {
-	l := listen(t)
-	pong := make(chan frame, 1)
-	go func() {
-		conn, err := accept(l)
-		if err != nil {
-			close(pong)
-			return
-		}
-		defer conn.Close()
-		_, _ = conn.Write([]byte{0x01, 1, 'a', 0x89, 2, 'h', 'i', 0x00, 0, 0x80, 1, 'b'})
-		f, _ := readFrame(newReader(conn), true, 100)
-		pong <- f
-	}()
-	c := dial(t, &Dialer{URL: "ws://" + l.Addr().String(), Protocol: Raw})
+// TestFragments: a message in fragments is one message, and a ping between them
+// is answered.
+func TestFragments(t *testing.T) {
+	c, conn := dialTest(t, &Dialer{})
+	_, err := conn.Write([]byte{0x01, 1, 'a', 0x89, 2, 'h', 'i', 0x00, 0, 0x80, 1, 'b'})
+	check(t, err)
 	if e := await(t, c, Is(KindMessage)); e.Data != "ab" || e.Binary {
 		t.Errorf("%+v", e)
 	}
-	if f := <-pong; f.op != OpPong || string(f.payload) != "hi" {
-		t.Errorf("pong %+v", f)
-	}
-}
-
-// TestFleet: thousands of clients in one process hear everything.
-func TestFleet(t *testing.T) {
-	n := 2000
-	if testing.Short() {
-		n = 100
-	}
-	f := newFake(t, mutation{})
-	p := NewPublisher(f.publish, Payloads{Bytes: BytesHostile})
-	fleet, err := (&Dialer{URL: f.url}).DialFleet(t.Context(), n)
-	check(t, err)
-	defer fleet.Drop()
-	check(t, fleet.Await(t.Context(), Is(KindWelcome)))
-	check(t, fleet.Subscribe(t.Context(), "a", "b"))
-	check(t, fleet.AwaitN(t.Context(), 2, Is(KindSubscribed)))
-	check(t, p.Run(t.Context(), []string{"a", "b"}, 5, 0))
-	check(t, p.Finish(t.Context()))
-	check(t, fleet.AwaitEnd(t.Context(), p))
-	for _, s := range fleet.Sessions() {
-		heard := 0
-		for _, e := range s.Events {
-			if e.Kind == KindMessage {
-				heard++
-			}
-		}
-		if heard != 12 {
-			t.Fatalf("%s heard %d messages, want 12", s.Client, heard)
-		}
+	if f, err := readFrame(newReader(conn), true, 100); err != nil || f.op != OpPong || string(f.payload) != "hi" {
+		t.Errorf("pong %+v, %v", f, err)
 	}
 }

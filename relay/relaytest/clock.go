@@ -15,10 +15,12 @@ import (
 	"time"
 )
 
-// StartShifted is [Start] for a process whose wall clock is wrong by offset, in whole seconds; its monotonic clock is
-// right, as on a machine whose clock was set wrongly. The binary is built with another source of time.Now, once per test
-// process: the first time on a machine that means to build the standard library, which takes a minute or two.
-func StartShifted(t testing.TB, offset time.Duration, env map[string]string, args ...string) *Process {
+// StartShifted is [Start] for a process whose wall clock is wrong by offset, in
+// whole seconds, and whose monotonic clock is right, as on a machine whose
+// clock was set wrongly. The binary is built with another time.Now, once per
+// test process. The first build on a machine compiles the standard library,
+// which takes a minute or two.
+func StartShifted(t testing.TB, offset time.Duration, env map[string]string) *Process {
 	t.Helper()
 	path, err := buildShifted()
 	if err != nil {
@@ -29,21 +31,23 @@ func StartShifted(t testing.TB, offset time.Duration, env map[string]string, arg
 		env = make(map[string]string)
 	}
 	env[clockVariable] = strconv.Itoa(int(offset / time.Second))
-	return start(t, path, env, args...)
+	return start(t, path, env)
 }
 
-// clockVariable is where a shifted binary finds by how many seconds its clock is wrong.
+// clockVariable is the environment variable with the offset, in seconds, of a
+// shifted binary.
 const clockVariable = "RELAYTEST_CLOCK_SECONDS"
 
 var buildShifted = sync.OnceValues(func() (string, error) {
 	overlay, err := shiftedClock()
 	if err != nil {
-		return "", fmt.Errorf("making a clock that is wrong: %w", err)
+		return "", fmt.Errorf("changing package time: %w", err)
 	}
 	return buildInto("sidecast-shifted", "-overlay", overlay)
 })
 
-// shiftedClock writes a source file for package time whose Now adds an offset, and what tells the compiler to use it.
+// shiftedClock writes a source file for package time whose Now adds the offset,
+// and returns an overlay file for go build.
 func shiftedClock() (overlay string, err error) {
 	dir, err := buildDir()
 	if err != nil {
@@ -62,7 +66,7 @@ func shiftedClock() (overlay string, err error) {
 	text := string(source)
 	begin := strings.Index(text, "func Now() Time {")
 	if begin < 0 || !strings.HasPrefix(strings.TrimSpace(text[begin+len("func Now() Time {"):]), reading) {
-		return "", errors.New("time.Now does not read the clock as it used to")
+		return "", errors.New("time.Now has changed; update the replacement in shiftedClock")
 	}
 	text = text[:begin] + strings.Replace(text[begin:], reading, reading+"\tsec += clockOffset\n", 1) + clockSource
 	text = strings.Replace(text, "import (", "import (\n\t\"syscall\"", 1)

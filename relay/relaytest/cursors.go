@@ -5,30 +5,33 @@ import (
 	"slices"
 )
 
-// Cursors is what a client of sidecast.v1 remembers in order to come back, by the rule for clients: of each channel the
-// cursor of the last message, subscribed or gap there (after), and that of the newest heartbeat since (at). A heartbeat
-// counts only for channels whose subscribed came before it on this connection. The zero value remembers nothing. It
-// belongs to one goroutine.
+// Cursors is the state that a client of sidecast.v1 keeps to resume, as the
+// protocol requires: for each channel the cursor of the last message,
+// subscribed or gap (after), and the cursor of the newest heartbeat since (at).
+// A heartbeat counts only for channels whose subscribed arrived before it on
+// the same connection. The zero value is ready to use. It is not safe for
+// concurrent use.
 type Cursors struct {
-	channels map[string]*remembered
+	channels map[string]*position
 }
 
-type remembered struct {
-	after, at string
-	joined    bool // subscribed came on this connection
+// position is where a client is on one channel.
+type position struct {
+	after, at  string
+	subscribed bool // on this connection
 }
 
-// Hear takes the events of a client's log, in their order.
-func (c *Cursors) Hear(e Event) {
+// Add processes the next event of a client's log.
+func (c *Cursors) Add(e Event) {
 	switch e.Kind {
 	case KindOpened:
-		for _, r := range c.channels {
-			r.joined = false
+		for _, p := range c.channels {
+			p.subscribed = false
 		}
 	case KindSubscribed:
-		r := c.of(e.Channel)
-		r.joined = true
-		r.move(e.Cursor)
+		p := c.of(e.Channel)
+		p.subscribed = true
+		p.move(e.Cursor)
 	case KindMessage:
 		c.of(e.Channel).move(e.Cursor)
 	case KindGap:
@@ -36,9 +39,9 @@ func (c *Cursors) Hear(e Event) {
 			c.of(e.Channel).move(e.Cursor)
 		}
 	case KindHeartbeat:
-		for _, r := range c.channels {
-			if r.joined && e.Cursor != "" {
-				r.at = e.Cursor
+		for _, p := range c.channels {
+			if p.subscribed && e.Cursor != "" {
+				p.at = e.Cursor
 			}
 		}
 	case KindUnsubscribed:
@@ -46,49 +49,47 @@ func (c *Cursors) Hear(e Event) {
 	}
 }
 
-func (c *Cursors) of(channel string) *remembered {
+func (c *Cursors) of(channel string) *position {
 	if c.channels == nil {
-		c.channels = make(map[string]*remembered)
+		c.channels = make(map[string]*position)
 	}
-	r := c.channels[channel]
-	if r == nil {
-		r = new(remembered)
-		c.channels[channel] = r
+	p := c.channels[channel]
+	if p == nil {
+		p = new(position)
+		c.channels[channel] = p
+	}
+	return p
+}
+
+// move sets the position to a cursor. A frame without a cursor does not change
+// it.
+func (p *position) move(cursor string) {
+	if cursor != "" {
+		p.after, p.at = cursor, ""
+	}
+}
+
+// Request returns the request with which the client resumes on a channel.
+func (c *Cursors) Request(channel string) ChannelRequest {
+	r := ChannelRequest{Channel: channel}
+	if p := c.channels[channel]; p != nil {
+		r.After, r.At = p.after, p.at
 	}
 	return r
 }
 
-// move goes on to a cursor. A frame without one leaves the client where it was.
-func (r *remembered) move(cursor string) {
-	if cursor != "" {
-		r.after, r.at = cursor, ""
-	}
-}
-
-// Wish returns how to ask for a channel again.
-func (c *Cursors) Wish(channel string) Wish {
-	w := Wish{Channel: channel}
-	if r := c.channels[channel]; r != nil {
-		w.After, w.At = r.after, r.at
-	}
-	return w
-}
-
-// Wishes returns how to ask for all channels again that the client has heard of, sorted by name.
-func (c *Cursors) Wishes() []Wish {
-	var wishes []Wish
-	for _, channel := range slices.Sorted(maps.Keys(c.channels)) {
-		wishes = append(wishes, c.Wish(channel))
-	}
-	return wishes
-}
-
-// Cursors returns where the client is on each channel that it joined, for [Client.SubscribeFrom] on another connection, to
-// this relay or another one. What is still on its way is not counted: end the connection first to leave nothing out.
-func (c *Client) Cursors() []Wish {
+// Cursors returns the client's position on each channel to which it is
+// subscribed, sorted by name, for [Client.SubscribeFrom] on another connection
+// to this relay or another one. Messages that are still on their way are not
+// included: end the connection first if none may be left out.
+func (c *Client) Cursors() []ChannelRequest {
 	var cursors Cursors
 	for _, e := range c.Events() {
-		cursors.Hear(e)
+		cursors.Add(e)
 	}
-	return cursors.Wishes()
+	var requests []ChannelRequest
+	for _, channel := range slices.Sorted(maps.Keys(cursors.channels)) {
+		requests = append(requests, cursors.Request(channel))
+	}
+	return requests
 }

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// serverFrame is what the relay may say in sidecast.v1.
+// serverFrame has the fields of all frames that a relay sends in sidecast.v1.
 type serverFrame struct {
 	Type      string          `json:"type"`
 	Ref       json.RawMessage `json:"ref"`
@@ -28,8 +28,8 @@ var serverKinds = map[string]Kind{
 	"gap": KindGap, "offline": KindOffline, "heartbeat": KindHeartbeat, "pong": KindPong, "ok": KindOK, "error": KindError,
 }
 
-// decodeV1 reads one message of sidecast.v1 and returns the event without time and number. What no relay may say is a
-// wireError.
+// decodeV1 reads one frame of sidecast.v1 and returns its event, without time
+// and number. If no relay may send the frame, the error is a wireError.
 func decodeV1(text []byte) (Event, error) {
 	if !utf8.Valid(text) {
 		return Event{}, wireErrorf("a text frame is not UTF-8: %.100q", text)
@@ -43,7 +43,7 @@ func decodeV1(text []byte) (Event, error) {
 		e.Channel = *f.Channel
 	}
 	if len(f.Ref) > 0 {
-		_ = json.Unmarshal(f.Ref, &e.Ref) // a ref of the test's own making may be a string
+		_ = json.Unmarshal(f.Ref, &e.Ref) // a command that a test has written may have a string as its ref
 	}
 	switch e.Kind {
 	case 0:
@@ -72,7 +72,7 @@ func decodeV1(text []byte) (Event, error) {
 	return e, missing(e, f)
 }
 
-// missing looks for fields without which the frame means nothing.
+// missing returns an error if a field that the frame needs is missing.
 func missing(e Event, f serverFrame) error {
 	field := ""
 	switch e.Kind {
@@ -99,24 +99,26 @@ func missing(e Event, f serverFrame) error {
 	return nil
 }
 
-// heard remembers messages by their frames, so that a message that thousands of clients hear is decoded and kept once.
-// The zero value is ready; it only grows, and lives as long as its [Dialer].
-type heard struct {
+// messageCache keeps messages by their frames, so that a message that thousands
+// of clients receive is decoded and kept once. The zero value is ready to use.
+// It only grows, and lives as long as its [Dialer]. It may be used
+// concurrently.
+type messageCache struct {
 	mu     sync.RWMutex
-	events map[heardKey]Event
+	events map[messageKey]Event
 }
 
-type heardKey struct {
+type messageKey struct {
 	protocol Protocol
 	op       byte
 	frame    string
 }
 
-// message returns the event of a text or binary message.
-func (h *heard) message(p Protocol, op byte, payload []byte) (Event, error) {
-	h.mu.RLock()
-	e, ok := h.events[heardKey{p, op, string(payload)}]
-	h.mu.RUnlock()
+// decode returns the event of a text or binary message.
+func (c *messageCache) decode(p Protocol, op byte, payload []byte) (Event, error) {
+	c.mu.RLock()
+	e, ok := c.events[messageKey{p, op, string(payload)}]
+	c.mu.RUnlock()
 	if ok {
 		return e, nil
 	}
@@ -124,19 +126,19 @@ func (h *heard) message(p Protocol, op byte, payload []byte) (Event, error) {
 	if err != nil || e.Kind != KindMessage {
 		return e, err
 	}
-	key := heardKey{p, op, string(payload)}
+	key := messageKey{p, op, string(payload)}
 	if p == Raw {
 		e.Data = key.frame
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.events == nil {
-		h.events = make(map[heardKey]Event)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.events == nil {
+		c.events = make(map[messageKey]Event)
 	}
-	if first, ok := h.events[key]; ok {
+	if first, ok := c.events[key]; ok {
 		return first, nil
 	}
-	h.events[key] = e
+	c.events[key] = e
 	return e, nil
 }
 

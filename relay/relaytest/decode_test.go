@@ -25,7 +25,7 @@ func TestDecodeV1(t *testing.T) {
 		{`{"type":"heartbeat","at":"c"}`, Event{Kind: KindHeartbeat, Cursor: "c"}},
 		{`{"type":"heartbeat"}`, Event{Kind: KindHeartbeat}},
 		{`{"type":"pong","ref":3}`, Event{Kind: KindPong, Ref: 3}},
-		// A ref of the test's own making need not be a number.
+		// A command that a test has written may have another ref than a number.
 		{`{"type":"ok","ref":"x"}`, Event{Kind: KindOK}},
 		{`{"type":"error","code":"forbidden","message":"m","channel":"a","ref":1}`,
 			Event{Kind: KindError, Text: "forbidden", Data: "m", Channel: "a", Ref: 1}},
@@ -39,7 +39,7 @@ func TestDecodeV1(t *testing.T) {
 	}
 }
 
-func TestDecodeRefuses(t *testing.T) {
+func TestDecodeRejects(t *testing.T) {
 	tests := []struct {
 		why  string
 		p    Protocol
@@ -52,8 +52,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"not UTF-8", V1, OpText, "{\"type\":\"pong\",\"x\":\"\xff\"}"},
 		{"a binary frame", V1, OpBinary, `{"type":"pong"}`},
 		{"data and base64", V1, OpText, `{"type":"message","channel":"a","data":"","base64":""}`},
-		{"neither", V1, OpText, `{"type":"message","channel":"a"}`},
-		{"base64 that is none", V1, OpText, `{"type":"message","channel":"a","base64":"*"}`},
+		{"neither data nor base64", V1, OpText, `{"type":"message","channel":"a"}`},
+		{"base64 that is invalid", V1, OpText, `{"type":"message","channel":"a","base64":"*"}`},
 		{"a message without channel", V1, OpText, `{"type":"message","data":""}`},
 		{"subscribed without recovered", V1, OpText, `{"type":"subscribed","channel":"a"}`},
 		{"subscribed without channel", V1, OpText, `{"type":"subscribed","recovered":false}`},
@@ -70,21 +70,22 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// TestHeardShares: a message that two clients hear is kept once, and what only looks alike is told apart.
-func TestHeardShares(t *testing.T) {
-	var h heard
+// TestMessageCache: a message that two clients receive is kept once, and
+// messages with equal frames of another kind are kept apart.
+func TestMessageCache(t *testing.T) {
+	var cache messageCache
 	frame := []byte(`{"type":"message","channel":"a","data":"x"}`)
-	first, _ := h.message(V1, OpText, frame)
-	again, _ := h.message(V1, OpText, frame)
-	raw, _ := h.message(Raw, OpText, frame)
-	binary, _ := h.message(Raw, OpBinary, frame)
-	if first != again || first.Data != "x" || len(h.events) != 3 {
-		t.Errorf("%+v, %+v, %d kept", first, again, len(h.events))
+	first, _ := cache.decode(V1, OpText, frame)
+	again, _ := cache.decode(V1, OpText, frame)
+	raw, _ := cache.decode(Raw, OpText, frame)
+	binary, _ := cache.decode(Raw, OpBinary, frame)
+	if first != again || first.Data != "x" || len(cache.events) != 3 {
+		t.Errorf("%+v, %+v, %d kept", first, again, len(cache.events))
 	}
 	if raw.Data != string(frame) || raw.Binary || !binary.Binary {
 		t.Errorf("raw %+v, binary %+v", raw, binary)
 	}
-	if n := testing.AllocsPerRun(100, func() { _, _ = h.message(V1, OpText, frame) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { _, _ = cache.decode(V1, OpText, frame) }); n != 0 {
 		t.Errorf("%v allocations for a known message", n)
 	}
 }

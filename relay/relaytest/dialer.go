@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Protocol is what a client speaks.
+// Protocol is the protocol of a client.
 type Protocol uint8
 
 // The protocols.
@@ -32,54 +32,60 @@ func (p Protocol) String() string {
 	return "sidecast.v1"
 }
 
-// A Dialer makes clients. Its fields must not change after the first use. It keeps one copy of every message that its
-// clients hear. Its methods may be called concurrently.
+// A Dialer connects clients. Its fields must not change after the first use. It
+// keeps one copy of every message that its clients receive. Its methods may be
+// called concurrently.
 type Dialer struct {
-	// URL is where the relay listens: "ws://127.0.0.1:8080/ws". Whatever query it has is kept.
+	// URL is the relay's address: "ws://127.0.0.1:8080/ws". Its query is kept.
 	URL      string
 	Protocol Protocol
-	// Relay names the relay behind URL where there are several: a process, not a place, so a restarted one has another
-	// name. It is only told to the checker.
+	// Relay names the relay at URL, if there are several. It names a process,
+	// not an address: a relay that was restarted has another name. Only the
+	// checker uses it.
 	Relay string
-	// SentAt returns when the byte at this offset, and all before it, had left the relay for a connection from local: see
-	// faultproxy.Proxy.PassedAt. Nil where nobody between saw it.
+	// SentAt returns when the byte at this offset, and all before it, had left
+	// the relay for a connection from local: see faultproxy.Proxy.PassedAt. Nil
+	// if no proxy traces the connections.
 	SentAt func(local string, offset int64) time.Time
 
-	// Channels are what a raw client asks for by its URL.
+	// Channels are the channels that a raw client names in its URL.
 	Channels []string
-	// Defaults are what a raw client hears without asking, where Channels is empty. They are only told to the checker.
-	Defaults []string
-	// GapClose makes a raw client ask to be closed where messages may be missing.
+	// GapClose makes a raw client ask to be closed when messages may be
+	// missing.
 	GapClose bool
 
-	// Offer replaces the subprotocols that Protocol would offer, if not nil.
+	// Offer replaces the subprotocols that the client offers for Protocol, if
+	// it is not nil.
 	Offer []string
-	// Header is added to the handshake's.
+	// Header is added to the header of the handshake.
 	Header http.Header
 
-	// ReceiveBuffer sets SO_RCVBUF before connecting, so that a client that does not read fills up soon. 0 leaves it.
+	// ReceiveBuffer sets SO_RCVBUF before connecting, so that the buffer of a
+	// client that does not read is soon full. 0 keeps the default.
 	ReceiveBuffer int
 
-	heard heard
+	messages messageCache
 }
 
 // dialTimeout bounds one handshake.
 const dialTimeout = 20 * time.Second
 
-// A HandshakeError is an answer to the handshake other than 101.
+// A HandshakeError is an answer to the handshake with another status than 101.
 type HandshakeError struct {
 	Status int
 	Header http.Header
 	Body   string // its first 64 KiB
 }
 
-// Error names the status and the beginning of the body.
+// Error returns the status and the beginning of the body.
 func (e *HandshakeError) Error() string {
 	return fmt.Sprintf("the relay answered %d: %.200q", e.Status, e.Body)
 }
 
-// Dial connects a client over TCP. The error is a *[HandshakeError] where the relay answered anything but 101. On
-// sidecast.v1 it does not wait for the welcome. The caller ends the client with [Client.Close] or [Client.Drop].
+// Dial connects a client over TCP. The error is a *[HandshakeError] if the
+// relay answered with another status than 101. On sidecast.v1 it does not wait
+// for the welcome. The caller ends the client with [Client.Close] or
+// [Client.Drop].
 func (d *Dialer) Dial(ctx context.Context) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
@@ -94,20 +100,21 @@ func (d *Dialer) Dial(ctx context.Context) (*Client, error) {
 	}
 	tcp := conn.(*net.TCPConn)
 	stop := context.AfterFunc(ctx, func() { tcp.Close() })
-	g := newGate(tcp)
-	reader := bufio.NewReaderSize(g, 2<<10)
-	echoed, err := d.handshake(tcp, reader, target)
+	pausable := &pausableConn{conn: tcp}
+	reader := bufio.NewReaderSize(pausable, 2<<10)
+	subprotocol, err := d.handshake(tcp, reader, target)
 	if !stop() {
-		err = fmt.Errorf("shaking hands: %w", ctx.Err()) // the connection was closed under the handshake
+		err = fmt.Errorf("handshake: %w", ctx.Err()) // the connection was closed during the handshake
 	}
 	if err != nil {
 		tcp.Close()
 		return nil, err
 	}
-	return d.client(tcp, g, reader, echoed), nil
+	return d.client(pausable, reader, subprotocol), nil
 }
 
-// DialFleet connects n clients, some at a time. On an error none is left.
+// DialFleet connects n clients, several at a time. If one fails, all are
+// dropped.
 func (d *Dialer) DialFleet(ctx context.Context, n int) (Fleet, error) {
 	fleet := make(Fleet, n)
 	err := each(ctx, n, func(ctx context.Context, i int) (err error) {
@@ -128,10 +135,10 @@ func (d *Dialer) DialFleet(ctx context.Context, n int) (Fleet, error) {
 func (d *Dialer) target() (*url.URL, error) {
 	target, err := url.Parse(d.URL)
 	if err != nil {
-		return nil, fmt.Errorf("reading the relay's address: %w", err)
+		return nil, fmt.Errorf("parsing the relay's address: %w", err)
 	}
 	if target.Scheme != "ws" || target.Port() == "" {
-		return nil, fmt.Errorf("reading the relay's address: %q is not ws://host:port/path", d.URL)
+		return nil, fmt.Errorf("parsing the relay's address: %q is not ws://host:port/path", d.URL)
 	}
 	query := target.Query()
 	if d.Protocol == Raw {
@@ -153,7 +160,8 @@ func (d *Dialer) offer() []string {
 	return d.Offer
 }
 
-// handshake upgrades the connection (RFC 6455 section 4.1) and returns the subprotocol that the relay chose.
+// handshake upgrades the connection (RFC 6455 section 4.1) and returns the
+// subprotocol that the relay chose.
 func (d *Dialer) handshake(conn net.Conn, reader *bufio.Reader, target *url.URL) (string, error) {
 	var nonce [16]byte
 	_, _ = rand.Read(nonce[:])
@@ -174,7 +182,7 @@ func (d *Dialer) handshake(conn net.Conn, reader *bufio.Reader, target *url.URL)
 	}
 	response, err := http.ReadResponse(reader, request)
 	if err != nil {
-		return "", fmt.Errorf("reading the handshake's answer: %w", err)
+		return "", fmt.Errorf("reading the answer to the handshake: %w", err)
 	}
 	if response.StatusCode != http.StatusSwitchingProtocols {
 		body, _ := io.ReadAll(io.LimitReader(response.Body, 64<<10))
@@ -183,11 +191,12 @@ func (d *Dialer) handshake(conn net.Conn, reader *bufio.Reader, target *url.URL)
 	return d.accepted(response.Header, key)
 }
 
+// accepted checks the header of a 101 answer and returns its subprotocol.
 func (d *Dialer) accepted(header http.Header, key string) (string, error) {
-	echoed := header.Get("Sec-WebSocket-Protocol")
+	subprotocol := header.Get("Sec-WebSocket-Protocol")
 	offered := false
 	for _, name := range d.offer() {
-		offered = offered || name == echoed
+		offered = offered || name == subprotocol
 	}
 	switch {
 	case header.Get("Sec-WebSocket-Accept") != acceptKey(key):
@@ -195,11 +204,11 @@ func (d *Dialer) accepted(header http.Header, key string) (string, error) {
 	case !strings.EqualFold(header.Get("Upgrade"), "websocket"), !strings.EqualFold(header.Get("Connection"), "upgrade"):
 		return "", wireErrorf("101 without Upgrade and Connection: %v", header)
 	case header.Get("Sec-WebSocket-Extensions") != "":
-		return "", wireErrorf("an extension that nobody offered: %q", header.Get("Sec-WebSocket-Extensions"))
-	case echoed != "" && !offered:
-		return "", wireErrorf("a subprotocol that nobody offered: %q", echoed)
+		return "", wireErrorf("an extension that the client did not offer: %q", header.Get("Sec-WebSocket-Extensions"))
+	case subprotocol != "" && !offered:
+		return "", wireErrorf("a subprotocol that the client did not offer: %q", subprotocol)
 	}
-	return echoed, nil
+	return subprotocol, nil
 }
 
 func acceptKey(key string) string {

@@ -1,21 +1,30 @@
-// Package relaytest is the kit with which Sidecast's promises are tested from outside: it publishes, listens, breaks
-// things, and judges. It knows the wire and nothing of the relay's insides, and shares no code with the relay, so that
-// one mistake cannot be made on both sides and cancel out.
+// Package relaytest is a kit for tests of a running relay. It starts the relay,
+// publishes through Redis, connects clients, injects faults, and checks the
+// logs against the delivery guarantees. It implements the wire protocol itself
+// and shares no code with the relay, so that a mistake in one is noticed by the
+// other.
 //
-// # The method
+// # Method
 //
-// "Nothing is lost in silence" cannot be tested by examples: a relay that loses one message in ten thousand when a link
-// breaks passes them all. So three logs are kept, and judged together afterwards.
+// A relay that loses one message in ten thousand when a connection breaks
+// passes most tests with fixed examples. So a test records three logs, and
+// [Check] compares them afterwards:
 //
-//   - A [Publisher] sends messages that are numbered, one writer a channel, so that the order of its calls is the order
-//     in which Redis published. Its log has each call's times and reply. The number is sealed into the payload, amid bytes
-//     that careless encoders choke on; or all payloads are equal, and only the order tells them apart.
-//   - Clients, made by a [Dialer], log every frame with the time at which it came, and what they did themselves. They can
-//     misbehave: stop reading, read slowly, send rubbish, fall silent, reset the connection.
-//   - A [FaultLog] has what the test did to Redis, the relay and the network between them, from when to when.
+//   - A [Publisher] publishes numbered messages and logs the times and the
+//     reply of each call. Only one publisher publishes on a channel, so the
+//     order of its calls is the order in which Redis published the messages.
+//     Each payload has its number and bytes that careless encoders damage. With
+//     [Payloads.Equal] all payloads are the same, and only their order
+//     distinguishes them.
+//   - Each [Client] logs every frame that it receives, with the time, and
+//     everything that it does. A [Dialer] connects clients. Clients can
+//     misbehave: they can stop reading, send invalid bytes or reset the
+//     connection.
+//   - A [FaultLog] has the faults that the test injected, with the times when
+//     they began and were undone.
 //
-// [Check] is a function of these logs and of nothing else: it holds the relay to the contract for live channels and
-// returns what broke it. A failed run can be judged again, and its rules are tested by logs written by hand.
+// Check is a function of these logs only. A failed run can be checked again,
+// and the rules are tested with logs that are written by hand.
 //
 //	server := redistest.Start(t)
 //	relay := relaytest.Start(t, map[string]string{
@@ -43,66 +52,82 @@
 //	})
 //	err = report.Err()
 //
-// Two cores carry 5,000 clients against a relay beside them, and about 1,000 with the race detector in both: beyond that
-// clients come to answer pings so late that the relay is right to hang up. A message that a client heard takes about 600
-// bytes of memory, its payload apart, which is kept once for all clients of a [Dialer].
+// Two processor cores are enough for a relay and 5,000 clients, or about 1,000
+// clients if both have the race detector. With more clients, pongs are so late
+// that the relay closes connections. A received message uses about 600 bytes of
+// memory per client. Its payload is stored once for all clients of a [Dialer].
 //
-// # What a gap may explain
+// # Faults and gaps
 //
-// A relay that sent gaps all the time would lose nothing in silence and be worth nothing. So a gap must lie in the time of
-// a fault, at the relay that sent it, and explains only messages that were published in that time and before the gap was
-// sent. That time is from [Rules.Lag] before the fault, for what was under way then, until the test calls it settled, or
-// [Rules.Heal] after it was undone. A gap was sent when it came to the proxy that traces the connection ([Dialer.SentAt]),
-// or else at the latest when the client read it: a client that reads is judged as strictly as the logs allow, and no relay
-// is accused of what it may not have done.
+// A relay that sent gaps all the time would never lose a message without a gap,
+// and would be useless. So Check accepts a gap only during a fault at the relay
+// that sent it, and a gap excuses only messages that were published during the
+// fault and before the gap was sent. A fault lasts until the test calls
+// [Injected.Settled], or until [Rules.Heal] after it was undone. It also
+// concerns messages that were published up to [Rules.Lag] before it began,
+// because they may have been under way.
+//
+// If a proxy traces the connection ([Dialer.SentAt]), Check knows when the
+// relay had sent the gap. Otherwise it uses the time at which the client read
+// the gap, which is later and may hide a violation.
 //
 // # Waiting
 //
-// Nothing sleeps. [Client.Await] finds events that came or are to come; [Client.Barrier] waits until everything queued for
-// a client before has come; [Publisher.Finish] and [Fleet.AwaitEnd] make sure that the logs are complete. All waits end
-// after [Patience] where the context has no deadline, and say what the log ended with.
+// Tests do not sleep. [Client.Await] finds an event in the log or waits for it.
+// [Client.Barrier] waits until everything that the relay has queued for a
+// client has arrived. [Publisher.Finish] and [Fleet.AwaitEnd] complete the
+// logs. If the context has no deadline, a wait fails after [Patience]. Its
+// error shows the end of the log.
 //
-// # Who watches the checker
+// # Clients that reconnect
 //
-// A checker that never complains passes every relay. The tests of this package run it on a small relay of their own that
-// is broken in one way after the other: it drops, repeats, swaps, leaks, changes a byte, tells of a gap too late, too
-// early, twice, without a cause or not at all, or stays dead after a fault. Each must be caught by the rule that it breaks,
-// with numbered and with equal payloads, and the same relay unbroken must pass.
+// A [ReconnectingClient] is one client with several connections, one after the
+// other, to one relay or to several. It resumes with its cursors. Its sessions
+// have one [Session.Client], and Check treats them as one client: after
+// recovered:true no message may be missing or repeated. After recovered:false
+// messages that were published before that answer may be missing, but none may
+// be repeated. The report counts how many resumes were recovered, and how many
+// were not although no message was missing, for the relay that had sent the
+// cursor and for other relays. [Rules.Resumes] bounds these numbers.
 //
-// Equal payloads hide what no client can see: two that were swapped, or a gap behind the next message. With them the
-// checker asks whether any numbering of what came follows the rules; [Payloads.Anchors] puts messages between them that
-// tell their number, and a cursor that comes twice tells a repeat.
+// # Durable channels
 //
-// Those who come back are tried on a simulated world: several relays that resume by markers, fed from one ordered log
-// over links that lag and break, and clients that are cut at any moment. It takes milliseconds, and a seed brings it back.
-// Some forty ways to break the rules of delivery and of resuming, of the relay and of the client, must each be caught: the
-// table in simmutant_test.go reads as the list of these rules.
+// On the channels of [Run.Durable] no fault excuses a loss, and the gaps of
+// live channels do not concern them. Their own gaps need a cause: the entry
+// after the client's position was trimmed.
 //
-// # Coming back
+// # Equal payloads
 //
-// Sessions of one [Session.Client] are one listener that came back with its cursors: a [Traveller]. After recovered:true
-// nothing may be missing and nothing may come twice across the two; after recovered:false what was published before that
-// answer may be missing, but nothing may come twice either, whichever relay it is. How many were recovered, and how many of
-// those who were not had missed nothing, is counted for relays that gave the cursor themselves and for others;
-// [Rules.Resumes] bounds it.
+// If payloads are equal, a client cannot notice that two messages were swapped
+// or that a gap arrived after the next message. Check then looks for any
+// assignment of numbers to the received messages that follows the rules.
+// [Payloads.Anchors] adds unique payloads at regular intervals, and a cursor
+// that arrives twice shows a repeat.
 //
-// # Streams
+// # Tests of the checker
 //
-// On the channels of [Run.Durable] no fault excuses a loss, and no gap of the live channels concerns them. Their own gaps
-// must have a cause: the entry where the listener was has been trimmed away, or a fault that [Fault.Resets] the stream.
+// A checker that never reports a violation accepts every relay. TestCheck has
+// at least one short log for each rule and exception.
+// TestRelayDuringRedisRestart records the logs of a real relay, changes them
+// into what a broken relay might have sent, and requires that Check reports
+// each change under the right rule.
 //
-// # Soaking
+// # Soak test
 //
 //	go test ./relay/relaytest -run Soak -v -timeout 2h -seeds 200 -parallel 2 -for 60s
 //
-// runs real relays, two or three, on a real Redis behind proxies, with travellers behind proxies of their own, and does to
-// them what goes wrong in production: kills and stops of Redis and of relays, drains, black holes, resets in the middle of a
-// message, slow links, a full output buffer. It prints the seed of each run and ends with one line. -faults does only some of
-// these things, -durable=false leaves out streams, -clocks lets the relays' clocks be wrong by a minute. Without flags
-// there is one short run.
+// TestSoak runs two or three relays on one Redis. Proxies connect the relays to
+// Redis and the clients to the relays. The clients move between the relays
+// while the test injects faults of production: it kills and stops Redis and
+// relays, drains relays, drops packets, resets connections inside a message,
+// slows connections down, and fills an output buffer of Redis. It prints the
+// seed of each run and a summary of all runs. -faults selects faults,
+// -durable=false omits durable channels, and -clocks makes the clocks of the
+// relays wrong by a minute. Without flags there is one short run.
 //
 // # Processes
 //
-// [Start] runs the real binary, built once a test process and with the race detector where the tests have it. The
-// packages redistest and faultproxy beside this one run real Redis servers and break connections to them.
+// [Start] runs the real binary. It is built once per test process, with the
+// race detector if the tests have it. The packages redistest and faultproxy run
+// real Redis servers and break connections to them.
 package relaytest

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// numbering judges a track whose payloads are equal. Nobody can tell which message was received, so it follows all
-// numberings that the contract allows at once: possible[n] says that one of them has dealt with the first n messages,
-// each received or excused.
+// numbering checks a track of which the payloads are equal. It cannot know
+// which message was received, so it follows all assignments of numbers that the
+// rules allow at the same time: possible[n] means that in one of them the first
+// n messages have been received or excused.
 type numbering struct {
 	*track
-	lag time.Duration
 
-	possible []bool
-	bounds   []boundary // since the last message
-	got      []time.Time
-	cursors  map[string]bool // heard so far
-	near     bool            // the last of them came in the time of a fault
+	possible   []bool
+	boundaries []boundary      // since the last message
+	received   []time.Time     // the messages since the last boundary
+	cursors    map[string]bool // received so far
+	inFault    bool            // the last message arrived during a fault
 }
 
-func (t *track) judgeEqual() {
-	n := &numbering{track: t, lag: t.l.j.lag, possible: make([]bool, len(t.channel.sent)+1)}
+func (t *track) checkEqual() {
+	n := &numbering{track: t, possible: make([]bool, len(t.channel.sent)+1)}
 	n.possible[0] = true
 	ok := true
 	for _, it := range t.items {
@@ -28,17 +28,17 @@ func (t *track) judgeEqual() {
 		case !ok:
 			return
 		case it.boundary != nil:
-			ok = n.deliver()
-			n.passed(*it.boundary, n.most())
-			n.bounds = append(n.bounds, *it.boundary)
-		case n.again(it.message):
+			ok = n.advance()
+			n.checkBoundary(*it.boundary, n.most())
+			n.boundaries = append(n.boundaries, *it.boundary)
+		case n.repeats(it.message):
 		case it.message.Data == *t.channel.equal:
-			ok = n.take(it.message)
+			ok = n.equal(it.message)
 		default:
 			ok = n.unique(it.message)
 		}
 	}
-	if ok && n.deliver() {
+	if ok && n.advance() {
 		n.skip()
 		end := len(t.channel.sent)
 		for end > 0 && !n.possible[end] && t.pending(end-1) {
@@ -48,55 +48,79 @@ func (t *track) judgeEqual() {
 	}
 }
 
-// take adds a message. Without gaps anything may be missing between any two that came in the time of a fault.
-func (n *numbering) take(e Event) bool {
-	near := n.deaf && n.nearFault(e.At)
-	ok := !near && !n.near || n.deliver()
-	n.near = near
-	n.got = append(n.got, e.At)
+// repeats reports whether the client has received this cursor before, which is
+// the only sign of a repeat.
+func (n *numbering) repeats(e Event) bool {
+	if e.Cursor == "" {
+		return false
+	}
+	if n.cursors[e.Cursor] {
+		n.violation(Duplicate, e.At, "the message with the cursor %s arrived again", e.Cursor)
+		return true
+	}
+	if n.cursors == nil {
+		n.cursors = make(map[string]bool)
+	}
+	n.cursors[e.Cursor] = true
+	return false
+}
+
+// equal processes a message with the equal payload. If the protocol has no
+// gaps, messages may be missing between any two that arrive during a fault.
+func (n *numbering) equal(e Event) bool {
+	inFault := n.noGaps && n.duringFault(e.At)
+	ok := !inFault && !n.inFault || n.advance()
+	n.inFault = inFault
+	n.received = append(n.received, e.At)
 	return ok
 }
 
-func (n *numbering) nearFault(at time.Time) bool {
-	for _, w := range n.l.j.windows {
-		if w.touches(n.name) && !at.Before(w.from) && !after(at.Add(-n.lag), w.to) {
+// duringFault reports whether a message that arrives at this time may have been
+// under way during a fault.
+func (n *numbering) duringFault(at time.Time) bool {
+	for _, w := range n.client.windows {
+		if w.touches(n.name) && !at.Before(w.from) && !after(at.Add(-n.client.lag), w.to) {
 			return true
 		}
 	}
 	return false
 }
 
-// deliver moves every numbering by the messages received since the last boundary, and reports whether one is left. A
-// message cannot have come before it was published; one of unknown fate may be among those received.
-func (n *numbering) deliver() bool {
-	if len(n.got) == 0 {
+// advance advances every numbering by the messages received since the last
+// boundary, and reports whether one remains. A message cannot arrive before it
+// was published; messages of failed calls may be among those received.
+func (n *numbering) advance() bool {
+	if len(n.received) == 0 {
 		return true
 	}
 	n.skip()
-	c, count := n.channel, len(n.got)
-	limit := len(c.sent) // the highest number before the first of them
-	for i, at := range n.got {
-		limit = min(limit, c.publishedBy(at)-i-1)
+	ch, count := n.channel, len(n.received)
+	limit := len(ch.sent) // the highest number before the first of them
+	for i, at := range n.received {
+		limit = min(limit, ch.publishedBy(at)-i-1)
 	}
 	next := make([]bool, len(n.possible))
 	found := false
 	for before, possible := range n.possible {
-		for x := 0; possible && x <= min(c.unsure, count); x++ {
-			if to := before + count - x; before-x <= limit && to < len(next) && c.told[to] == c.told[before] {
+		for failed := 0; possible && failed <= min(ch.equalFailed, count); failed++ {
+			to := before + count - failed
+			if before-failed <= limit && to < len(next) && ch.uniqueUpTo[to] == ch.uniqueUpTo[before] {
 				next[to], found = true, true
 			}
 		}
 	}
-	if !found {
-		n.fault(Duplicate, n.got[count-1], "%d equal payloads came, more than had been published by then", count)
-	} else if last := n.got[count-1]; c.heard.Before(last) {
-		c.heard = last // which of them it was is not known; it was not published later
+	last := n.received[count-1]
+	if found {
+		ch.received(last) // it is not known which message this was; it was not published later
+	} else {
+		n.violation(Duplicate, last, "%d equal payloads arrived, more than had been published by then", count)
 	}
-	n.possible, n.got = next, nil
+	n.possible, n.received = next, nil
 	return found
 }
 
-// most is the highest number of messages that a numbering has dealt with.
+// most returns the highest number of messages that are received or excused in a
+// numbering.
 func (n *numbering) most() int {
 	for i := len(n.possible) - 1; i > 0; i-- {
 		if n.possible[i] {
@@ -106,76 +130,76 @@ func (n *numbering) most() int {
 	return 0
 }
 
-// publishedBy counts the messages whose PUBLISH had begun.
-func (c *channel) publishedBy(at time.Time) int {
-	return sort.Search(len(c.sent), func(i int) bool { return c.sent[i].Before.After(at) })
+// publishedBy counts the messages of which PUBLISH had been called.
+func (ch *channel) publishedBy(at time.Time) int {
+	return sort.Search(len(ch.sent), func(i int) bool { return ch.sent[i].Before.After(at) })
 }
 
-// skip lets the numberings leave out what the boundaries excuse, and makes them leave out what may not come.
+// skip adds the numberings in which messages are missing that the boundaries
+// excuse, and removes those in which messages arrive that are stale.
 func (n *numbering) skip() {
-	c := n.channel
-	for place := range c.sent {
-		if n.possible[place] && !n.possible[place+1] && n.excused(place) {
-			n.possible[place+1] = true
+	ch := n.channel
+	for i := range ch.sent {
+		if n.possible[i] && !n.possible[i+1] && n.excused(i) {
+			n.possible[i+1] = true
 		}
 	}
-	for _, b := range n.bounds {
-		for place := len(c.sent) - 1; place >= 0; place-- {
-			if b.stale(c, place, n.lag) {
-				clear(n.possible[:place+1])
+	for _, b := range n.boundaries {
+		for i := len(ch.sent) - 1; i >= 0; i-- {
+			if b.stale(ch, i) {
+				clear(n.possible[:i+1])
 				break
 			}
 		}
 	}
-	n.bounds = nil
+	n.boundaries = nil
 }
 
-func (n *numbering) excused(place int) bool {
-	for _, b := range n.bounds {
-		if b.excuses(n.channel, place, n.lag) {
+func (n *numbering) excused(i int) bool {
+	for _, b := range n.boundaries {
+		if b.excuses(n.channel, i) {
 			return true
 		}
 	}
-	return n.deaf && n.channel.inFault(place, "")
+	return n.noGaps && n.channel.inFault(i, "")
 }
 
-// unique takes a message that tells its number: all before it must have been dealt with.
+// unique processes a message with a unique payload: all before it must have
+// been received or excused.
 func (n *numbering) unique(e Event) bool {
-	place := n.channel.unique[e.Data]
-	if place < 0 {
+	i := n.channel.unique[e.Data]
+	if i < 0 {
 		return true
 	}
-	if !n.deliver() {
+	if !n.advance() {
 		return false
 	}
 	n.skip()
-	if !n.reach(place, e.At) {
+	if !n.reach(i, e.At) {
 		return false
 	}
-	if sent := n.channel.sent[place].Before; n.channel.heard.Before(sent) {
-		n.channel.heard = sent
-	}
+	n.channel.received(n.channel.sent[i].Before)
 	clear(n.possible)
-	n.possible[place+1] = true
+	n.possible[i+1] = true
 	return true
 }
 
-// reach reports whether a numbering has dealt with exactly so many messages.
+// reach reports whether there is a numbering in which exactly the first want
+// messages are received or excused.
 func (n *numbering) reach(want int, at time.Time) bool {
 	if n.possible[want] {
 		return true
 	}
-	most := -1 // the nearest below
+	nearest := -1
 	for i, possible := range n.possible[:want] {
 		if possible {
-			most = i
+			nearest = i
 		}
 	}
-	switch {
-	case most < 0:
-		n.fault(Duplicate, at, "more equal payloads came than the %d that were published", want)
-	default:
-		n.fault(Hole, at, "%d of %d equal payloads are missing", want-most, want)
+	if nearest < 0 {
+		n.violation(Duplicate, at, "more equal payloads arrived than the %d that were published", want)
+	} else {
+		n.violation(Hole, at, "%d of %d equal payloads are missing", want-nearest, want)
 	}
 	return false
 }

@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// Kind says what an [Event] is.
+// Kind is the kind of an [Event].
 type Kind uint8
 
-// What a client heard. The comment says which fields of [Event] are set beside N, At and Kind.
+// What a client received. The comments list the fields of [Event] that are set
+// in addition to N, At and Kind.
 const (
-	KindOpened       Kind = iota + 1 // the handshake succeeded. Text: the subprotocol that was echoed
+	KindOpened       Kind = iota + 1 // the handshake succeeded. Text: the subprotocol that the relay chose
 	KindWelcome                      // Text: the session's id; Offline
 	KindSubscribed                   // Channel, Cursor, Recovered, Ref
 	KindUnsubscribed                 // Channel, Text (reason), Ref
@@ -22,24 +23,26 @@ const (
 	KindPong                         // the answer to the command ping. Ref
 	KindOK                           // Ref
 	KindError                        // Text (code), Data (message), Channel, Ref
-	KindOther                        // a type that this package does not know. Text (type), Data (the frame)
+	KindOther                        // an unknown type. Text (type), Data (the frame)
 	KindPingFrame                    // a WebSocket ping. Data
 	KindPongFrame                    // a WebSocket pong. Data
-	KindClose                        // the relay's close frame. Code (1005: none given), Text (reason)
-	KindBroken                       // the relay broke the protocol; the client hangs up. Text (how)
-	KindEnd                          // the connection is over; always the last event. Code (1006 unless KindClose came), Text (error, empty after a clean end)
+	KindClose                        // the relay's close frame. Code (1005: it had no code), Text (reason)
+	KindBroken                       // the relay broke the protocol; the client closes the connection. Text (how)
+	// KindEnd is the last event: the connection has ended. Code (1006 without
+	// KindClose), Text (the error; empty after a clean end).
+	KindEnd
 )
 
 // What a client did.
 const (
-	KindSent    Kind = iota + 100 // a command, one event a channel. Text (type), Channel, Cursor ("after"), Data ("at"), Ref
-	KindSentRaw                   // bytes of the test's own making. Data: how many
-	KindClosing                   // our close frame, first. Code, Text
-	KindAborted                   // the connection was dropped without a close frame. Text (how)
-	KindStopped                   // it stopped reading
-	KindSlowed                    // it began to read slowly
-	KindResumed                   // it reads at full speed again
-	KindMuted                     // it stopped answering pings
+	// KindSent is a command, one event per channel. Text (type), Channel,
+	// Cursor ("after"), Data ("at"), Ref.
+	KindSent           Kind = iota + 100
+	KindSentRaw             // bytes that the test has written. Data: how many
+	KindClosing             // a close frame, before one of the relay. Code, Text
+	KindAborted             // the connection was dropped without a close frame. Text (how)
+	KindStoppedReading      // it stopped reading
+	KindResumedReading      // it reads again
 )
 
 var kinds = map[Kind]string{
@@ -47,11 +50,11 @@ var kinds = map[Kind]string{
 	KindMessage: "message", KindGap: "gap", KindOffline: "offline", KindHeartbeat: "heartbeat", KindPong: "pong",
 	KindOK: "ok", KindError: "error", KindOther: "other", KindPingFrame: "ping frame", KindPongFrame: "pong frame",
 	KindClose: "close", KindBroken: "broken", KindEnd: "end", KindSent: "sent", KindSentRaw: "sent raw bytes",
-	KindClosing: "closing", KindAborted: "aborted", KindStopped: "stopped reading", KindSlowed: "reads slowly",
-	KindResumed: "reads again", KindMuted: "muted",
+	KindClosing: "closing", KindAborted: "aborted",
+	KindStoppedReading: "stopped reading", KindResumedReading: "reads again",
 }
 
-// String returns the kind as reports name it.
+// String returns the name of the kind in reports.
 func (k Kind) String() string {
 	if name, ok := kinds[k]; ok {
 		return name
@@ -59,20 +62,22 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
-// An Event is one thing that a client heard or did. Strings that many clients hear alike share their memory.
+// An Event is one thing that a client received or did. Messages that many
+// clients receive share their memory.
 type Event struct {
-	N  int       // place in the client's log, from 0
-	At time.Time // wall and monotonic time at which the last byte was read, or the first was about to be written
+	N  int       // index in the client's log
+	At time.Time // when the last byte was read, or just before the first was written; wall and monotonic time
 
-	// Sent is when the relay had sent what was heard, at the latest: when a proxy had it, or the same as At.
+	// Sent is the latest time at which the relay can have sent the frame: when
+	// a proxy forwarded it. Zero stands for At.
 	Sent time.Time
 
 	Kind      Kind
-	Binary    bool   // the payload came in a binary frame (raw) or in base64 (sidecast.v1)
-	Recovered bool   // of a subscribed: what was missed follows
-	Offline   bool   // of a welcome: Redis is away
+	Binary    bool   // the payload was in a binary frame (raw) or in base64 (sidecast.v1)
+	Recovered bool   // of subscribed: the relay sends the missed messages
+	Offline   bool   // of welcome: the relay has no connection to Redis
 	Code      uint16 // close code
-	Ref       int64  // the number that the command carried, and so its answers; 0 for none
+	Ref       int64  // the number of the command and of its answers; 0 if the command has no number
 
 	Channel string
 	Data    string
@@ -80,7 +85,7 @@ type Event struct {
 	Text    string
 }
 
-// String describes the event in one line, without its payload's bytes.
+// String describes the event in one line, without the bytes of its payload.
 func (e Event) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "#%d %s %s", e.N, e.At.Format("15:04:05.000000"), e.Kind)
@@ -111,7 +116,7 @@ func (e Event) String() string {
 	return b.String()
 }
 
-// sent is the time at which the relay sent it, at the latest.
+// sent returns the latest time at which the relay can have sent the event.
 func (e Event) sent() time.Time {
 	if e.Sent.IsZero() {
 		return e.At
@@ -119,10 +124,10 @@ func (e Event) sent() time.Time {
 	return e.Sent
 }
 
-// Is matches events of a kind, on any channel.
+// Is returns a match for all events of a kind.
 func Is(kind Kind) func(Event) bool { return func(e Event) bool { return e.Kind == kind } }
 
-// IsOn matches events of a kind on one channel.
+// IsOn returns a match for events of a kind on one channel.
 func IsOn(kind Kind, channel string) func(Event) bool {
 	return func(e Event) bool { return e.Kind == kind && e.Channel == channel }
 }

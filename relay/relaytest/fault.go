@@ -9,51 +9,54 @@ import (
 	"time"
 )
 
-// Expect says how often a session may, or must, be told of a fault.
+// Expect is how often a session may or must receive a notice of a fault.
 type Expect uint8
 
 // The expectations.
 const (
-	Maybe Expect = iota // once at most
+	Maybe Expect = iota // at most once
 	Once                // exactly once
 	Never
-	Any // as often as it likes
+	Any // any number
 )
 
-// A Fault is something that a test did to the relay, its Redis or a network between them. It explains the gaps and
-// losses of its time, and nothing else does.
+// A Fault is something that a test did to the relay, its Redis or the network.
+// Only faults explain gaps and losses.
 type Fault struct {
 	Name    string
-	Channel string // the only channel that it touches; empty for all
-	Relay   string // the only relay whose sessions it touches, by [Dialer] name; empty for all
+	Channel string // the only channel that it affects; empty for all
+	Relay   string // the only relay whose sessions it affects, by its name in [Dialer]; empty for all
 
-	// From is just before it was done, To just after it was undone; zero while it is not. Settled is when the test
-	// has seen that all is well again; zero leaves that to [Rules.Heal] after To.
+	// From is just before the fault began, To just after it was undone, zero
+	// before. Settled is when the test observed that the relay had recovered;
+	// if it is zero, the checker assumes [Rules.Heal] after To.
 	From, To, Settled time.Time
 
-	// Gap and Offline say what each session of sidecast.v1 is told: every session that had joined a touched channel
-	// before To and outlived the fault must hear of the gap, and every one that had its welcome before From must hear
-	// offline. Sessions that come or go meanwhile may.
+	// Gap and Offline say how often each session of sidecast.v1 receives gap
+	// and offline. A session must receive the gap if it was subscribed to an
+	// affected channel before To and outlived the fault, and the offline if its
+	// welcome arrived before From. Sessions that begin or end during the fault
+	// may receive them.
 	Gap, Offline Expect
-	// Ends lets connections end.
+	// Ends allows connections to end.
 	Ends bool
-	// Resets takes entries of streams away, or the streams.
-	Resets bool
 }
 
-// A FaultLog is what was done in a run. All methods may be called concurrently; the zero value is ready.
+// A FaultLog has the faults of a run. All methods may be called concurrently.
+// The zero value is ready to use.
 type FaultLog struct {
 	mu     sync.Mutex
 	faults []*Fault
 }
 
-// An Injected is a fault that is being done. Its methods may be called concurrently.
+// An Injected is a fault that has begun. Its methods may be called
+// concurrently.
 type Injected struct {
 	log   *FaultLog
 	fault *Fault
 }
 
-// Begin notes the fault and the time. Call it just before doing harm.
+// Begin logs the fault with the time. Call it just before the fault.
 func (l *FaultLog) Begin(f Fault) *Injected {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -62,15 +65,16 @@ func (l *FaultLog) Begin(f Fault) *Injected {
 	return &Injected{log: l, fault: &f}
 }
 
-// Undone notes the time. Call it just after the harm was undone.
+// Undone logs the time. Call it just after the fault was undone.
 func (i *Injected) Undone() {
 	i.log.mu.Lock()
 	defer i.log.mu.Unlock()
 	i.fault.To = time.Now()
 }
 
-// Settled notes that the test has seen all clients told, or whatever else shows that the relay is well: from now on
-// nothing excuses a loss. It implies Undone.
+// Settled logs that the relay has recovered, because all clients have received
+// the gap or for another reason: the fault does not excuse later losses. It
+// implies Undone.
 func (i *Injected) Settled() {
 	i.log.mu.Lock()
 	defer i.log.mu.Unlock()
@@ -80,7 +84,8 @@ func (i *Injected) Settled() {
 	}
 }
 
-// settle notes that all is well: what was undone lately explains nothing from now on.
+// settle marks the faults that were undone lately as settled: they do not
+// excuse later losses.
 func (l *FaultLog) settle() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -92,10 +97,10 @@ func (l *FaultLog) settle() {
 	}
 }
 
-// healTime is how long after a fault a relay may take to be well again.
+// healTime is the default of [Rules.Heal].
 const healTime = 12 * time.Second
 
-// Faults returns what was done so far, for [Run].
+// Faults returns the faults so far, for [Run].
 func (l *FaultLog) Faults() []Fault {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -106,7 +111,7 @@ func (l *FaultLog) Faults() []Fault {
 	return faults
 }
 
-// window is the time that one or more faults explain, without a break.
+// A window is the time of one fault, or of several that overlap.
 type window struct {
 	channel  string
 	relay    string
@@ -114,8 +119,9 @@ type window struct {
 	faults   []Fault
 }
 
-// windows merges faults that one could not tell apart by their consequences: same channel and relay, and the next began before the
-// last had healed. They are sorted by their beginning.
+// windows merges faults whose consequences cannot be distinguished: they have
+// the same channel and relay, and the second began before the first had healed.
+// The windows of one channel and relay are sorted by time.
 func windows(faults []Fault, heal time.Duration) []window {
 	faults = slices.Clone(faults)
 	slices.SortStableFunc(faults, func(a, b Fault) int {
@@ -138,7 +144,8 @@ func windows(faults []Fault, heal time.Duration) []window {
 	return list
 }
 
-// after reports whether t is later than end, where a zero end is never reached.
+// after reports whether t is later than end. It is not if end is zero, which
+// stands for no end.
 func after(t, end time.Time) bool { return !end.IsZero() && t.After(end) }
 
 func laterOf(a, b time.Time) time.Time {
@@ -154,18 +161,20 @@ func laterOf(a, b time.Time) time.Time {
 // holds reports whether t lies in the window.
 func (w window) holds(t time.Time) bool { return !t.Before(w.from) && !after(t, w.to) }
 
-// explains reports whether a message was under way in the window.
+// explains reports whether a message was under way during the window.
 func (w window) explains(p Publication, lag time.Duration) bool {
 	return !after(p.Before, w.to) && p.After.Add(lag).After(w.from)
 }
 
-// touches reports whether the window has to do with channel; the empty channel stands for all.
+// touches reports whether the window affects the channel. A window without a
+// channel affects all.
 func (w window) touches(channel string) bool { return w.channel == "" || w.channel == channel }
 
-// concerns reports whether the window has to do with a relay; the empty name stands for all.
+// concerns reports whether the window affects the relay. A window without a
+// relay affects all, and the empty name stands for any relay.
 func (w window) concerns(relay string) bool { return w.relay == "" || relay == "" || w.relay == relay }
 
-// name lists the faults.
+// name returns the names of the faults.
 func (w window) name() string {
 	names := make([]string, len(w.faults))
 	for i, f := range w.faults {
@@ -174,7 +183,7 @@ func (w window) name() string {
 	return strings.Join(names, " and ")
 }
 
-// undone is when the last of the faults was undone; zero while one is not.
+// undone returns when the last of the faults was undone, zero if one was not.
 func (w window) undone() time.Time {
 	last := w.from
 	for _, f := range w.faults {
@@ -183,12 +192,13 @@ func (w window) undone() time.Time {
 	return last
 }
 
-// expect sums up what sessions are told of the faults: at least and at most this often, -1 for no bound.
+// expect returns how often sessions must and may receive a notice of the
+// faults; most is -1 if it is not bounded.
 func (w window) expect(of func(Fault) Expect) (least, most int) {
 	for _, f := range w.faults {
 		switch of(f) {
 		case Once:
-			least = 1 // two faults at a time may be told as one
+			least = 1 // two overlapping faults may cause one notice
 			most = addBound(most, 1)
 		case Maybe:
 			most = addBound(most, 1)

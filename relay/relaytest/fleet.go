@@ -9,39 +9,30 @@ import (
 	"sync/atomic"
 )
 
-// A Fleet is clients that do the same thing at the same time. Its methods return the first error, naming the client.
+// A Fleet is a group of clients that do the same thing at the same time. Its
+// methods return the first error, with the name of the client.
 type Fleet []*Client
 
-// Subscribe lets every client join the channels; see [Client.Subscribe].
+// Subscribe subscribes every client to the channels; see [Client.Subscribe].
 func (f Fleet) Subscribe(ctx context.Context, channels ...string) error {
 	return f.each(ctx, func(ctx context.Context, c *Client) error { return c.Subscribe(ctx, channels...) })
 }
 
-// Await waits until every client has an event for which match holds; see [Client.Await]. match may be called
-// concurrently.
+// Await waits until every client has an event for which match holds; see
+// [Client.Await]. match may be called concurrently.
 func (f Fleet) Await(ctx context.Context, match func(Event) bool) error {
-	return f.AwaitN(ctx, 1, match)
-}
-
-// AwaitN waits until every client has n such events in its whole log: after a second fault, the second gap.
-func (f Fleet) AwaitN(ctx context.Context, n int, match func(Event) bool) error {
 	ctx, cancel := patient(ctx)
 	defer cancel()
 	return f.each(ctx, func(ctx context.Context, c *Client) error {
-		found := 0
-		_, err := c.Await(ctx, func(e Event) bool {
-			if match(e) {
-				found++
-			}
-			return found == n
-		})
+		_, err := c.Await(ctx, match)
 		return err
 	})
 }
 
-// AwaitEnd waits until every client that is still connected has heard the last message of [Publisher.Finish] on each
-// channel that it listens to, and whatever else was queued for it. After that, nothing published before can still come,
-// and the logs are complete.
+// AwaitEnd waits until every client that is still connected has received the
+// last message of [Publisher.Finish] on each channel to which it is subscribed,
+// and everything else that was queued for it. Then the logs are complete: no
+// message that was published before can still arrive.
 func (f Fleet) AwaitEnd(ctx context.Context, p *Publisher) error {
 	ctx, cancel := patient(ctx)
 	defer cancel()
@@ -52,7 +43,7 @@ func (f Fleet) AwaitEnd(ctx context.Context, p *Publisher) error {
 		}
 	}
 	return f.each(ctx, func(ctx context.Context, c *Client) error {
-		for _, channel := range c.listening() {
+		for _, channel := range c.subscribed() {
 			end, ok := ends[channel]
 			if !ok {
 				continue
@@ -62,14 +53,14 @@ func (f Fleet) AwaitEnd(ctx context.Context, p *Publisher) error {
 				return fmt.Errorf("awaiting the end of %q: %w", channel, err)
 			}
 		}
-		if err := c.Barrier(ctx); err != nil && !c.over() {
+		if err := c.Barrier(ctx); err != nil && !c.ended() {
 			return fmt.Errorf("awaiting a pong: %w", err)
 		}
 		return nil
 	})
 }
 
-// Sessions returns all logs so far, for [Run].
+// Sessions returns the logs of all clients so far, for [Run].
 func (f Fleet) Sessions() []Session {
 	sessions := make([]Session, len(f))
 	for i, c := range f {
@@ -83,7 +74,8 @@ func (f Fleet) Drop() {
 	_ = f.each(context.Background(), func(_ context.Context, c *Client) error { c.Drop(); return nil })
 }
 
-// each calls do for every client, and names the client whose error was the first.
+// each calls do for every client and returns the first error, with the name of
+// the client.
 func (f Fleet) each(ctx context.Context, do func(context.Context, *Client) error) error {
 	return each(ctx, len(f), func(ctx context.Context, i int) error {
 		if err := do(ctx, f[i]); err != nil {
@@ -93,11 +85,11 @@ func (f Fleet) each(ctx context.Context, do func(context.Context, *Client) error
 	})
 }
 
-// parallel is how many clients of a fleet are busy at a time.
+// parallel is how many clients of a fleet do something at the same time.
 const parallel = 64
 
-// each calls f for 0 to n-1, several at a time, and returns the first error, which ends the context of the other calls,
-// after all calls are over.
+// each calls f for 0 to n-1, several at a time. The first error cancels the
+// context of the other calls. each returns it after all calls have returned.
 func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -105,7 +97,7 @@ func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) 
 		workers sync.WaitGroup
 		next    atomic.Int64
 		failed  atomic.Bool
-		first   error // written by whoever set failed
+		first   error // written by the goroutine that has set failed
 	)
 	for range min(parallel, n) {
 		workers.Go(func() {
@@ -121,9 +113,10 @@ func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) 
 	return first
 }
 
-// listening returns the channels that the client is subscribed to, none if its connection is over.
-func (c *Client) listening() []string {
-	if c.over() {
+// subscribed returns the channels to which the client is subscribed, none if
+// its connection has ended.
+func (c *Client) subscribed() []string {
+	if c.ended() {
 		return nil
 	}
 	channels := slices.Clone(c.channels)
@@ -138,5 +131,3 @@ func (c *Client) listening() []string {
 	}
 	return channels
 }
-
-func (c *Client) over() bool { return c.Last().Kind == KindEnd }

@@ -17,7 +17,7 @@ const (
 	OpPong         byte = 0xa
 )
 
-// A wireError is what a peer did against RFC 6455 or the protocol above it.
+// A wireError says how a peer broke RFC 6455 or the protocol above it.
 type wireError string
 
 func (e wireError) Error() string { return string(e) }
@@ -33,8 +33,9 @@ type frame struct {
 
 func (f frame) control() bool { return f.op&0x8 != 0 }
 
-// readFrame reads a frame and holds it to RFC 6455 without extensions: reserved bits, opcodes, masking, minimal lengths,
-// and the rules of control frames. Breaking one is a wireError. limit bounds the payload.
+// readFrame reads a frame and checks it against RFC 6455 without extensions:
+// reserved bits, opcodes, masking, minimal lengths, and the rules of control
+// frames. A frame that breaks one is a wireError. limit bounds the payload.
 func readFrame(r *bufio.Reader, masked bool, limit uint64) (f frame, err error) {
 	var head [2]byte
 	if _, err := io.ReadFull(r, head[:]); err != nil {
@@ -74,7 +75,7 @@ func readFrame(r *bufio.Reader, masked bool, limit uint64) (f frame, err error) 
 	return f, nil
 }
 
-// unexpected tells an end inside a frame from one between frames.
+// unexpected makes io.EOF inside a frame different from io.EOF between frames.
 func unexpected(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF
@@ -107,7 +108,7 @@ func readLength(r *bufio.Reader, short byte) (uint64, error) {
 	return uint64(short), nil
 }
 
-// appendFrame appends a frame, masked with *mask where that is not nil.
+// appendFrame appends a frame, masked with *mask if mask is not nil.
 func appendFrame(b []byte, f frame, mask *[4]byte) []byte {
 	first, bit := f.op, byte(0)
 	if f.fin {
@@ -140,7 +141,8 @@ func applyMask(b []byte, mask [4]byte) {
 	}
 }
 
-// AppendFrame appends the bytes of a client's frame, masked, whatever sense it makes: for [Client.SendRaw].
+// AppendFrame appends the bytes of a masked frame, valid or not, for
+// [Client.SendRaw].
 func AppendFrame(b []byte, fin bool, op byte, payload []byte) []byte {
 	return appendFrame(b, frame{fin: fin, op: op, payload: payload}, &[4]byte{0x37, 0xfa, 0x21, 0x3d})
 }

@@ -19,7 +19,7 @@ func TestFrame(t *testing.T) {
 			if err != nil || !bytes.Equal(got.payload, want.payload) || !got.fin || got.op != want.op {
 				t.Errorf("size %d, masked %v: %v", size, m != nil, err)
 			}
-			// Every cut is an end inside a frame.
+			// A frame that is cut is an unexpected end.
 			for _, n := range []int{1, min(5, len(b)-1), len(b) - 1} {
 				_, err := readFrame(bufio.NewReader(bytes.NewReader(b[:n])), m != nil, 1<<20)
 				if !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -33,7 +33,7 @@ func TestFrame(t *testing.T) {
 	}
 }
 
-func TestFrameRefuses(t *testing.T) {
+func TestFrameRejects(t *testing.T) {
 	tests := []struct {
 		why   string
 		bytes []byte

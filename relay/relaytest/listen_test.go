@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// listen is a TCP listener that ends with the test.
+// listen returns a TCP listener that is closed when the test ends.
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -19,7 +19,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// accept takes one connection and its handshake; what is said afterwards is the test's.
+// accept accepts one connection and answers its handshake.
 func accept(l net.Listener) (*net.TCPConn, error) {
 	conn, err := l.Accept()
 	if err != nil {

@@ -2,85 +2,42 @@ package relaytest
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
 )
 
-// TestSendRaw: bytes go out as they are, and the log says that the client is to blame.
+// TestSendRaw: bytes are written as they are, and the log says that the client
+// may be closed for them.
 func TestSendRaw(t *testing.T) {
-	l := listen(t)
-	heard := make(chan []byte, 1)
-	go func() {
-		conn, err := accept(l)
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		b := make([]byte, 14)
-		_, _ = io.ReadFull(conn, b)
-		heard <- b
-	}()
-	c := dial(t, &Dialer{URL: "ws://" + l.Addr().String(), Protocol: Raw})
+	c, conn := dialTest(t, &Dialer{})
 	sent := []byte{0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}
 	check(t, c.SendRaw(sent))
-	if b := <-heard; string(b) != string(sent) {
-		t.Errorf("the relay heard %x", b)
+	received := make([]byte, len(sent))
+	if _, err := io.ReadFull(conn, received); err != nil || string(received) != string(sent) {
+		t.Errorf("the relay received %x, %v", received, err)
 	}
+	conn.Close()
 	await(t, c, Is(KindEnd))
 	if kinds := kindsOf(c); kinds != "opened | sent raw bytes | end" {
 		t.Errorf("log %s", kinds)
 	}
 	if err := c.SendText("x"); err == nil {
-		t.Error("a closed connection was written to")
+		t.Error("writing to a closed connection succeeded")
 	}
 }
 
-// TestMute: a client whose path is cut says nothing, whatever it is asked.
-func TestMute(t *testing.T) {
-	l := listen(t)
-	answered := make(chan error, 1)
-	go func() {
-		conn, err := accept(l)
-		if err != nil {
-			return
-		}
-		defer conn.Close()
-		_, _ = conn.Read(make([]byte, 100)) // the client is mute now
-		_, _ = conn.Write([]byte{0x89, 1, 'x', 0x88, 2, 0x03, 0xe9})
-		_ = conn.CloseWrite()
-		n, err := conn.Read(make([]byte, 100))
-		if n > 0 {
-			err = fmt.Errorf("%d bytes", n)
-		}
-		answered <- err
-	}()
-	c := dial(t, &Dialer{URL: "ws://" + l.Addr().String(), Protocol: Raw})
-	c.Mute()
-	check(t, c.SendText("now"))
-	if err := <-answered; err != io.EOF {
-		t.Errorf("the client answered: %v", err)
-	}
-	<-c.Done()
-	if kinds := kindsOf(c); kinds != "opened | muted | sent | ping frame | close | end" {
-		t.Errorf("log %s", kinds)
-	}
-	if e := c.Last(); e.Code != 1001 {
-		t.Errorf("end %+v", e)
-	}
-}
-
-// TestAnswerToTheHandshake: what does not follow from the offer is no WebSocket connection.
-func TestAnswerToTheHandshake(t *testing.T) {
+// TestHandshakeAnswers: an answer that does not follow from the request is an
+// error.
+func TestHandshakeAnswers(t *testing.T) {
 	const right = "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: KEY\r\n"
 	tests := []struct{ why, answer, want string }{
-		{"all well", right + "Sec-WebSocket-Protocol: sidecast.v1\r\n", ""},
-		{"nothing echoed", right, ""},
+		{"valid", right + "Sec-WebSocket-Protocol: sidecast.v1\r\n", ""},
+		{"no subprotocol", right, ""},
 		{"another subprotocol", right + "Sec-WebSocket-Protocol: sidecast.raw\r\n", "subprotocol"},
 		{"an extension", right + "Sec-WebSocket-Extensions: permessage-deflate\r\n", "extension"},
-		{"another key's answer", strings.Replace(right, "KEY", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 1), "Sec-WebSocket-Accept"},
+		{"another key", strings.Replace(right, "KEY", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", 1), "Sec-WebSocket-Accept"},
 		{"no Upgrade", strings.Replace(right, "Upgrade: websocket\r\n", "", 1), "Upgrade"},
 		{"not HTTP", "hello\r\n", "answer"},
 	}
@@ -107,10 +64,12 @@ func TestAnswerToTheHandshake(t *testing.T) {
 	}
 }
 
-// TestFleetFails: one client that fails fails the fleet, by its name.
-func TestFleetFails(t *testing.T) {
-	f := newFake(t, mutation{})
-	fleet, err := (&Dialer{URL: f.url}).DialFleet(t.Context(), 3)
+// TestFleetErrors: the error of a fleet names the client that failed, and a
+// fleet that cannot connect leaves no client.
+func TestFleetErrors(t *testing.T) {
+	relay := Start(t, nil)
+	relay.AwaitReady()
+	fleet, err := (&Dialer{URL: relay.URL()}).DialFleet(t.Context(), 3)
 	check(t, err)
 	defer fleet.Drop()
 	fleet[1].Abort()
@@ -121,8 +80,9 @@ func TestFleetFails(t *testing.T) {
 	if err := fleet.Await(t.Context(), Is(KindGap)); !errors.Is(err, ErrEnded) {
 		t.Errorf("awaiting: %v", err)
 	}
-	var refused *HandshakeError
-	if fleet, err := (&Dialer{URL: f.url + "/nowhere"}).DialFleet(t.Context(), 100); !errors.As(err, &refused) || fleet != nil {
-		t.Errorf("dialling: %d clients, %v", len(fleet), err)
+	var rejected *HandshakeError
+	none, err := (&Dialer{URL: relay.URL() + "/nowhere"}).DialFleet(t.Context(), 100)
+	if !errors.As(err, &rejected) || none != nil {
+		t.Errorf("connecting: %d clients, %v", len(none), err)
 	}
 }

@@ -1,154 +1,209 @@
 package relaytest
 
 import (
-	"context"
-	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
 
-// mutant is a way to break a relay, and the rule by which the checker must notice it.
+// A mutant changes the log of a client as if the relay were broken, and names
+// the rule that Check must report.
 type mutant struct {
-	name     string
-	mutation mutation
-	rule     Rule
-	equal    Rule // where payloads are equal; empty where a client cannot tell
-	v1       bool // raw has no words for what is broken
-	gaps     bool // raw has, if it asked for gap=close
-}
-
-// The mutants that a checker must catch to be trusted. A relay that resumes off by one joins them with resume.
-var mutants = []mutant{
-	{name: "drop", mutation: mutation{drop: 13}, rule: Hole, equal: Hole},
-	{name: "duplicate", mutation: mutation{duplicate: 13}, rule: Duplicate, equal: Duplicate},
-	{name: "reorder", mutation: mutation{swap: 13}, rule: Reorder},
-	{name: "late gap", mutation: mutation{gapLate: true}, rule: LateGap, gaps: true},
-	{name: "missing gap", mutation: mutation{gapMissing: true}, rule: MissingGap, equal: Hole, gaps: true},
-	{name: "leak", mutation: mutation{leak: 13}, rule: Leak, equal: Leak},
-
-	{name: "early gap", mutation: mutation{gapEarly: true}, rule: EarlyGap, equal: Hole, v1: true},
-	{name: "gap twice", mutation: mutation{gapTwice: true}, rule: GapCount, equal: GapCount, v1: true},
-	{name: "gap in a quiet run", mutation: mutation{gapQuiet: true}, rule: CauselessGap, equal: CauselessGap, gaps: true},
-	{name: "no offline", mutation: mutation{offlineMissing: true}, rule: OfflineCount, equal: OfflineCount, v1: true},
-	{name: "changed byte", mutation: mutation{corrupt: 13}, rule: Corrupt, equal: Corrupt},
-	{name: "wrong frame", mutation: mutation{misframe: 13}, rule: Corrupt, equal: Corrupt},
-	{name: "dead after the fault", mutation: mutation{dead: true}, rule: Unproven, equal: Unproven},
-}
-
-// populations are what the clients of a run may be.
-var populations = []struct {
 	name  string
-	dials func(url string, channels []string) *Dialer
-}{
-	{"v1", func(url string, _ []string) *Dialer { return &Dialer{URL: url} }},
-	{"raw", func(url string, channels []string) *Dialer {
-		return &Dialer{URL: url, Protocol: Raw, Channels: channels}
-	}},
-	{"raw with gap=close", func(url string, channels []string) *Dialer {
-		return &Dialer{URL: url, Protocol: Raw, Channels: channels, GapClose: true}
-	}},
+	rule  Rule
+	equal Rule // with equal payloads; empty if a client cannot notice
+
+	// mutate changes the log of one session of sidecast.v1. It is called with
+	// all sessions of [restartRedis] of which the client behaved well, and
+	// returns nil if there is nothing to change.
+	mutate func(log []Event) []Event
 }
 
-// TestMutants: the checker has nothing to say of a relay that is whole, and catches each of the broken ones by the rule
-// that it breaks.
-func TestMutants(t *testing.T) {
-	for _, p := range populations {
-		for _, equal := range []bool{false, true} {
-			run := func(m mutation) Report {
-				return rehearse(t, m, equal, func(url string, channels []string) *Dialer { return p.dials(url, channels) })
-			}
-			t.Run(fmt.Sprintf("%s, equal=%v/whole", p.name, equal), func(t *testing.T) {
-				if r := run(mutation{}); r.Err() != nil || r.Deliveries == 0 || r.Gaps == 0 && p.name != "raw" {
-					t.Error(r)
-				}
-			})
-			for _, m := range mutants {
-				rule := m.rule
-				if equal {
-					rule = m.equal
-				}
-				if rule == "" || m.v1 && p.name != "v1" || m.gaps && p.name == "raw" {
-					continue
-				}
-				t.Run(fmt.Sprintf("%s, equal=%v/%s", p.name, equal, m.name), func(t *testing.T) {
-					if r := run(m.mutation); r.Counts[rule] == 0 {
-						t.Errorf("no %s was found: %v", rule, r)
-					}
-				})
+// some returns the index of a message on channel a that has others before and
+// after it, long after the fault: with equal payloads the gap might explain an
+// earlier loss.
+func some(log []Event) int {
+	for i, n := len(log)-1, 0; i >= 0; i-- {
+		if log[i].Kind == KindMessage && log[i].Channel == "a" {
+			if n++; n == 10 {
+				return i
 			}
 		}
 	}
+	return -1
 }
 
-// rehearse runs a relay through a link that breaks and heals, with clients from before and after.
-func rehearse(t *testing.T, m mutation, equal bool, dials func(url string, channels []string) *Dialer) Report {
-	f := newFake(t, m)
-	payloads := Payloads{Bytes: BytesBinary, Sizes: []int{50, 200, 3000}, Equal: equal}
-	if m.misframe > 0 {
-		payloads.Bytes = BytesHostile // what is not UTF-8 in a text frame breaks the protocol, another rule
-	}
-	p := NewPublisher(f.publish, payloads)
-	all := []string{"a", "b", "c"}
-	var fleet Fleet
-	join := func() {
-		for i := range 3 {
-			channels := []string{all[i%3], all[(i+1)%3]}
-			c := dial(t, dials(f.url, channels))
-			if c.protocol == V1 {
-				check(t, c.Subscribe(t.Context(), channels...))
-			}
-			check(t, c.Barrier(t.Context()))
-			fleet = append(fleet, c)
-		}
-		// Who speaks raw is not told that it has joined, and may miss what comes at once: less than the lag that is allowed.
-		<-time.After(5 * time.Millisecond)
-	}
-	publish := func(n int) { check(t, p.Run(t.Context(), all, n, 0)) }
+// first returns the index of the first event of a kind, or -1.
+func first(log []Event, kind Kind) int { return slices.IndexFunc(log, Is(kind)) }
 
-	join()
-	publish(20)
-	if m.gapQuiet {
-		f.mu.Lock()
-		f.gap()
-		f.mu.Unlock()
-	}
-	settle(t, fleet)
-	var faults FaultLog
-	<-time.After(5 * time.Millisecond) // more than the lag that the rules below allow
-	fault := faults.Begin(Fault{Name: "cut", Gap: Once, Offline: Once})
-	f.cut()
-	if m.gapEarly {
-		settle(t, fleet) // the gap is read before the messages that it should cover are published
-	}
-	publish(8)
-	f.heal()
-	fault.Undone()
-	publish(3)
-	settle(t, fleet)
-	fault.Settled()
-
-	join()
-	publish(20)
-	f.mu.Lock()
-	f.broken = mutation{dead: m.dead}
-	f.mu.Unlock()
-	check(t, p.Finish(t.Context()))
-	settle(t, fleet)
-	run := Run{Published: p.Log(), Sessions: fleet.Sessions(), Faults: faults.Faults()}
-	run.Rules = Rules{Lag: time.Millisecond}
-	return Check(run)
+// replayed returns the index of the first message that was replayed on channel
+// a, or -1.
+func replayed(log []Event) int {
+	return next(log, slices.IndexFunc(log, func(e Event) bool {
+		return e.Kind == KindSubscribed && e.Recovered && e.Channel == "a"
+	}))
 }
 
-// settle waits until everything that was sent is in the logs.
-func settle(t *testing.T, fleet Fleet) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), Patience)
-	defer cancel()
-	check(t, fleet.each(ctx, func(ctx context.Context, c *Client) error {
-		if err := c.Barrier(ctx); err != nil && !c.over() {
-			_, err = c.Await(ctx, Is(KindEnd))
-			return err
+// next returns the index of the first message on channel a after event i, or
+// -1.
+func next(log []Event, i int) int {
+	if i < 0 {
+		return -1
+	}
+	k := slices.IndexFunc(log[i+1:], IsOn(KindMessage, "a"))
+	if k < 0 {
+		return -1
+	}
+	return i + 1 + k
+}
+
+// moved moves event i to before event k.
+func moved(log []Event, i, k int) []Event {
+	log = slices.Insert(log, k, log[i])
+	if k <= i {
+		i++
+	}
+	return slices.Delete(log, i, i+1)
+}
+
+// changed changes event i, if there is one.
+func changed(log []Event, i int, change func(e *Event)) []Event {
+	if i < 0 {
+		return nil
+	}
+	change(&log[i])
+	return log
+}
+
+// repeated inserts a copy of event i, if there is one.
+func repeated(log []Event, i int) []Event {
+	if i < 0 {
+		return nil
+	}
+	return slices.Insert(log, i, log[i])
+}
+
+// dropped deletes event i, if there is one.
+func dropped(log []Event, i int) []Event {
+	if i < 0 {
+		return nil
+	}
+	return slices.Delete(log, i, i+1)
+}
+
+var mutants = []mutant{
+	{"drops a message", Hole, Hole, func(log []Event) []Event { return dropped(log, some(log)) }},
+	{"repeats a message", Duplicate, Duplicate, func(log []Event) []Event { return repeated(log, some(log)) }},
+	{"swaps two messages", Reorder, "", func(log []Event) []Event {
+		i := some(log)
+		if k := next(log, i); k > 0 {
+			return moved(log, k, i)
 		}
 		return nil
-	}))
+	}},
+	{"sends a message without a subscription", Leak, Leak, func(log []Event) []Event {
+		return changed(log, some(log), func(e *Event) { e.Channel = "other" })
+	}},
+	{"changes a byte", Corrupt, Corrupt, func(log []Event) []Event {
+		return changed(log, some(log), func(e *Event) { e.Data = strings.Replace(e.Data, "rt1", "rt0", 1) })
+	}},
+	{"sends the wrong kind of frame", Corrupt, Corrupt, func(log []Event) []Event {
+		return changed(log, some(log), func(e *Event) { e.Binary = !e.Binary })
+	}},
+	{"delays a message", Late, "", func(log []Event) []Event {
+		return changed(log, some(log), func(e *Event) { e.At = e.At.Add(time.Minute) })
+	}},
+	{"gives one cursor to two messages", BadCursor, Duplicate, func(log []Event) []Event {
+		i := some(log)
+		return changed(log, next(log, i), func(e *Event) { e.Cursor = log[i].Cursor })
+	}},
+
+	{"sends no gap", MissingGap, Hole, func(log []Event) []Event { return dropped(log, first(log, KindGap)) }},
+	{"sends the gap after the next message", LateGap, "", func(log []Event) []Event {
+		i := first(log, KindGap)
+		if k := next(log, i); k > 0 {
+			return moved(log, i, k+1)
+		}
+		return nil
+	}},
+	{"sends the gap when Redis is lost", EarlyGap, Hole, func(log []Event) []Event {
+		i, k := first(log, KindGap), first(log, KindOffline)
+		if i < 0 || k < 0 {
+			return nil
+		}
+		log[i].At = log[k].At
+		return moved(log, i, k)
+	}},
+	{"sends the gap twice", GapCount, GapCount, func(log []Event) []Event { return repeated(log, first(log, KindGap)) }},
+	{"sends a gap without a fault", CauselessGap, CauselessGap, func(log []Event) []Event {
+		i, k := first(log, KindGap), first(log, KindMessage)
+		if i < 0 || k < 0 {
+			return nil
+		}
+		log[i].At = log[k].At
+		return moved(log, i, k)
+	}},
+	{"does not send offline", OfflineCount, OfflineCount, func(log []Event) []Event {
+		return dropped(log, first(log, KindOffline))
+	}},
+	{"delivers nothing after the fault", Hole, Hole, func(log []Event) []Event {
+		if i := first(log, KindGap); i > 0 {
+			return log[:i+1]
+		}
+		return nil
+	}},
+	{"closes the connection", UnexpectedEnd, UnexpectedEnd, func(log []Event) []Event {
+		return append(log, Event{Kind: KindEnd, Code: 1006, At: log[len(log)-1].At})
+	}},
+	{"sends no welcome", BadProtocol, BadProtocol, func(log []Event) []Event { return dropped(log, first(log, KindWelcome)) }},
+
+	{"loses the first message of a replay", Hole, Hole, func(log []Event) []Event { return dropped(log, replayed(log)) }},
+	{"repeats the first message of a replay", Duplicate, Duplicate, func(log []Event) []Event {
+		return repeated(log, replayed(log))
+	}},
+	{"goes on with the replay after unsubscribed", Leak, Leak, func(log []Event) []Event {
+		i := replayed(log)
+		if i < 0 {
+			return nil
+		}
+		return slices.Insert(log, i, Event{Kind: KindUnsubscribed, Channel: "a", At: log[i].At})
+	}},
+}
+
+// check lets the mutant change one session after the other.
+func (m mutant) check(t *testing.T, run Run, equal bool) {
+	rule := m.rule
+	if equal {
+		rule = m.equal
+	}
+	if rule == "" {
+		return
+	}
+	tried := 0
+	for i, s := range run.Sessions {
+		if s.Protocol != V1 || s.Events[len(s.Events)-1].Kind == KindEnd {
+			continue
+		}
+		log := m.mutate(slices.Clone(s.Events))
+		if log == nil {
+			continue
+		}
+		tried++
+		for n := range log {
+			log[n].N = n
+		}
+		broken := run
+		broken.Sessions = slices.Clone(run.Sessions)
+		broken.Sessions[i].Events = log
+		if r := Check(broken); r.Counts[rule] == 0 {
+			t.Errorf("a relay that %s: no %s was found: %v", m.name, rule, r)
+		}
+		if tried >= 2 {
+			return
+		}
+	}
+	if tried == 0 {
+		t.Errorf("no client received anything that could be changed: %s", m.name)
+	}
 }

@@ -5,30 +5,37 @@ import (
 	"unicode/utf8"
 )
 
-// Bytes says what payloads are made of behind their stamp.
+// Bytes is the kind of bytes that payloads have after their stamp.
 type Bytes uint8
 
-// The makings of a payload.
+// The kinds of bytes.
 const (
-	BytesPlain   Bytes = iota // letters
-	BytesHostile              // valid UTF-8 that breaks careless encoders: quotes, controls, markup, pieces of RESP, JSON and HTTP
-	BytesBinary               // the same with bytes that are not UTF-8, at least one where there is room for it
+	BytesPlain Bytes = iota // letters
+	// BytesHostile is valid UTF-8 that breaks careless encoders: quotes,
+	// control characters, markup, parts of RESP, JSON and HTTP.
+	BytesHostile
+	// BytesBinary is the same, with at least one byte that is not UTF-8 unless
+	// the payload is only a stamp.
+	BytesBinary
 )
 
-// Payloads describes what a [Publisher] sends. The zero value means unique payloads of letters, 64 bytes each. The bytes
-// depend only on the description, the channel and the sequence number.
+// Payloads describes the payloads of a [Publisher]. The zero value means unique
+// payloads of 64 bytes that are letters. The bytes depend only on the
+// description, the channel and the sequence number.
 type Payloads struct {
-	// Sizes are the payloads' sizes in bytes, taken in turn; none means 64. One below [StampSize] is raised to it,
-	// except where Equal is set.
+	// Sizes are the sizes of the payloads in bytes, used in turn; nil means 64.
+	// A size below [StampSize] is raised to it, unless Equal is set.
 	Sizes []int
-	// Bytes says what stands behind the stamp.
+	// Bytes is the kind of bytes after the stamp.
 	Bytes Bytes
-	// Equal makes all payloads of a channel the same, of the first size: then only the order of PUBLISH tells them
-	// apart, as it does for the short words that applications send. Below StampSize they are the same in all
-	// channels, down to the empty payload.
+	// Equal makes all payloads of a channel equal, with the first size, so that
+	// only the order of PUBLISH distinguishes them, as with the short words
+	// that applications send. If the size is below StampSize, the payloads of
+	// all channels are equal, down to the empty payload.
 	Equal bool
-	// Anchors makes every so many-th payload unique although Equal is set: between two of them the number of messages
-	// decides. 0 makes none.
+	// Anchors makes every nth payload unique although Equal is set, so that the
+	// number of messages between two of them can be checked. With 0 all are
+	// equal.
 	Anchors int
 }
 
@@ -36,40 +43,41 @@ const defaultPayload = 64
 
 // Payload returns the bytes of message seq, counted from 1, of channel.
 func (p Payloads) Payload(channel string, seq uint32) []byte {
-	if p.kind(seq) == StampEqual {
-		return p.stamped(StampEqual, channel, 0)
+	if p.kind(seq) == stampEqual {
+		return p.stamped(stampEqual, channel, 0)
 	}
-	return p.stamped(StampSeq, channel, seq)
+	return p.stamped(stampSeq, channel, seq)
 }
 
-func (p Payloads) kind(seq uint32) StampKind {
+func (p Payloads) kind(seq uint32) stampKind {
 	if p.Equal && (p.Anchors == 0 || int(seq)%p.Anchors != 0) {
-		return StampEqual
+		return stampEqual
 	}
-	return StampSeq
+	return stampSeq
 }
 
-func (p Payloads) stamped(kind StampKind, channel string, seq uint32) []byte {
+func (p Payloads) stamped(kind stampKind, channel string, seq uint32) []byte {
 	size := p.size(kind, seq)
-	f := stampFields{Stamp: Stamp{Kind: kind, Seq: seq, Channel: ChannelHash(channel)}, size: max(size, StampSize)}
-	body := p.body(f.size-StampSize, f.Channel, seq)
+	f := stampFields{stamp: stamp{kind: kind, seq: seq, channel: channelHash(channel)}, size: max(size, StampSize)}
+	body := p.body(f.size-StampSize, f.channel, seq)
 	f.sum = f.checksum(body)
 	return append(f.append(make([]byte, 0, f.size)), body...)[:size]
 }
 
-func (p Payloads) size(kind StampKind, seq uint32) int {
+func (p Payloads) size(kind stampKind, seq uint32) int {
 	switch {
-	case kind == StampEnd:
+	case kind == stampEnd:
 		return defaultPayload
 	case len(p.Sizes) == 0:
 		return defaultPayload
-	case kind == StampEqual:
+	case kind == stampEqual:
 		return p.Sizes[0]
 	}
 	return max(p.Sizes[int(seq-1)%len(p.Sizes)], StampSize)
 }
 
-// hostile are bytes that some layer might read as its own: JSON, JavaScript, HTML, logs, RESP, HTTP, SSE, terminals.
+// hostile has bytes that mean something to JSON, JavaScript, HTML, logs, RESP,
+// HTTP, SSE or terminals.
 var hostile = []string{
 	`"`, `\`, `\u0000`, `\ud800`, "\x00", "\x01\x1f", "\x7f", "\n", "\r\n", "\r\n\r\n", "\t", "\u2028", "\u2029", "\u0085",
 	"\ufeff", "\u202e", "\U0001f600", "\ufffd", "e\u0301", "</script><!--", "<img src=x onerror=alert(1)>", "&amp;",
@@ -78,7 +86,7 @@ var hostile = []string{
 	"привет", "日本",
 }
 
-// body returns size bytes, always the same ones for the same channel and seq.
+// body returns size bytes, always the same for one channel and seq.
 func (p Payloads) body(size int, channel, seq uint32) []byte {
 	random := rand.New(rand.NewPCG(uint64(channel), uint64(seq)))
 	b := make([]byte, 0, size+64)
@@ -99,12 +107,12 @@ func (p Payloads) body(size int, channel, seq uint32) []byte {
 		}
 		return b
 	}
-	mendCut(b)
+	replacePartialRune(b)
 	return b
 }
 
-// mendCut replaces a last rune that is incomplete.
-func mendCut(b []byte) {
+// replacePartialRune overwrites the last rune if it is incomplete.
+func replacePartialRune(b []byte) {
 	for i := len(b) - 1; i >= max(len(b)-utf8.UTFMax, 0); i-- {
 		if !utf8.RuneStart(b[i]) {
 			continue

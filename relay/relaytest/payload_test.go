@@ -17,14 +17,14 @@ func TestPayload(t *testing.T) {
 				t.Errorf("kind %d, seq %d: %d bytes, want %d", kind, seq, len(b), want)
 			}
 			if !bytes.Equal(b, p.Payload("chat:1", seq)) || bytes.Equal(b, p.Payload("chat:2", seq)) || seen[string(b)] {
-				t.Errorf("kind %d, seq %d: not this message's bytes and nobody else's", kind, seq)
+				t.Errorf("kind %d, seq %d: the bytes are not constant and unique", kind, seq)
 			}
 			seen[string(b)] = true
 			if valid := utf8.Valid(b); valid != (kind != BytesBinary || len(b) == StampSize) {
 				t.Errorf("kind %d, seq %d, %d bytes: UTF-8 %v", kind, seq, len(b), valid)
 			}
-			want := Stamp{Kind: StampSeq, Seq: seq, Channel: ChannelHash("chat:1")}
-			if s, ok := ParseStamp(b); !ok || s != want {
+			want := stamp{kind: stampSeq, seq: seq, channel: channelHash("chat:1")}
+			if s, ok := parseStamp(b); !ok || s != want {
 				t.Errorf("kind %d, seq %d: stamp %+v, %v", kind, seq, s, ok)
 			}
 		}
@@ -44,21 +44,21 @@ func TestPayloadEqual(t *testing.T) {
 	}
 }
 
-// TestParseStampRefuses: any change of a payload is noticed, wherever it is.
-func TestParseStampRefuses(t *testing.T) {
+// TestParseStampRejects: a payload with any change does not parse.
+func TestParseStampRejects(t *testing.T) {
 	whole := Payloads{Sizes: []int{80}, Bytes: BytesHostile}.Payload("chat:1", 7)
 	for i := range whole {
 		changed := bytes.Clone(whole)
 		changed[i] ^= 1
-		if s, ok := ParseStamp(changed); ok {
-			t.Errorf("byte %d changed: taken as %+v", i, s)
+		if s, ok := parseStamp(changed); ok {
+			t.Errorf("byte %d changed: parsed as %+v", i, s)
 		}
-		if s, ok := ParseStamp(whole[:i]); ok {
-			t.Errorf("cut at %d: taken as %+v", i, s)
+		if s, ok := parseStamp(whole[:i]); ok {
+			t.Errorf("cut at %d: parsed as %+v", i, s)
 		}
 	}
-	if _, ok := ParseStamp(append(whole, 'x')); ok {
-		t.Error("a byte more was taken")
+	if _, ok := parseStamp(append(whole, 'x')); ok {
+		t.Error("a payload with one more byte was parsed")
 	}
 }
 
@@ -67,9 +67,9 @@ func FuzzParseStamp(f *testing.F) {
 	f.Add(Payloads{}.Payload("chat:1", 1))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		_ = describe(string(b))
-		if s, ok := ParseStamp(b); ok {
+		if s, ok := parseStamp(b); ok {
 			fields, _ := parseStampFields(b)
-			if fields.checksum(b[StampSize:]) != fields.sum || fields.Stamp != s {
+			if fields.checksum(b[StampSize:]) != fields.sum || fields.stamp != s {
 				t.Errorf("%q: %+v", b, s)
 			}
 		}

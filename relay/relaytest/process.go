@@ -1,7 +1,9 @@
 package relaytest
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
@@ -13,22 +15,26 @@ import (
 	"time"
 )
 
-// A Process is a running sidecast. Its methods belong to the test's goroutine, because they end the test where the
-// process does not do what they wait for, each within [Patience].
+// A Process is a running sidecast. Only the test's goroutine may call its
+// methods, because they end the test if the process does not do what they wait
+// for within [Patience].
 type Process struct {
 	t   testing.TB
 	cmd *exec.Cmd
 	log processLog
 
-	exited chan struct{} // closed when the process is gone and its output read
+	exited chan struct{} // closed when the process has ended and its output was read
 }
 
-// Start builds the binary (see [Build]) and runs it with args. env holds the settings by their full names; no SIDECAST_
-// variable of the test's own environment gets through. Unless env says otherwise, both listeners are on free ports of
+// Start builds the binary (see [Build]) and runs it with args. env has the
+// settings by their full names; the process does not inherit SIDECAST_
+// variables of the test. By default both listeners are on free ports of
 // 127.0.0.1, and the user's cache directory is a temporary one.
 //
-// Start does not wait: the methods that need something of the process do. When the test ends the process is killed if it
-// still runs, its log is shown if the test failed, and the test fails if the log tells of a data race or a panic.
+// Start does not wait until the process is ready; the methods that need a ready
+// process do. When the test ends, the process is killed if it still runs, its
+// log is shown if the test failed, and the test fails if the log has a data
+// race or a panic.
 func Start(t testing.TB, env map[string]string, args ...string) *Process {
 	t.Helper()
 	return start(t, Build(t), env, args...)
@@ -39,17 +45,18 @@ func start(t testing.TB, path string, env map[string]string, args ...string) *Pr
 	p := &Process{t: t, cmd: exec.Command(path, args...), exited: make(chan struct{})}
 	p.cmd.Env = environment(t.TempDir(), env)
 	p.cmd.Stdout, p.cmd.Stderr = &p.log, &p.log
-	p.cmd.WaitDelay = time.Second // for a grandchild that holds the output open
+	p.cmd.WaitDelay = time.Second // if a grandchild keeps the output open
 	dieWithParent(p.cmd)
 	started := make(chan error)
 	go func() {
-		// A child that dies with its parent dies, on Linux, with the thread that made it.
+		// On Linux, a child that is killed when its parent ends is killed when
+		// the thread that started it ends.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
-			_ = p.cmd.Wait() // ProcessState tells
+			_ = p.cmd.Wait() // ProcessState has the result
 			p.log.end()
 			close(p.exited)
 		}
@@ -61,7 +68,7 @@ func start(t testing.TB, path string, env map[string]string, args ...string) *Pr
 	return p
 }
 
-// environment returns the variables of the child.
+// environment returns the variables of the process.
 func environment(dir string, env map[string]string) []string {
 	set := map[string]string{
 		"SIDECAST_LISTEN": "127.0.0.1:0", "SIDECAST_ADMIN_LISTEN": "127.0.0.1:0",
@@ -74,7 +81,7 @@ func environment(dir string, env map[string]string) []string {
 	var list []string
 	for _, variable := range os.Environ() {
 		name, _, _ := strings.Cut(variable, "=")
-		if _, ours := set[name]; !ours && !strings.HasPrefix(strings.ToUpper(name), "SIDECAST_") {
+		if _, isSet := set[name]; !isSet && !strings.HasPrefix(strings.ToUpper(name), "SIDECAST_") {
 			list = append(list, variable)
 		}
 	}
@@ -84,15 +91,16 @@ func environment(dir string, env map[string]string) []string {
 	return list
 }
 
-// signs are what a Go program prints when it is broken.
-var signs = []string{"WARNING: DATA RACE", "panic: ", "fatal error: "}
+// crashTexts are the texts that a Go program prints when it crashes or has a
+// data race.
+var crashTexts = []string{"WARNING: DATA RACE", "panic: ", "fatal error: "}
 
 func (p *Process) cleanUp() {
 	p.Kill()
 	log := p.Log()
-	for _, sign := range signs {
-		if strings.Contains(log, sign) {
-			p.t.Errorf("the process printed %q", sign)
+	for _, text := range crashTexts {
+		if strings.Contains(log, text) {
+			p.t.Errorf("the process printed %q", text)
 		}
 	}
 	if p.t.Failed() {
@@ -100,9 +108,11 @@ func (p *Process) cleanUp() {
 	}
 }
 
-// shownLog is how much of a log is shown at each end: a relay logs every connection.
+// shownLog is how many bytes of a log are shown from its beginning and its end:
+// a relay logs every connection.
 const shownLog = 32 << 10
 
+// shorten removes the middle of a long log.
 func shorten(log string) string {
 	if len(log) <= 2*shownLog {
 		return log
@@ -110,20 +120,26 @@ func shorten(log string) string {
 	return log[:shownLog] + "\n[...]\n" + log[len(log)-shownLog:]
 }
 
-// Log returns what the process has printed so far, on standard output and standard error.
+// Log returns what the process has printed so far, on standard output and
+// standard error.
 func (p *Process) Log() string { return p.log.String() }
 
-// AwaitLog returns the first line, past or to come, for which match holds.
+// AwaitLog returns the first line of the log for which match holds, and waits
+// for it if necessary.
 func (p *Process) AwaitLog(match func(line string) bool) string {
 	p.t.Helper()
-	line, err := p.log.await(Patience, match)
+	line, err := p.log.lines.await(context.Background(), 0, match)
+	if errors.Is(err, errLogEnded) {
+		err = fmt.Errorf("the process ended (%v)", p.cmd.ProcessState)
+	}
 	if err != nil {
 		p.t.Fatalf("awaiting a line of the log: %v; the log is:\n%s", err, shorten(p.Log()))
 	}
 	return line
 }
 
-// AwaitMessage is [Process.AwaitLog] for lines with this message; [LogField] reads their other fields.
+// AwaitMessage is [Process.AwaitLog] for lines with this message; [LogField]
+// reads their other fields.
 func (p *Process) AwaitMessage(msg string) string {
 	p.t.Helper()
 	return p.AwaitLog(func(line string) bool { return LogField(line, "msg") == msg })
@@ -147,13 +163,13 @@ func (p *Process) URL() string {
 	return "ws://" + p.Addr() + "/ws"
 }
 
-// AwaitReady waits until /readyz of the public listener answers 200.
+// AwaitReady waits until /readyz of the public listener returns 200.
 func (p *Process) AwaitReady() {
 	p.t.Helper()
 	p.AwaitStatus("http://"+p.Addr()+"/readyz", http.StatusOK)
 }
 
-// AwaitStatus asks for url until the answer has this status.
+// AwaitStatus requests url until the answer has this status.
 func (p *Process) AwaitStatus(url string, status int) {
 	p.t.Helper()
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: Patience}
@@ -173,14 +189,15 @@ func (p *Process) AwaitStatus(url string, status int) {
 		select {
 		case <-tick.C:
 		case <-p.exited:
-			p.t.Fatalf("awaiting %d of %s: the process ended (%v); the log is:\n%s", status, url, p.cmd.ProcessState, shorten(p.Log()))
+			p.t.Fatalf("awaiting %d of %s: the process ended (%v); the log is:\n%s",
+				status, url, p.cmd.ProcessState, shorten(p.Log()))
 		case <-limit.C:
 			p.t.Fatalf("awaiting %d of %s: %v; the log is:\n%s", status, url, err, shorten(p.Log()))
 		}
 	}
 }
 
-// Signal sends a signal. On Windows, which has none, it skips the test.
+// Signal sends a signal. On Windows, which has no signals, it skips the test.
 func (p *Process) Signal(sig os.Signal) {
 	p.t.Helper()
 	if runtime.GOOS == "windows" && sig != os.Kill {
@@ -191,7 +208,8 @@ func (p *Process) Signal(sig os.Signal) {
 	}
 }
 
-// Wait waits until the process has ended and returns its exit code, -1 if a signal ended it.
+// Wait waits until the process has ended and returns its exit code, -1 if a
+// signal ended it.
 func (p *Process) Wait() int {
 	p.t.Helper()
 	limit := time.NewTimer(Patience)
@@ -205,7 +223,8 @@ func (p *Process) Wait() int {
 	}
 }
 
-// Kill ends the process as kill -9 does and waits for it. Killing a dead one does nothing.
+// Kill ends the process as kill -9 does, and waits until it has ended. It may
+// be called again.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill()
 	<-p.exited
@@ -214,5 +233,5 @@ func (p *Process) Kill() {
 // Exited is closed when the process has ended.
 func (p *Process) Exited() <-chan struct{} { return p.exited }
 
-// PID returns the process's number, for tools that look at it.
+// PID returns the process ID.
 func (p *Process) PID() int { return p.cmd.Process.Pid }

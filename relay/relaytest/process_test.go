@@ -13,24 +13,28 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"github.com/redis/go-redis/v9/logging"
 )
 
-// standInVariable makes the test binary be a process to be started, in the ways in which sidecast cannot be made to fail.
+// standInVariable makes the test binary a stand-in for sidecast that behaves in
+// ways in which sidecast cannot be made to behave.
 const standInVariable = "RELAYTEST_STAND_IN"
 
 func TestMain(m *testing.M) {
-	if how := os.Getenv(standInVariable); how != "" {
-		os.Exit(standIn(how, os.Stderr))
+	logging.Disable() // go-redis logs every attempt to connect to a Redis that a test has killed
+	if mode := os.Getenv(standInVariable); mode != "" {
+		os.Exit(standIn(mode, os.Stderr))
 	}
 	os.Exit(m.Run())
 }
 
-func standIn(how string, out io.Writer) int {
+func standIn(mode string, out io.Writer) int {
 	logger := slog.New(slog.NewTextHandler(out, nil))
-	if strings.Contains(how, "json") {
+	if strings.Contains(mode, "json") {
 		logger = slog.New(slog.NewJSONHandler(out, nil))
 	}
-	switch how {
+	switch mode {
 	case "fail":
 		fmt.Fprintln(out, "sidecast: no")
 		return 2
@@ -47,12 +51,12 @@ func standIn(how string, out io.Writer) int {
 	if err != nil {
 		return 1
 	}
-	var asked atomic.Int32
+	var requests atomic.Int32
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM)
 	go func() {
 		_ = http.Serve(l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != "/readyz" || asked.Add(1) < 3 {
+			if r.URL.Path != "/readyz" || requests.Add(1) < 3 {
 				http.Error(w, "not yet", http.StatusServiceUnavailable)
 			}
 		}))
@@ -64,15 +68,15 @@ func standIn(how string, out io.Writer) int {
 	return 7
 }
 
-func startStandIn(t testing.TB, how string) *Process {
+func startStandIn(t testing.TB, mode string) *Process {
 	t.Helper()
-	return start(t, os.Args[0], map[string]string{standInVariable: how})
+	return start(t, os.Args[0], map[string]string{standInVariable: mode})
 }
 
 func TestProcess(t *testing.T) {
-	for _, how := range []string{"serve", "serve json"} {
-		t.Run(how, func(t *testing.T) {
-			p := startStandIn(t, how)
+	for _, mode := range []string{"serve", "serve json"} {
+		t.Run(mode, func(t *testing.T) {
+			p := startStandIn(t, mode)
 			if addr := p.Addr(); !strings.HasPrefix(addr, "127.0.0.1:") || addr == "127.0.0.1:0" {
 				t.Errorf("address %q", addr)
 			}
@@ -92,7 +96,8 @@ func TestProcess(t *testing.T) {
 	}
 }
 
-// TestProcessEnvironment: settings of the test's own environment do not get through, and those given do.
+// TestProcessEnvironment: the process does not inherit settings from the
+// environment of the test, and receives those of Start.
 func TestProcessEnvironment(t *testing.T) {
 	t.Setenv("SIDECAST_CHANNELS", "from outside")
 	t.Setenv("SIDECAST_LISTEN", "from outside")
@@ -106,47 +111,48 @@ func TestProcessEnvironment(t *testing.T) {
 		}
 	}
 	if strings.Contains(p.Log(), "from outside") {
-		t.Errorf("settings of the environment got through: %q", lines)
+		t.Errorf("the process inherited settings: %q", lines)
 	}
 }
 
-// spy is a test that fails without failing this one.
-type spy struct {
+// fakeTB is a test that can fail without failing this one.
+type fakeTB struct {
 	testing.TB
-	told     strings.Builder
+	output   strings.Builder
 	cleanups []func()
 }
 
-func (s *spy) Cleanup(f func())          { s.cleanups = append(s.cleanups, f) }
-func (s *spy) Errorf(f string, a ...any) { fmt.Fprintf(&s.told, f, a...) }
-func (s *spy) Logf(f string, a ...any)   { fmt.Fprintf(&s.told, f, a...) }
-func (s *spy) Failed() bool              { return s.told.Len() > 0 }
-func (s *spy) Fatalf(f string, a ...any) {
-	fmt.Fprintf(&s.told, f, a...)
+func (f *fakeTB) Cleanup(cleanup func())         { f.cleanups = append(f.cleanups, cleanup) }
+func (f *fakeTB) Errorf(format string, a ...any) { fmt.Fprintf(&f.output, format, a...) }
+func (f *fakeTB) Logf(format string, a ...any)   { fmt.Fprintf(&f.output, format, a...) }
+func (f *fakeTB) Failed() bool                   { return f.output.Len() > 0 }
+func (f *fakeTB) Fatalf(format string, a ...any) {
+	fmt.Fprintf(&f.output, format, a...)
 	runtime.Goexit()
 }
 
-// fails runs a test, its clean-up included, and returns what it complained of.
-func fails(t *testing.T, test func(t testing.TB)) string {
-	s := &spy{TB: t}
+// outputOf runs a test, its cleanup included, and returns its output.
+func outputOf(t *testing.T, test func(t testing.TB)) string {
+	f := &fakeTB{TB: t}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		test(s)
+		test(f)
 	}()
 	<-done
-	for _, f := range s.cleanups {
-		f()
+	for _, cleanup := range f.cleanups {
+		cleanup()
 	}
-	return s.told.String()
+	return f.output.String()
 }
 
-// TestProcessComplains: a process that is not what it should be fails the test, with its log.
-func TestProcessComplains(t *testing.T) {
+// TestProcessFailures: a process that does not do what a method waits for fails
+// the test, and its log is shown.
+func TestProcessFailures(t *testing.T) {
 	tests := []struct {
-		why, how string
-		do       func(p *Process)
-		want     string
+		why, mode string
+		do        func(p *Process)
+		want      string
 	}{
 		{"no address", "fail", func(p *Process) { p.Addr() }, "the process ended"},
 		{"the log is shown", "fail", func(p *Process) { p.AdminAddr() }, "sidecast: no"},
@@ -159,9 +165,9 @@ func TestProcessComplains(t *testing.T) {
 		}, "awaiting 200"},
 	}
 	for _, test := range tests {
-		told := fails(t, func(t testing.TB) { test.do(startStandIn(t, test.how)) })
-		if !strings.Contains(told, test.want) || test.want == "" && told != "" {
-			t.Errorf("%s: the test was told %q", test.why, told)
+		output := outputOf(t, func(t testing.TB) { test.do(startStandIn(t, test.mode)) })
+		if !strings.Contains(output, test.want) || test.want == "" && output != "" {
+			t.Errorf("%s: the output is %q", test.why, output)
 		}
 	}
 }
@@ -182,7 +188,7 @@ func TestLogField(t *testing.T) {
 		{`time=2026 level=INFO msg="admin listening" addr=127.0.0.1:80`, "msg", "admin listening"},
 		{`level=INFO msg=x note="say \"addr=1\" twice" addr=2`, "addr", "2"},
 		{`level=INFO msg=x`, "addr", ""},
-		{`sidecast: the configuration is not right:`, "msg", ""},
+		{`sidecast: invalid configuration:`, "msg", ""},
 		{`msg=`, "msg", ""},
 		{`{"level":"INFO","msg":"listening","addr":"127.0.0.1:80","n":5}`, "addr", "127.0.0.1:80"},
 		{`{"level":"INFO","n":5}`, "n", "5"},

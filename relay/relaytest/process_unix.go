@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// Stop sends SIGTERM, waits, and returns the exit code; see [Process.Wait]. On Windows it skips the test.
+// Stop sends SIGTERM, waits, and returns the exit code; see [Process.Wait]. On
+// Windows it skips the test.
 func (p *Process) Stop() int {
 	p.t.Helper()
 	p.Signal(syscall.SIGTERM)
@@ -27,18 +28,18 @@ func (p *Process) Continue() {
 	p.Signal(syscall.SIGCONT)
 }
 
-// held keeps the ends of pipes that close with this process.
-var held []io.Closer
+// openPipes has the ends of pipes that close when this process ends.
+var openPipes []io.Closer
 
-// removeAtExit removes dir when this process is gone, however it goes: a shell waits for the end of a pipe that only we
-// hold open.
+// removeAtExit removes dir when this process ends, even by kill -9: a shell
+// waits for the end of a pipe that only this process keeps open.
 func removeAtExit(dir string) error {
 	cmd := exec.Command("sh", "-c", `read -r _; rm -rf -- "$1"`, "sh", dir)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal is not for it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt at the terminal must not end it
 	pipe, err := cmd.StdinPipe()
 	if err != nil {
 		return err
 	}
-	held = append(held, pipe)
+	openPipes = append(openPipes, pipe)
 	return cmd.Start()
 }

@@ -21,5 +21,5 @@ func (p *Process) Continue() {
 	p.Signal(os.Interrupt)
 }
 
-// removeAtExit does nothing: a running binary cannot be removed here.
+// removeAtExit does nothing: Windows cannot remove a running binary.
 func removeAtExit(string) error { return nil }

@@ -3,15 +3,14 @@ package relaytest
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 )
 
-// LogField returns a field of a line that slog wrote, as text or JSON; empty if it has none of that name.
+// LogField returns a field of a line that slog wrote as text or JSON, empty if
+// the line does not have it.
 func LogField(line, key string) string {
 	if strings.HasPrefix(line, "{") {
 		var fields map[string]any
@@ -39,51 +38,43 @@ func LogField(line, key string) string {
 	return ""
 }
 
-// processLog keeps what a process prints, by lines. It is written by one goroutine and read by others.
+// A processLog has the output of a process, as text and as lines. One goroutine
+// calls Write and end; the other methods may be called concurrently.
 type processLog struct {
-	mu      sync.Mutex
-	text    bytes.Buffer
-	lines   []string
-	partial []byte        // the line that is not complete
-	changed chan struct{} // closed at the next line; nil while nobody waits
-	ended   bool
+	lines   growingLog[string]
+	partial []byte // the incomplete line; owned by the writer
+
+	mu   sync.Mutex
+	text bytes.Buffer
 }
 
 // Write implements [io.Writer].
 func (l *processLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.text.Write(p)
+	l.mu.Unlock()
 	l.partial = append(l.partial, p...)
 	for {
 		line, rest, ok := bytes.Cut(l.partial, []byte("\n"))
 		if !ok {
-			break
+			return len(p), nil
 		}
-		l.lines = append(l.lines, strings.TrimSuffix(string(line), "\r"))
+		l.addLine(line)
 		l.partial = rest
 	}
-	l.wake()
-	return len(p), nil
 }
 
-// end says that nothing follows.
+func (l *processLog) addLine(line []byte) {
+	text := strings.TrimSuffix(string(line), "\r")
+	l.lines.add(func(int) string { return text }, false)
+}
+
+// end ends the log after the process has ended.
 func (l *processLog) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	if len(l.partial) > 0 {
-		l.lines = append(l.lines, string(l.partial))
+		l.addLine(l.partial)
 	}
-	l.partial, l.ended = nil, true
-	l.wake()
-}
-
-// wake needs the lock.
-func (l *processLog) wake() {
-	if l.changed != nil {
-		close(l.changed)
-		l.changed = nil
-	}
+	l.lines.end()
 }
 
 // String returns everything so far.
@@ -91,35 +82,4 @@ func (l *processLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
-}
-
-func (l *processLog) from(n int) (lines []string, changed <-chan struct{}, ended bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.changed == nil && !l.ended {
-		l.changed = make(chan struct{})
-	}
-	return l.lines[n:len(l.lines):len(l.lines)], l.changed, l.ended
-}
-
-func (l *processLog) await(patience time.Duration, match func(string) bool) (string, error) {
-	limit := time.NewTimer(patience)
-	defer limit.Stop()
-	for n := 0; ; {
-		lines, changed, ended := l.from(n)
-		for _, line := range lines {
-			if match(line) {
-				return line, nil
-			}
-		}
-		n += len(lines)
-		if ended {
-			return "", errors.New("the process ended")
-		}
-		select {
-		case <-changed:
-		case <-limit.C:
-			return "", fmt.Errorf("nothing in %v", patience)
-		}
-	}
 }

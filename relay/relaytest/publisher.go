@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// PublishFunc publishes one message and returns how many subscribers Redis handed it to. A non-nil error means that the
-// message may or may not have been published. It must not retry, and must be safe for concurrent use.
+// A PublishFunc publishes one message and returns how many subscribers Redis
+// reports. A non-nil error means that the message may or may not have been
+// published. It must not retry and must be safe for concurrent use.
 type PublishFunc func(ctx context.Context, channel string, payload []byte) (receivers int64, err error)
 
 // A Publication is one call of PUBLISH.
@@ -18,50 +19,53 @@ type Publication struct {
 	Channel string
 	Seq     uint32 // from 1, in the order of the calls on this channel
 	Payload string
-	Equal   bool // the payload does not tell its seq
+	Equal   bool // the payload does not have its seq
 	End     bool // the channel's last message, see [Publisher.Finish]
 
 	Before, After time.Time // wall and monotonic time around the call
-	Receivers     int64     // the reply; meaningless if Err is set
+	Receivers     int64     // the reply; undefined if Err is set
 	Err           error     // the message may or may not have been published
 }
 
-// A Publisher sends numbered messages and remembers them. On each channel there is one call at a time, so the order of
-// its calls is the order in which Redis published them; nobody else may publish there. All methods may be called
-// concurrently.
+// A Publisher publishes numbered messages and keeps a log of them. It makes one
+// call at a time on each channel, so the order of its calls is the order in
+// which Redis published them. No other publisher may use its channels. All
+// methods may be called concurrently.
 type Publisher struct {
 	publish  PublishFunc
 	payloads Payloads
 
 	mu      sync.Mutex
-	writers map[string]*writer // never removed
+	writers map[string]*writer // by channel; never removed
 }
 
-// writer owns one channel.
+// A writer publishes on one channel.
 type writer struct {
 	channel string
 
-	turn chan struct{} // holds the right to call PUBLISH
+	turn chan struct{} // a mutex: holds one token while no goroutine publishes
 	seq  uint32        // guarded by turn
 
 	mu  sync.Mutex
 	log []Publication
 }
 
-// NewPublisher returns a publisher of such payloads.
+// NewPublisher returns a publisher that publishes these payloads with publish.
 func NewPublisher(publish PublishFunc, payloads Payloads) *Publisher {
 	return &Publisher{publish: publish, payloads: payloads, writers: make(map[string]*writer)}
 }
 
-// Publish sends the next message of channel and returns what became of it, its Err included. It waits while another
-// call on this channel is under way.
+// Publish publishes the next message of channel and returns its log entry. If
+// another call on this channel is running, Publish waits for it first.
 func (p *Publisher) Publish(ctx context.Context, channel string) Publication {
-	return p.send(ctx, channel, StampSeq)
+	return p.send(ctx, channel, stampSeq)
 }
 
-// Run sends n messages on each channel, or without end if n is 0, one writer a channel, and returns when all are sent
-// or ctx ends, the latter with the error of ctx if n is not 0. every is the pace of one channel, 0 as fast as it goes.
-// Failed calls are part of the log and are not repeated; the next one follows no earlier than 10 ms later.
+// Run publishes n messages on each channel, or until ctx ends if n is 0. It
+// publishes on all channels concurrently, and pauses for every after each
+// message. It returns the error of ctx if ctx ends and n is not 0. Failed calls
+// are logged and not repeated; the next call on the channel follows after at
+// least 10 ms.
 func (p *Publisher) Run(ctx context.Context, channels []string, n int, every time.Duration) error {
 	var writers sync.WaitGroup
 	for _, channel := range channels {
@@ -88,11 +92,12 @@ func (p *Publisher) run(ctx context.Context, channel string, n int, every time.D
 	}
 }
 
-// Finish sends a last message, one with a payload of its own, on every channel used so far, and again where the call
-// fails, until it succeeds or ctx ends. A client that heard it is at the end of that channel; see [Fleet.AwaitEnd].
+// Finish publishes a last message with a unique payload on every channel used
+// so far. It retries failed calls until they succeed or ctx ends. A client that
+// has received it is at the end of that channel; see [Fleet.AwaitEnd].
 func (p *Publisher) Finish(ctx context.Context) error {
 	for _, w := range p.all() {
-		for sent := p.send(ctx, w.channel, StampEnd); sent.Err != nil; sent = p.send(ctx, w.channel, StampEnd) {
+		for sent := p.send(ctx, w.channel, stampEnd); sent.Err != nil; sent = p.send(ctx, w.channel, stampEnd) {
 			if !pause(pauseAfterError, ctx.Done()) {
 				return fmt.Errorf("publishing the end of %q: %w", w.channel, sent.Err)
 			}
@@ -101,17 +106,8 @@ func (p *Publisher) Finish(ctx context.Context) error {
 	return nil
 }
 
-// Channels returns the channels used so far, sorted.
-func (p *Publisher) Channels() []string {
-	var channels []string
-	for _, w := range p.all() {
-		channels = append(channels, w.channel)
-	}
-	return channels
-}
-
-// Log returns a copy of all publications so far, channel by channel in the order of their calls. Calls under way are not
-// in it.
+// Log returns a copy of the log, channel by channel in the order of the calls.
+// It does not include calls that have not returned yet.
 func (p *Publisher) Log() []Publication {
 	var log []Publication
 	for _, w := range p.all() {
@@ -122,21 +118,21 @@ func (p *Publisher) Log() []Publication {
 	return log
 }
 
-func (p *Publisher) send(ctx context.Context, channel string, kind StampKind) Publication {
+func (p *Publisher) send(ctx context.Context, channel string, kind stampKind) Publication {
 	w := p.writer(channel)
 	<-w.turn
 	defer func() { w.turn <- struct{}{} }()
 	w.seq++
-	if kind != StampEnd {
+	if kind != stampEnd {
 		kind = p.payloads.kind(w.seq)
 	}
-	stampSeq := w.seq
-	if kind == StampEqual {
-		stampSeq = 0
+	number := w.seq
+	if kind == stampEqual {
+		number = 0
 	}
-	payload := p.payloads.stamped(kind, channel, stampSeq)
+	payload := p.payloads.stamped(kind, channel, number)
 	sent := Publication{
-		Channel: channel, Seq: w.seq, Payload: string(payload), Equal: kind == StampEqual, End: kind == StampEnd,
+		Channel: channel, Seq: w.seq, Payload: string(payload), Equal: kind == stampEqual, End: kind == stampEnd,
 		Before: time.Now(),
 	}
 	sent.Receivers, sent.Err = p.publish(ctx, channel, payload)
@@ -159,7 +155,7 @@ func (p *Publisher) writer(channel string) *writer {
 	return w
 }
 
-// all returns the writers by channel name.
+// all returns the writers, sorted by channel.
 func (p *Publisher) all() []*writer {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -2,5 +2,6 @@
 
 package relaytest
 
-// raceEnabled says whether the tests run with the race detector, and so the relay that they build.
+// raceEnabled is whether the tests, and the relay that they build, have the
+// race detector.
 const raceEnabled = true

@@ -9,8 +9,9 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// NewRedis returns a client fit for a [Publisher] on the server at addr: it never retries, because a PUBLISH sent twice
-// would count as two, and it gives up after timeout. The caller closes it.
+// NewRedis returns a Redis client for a [Publisher] on the server at addr. It
+// never retries, because a retried PUBLISH may publish the message twice, and
+// its calls fail after timeout. The caller closes it.
 func NewRedis(addr string, timeout time.Duration) *redis.Client {
 	return redis.NewClient(&redis.Options{
 		Addr: addr, Protocol: 2, MaxRetries: -1, ContextTimeoutEnabled: true, DisableIdentity: true,
@@ -19,9 +20,11 @@ func NewRedis(addr string, timeout time.Duration) *redis.Client {
 	})
 }
 
-// AppendTo appends to the stream at the channel's name as the backend of a durable channel does, and nudges the relays. It
-// trims to about maxLen entries, or never if that is 0. A nudge that failed is no error, because the entry is there. client
-// must not retry (see [NewRedis]); the caller closes it.
+// AppendTo returns a PublishFunc that adds an entry to the stream with the
+// channel's name, as the backend of a durable channel does, and nudges the
+// relays. It trims the stream to about maxLen entries, or never if that is 0. A
+// failed nudge is not an error, because the entry is in the stream. client must
+// not retry (see [NewRedis]); the caller closes it.
 func AppendTo(client redis.UniversalClient, maxLen int) PublishFunc {
 	return func(ctx context.Context, channel string, payload []byte) (int64, error) {
 		entry := &redis.XAddArgs{Stream: channel, MaxLen: int64(maxLen), Approx: maxLen > 0, Values: []any{"data", payload}}
@@ -33,15 +36,17 @@ func AppendTo(client redis.UniversalClient, maxLen int) PublishFunc {
 	}
 }
 
-// Settle asks the streams what became of the calls of [AppendTo] whose answers were lost, and returns the log without
-// those that came to nothing. Payloads must be unique, and what is asked for not trimmed away yet.
-func Settle(ctx context.Context, client redis.UniversalClient, log []Publication) ([]Publication, error) {
-	kept := make(map[string]bool) // payloads; unique over all channels
-	asked := make(map[string]bool)
-	var settled []Publication
+// Resolve reads the streams to find out which of the failed calls of [AppendTo]
+// were executed nevertheless. It returns the log with those calls as successful
+// and without the other failed ones. Payloads must be unique, and no entry of a
+// failed call may have been trimmed.
+func Resolve(ctx context.Context, client redis.UniversalClient, log []Publication) ([]Publication, error) {
+	kept := make(map[string]bool) // payloads; unique in all channels
+	read := make(map[string]bool) // channels
+	var resolved []Publication
 	for _, p := range log {
-		if p.Err != nil && !asked[p.Channel] {
-			asked[p.Channel] = true
+		if p.Err != nil && !read[p.Channel] {
+			read[p.Channel] = true
 			entries, err := client.XRange(ctx, p.Channel, "-", "+").Result()
 			if err != nil {
 				return nil, fmt.Errorf("reading the stream %q: %w", p.Channel, err)
@@ -53,13 +58,14 @@ func Settle(ctx context.Context, client redis.UniversalClient, log []Publication
 		}
 		if p.Err == nil || kept[p.Payload] {
 			p.Err = nil
-			settled = append(settled, p)
+			resolved = append(resolved, p)
 		}
 	}
-	return settled, nil
+	return resolved, nil
 }
 
-// PublishTo publishes with client, which must not retry (see [NewRedis]) and which the caller closes.
+// PublishTo returns a PublishFunc that publishes with client, which must not
+// retry (see [NewRedis]). The caller closes it.
 func PublishTo(client redis.UniversalClient) PublishFunc {
 	return func(ctx context.Context, channel string, payload []byte) (int64, error) {
 		return client.Publish(ctx, channel, payload).Result()

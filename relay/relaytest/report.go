@@ -1,51 +1,51 @@
 package relaytest
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 )
 
-// A Rule is one clause of the delivery contract, by the way in which it was broken.
+// A Rule names one way to break the delivery guarantees.
 type Rule string
 
 // The rules.
 const (
-	Hole            Rule = "hole"             // a message is missing and nothing explains it
-	Duplicate       Rule = "duplicate"        // a message came twice, or more came than were published
-	Reorder         Rule = "reorder"          // a message came behind a later one
-	Late            Rule = "late"             // a message took too long
-	Corrupt         Rule = "corrupt"          // a payload that nobody published, or in the wrong kind of frame
-	Leak            Rule = "leak"             // a message of a channel that the session does not listen to
-	Stale           Rule = "stale"            // a message from before the session joined, without having asked for it
-	MissingGap      Rule = "missing gap"      // a fault explains the loss, and nobody was told
-	EarlyGap        Rule = "early gap"        // the gap came before a message was published that it should explain
-	LateGap         Rule = "late gap"         // the gap came behind the next message
-	CauselessGap    Rule = "causeless gap"    // a gap that no fault explains
-	GapCount        Rule = "gap count"        // a session heard of a fault not once
+	Hole            Rule = "hole"             // a message is missing without an excuse
+	Duplicate       Rule = "duplicate"        // a message arrived twice, or more arrived than were published
+	Reorder         Rule = "reorder"          // a message arrived after a later one
+	Late            Rule = "late"             // a message took longer than [Rules.Latency]
+	Corrupt         Rule = "corrupt"          // an unknown payload, or the wrong kind of frame
+	Leak            Rule = "leak"             // a message of a channel to which the session is not subscribed
+	Stale           Rule = "stale"            // a message from before the subscription, without a cursor
+	MissingGap      Rule = "missing gap"      // a message is missing because of a fault, without a gap
+	EarlyGap        Rule = "early gap"        // the gap arrived before the missing message was published
+	LateGap         Rule = "late gap"         // the gap arrived after the next message
+	CauselessGap    Rule = "causeless gap"    // a gap without a fault
+	GapCount        Rule = "gap count"        // a session received too many or too few gaps for a fault
 	CauselessNotice Rule = "causeless notice" // offline without a fault
-	OfflineCount    Rule = "offline count"    // a session heard offline not once
-	UnexpectedEnd   Rule = "unexpected end"   // a well-behaved session was ended, without a fault
-	BadProtocol     Rule = "protocol"         // what the relay said is not the protocol
-	BadCursor       Rule = "cursor"           // one cursor was given to two messages
-	FewRecovered    Rule = "few recovered"    // too many came back to a gap
-	FalseGaps       Rule = "false gaps"       // too many of them had missed nothing
-	Unproven        Rule = "unproven"         // the run cannot show what it should
+	OfflineCount    Rule = "offline count"    // a session received too many or too few offlines for a fault
+	UnexpectedEnd   Rule = "unexpected end"   // the relay ended a session without a fault
+	BadProtocol     Rule = "protocol"         // the relay broke the protocol
+	BadCursor       Rule = "cursor"           // two messages have one cursor
+	FewRecovered    Rule = "few recovered"    // too few resumes were recovered
+	FalseGaps       Rule = "false gaps"       // too many resumes had a gap although no message was missing
+	Unproven        Rule = "unproven"         // the run does not prove that the relay works
 )
 
-// A Violation is one breach.
+// A Violation is one case in which a rule was broken.
 type Violation struct {
 	Rule    Rule
-	Client  string    // empty if it concerns the run
-	Channel string    // empty if it concerns the session
-	At      time.Time // zero where there is no such moment
+	Client  string    // empty if it concerns the whole run
+	Channel string    // empty if it concerns the whole session
+	At      time.Time // zero if there is no such time
 	Text    string
 }
 
-// String tells the breach in one line.
+// String returns the violation in one line.
 func (v Violation) String() string {
 	var b strings.Builder
 	b.WriteString(string(v.Rule))
@@ -61,26 +61,29 @@ func (v Violation) String() string {
 	return b.String() + ": " + v.Text
 }
 
-// keep bounds the violations that a report tells of each rule: a broken relay breaks it for every client.
-const keep = 20
+// maxViolations bounds the violations of one rule in a report: a broken relay
+// breaks it for every client.
+const maxViolations = 20
 
-// A Report is what [Check] found.
+// A Report is the result of [Check].
 type Report struct {
-	Messages   int // publications, those of unknown fate not counted
+	Messages   int // successful publications
 	Sessions   int
-	Deliveries int // messages that clients received
-	Gaps       int // gaps that sessions heard
-	Offlines   int // offline notices that sessions heard
-	Lost       int // messages that a session missed and a gap declared, or on raw a fault explains
+	Deliveries int // messages received by clients
+	Gaps       int // gaps received by sessions
+	Offlines   int // offline notices received by sessions
+	Lost       int // messages missing in sessions because of a gap or, on raw, of a fault
 
-	Live, Durable Return // who came back to which channels
+	Live, Durable ResumesByRelay // resumes, by kind of channel
 
-	// Violations are the first few of each rule, Counts how many there were.
+	// Violations has the first 20 violations of each rule, Counts the number of
+	// all.
 	Violations []Violation
 	Counts     map[Rule]int
 }
 
-// Err returns nil if there was no violation, else an error that tells them all.
+// Err returns nil if there is no violation, otherwise an error with the text of
+// String.
 func (r Report) Err() error {
 	if len(r.Violations) == 0 {
 		return nil
@@ -88,31 +91,20 @@ func (r Report) Err() error {
 	return errors.New(r.String())
 }
 
-// String tells the counts in one line, then the violations, one a line.
+// String returns the counts in one line, then the violations, one per line.
 func (r Report) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d messages to %d sessions: %d deliveries, %d gaps, %d declared lost, %d offline",
+	fmt.Fprintf(&b, "%d messages to %d sessions: %d deliveries, %d gaps, %d lost, %d offline",
 		r.Messages, r.Sessions, r.Deliveries, r.Gaps, r.Lost, r.Offlines)
-	for _, kind := range []struct {
-		name    string
-		resumes Resumes
-	}{
-		{"live", r.Live.Same}, {"live across relays", r.Live.Crossed},
-		{"durable", r.Durable.Same}, {"durable across relays", r.Durable.Crossed},
-	} {
-		if kind.resumes.All() > 0 {
-			fmt.Fprintf(&b, "; %s: %v", kind.name, kind.resumes)
+	for _, n := range r.resumes() {
+		if n.All() > 0 {
+			fmt.Fprintf(&b, "; %s: %v", n.kind, n.Resumes)
 		}
 	}
 	if len(r.Violations) == 0 {
 		return b.String() + "; no violation"
 	}
-	rules := make([]Rule, 0, len(r.Counts))
-	for rule := range r.Counts {
-		rules = append(rules, rule)
-	}
-	slices.SortFunc(rules, func(a, b Rule) int { return cmp.Compare(a, b) })
-	for _, rule := range rules {
+	for _, rule := range slices.Sorted(maps.Keys(r.Counts)) {
 		fmt.Fprintf(&b, "; %d x %s", r.Counts[rule], rule)
 	}
 	for _, v := range r.Violations {
@@ -126,7 +118,7 @@ func (r *Report) add(v Violation) {
 		r.Counts = make(map[Rule]int)
 	}
 	r.Counts[v.Rule]++
-	if r.Counts[v.Rule] <= keep {
+	if r.Counts[v.Rule] <= maxViolations {
 		r.Violations = append(r.Violations, v)
 	}
 }

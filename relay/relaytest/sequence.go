@@ -5,143 +5,143 @@ import (
 	"time"
 )
 
-// sequence judges a track whose payloads tell their numbers.
+// sequence checks a track of which the payloads have numbers.
 type sequence struct {
 	*track
-	lag time.Duration
 
-	high    int             // the highest place received, -1 before the first
-	since   []boundary      // those behind it
-	seen    []bool          // by place
-	unsure  map[string]bool // those of unknown fate that came
-	missing []loss
-	gaps    []int // items that are gaps
+	highest    int             // index of the newest message received, -1 before the first
+	boundaries []boundary      // since that message
+	seen       []bool          // by index
+	seenFailed map[string]bool // payloads of failed calls that arrived
+	missing    []loss
+	gaps       []int // indexes of the items that are gaps
 }
 
-// loss is a message that was not there when a later one came.
+// A loss is a message that was missing when a later one arrived.
 type loss struct {
-	place int
-	item  int  // the later one in the track, or its end
-	early bool // a gap stood between, but it had come before the message was published
-	other bool // something stood between that does not explain it
+	index int
+	item  int  // the later message, or the number of items
+	early bool // there was a gap, but it was sent before the message was published
+	other bool // there was a boundary that does not excuse the loss
 }
 
-func (t *track) judgeSequence() {
-	s := &sequence{track: t, lag: t.l.j.lag, high: -1, seen: make([]bool, len(t.channel.sent))}
+func (t *track) checkSequence() {
+	s := &sequence{track: t, highest: -1, seen: make([]bool, len(t.channel.sent))}
 	for i, it := range t.items {
 		if it.boundary == nil {
-			s.take(i, it)
+			s.message(i, it)
 			continue
 		}
-		s.passed(*it.boundary, s.high+1)
-		s.since = append(s.since, *it.boundary)
+		s.checkBoundary(*it.boundary, s.highest+1)
+		s.boundaries = append(s.boundaries, *it.boundary)
 		if it.boundary.gap {
 			s.gaps = append(s.gaps, i)
 		}
 	}
-	s.skip(len(s.channel.sent), len(s.items))
-	s.tell()
+	s.skipTo(len(s.channel.sent), len(s.items))
+	s.reportMissing()
 }
 
-// take puts a message at its place.
-func (s *sequence) take(i int, it item) {
-	c, e := s.channel, it.message
-	place := c.unique[e.Data]
+// message processes the message of item i.
+func (s *sequence) message(i int, it item) {
+	ch, e := s.channel, it.message
+	index := ch.unique[e.Data]
 	switch {
-	case place < 0 && s.unsure[e.Data], place >= 0 && s.seen[place]:
-		s.fault(Duplicate, e.At, "%s came again", describe(e.Data))
+	case index < 0 && s.seenFailed[e.Data], index >= 0 && s.seen[index]:
+		s.violation(Duplicate, e.At, "%s arrived again", describe(e.Data))
 		return
-	case place < 0:
-		if s.unsure == nil {
-			s.unsure = make(map[string]bool)
+	case index < 0:
+		if s.seenFailed == nil {
+			s.seenFailed = make(map[string]bool)
 		}
-		s.unsure[e.Data] = true
+		s.seenFailed[e.Data] = true
 		return
 	}
-	s.seen[place] = true
-	s.cursor(e, place)
-	if c.heard.Before(c.sent[place].Before) {
-		c.heard = c.sent[place].Before
-	}
-	s.inTime(place, it)
-	if place < s.high {
-		s.fault(Reorder, e.At, "%s came behind seq %d", describe(e.Data), c.sent[s.high].Seq)
+	s.seen[index] = true
+	s.checkCursor(e, index)
+	ch.received(ch.sent[index].Before)
+	s.checkLatency(index, it)
+	if index < s.highest {
+		s.violation(Reorder, e.At, "%s arrived after seq %d", describe(e.Data), ch.sent[s.highest].Seq)
 		return
 	}
-	for _, b := range s.since {
-		if b.stale(c, place, s.lag) {
-			s.fault(Stale, e.At, "%s was answered %v before the session asked to join",
-				describe(e.Data), b.ask.Sub(c.sent[place].After))
+	for _, b := range s.boundaries {
+		if b.stale(ch, index) {
+			s.violation(Stale, e.At, "%s was published %v before the session subscribed",
+				describe(e.Data), b.ask.Sub(ch.sent[index].After))
 		}
 	}
-	s.skip(place, i)
-	s.high, s.since = place, nil
+	s.skipTo(index, i)
+	s.highest, s.boundaries = index, nil
 }
 
-func (s *sequence) inTime(place int, it item) {
-	p := s.channel.sent[place]
+func (s *sequence) checkLatency(index int, it item) {
+	p := s.channel.sent[index]
 	took := it.message.At.Sub(p.After)
-	if took > s.l.j.latency && !s.channel.inFault(place, "") && !it.live.IsZero() && p.Before.After(it.live) {
-		s.fault(Late, it.message.At, "%s came %v after it was published", describe(it.message.Data), took)
+	if took > s.client.latency && !s.channel.inFault(index, "") && !it.since.IsZero() && p.Before.After(it.since) {
+		s.violation(Late, it.message.At, "%s arrived %v after it was published", describe(it.message.Data), took)
 	}
 }
 
-// skip asks why the places from the highest one to this one were left out.
-func (s *sequence) skip(place, i int) {
-	for p := s.high + 1; p < place; p++ {
-		if !s.excused(p) && !(i == len(s.items) && s.pending(p)) {
-			m := loss{place: p, item: i, other: len(s.since) > 0}
-			for _, b := range s.since {
-				m.early = m.early || b.gap && s.channel.inFault(p, b.relay)
-			}
-			s.missing = append(s.missing, m)
+// skipTo notes the losses between the newest message and this one, which is
+// item i.
+func (s *sequence) skipTo(index, i int) {
+	for p := s.highest + 1; p < index; p++ {
+		if s.excused(p) || i == len(s.items) && s.pending(p) {
+			continue
 		}
+		l := loss{index: p, item: i, other: len(s.boundaries) > 0}
+		for _, b := range s.boundaries {
+			l.early = l.early || b.gap && s.channel.inFault(p, b.relay)
+		}
+		s.missing = append(s.missing, l)
 	}
 }
 
-func (s *sequence) excused(place int) bool {
-	for _, b := range s.since {
-		if b.excuses(s.channel, place, s.lag) {
+func (s *sequence) excused(index int) bool {
+	for _, b := range s.boundaries {
+		if b.excuses(s.channel, index) {
 			if b.gap {
-				s.l.j.report.Lost++
+				s.client.report.Lost++
 			}
 			return true
 		}
 	}
-	if s.deaf && s.channel.inFault(place, "") {
-		s.l.j.report.Lost++
+	if s.noGaps && s.channel.inFault(index, "") {
+		s.client.report.Lost++
 		return true
 	}
 	return false
 }
 
-// tell reports what never came, neighbours in one line.
-func (s *sequence) tell() {
+// reportMissing reports the messages that never arrived. Adjacent ones make one
+// violation.
+func (s *sequence) reportMissing() {
 	var first, last loss
-	run := 0
+	n := 0
 	flush := func() {
-		if run > 0 {
-			s.lost(first, last, run)
+		if n > 0 {
+			s.reportLoss(first, last, n)
 		}
-		run = 0
+		n = 0
 	}
-	for _, m := range s.missing {
-		if s.seen[m.place] {
-			continue // it came late, which was told
+	for _, l := range s.missing {
+		if s.seen[l.index] {
+			continue // it arrived in the wrong order, which is another violation
 		}
-		if run == 0 || m.place != last.place+1 || s.rule(m) != s.rule(first) {
+		if n == 0 || l.index != last.index+1 || s.rule(l) != s.rule(first) {
 			flush()
-			first = m
+			first = l
 		}
-		last = m
-		run++
+		last = l
+		n++
 	}
 	flush()
 }
 
-func (s *sequence) lost(first, last loss, n int) {
+func (s *sequence) reportLoss(first, last loss, n int) {
 	sent := s.channel.sent
-	from, to := sent[first.place], sent[last.place]
+	from, to := sent[first.index], sent[last.index]
 	at, where := time.Time{}, "at the end"
 	if first.item < len(s.items) {
 		e := s.items[first.item].message
@@ -153,31 +153,31 @@ func (s *sequence) lost(first, last loss, n int) {
 	case from.Receivers == 0:
 		text += "; PUBLISH had no receiver"
 	case first.other && s.rule(first) == Hole:
-		text += "; what stands between explains only what was published before it, and a gap only what a fault's time explains"
+		text += "; there was a gap or a new subscription, but the message was published after it or outside a fault"
 	}
-	s.fault(s.rule(first), at, "%s", text)
+	s.violation(s.rule(first), at, "%s", text)
 }
 
-// rule says which clause a loss breaks.
-func (s *sequence) rule(m loss) Rule {
-	if !s.channel.inFault(m.place, "") {
+// rule returns the rule that a loss breaks.
+func (s *sequence) rule(l loss) Rule {
+	if !s.channel.inFault(l.index, "") {
 		return Hole
 	}
-	if m.early {
+	if l.early {
 		return EarlyGap
 	}
 	for _, i := range s.gaps {
-		if i > m.item && s.sameFault(m.place, s.items[i].boundary.to) {
+		if i > l.item && s.sameFault(l.index, s.items[i].boundary.to) {
 			return LateGap
 		}
 	}
 	return MissingGap
 }
 
-// sameFault reports whether the fault that explains the loss explains this gap, too.
-func (s *sequence) sameFault(place int, gap time.Time) bool {
-	for _, w := range s.l.j.windows {
-		if w.touches(s.name) && w.holds(gap) && w.explains(s.channel.sent[place], s.lag) {
+// sameFault reports whether one fault explains both the loss and the gap.
+func (s *sequence) sameFault(index int, gap time.Time) bool {
+	for _, w := range s.client.windows {
+		if w.touches(s.name) && w.holds(gap) && w.explains(s.channel.sent[index], s.client.lag) {
 			return true
 		}
 	}

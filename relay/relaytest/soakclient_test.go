@@ -10,45 +10,45 @@ import (
 	"sidecast/relay/relaytest/faultproxy"
 )
 
-// A soakTraveller moves between relays, over a network of its own.
-type soakTraveller struct {
-	*Traveller
+// A soakClient moves between relays, through a proxy that only it uses.
+type soakClient struct {
+	*ReconnectingClient
 	w      *soakWorld
 	random *rand.Rand
 	proxy  *faultproxy.Proxy
 }
 
-func newSoakTraveller(w *soakWorld, i int) *soakTraveller {
-	tr := &soakTraveller{w: w, random: rand.New(rand.NewPCG(w.seed, uint64(100+i)))}
+func newSoakClient(w *soakWorld, i int) *soakClient {
+	c := &soakClient{w: w, random: rand.New(rand.NewPCG(w.seed, uint64(100+i)))}
 	var channels []string
 	for _, name := range append(w.channels(false), w.channels(true)...) {
-		if tr.random.IntN(3) > 0 || len(channels) == 0 {
+		if c.random.IntN(3) > 0 || len(channels) == 0 {
 			channels = append(channels, name)
 		}
 	}
-	tr.Traveller = NewTraveller(channels...)
-	tr.proxy = faultproxy.Start(w.t, "127.0.0.1:1")
-	tr.proxy.Trace()
-	return tr
+	c.ReconnectingClient = NewReconnectingClient(channels...)
+	c.proxy = faultproxy.Start(w.t, "127.0.0.1:1")
+	c.proxy.Trace()
+	return c
 }
 
-// live travels until the context ends, and stays where it is then.
-func (tr *soakTraveller) live(ctx context.Context) {
+// run moves between relays until ctx ends. The last connection stays open.
+func (c *soakClient) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if !tr.move(ctx) {
+		if !c.move(ctx) {
 			pause(100*time.Millisecond, ctx.Done())
 			continue
 		}
-		stay := time.Duration(tr.random.ExpFloat64() * float64(3*time.Second))
-		if tr.random.IntN(3) == 0 {
-			stay = rand.N(200 * time.Millisecond) // perhaps before the answer, or inside a replay
+		stay := time.Duration(c.random.ExpFloat64() * float64(3*time.Second))
+		if c.random.IntN(3) == 0 {
+			stay = rand.N(200 * time.Millisecond) // perhaps before the answer or during a replay
 		}
 		timer := time.NewTimer(stay)
 		select {
 		case <-timer.C:
-			tr.leave(ctx)
-		case <-tr.Client().Done():
-			tr.Leave((*Client).Drop)
+			c.leave(ctx)
+		case <-c.Client().Done():
+			c.Disconnect((*Client).Drop)
 			pause(rand.N(300*time.Millisecond), ctx.Done())
 		case <-ctx.Done():
 		}
@@ -56,121 +56,121 @@ func (tr *soakTraveller) live(ctx context.Context) {
 	}
 }
 
-// move goes to some relay that is open.
-func (tr *soakTraveller) move(ctx context.Context) bool {
-	r := tr.w.relays[tr.random.IntN(len(tr.w.relays))]
+// move connects to a random relay. It reports false if the relay is not open or
+// the connection failed.
+func (c *soakClient) move(ctx context.Context) bool {
+	r := c.w.relays[c.random.IntN(len(c.w.relays))]
 	name, addr := r.where()
 	if addr == "" {
 		return false
 	}
-	tr.proxy.Retarget(addr)
-	d := &Dialer{URL: "ws://" + tr.proxy.Addr + "/ws", Relay: name, SentAt: tr.proxy.PassedAt}
+	c.proxy.Retarget(addr)
+	d := &Dialer{URL: "ws://" + c.proxy.Addr + "/ws", Relay: name, SentAt: c.proxy.PassedAt}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	return tr.Go(ctx, d) == nil
+	return c.Connect(ctx, d) == nil
 }
 
-// leave ends the connection in one of the ways in which connections end.
-func (tr *soakTraveller) leave(ctx context.Context) {
-	c := tr.Client()
-	note := func(how string) { c.record(Event{Kind: KindAborted, Text: how}) }
-	switch tr.random.IntN(7) {
+// leave ends the connection in a random way.
+func (c *soakClient) leave(ctx context.Context) {
+	note := func(how string) { c.Client().record(Event{Kind: KindAborted, Text: how}) }
+	switch c.random.IntN(7) {
 	case 0:
-		tr.Leave((*Client).Drop)
+		c.Disconnect((*Client).Drop)
 	case 1:
-		tr.Leave((*Client).Abort)
+		c.Disconnect((*Client).Abort)
 	case 2:
-		note("the network resets, in the middle of something")
-		tr.proxy.ResetAfter(faultproxy.ToClient, 1+tr.random.IntN(300))
-		pause(time.Duration(tr.random.IntN(500))*time.Millisecond, ctx.Done())
-		tr.proxy.ResetAfter(faultproxy.ToClient, -1)
-		tr.Leave((*Client).Drop)
+		note("the network resets the connection inside a frame")
+		c.proxy.ResetAfter(faultproxy.ToClient, 1+c.random.IntN(300))
+		pause(time.Duration(c.random.IntN(500))*time.Millisecond, ctx.Done())
+		c.proxy.ResetAfter(faultproxy.ToClient, -1)
+		c.Disconnect((*Client).Drop)
 	case 3:
 		note("the network ends the connection")
-		tr.proxy.Cut()
-		tr.Leave((*Client).Drop)
+		c.proxy.Cut()
+		c.Disconnect((*Client).Drop)
 	case 4, 5:
-		note("the network goes silent")
-		way := [][]faultproxy.Direction{faultproxy.Both, {faultproxy.ToClient}, {faultproxy.ToServer}}[tr.random.IntN(3)]
-		tr.proxy.Hold(way...)
-		pause(time.Duration(tr.random.IntN(4000))*time.Millisecond, ctx.Done())
-		tr.Leave((*Client).Abort)
-		tr.proxy.Release(way...)
-	case 6: // a slow path, and then away
-		tr.proxy.Delay(faultproxy.ToClient, 100*time.Millisecond, 300*time.Millisecond)
-		pause(time.Duration(tr.random.IntN(2000))*time.Millisecond, ctx.Done())
-		tr.Leave((*Client).Abort)
-		tr.proxy.Delay(faultproxy.ToClient, 0, 0)
+		note("the network drops all packets")
+		way := [][]faultproxy.Direction{faultproxy.Both, {faultproxy.ToClient}, {faultproxy.ToServer}}[c.random.IntN(3)]
+		c.proxy.Hold(way...)
+		pause(time.Duration(c.random.IntN(4000))*time.Millisecond, ctx.Done())
+		c.Disconnect((*Client).Abort)
+		c.proxy.Release(way...)
+	case 6: // a slow network, then a reset
+		c.proxy.Delay(faultproxy.ToClient, 100*time.Millisecond, 300*time.Millisecond)
+		pause(time.Duration(c.random.IntN(2000))*time.Millisecond, ctx.Done())
+		c.Disconnect((*Client).Abort)
+		c.proxy.Delay(faultproxy.ToClient, 0, 0)
 	}
 }
 
-// stay moves a last time, and returns the connection.
-func (tr *soakTraveller) stay() *Client {
+// stay moves a last time and returns the connection.
+func (c *soakClient) stay() *Client {
 	deadline := time.Now().Add(Patience)
 	for {
-		if tr.move(tr.w.t.Context()) {
-			if err := tr.Joined(tr.w.t.Context()); err == nil {
-				return tr.Client()
+		if c.move(c.w.t.Context()) {
+			if err := c.AwaitAnswers(c.w.t.Context()); err == nil {
+				return c.Client()
 			} else if time.Now().After(deadline) {
-				tr.w.t.Fatalf("seed %d: %v", tr.w.seed, err)
+				c.w.t.Fatalf("seed %d: %v", c.w.seed, err)
 			}
 		}
 		if time.Now().After(deadline) {
-			tr.w.t.Fatalf("seed %d: %s finds no relay", tr.w.seed, tr.Name())
+			c.w.t.Fatalf("seed %d: %s cannot connect to any relay", c.w.seed, c.Name())
 		}
-		pause(100*time.Millisecond, tr.w.t.Context().Done())
+		pause(100*time.Millisecond, c.w.t.Context().Done())
 	}
 }
 
-// A soakListener speaks raw, and is somebody new with each connection.
-type soakListener struct {
+// A soakRawClient uses sidecast.raw and is a new client on each connection.
+type soakRawClient struct {
 	w        *soakWorld
 	gapClose bool
 	random   *rand.Rand
-	past     []Session
-	now      *Client
+	ended    []Session
+	current  *Client
 }
 
-func (l *soakListener) live(ctx context.Context) {
+func (c *soakRawClient) run(ctx context.Context) {
 	for ctx.Err() == nil {
-		if !l.come(ctx) {
+		if !c.connect(ctx) {
 			pause(100*time.Millisecond, ctx.Done())
 			continue
 		}
 		select {
-		case <-l.now.Done():
-			l.past, l.now = append(l.past, l.now.Session()), nil
+		case <-c.current.Done():
+			c.ended, c.current = append(c.ended, c.current.Session()), nil
 		case <-ctx.Done():
 		}
 	}
 }
 
-func (l *soakListener) come(ctx context.Context) bool {
-	name, addr := l.w.relays[l.random.IntN(len(l.w.relays))].where()
+func (c *soakRawClient) connect(ctx context.Context) bool {
+	name, addr := c.w.relays[c.random.IntN(len(c.w.relays))].where()
 	if addr == "" {
 		return false
 	}
 	d := &Dialer{
-		URL: "ws://" + addr + "/ws", Relay: name, Protocol: Raw, GapClose: l.gapClose, Channels: l.w.channels(false)[:1],
+		URL: "ws://" + addr + "/ws", Relay: name, Protocol: Raw, GapClose: c.gapClose, Channels: c.w.channels(false)[:1],
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	c, err := d.Dial(ctx)
+	client, err := d.Dial(ctx)
 	if err == nil {
-		l.now = c
+		c.current = client
 	}
 	return err == nil
 }
 
-// stay makes sure that somebody listens to the end.
-func (l *soakListener) stay() {
-	if l.now != nil && l.now.over() {
-		l.past, l.now = append(l.past, l.now.Session()), nil
+// stay connects a last time, if necessary.
+func (c *soakRawClient) stay() {
+	if c.current != nil && c.current.ended() {
+		c.ended, c.current = append(c.ended, c.current.Session()), nil
 	}
-	for l.now == nil && !l.come(l.w.t.Context()) {
-		if !pause(100*time.Millisecond, l.w.t.Context().Done()) {
+	for c.current == nil && !c.connect(c.w.t.Context()) {
+		if !pause(100*time.Millisecond, c.w.t.Context().Done()) {
 			return
 		}
 	}
-	l.w.t.Cleanup(l.now.Drop)
+	c.w.t.Cleanup(c.current.Drop)
 }

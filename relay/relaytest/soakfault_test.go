@@ -12,10 +12,11 @@ import (
 	"sidecast/relay/relaytest/faultproxy"
 )
 
-// soakFaults are the things that are done in a run, each of which is over when it returns.
+// soakFaults are the faults of a run. Each function returns after its fault was
+// undone.
 var soakFaults = []struct {
-	name string
-	do   func(w *soakWorld, f Fault)
+	name   string
+	inject func(w *soakWorld, f Fault)
 }{
 	{"redis kill -9", (*soakWorld).killRedis},
 	{"redis SIGSTOP", (*soakWorld).stopRedis},
@@ -30,8 +31,9 @@ var soakFaults = []struct {
 	{"relay SIGSTOP", (*soakWorld).stopRelay},
 }
 
-// trouble does some of them within the time, and then lets all heal.
-func (w *soakWorld) trouble(lasting time.Duration) {
+// injectFaults injects some of them within this time, and waits until the
+// relays are ready again.
+func (w *soakWorld) injectFaults(lasting time.Duration) {
 	w.length = lasting
 	n := 3 + w.random.IntN(6)
 	if lasting < 10*time.Second {
@@ -44,37 +46,39 @@ func (w *soakWorld) trouble(lasting time.Duration) {
 			break
 		}
 		pause := left/4 + time.Duration(w.random.Int64N(int64(left/2)))
-		w.awaitTick(pause)
+		w.wait(pause)
 		fault := soakFaults[w.random.IntN(len(soakFaults))]
-		for !wanted(fault.name) {
+		for !selected(fault.name) {
 			fault = soakFaults[w.random.IntN(len(soakFaults))]
 		}
-		fault.do(w, Fault{Name: fault.name, Gap: Any, Offline: Any})
+		fault.inject(w, Fault{Name: fault.name, Gap: Any, Offline: Any})
 	}
-	w.awaitTick(max(time.Until(over), 0))
+	w.wait(max(time.Until(over), 0))
 	for _, r := range w.relays {
-		r.now.AwaitReady()
+		r.process.AwaitReady()
 	}
 }
 
-// wanted reports whether a fault is to be done.
-func wanted(name string) bool {
+// selected reports whether the flag -faults selects a fault.
+func selected(name string) bool {
 	part, not := strings.CutPrefix(*soakOnly, "!")
 	return strings.Contains(name, part) != not
 }
 
-// lasting draws how long something is broken, so that watchdogs see some and not others.
+// lasting draws how long a fault lasts, so that watchdogs notice some faults
+// and not others.
 func (w *soakWorld) lasting(most time.Duration) time.Duration {
 	most = min(most, max(w.length/4, 2*time.Second))
 	return time.Duration(w.random.Int64N(int64(most)))
 }
 
-func (w *soakWorld) some() *soakRelay { return w.relays[w.random.IntN(len(w.relays))] }
+// randomRelay returns one of the relays.
+func (w *soakWorld) randomRelay() *soakRelay { return w.relays[w.random.IntN(len(w.relays))] }
 
 func (w *soakWorld) killRedis(f Fault) {
 	fault := w.faults.Begin(f)
 	w.server.Kill()
-	w.awaitTick(w.lasting(3 * time.Second))
+	w.wait(w.lasting(3 * time.Second))
 	w.server.Restart()
 	fault.Undone()
 }
@@ -82,7 +86,7 @@ func (w *soakWorld) killRedis(f Fault) {
 func (w *soakWorld) stopRedis(f Fault) {
 	fault := w.faults.Begin(f)
 	w.server.Stop()
-	w.awaitTick(w.lasting(14 * time.Second))
+	w.wait(w.lasting(14 * time.Second))
 	w.server.Cont()
 	fault.Undone()
 }
@@ -94,95 +98,98 @@ func (w *soakWorld) clientKill(f Fault) {
 }
 
 func (w *soakWorld) blackHole(f Fault) {
-	r := w.some()
+	r := w.randomRelay()
 	f.Relay, _ = r.where()
 	way := [][]faultproxy.Direction{faultproxy.Both, {faultproxy.ToClient}, {faultproxy.ToServer}}[w.random.IntN(3)]
 	f.Name = fmt.Sprintf("%s %v", f.Name, way)
 	fault := w.faults.Begin(f)
 	r.proxy.Hold(way...)
-	w.awaitTick(w.lasting(16 * time.Second))
+	w.wait(w.lasting(16 * time.Second))
 	r.proxy.Release(way...)
 	fault.Undone()
 }
 
 func (w *soakWorld) resetLink(f Fault) {
-	r := w.some()
+	r := w.randomRelay()
 	f.Relay, _ = r.where()
 	fault := w.faults.Begin(f)
 	r.proxy.ResetAfter(faultproxy.ToClient, 1+w.random.IntN(2000))
-	w.awaitTick(w.lasting(3 * time.Second))
+	w.wait(w.lasting(3 * time.Second))
 	r.proxy.ResetAfter(faultproxy.ToClient, -1)
 	fault.Undone()
 }
 
-// kick makes Redis drop the link of a relay that does not read. Others may be too slow for so little a buffer, too.
+// kick makes Redis drop the connection of a relay that does not read. Other
+// relays may be too slow for the small buffer, too.
 func (w *soakWorld) kick(f Fault) {
-	r := w.some()
+	r := w.randomRelay()
 	fault := w.faults.Begin(f)
 	w.server.CLI("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 512kb 1")
 	r.proxy.Hold(faultproxy.ToClient)
 	burst := bytes.Repeat([]byte("x"), 256<<10)
 	for range 40 {
-		_ = w.client.Publish(w.t.Context(), "soak:burst", burst).Err() // nobody listens
+		_ = w.redis.Publish(w.t.Context(), "soak:burst", burst).Err() // no client is subscribed
 	}
-	w.awaitTick(500 * time.Millisecond)
+	w.wait(500 * time.Millisecond)
 	r.proxy.Release(faultproxy.ToClient)
 	w.server.CLI("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
 	fault.Undone()
 }
 
-// slowLink is no fault that explains anything, as long as the relay's own probe is content.
+// slowLink delays the connection less than the relay's probe allows, which
+// excuses nothing.
 func (w *soakWorld) slowLink(Fault) {
-	r := w.some()
+	r := w.randomRelay()
 	r.proxy.Delay(faultproxy.ToClient, time.Second, 500*time.Millisecond)
-	w.awaitTick(w.lasting(6 * time.Second))
+	w.wait(w.lasting(6 * time.Second))
 	r.proxy.Delay(faultproxy.ToClient, 0, 0)
 }
 
-// resetSlow breaks a link that lags, and lets the next one lag: what others heard long ago comes to this relay late.
+// resetSlow resets a slow connection, and delays the next one: this relay
+// receives messages long after the others.
 func (w *soakWorld) resetSlow(f Fault) {
-	r := w.some()
+	r := w.randomRelay()
 	r.proxy.Delay(faultproxy.ToClient, 800*time.Millisecond, 400*time.Millisecond)
-	w.awaitTick(time.Second)
+	w.wait(time.Second)
 	f.Relay, _ = r.where()
 	fault := w.faults.Begin(f)
 	r.proxy.Reset()
-	w.awaitTick(3*time.Second + w.lasting(4*time.Second))
+	w.wait(3*time.Second + w.lasting(4*time.Second))
 	r.proxy.Delay(faultproxy.ToClient, 0, 0)
 	fault.Undone()
 }
 
 func (w *soakWorld) killRelay(f Fault) {
-	r := w.some()
+	r := w.randomRelay()
 	f.Relay, _ = r.where()
-	r.shut()
+	r.close()
 	fault := w.faults.Begin(f)
-	r.now.Kill()
+	r.process.Kill()
 	fault.Undone()
-	w.awaitTick(w.lasting(3 * time.Second))
+	w.wait(w.lasting(3 * time.Second))
 	r.start()
 	r.open()
 }
 
 func (w *soakWorld) drainRelay(f Fault) {
-	r := w.some()
+	r := w.randomRelay()
 	f.Relay, _ = r.where()
 	f.Gap, f.Offline = Never, Never
-	r.shut()
+	r.close()
 	fault := w.faults.Begin(f)
-	r.now.Signal(syscall.SIGTERM)
-	r.now.Wait()
+	r.process.Signal(syscall.SIGTERM)
+	r.process.Wait()
 	fault.Undone()
 	r.start()
 	r.open()
 }
 
 func (w *soakWorld) stopRelay(f Fault) {
-	r := w.some()
+	r := w.randomRelay()
 	f.Relay, _ = r.where()
 	fault := w.faults.Begin(f)
-	r.now.Pause()
-	w.awaitTick(w.lasting(14 * time.Second))
-	r.now.Continue()
+	r.process.Pause()
+	w.wait(w.lasting(14 * time.Second))
+	r.process.Continue()
 	fault.Undone()
 }

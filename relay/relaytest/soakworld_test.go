@@ -11,63 +11,62 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/logging"
 
 	"sidecast/relay/relaytest/faultproxy"
 	"sidecast/relay/relaytest/redistest"
 )
 
-// A soakWorld is one run: a Redis, relays behind proxies, publishers and listeners.
+// A soakWorld is one run: a Redis, relays behind proxies, publishers and
+// clients.
 type soakWorld struct {
 	t      *testing.T
 	seed   uint64
 	random *rand.Rand // of the test's goroutine
 
 	ping    time.Duration
-	history int           // bytes; 0: the default
-	length  time.Duration // of the trouble
+	history int           // bytes; 0 for the default
+	length  time.Duration // of the time with faults
 	equal   bool
 
 	server    *redistest.Server
-	client    *redis.Client
+	redis     *redis.Client
 	relays    []*soakRelay
 	publisher *Publisher // live channels
 	appender  *Publisher // durable ones
 	faults    FaultLog
-	pace      map[string]time.Duration // of each channel
+	pace      map[string]time.Duration // time between two messages, by channel
 
-	publishing sync.WaitGroup
-	stop       context.CancelFunc // of publishing
-	moving     sync.WaitGroup
-	settle     context.CancelFunc // of moving
-	travellers []*soakTraveller
-	listeners  []*soakListener
+	publishing     sync.WaitGroup
+	stopPublishing context.CancelFunc
+	moving         sync.WaitGroup
+	stopMoving     context.CancelFunc
+	clients        []*soakClient
+	rawClients     []*soakRawClient
 }
 
-// A soakRelay is a place at which one relay process runs after the other.
+// A soakRelay is a relay that is restarted: one process runs after the other.
 type soakRelay struct {
-	w     *soakWorld
-	place int
-	proxy *faultproxy.Proxy // to Redis
-	lives int
+	w      *soakWorld
+	index  int
+	proxy  *faultproxy.Proxy // to Redis
+	starts int
 
-	mu   sync.Mutex
-	now  *Process
-	name string
-	addr string // empty while nobody should come
+	mu      sync.Mutex
+	process *Process
+	name    string
+	addr    string // empty while clients should not connect
 }
 
-// maxLen is the length to which streams are trimmed: more than a run appends.
+// soakMaxLen is the length to which streams are trimmed: more than a run adds.
 const soakMaxLen = 100_000
 
 func newSoakWorld(t *testing.T, seed uint64) *soakWorld {
-	quiet()
 	w := &soakWorld{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 3)), pace: make(map[string]time.Duration)}
 	w.ping = []time.Duration{time.Second, time.Second, 3 * time.Second, 25 * time.Second}[w.random.IntN(4)]
 	w.history = []int{0, 0, 0, 64 << 10, 4 << 10}[w.random.IntN(5)]
 	w.equal = w.random.IntN(3) == 0
 	for range 2 + w.random.IntN(2) {
-		w.relays = append(w.relays, &soakRelay{w: w, place: len(w.relays)})
+		w.relays = append(w.relays, &soakRelay{w: w, index: len(w.relays)})
 	}
 	paces := []time.Duration{15 * time.Millisecond, 50 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second, 8 * time.Second}
 	for i := range 4 {
@@ -81,10 +80,7 @@ func newSoakWorld(t *testing.T, seed uint64) *soakWorld {
 	return w
 }
 
-// quiet silences go-redis, which tells of each attempt to reach a Redis that a test has killed.
-var quiet = sync.OnceFunc(logging.Disable)
-
-// settings tells what the seed chose.
+// settings describes the settings that the seed determines.
 func (w *soakWorld) settings() string {
 	return fmt.Sprintf("%d relays, ping %v, history %d, equal payloads %v", len(w.relays), w.ping, w.history, w.equal)
 }
@@ -102,11 +98,11 @@ func (w *soakWorld) channels(durable bool) (names []string) {
 func (w *soakWorld) start() {
 	args := []string{}
 	if *soakDurable {
-		args = []string{"--appendonly", "yes", "--appendfsync", "always"} // what was acknowledged outlives a kill
+		args = []string{"--appendonly", "yes", "--appendfsync", "always"} // acknowledged entries survive a kill
 	}
 	w.server = redistest.Start(w.t, args...)
-	w.client = NewRedis(w.server.Addr, time.Second)
-	w.t.Cleanup(func() { _ = w.client.Close() })
+	w.redis = NewRedis(w.server.Addr, time.Second)
+	w.t.Cleanup(func() { _ = w.redis.Close() })
 	for _, r := range w.relays {
 		r.proxy = faultproxy.Start(w.t, w.server.Addr)
 		r.start()
@@ -114,11 +110,11 @@ func (w *soakWorld) start() {
 	for _, r := range w.relays {
 		r.open()
 	}
-	w.publisher = NewPublisher(PublishTo(w.client), Payloads{Sizes: []int{64, 64, 700, 5000}, Equal: w.equal, Anchors: 16})
-	w.appender = NewPublisher(AppendTo(w.client, soakMaxLen), Payloads{Sizes: []int{64, 64, 700}})
+	w.publisher = NewPublisher(PublishTo(w.redis), Payloads{Sizes: []int{64, 64, 700, 5000}, Equal: w.equal, Anchors: 16})
+	w.appender = NewPublisher(AppendTo(w.redis, soakMaxLen), Payloads{Sizes: []int{64, 64, 700}})
 	var moving, publishing context.Context
-	moving, w.settle = context.WithCancel(w.t.Context())
-	publishing, w.stop = context.WithCancel(w.t.Context())
+	moving, w.stopMoving = context.WithCancel(w.t.Context())
+	publishing, w.stopPublishing = context.WithCancel(w.t.Context())
 	for name, pace := range w.pace {
 		p := w.publisher
 		if name[0] == 'o' {
@@ -127,26 +123,26 @@ func (w *soakWorld) start() {
 		w.publishing.Go(func() { _ = p.Run(publishing, []string{name}, 0, pace) }) // it ends with its context
 	}
 	for i := range 8 {
-		tr := newSoakTraveller(w, i)
-		w.travellers = append(w.travellers, tr)
-		w.moving.Go(func() { tr.live(moving) })
+		c := newSoakClient(w, i)
+		w.clients = append(w.clients, c)
+		w.moving.Go(func() { c.run(moving) })
 	}
 	for i := range 3 {
-		l := &soakListener{w: w, gapClose: i == 0, random: rand.New(rand.NewPCG(w.seed, uint64(200+i)))}
-		w.listeners = append(w.listeners, l)
-		w.moving.Go(func() { l.live(moving) })
+		c := &soakRawClient{w: w, gapClose: i == 0, random: rand.New(rand.NewPCG(w.seed, uint64(200+i)))}
+		w.rawClients = append(w.rawClients, c)
+		w.moving.Go(func() { c.run(moving) })
 	}
 	w.t.Cleanup(func() {
-		w.settle()
-		w.stop()
+		w.stopMoving()
+		w.stopPublishing()
 		w.moving.Wait()
 		w.publishing.Wait()
 	})
 }
 
-// start runs a relay at the place, for which nobody waits.
+// start runs a relay process. Clients do not connect to it before open.
 func (r *soakRelay) start() {
-	r.lives++
+	r.starts++
 	env := map[string]string{
 		"SIDECAST_REDIS_URL": "redis://" + r.proxy.Addr, "SIDECAST_CHANNELS": "soak:*", "SIDECAST_PUBLIC_CHANNELS": "soak:*,order:*",
 		"SIDECAST_PING_INTERVAL": r.w.ping.String(), "SIDECAST_PONG_TIMEOUT": min(r.w.ping*9/10, 10*time.Second).String(),
@@ -160,60 +156,64 @@ func (r *soakRelay) start() {
 	}
 	var p *Process
 	if *clocks {
-		p = StartShifted(r.w.t, time.Duration(r.place-1)*time.Minute, env)
+		p = StartShifted(r.w.t, time.Duration(r.index-1)*time.Minute, env)
 	} else {
 		p = Start(r.w.t, env)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.now, r.name, r.addr = p, fmt.Sprintf("r%d.%d", r.place, r.lives), ""
+	r.process, r.name, r.addr = p, fmt.Sprintf("r%d.%d", r.index, r.starts), ""
 }
 
-// open waits until the relay is ready, and lets clients come.
+// open waits until the relay is ready, and lets clients connect.
 func (r *soakRelay) open() {
-	r.now.AwaitReady()
-	addr := r.now.Addr()
+	r.process.AwaitReady()
+	addr := r.process.Addr()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.addr = addr
 }
 
-// shut keeps clients from coming, as a load balancer does.
-func (r *soakRelay) shut() {
+// close keeps clients from connecting, as a load balancer does.
+func (r *soakRelay) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.addr = ""
 }
 
+// where returns the name of the process and its address, which is empty if
+// clients should not connect.
 func (r *soakRelay) where() (name, addr string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.name, r.addr
 }
 
-// end lets everything become quiet, brings all listeners to the end, and returns what is known.
+// end ends all publishing, waits until all clients have received everything,
+// and returns the logs.
 func (w *soakWorld) end() Run {
-	w.awaitTick(min(3*time.Second, w.length/3))
-	w.settle()
+	w.wait(min(3*time.Second, w.length/3))
+	w.stopMoving()
 	w.moving.Wait()
-	w.stop()
+	w.stopPublishing()
 	w.publishing.Wait()
-	for _, l := range w.listeners {
-		l.stay()
+	for _, c := range w.rawClients {
+		c.stay()
 	}
-	// A quiet time, in which heartbeats alone say where everybody is; then all move once more.
-	w.awaitTick(2*w.ping%(5*time.Second) + time.Second)
+	// While nothing is published, only heartbeats move the positions of the
+	// clients. Then all move once more.
+	w.wait(2*w.ping%(5*time.Second) + time.Second)
 	var all Fleet
-	for _, tr := range w.travellers {
-		all = append(all, tr.stay())
+	for _, c := range w.clients {
+		all = append(all, c.stay())
 	}
 	ctx, cancel := context.WithTimeout(w.t.Context(), Patience)
 	defer cancel()
-	w.faults.settle() // what comes now comes to all
+	w.faults.settle()
 	published, durable := w.finish(ctx)
-	for _, l := range w.listeners {
-		if l.now != nil {
-			all = append(all, l.now)
+	for _, c := range w.rawClients {
+		if c.current != nil {
+			all = append(all, c.current)
 		}
 	}
 	for _, p := range []*Publisher{w.publisher, w.appender} {
@@ -221,21 +221,20 @@ func (w *soakWorld) end() Run {
 			w.t.Errorf("seed %d: awaiting the ends: %v", w.seed, err)
 		}
 	}
-	lag := 6 * time.Second
 	return Run{
 		Published: published, Durable: durable, Sessions: w.sessions(), Faults: w.faults.Faults(),
-		Rules: Rules{Lag: lag, AnyEnd: true},
+		Rules: Rules{Lag: 6 * time.Second, AnyEnd: true},
 	}
 }
 
-// finish publishes the last messages, and settles what became of those without an answer.
+// finish publishes the last messages, and resolves the failed calls on streams.
 func (w *soakWorld) finish(ctx context.Context) (published []Publication, durable map[string]int) {
 	for _, p := range []*Publisher{w.publisher, w.appender} {
 		if err := p.Finish(ctx); err != nil {
 			w.t.Errorf("seed %d: %v", w.seed, err)
 		}
 	}
-	appended, err := Settle(ctx, w.client, w.appender.Log())
+	appended, err := Resolve(ctx, w.redis, w.appender.Log())
 	if err != nil {
 		w.t.Errorf("seed %d: %v", w.seed, err)
 	}
@@ -247,24 +246,24 @@ func (w *soakWorld) finish(ctx context.Context) (published []Publication, durabl
 }
 
 func (w *soakWorld) sessions() (list []Session) {
-	for _, tr := range w.travellers {
-		list = append(list, tr.Sessions()...)
+	for _, c := range w.clients {
+		list = append(list, c.Sessions()...)
 	}
-	for _, l := range w.listeners {
-		list = append(list, l.past...)
-		if l.now != nil {
-			list = append(list, l.now.Session())
+	for _, c := range w.rawClients {
+		list = append(list, c.ended...)
+		if c.current != nil {
+			list = append(list, c.current.Session())
 		}
 	}
 	return list
 }
 
 func (w *soakWorld) moves() (n int) {
-	for _, tr := range w.travellers {
-		n += tr.Moves
+	for _, c := range w.clients {
+		n += c.Reconnects
 	}
 	return n
 }
 
-// awaitTick lets time pass: trouble lasts.
-func (w *soakWorld) awaitTick(d time.Duration) { pause(d, w.t.Context().Done()) }
+// wait waits for d.
+func (w *soakWorld) wait(d time.Duration) { pause(d, w.t.Context().Done()) }

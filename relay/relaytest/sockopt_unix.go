@@ -4,8 +4,9 @@ package relaytest
 
 import "syscall"
 
-// receiveBuffer returns what sets SO_RCVBUF on a socket before it connects: afterwards the kernel has offered a window
-// already.
+// receiveBuffer returns a function that sets SO_RCVBUF on a socket before it
+// connects, because the kernel offers a window when it connects. 0 keeps the
+// default.
 func receiveBuffer(size int) func(network, address string, c syscall.RawConn) error {
 	return func(_, _ string, c syscall.RawConn) (err error) {
 		if size == 0 {

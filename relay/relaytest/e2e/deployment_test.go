@@ -27,7 +27,7 @@ type deployment struct {
 	mu   sync.Mutex
 	open []*replica // the relays that accept clients; guarded by mu
 
-	clients    []*relaytest.Traveller
+	clients    []*relaytest.ReconnectingClient
 	connecting sync.WaitGroup
 	disconnect context.CancelFunc // ends reconnecting
 }
@@ -102,7 +102,7 @@ func (d *deployment) connect(n int, names []string) {
 		cancel()
 		d.connecting.Wait()
 		for _, client := range d.clients {
-			client.Leave((*relaytest.Client).Drop)
+			client.Disconnect((*relaytest.Client).Drop)
 		}
 	})
 	next := func() *relaytest.Dialer {
@@ -110,9 +110,9 @@ func (d *deployment) connect(n int, names []string) {
 		return open[rand.IntN(len(open))].dialer
 	}
 	for i := range n {
-		client := relaytest.NewTraveller(names[i%len(names)], names[(i+1)%len(names)])
+		client := relaytest.NewReconnectingClient(names[i%len(names)], names[(i+1)%len(names)])
 		d.clients = append(d.clients, client)
-		d.connecting.Go(func() { client.Roam(ctx, 300*time.Millisecond, next) })
+		d.connecting.Go(func() { client.KeepConnected(ctx, 300*time.Millisecond, next) })
 	}
 	d.awaitClients()
 }
@@ -144,7 +144,7 @@ func (d *deployment) finish(least int, publishers ...*relaytest.Publisher) {
 	d.connecting.Wait()
 	var fleet relaytest.Fleet
 	for _, client := range d.clients {
-		if err := client.Joined(d.t.Context()); err != nil {
+		if err := client.AwaitAnswers(d.t.Context()); err != nil {
 			d.t.Fatal(err)
 		}
 		fleet = append(fleet, client.Client())
@@ -163,7 +163,7 @@ func (d *deployment) finish(least int, publishers ...*relaytest.Publisher) {
 		d.logUnrecovered()
 	}
 	resumes := 0
-	for _, r := range []relaytest.Return{report.Live, report.Durable} {
+	for _, r := range []relaytest.ResumesByRelay{report.Live, report.Durable} {
 		resumes += r.Same.All() + r.Crossed.All()
 	}
 	if resumes < least || report.Gaps > 0 {

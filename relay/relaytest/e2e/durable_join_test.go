@@ -29,7 +29,7 @@ func TestDurableJoinsWhileAdding(t *testing.T) {
 	clients := make([]*reconnectingClient, 12)
 	for i := range clients {
 		clients[i] = &reconnectingClient{
-			t: t, relays: relays, random: rand.New(rand.NewPCG(uint64(i), 1)), at: relaytest.Wish{Channel: "order:1"},
+			t: t, relays: relays, random: rand.New(rand.NewPCG(uint64(i), 1)), at: relaytest.ChannelRequest{Channel: "order:1"},
 		}
 		reconnecting.Go(func() { clients[i].run(ctx) })
 	}
@@ -79,7 +79,7 @@ type reconnectingClient struct {
 	t           *testing.T
 	relays      []*relaytest.Process
 	random      *rand.Rand
-	at          relaytest.Wish // its cursor
+	at          relaytest.ChannelRequest // its cursor
 	next        int            // the number of the next entry; 0 before the first
 	receivedAll bool
 	connections int

@@ -20,9 +20,9 @@ func TestDurableStampede(t *testing.T) {
 	client := listen(t, relay, "order:1")
 	add(server, "order:1", entries(1, 120)...)
 	wantHeard(t, client, "order:1", entries(1, 120)...)
-	var wishes []relaytest.Wish
+	var wishes []relaytest.ChannelRequest
 	for _, e := range eventsOf(client, relaytest.KindMessage) {
-		wishes = append(wishes, relaytest.Wish{Channel: "order:1", After: e.Cursor})
+		wishes = append(wishes, relaytest.ChannelRequest{Channel: "order:1", After: e.Cursor})
 	}
 	client.Drop()
 	relay.Kill()
@@ -90,7 +90,7 @@ func TestDurableStampedeOfMany(t *testing.T) {
 }
 
 // sendSubscribe sends a subscribe command and does not wait for the answer.
-func sendSubscribe(t testing.TB, client *relaytest.Client, wish relaytest.Wish) {
+func sendSubscribe(t testing.TB, client *relaytest.Client, wish relaytest.ChannelRequest) {
 	t.Helper()
 	text := fmt.Sprintf(`{"type":"subscribe","channels":[{"channel":%q,"after":%q}]}`, wish.Channel, wish.After)
 	if err := client.SendText(text); err != nil {

@@ -62,7 +62,7 @@ func add(server *redistest.Server, channel string, payloads ...string) {
 
 // back connects a client that resumes with cursors, and also returns the answer
 // to its subscribe command.
-func back(t testing.TB, relay *relaytest.Process, wish ...relaytest.Wish) (*relaytest.Client, relaytest.Event) {
+func back(t testing.TB, relay *relaytest.Process, wish ...relaytest.ChannelRequest) (*relaytest.Client, relaytest.Event) {
 	t.Helper()
 	client := dial(t, &relaytest.Dialer{URL: relay.URL()})
 	if err := client.SubscribeFrom(t.Context(), wish...); err != nil {
@@ -110,7 +110,7 @@ func TestDurableReturn(t *testing.T) {
 		}
 		wantHeard(t, client, "order:7", entries(5, 400)...)
 	}
-	client, answer := back(t, other, relaytest.Wish{Channel: "order:7"})
+	client, answer := back(t, other, relaytest.ChannelRequest{Channel: "order:7"})
 	if answer.Recovered || answer.Cursor == "" {
 		t.Errorf("answered %v", answer)
 	}
@@ -286,7 +286,7 @@ func TestDurableWrongType(t *testing.T) {
 	relay := startDurable(t, server, nil)
 	server.CLI("SET", "order:1", "x")
 	client := dial(t, &relaytest.Dialer{URL: relay.URL()})
-	for _, wish := range []relaytest.Wish{{Channel: "order:1"}, {Channel: "order:1", After: "AgEAAAAAAA"}} {
+	for _, wish := range []relaytest.ChannelRequest{{Channel: "order:1"}, {Channel: "order:1", After: "AgEAAAAAAA"}} {
 		if err := client.SubscribeFrom(t.Context(), wish); err == nil || !strings.Contains(err.Error(), "unavailable") {
 			t.Errorf("subscribing to a string: %v", err)
 		}

@@ -20,7 +20,7 @@ type resumeSetup struct {
 	dialers [2]*relaytest.Dialer
 	faults  relaytest.FaultLog
 	p       *relaytest.Publisher
-	client  *relaytest.Traveller
+	client  *relaytest.ReconnectingClient
 }
 
 // resumed is the only channel of these tests.
@@ -30,7 +30,7 @@ const resumed = "resumed"
 func newResumeSetup(t *testing.T, payloads relaytest.Payloads, settings map[string]string) *resumeSetup {
 	t.Helper()
 	server := redistest.Start(t)
-	s := &resumeSetup{t: t, publish: publishTo(t, server), client: relaytest.NewTraveller(resumed)}
+	s := &resumeSetup{t: t, publish: publishTo(t, server), client: relaytest.NewReconnectingClient(resumed)}
 	s.p = relaytest.NewPublisher(s.publish, payloads)
 	for i, name := range []string{"a", "b"} {
 		s.proxies[i] = faultproxy.Start(t, server.Addr)
@@ -42,7 +42,7 @@ func newResumeSetup(t *testing.T, payloads relaytest.Payloads, settings map[stri
 		s.dialers[i] = &relaytest.Dialer{URL: startRelay(t, server, all).URL(), Relay: name}
 	}
 	t.Cleanup(func() {
-		s.client.Leave((*relaytest.Client).Drop)
+		s.client.Disconnect((*relaytest.Client).Drop)
 		if t.Failed() {
 			for _, session := range s.client.Sessions() {
 				logSession(t, session)
@@ -68,8 +68,8 @@ func (s *resumeSetup) check(err error) {
 // subscribe command.
 func (s *resumeSetup) resume(relay int) {
 	s.t.Helper()
-	s.check(s.client.Go(s.t.Context(), s.dialers[relay]))
-	s.check(s.client.Joined(s.t.Context()))
+	s.check(s.client.Connect(s.t.Context(), s.dialers[relay]))
+	s.check(s.client.AwaitAnswers(s.t.Context()))
 }
 
 // send publishes n messages.
@@ -156,22 +156,22 @@ var resumes = []struct {
 	{"disconnected again and again during replays larger than an outbox", relaytest.Payloads{Sizes: []int{1000}},
 		map[string]string{"SIDECAST_MAX_PAYLOAD_BYTES": "64KiB", "SIDECAST_OUTBOX_BYTES": "256KiB"},
 		func(s *resumeSetup) {
-			s.client.Leave((*relaytest.Client).Drop)
+			s.client.Disconnect((*relaytest.Client).Drop)
 			s.send(3000, 0)
 			for i := range 6 {
 				s.resume(i % 2)
 				s.receive(1 + 60*i)
-				s.client.Leave((*relaytest.Client).Abort)
+				s.client.Disconnect((*relaytest.Client).Abort)
 			}
 			s.resume(1)
 			s.finish(2, 5, 0)
 		}},
 	{"disconnected immediately after the answer", relaytest.Payloads{}, nil, func(s *resumeSetup) {
 		for i := range 10 {
-			s.client.Leave((*relaytest.Client).Drop)
+			s.client.Disconnect((*relaytest.Client).Drop)
 			s.send(20, 0)
 			s.resume(i % 2)
-			s.client.Leave((*relaytest.Client).Abort)
+			s.client.Disconnect((*relaytest.Client).Abort)
 		}
 		s.resume(1)
 		s.finish(2, 9, 0)
@@ -180,7 +180,7 @@ var resumes = []struct {
 		map[string]string{"SIDECAST_HISTORY_BYTES": "4KiB"}, func(s *resumeSetup) {
 			s.send(5, 0)
 			s.receive(5)
-			s.client.Leave((*relaytest.Client).Drop)
+			s.client.Disconnect((*relaytest.Client).Drop)
 			s.send(500, 0)
 			s.resume(1)
 			s.send(5, 0)
@@ -190,7 +190,7 @@ var resumes = []struct {
 		}},
 	{"the client missed a message that was too large", relaytest.Payloads{},
 		map[string]string{"SIDECAST_MAX_PAYLOAD_BYTES": "1KiB"}, func(s *resumeSetup) {
-			s.client.Leave((*relaytest.Client).Drop)
+			s.client.Disconnect((*relaytest.Client).Drop)
 			s.send(3, 0)
 			fault := s.faults.Begin(relaytest.Fault{Name: "oversize", Channel: resumed, Gap: relaytest.Maybe})
 			_, err := s.publish(s.t.Context(), resumed, bytes.Repeat([]byte("x"), 2000))

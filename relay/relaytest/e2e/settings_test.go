@@ -63,7 +63,7 @@ func TestLimitSettings(t *testing.T) {
 		if _, err := writer.Publish(t.Context(), "chat", []byte("one")); err != nil {
 			t.Fatal(err)
 		}
-		after := relaytest.Wish{Channel: "chat", After: hears(t, writer, 1)[0].Cursor}
+		after := relaytest.ChannelRequest{Channel: "chat", After: hears(t, writer, 1)[0].Cursor}
 		if _, err := writer.Publish(t.Context(), "chat", []byte("two")); err != nil {
 			t.Fatal(err)
 		}
