@@ -5,13 +5,16 @@ import (
 	"encoding/binary"
 )
 
-// A StreamCursor is a place in a durable channel as clients hold it: base64url without padding of
+// A Cursor is a place in a durable channel as clients hold it: base64url
+// without padding of
 //
 //	version 1 B | milliseconds, varint | sequence, varint | check 4 B
 //
-// with version 2. It names the last entry that the client has: by its id, and by a CRC-32C (Castagnoli) of its fields,
-// because an id may be given twice where a stream was made again. Zero means that there was no stream yet. A cursor opens
-// nothing: whoever shows one has to be allowed to hear the channel.
+// with version 2. It identifies the last entry that the client has by its id
+// and by a CRC-32C (Castagnoli) of its fields, because an id may be used twice
+// if a stream was deleted and created again. The zero Cursor means that the
+// stream did not exist yet. A cursor grants nothing: its client still needs the
+// right to subscribe to the channel.
 type Cursor struct {
 	ID    ID
 	Check uint32
@@ -22,7 +25,7 @@ const (
 	maxCursor     = 1 + 2*binary.MaxVarintLen64 + 4 // bytes
 )
 
-// AppendText appends the cursor as it stands on the wire. It never fails.
+// AppendText appends the cursor in its wire form. It never fails.
 func (c Cursor) AppendText(b []byte) ([]byte, error) {
 	var binaryForm [maxCursor]byte
 	raw := append(binaryForm[:0], cursorVersion)
@@ -32,13 +35,21 @@ func (c Cursor) AppendText(b []byte) ([]byte, error) {
 	return base64.RawURLEncoding.AppendEncode(b, raw), nil
 }
 
-// text returns the cursor as it stands on the wire.
+// Text returns the cursor in its wire form.
 func (c Cursor) Text() []byte {
 	b, _ := c.AppendText(nil)
 	return b
 }
 
-// ParseStreamCursor reads a cursor of a client. What is no cursor of this version names no place: ok is false.
+// Hash returns a number by which a session recognizes the entries that it added
+// itself. It includes the check, because an id alone may be used again after a
+// stream was deleted. It is never 0.
+func (c Cursor) Hash() uint64 {
+	return (c.ID.Ms<<20 ^ c.ID.Seq ^ uint64(c.Check)<<31) | 1<<63
+}
+
+// ParseCursor parses a cursor that a client sent. ok is false if the text is
+// not a cursor of this version.
 func ParseCursor(text string) (c Cursor, ok bool) {
 	if len(text) > base64.RawURLEncoding.EncodedLen(maxCursor) {
 		return c, false

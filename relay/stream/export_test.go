@@ -2,9 +2,10 @@ package stream
 
 import "sidecast/relay/protocol"
 
-// Follow and Cursor let tests outside of the package apply the rule.
+// Follow gives external tests access to follow.
 func (p *Page) Follow(c Cursor, sawAbsent bool) ([]Entry, protocol.GapReason, bool) {
 	return p.follow(c, sawAbsent)
 }
 
+// Cursor gives external tests access to cursor.
 func (s *State) Cursor() Cursor { return s.cursor() }

@@ -8,48 +8,19 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// streamPagesKept is how many pages are kept that lie before the ring, and pageAge for how long: clients that come back
-// together ask for the same ones.
+// pagesKept bounds how many pages before the ring are kept for a channel, and
+// pageAge for how long, in nanoseconds: clients that resume at the same time
+// ask for the same pages.
 const (
 	pagesKept = 8
 	pageAge   = int64(10 * time.Second)
 )
 
-// A passage is what follows a place in a stream, without a hole.
+// A keptPage holds the entries that follow a place in a stream, without a gap.
 type keptPage struct {
 	from    Cursor
 	entries []*Held
-	at      int64
-}
-
-// pageLocked returns what follows from, if it was read lately.
-func (r *Reader) pageLocked(from Cursor) ([]*Held, bool) {
-	i := slices.IndexFunc(r.pages, func(p keptPage) bool { return p.from == from })
-	if i < 0 {
-		return nil, false
-	}
-	return r.pages[i].entries, true
-}
-
-// keepPageLocked keeps a page for a while, if there is room.
-func (r *Reader) keepPageLocked(page keptPage, size int) {
-	r.expireLocked(page.at)
-	if len(r.pages) == pagesKept || r.readers.bytes.Load()+int64(size) > r.readers.ringsBytes {
-		return
-	}
-	r.pages = append(r.pages, page)
-	r.readers.bytes.Add(size)
-}
-
-// expireLocked lets pages go that nobody will ask for any more.
-func (r *Reader) expireLocked(now int64) {
-	r.pages = slices.DeleteFunc(r.pages, func(old keptPage) bool {
-		if now-old.at < pageAge {
-			return false
-		}
-		r.readers.bytes.Add(-old.charge())
-		return true
-	})
+	at      int64 // when it was read, by Config.Now
 }
 
 func (p *keptPage) charge() (n int) {
@@ -59,7 +30,38 @@ func (p *keptPage) charge() (n int) {
 	return n
 }
 
-// behindLocked returns what is kept behind c, up to the relay's place, and false where that is not known.
+// pageLocked returns the entries after from if they were read recently.
+func (r *Reader) pageLocked(from Cursor) ([]*Held, bool) {
+	i := slices.IndexFunc(r.pages, func(p keptPage) bool { return p.from == from })
+	if i < 0 {
+		return nil, false
+	}
+	return r.pages[i].entries, true
+}
+
+// keepPageLocked keeps a page of size bytes for a while if there is space.
+func (r *Reader) keepPageLocked(page keptPage, size int) {
+	r.expireLocked(page.at)
+	if len(r.pages) == pagesKept || r.readers.keptBytes.Load()+int64(size) > r.readers.totalLimit {
+		return
+	}
+	r.pages = append(r.pages, page)
+	r.readers.keptBytes.Add(size)
+}
+
+// expireLocked drops the pages that are too old.
+func (r *Reader) expireLocked(now int64) {
+	r.pages = slices.DeleteFunc(r.pages, func(old keptPage) bool {
+		if now-old.at < pageAge {
+			return false
+		}
+		r.readers.keptBytes.Add(-old.charge())
+		return true
+	})
+}
+
+// afterLocked returns the entries between c and the relay's place. It returns
+// false if c is not a place in the ring.
 func (r *Reader) afterLocked(c Cursor) ([]*Held, bool) {
 	if !r.hasPlace {
 		return nil, false
@@ -74,19 +76,21 @@ func (r *Reader) afterLocked(c Cursor) ([]*Held, bool) {
 	return r.ring[i+1:], true
 }
 
-// What came of looking for what follows a client's place.
+// A lookupResult is the result of looking up the entries after a client's
+// place.
 type lookupResult uint8
 
 const (
-	lookupKept  lookupResult = iota // it is kept: look there
-	lookupRead                      // these entries follow it
-	lookupNone                      // nothing follows it
-	lookupGap                       // it cannot be known what follows it
-	lookupRetry                     // somebody else read something meanwhile
+	lookupKept  lookupResult = iota // the ring has them
+	lookupRead                      // they were read
+	lookupNone                      // nothing follows the place
+	lookupGap                       // it cannot be known whether entries are missing
+	lookupRetry                     // another lookup has ended: look again
 )
 
-// passage reads what follows a place that is not kept. One goroutine at a time does that for a channel; the others wait,
-// and find most of what they want kept then.
+// lookup reads the entries after a place that is not in the ring. Only one
+// goroutine at a time does this for a channel. The others wait, and then
+// usually find their entries in memory.
 func (r *Reader) lookup(ctx context.Context, from Cursor) (v lookupResult, entries []*Held, why protocol.GapReason, err error) {
 	r.mu.Lock()
 	if _, kept := r.afterLocked(from); kept {
@@ -97,44 +101,33 @@ func (r *Reader) lookup(ctx context.Context, from Cursor) (v lookupResult, entri
 		r.mu.Unlock()
 		return lookupRead, entries, 0, nil
 	}
-	if flight := r.inFlight; flight != nil {
+	if other := r.lookupEnded; other != nil {
 		r.mu.Unlock()
 		select {
-		case <-flight:
+		case <-other:
 			return lookupRetry, nil, 0, nil
 		case <-ctx.Done():
 			return 0, nil, 0, ctx.Err()
 		}
 	}
-	r.inFlight = make(chan struct{})
+	r.lookupEnded = make(chan struct{})
 	limit := r.limit
 	r.mu.Unlock()
 
-	page, err := r.readers.readPage(ctx, r.name, from.ID, limit)
-	v, entries, why = r.judgePage(page, from, err)
+	page, err := r.readers.readForLookup(ctx, r.name, from.ID, limit)
+	v, entries, why = r.followForLookup(page, from, err)
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	close(r.inFlight)
-	r.inFlight = nil
+	close(r.lookupEnded)
+	r.lookupEnded = nil
 	if err == nil && v == lookupRead && !r.removed {
 		r.keepLookupLocked(from, entries)
 	}
 	return v, entries, why, err
 }
 
-// readPassage reads a page when it is its turn.
-func (rs *Readers) readPage(ctx context.Context, name string, from ID, limit int) (Page, error) {
-	select {
-	case rs.lookups <- struct{}{}:
-	case <-ctx.Done():
-		return Page{}, ctx.Err()
-	}
-	defer func() { <-rs.lookups }()
-	return rs.cfg.Store().Read(ctx, name, from, limit)
-}
-
-func (r *Reader) judgePage(page Page, from Cursor, err error) (lookupResult, []*Held, protocol.GapReason) {
+func (r *Reader) followForLookup(page Page, from Cursor, err error) (lookupResult, []*Held, protocol.GapReason) {
 	if err != nil {
 		return 0, nil, 0
 	}
@@ -145,10 +138,12 @@ func (r *Reader) judgePage(page Page, from Cursor, err error) (lookupResult, []*
 	case len(missed) == 0:
 		return lookupNone, nil, 0
 	}
-	return lookupRead, holdEntries(missed), 0
+	return lookupRead, newHeld(missed), 0
 }
 
-// joinLocked puts what was read before the ring, if it reaches it and there is room, and else keeps it for a while.
+// keepLookupLocked puts entries, which were read after from, in front of the
+// ring if they reach it and the limits allow it. Otherwise it keeps them as a
+// page for a while.
 func (r *Reader) keepLookupLocked(from Cursor, entries []*Held) {
 	r.limit = nextLimit(r.limit, entries)
 	size := 0
@@ -157,7 +152,7 @@ func (r *Reader) keepLookupLocked(from Cursor, entries []*Held) {
 		if e.Cursor != r.base || !r.hasPlace {
 			continue
 		}
-		if r.bytes+size > r.readers.ringBytes || r.readers.bytes.Load()+int64(size) > r.readers.ringsBytes {
+		if r.bytes+size > r.readers.channelLimit || r.readers.keptBytes.Load()+int64(size) > r.readers.totalLimit {
 			break
 		}
 		r.ring = append(slices.Clone(entries[:i+1]), r.ring...)
@@ -167,4 +162,16 @@ func (r *Reader) keepLookupLocked(from Cursor, entries []*Held) {
 	}
 	page := keptPage{from: from, entries: entries, at: r.readers.cfg.Now()}
 	r.keepPageLocked(page, page.charge())
+}
+
+// readForLookup reads a page for a client. It waits while pageReaders such
+// reads are running, over all channels.
+func (rs *Readers) readForLookup(ctx context.Context, name string, from ID, limit int) (Page, error) {
+	select {
+	case rs.lookupSlots <- struct{}{}:
+	case <-ctx.Done():
+		return Page{}, ctx.Err()
+	}
+	defer func() { <-rs.lookupSlots }()
+	return rs.cfg.Store().Read(ctx, name, from, limit)
 }

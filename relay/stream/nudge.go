@@ -1,51 +1,56 @@
 package stream
 
-// nudges counts what came, and what of it is settled: an entry was read for it, or none was there. Both only rise, and the
-// oldest are settled first.
-type nudges struct{ received, settled int }
+// nudges counts the nudges of one kind. A nudge is handled when an entry was
+// read for it, or when a read found no entry for it. Both numbers only
+// increase, and the oldest nudges are handled first.
+type nudges struct{ received, handled int }
 
-// settle settles at most n of those that came, and returns how many those were.
-func (c *nudges) settle(n int) int {
-	n = max(min(n, c.received-c.settled), 0)
-	c.settled += n
+// markHandled handles at most n of the received nudges and returns how many.
+func (c *nudges) markHandled(n int) int {
+	n = max(min(n, c.received-c.handled), 0)
+	c.handled += n
 	return n
 }
 
-// nudge takes in that something may be new. loaded says that the nudge had a payload.
-func (r *Reader) Nudge(loaded bool) {
+// Nudge schedules a read because the stream may have a new entry. hasPayload
+// says whether the nudge carried a payload.
+func (r *Reader) Nudge(hasPayload bool) {
 	r.mu.Lock()
 	switch {
 	case r.unannounced > 0:
 		r.unannounced--
-	case loaded:
+	case hasPayload:
 		r.withPayload.received++
 	default:
-		r.empty.received++
+		r.withoutPayload.received++
 	}
 	r.mu.Unlock()
 	r.readers.schedule(r)
 }
 
-// matchLocked lets nudges and n new entries account for each other.
-func (r *Reader) accountLocked(n int) {
-	n -= r.empty.settle(n)
-	n -= r.withPayload.settle(n)
+// matchEntriesLocked matches n new entries with the nudges that announced them.
+func (r *Reader) matchEntriesLocked(n int) {
+	n -= r.withoutPayload.markHandled(n)
+	n -= r.withPayload.markHandled(n)
 	r.unannounced = min(r.unannounced+n, pageMax)
 }
 
-// judgeNudges settles the nudges that had come when a read began which found everything. One without a payload is never
-// wrong.
-func (r *Reader) settleNudges(loaded, plain int) {
+// checkNudges is called after a read found everything that the stream had. The
+// arguments are the numbers of nudges that were received before that read
+// began. Those among them that have no entry are spurious: a message was
+// published without XADD. A nudge without a payload is never reported.
+func (r *Reader) checkNudges(withPayload, withoutPayload int) {
 	r.mu.Lock()
-	r.empty.settle(plain - r.empty.settled)
-	unfounded := r.withPayload.settle(loaded - r.withPayload.settled)
+	r.withoutPayload.markHandled(withoutPayload - r.withoutPayload.handled)
+	spurious := r.withPayload.markHandled(withPayload - r.withPayload.handled)
 	r.mu.Unlock()
-	if unfounded > 0 {
-		r.readers.reportSpurious(r.name, unfounded)
+	if spurious > 0 {
+		r.readers.reportSpurious(r.name, spurious)
 	}
 }
 
-// forgiveLocked settles all nudges: it is not known what they were about.
-func (r *Reader) settleAllLocked() {
-	r.empty.settled, r.withPayload.settled, r.unannounced = r.empty.received, r.withPayload.received, 0
+// markAllHandledLocked handles all nudges, because it is not known which
+// entries they announced.
+func (r *Reader) markAllHandledLocked() {
+	r.withoutPayload.handled, r.withPayload.handled, r.unannounced = r.withoutPayload.received, r.withPayload.received, 0
 }

@@ -5,26 +5,22 @@ import (
 	"time"
 )
 
-// echoPatience is how long entries wait for the ids of those that clients are adding just now and do not want back.
+// ownTimeout bounds how long a delivery waits for the ids of entries that
+// clients are adding at that moment and do not want to receive.
 const ownTimeout = 250 * time.Millisecond
 
-// hash is what a session knows its own entries by: an id alone may be given again where a stream is made again. It is never
-// 0.
-func (c Cursor) Hash() uint64 {
-	return (c.ID.Ms<<20 ^ c.ID.Seq ^ uint64(c.Check)<<31) | 1<<63
-}
-
-// awaitIDs waits until the entries have ids that clients are adding just now without wanting them back.
-func (r *Reader) awaitIDs() {
+// waitForOwnAdds waits until the ids are known of all entries that clients are
+// adding and do not want to receive, for ownTimeout at most.
+func (r *Reader) waitForOwnAdds() {
 	r.mu.Lock()
-	adding := slices.Clone(r.adding)
+	ownAdds := slices.Clone(r.ownAdds)
 	r.mu.Unlock()
-	if len(adding) == 0 {
+	if len(ownAdds) == 0 {
 		return
 	}
 	limit := time.NewTimer(ownTimeout)
 	defer limit.Stop()
-	for _, done := range adding {
+	for _, done := range ownAdds {
 		select {
 		case <-done:
 		case <-limit.C:
@@ -33,16 +29,18 @@ func (r *Reader) awaitIDs() {
 	}
 }
 
-// add notes that a client is adding an entry that it does not want back. The caller calls done when it knows the id.
+// AddOwn registers that a client is adding an entry that it does not want to
+// receive. The caller must call done as soon as the id is known or adding has
+// failed.
 func (r *Reader) AddOwn() (done func()) {
 	ended := make(chan struct{})
 	r.mu.Lock()
-	r.adding = append(r.adding, ended)
+	r.ownAdds = append(r.ownAdds, ended)
 	r.mu.Unlock()
 	return func() {
 		close(ended)
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		r.adding = slices.DeleteFunc(r.adding, func(c chan struct{}) bool { return c == ended })
+		r.ownAdds = slices.DeleteFunc(r.ownAdds, func(c chan struct{}) bool { return c == ended })
 	}
 }

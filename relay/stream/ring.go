@@ -1,55 +1,15 @@
 package stream
 
-import (
-	"sync/atomic"
-
-	"sidecast/relay/protocol"
-)
-
 const (
-	// ringBytes is how much of one channel is kept for clients that come back, and ringsBytes of all channels together.
-	ringBytes  = 1 << 20
-	ringsBytes = 64 << 20
-	// heldCharge is what a kept entry costs beside its payload and what its frames are long beyond that.
-	heldCharge = 256
+	// defaultChannelLimit bounds the entries that are kept for clients that
+	// resume, in bytes for one channel.
+	defaultChannelLimit = 1 << 20
+	// defaultTotalLimit is the bound for all channels together, in bytes.
+	defaultTotalLimit = 64 << 20
 )
 
-// A heldEntry is an entry that is kept, with the frames that were made of it.
-type Held struct {
-	Entry
-	frames [protocol.NumProtocols]atomic.Pointer[[]byte]
-}
-
-// frame returns the entry as a client of the protocol gets it: the message, or the gap in its place.
-func (e *Held) Frame(p protocol.Protocol, channel string) []byte {
-	slot := &e.frames[p.ID()]
-	if frame := slot.Load(); frame != nil {
-		return *frame
-	}
-	var frame []byte
-	if e.TooLarge {
-		frame = p.Event(protocol.Event{Type: protocol.EventGap, Channel: channel, Reason: protocol.GapTooLarge, Cursor: e.Text()})
-	} else {
-		frame = p.Message(channel, e.Text(), e.Payload)
-	}
-	if len(frame) <= 2*len(e.Payload)+heldCharge/2 { // JSON can be six times as long as what it says
-		slot.Store(&frame)
-	}
-	return frame
-}
-
-// charge counts the payload and a frame for each protocol, one of which may be twice as long.
-func (e *Held) charge() int { return (2+int(protocol.NumProtocols))*len(e.Payload) + heldCharge }
-
-func holdEntries(entries []Entry) []*Held {
-	held := make([]*Held, len(entries))
-	for i := range entries {
-		held[i] = &Held{Entry: entries[i]}
-	}
-	return held
-}
-
-// keepLocked appends to the ring and lets its front go where it grows too large.
+// keepLocked appends entries to the ring and drops the oldest ones if the ring
+// becomes too large.
 func (r *Reader) keepLocked(entries []*Held) {
 	if r.removed {
 		return
@@ -64,20 +24,21 @@ func (r *Reader) keepLocked(entries []*Held) {
 
 func (r *Reader) chargeLocked(n int) {
 	r.bytes += n
-	r.readers.bytes.Add(n)
+	r.readers.keptBytes.Add(n)
 }
 
-// trimLocked holds the bounds: the channel's, and, at its cost, that of all together.
+// trimLocked drops the oldest entries until the ring is within the channel's
+// limit and, at this channel's cost, all channels are within the total limit.
 func (r *Reader) trimLocked() {
-	gone, excess := 0, max(r.bytes-r.readers.ringBytes, int(r.readers.bytes.Load()-r.readers.ringsBytes))
-	for gone < len(r.ring) && excess > 0 {
-		excess -= r.ring[gone].charge()
-		gone++
+	drop, excess := 0, max(r.bytes-r.readers.channelLimit, int(r.readers.keptBytes.Load()-r.readers.totalLimit))
+	for drop < len(r.ring) && excess > 0 {
+		excess -= r.ring[drop].charge()
+		drop++
 	}
-	r.dropLocked(gone)
+	r.dropLocked(drop)
 }
 
-// dropLocked lets the first n entries of the ring go.
+// dropLocked drops the first n entries of the ring.
 func (r *Reader) dropLocked(n int) {
 	for i, e := range r.ring[:n] {
 		r.chargeLocked(-e.charge())
@@ -89,7 +50,8 @@ func (r *Reader) dropLocked(n int) {
 	}
 }
 
-// nextLimit is how many entries to read next so that they make about streamPageBytes.
+// nextLimit returns how many entries to read next so that they have about
+// pageBytes bytes, judging by the size of the last page.
 func nextLimit(limit int, page []*Held) int {
 	if len(page) == 0 {
 		return limit
