@@ -8,52 +8,57 @@ import (
 	"sidecast/relay/stats"
 )
 
-// A Budget bounds what all outboxes hold together, and knows those that hold something. It is shared by all outboxes and
-// safe for concurrent use.
+// A Budget bounds the bytes that all outboxes hold together. It knows every
+// outbox that holds something. All outboxes share one Budget, and it is safe
+// for concurrent use.
 type Budget struct {
-	each   int           // bytes per outbox
-	total  int64         // bytes of all outboxes
-	age    time.Duration // of the oldest byte
-	stats  *stats.Stats
-	drains sync.WaitGroup // the Drain goroutines of all outboxes
+	perOutbox int           // bytes of one outbox
+	total     int64         // bytes of all outboxes
+	maxAge    time.Duration // of the oldest frame
+	stats     *stats.Stats
+	drains    sync.WaitGroup // the Drain goroutines of all outboxes
 
-	used atomic.Int64 // the sum of full; written with mu locked, so that nobody sees a sum without its largest part
+	used atomic.Int64 // the sum of charges; written with mu locked, so that a sum always includes its largest part
 
-	mu   sync.Mutex
-	full map[*Outbox]int // what each outbox that holds something is charged with
+	mu      sync.Mutex
+	charges map[*Outbox]int // for each outbox that holds something
 
-	enforcing sync.Mutex // held by the one that looks for the largest
+	enforcing sync.Mutex // held by the goroutine that looks for the largest outbox
 }
 
-// NewBudget returns a budget of each bytes per outbox and total bytes for all. A byte that waits longer than age gets its
-// client evicted at the next [Budget.Sweep].
+// NewBudget returns a budget of each bytes for one outbox and total bytes for
+// all. The next [Budget.Sweep] evicts a client whose oldest frame has waited
+// longer than age. stats may be nil.
 func NewBudget(each, total int, age time.Duration, stats *stats.Stats) *Budget {
-	return &Budget{each: each, total: int64(total), age: age, stats: stats, full: make(map[*Outbox]int)}
+	return &Budget{perOutbox: each, total: int64(total), maxAge: age, stats: stats, charges: make(map[*Outbox]int)}
 }
 
-// Used returns what all outboxes hold, in bytes.
+// Used returns how many bytes all outboxes hold.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
-// Wait returns when no outbox is being drained any more. Call it after every connection was closed.
+// Wait returns when no Drain is running. Call it after every connection was
+// closed.
 func (b *Budget) Wait() { b.drains.Wait() }
 
-// charge books that o went from was to now bytes. It is called with o locked.
-func (b *Budget) charge(o *Outbox, was, now int) {
-	if was == now {
+// charge changes the charge of o from before to now bytes. It is called with o
+// locked.
+func (b *Budget) charge(o *Outbox, before, now int) {
+	if before == now {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.used.Add(int64(now - was))
+	b.used.Add(int64(now - before))
 	if now == 0 {
-		delete(b.full, o)
+		delete(b.charges, o)
 	} else {
-		b.full[o] = now
+		b.charges[o] = now
 	}
 }
 
-// relieve evicts the largest outboxes until all of them together fit: whoever crossed the line, the largest goes. It is
-// called with no outbox locked.
+// EnforceLimit evicts the largest outbox until all of them together fit. It
+// does not matter which outbox exceeded the limit. It must be called with no
+// outbox locked.
 func (b *Budget) EnforceLimit() {
 	if b.used.Load() <= b.total {
 		return
@@ -74,7 +79,7 @@ func (b *Budget) largest() *Outbox {
 	defer b.mu.Unlock()
 	var largest *Outbox
 	most := 0
-	for o, charged := range b.full {
+	for o, charged := range b.charges {
 		if charged > most {
 			largest, most = o, charged
 		}
@@ -82,16 +87,17 @@ func (b *Budget) largest() *Outbox {
 	return largest
 }
 
-// Sweep evicts the clients whose oldest byte waits for too long. The hub calls it once a second.
+// Sweep evicts the clients whose oldest frame has waited too long. The hub
+// calls it once a second.
 func (b *Budget) Sweep(now time.Time) {
 	b.mu.Lock()
-	held := make([]*Outbox, 0, len(b.full))
-	for o := range b.full {
-		held = append(held, o)
+	list := make([]*Outbox, 0, len(b.charges))
+	for o := range b.charges {
+		list = append(list, o)
 	}
 	b.mu.Unlock()
-	for _, o := range held {
-		if _, since := o.Pending(); !since.IsZero() && now.Sub(since) > b.age {
+	for _, o := range list {
+		if _, since := o.Pending(); !since.IsZero() && now.Sub(since) > b.maxAge {
 			o.Evict(stats.EvictAge)
 		}
 	}

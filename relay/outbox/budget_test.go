@@ -12,39 +12,40 @@ import (
 	"sidecast/relay/stats"
 )
 
-// A store is a budget with outboxes on it whose sockets take nothing.
-type store struct {
-	t       *testing.T
-	stats   *stats.Stats
-	budget  *outbox.Budget
-	boxes   []*outbox.Outbox
-	sockets []*outboxtest.FakeSocket
+// A budgetSetup is a budget with outboxes whose sockets accept nothing.
+type budgetSetup struct {
+	t        *testing.T
+	stats    *stats.Stats
+	budget   *outbox.Budget
+	outboxes []*outbox.Outbox
+	sockets  []*outboxtest.FakeSocket
 }
 
-func newStore(t *testing.T, total, boxes int) *store {
-	s := &store{t: t, stats: new(stats.Stats)}
+func newBudgetSetup(t *testing.T, total, outboxes int) *budgetSetup {
+	s := &budgetSetup{t: t, stats: new(stats.Stats)}
 	s.budget = outbox.NewBudget(1<<30, total, 10*time.Second, s.stats)
-	for range boxes {
+	for range outboxes {
 		o, socket := new(outbox.Outbox), outboxtest.NewFakeSocket(0)
 		o.Init(s.budget, socket, []byte(slowFrame))
-		s.boxes, s.sockets = append(s.boxes, o), append(s.sockets, socket)
+		s.outboxes, s.sockets = append(s.outboxes, o), append(s.sockets, socket)
 	}
 	return s
 }
 
 var zeros = make([]byte, 1<<20)
 
-// fill sends box i a frame that charges n bytes.
-func (s *store) fill(i, n int) { s.boxes[i].Send(zeros[:n-outbox.FrameCharge]) }
+// fill sends a frame that counts for n bytes to outbox i.
+func (s *budgetSetup) fill(i, n int) { s.outboxes[i].Send(zeros[:n-outbox.FrameCharge]) }
 
-// evicted returns the boxes that were, and checks that they were counted.
-func (s *store) evicted(why stats.EvictionReason) (list []int) {
+// evicted returns the indexes of the evicted outboxes, and checks the reason
+// and the counter.
+func (s *budgetSetup) evicted(why stats.EvictionReason) (list []int) {
 	s.t.Helper()
-	for i, o := range s.boxes {
+	for i, o := range s.outboxes {
 		if got, evicted := o.Evicted(); evicted {
 			list = append(list, i)
 			if got != why {
-				s.t.Errorf("box %d was evicted for %s, want %s", i, stats.EvictionReasons[got], stats.EvictionReasons[why])
+				s.t.Errorf("outbox %d was evicted for %s, want %s", i, stats.EvictionReasons[got], stats.EvictionReasons[why])
 			}
 		}
 	}
@@ -54,36 +55,37 @@ func (s *store) evicted(why stats.EvictionReason) (list []int) {
 	return list
 }
 
-// close ends all boxes and checks that nothing stays charged.
-func (s *store) close() {
+// close shuts all outboxes and checks that nothing stays charged.
+func (s *budgetSetup) close() {
 	s.t.Helper()
-	for i, o := range s.boxes {
+	for i, o := range s.outboxes {
 		o.Shut()
 		s.sockets[i].Poke()
 	}
 	s.budget.Wait()
 	if used := s.budget.Used(); used != 0 || s.budget.Holders() != 0 {
-		s.t.Errorf("after the end %d bytes are charged, by %d outboxes", used, s.budget.Holders())
+		s.t.Errorf("after Shut %d bytes are charged, by %d outboxes", used, s.budget.Holders())
 	}
 }
 
-// Whoever crosses the line, the largest goes, and as many as it takes.
+// TestBudgetTotal checks that the largest outboxes are evicted, whichever
+// outbox exceeds the limit, and only as many as necessary.
 func TestBudgetTotal(t *testing.T) {
 	for _, test := range []struct {
 		why  string
-		fill [][2]int // box, charge
+		fill [][2]int // outbox, charge
 		want []int
 	}{
-		{"just full", [][2]int{{0, 500}, {1, 300}, {2, 200}}, nil},
+		{"exactly full", [][2]int{{0, 500}, {1, 300}, {2, 200}}, nil},
 		{"one byte more by the smallest", [][2]int{{0, 500}, {1, 300}, {2, 201}}, []int{0}},
-		{"crossed by the largest", [][2]int{{1, 300}, {2, 200}, {0, 501}}, []int{0}},
+		{"exceeded by the largest", [][2]int{{1, 300}, {2, 200}, {0, 501}}, []int{0}},
 		{"larger by several frames", [][2]int{{0, 300}, {1, 200}, {1, 200}, {2, 301}}, []int{1}},
-		{"two have to go", [][2]int{{0, 330}, {1, 320}, {2, 350}, {3, 1000}}, []int{3}},
-		{"and then the next ones", [][2]int{{0, 330}, {1, 320}, {2, 350}, {3, 400}, {0, 600}, {1, 650}}, []int{0, 1, 3}},
-		{"one that is larger than all may hold", [][2]int{{0, 1001}}, []int{0}},
+		{"one larger than all others", [][2]int{{0, 330}, {1, 320}, {2, 350}, {3, 1000}}, []int{3}},
+		{"several must be evicted", [][2]int{{0, 330}, {1, 320}, {2, 350}, {3, 400}, {0, 600}, {1, 650}}, []int{0, 1, 3}},
+		{"one that is larger than the limit", [][2]int{{0, 1001}}, []int{0}},
 	} {
 		t.Run(test.why, func(t *testing.T) {
-			s := newStore(t, 1000, 4)
+			s := newBudgetSetup(t, 1000, 4)
 			defer s.close()
 			for _, f := range test.fill {
 				s.fill(f[0], f[1])
@@ -98,9 +100,10 @@ func TestBudgetTotal(t *testing.T) {
 	}
 }
 
-// An evicted outbox holds nothing that counts, so that it does not go twice in place of the next.
-func TestBudgetForgetsTheEvicted(t *testing.T) {
-	s := newStore(t, 1000, 3)
+// TestBudgetDischargesEvicted checks that an evicted outbox counts for nothing,
+// so that the next eviction chooses another one.
+func TestBudgetDischargesEvicted(t *testing.T) {
+	s := newBudgetSetup(t, 1000, 3)
 	defer s.close()
 	s.fill(0, 900)
 	s.fill(1, 200)
@@ -111,16 +114,17 @@ func TestBudgetForgetsTheEvicted(t *testing.T) {
 	}
 }
 
-// A client whose oldest byte waits for longer than it may goes, and no other.
+// TestBudgetSweep checks that exactly the clients are evicted whose oldest
+// frame has waited too long.
 func TestBudgetSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newStore(t, 1<<30, 5)
+		s := newBudgetSetup(t, 1<<30, 5)
 		defer s.close()
 		s.sockets[1].Give(65)
-		s.fill(0, 200)                 // old
-		s.fill(1, 200)                 // a part has left: still old
-		s.fill(2, 200)                 // drained in time
-		s.boxes[4].Hold([]byte("101")) // as old as any other
+		s.fill(0, 200)                    // old
+		s.fill(1, 200)                    // a part was sent: still old
+		s.fill(2, 200)                    // drained in time
+		s.outboxes[4].Hold([]byte("101")) // as old as any other
 		<-time.After(time.Second)
 		s.fill(3, 200) // younger
 		s.fill(0, 200)
@@ -138,10 +142,11 @@ func TestBudgetSweep(t *testing.T) {
 	})
 }
 
-// Many that cross the line at once cost the largest its place, and nobody else.
+// TestBudgetConcurrentTotal checks that only the largest outbox is evicted if
+// many exceed the limit at once.
 func TestBudgetConcurrentTotal(t *testing.T) {
 	const small = 30
-	s := newStore(t, 1_000_000, small+1)
+	s := newBudgetSetup(t, 1_000_000, small+1)
 	defer s.close()
 	s.fill(small, 700_000)
 	var senders sync.WaitGroup
@@ -161,11 +166,12 @@ func TestBudgetConcurrentTotal(t *testing.T) {
 	}
 }
 
-// The one that crosses the line is the largest by that: another who looks at the same moment must not take the second
-// largest for it.
-func TestBudgetCrossingMakesTheLargest(t *testing.T) {
+// TestBudgetSumIncludesLargest checks that an outbox that exceeds the limit is
+// in the list before the sum shows it: another goroutine that enforces the
+// limit at that moment must not evict the second largest.
+func TestBudgetSumIncludesLargest(t *testing.T) {
 	for range 2000 {
-		s := newStore(t, 1_000_000, 3)
+		s := newBudgetSetup(t, 1_000_000, 3)
 		s.fill(0, 450_000)
 		var senders sync.WaitGroup
 		senders.Go(func() { s.fill(1, 600_000) })

@@ -2,11 +2,11 @@ package outbox
 
 import "fmt"
 
-// TakeBytes is the bound of what Take returns, in bytes beyond its first frame.
-const TakeBytes = takeBytes
+// NextBytes gives external tests access to nextBytes.
+const NextBytes = nextBytes
 
-// Audit compares what is charged with what is queued. It returns the first
-// difference, or "".
+// Audit compares the charges with the queue. It returns the first difference,
+// or "".
 func (o *Outbox) Audit() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -18,27 +18,27 @@ func (o *Outbox) Audit() string {
 	if o.state == outboxEvicted || o.state == outboxClosed {
 		want = 0
 	}
-	listed, there := o.budget.full[o]
-	if o.charged != want || o.budget.Used() != int64(want) || listed != want || there != (want > 0) {
-		return fmt.Sprintf("state %d with %d queued: charged %d, booked %d, listed %d (%v), want %d",
-			o.state, len(o.queue), o.charged, o.budget.Used(), listed, there, want)
+	listed, found := o.budget.charges[o]
+	if o.charged != want || o.budget.Used() != int64(want) || listed != want || found != (want > 0) {
+		return fmt.Sprintf("state %d with %d queued: charged %d, used %d, listed %d (%v), want %d",
+			o.state, len(o.queue), o.charged, o.budget.Used(), listed, found, want)
 	}
 	return ""
 }
 
 // IsOpen reports whether the outbox accepts frames.
-func (o *Outbox) IsOpen() bool { return o.in(outboxOpen) }
+func (o *Outbox) IsOpen() bool { return o.hasState(outboxOpen) }
 
 // IsClosed reports whether the outbox was shut or its connection failed.
-func (o *Outbox) IsClosed() bool { return o.in(outboxClosed) }
+func (o *Outbox) IsClosed() bool { return o.hasState(outboxClosed) }
 
-func (o *Outbox) in(state outboxState) bool {
+func (o *Outbox) hasState(state outboxState) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.state == state
 }
 
-// StartDraining makes the test the one that drains the outbox.
+// StartDraining makes the test drain the outbox, in place of a Drain.
 func (o *Outbox) StartDraining() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -49,5 +49,5 @@ func (o *Outbox) StartDraining() {
 func (b *Budget) Holders() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.full)
+	return len(b.charges)
 }

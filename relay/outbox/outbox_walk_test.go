@@ -11,10 +11,11 @@ import (
 	"sidecast/relay/stats"
 )
 
-var outboxSeed = flag.Uint64("outbox.seed", 0, "seed of the random walks through an outbox; 0: another one each time")
+var outboxSeed = flag.Uint64("outbox.seed", 0, "seed of the random walks through an outbox; 0 for a new one each time")
 
-// Random walks: whatever happens in whatever order, what the client gets are whole frames, without one missing in
-// between, and after an eviction the frame begun and the last word.
+// TestOutboxWalks makes random calls in random order. The client must receive
+// whole frames and miss no frame between two others. After an eviction it must
+// receive the frame that was begun and then the last frame.
 func TestOutboxWalks(t *testing.T) {
 	seed := cmp.Or(*outboxSeed, rand.Uint64())
 	t.Logf("go test -run %s -outbox.seed %d", t.Name(), seed)
@@ -27,8 +28,8 @@ func TestOutboxWalks(t *testing.T) {
 }
 
 func walkOutbox(t *testing.T, random *rand.Rand) {
-	inBubble(t, 1500, func(b *box) {
-		offered := "" // while the outbox was open
+	inBubble(t, 1500, func(b *setup) {
+		offered := "" // the frames sent while the outbox was open
 		n := 0
 		next := func() string {
 			n++
@@ -70,32 +71,34 @@ func walkOutbox(t *testing.T, random *rand.Rand) {
 	})
 }
 
-// checkWalk holds what the client got to what was offered to the outbox.
-func (b *box) checkWalk(offered string) {
+// checkWalk compares the bytes that the client received with the frames that
+// were sent. checkWalk compares the bytes that the client received with the
+// frames that were sent.
+func (b *setup) checkWalk(offered string) {
 	got := string(b.socket.Got())
 	if b.IsClosed() {
-		for k := range len(slowFrame) + 1 { // a part of the last word may have left
+		for k := range len(slowFrame) + 1 { // a part of the last frame may have been sent
 			if frames, found := strings.CutSuffix(got, slowFrame[:k]); found && strings.HasPrefix(offered, frames) {
 				return
 			}
 		}
-		b.t.Errorf("given up, and got %q of %q", got, offered)
+		b.t.Errorf("closed: received %q of %q", got, offered)
 		return
 	}
 	if _, evicted := b.Evicted(); !evicted {
 		if got != offered {
-			b.t.Errorf("got %q, want %q", got, offered)
+			b.t.Errorf("received %q, want %q", got, offered)
 		}
 		return
 	}
 	frames, found := strings.CutSuffix(got, slowFrame)
-	if strings.HasSuffix(frames, "<bye>") { // which has to be the last, then
+	if strings.HasSuffix(frames, "<bye>") { // then it must be the last frame
 		if found || got != offered {
-			b.t.Errorf("evicted behind the close frame, and got %q of %q", got, offered)
+			b.t.Errorf("evicted after the close frame: received %q of %q", got, offered)
 		}
 		return
 	}
 	if !found || !strings.HasPrefix(offered, frames) || frames != "" && !strings.HasSuffix(frames, "]") {
-		b.t.Errorf("evicted, and got %q of %q", got, offered)
+		b.t.Errorf("evicted: received %q of %q", got, offered)
 	}
 }

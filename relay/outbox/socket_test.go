@@ -5,16 +5,18 @@ import (
 	"sidecast/relay/outbox/outboxtest"
 )
 
-// A waitingSocket writes only from its Drain, as one for TLS does. Each write is announced on writing and does what it is
-// told on result.
+// A waitingSocket writes only from its Drain, as a socket for TLS does. It
+// announces each write on writing and receives the result of the write on
+// result.
 type waitingSocket struct {
 	outboxtest.FakeSocket
 	writing chan [][]byte
 	result  chan written
 }
 
+// A written is the result of a write.
 type written struct {
-	n   int // -1: everything
+	n   int // -1 for everything
 	err error
 }
 
@@ -22,13 +24,13 @@ func newWaitingSocket() *waitingSocket {
 	return &waitingSocket{writing: make(chan [][]byte), result: make(chan written)}
 }
 
-// Send implements [Socket]: never at once.
+// Send implements [outbox.Socket]. It accepts nothing.
 func (s *waitingSocket) Send([][]byte) (int, error) { return 0, nil }
 
-// Drain implements [Socket].
+// Drain implements [outbox.Socket].
 func (s *waitingSocket) Drain(o *outbox.Outbox) {
 	for {
-		frames := o.Take(nil)
+		frames := o.Next(nil)
 		if len(frames) == 0 {
 			return
 		}
@@ -42,6 +44,6 @@ func (s *waitingSocket) Drain(o *outbox.Outbox) {
 			r.n = len(all)
 		}
 		s.Receive(all[:r.n])
-		o.Took(r.n, r.err)
+		o.Written(r.n, r.err)
 	}
 }

@@ -20,12 +20,12 @@ func (s *blockingSocket) Send([][]byte) (int, error) { return 0, nil }
 func (s *blockingSocket) Drain(o *outbox.Outbox) {
 	var space [64][]byte
 	for {
-		frames := net.Buffers(o.Take(space[:0]))
+		frames := net.Buffers(o.Next(space[:0]))
 		if len(frames) == 0 {
 			return
 		}
 		n, err := frames.WriteTo(s.conn.Conn)
-		o.Took(int(n), err)
+		o.Written(int(n), err)
 		clear(space[:])
 	}
 }

@@ -83,7 +83,7 @@ func (s *directSocket) sendMany(frames [][]byte) (uintptr, syscall.Errno) {
 // thread.
 func (s *directSocket) Drain(o *outbox.Outbox) {
 	if err := s.raw.Write(func(uintptr) bool { return o.Resume() }); err != nil {
-		o.Took(0, err)
+		o.Written(0, err)
 	}
 }
 

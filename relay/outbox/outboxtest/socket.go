@@ -1,4 +1,4 @@
-// Package outboxtest has the sending end of a connection for tests.
+// Package outboxtest provides a fake [outbox.Socket] for tests.
 package outboxtest
 
 import (
@@ -9,28 +9,29 @@ import (
 	"sidecast/relay/outbox"
 )
 
-// ErrBroken is the error of a socket after Break.
+// ErrBroken is the error of a socket after [FakeSocket.Break].
 var ErrBroken = errors.New("connection reset")
 
-// A FakeSocket is the sending end of a connection whose kernel takes exactly as many bytes as it was given room for. All
-// methods may be called concurrently.
+// A FakeSocket is the sending end of a connection whose kernel accepts exactly
+// as many bytes as the test allows. All methods may be called concurrently.
 type FakeSocket struct {
-	wake chan struct{} // holds a token when a waiting Drain should try again
+	wake chan struct{} // has an element when a waiting Drain should try again
 
 	mu       sync.Mutex
-	room     int
+	space    int // bytes that the kernel still accepts
 	err      error
 	got      []byte
 	finished int
 	expired  []time.Duration
 }
 
-// Unlimited is room for everything.
+// Unlimited is a number of bytes that no test exceeds.
 const Unlimited = 1 << 40
 
-// NewFakeSocket returns a socket that takes room bytes until it is given more.
-func NewFakeSocket(room int) *FakeSocket {
-	return &FakeSocket{wake: make(chan struct{}, 1), room: room}
+// NewFakeSocket returns a socket that accepts space bytes until the test allows
+// more.
+func NewFakeSocket(space int) *FakeSocket {
+	return &FakeSocket{wake: make(chan struct{}, 1), space: space}
 }
 
 // Send implements [outbox.Socket].
@@ -41,10 +42,10 @@ func (s *FakeSocket) Send(frames [][]byte) (n int, err error) {
 		return 0, s.err
 	}
 	for _, frame := range frames {
-		some := frame[:min(len(frame), s.room)]
-		s.got = append(s.got, some...)
-		s.room -= len(some)
-		n += len(some)
+		part := frame[:min(len(frame), s.space)]
+		s.got = append(s.got, part...)
+		s.space -= len(part)
+		n += len(part)
 	}
 	return n, nil
 }
@@ -70,17 +71,17 @@ func (s *FakeSocket) Expire(d time.Duration) {
 	s.expired = append(s.expired, d)
 }
 
-// Allow sets the room to n bytes without waking a Drain.
+// Allow makes the kernel accept n bytes, without waking a Drain.
 func (s *FakeSocket) Allow(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.room = n
+	s.space = n
 }
 
-// Give makes room for n bytes more.
+// Give makes the kernel accept n bytes more, and wakes a Drain.
 func (s *FakeSocket) Give(n int) {
 	s.mu.Lock()
-	s.room += n
+	s.space += n
 	s.mu.Unlock()
 	s.Poke()
 }
@@ -101,8 +102,8 @@ func (s *FakeSocket) Poke() {
 	}
 }
 
-// Receive adds bytes to those that Got returns, for sockets that send from
-// their own Drain.
+// Receive adds bytes to those that Got returns. It is for sockets that have
+// another Drain.
 func (s *FakeSocket) Receive(b []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,7 +117,7 @@ func (s *FakeSocket) Got() []byte {
 	return append([]byte(nil), s.got...)
 }
 
-// Ended reports whether the connection is half-closed or made to end.
+// Ended reports whether Finish or Expire was called.
 func (s *FakeSocket) Ended() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

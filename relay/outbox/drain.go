@@ -1,0 +1,114 @@
+package outbox
+
+// nextBytes bounds how many bytes [Outbox.Next] returns: it adds no frame after
+// it has returned this many.
+const nextBytes = 64 << 10
+
+// drainLocked starts a Drain unless one is running.
+func (o *Outbox) drainLocked() {
+	if o.draining {
+		return
+	}
+	o.draining = true
+	o.budget.drains.Go(func() { o.socket.Drain(o) })
+}
+
+// Resume writes queued frames until the kernel accepts no more. It returns true
+// when everything is sent, or nothing can be sent any more: then the Drain that
+// called it must return. Only the socket's Drain may call it.
+func (o *Outbox) Resume() (done bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	space := make([][]byte, 0, min(len(o.queue), writeBatch)) // an array would escape, and most queues are short
+	for len(o.queue) > 0 && o.state != outboxClosed {
+		frames := o.batchLocked(space)
+		n, err := o.socket.Send(frames)
+		if err != nil {
+			o.failLocked()
+			break
+		}
+		if n == 0 {
+			return false
+		}
+		o.sentLocked(n)
+	}
+	o.endDrainLocked()
+	return true
+}
+
+// batchLocked appends the frames for one system call to into, without the bytes
+// that were already sent.
+func (o *Outbox) batchLocked(into [][]byte) [][]byte {
+	for i := range o.queue[:min(len(o.queue), writeBatch)] {
+		into = append(into, o.queue[i].frame)
+	}
+	if len(into) > 0 {
+		into[0] = into[0][o.partial:]
+	}
+	return into
+}
+
+// Next appends the frames to write next to into, for a socket that can only
+// write by waiting. The frames stay queued and charged until [Outbox.Written].
+// If Next returns no frames, the Drain that called it must return. Only the
+// socket's Drain may call it.
+func (o *Outbox) Next(into [][]byte) [][]byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.queue) == 0 || o.state == outboxClosed {
+		o.endDrainLocked()
+		return nil
+	}
+	bytes := 0
+	for o.pinned = 0; o.pinned < len(o.queue) && (o.pinned == 0 || bytes < nextBytes); o.pinned++ {
+		bytes += len(o.queue[o.pinned].frame)
+		into = append(into, o.queue[o.pinned].frame)
+	}
+	into[0] = into[0][o.partial:]
+	return into
+}
+
+// Written records that n bytes of the frames that Next returned were written,
+// and the error that ended the connection, if any. Only the socket's Drain may
+// call it.
+func (o *Outbox) Written(n int, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.pinned = 0
+	o.sentLocked(n)
+	if err != nil {
+		o.failLocked()
+	}
+}
+
+// sentLocked removes n sent bytes from the front of the queue.
+func (o *Outbox) sentLocked(n int) {
+	o.sent += int64(n)
+	charge, complete := -n, 0
+	n += o.partial
+	for complete < len(o.queue) && n >= len(o.queue[complete].frame) {
+		n -= len(o.queue[complete].frame)
+		o.queue[complete] = queued{}
+		charge -= FrameCharge
+		complete++
+	}
+	o.queue, o.partial, o.pinned = o.queue[complete:], n, max(o.pinned-complete, 0)
+	if len(o.queue) == 0 {
+		o.queue, o.partial = nil, 0
+	}
+	if o.state == outboxOpen || o.state == outboxClosing {
+		o.chargeLocked(charge)
+	}
+	if o.roomReady != nil && o.charged < o.roomBelow {
+		o.wakeWaiterLocked()
+	}
+}
+
+// endDrainLocked ends a drain, and half-closes the connection if no frames may
+// follow.
+func (o *Outbox) endDrainLocked() {
+	o.draining = false
+	if o.state == outboxClosing || o.state == outboxEvicted {
+		o.socket.Finish()
+	}
+}
