@@ -167,7 +167,7 @@ func (h *Hub) Offline() {
 	}
 	h.history.Seq++
 	h.history.Break()
-	it := item{kind: itemOffline, seq: h.history.Seq}
+	it := item{kind: itemOffline, seq: uint64(h.history.Seq)}
 	h.mu.Unlock()
 	if h.readers != nil {
 		h.readers.Offline()
@@ -190,7 +190,7 @@ func (h *Hub) Online(node uint32) {
 	}
 	h.history.Seq++
 	h.history.Begin(node)
-	it := item{kind: itemOnline, seq: h.history.Seq, reason: protocol.GapRedis}
+	it := item{kind: itemOnline, seq: uint64(h.history.Seq), reason: protocol.GapRedis}
 	h.mu.Unlock()
 	if h.readers != nil {
 		h.readers.Online()
@@ -201,7 +201,7 @@ func (h *Hub) Online(node uint32) {
 
 // state returns whether Redis is away, and the sequence number of the last
 // item.
-func (h *Hub) state() (offline bool, seq uint64) {
+func (h *Hub) state() (offline bool, seq history.Seq) {
 	h.lockSequenced()
 	defer h.mu.Unlock()
 	return h.offline, h.history.Seq

@@ -1,6 +1,9 @@
 package relay
 
-import "sidecast/relay/protocol"
+import (
+	"sidecast/relay/history"
+	"sidecast/relay/protocol"
+)
 
 const (
 	// batchMessages is how many messages are sequenced together.
@@ -27,7 +30,7 @@ type incoming struct {
 // An audience is the number of a message and who subscribed to its channel at
 // that moment.
 type audience struct {
-	seq       uint64
+	seq       history.Seq
 	home      int32 // the shard of all subscribers; negative if they are in several
 	protocols [protocol.NumProtocols]int32
 	echoes    int32 // subscribers that may have to skip the message
@@ -108,7 +111,7 @@ func (h *Hub) Flush() {
 	for _, s := range h.shards {
 		s.flush()
 	}
-	h.flushed.Store(h.history.Seq) // the batch is empty, and only this goroutine adds to it
+	h.flushed.Store(uint64(h.history.Seq)) // the batch is empty, and only this goroutine adds to it
 }
 
 // dispatch sequences the batch and enqueues its messages for the shards.
@@ -193,7 +196,7 @@ func (h *Hub) sequence(in *incoming) {
 
 // enqueue encodes a message and gives it to the shards that have subscribers.
 func (h *Hub) enqueue(in *incoming) {
-	it := item{kind: itemMessage, seq: in.audience.seq, channel: in.channel}
+	it := item{kind: itemMessage, seq: uint64(in.audience.seq), channel: in.channel}
 	if in.large {
 		it.kind, it.reason = itemGap, protocol.GapTooLarge
 		h.encodeEvent(&it, protocol.Event{

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sidecast/relay/access"
+	"sidecast/relay/history"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 )
@@ -50,13 +51,13 @@ type Session struct {
 	queue     *replayQueue // nil until a replay is not finished at once
 
 	// Guarded by the shard's mu.
-	index        int    // in shard.sessions
-	existsSince  uint64 // items up to this sequence number are not for it
+	index        int         // in shard.sessions
+	existsSince  history.Seq // items up to this sequence number are not for it
 	nextPing     int64
-	pingSent     int64  // when the unanswered ping was sent; 0 if there is none
-	pendingSubs  int    // subscriptions that are not live yet
-	liveChannels int    // subscriptions to live channels
-	liveSince    uint64 // the newest sequence number at which a subscription became live
+	pingSent     int64       // when the unanswered ping was sent; 0 if there is none
+	pendingSubs  int         // subscriptions that are not live yet
+	liveChannels int         // subscriptions to live channels
+	liveSince    history.Seq // the newest sequence number at which a subscription became live
 
 	blocked   atomic.Bool  // the reading goroutine waits for Redis or the application
 	lastSeen  atomic.Int64 // when the client last sent anything

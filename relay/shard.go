@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"sidecast/relay/history"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 )
@@ -65,7 +66,7 @@ type shard struct {
 	// Guarded by mu.
 	mu        sync.Mutex
 	sessions  []*Session
-	delivered uint64           // everything up to this sequence number was delivered
+	delivered history.Seq      // everything up to this sequence number was delivered
 	sorted    []delivery       // of the running step; entry 0 is not used
 	dirty     []*outbox.Outbox // those with deliveries in the running step
 	frames    [][]byte         // scratch: an array on the stack would escape, once for each delivery
@@ -127,7 +128,7 @@ func (s *shard) run(ctx context.Context) {
 		// The lock is taken first: an empty mailbox and a free lock together
 		// mean that all items were delivered.
 		s.mu.Lock()
-		flushed := s.hub.flushed.Load() // read before the batch is taken, which holds at least that much
+		flushed := history.Seq(s.hub.flushed.Load()) // read before the batch is taken, which holds at least that much
 		batch := s.mailbox.take(s.spare)
 		s.deliver(batch)
 		s.delivered = max(s.delivered, flushed)
@@ -139,10 +140,10 @@ func (s *shard) run(ctx context.Context) {
 
 // deliveredUpTo returns the sequence number up to which everything was
 // delivered. The shard is locked.
-func (s *shard) deliveredUpTo() uint64 {
+func (s *shard) deliveredUpTo() history.Seq {
 	// Flushed items are in the mailbox or delivered, and only a holder of mu
 	// delivers.
-	if flushed := s.hub.flushed.Load(); s.mailbox.empty() {
+	if flushed := history.Seq(s.hub.flushed.Load()); s.mailbox.empty() {
 		s.delivered = max(s.delivered, flushed)
 	}
 	return s.delivered
@@ -271,14 +272,14 @@ func (s *shard) notify(it *item) {
 		}
 	case itemOnline:
 		for _, session := range s.sessions {
-			if it.seq > session.existsSince {
+			if it.seq > uint64(session.existsSince) {
 				session.sendGap(it)
 				session.clearEchoes()
 			}
 		}
 	case itemOffline:
 		for _, session := range s.sessions {
-			if frame := it.frames[session.protocol.ID()]; frame != nil && it.seq > session.existsSince {
+			if frame := it.frames[session.protocol.ID()]; frame != nil && it.seq > uint64(session.existsSince) {
 				session.outbox.Send(frame)
 			}
 		}

@@ -55,8 +55,9 @@ func (h *Hub) addSubscription(s *Session, name string) *Subscription {
 // joinLive lets the fan-out reach sub from the newest message on. The shard and
 // the hub are locked.
 func (h *Hub) joinLive(sub *Subscription) {
-	h.join(sub, h.history.Seq)
-	sub.session.liveSince = max(sub.session.liveSince, sub.start)
+	seq := h.history.Seq
+	h.join(sub, uint64(seq))
+	sub.session.liveSince = max(sub.session.liveSince, seq)
 }
 
 // join lets the fan-out reach sub with what follows start. The shard and the

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"sidecast/relay/history"
 	"sidecast/relay/protocol"
 )
 
@@ -57,7 +58,7 @@ func (s *shard) sweep() {
 type pingRound struct {
 	shard     *shard
 	read      bool
-	delivered uint64
+	delivered history.Seq
 	at        []byte // cursor for everything up to delivered; empty if there is none
 	frames    [2][protocol.NumProtocols][]byte
 }
@@ -82,7 +83,7 @@ func (b *pingRound) frame(s *Session) []byte {
 
 // markerCursor returns the cursor of the newest marker at or before a sequence
 // number that other relays know too, or nothing.
-func (h *Hub) markerCursor(seq uint64) []byte {
+func (h *Hub) markerCursor(seq history.Seq) []byte {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.history.MarkerCursor(seq)
@@ -90,7 +91,9 @@ func (h *Hub) markerCursor(seq uint64) []byte {
 
 // isCurrent reports whether the session has received everything up to a
 // sequence number, on all channels. The shard is locked.
-func (s *Session) isCurrent(passed uint64) bool { return s.pendingSubs == 0 && passed >= s.liveSince }
+func (s *Session) isCurrent(passed history.Seq) bool {
+	return s.pendingSubs == 0 && passed >= s.liveSince
+}
 
 // position returns the cursor of everything that the session has received, for
 // the last heartbeat before a close, or nothing. The shard is locked.

@@ -5,33 +5,35 @@ import (
 	"unsafe"
 )
 
-// A Channel is the memory of one channel that has subscribers, or had a message
-// lately.
+// A Channel is the state of one channel that has subscribers, or had a message
+// recently.
 //
-// With thousands of channels a message finds nothing about its channel in the
-// caches, and fetching it is most of the cost. So the order of the fields
-// matters: the parts that a message to a single subscriber uses are three cache
-// lines of 64 bytes in one piece of memory. See BenchmarkCold of package relay.
+// The order of the fields matters. With thousands of channels, the state of a
+// message's channel is usually not in the processor's caches, and loading it is
+// most of the cost of a message. The fields that a message to a single
+// subscriber uses are three cache lines of 64 bytes in one piece of memory. See
+// BenchmarkCold of package relay.
 type Channel[T any] struct {
-	at     Point  // the newest message
+	last   Point  // the newest message
 	newest uint64 // its offset in the ring; 0 if nothing is held
 	slot   uint32
 
-	// Refs counts what keeps the channel beyond its messages. The owner calls
-	// [History.Release] after it became 0.
+	// Refs counts the references that keep the channel when it holds no
+	// messages. The owner changes it, and calls [History.Release] when it
+	// becomes 0.
 	Refs int32
 	// Hub is the owner's part.
 	Hub T
 
-	name string // static; lies in text if it fits
+	name string // does not change; stored in text if it fits
 	text [48]byte
 
-	floor   Point  // the last message that is not held any more
-	oldest  uint64 // offset in the ring; 0 if nothing is held
-	charged bool
-	lingers bool
+	floor     Point  // the newest message that is not held any more
+	oldest    uint64 // offset in the ring; 0 if nothing is held
+	charged   bool
+	lingering bool
 
-	// Owned by the table.
+	// Used by the table only.
 	hash uint64
 	next *Channel[T] // another channel with this hash
 }
@@ -39,7 +41,7 @@ type Channel[T any] struct {
 func newChannel[T any](name string) *Channel[T] {
 	ch := new(Channel[T])
 	if n := copy(ch.text[:], name); n == len(name) {
-		ch.name = unsafe.String(&ch.text[0], n) // text never changes
+		ch.name = unsafe.String(&ch.text[0], n) // text does not change after this
 	} else {
 		ch.name = strings.Clone(name)
 	}
@@ -50,15 +52,15 @@ func newChannel[T any](name string) *Channel[T] {
 func (ch *Channel[T]) Name() string { return ch.name }
 
 // At returns the newest message.
-func (ch *Channel[T]) At() Point { return ch.at }
+func (ch *Channel[T]) At() Point { return ch.last }
 
-// Floor returns the last message that is not held any more: nothing can resume
-// from a point before it.
+// Floor returns the newest message that is not held any more. A client cannot
+// resume from a point before it.
 func (ch *Channel[T]) Floor() Point { return ch.floor }
 
-// Newest returns the offset of the newest entry, or 0 if none is held.
+// Newest returns the offset of the newest entry, or 0 if no entry is held.
 func (ch *Channel[T]) Newest() uint64 { return ch.newest }
 
-// Touch reads the parts that a message uses, so that the processor fetches them
-// into its caches.
+// Touch reads the fields that a message uses, so that the processor loads them
+// into its caches. The result has no meaning.
 func (ch *Channel[T]) Touch() uint64 { return ch.newest + uint64(ch.text[0]) }

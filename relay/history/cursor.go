@@ -5,14 +5,17 @@ import (
 	"encoding/binary"
 )
 
-// A Cursor is a place in a live channel as clients hold it: base64url without padding of
+// A Cursor is a place in a live channel as clients hold it: base64url without
+// padding of
 //
 //	version 1 B | node 4 B | marker 8 B | index, varint | check 4 B
 //
-// with version 1 and numbers in network order. It means the same on every relay that subscribes to the same Redis server:
-// the channel's message number index since that marker, or the marker itself if index is 0. check is a CRC-32C
-// (Castagnoli) over length and payload of the channel's messages since the marker. A cursor grants nothing: its client
-// still needs the right to subscribe to the channel.
+// with version 1 and numbers in network order. It means the same on every relay
+// that subscribes to the same Redis server: the channel's message number index
+// since that marker, or the marker itself if index is 0. check is a CRC-32C
+// (Castagnoli) over length and payload of the channel's messages since the
+// marker. A cursor grants nothing: its client still needs the right to
+// subscribe to the channel.
 type Cursor struct {
 	Node   uint32 // the Redis server
 	Marker MarkerID
@@ -20,8 +23,8 @@ type Cursor struct {
 	Check  uint32
 }
 
-// A MarkerID is the id of a marker, or one that a relay invented for itself until the first marker arrives. An id is never
-// used twice.
+// A MarkerID is the id of a marker, or an id that a relay generated for itself
+// until the next marker arrives. An id is never used twice.
 type MarkerID [8]byte
 
 const (
@@ -41,7 +44,8 @@ func (c Cursor) AppendText(b []byte) ([]byte, error) {
 	return base64.RawURLEncoding.AppendEncode(b, raw), nil
 }
 
-// ParseCursor reads a cursor that a client sent. ok is false unless AppendText would write exactly this text.
+// ParseCursor parses a cursor that a client sent. ok is false unless
+// [Cursor.AppendText] would write exactly this text.
 func ParseCursor(text string) (c Cursor, ok bool) {
 	if len(text) > maxCursor+1 {
 		return c, false

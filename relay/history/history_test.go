@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// Pages that nothing needs any more are given back.
+// TestHistoryShrinks checks that pages and channels are released when their
+// messages expire.
 func TestHistoryShrinks(t *testing.T) {
 	h := New[struct{}](16<<20, time.Minute)
 	for i := range 100_000 {
@@ -28,33 +29,34 @@ func TestHistoryShrinks(t *testing.T) {
 		}
 	}
 	if !h.ring.empty() || pages > 1 || len(h.table.first) != 0 || h.Bytes() > 1000 {
-		t.Errorf("after all is too old: %d pages, %d channels, %d bytes", pages, len(h.table.first), h.Bytes())
+		t.Errorf("after everything has expired: %d pages, %d channels, %d bytes", pages, len(h.table.first), h.Bytes())
 	}
 }
 
-// What was kept is what was said, for random sizes, channels, limits, marks and ages, and what is not kept any more lies
+// TestHistoryModel compares a history with a list of all messages, for random
+// sizes, channels, limits, markers and ages. Messages that are not kept must be
 // below a floor.
 func TestHistoryModel(t *testing.T) {
 	seed := rand.Uint64()
 	for i := range uint64(60) {
 		random := rand.New(rand.NewPCG(seed, i))
-		if err := historyModel(random); err != nil {
+		if err := runModel(random); err != nil {
 			t.Fatalf("seed %d, history %d: %v", seed, i, err)
 		}
 	}
 }
 
-type told struct {
+type message struct {
 	point   Point
 	payload string
 	empty   bool
 }
 
-func historyModel(random *rand.Rand) error {
+func runModel(random *rand.Rand) error {
 	limit := []int{1, 300, 5000, 100_000, 1 << 20}[random.IntN(5)]
 	h := New[struct{}](limit, 10*time.Second)
 	h.Begin(7)
-	said := map[string][]told{}
+	added := map[string][]message{}
 	largest := []int{10, 300, 9000, 60_000}[random.IntN(4)]
 	for step := range 400 {
 		name := fmt.Sprint(random.IntN(1 + random.IntN(40)))
@@ -69,7 +71,7 @@ func historyModel(random *rand.Rand) error {
 			h.Mark(id)
 		case op == 2 && random.IntN(8) == 0:
 			h.Begin(8)
-			clear(said)
+			clear(added)
 		default:
 			h.Seq++
 			empty := random.IntN(30) == 0
@@ -82,69 +84,70 @@ func historyModel(random *rand.Rand) error {
 			}
 			ch := h.Channel(name)
 			h.Add(ch, payload, empty)
-			said[name] = append(said[name], told{ch.at, string(payload), empty || len(payload) > limit/2})
+			added[name] = append(added[name], message{ch.last, string(payload), empty || len(payload) > limit/2})
 		}
 		if step%16 > 0 {
 			continue
 		}
-		if err := sameHistory(h, said); err != nil {
+		if err := compare(h, added); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// known returns the channel with that name, or nil.
-func known(h *History[struct{}], name string) *Channel[struct{}] {
+// findChannel returns the channel with that name, or nil.
+func findChannel(h *History[struct{}], name string) *Channel[struct{}] {
 	return h.Find(h.Hash([]byte(name)), []byte(name))
 }
 
-// sameHistory compares what is kept with what was said.
-func sameHistory(h *History[struct{}], said map[string][]told) error {
-	if h.Bytes() > h.limit && !h.ring.empty() && h.ring.head != known(h, newestName(h)).newest {
-		return fmt.Errorf("%d bytes are kept of %d", h.Bytes(), h.limit)
+// compare compares the kept messages with all messages that were added. compare
+// compares the kept messages with all messages that were added.
+func compare(h *History[struct{}], added map[string][]message) error {
+	if h.Bytes() > h.limit && !h.ring.empty() && h.ring.head != findChannel(h, newestChannelName(h)).newest {
+		return fmt.Errorf("%d bytes are kept, the limit is %d", h.Bytes(), h.limit)
 	}
-	for name, all := range said {
-		ch := known(h, name)
-		var kept []told
+	for name, all := range added {
+		ch := findChannel(h, name)
+		var kept []message
 		if ch != nil {
 			for offset := ch.oldest; offset != 0; {
-				e := h.ring.at(offset)
-				kept = append(kept, told{e.Point, string(h.ring.payload(nil, offset, e.Size)), e.Empty})
-				offset = h.ring.on(offset, e)
+				e := h.ring.entry(offset)
+				kept = append(kept, message{e.Point, string(h.ring.payload(nil, offset, e.Size)), e.Empty})
+				offset = h.ring.following(offset, e)
 			}
 			var backwards []Point
 			for offset := ch.newest; offset != 0; {
-				e := h.ring.at(offset)
+				e := h.ring.entry(offset)
 				backwards = append(backwards, e.Point)
-				offset = h.ring.back(offset, e)
+				offset = h.ring.preceding(offset, e)
 			}
 			slices.Reverse(backwards)
-			if !slices.EqualFunc(kept, backwards, func(a told, b Point) bool { return a.point == b }) {
+			if !slices.EqualFunc(kept, backwards, func(a message, b Point) bool { return a.point == b }) {
 				return fmt.Errorf("channel %s: %d forwards, %d backwards", name, len(kept), len(backwards))
 			}
 		}
-		gone := all[:len(all)-len(kept)]
+		dropped := all[:len(all)-len(kept)]
 		for i, k := range kept {
-			want := all[len(gone)+i]
+			want := all[len(dropped)+i]
 			if k.point != want.point || k.empty != want.empty || !k.empty && k.payload != want.payload {
-				return fmt.Errorf("channel %s: kept %+v, was %+v", name, k.point, want.point)
+				return fmt.Errorf("channel %s: kept %+v, want %+v", name, k.point, want.point)
 			}
 		}
-		if len(gone) == 0 {
+		if len(dropped) == 0 {
 			continue
 		}
-		last := gone[len(gone)-1].point
+		last := dropped[len(dropped)-1].point
 		if ch != nil && ch.floor.Before(last) || ch == nil && h.floor < last.Ord {
-			return fmt.Errorf("channel %s: %+v is not kept, and above the floor", name, last)
+			return fmt.Errorf("channel %s: %+v is not kept, but above the floor", name, last)
 		}
 	}
 	return nil
 }
 
-// newestName is the channel of the last message.
-func newestName(h *History[struct{}]) string {
-	newest := slices.MaxFunc(h.slots, func(a, b *Channel[struct{}]) int {
+// newestChannelName returns the name of the channel of the newest message.
+func newestChannelName(h *History[struct{}]) string {
+	newest := slices.MaxFunc(h.channels, func(a, b *Channel[struct{}]) int {
 		switch {
 		case a == nil && b == nil:
 			return 0
@@ -158,8 +161,9 @@ func newestName(h *History[struct{}]) string {
 	return newest.name
 }
 
-// A mark that is flooded with others is forgotten, and what was said since with it.
-func TestMarksAreBounded(t *testing.T) {
+// TestMarkersAreBounded checks that markers above maxMarkers are dropped, and
+// the messages that are counted from them.
+func TestMarkersAreBounded(t *testing.T) {
 	h := New[struct{}](64<<20, time.Hour)
 	h.Begin(1)
 	for i := range 3 * maxMarkers {
@@ -172,31 +176,33 @@ func TestMarksAreBounded(t *testing.T) {
 			h.Add(h.Channel("a"), []byte("x"), false)
 		}
 	}
-	if len(h.markers.list) > maxMarkers || len(h.markers.number) != len(h.markers.list) {
-		t.Errorf("%d marks and %d numbers are kept", len(h.markers.list), len(h.markers.number))
+	if len(h.markers.list) > maxMarkers || len(h.markers.ordByID) != len(h.markers.list) {
+		t.Errorf("%d markers and %d numbers are kept", len(h.markers.list), len(h.markers.ordByID))
 	}
-	if oldest := h.ring.at(known(h, "a").oldest); oldest.Ord < h.markers.first {
-		t.Errorf("a message since mark %d is kept, the first known is %d", oldest.Ord, h.markers.first)
+	if oldest := h.ring.entry(findChannel(h, "a").oldest); oldest.Ord < h.markers.firstOrd {
+		t.Errorf("a message since marker %d is kept, the first known marker is %d", oldest.Ord, h.markers.firstOrd)
 	}
 }
 
-// Channels that come and go within one mark do not add up.
+// TestLingeringChannelsAreBounded checks that channels that are used once
+// between two markers do not accumulate.
 func TestLingeringChannelsAreBounded(t *testing.T) {
 	h := New[struct{}](1<<20, time.Hour)
 	h.Begin(1)
 	for i := range 200_000 {
 		h.Seq++
-		h.Add(h.Channel(fmt.Sprint("visitor:", i)), []byte("x"), false)
+		h.Add(h.Channel(fmt.Sprint("session:", i)), []byte("x"), false)
 	}
 	if most := 1<<20/channelCharge + 1<<20/entrySize; len(h.table.first) > most {
 		t.Errorf("%d channels are known, want %d at most", len(h.table.first), most)
 	}
 	if h.Bytes() > 1<<20*5/4 {
-		t.Errorf("%d bytes are kept of %d", h.Bytes(), 1<<20)
+		t.Errorf("%d bytes are kept, the limit is %d", h.Bytes(), 1<<20)
 	}
 }
 
-// The check is what the cursor's comment says: other relays, of other versions, come to the same.
+// TestCheck compares the check with the definition in the comment of Cursor:
+// other versions of the relay must calculate the same.
 func TestCheck(t *testing.T) {
 	var all []byte
 	check := uint32(0)
@@ -209,6 +215,6 @@ func TestCheck(t *testing.T) {
 	}
 	all = append(all, 0xff, 0xff, 0xff, 0xff)
 	if check, want := chain(check, nil, true), crc32.Checksum(all, crc32.MakeTable(crc32.Castagnoli)); check != want {
-		t.Errorf("one too large: %08x, want %08x", check, want)
+		t.Errorf("a message that is too large: %08x, want %08x", check, want)
 	}
 }

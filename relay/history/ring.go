@@ -5,35 +5,40 @@ import (
 	"math/bits"
 )
 
-// A ring holds the recent messages of all channels, oldest first, in a circle of pages that are allocated when they are
-// needed and released when their entries leave. Entries lie one after the other at offsets that only rise, aligned to 8
-// bytes; an entry's head never crosses a page, its payload may. Each entry knows its neighbours in its channel.
+// A ring holds the recent messages of all channels, oldest first, in a circle
+// of pages. A page is allocated when it is needed and released when its entries
+// are dropped. Entries follow each other at increasing offsets, aligned to 8
+// bytes. The head of an entry never crosses a page boundary, but its payload
+// may. Each entry refers to the previous and the next entry of its channel.
+// Offset 0 is never used.
 type ring struct {
-	shift uint     // 1<<shift bytes are a page
-	pages [][]byte // by the page's number, modulo theirs, which is a power of two; nil where nothing is
-	head  uint64   // offset of the oldest entry; tail if there is none
-	tail  uint64   // where the next entry begins
-	spare []byte   // a page that was given back
+	shift     uint     // a page has 1<<shift bytes
+	pages     [][]byte // by page number modulo their count, which is a power of two; nil if not allocated
+	head      uint64   // offset of the oldest entry; equal to tail if the ring is empty
+	tail      uint64   // end of the newest entry
+	sparePage []byte   // a released page to use next
 }
 
-// entrySize is how long the head of an entry is.
+// entrySize is the size of the head of an entry, in bytes.
 const entrySize = 48
 
-// An Entry is the head of one message in the ring. Its memory form, in words of 8 bytes unless a size is given:
+// An Entry is the head of one message in the ring. Its memory form, in words of
+// 8 bytes unless a size is given:
 //
-//	number of the marker | index since it | channel's slot (4) payload bytes (4) |
-//	check (4) age (4) | steps back (4) steps on (4) | flags
+//	marker number | index since the marker | channel's slot (4) payload bytes (4) |
+//	check (4) time stored (4) | steps back (4) steps on (4) | flags
 //
-// Steps are distances to the channel's neighbours, in units of 8 bytes; 0 means that there is no neighbour.
+// Steps are the distances to the previous and the next entry of the channel, in
+// units of 8 bytes; 0 means that there is no such entry.
 type Entry struct {
 	Point
 	Size  uint32 // of the payload, in bytes
 	Empty bool   // the payload was not kept, because it was too large to be relayed or to be held
 
-	slot uint32
-	age  uint32
-	back uint32
-	on   uint32
+	slot      uint32
+	storedAt  uint32
+	stepsBack uint32
+	stepsOn   uint32
 }
 
 const (
@@ -41,7 +46,7 @@ const (
 	pageMax = 256 << 10
 )
 
-// newRing returns a ring whose pages suit a memory of limit bytes. Offset 0 is never used.
+// newRing returns a ring with a page size suitable for limit bytes.
 func newRing(limit int) ring {
 	shift := uint(bits.Len(pageMin - 1))
 	for 1<<shift < pageMax && 64<<shift <= limit {
@@ -51,53 +56,57 @@ func newRing(limit int) ring {
 	return ring{shift: shift, pages: make([][]byte, pages), head: 1 << shift, tail: 1 << shift}
 }
 
-// number returns which page an offset lies in, and inside where in it.
-func (r *ring) number(offset uint64) uint64 { return offset >> r.shift }
-func (r *ring) inside(offset uint64) uint64 { return offset & (1<<r.shift - 1) }
+// pageNumber returns the number of the page of an offset, and pageOffset the
+// place in that page.
+func (r *ring) pageNumber(offset uint64) uint64 { return offset >> r.shift }
+func (r *ring) pageOffset(offset uint64) uint64 { return offset & (1<<r.shift - 1) }
 
-// slot returns where page number n is kept.
-func (r *ring) slot(n uint64) *[]byte { return &r.pages[n&uint64(len(r.pages)-1)] }
+// pageSlot returns the element of pages for page number n.
+func (r *ring) pageSlot(n uint64) *[]byte { return &r.pages[n&uint64(len(r.pages)-1)] }
 
 // empty reports whether there is no entry.
 func (r *ring) empty() bool { return r.head == r.tail }
 
-// bytes returns how much is held. The pages take up to two pages more.
+// bytes returns how many bytes are held. The allocated pages are up to two
+// pages more.
 func (r *ring) bytes() int { return int(r.tail - r.head) }
 
-// page returns the page of an offset, taking one where there is none.
+// page returns the page of an offset, and allocates it if necessary.
 func (r *ring) page(offset uint64) []byte {
-	slot := r.slot(r.number(offset))
+	slot := r.pageSlot(r.pageNumber(offset))
 	if *slot == nil {
-		if *slot, r.spare = r.spare, nil; *slot == nil {
+		if *slot, r.sparePage = r.sparePage, nil; *slot == nil {
 			*slot = make([]byte, 1<<r.shift)
 		}
 	}
 	return *slot
 }
 
-// next returns where an entry begins whose place would be offset: heads do not cross pages.
-func (r *ring) next(offset uint64) uint64 {
-	if rest := 1<<r.shift - r.inside(offset); rest < entrySize {
+// entryStart returns the first offset from offset on at which an entry may
+// begin, so that its head does not cross a page boundary.
+func (r *ring) entryStart(offset uint64) uint64 {
+	if rest := 1<<r.shift - r.pageOffset(offset); rest < entrySize {
 		return offset + rest
 	}
 	return offset
 }
 
-// span returns how much further the tail goes when an entry with size bytes of payload comes, the page that it would begin
-// included.
-func (r *ring) span(size int) int { return int(r.next(r.tail)-r.tail) + entrySize + size + 7 }
+// span returns how many bytes, at most, the tail moves when an entry with size
+// bytes of payload is appended.
+func (r *ring) span(size int) int { return int(r.entryStart(r.tail)-r.tail) + entrySize + size + 7 }
 
-// append adds an entry and returns its offset. There has to be room: span more bytes than there are pages for are not.
+// append adds an entry and returns its offset. The pages must have space for
+// span more bytes.
 func (r *ring) append(e Entry, payload []byte) uint64 {
-	offset := r.next(r.tail)
+	offset := r.entryStart(r.tail)
 	if r.empty() {
-		r.free(r.number(r.head), r.number(offset))
+		r.freePages(r.pageNumber(r.head), r.pageNumber(offset))
 		r.head = offset
 	}
-	r.put(offset, e)
+	r.writeEntry(offset, e)
 	at := offset + entrySize
 	for len(payload) > 0 {
-		n := copy(r.page(at)[r.inside(at):], payload)
+		n := copy(r.page(at)[r.pageOffset(at):], payload)
 		payload = payload[n:]
 		at += uint64(n)
 	}
@@ -105,65 +114,68 @@ func (r *ring) append(e Entry, payload []byte) uint64 {
 	return offset
 }
 
-// put writes the head of an entry.
-func (r *ring) put(offset uint64, e Entry) {
-	b := r.page(offset)[r.inside(offset):][:entrySize]
+// writeEntry writes the head of an entry.
+func (r *ring) writeEntry(offset uint64, e Entry) {
+	b := r.page(offset)[r.pageOffset(offset):][:entrySize]
 	binary.NativeEndian.PutUint64(b[0:], e.Ord)
 	binary.NativeEndian.PutUint64(b[8:], e.Index)
 	binary.NativeEndian.PutUint32(b[16:], e.slot)
 	binary.NativeEndian.PutUint32(b[20:], e.Size)
 	binary.NativeEndian.PutUint32(b[24:], e.Check)
-	binary.NativeEndian.PutUint32(b[28:], e.age)
-	binary.NativeEndian.PutUint32(b[32:], e.back)
-	binary.NativeEndian.PutUint32(b[36:], e.on)
+	binary.NativeEndian.PutUint32(b[28:], e.storedAt)
+	binary.NativeEndian.PutUint32(b[32:], e.stepsBack)
+	binary.NativeEndian.PutUint32(b[36:], e.stepsOn)
 	b[40] = 0
 	if e.Empty {
 		b[40] = 1
 	}
 }
 
-// at reads the head of the Entry at offset, which has to be held.
-func (r *ring) at(offset uint64) (e Entry) {
-	b := r.page(offset)[r.inside(offset):][:entrySize]
+// entry reads the head of the entry at offset, which must be held.
+func (r *ring) entry(offset uint64) (e Entry) {
+	b := r.page(offset)[r.pageOffset(offset):][:entrySize]
 	e.Ord = binary.NativeEndian.Uint64(b[0:])
 	e.Index = binary.NativeEndian.Uint64(b[8:])
 	e.slot = binary.NativeEndian.Uint32(b[16:])
 	e.Size = binary.NativeEndian.Uint32(b[20:])
 	e.Check = binary.NativeEndian.Uint32(b[24:])
-	e.age = binary.NativeEndian.Uint32(b[28:])
-	e.back = binary.NativeEndian.Uint32(b[32:])
-	e.on = binary.NativeEndian.Uint32(b[36:])
+	e.storedAt = binary.NativeEndian.Uint32(b[28:])
+	e.stepsBack = binary.NativeEndian.Uint32(b[32:])
+	e.stepsOn = binary.NativeEndian.Uint32(b[36:])
 	e.Empty = b[40] != 0
 	return e
 }
 
-// link makes the Entry at offset know which one follows it in its channel.
+// link records that next is the offset of the entry that follows the one at
+// offset in its channel.
 func (r *ring) link(offset, next uint64) {
-	b := r.page(offset)[r.inside(offset):][:entrySize]
+	b := r.page(offset)[r.pageOffset(offset):][:entrySize]
 	binary.NativeEndian.PutUint32(b[36:], uint32((next-offset)/8))
 }
 
-// back returns the offset of the Entry before e, which lies at offset, in its channel, or 0 if that is not held.
-func (r *ring) back(offset uint64, e Entry) uint64 {
-	before := offset - uint64(e.back)*8
-	if e.back == 0 || before < r.head {
+// preceding returns the offset of the entry before e in its channel, or 0 if
+// that is not held. offset is that of e.
+func (r *ring) preceding(offset uint64, e Entry) uint64 {
+	before := offset - uint64(e.stepsBack)*8
+	if e.stepsBack == 0 || before < r.head {
 		return 0
 	}
 	return before
 }
 
-// on returns the offset of the Entry that follows e, which lies at offset, in its channel, or 0.
-func (r *ring) on(offset uint64, e Entry) uint64 {
-	if e.on == 0 {
+// following returns the offset of the entry after e in its channel, or 0.
+// offset is that of e.
+func (r *ring) following(offset uint64, e Entry) uint64 {
+	if e.stepsOn == 0 {
 		return 0
 	}
-	return offset + uint64(e.on)*8
+	return offset + uint64(e.stepsOn)*8
 }
 
-// payload appends the payload of the Entry at offset.
+// payload appends the payload of the entry at offset, which has size bytes.
 func (r *ring) payload(b []byte, offset uint64, size uint32) []byte {
 	for at, left := offset+entrySize, uint64(size); left > 0; {
-		page := r.page(at)[r.inside(at):]
+		page := r.page(at)[r.pageOffset(at):]
 		n := min(left, uint64(len(page)))
 		b = append(b, page[:n]...)
 		at, left = at+n, left-n
@@ -171,30 +183,31 @@ func (r *ring) payload(b []byte, offset uint64, size uint32) []byte {
 	return b
 }
 
-// drop lets go of the oldest entry, which has size bytes of payload, and of the pages that it leaves.
-func (r *ring) drop(size uint32) {
-	was := r.number(r.head)
+// dropOldest drops the oldest entry, which has size bytes of payload, and
+// releases the pages that have no entry any more.
+func (r *ring) dropOldest(size uint32) {
+	oldPage := r.pageNumber(r.head)
 	r.head = (r.head + entrySize + uint64(size) + 7) &^ 7
 	if r.head < r.tail {
-		r.head = r.next(r.head)
+		r.head = r.entryStart(r.head)
 	}
-	r.free(was, r.number(r.head))
+	r.freePages(oldPage, r.pageNumber(r.head))
 }
 
-// free gives pages number n to m, m excluded, back.
-func (r *ring) free(n, m uint64) {
+// freePages releases the pages with the numbers n to m-1.
+func (r *ring) freePages(n, m uint64) {
 	for ; n < m; n++ {
-		slot := r.slot(n)
+		slot := r.pageSlot(n)
 		if *slot != nil {
-			r.spare, *slot = *slot, nil
+			r.sparePage, *slot = *slot, nil
 		}
 	}
 }
 
-// reset lets go of everything.
+// reset drops all entries and releases all pages.
 func (r *ring) reset() {
 	clear(r.pages)
-	r.spare = nil
-	r.tail = r.number(r.tail+1<<r.shift-1) << r.shift
+	r.sparePage = nil
+	r.tail = r.pageNumber(r.tail+1<<r.shift-1) << r.shift
 	r.head = r.tail
 }

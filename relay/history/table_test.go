@@ -7,8 +7,9 @@ import (
 	"testing"
 )
 
-// Channels are found by their names even where all of those have few hashes, and are gone once they were removed, which
-// may happen twice.
+// TestChannelsOfOneHash checks that channels with equal hashes are found by
+// their names, and not found after they were removed. Removing a channel twice
+// is allowed.
 func TestChannelsOfOneHash(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	c, known := newTable[struct{}](), map[string]*Channel[struct{}]{}
@@ -18,7 +19,7 @@ func TestChannelsOfOneHash(t *testing.T) {
 		if random.IntN(2) == 0 {
 			ch, isNew := c.add(hash, name)
 			if was := known[name]; ch.name != name || isNew != (was == nil) || was != nil && was != ch {
-				t.Fatalf("adding %q finds %q, new: %v", name, ch.name, isNew)
+				t.Fatalf("add(%q) = %q, new: %v", name, ch.name, isNew)
 			}
 			known[name] = ch
 		} else if ch := known[name]; ch != nil {
@@ -29,7 +30,7 @@ func TestChannelsOfOneHash(t *testing.T) {
 		for i := range 30 {
 			name := fmt.Sprint(i)
 			if got := c.find(uint64(len(name)), []byte(name)); got != known[name] {
-				t.Fatalf("%q is found: %v, want %v", name, got, known[name])
+				t.Fatalf("find(%q) = %v, want %v", name, got, known[name])
 			}
 		}
 	}
@@ -37,16 +38,17 @@ func TestChannelsOfOneHash(t *testing.T) {
 		c.remove(ch)
 	}
 	if len(c.first) > 0 {
-		t.Errorf("%d hashes are left", len(c.first))
+		t.Errorf("%d hashes are left after all channels were removed", len(c.first))
 	}
 }
 
-// A channel keeps its name, whether that fits it or not, when what it was made of changes.
+// TestChannelKeepsItsName covers names that fit into the channel and names that
+// do not.
 func TestChannelKeepsItsName(t *testing.T) {
 	for _, size := range []int{0, 1, 47, 48, 49, 200} {
 		ch := newChannel[struct{}](strings.Repeat("n", size))
 		if ch.name != strings.Repeat("n", size) {
-			t.Errorf("a name of %d bytes becomes %q", size, ch.name)
+			t.Errorf("a name of %d bytes is %q", size, ch.name)
 		}
 	}
 }
