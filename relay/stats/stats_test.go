@@ -11,7 +11,8 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// A duration that equals a bound counts under it, as Prometheus's `le` says; one beyond the last only in the total.
+// TestHistogram checks that a duration that equals a bound counts in the bucket
+// of that bound, as with `le` in Prometheus.
 func TestHistogram(t *testing.T) {
 	for i, bound := range histogramBounds {
 		var h Histogram
@@ -43,7 +44,7 @@ func TestHistogramBounds(t *testing.T) {
 	}
 	var h Histogram
 	if count, sum, buckets := h.Snapshot(); count != 0 || sum != 0 || len(buckets) != len(histogramBounds) {
-		t.Errorf("nothing observed: %d, %v, %d buckets", count, sum, len(buckets))
+		t.Errorf("empty histogram: %d, %v, %d buckets", count, sum, len(buckets))
 	}
 	h.Observe(0)
 	h.Observe(time.Hour)
@@ -71,17 +72,18 @@ func TestStatsConcurrently(t *testing.T) {
 	}
 }
 
-// A nil *Stats counts nothing, and does not fail, wherever this package counts.
+// TestNilStats checks that the methods of a nil *Stats do nothing.
 func TestNilStats(t *testing.T) {
 	var s *Stats
 	s.Evicted(EvictAge)
 }
 
-// Every label value is one word, and there once.
+// TestLabels checks that every label value is one word and appears once.
 func TestLabels(t *testing.T) {
 	codes, gaps, protocols, transports, commands := protocol.Codes(), protocol.GapReasons(), protocol.IDs(), protocol.Transports(), protocol.Commands()
 	lists := map[string][]string{
 		"drops": DropReasons[:], "causes": Causes[:], "rejections": Rejections[:], "evictions": EvictionReasons[:],
+		"auth": AuthResults[:], "resumes": ResumeResults[:],
 		"codes": texts(codes[:]), "gaps": texts(gaps[:]), "protocols": texts(protocols[:]),
 		"transports": texts(transports[:]), "commands": texts(commands[:]),
 	}
@@ -91,7 +93,7 @@ func TestLabels(t *testing.T) {
 				t.Errorf("%s: value %d is %q", list, i, v)
 			}
 			if slices.Index(values, v) != i {
-				t.Errorf("%s: %q is there twice", list, v)
+				t.Errorf("%s: %q appears twice", list, v)
 			}
 		}
 	}

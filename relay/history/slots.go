@@ -1,31 +1,5 @@
 package history
 
-import "hash/maphash"
-
-// Hash returns the hash of a channel name for First and Find. It may be called
-// concurrently.
-func (h *History[T]) Hash(name []byte) uint64 { return maphash.Bytes(h.table.seed, name) }
-
-// First returns a channel whose name has that hash, or nil. [Channel.Named]
-// finds the one with the right name.
-func (h *History[T]) First(hash uint64) *Channel[T] { return h.table.first[hash] }
-
-// Find returns the channel with that name and its hash, or nil.
-func (h *History[T]) Find(hash uint64, name []byte) *Channel[T] { return h.table.find(hash, name) }
-
-// Removed returns how many channels were removed. While it does not change,
-// channels that First returned are still valid.
-func (h *History[T]) Removed() uint64 { return h.table.removed }
-
-// Channel returns the channel with that name, and adds it if it is new.
-func (h *History[T]) Channel(name string) *Channel[T] {
-	ch, isNew := h.table.add(maphash.String(h.table.seed, name), name)
-	if isNew {
-		ch.floor = lastBefore(h.floor)
-	}
-	return ch
-}
-
 // takeSlot returns the channel's slot number, and assigns one if the channel
 // holds no messages yet.
 func (h *History[T]) takeSlot(ch *Channel[T]) uint32 {
