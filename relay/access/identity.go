@@ -8,18 +8,20 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// An Identity is who a client is, and what is open to it beyond what is public: the word of one method, a token or the
-// application's login, and never of two together. It is immutable and may be shared by sessions. A nil *Identity is
-// anybody.
+// An Identity holds who a client is and its own grants, in addition to the
+// public channels. It comes from one source, a token or the application's
+// login, and never combines two. It is immutable and may be shared by sessions.
+// A nil *Identity is an anonymous client.
 type Identity struct {
-	User      string    // passes [ValidUser]
-	Subscribe Patterns  // what the client may hear
-	Publish   Patterns  // what it may publish to
-	Own       []string  // channels of this user: open to it, and joined where they are relayed
-	Join      []string  // channels to join at once; they have to be open otherwise
-	Until     time.Time // when the session ends unless it is refreshed; zero for never
+	User      string    // a name that [ValidUser] accepts
+	Subscribe Patterns  // the channels that the client may subscribe to
+	Publish   Patterns  // the channels that it may publish to
+	Own       []string  // the user's own channels: the client may subscribe to them, and joins those that are relayed
+	Join      []string  // channels to join at the start; they need a grant or must be public
+	Until     time.Time // when the session ends unless it is refreshed; zero for no end
 }
 
+// UserID returns the user's id, or "" for an anonymous client.
 func (id *Identity) UserID() string {
 	if id == nil {
 		return ""
@@ -27,19 +29,24 @@ func (id *Identity) UserID() string {
 	return id.User
 }
 
-// hears reports whether the identity's own grants open channel.
+// canSubscribe reports whether the client's own grants allow it to subscribe to
+// channel.
 func (id *Identity) canSubscribe(channel string) bool {
 	return id != nil && (id.Subscribe.Match(channel) || slices.Contains(id.Own, channel))
 }
 
-// says reports whether the identity's own grants let it publish to channel.
+// canPublish reports whether the client's own grants allow it to publish to
+// channel.
 func (id *Identity) canPublish(channel string) bool { return id != nil && id.Publish.Match(channel) }
 
-// A Visitor is what is known of who a client is when it connects. The zero value is anybody.
+// A Principal is what the relay knows about a client when it connects. The zero
+// value is an anonymous client.
 type Principal struct {
 	Identity *Identity
-	// Ask asks the application about a channel that no grant opens. It returns [CodeOK] and until when the channel is open
-	// (zero for no end), [CodeForbidden] or [CodeUnavailable]. It may wait until ctx ends and is called concurrently. Nil
-	// where there is nobody to ask.
+	// Ask asks the application about a channel that no grant opens. It returns
+	// [protocol.CodeOK] and the time until which the channel is open (zero for
+	// no end), [protocol.CodeForbidden] or [protocol.CodeUnavailable]. It may
+	// wait until ctx ends and is called concurrently. It is nil if the
+	// application cannot be asked.
 	Ask func(ctx context.Context, user, channel string) (until time.Time, code protocol.Code)
 }

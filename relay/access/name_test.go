@@ -12,16 +12,16 @@ func TestValidChannel(t *testing.T) {
 		why  string
 	}{
 		{"chat", true, "plain"},
-		{"chat:42", true, "with Redis's customary separator"},
-		{"*", true, "in a client's mouth a star is a letter"},
+		{"chat:42", true, "with the usual separator of Redis"},
+		{"*", true, "a star is an ordinary character in a name"},
 		{"chat room ✓ 👍", true, "any language, spaces, emoji"},
 		{" chat ", true, "spaces at the ends are part of the name"},
 		{strings.Repeat("x", 200), true, "the longest"},
 		{"", false, "empty"},
 		{strings.Repeat("x", 201), false, "one byte too long"},
-		{strings.Repeat("é", 101), false, "bytes count, not letters"},
+		{strings.Repeat("é", 101), false, "the limit is in bytes, not in characters"},
 		{"a\x00b", false, "NUL"},
-		{"a\r\nb", false, "line break: two lines in a log"},
+		{"a\r\nb", false, "line break"},
 		{"a\tb", false, "tab"},
 		{"a\x7fb", false, "DEL"},
 		{"a\u0085b", false, "C1 control"},
@@ -31,9 +31,9 @@ func TestValidChannel(t *testing.T) {
 		{"a\u2066b", false, "isolate"},
 		{"\ufeffa", false, "byte order mark"},
 		{"a\xffb", false, "not UTF-8"},
-		{"a\xc3", false, "cut in the middle of a letter"},
+		{"a\xc3", false, "truncated inside a character"},
 		{"a\xed\xa0\x80", false, "a surrogate"},
-		{"a\ufffdb", true, "the replacement character itself, well encoded"},
+		{"a\ufffdb", true, "the replacement character itself, correctly encoded"},
 	} {
 		if got := ValidChannel(test.name); got != test.want {
 			t.Errorf("ValidChannel(%q) = %v, want %v: %s", test.name, got, test.want, test.why)
@@ -43,7 +43,7 @@ func TestValidChannel(t *testing.T) {
 		}
 	}
 	if ValidUser(strings.Repeat("x", 129)) || !ValidUser(strings.Repeat("x", 128)) {
-		t.Error("a user's id is 1 to 128 bytes")
+		t.Error("a user id must have 1 to 128 bytes")
 	}
 }
 
@@ -54,16 +54,16 @@ func TestReserved(t *testing.T) {
 		why                               string
 	}{
 		{"", "", "chat", false, "an ordinary name"},
-		{"", "", "sidecast:mark", true, "Sidecast's own"},
+		{"", "", "sidecast:mark", true, "a name of Sidecast"},
 		{"", "", "sidecast", false, "the prefix ends in a colon"},
-		{"", "", "__keyspace@0__:x", true, "Redis's own"},
+		{"", "", "__keyspace@0__:x", true, "a name of Redis"},
 		{"", "x_", "x_y", true, "another key prefix"},
-		{"", "x_", "sidecast:mark", false, "is then an ordinary name"},
+		{"", "x_", "sidecast:mark", false, "an ordinary name if the key prefix is another"},
 		{"app:", "", "sidecast:mark", true, "reserved without the channel prefix"},
 		{"side", "", "cast:mark", true, "reserved with the channel prefix"},
 		{"_", "", "_x", true, "begins with __ in Redis"},
 		{"app:", "", "__x", true, "begins with __ without the prefix"},
-		{"app:", "", "chat", false, "an ordinary name behind a prefix"},
+		{"app:", "", "chat", false, "an ordinary name after a prefix"},
 	} {
 		names := NewNames(test.channelPrefix, test.keyPrefix)
 		if got := names.Reserved(test.channel); got != test.want {
@@ -83,10 +83,10 @@ func TestReserved(t *testing.T) {
 func TestNames(t *testing.T) {
 	names := NewNames("a*:", "")
 	if got := names.RedisPattern(MustPattern("chat:*")); got != `a\*:chat:*` {
-		t.Errorf("RedisPattern = %q: the prefix has to be escaped", got)
+		t.Errorf("RedisPattern = %q, want the prefix escaped", got)
 	}
 	if _, ok := names.Channel([]byte("b:chat")); ok {
-		t.Error("a name without the prefix is no channel")
+		t.Error("a name without the prefix is accepted as a channel")
 	}
 	if got := names.Marker(); got != "sidecast:mark" {
 		t.Errorf("Marker = %q", got)

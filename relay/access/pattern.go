@@ -6,23 +6,25 @@ import (
 	"strings"
 )
 
-// MaxPattern bounds the length of a pattern in bytes.
+// MaxPattern is the maximum length of a pattern, in bytes.
 const MaxPattern = 512
 
-// A Pattern is a Redis glob: `*` any bytes, `?` one byte, `[ab]`, `[a-z]` and `[^a]` classes, `\x` the letter x. It
-// matches byte for byte what PSUBSCRIBE matches, so `*` crosses `:` and `?` is one byte, not one rune. One matcher serves
-// settings, grants and control. The zero Pattern matches nothing. A Pattern is immutable.
+// A Pattern is a Redis glob: `*` matches any bytes, `?` matches one byte,
+// `[ab]`, `[a-z]` and `[^a]` are classes, and `\x` matches the character x. It
+// matches exactly the names that PSUBSCRIBE matches. So `*` also matches `:`,
+// and `?` matches one byte, not one character. Settings and grants use the same
+// matcher. The zero Pattern matches nothing. A Pattern is immutable.
 type Pattern struct {
 	source string
-	prefix string  // literal bytes in front of the first wildcard
-	rest   []token // what follows the prefix; nil for a pattern without wildcards
+	prefix string  // literal bytes before the first wildcard
+	rest   []token // the tokens after the prefix; nil for a pattern without wildcards
 }
 
-// A token matches one byte, or any number of them (star).
+// A token matches one byte, or any number of bytes (tokenStar).
 type token struct {
 	kind tokenKind
 	char byte
-	set  *[4]uint64 // for a class: one bit a byte
+	set  *[4]uint64 // for a class: one bit for each byte
 }
 
 type tokenKind uint8
@@ -41,8 +43,9 @@ var (
 	errPatternUnclosed = errors.New(`pattern has a [ without its ]; write \[ for a bracket`)
 )
 
-// ParsePattern compiles a glob. It refuses empty and overlong ones, a trailing backslash and an unclosed class, which
-// Redis would take and read in a way that nobody means.
+// ParsePattern compiles a glob. It rejects an empty pattern and one longer than
+// [MaxPattern]. It also rejects a backslash at the end and an unclosed class:
+// Redis accepts both, but with a meaning that is not obvious.
 func ParsePattern(source string) (Pattern, error) {
 	switch {
 	case source == "":
@@ -75,16 +78,16 @@ func ParsePattern(source string) (Pattern, error) {
 	return p, nil
 }
 
-// MustPattern is [ParsePattern] for patterns known to be good; it panics on others.
+// MustPattern is like [ParsePattern], but panics if the pattern is invalid.
 func MustPattern(source string) Pattern {
 	p, err := ParsePattern(source)
 	if err != nil {
-		panic(fmt.Sprintf("relay.MustPattern(%q): %v", source, err))
+		panic(fmt.Sprintf("access.MustPattern(%q): %v", source, err))
 	}
 	return p
 }
 
-// EscapePattern returns a pattern that matches exactly s.
+// EscapePattern returns a pattern that matches only s.
 func EscapePattern(s string) string {
 	if !strings.ContainsAny(s, `*?[]^\`) {
 		return s
@@ -116,8 +119,9 @@ func nextToken(s string) (t token, n int, err error) {
 	return token{kind: tokenChar, char: s[0]}, 1, nil
 }
 
-// classToken reads a class as Redis does: a `]` ends it even as the first letter, `\x` is x, a range may run backwards,
-// and an escape does not begin a range.
+// classToken parses a class as Redis does: `]` ends the class even as its first
+// character, `\x` is x, the ends of a range may be in either order, and an
+// escaped character does not begin a range.
 func classToken(s string) (t token, n int, err error) {
 	set := new([4]uint64)
 	add := func(c byte) { set[c>>6] |= 1 << (c & 63) }
@@ -151,13 +155,15 @@ func classToken(s string) (t token, n int, err error) {
 	return token{}, 0, errPatternUnclosed
 }
 
-// String returns the pattern as it was written.
+// String returns the source of the pattern.
 func (p Pattern) String() string { return p.source }
 
-// Match reports whether name matches, in time proportional to the product of both lengths at worst.
+// Match reports whether the pattern matches name. In the worst case the time is
+// proportional to the product of both lengths.
 func (p Pattern) Match(name string) bool { return match(&p, name) }
 
-// MatchBytes is [Pattern.Match] for a name that is still in a buffer.
+// MatchBytes is like [Pattern.Match] for a name in a buffer. It does not
+// allocate.
 func (p Pattern) MatchBytes(name []byte) bool { return match(&p, name) }
 
 func match[T string | []byte](p *Pattern, name T) bool {
@@ -168,8 +174,9 @@ func match[T string | []byte](p *Pattern, name T) bool {
 	if len(p.rest) == 0 {
 		return len(name) == 0
 	}
-	// Only the last star seen can still have to grow: whatever an earlier one could take, the later one can too.
-	star, mark := -1, 0
+	// Only the last star may have to match more bytes: all bytes that an
+	// earlier star could match, the last one can match too.
+	star, starEnd := -1, 0
 	t := 0
 	for i := 0; i < len(name); {
 		switch {
@@ -177,14 +184,14 @@ func match[T string | []byte](p *Pattern, name T) bool {
 			if t == len(p.rest)-1 {
 				return true
 			}
-			star, mark = t, i
+			star, starEnd = t, i
 			t++
 		case t < len(p.rest) && p.rest[t].matches(name[i]):
 			t++
 			i++
 		case star >= 0:
-			mark++
-			t, i = star+1, mark
+			starEnd++
+			t, i = star+1, starEnd
 		default:
 			return false
 		}
@@ -203,43 +210,4 @@ func (t *token) matches(c byte) bool {
 		return t.set[c>>6]&(1<<(c&63)) != 0
 	}
 	return t.char == c
-}
-
-// Patterns is a list in configuration order; where several match, the first owns the channel.
-type Patterns []Pattern
-
-// ParsePatterns compiles a list and names the pattern that is wrong.
-func ParsePatterns(sources []string) (Patterns, error) {
-	list := make(Patterns, 0, len(sources))
-	for _, source := range sources {
-		p, err := ParsePattern(source)
-		if err != nil {
-			return nil, fmt.Errorf("%q: %w", source, err)
-		}
-		list = append(list, p)
-	}
-	return list, nil
-}
-
-// Match reports whether any pattern of the list matches name.
-func (l Patterns) Match(name string) bool { return l.Owner(name) >= 0 }
-
-// Owner returns the index of the first pattern that matches name, or -1.
-func (l Patterns) Owner(name string) int {
-	for i := range l {
-		if l[i].Match(name) {
-			return i
-		}
-	}
-	return -1
-}
-
-// OwnerBytes is [Patterns.Owner] for a name that is still in a buffer.
-func (l Patterns) OwnerBytes(name []byte) int {
-	for i := range l {
-		if l[i].MatchBytes(name) {
-			return i
-		}
-	}
-	return -1
 }

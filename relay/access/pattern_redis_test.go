@@ -10,7 +10,8 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// What a pattern matches here is what it matches in Redis: asked of a real one.
+// TestPatternAgreesWithRedis compares the names that patterns match with those
+// that they match in Redis.
 func TestPatternAgreesWithRedis(t *testing.T) {
 	server := redistest.Start(t)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr, Protocol: 2, DisableIdentity: true})
@@ -29,7 +30,7 @@ func TestPatternAgreesWithRedis(t *testing.T) {
 	} {
 		p, err := access.ParsePattern(source)
 		if err != nil {
-			continue // refused in settings, so it never meets Redis
+			continue // rejected in settings, so Redis never receives it
 		}
 		want, err := client.PubSubChannels(t.Context(), source).Result()
 		if err != nil {
@@ -44,7 +45,7 @@ func TestPatternAgreesWithRedis(t *testing.T) {
 		slices.Sort(got)
 		slices.Sort(want)
 		if !slices.Equal(got, want) {
-			t.Errorf("%q matches %q here and %q in Redis", source, got, want)
+			t.Errorf("%q matches %q, but in Redis %q", source, got, want)
 		}
 	}
 }

@@ -12,43 +12,39 @@ var patternTests = []struct {
 	why           string
 }{
 	{"chat", "chat", true, "a literal"},
-	{"chat", "chats", false, "a literal is the whole name"},
+	{"chat", "chats", false, "a literal matches the whole name"},
 	{"chat:*", "chat:42", true, "star at the end"},
-	{"chat:*", "chat:", true, "star takes nothing"},
-	{"chat:*", "chat:a:b", true, "star crosses the separator"},
-	{"chat:*", "chat", false, "the literal part must be there"},
-	{"*", "", false, "an empty name matches a star, but is never asked for"},
-	{"*:x", "a:b:x", true, "star at the front"},
+	{"chat:*", "chat:", true, "star matches nothing"},
+	{"chat:*", "chat:a:b", true, "star matches the separator"},
+	{"chat:*", "chat", false, "the literal part is missing"},
+	{"*:x", "a:b:x", true, "star at the start"},
 	{"a*b*c", "aXbYbZc", true, "two stars"},
 	{"a*b*c", "aXbYbZ", false, "two stars, no end"},
 	{"a**c", "abc", true, "two stars in a row are one"},
 	{"?", "a", true, "one byte"},
-	{"?", "é", false, "one byte, not one letter"},
-	{"??", "é", true, "which has two bytes"},
+	{"?", "é", false, "one byte, not one character"},
+	{"??", "é", true, "a character of two bytes"},
 	{"[ab]", "b", true, "a class"},
 	{"[^ab]", "c", true, "a negated class"},
 	{"[^ab]", "a", false, "a negated class"},
 	{"[a-c]x", "bx", true, "a range"},
-	{"[c-a]x", "bx", true, "a range backwards"},
+	{"[c-a]x", "bx", true, "a range in reverse order"},
 	{`[\]]`, "]", true, "an escape in a class"},
 	{`[\^a]`, "^", true, "an escaped caret"},
 	{"[]", "a", false, "an empty class matches nothing"},
 	{"[^]", "a", true, "an empty negated class matches anything"},
-	{"[a-]x]", "ax]", false, "a range up to the bracket, which then does not close"},
+	{"[a-]x]", "ax]", false, "a range up to the bracket, so that the class is not closed"},
 	{`\*`, "*", true, "an escaped star"},
-	{`\*`, "a", false, "an escaped star is a letter"},
-	{`a\bc`, "abc", true, "an escaped letter is that letter"},
-	{"*[0-9]", "room9", true, "a class behind a star"},
-	{"h[^e]llo", "hello", false, "as in the Redis manual"},
-	{"chat:[a-z]*", "chat:room", true, "all together"},
-	{"\xff*", "\xffx", true, "bytes, not letters"},
+	{`\*`, "a", false, "an escaped star is not a wildcard"},
+	{`a\bc`, "abc", true, "an escaped letter is the letter itself"},
+	{"*[0-9]", "room9", true, "a class after a star"},
+	{"h[^e]llo", "hello", false, "the example of the Redis manual"},
+	{"chat:[a-z]*", "chat:room", true, "a literal, a class and a star"},
+	{"\xff*", "\xffx", true, "a byte that is not UTF-8"},
 }
 
 func TestPattern(t *testing.T) {
 	for _, test := range patternTests {
-		if test.name == "" {
-			continue
-		}
 		p, err := ParsePattern(test.pattern)
 		if err != nil {
 			if test.want {
@@ -57,10 +53,10 @@ func TestPattern(t *testing.T) {
 			continue
 		}
 		if got := p.Match(test.name); got != test.want {
-			t.Errorf("%q matches %q: %v, want %v: %s", test.pattern, test.name, got, test.want, test.why)
+			t.Errorf("%q: Match(%q) = %v, want %v: %s", test.pattern, test.name, got, test.want, test.why)
 		}
 		if got := p.MatchBytes([]byte(test.name)); got != test.want {
-			t.Errorf("%q matches the bytes of %q: %v, want %v: %s", test.pattern, test.name, got, test.want, test.why)
+			t.Errorf("%q: MatchBytes(%q) = %v, want %v: %s", test.pattern, test.name, got, test.want, test.why)
 		}
 		if p.String() != test.pattern {
 			t.Errorf("String() = %q, want %q", p.String(), test.pattern)
@@ -68,7 +64,7 @@ func TestPattern(t *testing.T) {
 	}
 }
 
-func TestParsePatternFaults(t *testing.T) {
+func TestParsePatternErrors(t *testing.T) {
 	for pattern, want := range map[string]string{
 		"":                       "empty",
 		`chat\`:                  "backslash",
@@ -92,40 +88,40 @@ func TestPatternsOwner(t *testing.T) {
 	}
 	for name, want := range map[string]int{"chat:vip": 0, "chat:1": 1, "x": 2} {
 		if got := list.Owner(name); got != want {
-			t.Errorf("Owner(%q) = %d, want %d: the first in order owns", name, got, want)
+			t.Errorf("Owner(%q) = %d, want %d: the first that matches", name, got, want)
 		}
 		if got := list.OwnerBytes([]byte(name)); got != want {
 			t.Errorf("OwnerBytes(%q) = %d, want %d", name, got, want)
 		}
 	}
 	if got := list[:2].Owner("x"); got != -1 {
-		t.Errorf("Owner of what nothing matches = %d", got)
+		t.Errorf("Owner of a name that no pattern matches = %d", got)
 	}
 }
 
-// A pattern of many stars must not take exponential time: clients choose neither names nor patterns freely, but tokens
-// may hold both.
-func TestPatternTakesBoundedTime(t *testing.T) {
+// TestPatternMatchTime checks that a pattern with many stars does not take
+// exponential time. Tokens may contain patterns.
+func TestPatternMatchTime(t *testing.T) {
 	p := MustPattern(strings.Repeat("*a", 250) + "b")
 	done := make(chan bool, 1)
 	go func() { done <- p.Match(strings.Repeat("a", MaxChannelName)) }()
 	select {
 	case got := <-done:
 		if got {
-			t.Error("it does not match")
+			t.Error("the pattern matches, want no match")
 		}
 	case <-time.After(30 * time.Second):
-		t.Fatal("matching takes more than 30 s")
+		t.Fatal("matching takes longer than 30 s")
 	}
 }
 
-// refMatch is Redis's own algorithm, by recursion.
-func refMatch(p, s string) bool {
+// referenceMatch is the algorithm of Redis, implemented by recursion.
+func referenceMatch(p, s string) bool {
 	for len(p) > 0 {
 		switch p[0] {
 		case '*':
 			for i := 0; i <= len(s); i++ {
-				if refMatch(p[1:], s[i:]) {
+				if referenceMatch(p[1:], s[i:]) {
 					return true
 				}
 			}
@@ -139,7 +135,7 @@ func refMatch(p, s string) bool {
 			if s == "" {
 				return false
 			}
-			in, rest := refClass(p[1:], s[0])
+			in, rest := referenceClass(p[1:], s[0])
 			if !in {
 				return false
 			}
@@ -157,7 +153,7 @@ func refMatch(p, s string) bool {
 	return s == ""
 }
 
-func refClass(p string, c byte) (in bool, rest string) {
+func referenceClass(p string, c byte) (in bool, rest string) {
 	not := p[0] == '^'
 	if not {
 		p = p[1:]
@@ -178,7 +174,9 @@ func refClass(p string, c byte) (in bool, rest string) {
 	return in != not, p[1:]
 }
 
+// FuzzPattern compares Match with referenceMatch.
 func FuzzPattern(f *testing.F) {
+	f.Add("*", "")
 	for _, test := range patternTests {
 		f.Add(test.pattern, test.name)
 	}
@@ -187,8 +185,8 @@ func FuzzPattern(f *testing.F) {
 		if err != nil || len(pattern) > 24 || len(name) > 24 || strings.Count(pattern, "*") > 4 {
 			return
 		}
-		if got, want := p.Match(name), refMatch(pattern, name); got != want {
-			t.Errorf("%q matches %q: %v, want %v", pattern, name, got, want)
+		if got, want := p.Match(name), referenceMatch(pattern, name); got != want {
+			t.Errorf("%q: Match(%q) = %v, want %v", pattern, name, got, want)
 		}
 		if literal := EscapePattern(name); name != "" && !MustPattern(literal).Match(name) {
 			t.Errorf("EscapePattern(%q) = %q does not match it", name, literal)

@@ -1,0 +1,55 @@
+package access
+
+import "sidecast/relay/protocol"
+
+// Rules decides what a client may subscribe to and publish to. It must not be
+// changed after its first use, and is then safe for concurrent use. The zero
+// value allows nothing.
+type Rules struct {
+	Names    Names
+	Channels Patterns // the channels that are relayed at all
+	Durable  Patterns // those of Channels whose channels are streams
+	Public   Patterns // the channels that every client may subscribe to
+	Publish  Patterns // the channels that every client may publish to
+	Login    bool     // clients can log in: an anonymous client gets CodeUnauthorized rather than CodeForbidden
+}
+
+// Subscribe returns [protocol.CodeOK] if the client may subscribe to channel,
+// or else the reason why not. id is nil for an anonymous client.
+func (a *Rules) Subscribe(id *Identity, channel string) protocol.Code {
+	if code := a.Relayed(channel); code != protocol.CodeOK {
+		return code
+	}
+	return a.decide(id, a.Public.Match(channel) || id.canSubscribe(channel))
+}
+
+// PublishTo returns [protocol.CodeOK] if the client may publish to channel, or
+// else the reason why not. id is nil for an anonymous client.
+func (a *Rules) PublishTo(id *Identity, channel string) protocol.Code {
+	if code := a.Relayed(channel); code != protocol.CodeOK {
+		return code
+	}
+	return a.decide(id, a.Publish.Match(channel) || id.canPublish(channel))
+}
+
+// Relayed returns [protocol.CodeOK] if channel is relayed. It does not consider
+// grants: reserved names are never valid, whatever a grant says.
+func (a *Rules) Relayed(channel string) protocol.Code {
+	switch {
+	case !ValidChannel(channel), a.Names.Reserved(channel):
+		return protocol.CodeBadChannel
+	case !a.Channels.Match(channel):
+		return protocol.CodeForbidden
+	}
+	return protocol.CodeOK
+}
+
+func (a *Rules) decide(id *Identity, open bool) protocol.Code {
+	switch {
+	case open:
+		return protocol.CodeOK
+	case id == nil && a.Login:
+		return protocol.CodeUnauthorized
+	}
+	return protocol.CodeForbidden
+}
