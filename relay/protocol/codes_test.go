@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// The errors are exactly those that clients are told of, each with its sentence.
+// TestCodes checks that the codes are exactly the documented ones, and that
+// each has a message.
 func TestCodes(t *testing.T) {
 	want := []string{
 		"ok", "bad_request", "unknown_type", "bad_channel", "unauthorized", "forbidden", "too_many_channels", "rate_limited",
@@ -17,29 +18,30 @@ func TestCodes(t *testing.T) {
 	}
 	for _, code := range codes {
 		if (code.Message() == "") != (code == CodeOK) {
-			t.Errorf("%s says %q", code, code.Message())
+			t.Errorf("the message of %s is %q", code, code.Message())
 		}
 	}
 }
 
-// A client knows these reasons of gaps, and no others.
+// TestGapReasons checks that every reason is one that clients know.
 func TestGapReasons(t *testing.T) {
 	known := []string{"redis", "history", "too_large", "trimmed", "reset", "replica"}
 	reasons := GapReasons()
 	for _, reason := range texts(reasons[:]) {
 		if !slices.Contains(known, reason) {
-			t.Errorf("%q is none of %q", reason, known)
+			t.Errorf("the reason %q is not one of %q", reason, known)
 		}
 	}
 }
 
-// Every close code may be sent, has a reason that fits its frame, and a slot of its own.
+// TestCloseCodes checks that every close code may be sent, and has a valid
+// reason, a close frame and a slot.
 func TestCloseCodes(t *testing.T) {
 	slots := CloseSlots()
 	for i, code := range slots[:slotAbnormal] {
 		standard := code >= 1000 && code <= 1003 || code >= 1007 && code <= 1014
 		if !standard && (code < 3000 || code > 4999) {
-			t.Errorf("%d may not be sent (RFC 6455 section 7.4)", code)
+			t.Errorf("%d must not be sent (RFC 6455 section 7.4)", code)
 		}
 		reason := code.Reason()
 		if len(reason) > 123 || (reason == "") != (code == CloseNormal) {
@@ -47,11 +49,11 @@ func TestCloseCodes(t *testing.T) {
 		}
 		for _, c := range reason {
 			if c != ' ' && (c < 'a' || c > 'z') {
-				t.Errorf("%d has the reason %q: only words", code, reason)
+				t.Errorf("%d has the reason %q, want only words", code, reason)
 			}
 		}
 		if code.Slot() != i {
-			t.Errorf("%d is counted in slot %d, want %d", code, code.Slot(), i)
+			t.Errorf("Slot of %d = %d, want %d", code, code.Slot(), i)
 		}
 		if frame := CloseFrame(code); len(frame) != 4+len(reason) || len(frame) != cap(frame) || frame[0] != 0x88 ||
 			int(frame[1]) != 2+len(reason) || CloseCode(frame[2])<<8|CloseCode(frame[3]) != code || string(frame[4:]) != reason {
@@ -60,15 +62,16 @@ func TestCloseCodes(t *testing.T) {
 	}
 }
 
-// A connection that broke has a slot, and every code that we do not send has one together.
+// TestCloseSlots checks the slot for broken connections and the one for all
+// codes that the relay does not send.
 func TestCloseSlots(t *testing.T) {
 	slots := CloseSlots()
 	if slots[slotAbnormal] != CloseAbnormal || CloseAbnormal.Slot() != slotAbnormal || CloseAbnormal.Reason() != "" {
-		t.Error("1006 has no slot")
+		t.Error("CloseAbnormal has a wrong slot or a reason")
 	}
 	for _, code := range []CloseCode{0, 1, 999, 1003, 1005, 1011, 1015, 3000, 4000, 4400, 4999, 65535} {
 		if code.Slot() != slotOther || code.Reason() != "" {
-			t.Errorf("%d is counted in slot %d with reason %q", code, code.Slot(), code.Reason())
+			t.Errorf("Slot of %d = %d, Reason = %q, want slotOther and no reason", code, code.Slot(), code.Reason())
 		}
 	}
 }

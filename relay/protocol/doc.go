@@ -1,38 +1,30 @@
-// Package protocol holds what clients speak: each protocol turns what the relay says into frames and what a client says
-// into commands. A protocol knows nothing of connections, channels or permissions; golden files in testdata hold its wire
-// format byte for byte.
+// Package protocol encodes messages and events for clients and decodes their
+// commands.
 //
-// It is a leaf: any room may import it, and it imports none but sidecast/relay.
+// A [Protocol] turns messages and [Event] values into WebSocket frames, and
+// what a client sends into a [Command]. There are two: [Raw] and [V1], the
+// subprotocols sidecast.raw and sidecast.v1, which the package's README
+// describes. Golden files in testdata hold every byte of both.
+//
+// The package also defines the codes that clients see: [CloseCode], [Code] and
+// [GapReason]. Their texts are part of the protocol and must not change.
+//
+// A protocol knows nothing of connections, channels or permissions. The package
+// imports the standard library only. All values are immutable, and all
+// functions and methods may be called concurrently. A frame, once returned, is
+// never changed, because many clients share it.
 package protocol
 
-// The WebSocket subprotocols under which the protocols are offered (RFC 6455 section 1.9).
+// The WebSocket subprotocols under which the protocols are offered (RFC 6455
+// section 1.9).
 const (
 	SubprotocolRaw = "sidecast.raw"
 	SubprotocolV1  = "sidecast.v1"
 )
 
-// TokenPrefix begins a "subprotocol" that is a credential: what follows is a token. It is never echoed.
+// TokenPrefix begins a subprotocol that is a credential: the rest of it is a
+// token. The relay never repeats it in its answer.
 const TokenPrefix = "sidecast.token."
 
-// All returns one of each protocol.
+// All returns all protocols.
 func All() []Protocol { return []Protocol{Raw{}, V1{}} }
-
-var pingFrame = NewFrame(OpPing, 0)
-
-// closeFrames are built once: thousands of clients get the same one when the relay restarts.
-var closeFrames = func() map[CloseCode][]byte {
-	frames := make(map[CloseCode][]byte)
-	for _, code := range CloseSlots() {
-		if code != 0 && code != CloseAbnormal {
-			frames[code] = CloseFrame(code)
-		}
-	}
-	return frames
-}()
-
-func closeFrame(code CloseCode) []byte {
-	if frame, ok := closeFrames[code]; ok {
-		return frame
-	}
-	return CloseFrame(code)
-}

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// Opcode is a WebSocket opcode (RFC 6455 section 5.2).
+// An Opcode is a WebSocket opcode (RFC 6455 section 5.2).
 type Opcode byte
 
 // The opcodes that the relay sends.
@@ -17,11 +17,12 @@ const (
 	OpPong   Opcode = 0xa
 )
 
-// MaxFrameHeader is the size of the largest header that a server sends, in bytes.
+// MaxFrameHeader is the size of the largest header that a server sends, in
+// bytes.
 const MaxFrameHeader = 10
 
-// AppendFrameHeader appends the header of an unfragmented, unmasked frame with a payload of n bytes: what a server sends
-// (RFC 6455 section 5.2).
+// AppendFrameHeader appends the header of an unfragmented, unmasked frame with
+// a payload of n bytes, as a server sends it (RFC 6455 section 5.2).
 func AppendFrameHeader(dst []byte, op Opcode, n int) []byte {
 	dst = append(dst, 0x80|byte(op))
 	switch {
@@ -34,7 +35,7 @@ func AppendFrameHeader(dst []byte, op Opcode, n int) []byte {
 	}
 }
 
-// frameHeaderSize is the number of bytes that [AppendFrameHeader] appends.
+// frameHeaderSize returns the number of bytes that [AppendFrameHeader] appends.
 func frameHeaderSize(n int) int {
 	switch {
 	case n < 126:
@@ -45,19 +46,20 @@ func frameHeaderSize(n int) int {
 	return MaxFrameHeader
 }
 
-// NewFrame returns a frame with room for a payload of n bytes behind its header: one allocation of the exact size.
+// NewFrame returns a frame header with capacity for a payload of n bytes: one
+// allocation of the exact size.
 func NewFrame(op Opcode, n int) []byte {
 	return AppendFrameHeader(make([]byte, 0, frameHeaderSize(n)+n), op, n)
 }
 
-// CloseFrame returns the close frame for code with its fixed reason.
+// CloseFrame returns a new close frame with the code and its fixed reason.
 func CloseFrame(code CloseCode) []byte {
 	reason := code.Reason()
 	frame := NewFrame(OpClose, 2+len(reason))
 	return append(binary.BigEndian.AppendUint16(frame, uint16(code)), reason...)
 }
 
-// PayloadOpcode is text for valid UTF-8 and binary for anything else.
+// PayloadOpcode returns OpText if the payload is valid UTF-8, or else OpBinary.
 func PayloadOpcode(payload []byte) Opcode {
 	if utf8.Valid(payload) {
 		return OpText

@@ -7,22 +7,24 @@ import (
 	"unicode/utf8"
 )
 
-// canary surrounds what is decoded, to see whether anything beyond it is read or written.
-var canary = bytes.Repeat([]byte("\xfe#CANARY#\xfe"), 4)
+// guard surrounds the decoded bytes, to detect reads and writes outside them.
+// guard surrounds the decoded bytes, to detect reads and writes outside them.
+var guard = bytes.Repeat([]byte("\xfe#GUARD#\xfe"), 4)
 
-// decodeGuarded decodes data between canaries.
+// decodeGuarded decodes data between two guards.
 func decodeGuarded(t *testing.T, p Protocol, data []byte, text bool) (Command, CloseCode) {
 	t.Helper()
-	buffer := append(append(bytes.Clone(canary), data...), canary...)
+	buffer := append(append(bytes.Clone(guard), data...), guard...)
 	whole := bytes.Clone(buffer)
-	cmd, code := p.Decode(buffer[len(canary):len(canary)+len(data)], text)
+	cmd, code := p.Decode(buffer[len(guard):len(guard)+len(data)], text)
 	if !bytes.Equal(buffer, whole) {
-		t.Errorf("decoding %q changed it, or what is around it", data)
+		t.Errorf("decoding %q changed it, or the bytes around it", data)
 	}
 	return cmd, code
 }
 
-// Decoding foreign bytes never panics, and returns nothing but what stands in them.
+// FuzzDecode checks that decoding never panics, and returns only bytes of the
+// input.
 func FuzzDecode(f *testing.F) {
 	for _, c := range v1Commands {
 		f.Add([]byte(c.data), true)
@@ -33,17 +35,17 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte, text bool) {
 		raw, code := decodeGuarded(t, Raw{}, data, text)
 		if code != 0 || raw.Type != CommandPublish || !bytes.Equal(raw.Data, data) || raw.Fault != CodeOK {
-			t.Errorf("raw: %q became %+v with code %d", data, raw, code)
+			t.Errorf("raw: Decode(%q) = %+v, %d", data, raw, code)
 		}
 		cmd, code := decodeGuarded(t, V1{}, data, text)
 		if code != 0 {
 			if code != CloseBadData || text && json.Valid(data) && bytes.TrimLeft(data, " \t\r\n")[0] == '{' {
-				t.Errorf("v1: %q closes with %d", data, code)
+				t.Errorf("v1: %q closes the connection with %d", data, code)
 			}
 			return
 		}
 		if !text || !json.Valid(data) {
-			t.Errorf("v1: %q, text %v, is taken as JSON", data, text)
+			t.Errorf("v1: %q, text %v, is accepted as JSON", data, text)
 		}
 		checkCommand(t, data, cmd)
 	})
@@ -52,33 +54,35 @@ func FuzzDecode(f *testing.F) {
 func checkCommand(t *testing.T, data []byte, cmd Command) {
 	t.Helper()
 	if cmd.Ref != nil && (len(cmd.Ref) > maxRef || !json.Valid(cmd.Ref) || !bytes.Contains(data, cmd.Ref)) {
-		t.Errorf("ref %q of %q", cmd.Ref, data)
+		t.Errorf("invalid ref %q from %q", cmd.Ref, data)
 	}
-	// A byte that is not UTF-8 becomes three: more than that is not the client's.
-	room := 3 * len(data)
+	// A byte that is not UTF-8 becomes three bytes, so no command is longer
+	// than that.
+	allowed := 3 * len(data)
 	for _, r := range cmd.Subscribe {
-		room -= len(r.Channel) + len(r.After)
+		allowed -= len(r.Channel) + len(r.After)
 	}
-	if room < 0 || len(cmd.Channel) > 3*len(data) || len(cmd.Data) > 3*len(data) {
-		t.Errorf("%q became %+v, which is more", data, cmd)
+	if allowed < 0 || len(cmd.Channel) > 3*len(data) || len(cmd.Data) > 3*len(data) {
+		t.Errorf("%q became %+v, which is longer", data, cmd)
 	}
 	for _, part := range [][]byte{cmd.Data, []byte(cmd.Channel), cmd.Ref} {
-		if bytes.Contains(part, canary[:10]) && !bytes.Contains(data, canary[:10]) {
-			t.Errorf("%q became %+v, which holds what stood beside it", data, cmd)
+		if bytes.Contains(part, guard[:10]) && !bytes.Contains(data, guard[:10]) {
+			t.Errorf("%q became %+v, which contains the guard", data, cmd)
 		}
 	}
 	switch complete := cmd.Fault == CodeOK; {
 	case !complete && cmd.Fault != CodeBadRequest:
-		t.Errorf("%q is at fault with %s", data, cmd.Fault)
+		t.Errorf("%q has the fault %s", data, cmd.Fault)
 	case !complete:
 	case cmd.Type == CommandSubscribe && len(cmd.Subscribe) == 0,
 		cmd.Type == CommandPublish && (cmd.Channel == "" || cmd.Data == nil),
 		cmd.Type == CommandUnsubscribe && cmd.Channel == "":
-		t.Errorf("%q is incomplete, and taken as %+v", data, cmd)
+		t.Errorf("%q is incomplete, but accepted as %+v", data, cmd)
 	}
 }
 
-// Whatever a client writes as ref comes back byte for byte in the answer, or the command is refused.
+// FuzzRef checks that every ref is repeated byte for byte in the answer, or
+// else the command is rejected.
 func FuzzRef(f *testing.F) {
 	for _, ref := range []string{"1", "-0", "1e9", `"r"`, `""`, `"\u0041é\/"`, longestRef, "null", "true", "{}", "[1]", ` "x" `} {
 		f.Add([]byte(ref))
@@ -89,10 +93,10 @@ func FuzzRef(f *testing.F) {
 		value := bytes.Trim(ref, " \t\r\n")
 		var probe any
 		if err := json.Unmarshal(value, &probe); err != nil {
-			return // the frame may be anything: "1,"type":"publish"" closes the value and goes on
+			return // ref may close the value, so that the frame can be anything: 1,"type":"publish"
 		}
 		if code != 0 {
-			t.Fatalf("%q closes with %d", data, code)
+			t.Fatalf("%q closes the connection with %d", data, code)
 		}
 		_, isText := probe.(string)
 		_, isNumber := probe.(float64)
@@ -104,7 +108,7 @@ func FuzzRef(f *testing.F) {
 			return
 		case !isText && !isNumber, len(value) > maxRef:
 			if cmd.Ref != nil || cmd.Fault != CodeBadRequest {
-				t.Errorf("%q became %+v, want a refusal that does not repeat it", data, cmd)
+				t.Errorf("%q became %+v, want an error that does not repeat the ref", data, cmd)
 			}
 			return
 		}
@@ -115,7 +119,7 @@ func FuzzRef(f *testing.F) {
 	})
 }
 
-// checkAnswer looks for ref in each answer that may carry one.
+// checkAnswer checks that each event that may have a ref contains it.
 func checkAnswer(t *testing.T, ref []byte) {
 	t.Helper()
 	for _, kind := range []EventType{
@@ -124,12 +128,13 @@ func checkAnswer(t *testing.T, ref []byte) {
 		_, body, rest := cutFrame(t, V1{}.Event(Event{Type: kind, Channel: "a", Code: CodeForbidden, Ref: ref}))
 		var answer struct{ Ref json.RawMessage }
 		if err := json.Unmarshal(body, &answer); len(rest) > 0 || err != nil || !bytes.Equal(answer.Ref, ref) {
-			t.Errorf("event %d answers ref %q with %q (%v)", kind, ref, body, err)
+			t.Errorf("event %d with ref %q = %q (%v)", kind, ref, body, err)
 		}
 	}
 }
 
-// Every event is one whole frame of valid JSON, whatever stands in its fields.
+// FuzzEvent checks that every event is one complete frame of valid JSON,
+// whatever its fields contain.
 func FuzzEvent(f *testing.F) {
 	for _, e := range events() {
 		f.Add(uint8(e.event.Type), e.event.Channel, e.event.Session, e.event.User, int64(e.event.Heartbeat), uint8(e.event.Code))
@@ -144,16 +149,16 @@ func FuzzEvent(f *testing.F) {
 		header, body, rest := cutFrame(t, V1{}.Event(e))
 		var fields map[string]any
 		if err := json.Unmarshal(body, &fields); err != nil || header[0] != 0x81 || len(rest) > 0 || !utf8.Valid(body) {
-			t.Fatalf("%+v became % x %q and %d bytes more: %v", e, header, body, len(rest), err)
+			t.Fatalf("%+v became % x %q and %d more bytes: %v", e, header, body, len(rest), err)
 		}
-		if got, there := fields["channel"]; there && got != mended(channel) {
+		if got, there := fields["channel"]; there && got != toValidUTF8(channel) {
 			t.Errorf("channel %q became %q", channel, got)
 		}
-		if e.Type == EventWelcome && (fields["session"] != mended(session) || user != "" && fields["user"] != mended(user)) {
+		if e.Type == EventWelcome && (fields["session"] != toValidUTF8(session) || user != "" && fields["user"] != toValidUTF8(user)) {
 			t.Errorf("%+v became %q", e, body)
 		}
 		if (Raw{}).Event(e) != nil {
-			t.Errorf("raw has words for %+v", e)
+			t.Errorf("raw has a frame for %+v", e)
 		}
 	})
 }

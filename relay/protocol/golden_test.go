@@ -12,20 +12,20 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden files")
 
-// A wire is one thing that a protocol says, and why it stands in the golden file.
-type wire struct {
+// A goldenCase is one frame or several, and their title in the golden file.
+type goldenCase struct {
 	why   string
 	frame []byte
 }
 
-// golden compares what a protocol says with testdata/name.golden, byte for byte.
-func golden(t *testing.T, name string, wires []wire) {
+// checkGolden compares frames with testdata/name.golden, byte for byte.
+func checkGolden(t *testing.T, name string, cases []goldenCase) {
 	t.Helper()
 	var b strings.Builder
-	for _, w := range wires {
-		fmt.Fprintf(&b, "# %s\n%s\n", w.why, readable(t, w.frame))
+	for _, w := range cases {
+		fmt.Fprintf(&b, "# %s\n%s\n", w.why, formatFrames(t, w.frame))
 	}
 	path := filepath.Join("testdata", name+".golden")
 	if *update {
@@ -40,22 +40,23 @@ func golden(t *testing.T, name string, wires []wire) {
 	got, wanted := strings.Split(b.String(), "\n"), strings.Split(string(want), "\n")
 	for i := range max(len(got), len(wanted)) {
 		if i >= len(got) || i >= len(wanted) || got[i] != wanted[i] {
-			t.Fatalf("%s, line %d: the wire format has changed; go test -update writes it anew\n got %s\nwant %s",
-				path, i+1, line(got, i), line(wanted, i))
+			t.Fatalf("%s, line %d: the wire format has changed; if that is intended, run go test -update\n got %s\nwant %s",
+				path, i+1, lineAt(got, i), lineAt(wanted, i))
 		}
 	}
 }
 
-func line(lines []string, i int) string {
+func lineAt(lines []string, i int) string {
 	if i < len(lines) {
 		return lines[i]
 	}
 	return "(nothing)"
 }
 
-// readable writes frames one below the other: the header in hex, the payload as text or, where that is no text, quoted. A
-// close frame's code is part of its payload and shown in decimal. Long payloads are shown by their ends and their sum.
-func readable(t *testing.T, frames []byte) string {
+// formatFrames returns one line for each frame: the header in hex, and the
+// payload as text, or quoted if it is not printable. The code of a close frame
+// is shown in decimal. A long payload is shown as its ends and its checksum.
+func formatFrames(t *testing.T, frames []byte) string {
 	t.Helper()
 	if frames == nil {
 		return "(nothing)\n"
@@ -68,18 +69,18 @@ func readable(t *testing.T, frames []byte) string {
 			fmt.Fprintf(&b, " %d", binary.BigEndian.Uint16(payload))
 			payload = payload[2:]
 		}
-		fmt.Fprintf(&b, " %s\n", quoted(payload))
+		fmt.Fprintf(&b, " %s\n", formatPayload(payload))
 		frames = rest
 	}
 	return b.String()
 }
 
-func quoted(payload []byte) string {
+func formatPayload(payload []byte) string {
 	const long = 400
 	switch s := string(payload); {
 	case len(s) > long:
 		return fmt.Sprintf("%s ... %s (%d bytes, sha256 %x)",
-			quoted(payload[:60]), quoted(payload[len(s)-20:]), len(s), sha256.Sum256(payload))
+			formatPayload(payload[:60]), formatPayload(payload[len(s)-20:]), len(s), sha256.Sum256(payload))
 	case strconv.CanBackquote(s) && !strings.ContainsFunc(s, func(r rune) bool { return !strconv.IsPrint(r) }):
 		return "`" + s + "`"
 	default:
@@ -87,11 +88,12 @@ func quoted(payload []byte) string {
 	}
 }
 
-// cutFrame reads the first of several frames: whole, final, unmasked, and with its length in the shortest form.
+// cutFrame returns the parts of the first of several frames, and checks that it
+// is complete, final, unmasked, and has a length in its shortest form.
 func cutFrame(t testing.TB, b []byte) (header, payload, rest []byte) {
 	t.Helper()
 	if len(b) < 2 || b[0]&0xf0 != 0x80 || b[1]&0x80 != 0 {
-		t.Fatalf("no frame begins with % x", b[:min(len(b), 4)])
+		t.Fatalf("% x does not begin a frame", b[:min(len(b), 4)])
 	}
 	size, n := 2, uint64(b[1])
 	switch {
@@ -107,39 +109,42 @@ func cutFrame(t testing.TB, b []byte) (header, payload, rest []byte) {
 		}
 	}
 	if uint64(len(b)-size) < n {
-		t.Fatalf("the header promises %d bytes and %d follow", n, len(b)-size)
+		t.Fatalf("the header announces %d bytes, but %d follow", n, len(b)-size)
 	}
 	return b[:size], b[size : size+int(n)], b[size+int(n):]
 }
 
-// v1Overhead is what v1 puts around a payload on a channel whose name is one letter.
+// v1Overhead is the number of bytes that v1 adds to a payload on a channel with
+// a name of one byte. v1Overhead is the number of bytes that v1 adds to a
+// payload on a channel with a name of one byte.
 const v1Overhead = len(`{"type":"message","channel":"c","data":""}`)
 
-// cursor is one as it stands on the wire.
-const cursor = "AWXZQwIBAgMEBQYHCCqqu8zd"
+// testCursor is a cursor in its wire form.
+const testCursor = "AWXZQwIBAgMEBQYHCCqqu8zd"
 
-// messages that every protocol has to carry.
+// messages are messages that every protocol must encode. messages are messages
+// that every protocol must encode.
 var messages = []struct{ why, channel, payload string }{
 	{"a message", "chat", "hello"},
 	{"the empty payload", "chat", ""},
-	{"JSON is a payload like any other", "order:7", `{"total":9.50,"items":["a","b"]}`},
-	{"other scripts, emoji, combining letters", "räume/✓ 1", "привет 日本 e\u0301 👍🏽"},
+	{"a JSON payload", "order:7", `{"total":9.50,"items":["a","b"]}`},
+	{"other scripts, emoji, combining characters", "räume/✓ 1", "привет 日本 e\u0301 👍🏽"},
 	{"a name with quotes and backslashes", `a"b\c`, "x"},
-	{"controls: tab, line feed and carriage return have escapes of their own", "chat", "\x00\x01\b\t\n\v\f\r\x1b\x1f\x7f"},
-	{"markup is left alone", "chat", "<script>alert('&')</script>"},
-	{"line separators are left alone", "chat", "\u2028\u2029"},
+	{"controls: tab, line feed and carriage return have short escapes", "chat", "\x00\x01\b\t\n\v\f\r\x1b\x1f\x7f"},
+	{"markup is not escaped", "chat", "<script>alert('&')</script>"},
+	{"line separators are not escaped", "chat", "\u2028\u2029"},
 	{"the replacement character itself", "chat", "\ufffd"},
-	{"not UTF-8: a byte that begins nothing", "chat", "\xff"},
-	{"not UTF-8: cut inside a letter", "chat", "caf\xc3"},
+	{"not UTF-8: an invalid byte", "chat", "\xff"},
+	{"not UTF-8: truncated inside a character", "chat", "caf\xc3"},
 	{"not UTF-8: a surrogate", "chat", "\xed\xa0\x80"},
-	{"every byte there is", "chat", everyByte()},
-	{"the most that a header of 2 bytes tells in v1", "c", strings.Repeat("x", 125-v1Overhead)},
+	{"every byte", "chat", everyByte()},
+	{"the longest frame with a header of 2 bytes in v1", "c", strings.Repeat("x", 125-v1Overhead)},
 	{"one byte more", "c", strings.Repeat("x", 126-v1Overhead)},
-	{"the most that a header of 2 bytes tells in raw", "c", strings.Repeat("x", 125)},
+	{"the longest frame with a header of 2 bytes in raw", "c", strings.Repeat("x", 125)},
 	{"one byte more", "c", strings.Repeat("x", 126)},
-	{"the most that a header of 4 bytes tells in v1", "c", strings.Repeat("x", 65535-v1Overhead)},
+	{"the longest frame with a header of 4 bytes in v1", "c", strings.Repeat("x", 65535-v1Overhead)},
 	{"one byte more", "c", strings.Repeat("x", 65536-v1Overhead)},
-	{"the most that a header of 4 bytes tells in raw", "c", strings.Repeat("x", 65535)},
+	{"the longest frame with a header of 4 bytes in raw", "c", strings.Repeat("x", 65535)},
 	{"one byte more", "c", strings.Repeat("x", 65536)},
 	{"1 MiB", "c", strings.Repeat("0123456789abcdef", 1<<16)},
 }
@@ -152,7 +157,8 @@ func everyByte() string {
 	return string(b)
 }
 
-// events are all that the relay has to say beside messages, each with and without what is optional.
+// events returns every event, with and without its optional fields.
+// events returns every event, with and without its optional fields.
 func events() (list []struct {
 	why   string
 	event Event
@@ -169,16 +175,16 @@ func events() (list []struct {
 		Event{Type: EventWelcome, Session: "S", User: `4"2`, Heartbeat: 1, Offline: true})
 	add("subscribed", Event{Type: EventSubscribed, Channel: "chat"})
 	add("subscribed, nothing was missed", Event{Type: EventSubscribed, Channel: "chat", Recovered: true, Ref: number})
-	add("subscribed, with a cursor", Event{Type: EventSubscribed, Channel: "chat", Cursor: []byte(cursor), Ref: number})
+	add("subscribed, with a cursor", Event{Type: EventSubscribed, Channel: "chat", Cursor: []byte(testCursor), Ref: number})
 	add("unsubscribed", Event{Type: EventUnsubscribed, Channel: "räume\\1"})
-	add("unsubscribed, a ref comes back as it was written", Event{Type: EventUnsubscribed, Channel: "chat", Ref: text})
+	add("unsubscribed, with a ref as the client wrote it", Event{Type: EventUnsubscribed, Channel: "chat", Ref: text})
 	for _, reason := range GapReasons() {
-		add("gap everywhere: "+reason.String(), Event{Type: EventGap, Reason: reason})
+		add("gap on all channels: "+reason.String(), Event{Type: EventGap, Reason: reason})
 		add("gap on a channel: "+reason.String(), Event{Type: EventGap, Channel: "chat", Reason: reason})
 	}
-	add("gap with a cursor", Event{Type: EventGap, Channel: "chat", Reason: GapTooLarge, Cursor: []byte(cursor)})
+	add("gap with a cursor", Event{Type: EventGap, Channel: "chat", Reason: GapTooLarge, Cursor: []byte(testCursor)})
 	add("heartbeat", Event{Type: EventHeartbeat})
-	add("heartbeat with a place to come back to", Event{Type: EventHeartbeat, Cursor: []byte(cursor)})
+	add("heartbeat with a cursor", Event{Type: EventHeartbeat, Cursor: []byte(testCursor)})
 	add("offline", Event{Type: EventOffline})
 	add("pong", Event{Type: EventPong})
 	add("pong with a ref", Event{Type: EventPong, Ref: []byte("-1.5e3")})
@@ -188,40 +194,40 @@ func events() (list []struct {
 			add("error: "+code.String(), Event{Type: EventError, Code: code})
 		}
 	}
-	add("error with all it can have",
+	add("error with all fields",
 		Event{Type: EventError, Code: CodeForbidden, Channel: "a\x00\u2028", Ref: text})
 	return list
 }
 
-// Everything that each protocol can say has these bytes.
+// TestGolden checks every byte of the frames that each protocol can send.
 func TestGolden(t *testing.T) {
 	for _, p := range All() {
 		t.Run(p.ID().String(), func(t *testing.T) {
-			var wires []wire
+			var cases []goldenCase
 			for _, m := range messages {
-				wires = append(wires, wire{m.why, p.Message(m.channel, nil, []byte(m.payload))})
+				cases = append(cases, goldenCase{m.why, p.Message(m.channel, nil, []byte(m.payload))})
 			}
-			wires = append(wires,
-				wire{"with a cursor", p.Message("chat", []byte(cursor), []byte("hello"))},
-				wire{"not UTF-8, with a cursor", p.Message("chat", []byte(cursor), []byte("\xff"))})
+			cases = append(cases,
+				goldenCase{"with a cursor", p.Message("chat", []byte(testCursor), []byte("hello"))},
+				goldenCase{"not UTF-8, with a cursor", p.Message("chat", []byte(testCursor), []byte("\xff"))})
 			for _, e := range events() {
-				wires = append(wires, wire{e.why, p.Event(e.event)})
+				cases = append(cases, goldenCase{e.why, p.Event(e.event)})
 			}
-			wires = append(wires,
-				wire{"what keeps the connection alive", p.Ping(nil)},
-				wire{"the same, with a place to come back to", p.Ping([]byte(cursor))})
+			cases = append(cases,
+				goldenCase{"ping", p.Ping(nil)},
+				goldenCase{"ping with a cursor", p.Ping([]byte(testCursor))})
 			for _, code := range CloseSlots() {
 				if code != 0 && code != CloseAbnormal {
-					wires = append(wires, wire{"close", p.Close(code)})
+					cases = append(cases, goldenCase{"close", p.Close(code)})
 				}
 			}
-			wires = append(wires, wire{"close with a client's own code", p.Close(4999)})
-			golden(t, p.ID().String(), wires)
+			cases = append(cases, goldenCase{"close with a code of the client", p.Close(4999)})
+			checkGolden(t, p.ID().String(), cases)
 		})
 	}
 }
 
-// No event is missing from the golden files.
+// TestGoldenHasEveryEvent checks that the golden files have every type of event.
 func TestGoldenHasEveryEvent(t *testing.T) {
 	seen := map[EventType]bool{}
 	for _, e := range events() {
@@ -229,24 +235,24 @@ func TestGoldenHasEveryEvent(t *testing.T) {
 	}
 	for kind := EventWelcome; kind <= EventHeartbeat; kind++ {
 		if !seen[kind] {
-			t.Errorf("event %d is not in the golden files", kind)
+			t.Errorf("event %d is missing in the golden files", kind)
 		}
 	}
 	if frame := (V1{}).Event(Event{Type: EventHeartbeat + 1}); string(frame[2:]) != "}" {
-		t.Errorf("there is an event after EventHeartbeat, which the golden files do not have: %q", frame)
+		t.Errorf("there is an event after EventHeartbeat that is missing in the golden files: %q", frame)
 	}
 }
 
-// Frames that all clients share must not grow: an append by one client would write into what another is sent.
-func TestSharedFramesHaveNoRoom(t *testing.T) {
+// TestSharedFramesHaveNoCapacity checks that frames that clients share have no spare capacity: an append for one client would change the bytes that another one is sent.
+func TestSharedFramesHaveNoCapacity(t *testing.T) {
 	for _, p := range All() {
-		frames := map[string][]byte{"ping": p.Ping(nil), "ping with a place": p.Ping([]byte(cursor))}
+		frames := map[string][]byte{"ping": p.Ping(nil), "ping with a cursor": p.Ping([]byte(testCursor))}
 		for _, code := range CloseSlots() {
 			frames[fmt.Sprintf("close %d", code)] = p.Close(code)
 		}
 		for what, frame := range frames {
 			if len(frame) != cap(frame) {
-				t.Errorf("%s: the frame for %s has %d bytes and room for %d", p.ID(), what, len(frame), cap(frame))
+				t.Errorf("%s: the frame for %s has %d bytes and the capacity %d", p.ID(), what, len(frame), cap(frame))
 			}
 		}
 	}

@@ -8,7 +8,8 @@ import (
 
 var errRef = errors.New("ref is neither a number nor a string, or too long")
 
-// validRef reports whether ref is absent, or a number or string short enough to be sent back.
+// validRef reports whether ref, which is valid JSON or empty, is absent, or is
+// a number or string of at most maxRef bytes.
 func validRef(ref []byte) bool {
 	if len(ref) == 0 {
 		return true
@@ -26,25 +27,26 @@ func textFrame(payload []byte) []byte {
 	return append(NewFrame(OpText, len(payload)), payload...)
 }
 
-// field appends ,"name":"value".
-func field[T string | []byte](b []byte, name string, value T) []byte {
+// appendField appends ,"name":"value".
+func appendField[T string | []byte](b []byte, name string, value T) []byte {
 	b = append(append(append(b, ',', '"'), name...), '"', ':')
 	return appendQuoted(b, value)
 }
 
-// optional is field where value is not empty.
-func optional[T string | []byte](b []byte, name string, value T) []byte {
+// appendOptional is like appendField, but appends nothing if value is empty.
+func appendOptional[T string | []byte](b []byte, name string, value T) []byte {
 	if len(value) == 0 {
 		return b
 	}
-	return field(b, name, value)
+	return appendField(b, name, value)
 }
 
 const hex = "0123456789abcdef"
 
-// escaped is how many bytes a byte takes in a JSON string (RFC 8259 section 7). Nothing is escaped for HTML: the payload
-// stays what it was, and pages must not write it into markup anyway.
-var escaped = func() (sizes [256]uint8) {
+// escapedSize is the size of each byte in a JSON string (RFC 8259 section 7).
+// Nothing is escaped for HTML: the payload is sent unchanged, and pages must
+// not write it into markup unescaped anyway.
+var escapedSize = func() (sizes [256]uint8) {
 	for c := range sizes {
 		switch {
 		case c == '"', c == '\\', c == '\n', c == '\r', c == '\t':
@@ -58,23 +60,25 @@ var escaped = func() (sizes [256]uint8) {
 	return sizes
 }()
 
-// quotedSize is the length of what appendQuoted appends for valid UTF-8.
+// quotedSize returns the number of bytes that appendQuoted appends for s, which
+// must be valid UTF-8.
 func quotedSize[T string | []byte](s T) int {
 	n := 2
 	for i := range len(s) {
-		n += int(escaped[s[i]])
+		n += int(escapedSize[s[i]])
 	}
 	return n
 }
 
-// appendQuoted appends s as a JSON string. Bytes that are not UTF-8 become U+FFFD.
+// appendQuoted appends s as a JSON string. Bytes that are not UTF-8 become
+// U+FFFD.
 func appendQuoted[T string | []byte](b []byte, s T) []byte {
 	b = append(b, '"')
 	start := 0
 	for i := 0; i < len(s); {
 		c := s[i]
 		if c < utf8.RuneSelf {
-			if escaped[c] == 1 {
+			if escapedSize[c] == 1 {
 				i++
 				continue
 			}

@@ -9,15 +9,15 @@ import (
 	"unicode/utf8"
 )
 
-// checkMessage holds a message's frame to the one thing that it may be.
+// checkMessage checks the frame of a message.
 func checkMessage(t *testing.T, p Protocol, channel string, payload, frame []byte) {
 	t.Helper()
 	if len(frame) != cap(frame) {
-		t.Errorf("%s: %d bytes and room for %d", p.ID(), len(frame), cap(frame))
+		t.Errorf("%s: a frame of %d bytes has the capacity %d", p.ID(), len(frame), cap(frame))
 	}
 	header, body, rest := cutFrame(t, frame)
 	if len(rest) > 0 {
-		t.Fatalf("%s: %d bytes behind the frame: %.40q", p.ID(), len(rest), rest)
+		t.Fatalf("%s: %d bytes after the frame: %.40q", p.ID(), len(rest), rest)
 	}
 	op, text := Opcode(header[0]&0x0f), utf8.Valid(payload)
 	if p.ID() == RawID {
@@ -36,9 +36,9 @@ func checkV1(t *testing.T, channel string, payload, body []byte, text bool) {
 	t.Helper()
 	var fields map[string]string
 	if err := json.Unmarshal(body, &fields); err != nil {
-		t.Fatalf("v1: %.200q is no JSON: %v", body, err)
+		t.Fatalf("v1: %.200q is not JSON: %v", body, err)
 	}
-	want := map[string]string{"type": "message", "channel": mended(channel)}
+	want := map[string]string{"type": "message", "channel": toValidUTF8(channel)}
 	if text {
 		want["data"] = string(payload)
 	} else {
@@ -48,38 +48,41 @@ func checkV1(t *testing.T, channel string, payload, body []byte, text bool) {
 		t.Errorf("v1: %d fields in %.200q, want %d", len(fields), body, len(want))
 	}
 	for name, value := range want {
-		if got, there := fields[name]; got != value || !there {
+		if got, found := fields[name]; got != value || !found {
 			t.Errorf("v1: %s is %.200q, want %.200q", name, got, value)
 		}
 	}
 }
 
-// mended is s as JSON can carry it: each byte that is not UTF-8 becomes U+FFFD.
-func mended(s string) string { return string([]rune(s)) }
+// toValidUTF8 returns s as JSON can represent it: each byte that is not UTF-8
+// becomes U+FFFD.
+func toValidUTF8(s string) string { return string([]rune(s)) }
 
-// Every payload on every name, valid or not, arrives as it was.
+// FuzzMessage checks that every payload, on every channel name, valid or not,
+// is delivered unchanged.
 func FuzzMessage(f *testing.F) {
 	for _, m := range messages {
 		if len(m.payload) < 1000 {
 			f.Add(m.channel, []byte(m.payload))
 		}
 	}
-	f.Add("", []byte("a name that is none"))
+	f.Add("", []byte("an invalid name"))
 	f.Add("a\xffb\xc3", []byte("a name that is not UTF-8"))
 	f.Add("\xed\xa0\x80", []byte("a surrogate as a name"))
-	f.Add("chat", []byte("\xf4\x90\x80\x80")) // beyond the last letter
+	f.Add("chat", []byte("\xf4\x90\x80\x80")) // above the highest code point
 	f.Fuzz(func(t *testing.T, channel string, payload []byte) {
 		before := bytes.Clone(payload)
 		for _, p := range All() {
 			checkMessage(t, p, channel, payload, p.Message(channel, nil, payload))
 		}
 		if !bytes.Equal(before, payload) {
-			t.Error("the payload was changed")
+			t.Error("Message changed the payload")
 		}
 	})
 }
 
-// sizes are all small ones, those around the steps of the header's length, and a sample of the rest up to 70,000.
+// sizes returns all small sizes, those at which the header becomes longer, and
+// every step-th one up to 70,000.
 func sizes(step int) (list []int) {
 	for n := 0; n <= 70_000; {
 		list = append(list, n)
@@ -92,10 +95,12 @@ func sizes(step int) (list []int) {
 	return list
 }
 
-// fillings are what payloads are made of: plain, six bytes for one, and not UTF-8.
-var fillings = map[string]string{"letters": "x", "controls": "\x01", "letters of two bytes": "é", "no UTF-8": "\xff"}
+// fillings are the contents of payloads: plain, six bytes for one, two bytes
+// for one, and not UTF-8.
+var fillings = map[string]string{"ASCII": "x", "controls": "\x01", "characters of two bytes": "é", "not UTF-8": "\xff"}
 
-// Frames of all sizes are whole and exactly as large as they have to be.
+// TestMessageOfEverySize checks that frames of all sizes are complete and have
+// no spare capacity.
 func TestMessageOfEverySize(t *testing.T) {
 	for what, filling := range fillings {
 		t.Run(what, func(t *testing.T) {
@@ -109,15 +114,16 @@ func TestMessageOfEverySize(t *testing.T) {
 	}
 }
 
-// A message costs one allocation, whatever its size and whatever it holds: all clients share it.
+// TestMessageAllocatesOnce checks that encoding a message needs one allocation,
+// whatever its size and content. All clients share the frame.
 func TestMessageAllocatesOnce(t *testing.T) {
 	var sink []byte
 	for what, filling := range fillings {
 		buffer := bytes.Repeat([]byte(filling), 70_000/len(filling)+1)
 		for _, n := range sizes(4999) {
 			for _, p := range All() {
-				if got := testing.AllocsPerRun(20, func() { sink = p.Message("räume:42", place, buffer[:n]) }); got != 1 {
-					t.Fatalf("%s: %d bytes of %s cost %v allocations, want 1", p.ID(), n, what, got)
+				if got := testing.AllocsPerRun(20, func() { sink = p.Message("räume:42", cursorBytes, buffer[:n]) }); got != 1 {
+					t.Fatalf("%s: %d bytes of %s need %v allocations, want 1", p.ID(), n, what, got)
 				}
 			}
 		}
@@ -125,7 +131,8 @@ func TestMessageAllocatesOnce(t *testing.T) {
 	_ = sink
 }
 
-// The frame's header is counted before the payload is written: the two must agree for every byte.
+// TestQuotedSize checks that quotedSize agrees with appendQuoted for every
+// byte: the header is written before the payload.
 func TestQuotedSize(t *testing.T) {
 	for c := range 256 {
 		s := "a" + string([]byte{byte(c)}) + "z"
@@ -133,16 +140,16 @@ func TestQuotedSize(t *testing.T) {
 			continue
 		}
 		if got, want := quotedSize(s), len(appendQuoted(nil, s)); got != want {
-			t.Errorf("byte %#x: counted %d, written %d", c, got, want)
+			t.Errorf("byte %#x: quotedSize = %d, but %d bytes are written", c, got, want)
 		}
 	}
 	long := strings.Repeat("é\u2028👍\n\"", 1000)
 	if got, want := quotedSize([]byte(long)), len(appendQuoted(nil, []byte(long))); got != want {
-		t.Errorf("counted %d, written %d", got, want)
+		t.Errorf("quotedSize = %d, but %d bytes are written", got, want)
 	}
 }
 
-var place = []byte(cursor)
+var cursorBytes = []byte(testCursor)
 
 func BenchmarkMessage(b *testing.B) {
 	payload := bytes.Repeat([]byte("x"), 128)
@@ -150,7 +157,7 @@ func BenchmarkMessage(b *testing.B) {
 		b.Run(p.ID().String(), func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				_ = p.Message("chat:42", place, payload)
+				_ = p.Message("chat:42", cursorBytes, payload)
 			}
 		})
 	}

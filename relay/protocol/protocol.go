@@ -1,29 +1,34 @@
 package protocol
 
-// A Protocol turns what the relay has to say into frames, and what a client says into commands. One value serves all
-// sessions, concurrently. Its frames include the transport's framing, are never changed afterwards, and are shared by all
-// clients that get them.
+// A Protocol encodes and decodes the frames of one subprotocol. One value
+// serves all sessions concurrently. The frames that it returns include the
+// WebSocket framing, are never changed afterwards, and may be sent to any
+// number of clients.
 type Protocol interface {
 	ID() ID
-	// Message returns the frame of one message: the one allocation that a message costs. cursor is the text of it, empty
-	// where there is none. cursor and payload are only valid during the call.
+	// Message returns the frame of a message, in a single allocation. cursor is
+	// in its wire form, or empty if the message has no cursor. cursor and
+	// payload are only valid during the call.
 	Message(channel string, cursor, payload []byte) []byte
-	// Event returns the frame for anything else, or nil where the protocol has no words for it.
+	// Event returns the frame of an event, or nil if the protocol cannot
+	// express it.
 	Event(Event) []byte
-	// Ping returns the frames that keep the connection alive and prove it alive. at is a cursor that holds for everything
-	// that the client listens to, or empty.
+	// Ping returns the frames that keep a connection alive and make the client
+	// answer. at is a cursor that is valid for everything that the client is
+	// subscribed to, or empty.
 	Ping(at []byte) []byte
-	// Close returns the last frame of a connection.
+	// Close returns the close frame, which is the last frame of a connection.
 	Close(CloseCode) []byte
-	// Decode reads one message of a client. A code other than 0 closes the connection. The Command may share data's
-	// memory.
+	// Decode decodes one message of a client; text says that it was a text
+	// message. A CloseCode other than 0 means that the connection must be
+	// closed with that code. The Command may share data's memory.
 	Decode(data []byte, text bool) (Command, CloseCode)
 }
 
-// EventType is what an [Event] says.
+// An EventType is the type of an [Event].
 type EventType uint8
 
-// The events.
+// The types of events.
 const (
 	EventWelcome EventType = iota
 	EventSubscribed
@@ -36,36 +41,38 @@ const (
 	EventHeartbeat
 )
 
-// An Event is anything but a message that the relay tells one client. Which fields count depends on the type.
+// An Event is anything that the relay sends to one client, except a message.
+// The comments of the fields name the types that use them.
 type Event struct {
 	Type      EventType
-	Ref       []byte // what the client sent with its command, as JSON; nil if it sent none
+	Ref       []byte // the ref of the client's command as JSON, or nil if it has no ref
 	Channel   string
 	Session   string    // welcome: the session's id
-	User      string    // welcome: who the client is, empty for anybody
+	User      string    // welcome: the user's id, or empty for an anonymous client
 	Heartbeat int       // welcome: seconds between two heartbeats
 	Offline   bool      // welcome: Redis is away now
-	Recovered bool      // subscribed: nothing was missed, or what was follows
-	Cursor    []byte    // subscribed, gap, heartbeat: text of a cursor, empty for none; valid during the call
+	Recovered bool      // subscribed: the client missed nothing, or will receive all that it missed
+	Cursor    []byte    // subscribed, gap, heartbeat: a cursor in its wire form, or empty; valid during the call
 	Reason    GapReason // gap
 	Code      Code      // error
 }
 
-// A Command is what a client asks for.
+// A Command is a request of a client. The comments of the fields name the types
+// that use them.
 type Command struct {
 	Type      CommandType
-	Ref       []byte           // as the client wrote it, JSON; nil if it wrote none
+	Ref       []byte           // the ref as the client wrote it, in JSON, or nil if the command has no ref
 	Subscribe []ChannelRequest // subscribe
 	Channel   string           // unsubscribe, publish
-	Data      []byte           // publish
+	Data      []byte           // publish: the payload
 	Token     string           // auth
-	NoEcho    bool             // publish: not back to the sender
-	Fault     Code             // the command is understood as far as this error: answer it and do nothing
+	NoEcho    bool             // publish: the sender does not want to receive the message
+	Fault     Code             // if not CodeOK, the command is invalid: send this error and do nothing
 }
 
-// A ChannelRequest asks for one channel.
+// A ChannelRequest is a request to subscribe to one channel.
 type ChannelRequest struct {
 	Channel string
-	After   string // the last cursor that the client has on this channel, empty for none
-	At      string // that of the last heartbeat since, empty for none
+	After   string // the last cursor that the client received on this channel, or empty
+	At      string // the cursor of the last heartbeat since then, or empty
 }

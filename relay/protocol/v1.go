@@ -8,15 +8,16 @@ import (
 	"unicode/utf8"
 )
 
-// V1 is the subprotocol sidecast.v1: one JSON object a text frame, in both directions. The zero value is ready.
+// V1 is the subprotocol sidecast.v1: each text frame is one JSON object, in
+// both directions. The zero value is ready for use.
 type V1 struct{}
 
 var _ Protocol = V1{}
 
-// maxRef bounds what a client may put into "ref", in bytes of JSON.
+// maxRef is the maximum size of a client's "ref", in bytes of JSON.
 const maxRef = 64
 
-// ID implements [relay.Protocol].
+// ID implements [Protocol].
 func (V1) ID() ID { return V1ID }
 
 const (
@@ -26,11 +27,12 @@ const (
 	messageBase64 = `,"base64":`
 )
 
-// Message is {"type":"message","channel":..,"cursor":..,"data":..}, or with "base64" in place of "data" where the payload
-// is not UTF-8, and without "cursor" where there is none.
+// Message returns {"type":"message","channel":..,"cursor":..,"data":..}. If the
+// payload is not UTF-8, "base64" replaces "data". If cursor is empty, there is
+// no "cursor".
 func (V1) Message(channel string, cursor, payload []byte) []byte {
 	if !utf8.ValidString(channel) {
-		channel = string([]rune(channel)) // the sizes below are those of valid UTF-8
+		channel = string([]rune(channel)) // the sizes below assume valid UTF-8
 	}
 	size := len(messageHead) + quotedSize(channel) + 1
 	if len(cursor) > 0 {
@@ -55,39 +57,40 @@ func (V1) Message(channel string, cursor, payload []byte) []byte {
 	return append(frame, '"', '}')
 }
 
-// Ping is a heartbeat, which pages can see, and a ping frame, which they cannot, in one write.
+// Ping returns a heartbeat, which pages can see, followed by a ping frame,
+// which they cannot see.
 func (v V1) Ping(at []byte) []byte {
 	return slices.Clip(append(v.Event(Event{Type: EventHeartbeat, Cursor: at}), pingFrame...))
 }
 
-// Close implements [relay.Protocol].
+// Close implements [Protocol].
 func (V1) Close(code CloseCode) []byte { return closeFrame(code) }
 
-// Event implements [relay.Protocol].
+// Event implements [Protocol].
 func (V1) Event(e Event) []byte {
 	b := make([]byte, 0, 160)
 	switch e.Type {
 	case EventWelcome:
-		b = field(append(b, `{"type":"welcome"`...), "session", e.Session)
-		b = optional(b, "user", e.User)
+		b = appendField(append(b, `{"type":"welcome"`...), "session", e.Session)
+		b = appendOptional(b, "user", e.User)
 		b = append(b, `,"heartbeat":`...)
 		b = strconv.AppendInt(b, int64(e.Heartbeat), 10)
 		if e.Offline {
 			b = append(b, `,"offline":true`...)
 		}
 	case EventSubscribed:
-		b = field(append(b, `{"type":"subscribed"`...), "channel", e.Channel)
+		b = appendField(append(b, `{"type":"subscribed"`...), "channel", e.Channel)
 		b = append(b, `,"recovered":`...)
 		b = strconv.AppendBool(b, e.Recovered)
-		b = optional(b, "cursor", e.Cursor)
+		b = appendOptional(b, "cursor", e.Cursor)
 	case EventUnsubscribed:
-		b = field(append(b, `{"type":"unsubscribed"`...), "channel", e.Channel)
+		b = appendField(append(b, `{"type":"unsubscribed"`...), "channel", e.Channel)
 	case EventGap:
-		b = optional(append(b, `{"type":"gap"`...), "channel", e.Channel)
-		b = field(b, "reason", e.Reason.String())
-		b = optional(b, "cursor", e.Cursor)
+		b = appendOptional(append(b, `{"type":"gap"`...), "channel", e.Channel)
+		b = appendField(b, "reason", e.Reason.String())
+		b = appendOptional(b, "cursor", e.Cursor)
 	case EventHeartbeat:
-		b = optional(append(b, `{"type":"heartbeat"`...), "at", e.Cursor)
+		b = appendOptional(append(b, `{"type":"heartbeat"`...), "at", e.Cursor)
 	case EventOffline:
 		b = append(b, `{"type":"offline","reason":"redis"`...)
 	case EventPong:
@@ -95,9 +98,9 @@ func (V1) Event(e Event) []byte {
 	case EventOK:
 		b = append(b, `{"type":"ok"`...)
 	case EventError:
-		b = field(append(b, `{"type":"error"`...), "code", e.Code.String())
-		b = field(b, "message", e.Code.Message())
-		b = optional(b, "channel", e.Channel)
+		b = appendField(append(b, `{"type":"error"`...), "code", e.Code.String())
+		b = appendField(b, "message", e.Code.Message())
+		b = appendOptional(b, "channel", e.Channel)
 	}
 	if e.Ref != nil {
 		b = append(append(b, `,"ref":`...), e.Ref...)
@@ -105,7 +108,8 @@ func (V1) Event(e Event) []byte {
 	return textFrame(append(b, '}'))
 }
 
-// clientFrame is what a client may write. Fields that no command has are ignored.
+// A clientFrame holds the fields that a client may send. Unknown fields are
+// ignored.
 type clientFrame struct {
 	Type     string           `json:"type"`
 	Ref      json.RawMessage  `json:"ref"`
@@ -123,8 +127,9 @@ type channelRequest struct {
 	At      string `json:"at"`
 }
 
-// Decode reads one command. What is not a JSON object in a text frame closes the connection; a command that is understood
-// but wrong is answered.
+// Decode decodes one command. It returns [CloseBadData] unless data is a JSON
+// object in a text frame. If the object is not a valid command, the Command has
+// a Fault.
 func (V1) Decode(data []byte, text bool) (Command, CloseCode) {
 	if !text || !json.Valid(data) || !isObject(data) {
 		return Command{}, CloseBadData
@@ -144,9 +149,9 @@ func (V1) Decode(data []byte, text bool) (Command, CloseCode) {
 	case err != nil:
 		cmd.Fault = CodeBadRequest
 	case cmd.Type == CommandSubscribe:
-		cmd.Subscribe, cmd.Fault = requests(f.Channels)
+		cmd.Subscribe, cmd.Fault = channelRequests(f.Channels)
 	case cmd.Type == CommandPublish:
-		cmd.Data, cmd.Fault = payload(f)
+		cmd.Data, cmd.Fault = commandPayload(f)
 		cmd.NoEcho = f.Echo != nil && !*f.Echo
 	case cmd.Type == CommandAuth && f.Token == nil:
 		cmd.Fault = CodeBadRequest
@@ -168,7 +173,7 @@ var commandTypes = map[string]CommandType{
 	"auth":        CommandAuth,
 }
 
-func requests(list []channelRequest) ([]ChannelRequest, Code) {
+func channelRequests(list []channelRequest) ([]ChannelRequest, Code) {
 	if len(list) == 0 {
 		return nil, CodeBadRequest
 	}
@@ -179,8 +184,9 @@ func requests(list []channelRequest) ([]ChannelRequest, Code) {
 	return wanted, CodeOK
 }
 
-// payload takes exactly one of data and base64.
-func payload(f clientFrame) ([]byte, Code) {
+// commandPayload returns the payload of a publish command, which must have
+// exactly one of data and base64.
+func commandPayload(f clientFrame) ([]byte, Code) {
 	switch {
 	case f.Data != nil && f.Base64 == nil:
 		return []byte(*f.Data), CodeOK

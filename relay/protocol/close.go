@@ -1,0 +1,109 @@
+package protocol
+
+// A CloseCode is a WebSocket close code (RFC 6455 section 7.4). Each code has a
+// fixed reason, so that a client never sees an internal error, an address or a
+// path.
+type CloseCode uint16
+
+// The close codes that the relay sends. It sends no others.
+const (
+	CloseNormal       CloseCode = 1000 // the answer to a close frame of the client
+	CloseGoingAway    CloseCode = 1001 // the relay shuts down and does not restart
+	CloseProtocol     CloseCode = 1002 // a violation of RFC 6455: framing, masking, opcodes
+	CloseBadData      CloseCode = 1007 // text that is not UTF-8, or invalid JSON
+	ClosePolicy       CloseCode = 1008 // a violation of a rule or of a rate limit
+	CloseTooBig       CloseCode = 1009 // a message larger than MAX_INBOUND_BYTES
+	CloseRestart      CloseCode = 1012 // the relay restarts: reconnect
+	CloseTryLater     CloseCode = 1013 // the relay is overloaded, or Redis is away: reconnect later
+	CloseUnauthorized CloseCode = 4401 // the client must log in again
+	CloseForbidden    CloseCode = 4403 // the client must not reconnect
+	CloseSlow         CloseCode = 4408 // the client reads too slowly: reconnect
+	CloseKicked       CloseCode = 4409 // the client was disconnected and must not reconnect
+	CloseGap          CloseCode = 4410 // raw with gap=close: messages may be missing
+)
+
+var closeCodes = [...]struct {
+	code   CloseCode
+	reason string
+}{
+	{CloseNormal, ""},
+	{CloseGoingAway, "going away"},
+	{CloseProtocol, "protocol error"},
+	{CloseBadData, "bad data"},
+	{ClosePolicy, "policy violation"},
+	{CloseTooBig, "message too big"},
+	{CloseRestart, "restarting"},
+	{CloseTryLater, "try again later"},
+	{CloseUnauthorized, "unauthorized"},
+	{CloseForbidden, "forbidden"},
+	{CloseSlow, "slow consumer"},
+	{CloseKicked, "disconnected"},
+	{CloseGap, "gap"},
+}
+
+// The slots of [CloseCode.Slot] after those of the codes that the relay sends.
+const (
+	slotAbnormal = len(closeCodes)     // the connection broke without a close frame from either side
+	slotOther    = len(closeCodes) + 1 // any code that the relay does not send
+	// NumCloseSlots is the number of slots.
+	NumCloseSlots = len(closeCodes) + 2
+)
+
+// CloseAbnormal stands for a connection that broke without a close frame. It is
+// never sent.
+const CloseAbnormal CloseCode = 1006
+
+// Reason returns the fixed reason of the code, or "" if the relay does not send
+// it.
+func (c CloseCode) Reason() string {
+	if i := c.Slot(); i < len(closeCodes) {
+		return closeCodes[i].reason
+	}
+	return ""
+}
+
+// Slot returns the index of the code in [sidecast/relay/stats.Stats.Closed].
+func (c CloseCode) Slot() int {
+	for i := range closeCodes {
+		if closeCodes[i].code == c {
+			return i
+		}
+	}
+	if c == CloseAbnormal {
+		return slotAbnormal
+	}
+	return slotOther
+}
+
+// CloseSlots returns the codes by [CloseCode.Slot]. They are the values of the
+// metrics label `code`. The last one is 0 and stands for every code that the
+// relay does not send.
+func CloseSlots() [NumCloseSlots]CloseCode {
+	var slots [NumCloseSlots]CloseCode
+	for i := range closeCodes {
+		slots[i] = closeCodes[i].code
+	}
+	slots[slotAbnormal] = CloseAbnormal
+	return slots
+}
+
+var pingFrame = NewFrame(OpPing, 0)
+
+// closeFrames holds every close frame, so that thousands of clients share one
+// when the relay restarts.
+var closeFrames = func() map[CloseCode][]byte {
+	frames := make(map[CloseCode][]byte)
+	for _, code := range CloseSlots() {
+		if code != 0 && code != CloseAbnormal {
+			frames[code] = CloseFrame(code)
+		}
+	}
+	return frames
+}()
+
+func closeFrame(code CloseCode) []byte {
+	if frame, ok := closeFrames[code]; ok {
+		return frame
+	}
+	return CloseFrame(code)
+}

@@ -1,0 +1,63 @@
+package protocol
+
+// An ID numbers the protocols, so that arrays can have an element for each.
+type ID uint8
+
+// The protocols.
+const (
+	RawID ID = iota
+	V1ID
+	NumProtocols
+)
+
+var protocolNames = [NumProtocols]string{"raw", "v1"}
+
+// String returns the name of the protocol in metrics and logs.
+func (p ID) String() string { return protocolNames[p] }
+
+// IDs returns the ids of all protocols.
+func IDs() [NumProtocols]ID { return [NumProtocols]ID{RawID, V1ID} }
+
+// A Transport is a way in which a client connects.
+type Transport uint8
+
+// The transports.
+const (
+	WebSocket Transport = iota
+	NumTransports
+)
+
+var transportNames = [NumTransports]string{"websocket"}
+
+// String returns the name of the transport in metrics and logs.
+func (t Transport) String() string { return transportNames[t] }
+
+// Transports returns all transports.
+func Transports() [NumTransports]Transport { return [NumTransports]Transport{WebSocket} }
+
+// A CommandType is the type of a [Command].
+type CommandType uint8
+
+// The types of commands.
+const (
+	CommandUnknown CommandType = iota
+	CommandSubscribe
+	CommandUnsubscribe
+	CommandPublish
+	CommandPing
+	CommandAuth
+	NumCommands
+)
+
+var commandNames = [NumCommands]string{"unknown", "subscribe", "unsubscribe", "publish", "ping", "auth"}
+
+// String returns the command as it appears on the wire and in metrics.
+func (c CommandType) String() string { return commandNames[c] }
+
+// Commands returns all command types.
+func Commands() (all [NumCommands]CommandType) {
+	for i := range all {
+		all[i] = CommandType(i)
+	}
+	return all
+}
