@@ -6,7 +6,7 @@
 // queue is dropped and its connection closed. A [Budget] bounds the bytes of
 // all outboxes together. If they exceed it, the largest outbox is evicted.
 //
-// The hub's shards, a session's own goroutine and the transport use an outbox
+// The hub's shards, the session's goroutine and the transport use an outbox
 // concurrently. All methods of Outbox and Budget may be called concurrently,
 // unless their comment says otherwise.
 //

@@ -177,11 +177,11 @@ func channelRequests(list []channelRequest) ([]ChannelRequest, Code) {
 	if len(list) == 0 {
 		return nil, CodeBadRequest
 	}
-	wanted := make([]ChannelRequest, len(list))
+	requests := make([]ChannelRequest, len(list))
 	for i, r := range list {
-		wanted[i] = ChannelRequest{Channel: r.Channel, After: r.After, At: r.At}
+		requests[i] = ChannelRequest(r)
 	}
-	return wanted, CodeOK
+	return requests, CodeOK
 }
 
 // commandPayload returns the payload of a publish command, which must have

@@ -2,10 +2,16 @@
 //
 // The package has these parts:
 //
-//   - [Store] is the interface to Redis, which package source implements. It reads and writes streams.
-//   - [Readers] reads the streams of all durable channels that have subscribers. Each of them has one [Reader], which delivers new entries to its [Sink] and keeps recent ones for clients that resume.
-//   - [Position] is one client's place in a stream. It finds the entries that the client has missed.
-//   - [Cursor] is a place in a stream as clients hold it, and [Entry] is one message. [Held] is an entry that the relay keeps, together with its encoded frames.
+//   - [Store] is the interface to Redis: it reads and writes streams. Package
+//     source implements it.
+//   - [Readers] reads the streams of all durable channels that have
+//     subscribers. Each of them has one [Reader], which delivers new entries to
+//     its [Sink] and keeps recent ones for clients that resume.
+//   - [Position] is one client's place in a stream. It finds the entries that
+//     the client has missed.
+//   - [Cursor] is a place in a stream as clients hold it, and [Entry] is one
+//     message. [Held] is an entry that the relay keeps, together with its
+//     encoded frames.
 //
 // # When a stream is read
 //
@@ -18,9 +24,9 @@
 // # What the package guarantees
 //
 // Each reader delivers the entries of its stream once and in order. If entries
-// may be missing between two deliveries, the sink gets a gap instead. The one
-// rule that decides this is [Page.follow]. It is the same for the relay's own
-// place and for the place of a client.
+// may be missing between two deliveries, the sink gets a gap instead. One rule
+// (follow.go) decides whether entries may be missing. It is the same for the
+// relay's own place and for the place of a client.
 //
 // # Concurrency
 //
