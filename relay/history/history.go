@@ -37,7 +37,7 @@ type History[T any] struct {
 	node    uint32 // the server of the current connection
 	markers markers
 	table   table[T]
-	floor   uint64 // channels outside the table have had no message since marker number floor
+	floor   uint64 // no message of a channel outside the table is counted from a later marker than this
 
 	ring         ring
 	channels     []*Channel[T] // by slot number, which entries contain; nil if unused

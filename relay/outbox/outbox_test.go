@@ -13,8 +13,8 @@ import (
 	"sidecast/relay/stats"
 )
 
-// A setup is an outbox with its budget, its counters and its socket.
-type setup struct {
+// An outboxSetup is an outbox with its budget, its counters and its socket.
+type outboxSetup struct {
 	*outbox.Outbox
 	t      *testing.T
 	budget *outbox.Budget
@@ -27,66 +27,66 @@ const slowFrame = "<slow>"
 // inBubble runs test on an outbox with a bound of each bytes, whose socket
 // accepts nothing. Afterwards it checks that nothing is charged and no Drain
 // runs.
-func inBubble(t *testing.T, each int, test func(*setup)) {
+func inBubble(t *testing.T, each int, test func(*outboxSetup)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		b := &setup{t: t, stats: new(stats.Stats), socket: outboxtest.NewFakeSocket(0), Outbox: new(outbox.Outbox)}
-		b.budget = outbox.NewBudget(each, 1<<40, 10*time.Second, b.stats)
-		b.Init(b.budget, b.socket, []byte(slowFrame))
-		test(b)
+		s := &outboxSetup{t: t, stats: new(stats.Stats), socket: outboxtest.NewFakeSocket(0), Outbox: new(outbox.Outbox)}
+		s.budget = outbox.NewBudget(each, 1<<40, 10*time.Second, s.stats)
+		s.Init(s.budget, s.socket, []byte(slowFrame))
+		test(s)
 		synctest.Wait()
-		b.check()
-		b.Shut()
-		b.socket.Poke()
-		b.budget.Wait()
-		if used := b.budget.Used(); used != 0 || b.budget.Holders() != 0 {
-			t.Errorf("after Shut %d bytes are charged, by %d outboxes", used, b.budget.Holders())
+		s.check()
+		s.Shut()
+		s.socket.Poke()
+		s.budget.Wait()
+		if used := s.budget.Used(); used != 0 || s.budget.Holders() != 0 {
+			t.Errorf("after Shut %d bytes are charged, by %d outboxes", used, s.budget.Holders())
 		}
 	})
 }
 
 // check compares the charges with the queue.
-func (b *setup) check() {
-	b.t.Helper()
-	if fault := b.Audit(); fault != "" {
-		b.t.Error(fault)
+func (s *outboxSetup) check() {
+	s.t.Helper()
+	if fault := s.Audit(); fault != "" {
+		s.t.Error(fault)
 	}
 }
 
 // send sends frames one by one.
-func (b *setup) send(frames ...string) (ok bool) {
+func (s *outboxSetup) send(frames ...string) (ok bool) {
 	for _, frame := range frames {
-		ok = b.Send([]byte(frame))
-		b.check()
+		ok = s.Send([]byte(frame))
+		s.check()
 	}
 	return ok
 }
 
 // sendAll sends frames in one call, as a shard does.
-func (b *setup) sendAll(frames ...string) bool {
+func (s *outboxSetup) sendAll(frames ...string) bool {
 	list := make([][]byte, len(frames))
 	for i, frame := range frames {
 		list[i] = []byte(frame)
 	}
-	ok := b.Deliver(list)
-	b.check()
+	ok := s.Deliver(list)
+	s.check()
 	return ok
 }
 
-func (b *setup) give(n int) {
-	b.socket.Give(n)
+func (s *outboxSetup) give(n int) {
+	s.socket.Give(n)
 	synctest.Wait()
-	b.check()
+	s.check()
 }
 
-func (b *setup) want(got string, finished int) {
-	b.t.Helper()
+func (s *outboxSetup) want(got string, finished int) {
+	s.t.Helper()
 	synctest.Wait()
-	if s := string(b.socket.Got()); s != got {
-		b.t.Errorf("the client received %.200q, want %.200q", s, got)
+	if received := string(s.socket.Got()); received != got {
+		s.t.Errorf("the client received %.200q, want %.200q", received, got)
 	}
-	if n := b.socket.Finished(); n != finished {
-		b.t.Errorf("half-closed %d times, want %d", n, finished)
+	if n := s.socket.Finished(); n != finished {
+		s.t.Errorf("half-closed %d times, want %d", n, finished)
 	}
 }
 
@@ -94,126 +94,126 @@ func (b *setup) want(got string, finished int) {
 // receive. After each call the charges must match the queue.
 var outboxPaths = []struct {
 	why      string
-	run      func(*setup)
+	run      func(*outboxSetup)
 	got      string
 	finished int
 }{
-	{"the kernel accepts everything", func(b *setup) { b.give(100); b.send("one", "two") }, "onetwo", 0},
-	{"it accepts nothing, and later everything", func(b *setup) { b.send("one", "two"); b.give(100) }, "onetwo", 0},
-	{"it accepts a part of a frame", func(b *setup) { b.give(2); b.send("one"); b.give(1) }, "one", 0},
-	{"it accepts one byte at a time", func(b *setup) {
-		b.send("one", "two", "three")
+	{"the kernel accepts everything", func(s *outboxSetup) { s.give(100); s.send("one", "two") }, "onetwo", 0},
+	{"it accepts nothing, and later everything", func(s *outboxSetup) { s.send("one", "two"); s.give(100) }, "onetwo", 0},
+	{"it accepts a part of a frame", func(s *outboxSetup) { s.give(2); s.send("one"); s.give(1) }, "one", 0},
+	{"it accepts one byte at a time", func(s *outboxSetup) {
+		s.send("one", "two", "three")
 		for range 11 {
-			b.give(1)
+			s.give(1)
 		}
 	}, "onetwothree", 0},
-	{"a batch is cut inside a frame", func(b *setup) { b.give(4); b.sendAll("one", "two", "three"); b.give(7) }, "onetwothree", 0},
-	{"a batch is cut between frames", func(b *setup) { b.give(3); b.sendAll("one", "two"); b.give(3) }, "onetwo", 0},
-	{"an empty batch", func(b *setup) { b.sendAll(); b.send("one"); b.sendAll(); b.give(3) }, "one", 0},
-	{"a frame that is sent while another waits is queued after it", func(b *setup) {
-		b.give(1)
-		b.send("one")
-		b.socket.Allow(2)
-		b.send("two")
-		b.give(3)
+	{"a batch is cut inside a frame", func(s *outboxSetup) { s.give(4); s.sendAll("one", "two", "three"); s.give(7) }, "onetwothree", 0},
+	{"a batch is cut between frames", func(s *outboxSetup) { s.give(3); s.sendAll("one", "two"); s.give(3) }, "onetwo", 0},
+	{"an empty batch", func(s *outboxSetup) { s.sendAll(); s.send("one"); s.sendAll(); s.give(3) }, "one", 0},
+	{"a frame that is sent while another waits is queued after it", func(s *outboxSetup) {
+		s.give(1)
+		s.send("one")
+		s.socket.Allow(2)
+		s.send("two")
+		s.give(3)
 	}, "onetwo", 0},
-	{"an empty frame", func(b *setup) { b.send("", "one"); b.give(3) }, "one", 0},
+	{"an empty frame", func(s *outboxSetup) { s.send("", "one"); s.give(3) }, "one", 0},
 
-	{"the socket fails at once", func(b *setup) { b.socket.Break(); b.refuse("one") }, "", 0},
-	{"it fails with a queue", func(b *setup) { b.send("one", "two"); b.give(4); b.socket.Break(); b.wait(); b.refuse("three") }, "onet", 0},
+	{"the socket fails at once", func(s *outboxSetup) { s.socket.Break(); s.refuse("one") }, "", 0},
+	{"it fails with a queue", func(s *outboxSetup) { s.send("one", "two"); s.give(4); s.socket.Break(); s.wait(); s.refuse("three") }, "onet", 0},
 
-	{"close with nothing queued", func(b *setup) { b.give(100); b.send("one"); b.Close([]byte("bye")); b.refuse("two") }, "onebye", 1},
-	{"close with a queue", func(b *setup) { b.send("one"); b.Close([]byte("bye")); b.check(); b.refuse("two"); b.give(100) }, "onebye", 1},
-	{"close, and the queue never drains", func(b *setup) { b.send("one"); b.Close([]byte("bye")); b.give(2) }, "on", 0},
-	{"close without a last frame", func(b *setup) { b.send("one"); b.Close(nil); b.check(); b.give(100) }, "one", 1},
-	{"close without a last frame and with nothing queued", func(b *setup) { b.Close(nil) }, "", 1},
-	{"close twice", func(b *setup) {
-		b.send("one")
-		b.Close([]byte("bye"))
-		b.Close([]byte("again"))
-		b.give(100)
-		b.Close(nil)
+	{"close with nothing queued", func(s *outboxSetup) { s.give(100); s.send("one"); s.Close([]byte("bye")); s.refuse("two") }, "onebye", 1},
+	{"close with a queue", func(s *outboxSetup) { s.send("one"); s.Close([]byte("bye")); s.check(); s.refuse("two"); s.give(100) }, "onebye", 1},
+	{"close, and the queue never drains", func(s *outboxSetup) { s.send("one"); s.Close([]byte("bye")); s.give(2) }, "on", 0},
+	{"close without a last frame", func(s *outboxSetup) { s.send("one"); s.Close(nil); s.check(); s.give(100) }, "one", 1},
+	{"close without a last frame and with nothing queued", func(s *outboxSetup) { s.Close(nil) }, "", 1},
+	{"close twice", func(s *outboxSetup) {
+		s.send("one")
+		s.Close([]byte("bye"))
+		s.Close([]byte("again"))
+		s.give(100)
+		s.Close(nil)
 	}, "onebye", 1},
-	{"close, then the socket fails", func(b *setup) { b.send("one"); b.Close([]byte("bye")); b.socket.Break(); b.wait() }, "", 0},
-	{"close, then abort", func(b *setup) { b.send("one"); b.Close([]byte("bye")); b.Abort(); b.check(); b.give(100) }, "", 0},
-	{"close, then shut", func(b *setup) { b.send("one"); b.Close([]byte("bye")); b.Shut(); b.check(); b.give(100) }, "", 0},
-	{"close, then evicted", func(b *setup) { b.give(1); b.send("one"); b.Close([]byte("bye")); b.evict(); b.give(100) }, "one<slow>", 1},
+	{"close, then the socket fails", func(s *outboxSetup) { s.send("one"); s.Close([]byte("bye")); s.socket.Break(); s.wait() }, "", 0},
+	{"close, then abort", func(s *outboxSetup) { s.send("one"); s.Close([]byte("bye")); s.Abort(); s.check(); s.give(100) }, "", 0},
+	{"close, then shut", func(s *outboxSetup) { s.send("one"); s.Close([]byte("bye")); s.Shut(); s.check(); s.give(100) }, "", 0},
+	{"close, then evicted", func(s *outboxSetup) { s.give(1); s.send("one"); s.Close([]byte("bye")); s.evict(); s.give(100) }, "one<slow>", 1},
 
-	{"close, then evicted after a part of the close frame", func(b *setup) { b.give(4); b.send("one"); b.Close([]byte("bye")); b.evict(); b.give(100) }, "onebye", 1},
-	{"close without a close frame, then evicted", func(b *setup) { b.give(1); b.send("one"); b.Close(nil); b.evict(); b.give(100) }, "one<slow>", 1},
+	{"close, then evicted after a part of the close frame", func(s *outboxSetup) { s.give(4); s.send("one"); s.Close([]byte("bye")); s.evict(); s.give(100) }, "onebye", 1},
+	{"close without a close frame, then evicted", func(s *outboxSetup) { s.give(1); s.send("one"); s.Close(nil); s.evict(); s.give(100) }, "one<slow>", 1},
 
-	{"evicted before any byte was sent", func(b *setup) { b.send("one", "two"); b.evict(); b.refuse("three"); b.give(100) }, "<slow>", 1},
-	{"evicted inside a frame, which is completed", func(b *setup) { b.give(4); b.send("one", "two", "three"); b.evict(); b.give(100) }, "onetwo<slow>", 1},
-	{"evicted between frames", func(b *setup) { b.give(3); b.send("one", "two"); b.evict(); b.give(100) }, "one<slow>", 1},
-	{"evicted, and the client never reads again", func(b *setup) { b.give(1); b.send("one", "two"); b.evict(); b.give(1) }, "on", 0},
-	{"evicted twice", func(b *setup) { b.send("one"); b.evict(); b.Evict(stats.EvictBytes); b.give(100) }, "<slow>", 1},
-	{"evicted with an empty queue", func(b *setup) { b.give(3); b.send("one"); b.evict(); b.give(100) }, "one<slow>", 1},
-	{"evicted, then closed", func(b *setup) { b.send("one"); b.evict(); b.Close([]byte("bye")); b.give(100) }, "<slow>", 1},
-	{"evicted, then the socket fails", func(b *setup) { b.send("one"); b.evict(); b.socket.Break(); b.wait() }, "", 0},
-	{"shut, then evicted", func(b *setup) { b.send("one"); b.Shut(); b.Evict(stats.EvictAge); b.check(); b.give(100) }, "", 0},
+	{"evicted before any byte was sent", func(s *outboxSetup) { s.send("one", "two"); s.evict(); s.refuse("three"); s.give(100) }, "<slow>", 1},
+	{"evicted inside a frame, which is completed", func(s *outboxSetup) { s.give(4); s.send("one", "two", "three"); s.evict(); s.give(100) }, "onetwo<slow>", 1},
+	{"evicted between frames", func(s *outboxSetup) { s.give(3); s.send("one", "two"); s.evict(); s.give(100) }, "one<slow>", 1},
+	{"evicted, and the client never reads again", func(s *outboxSetup) { s.give(1); s.send("one", "two"); s.evict(); s.give(1) }, "on", 0},
+	{"evicted twice", func(s *outboxSetup) { s.send("one"); s.evict(); s.Evict(stats.EvictBytes); s.give(100) }, "<slow>", 1},
+	{"evicted with an empty queue", func(s *outboxSetup) { s.give(3); s.send("one"); s.evict(); s.give(100) }, "one<slow>", 1},
+	{"evicted, then closed", func(s *outboxSetup) { s.send("one"); s.evict(); s.Close([]byte("bye")); s.give(100) }, "<slow>", 1},
+	{"evicted, then the socket fails", func(s *outboxSetup) { s.send("one"); s.evict(); s.socket.Break(); s.wait() }, "", 0},
+	{"shut, then evicted", func(s *outboxSetup) { s.send("one"); s.Shut(); s.Evict(stats.EvictAge); s.check(); s.give(100) }, "", 0},
 
-	{"aborted with a queue", func(b *setup) {
-		b.give(1)
-		b.send("one")
-		b.Abort()
-		b.check()
-		b.refuse("two")
-		b.give(100)
+	{"aborted with a queue", func(s *outboxSetup) {
+		s.give(1)
+		s.send("one")
+		s.Abort()
+		s.check()
+		s.refuse("two")
+		s.give(100)
 	}, "o", 0},
-	{"shut with a queue", func(b *setup) {
-		b.give(1)
-		b.send("one")
-		b.Shut()
-		b.check()
-		b.refuse("two")
-		b.give(100)
+	{"shut with a queue", func(s *outboxSetup) {
+		s.give(1)
+		s.send("one")
+		s.Shut()
+		s.check()
+		s.refuse("two")
+		s.give(100)
 	}, "o", 0},
 
-	{"held, and the kernel accepts everything", func(b *setup) { b.hold("101"); b.give(100); b.send("one"); b.release() }, "101one", 0},
-	{"held, and it accepts a part", func(b *setup) { b.hold("101"); b.give(2); b.send("one"); b.release(); b.give(100) }, "101one", 0},
-	{"held, and it accepts nothing", func(b *setup) { b.hold("101"); b.release(); b.send("one"); b.give(100) }, "101one", 0},
-	{"held, and nothing is sent before release", func(b *setup) { b.give(100); b.hold("101"); b.send("one"); b.want("", 0) }, "", 0},
-	{"closed while held", func(b *setup) { b.give(100); b.hold("101"); b.Close([]byte("bye")); b.want("", 0); b.release() }, "101bye", 1},
-	{"aborted while held", func(b *setup) { b.give(100); b.hold("101"); b.Abort(); b.release() }, "", 0},
-	{"shut while held", func(b *setup) { b.give(100); b.hold("101"); b.Shut(); b.release() }, "", 0},
-	{"evicted while held: the handshake response is sent", func(b *setup) { b.give(100); b.hold("101"); b.send("one"); b.evict(); b.release() }, "101<slow>", 1},
-	{"evicted after release, before any byte was sent", func(b *setup) { b.hold("101"); b.send("one"); b.release(); b.evict(); b.give(100) }, "101<slow>", 1},
-	{"evicted after the handshake response was sent", func(b *setup) {
-		b.hold("101")
-		b.send("one")
-		b.release()
-		b.give(3)
-		b.evict()
-		b.give(100)
+	{"held, and the kernel accepts everything", func(s *outboxSetup) { s.hold("101"); s.give(100); s.send("one"); s.release() }, "101one", 0},
+	{"held, and it accepts a part", func(s *outboxSetup) { s.hold("101"); s.give(2); s.send("one"); s.release(); s.give(100) }, "101one", 0},
+	{"held, and it accepts nothing", func(s *outboxSetup) { s.hold("101"); s.release(); s.send("one"); s.give(100) }, "101one", 0},
+	{"held, and nothing is sent before release", func(s *outboxSetup) { s.give(100); s.hold("101"); s.send("one"); s.want("", 0) }, "", 0},
+	{"closed while held", func(s *outboxSetup) { s.give(100); s.hold("101"); s.Close([]byte("bye")); s.want("", 0); s.release() }, "101bye", 1},
+	{"aborted while held", func(s *outboxSetup) { s.give(100); s.hold("101"); s.Abort(); s.release() }, "", 0},
+	{"shut while held", func(s *outboxSetup) { s.give(100); s.hold("101"); s.Shut(); s.release() }, "", 0},
+	{"evicted while held: the handshake response is sent", func(s *outboxSetup) { s.give(100); s.hold("101"); s.send("one"); s.evict(); s.release() }, "101<slow>", 1},
+	{"evicted after release, before any byte was sent", func(s *outboxSetup) { s.hold("101"); s.send("one"); s.release(); s.evict(); s.give(100) }, "101<slow>", 1},
+	{"evicted after the handshake response was sent", func(s *outboxSetup) {
+		s.hold("101")
+		s.send("one")
+		s.release()
+		s.give(3)
+		s.evict()
+		s.give(100)
 	}, "101<slow>", 1},
 }
 
-func (b *setup) hold(first string) { b.Hold([]byte(first)); b.check() }
-func (b *setup) release()          { b.Release(); b.check() }
-func (b *setup) wait()             { synctest.Wait(); b.check() }
+func (s *outboxSetup) hold(first string) { s.Hold([]byte(first)); s.check() }
+func (s *outboxSetup) release()          { s.Release(); s.check() }
+func (s *outboxSetup) wait()             { synctest.Wait(); s.check() }
 
-func (b *setup) evict() {
-	b.Evict(stats.EvictAge)
-	b.check()
-	if why, evicted := b.Evicted(); why != stats.EvictAge || !evicted || b.stats.Evictions[stats.EvictAge].Load() != 1 {
-		b.t.Errorf("evicted: %v for %d, counted %d times", evicted, why, b.stats.Evictions[stats.EvictAge].Load())
+func (s *outboxSetup) evict() {
+	s.Evict(stats.EvictAge)
+	s.check()
+	if why, evicted := s.Evicted(); why != stats.EvictAge || !evicted || s.stats.Evictions[stats.EvictAge].Load() != 1 {
+		s.t.Errorf("evicted: %v for %d, counted %d times", evicted, why, s.stats.Evictions[stats.EvictAge].Load())
 	}
 }
 
 // refuse sends a frame that the outbox must reject.
-func (b *setup) refuse(frame string) {
-	b.t.Helper()
-	if b.send(frame) {
-		b.t.Errorf("the outbox accepts %q, want it to be rejected", frame)
+func (s *outboxSetup) refuse(frame string) {
+	s.t.Helper()
+	if s.send(frame) {
+		s.t.Errorf("the outbox accepts %q, want it to be rejected", frame)
 	}
 }
 
 func TestOutboxPaths(t *testing.T) {
 	for _, test := range outboxPaths {
 		t.Run(test.why, func(t *testing.T) {
-			inBubble(t, 1<<20, func(b *setup) {
-				test.run(b)
-				b.want(test.got, test.finished)
+			inBubble(t, 1<<20, func(s *outboxSetup) {
+				test.run(s)
+				s.want(test.got, test.finished)
 			})
 		})
 	}
@@ -242,20 +242,20 @@ func TestOutboxBound(t *testing.T) {
 	} {
 		for _, together := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, together %v", test.why, together), func(t *testing.T) {
-				inBubble(t, each, func(b *setup) {
-					b.give(test.space)
+				inBubble(t, each, func(s *outboxSetup) {
+					s.give(test.space)
 					var frames []string
 					for _, n := range test.frames {
 						frames = append(frames, strings.Repeat("x", n))
 					}
 					var ok bool
 					if together {
-						ok = b.sendAll(frames...)
+						ok = s.sendAll(frames...)
 					} else {
-						ok = b.send(frames...)
+						ok = s.send(frames...)
 					}
-					_, evicted := b.Evicted()
-					if evicted != test.evicts || ok == test.evicts || (b.stats.Evictions[stats.EvictBytes].Load() == 1) != test.evicts {
+					_, evicted := s.Evicted()
+					if evicted != test.evicts || ok == test.evicts || (s.stats.Evictions[stats.EvictBytes].Load() == 1) != test.evicts {
 						t.Errorf("accepted: %v, evicted: %v, want evicted %v", ok, evicted, test.evicts)
 					}
 				})
@@ -269,20 +269,20 @@ func TestOutboxBound(t *testing.T) {
 func TestOutboxExpires(t *testing.T) {
 	for _, test := range []struct {
 		why  string
-		run  func(*setup)
+		run  func(*outboxSetup)
 		want []time.Duration
 	}{
-		{"evicted", func(b *setup) { b.send("one"); b.Evict(stats.EvictBytes) }, []time.Duration{time.Second}},
-		{"failed", func(b *setup) { b.socket.Break(); b.send("one") }, []time.Duration{0}},
-		{"aborted", func(b *setup) { b.Abort(); b.Abort() }, []time.Duration{0}},
-		{"evicted, then aborted", func(b *setup) { b.Evict(stats.EvictAge); b.Abort() }, []time.Duration{time.Second, 0}},
-		{"shut, then aborted", func(b *setup) { b.Shut(); b.Abort() }, nil},
+		{"evicted", func(s *outboxSetup) { s.send("one"); s.Evict(stats.EvictBytes) }, []time.Duration{time.Second}},
+		{"failed", func(s *outboxSetup) { s.socket.Break(); s.send("one") }, []time.Duration{0}},
+		{"aborted", func(s *outboxSetup) { s.Abort(); s.Abort() }, []time.Duration{0}},
+		{"evicted, then aborted", func(s *outboxSetup) { s.Evict(stats.EvictAge); s.Abort() }, []time.Duration{time.Second, 0}},
+		{"shut, then aborted", func(s *outboxSetup) { s.Shut(); s.Abort() }, nil},
 	} {
 		t.Run(test.why, func(t *testing.T) {
-			inBubble(t, 1<<20, func(b *setup) {
-				test.run(b)
+			inBubble(t, 1<<20, func(s *outboxSetup) {
+				test.run(s)
 				synctest.Wait()
-				if got := b.socket.Expired(); !slices.Equal(got, test.want) {
+				if got := s.socket.Expired(); !slices.Equal(got, test.want) {
 					t.Errorf("Expire is called with %v, want %v", got, test.want)
 				}
 			})
@@ -293,7 +293,7 @@ func TestOutboxExpires(t *testing.T) {
 // TestOutboxPending checks that Pending returns the time at which the oldest
 // frame was queued, even if a part of it was sent.
 func TestOutboxPending(t *testing.T) {
-	inBubble(t, 1<<20, func(b *setup) {
+	inBubble(t, 1<<20, func(s *outboxSetup) {
 		began := time.Now()
 		for _, step := range []struct {
 			why   string
@@ -302,14 +302,14 @@ func TestOutboxPending(t *testing.T) {
 			since time.Time
 		}{
 			{"nothing", func() {}, 0, time.Time{}},
-			{"one", func() { b.send("one") }, 3 + outbox.FrameCharge, began},
-			{"two, the second later", func() { <-time.After(3 * time.Second); b.send("two") }, 6 + 2*outbox.FrameCharge, began},
-			{"a part of the first was sent", func() { b.give(2) }, 4 + 2*outbox.FrameCharge, began},
-			{"and a part of the second", func() { b.give(2) }, 2 + outbox.FrameCharge, began.Add(3 * time.Second)},
-			{"all", func() { b.give(2) }, 0, time.Time{}},
+			{"one", func() { s.send("one") }, 3 + outbox.FrameCharge, began},
+			{"two, the second later", func() { <-time.After(3 * time.Second); s.send("two") }, 6 + 2*outbox.FrameCharge, began},
+			{"a part of the first was sent", func() { s.give(2) }, 4 + 2*outbox.FrameCharge, began},
+			{"and a part of the second", func() { s.give(2) }, 2 + outbox.FrameCharge, began.Add(3 * time.Second)},
+			{"all", func() { s.give(2) }, 0, time.Time{}},
 		} {
 			step.do()
-			if bytes, since := b.Pending(); bytes != step.bytes || !since.Equal(step.since) {
+			if bytes, since := s.Pending(); bytes != step.bytes || !since.Equal(step.since) {
 				t.Errorf("%s: Pending = %d bytes since %v, want %d since %v", step.why, bytes, since, step.bytes, step.since)
 			}
 		}
@@ -321,41 +321,41 @@ func TestOutboxPending(t *testing.T) {
 func TestOutboxWaitingSocket(t *testing.T) {
 	for _, test := range []struct {
 		why    string
-		during func(*setup) // while the first write waits
+		during func(*outboxSetup) // while the first write waits
 		writes []written
 		got    string
 	}{
-		{"everything at once", func(*setup) {}, []written{{-1, nil}}, "onetwo"},
-		{"another frame is sent during the write", func(b *setup) { b.send("three") }, []written{{-1, nil}, {-1, nil}}, "onetwothree"},
-		{"a partial write continues where it stopped", func(*setup) {}, []written{{1, nil}, {1, nil}, {-1, nil}}, "onetwo"},
-		{"a write fails", func(*setup) {}, []written{{0, outboxtest.ErrBroken}}, ""},
-		{"a write fails in the middle", func(b *setup) { b.send("three") }, []written{{4, outboxtest.ErrBroken}}, "onet"},
-		{"closed during the write", func(b *setup) { b.Close([]byte("bye")) }, []written{{-1, nil}, {-1, nil}}, "onetwobye"},
-		{"evicted during the write: the frames that are being written stay", func(b *setup) { b.send("three"); b.Evict(stats.EvictAge) },
+		{"everything at once", func(*outboxSetup) {}, []written{{-1, nil}}, "onetwo"},
+		{"another frame is sent during the write", func(s *outboxSetup) { s.send("three") }, []written{{-1, nil}, {-1, nil}}, "onetwothree"},
+		{"a partial write continues where it stopped", func(*outboxSetup) {}, []written{{1, nil}, {1, nil}, {-1, nil}}, "onetwo"},
+		{"a write fails", func(*outboxSetup) {}, []written{{0, outboxtest.ErrBroken}}, ""},
+		{"a write fails in the middle", func(s *outboxSetup) { s.send("three") }, []written{{4, outboxtest.ErrBroken}}, "onet"},
+		{"closed during the write", func(s *outboxSetup) { s.Close([]byte("bye")) }, []written{{-1, nil}, {-1, nil}}, "onetwobye"},
+		{"evicted during the write: the frames that are being written stay", func(s *outboxSetup) { s.send("three"); s.Evict(stats.EvictAge) },
 			[]written{{-1, nil}, {-1, nil}}, "onetwo<slow>"},
-		{"evicted during a partial write", func(b *setup) { b.send("three"); b.Evict(stats.EvictAge) },
+		{"evicted during a partial write", func(s *outboxSetup) { s.send("three"); s.Evict(stats.EvictAge) },
 			[]written{{4, nil}, {-1, nil}}, "onetwo<slow>"},
-		{"evicted during a write that fails", func(b *setup) { b.Evict(stats.EvictAge) }, []written{{2, outboxtest.ErrBroken}}, "on"},
-		{"aborted during the write", func(b *setup) { b.Abort() }, []written{{-1, nil}}, "onetwo"},
-		{"shut during the write", func(b *setup) { b.Shut() }, []written{{0, outboxtest.ErrBroken}}, ""},
+		{"evicted during a write that fails", func(s *outboxSetup) { s.Evict(stats.EvictAge) }, []written{{2, outboxtest.ErrBroken}}, "on"},
+		{"aborted during the write", func(s *outboxSetup) { s.Abort() }, []written{{-1, nil}}, "onetwo"},
+		{"shut during the write", func(s *outboxSetup) { s.Shut() }, []written{{0, outboxtest.ErrBroken}}, ""},
 	} {
 		t.Run(test.why, func(t *testing.T) {
-			inBubble(t, 1<<20, func(b *setup) {
+			inBubble(t, 1<<20, func(s *outboxSetup) {
 				socket := newWaitingSocket()
-				b.Init(b.budget, socket, []byte(slowFrame))
-				b.hold("one")
-				b.send("two")
-				b.release()
+				s.Init(s.budget, socket, []byte(slowFrame))
+				s.hold("one")
+				s.send("two")
+				s.release()
 				for i, w := range test.writes {
 					<-socket.writing
 					if i == 0 {
-						test.during(b)
+						test.during(s)
 					}
-					b.check()
+					s.check()
 					socket.result <- w
 				}
 				synctest.Wait()
-				b.check()
+				s.check()
 				if got := string(socket.Got()); got != test.got {
 					t.Errorf("the client received %q, want %q", got, test.got)
 				}
@@ -367,11 +367,11 @@ func TestOutboxWaitingSocket(t *testing.T) {
 // TestOutboxNextIsBounded checks that Next returns at least one frame and stops
 // adding frames after nextBytes.
 func TestOutboxNextIsBounded(t *testing.T) {
-	inBubble(t, 1<<30, func(b *setup) {
-		b.send(strings.Repeat("a", outbox.NextBytes*3), strings.Repeat("b", outbox.NextBytes-1), "c", "d", "e")
-		b.StartDraining()
+	inBubble(t, 1<<30, func(s *outboxSetup) {
+		s.send(strings.Repeat("a", outbox.NextBytes*3), strings.Repeat("b", outbox.NextBytes-1), "c", "d", "e")
+		s.StartDraining()
 		for i, want := range []int{1, 2, 2} {
-			frames := b.Next(nil)
+			frames := s.Next(nil)
 			if len(frames) != want {
 				t.Fatalf("call %d of Next returns %d frames, want %d", i, len(frames), want)
 			}
@@ -379,10 +379,10 @@ func TestOutboxNextIsBounded(t *testing.T) {
 			for _, frame := range frames {
 				n += len(frame)
 			}
-			b.Written(n, nil)
-			b.check()
+			s.Written(n, nil)
+			s.check()
 		}
-		if frames := b.Next(nil); frames != nil {
+		if frames := s.Next(nil); frames != nil {
 			t.Errorf("Next of an empty outbox = %q", frames)
 		}
 	})

@@ -28,7 +28,7 @@ func TestOutboxWalks(t *testing.T) {
 }
 
 func walkOutbox(t *testing.T, random *rand.Rand) {
-	inBubble(t, 1500, func(b *setup) {
+	inBubble(t, 1500, func(s *outboxSetup) {
 		offered := "" // the frames sent while the outbox was open
 		n := 0
 		next := func() string {
@@ -36,7 +36,7 @@ func walkOutbox(t *testing.T, random *rand.Rand) {
 			return fmt.Sprintf("[%d%s]", n, strings.Repeat(".", random.IntN(300)))
 		}
 		offer := func(frames ...string) {
-			if b.IsOpen() {
+			if s.IsOpen() {
 				offered += strings.Join(frames, "")
 			}
 		}
@@ -45,7 +45,7 @@ func walkOutbox(t *testing.T, random *rand.Rand) {
 			case op < 16:
 				frame := next()
 				offer(frame)
-				b.send(frame)
+				s.send(frame)
 			case op < 22:
 				frames := make([]string, random.IntN(70))
 				for i := range frames {
@@ -53,52 +53,52 @@ func walkOutbox(t *testing.T, random *rand.Rand) {
 				}
 				n += len(frames)
 				offer(frames...)
-				b.sendAll(frames...)
+				s.sendAll(frames...)
 			case op < 37:
-				b.give(random.IntN(400))
+				s.give(random.IntN(400))
 			case op == 37:
 				offer("<bye>")
-				b.Close([]byte("<bye>"))
+				s.Close([]byte("<bye>"))
 			case op == 38 && random.IntN(4) == 0:
-				b.Evict(stats.EvictAge)
+				s.Evict(stats.EvictAge)
 			case op == 39 && random.IntN(4) == 0:
-				b.Abort()
+				s.Abort()
 			}
-			b.check()
+			s.check()
 		}
-		b.give(1 << 20)
-		b.checkWalk(offered)
+		s.give(1 << 20)
+		s.checkWalk(offered)
 	})
 }
 
 // checkWalk compares the bytes that the client received with the frames that
 // were sent. checkWalk compares the bytes that the client received with the
 // frames that were sent.
-func (b *setup) checkWalk(offered string) {
-	got := string(b.socket.Got())
-	if b.IsClosed() {
+func (s *outboxSetup) checkWalk(offered string) {
+	got := string(s.socket.Got())
+	if s.IsClosed() {
 		for k := range len(slowFrame) + 1 { // a part of the last frame may have been sent
 			if frames, found := strings.CutSuffix(got, slowFrame[:k]); found && strings.HasPrefix(offered, frames) {
 				return
 			}
 		}
-		b.t.Errorf("closed: received %q of %q", got, offered)
+		s.t.Errorf("closed: received %q of %q", got, offered)
 		return
 	}
-	if _, evicted := b.Evicted(); !evicted {
+	if _, evicted := s.Evicted(); !evicted {
 		if got != offered {
-			b.t.Errorf("received %q, want %q", got, offered)
+			s.t.Errorf("received %q, want %q", got, offered)
 		}
 		return
 	}
 	frames, found := strings.CutSuffix(got, slowFrame)
 	if strings.HasSuffix(frames, "<bye>") { // then it must be the last frame
 		if found || got != offered {
-			b.t.Errorf("evicted after the close frame: received %q of %q", got, offered)
+			s.t.Errorf("evicted after the close frame: received %q of %q", got, offered)
 		}
 		return
 	}
 	if !found || !strings.HasPrefix(offered, frames) || frames != "" && !strings.HasSuffix(frames, "]") {
-		b.t.Errorf("evicted: received %q of %q", got, offered)
+		s.t.Errorf("evicted: received %q of %q", got, offered)
 	}
 }

@@ -72,21 +72,21 @@ type keyContents struct {
 	deleted map[string]bool // entries deleted one by one, by token
 }
 
-func (l *keyContents) clone() *keyContents {
+func (k *keyContents) clone() *keyContents {
 	deleted := make(map[string]bool)
-	for token := range l.deleted {
+	for token := range k.deleted {
 		deleted[token] = true
 	}
-	return &keyContents{slices.Clone(l.entries), l.trimmed, deleted}
+	return &keyContents{slices.Clone(k.entries), k.trimmed, deleted}
 }
 
 // remaining returns the tokens of the entries that still exist after the first
 // n, and whether any of these were trimmed.
-func (l *keyContents) remaining(n int) (tokens []string, trimmed bool) {
-	for i, e := range l.entries[n:] {
+func (k *keyContents) remaining(n int) (tokens []string, trimmed bool) {
+	for i, e := range k.entries[n:] {
 		switch {
-		case l.deleted[e.token]:
-		case n+i < l.trimmed:
+		case k.deleted[e.token]:
+		case n+i < k.trimmed:
 			trimmed = true
 		default:
 			tokens = append(tokens, e.token)
