@@ -55,7 +55,7 @@ type date struct {
 	moment int64
 }
 
-// Send implements [relay.Socket].
+// Send implements [outbox.Socket].
 func (s *datedSocket) Send(frames [][]byte) (int, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

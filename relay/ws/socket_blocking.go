@@ -12,11 +12,11 @@ import (
 // writes, and exists only while there is something to write.
 type blockingSocket struct{ conn *conn }
 
-// Send implements [relay.Socket]. It sends nothing: the outbox queues the
+// Send implements [outbox.Socket]. It sends nothing: the outbox queues the
 // frames, and Drain writes them.
 func (s *blockingSocket) Send([][]byte) (int, error) { return 0, nil }
 
-// Drain implements [relay.Socket].
+// Drain implements [outbox.Socket].
 func (s *blockingSocket) Drain(o *outbox.Outbox) {
 	var space [64][]byte
 	for {
@@ -30,7 +30,7 @@ func (s *blockingSocket) Drain(o *outbox.Outbox) {
 	}
 }
 
-// Finish implements [relay.Socket]. It does not half-close TLS, because that
+// Finish implements [outbox.Socket]. It does not half-close TLS, because that
 // would need a write; the client closes the connection when it receives the
 // close frame.
 func (s *blockingSocket) Finish() {
@@ -40,7 +40,7 @@ func (s *blockingSocket) Finish() {
 	s.Expire(lingerTime)
 }
 
-// Expire implements [relay.Socket]. It also ends a blocked write.
+// Expire implements [outbox.Socket]. It also ends a blocked write.
 func (s *blockingSocket) Expire(d time.Duration) {
 	_ = s.conn.Conn.SetDeadline(time.Now().Add(d))
 }

@@ -42,7 +42,7 @@ type directSocket struct {
 
 const sendFlags = syscall.MSG_DONTWAIT | syscall.MSG_NOSIGNAL
 
-// Send implements [relay.Socket].
+// Send implements [outbox.Socket].
 func (s *directSocket) Send(frames [][]byte) (int, error) {
 	for {
 		var n uintptr
@@ -79,7 +79,7 @@ func (s *directSocket) sendMany(frames [][]byte) (uintptr, syscall.Errno) {
 	return n, errno
 }
 
-// Drain implements [relay.Socket]. It waits in the runtime's poller, without a
+// Drain implements [outbox.Socket]. It waits in the runtime's poller, without a
 // thread.
 func (s *directSocket) Drain(o *outbox.Outbox) {
 	if err := s.raw.Write(func(uintptr) bool { return o.Resume() }); err != nil {
@@ -87,13 +87,13 @@ func (s *directSocket) Drain(o *outbox.Outbox) {
 	}
 }
 
-// Finish implements [relay.Socket].
+// Finish implements [outbox.Socket].
 func (s *directSocket) Finish() {
 	_ = s.conn.Conn.(*net.TCPConn).CloseWrite()
 	s.Expire(lingerTime)
 }
 
-// Expire implements [relay.Socket].
+// Expire implements [outbox.Socket].
 func (s *directSocket) Expire(d time.Duration) { s.conn.expire(d) }
 
 // readOnce reads into buf with one system call. It reports false if there is
