@@ -107,7 +107,7 @@ func newBrowserPage(t *testing.T, settings ...string) *browserPage {
 	dir := t.TempDir()
 	addr := startPHP(t, dir)
 	s := newSetup(t, append([]string{
-		"AUTH_URL=http://" + addr + "/live-auth", "CHANNEL_AUTH_URL=http://" + addr + "/may-hear",
+		"AUTH_URL=http://" + addr + "/live-auth", "CHANNEL_AUTH_URL=http://" + addr + "/may-receive",
 	}, settings...)...)
 	return &browserPage{setup: s, ctx: browser.Start(t), app: "localhost:" + port(t, addr), dir: dir}
 }

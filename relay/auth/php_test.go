@@ -151,7 +151,7 @@ func startPHP(t *testing.T, sessions string) string {
 	t.Helper()
 	redistest.Require(t, "php", "php-cli")
 	snippets := t.TempDir()
-	for _, name := range []string{"live-auth.php", "may-hear.php"} {
+	for _, name := range []string{"live-auth.php", "may-receive.php"} {
 		if err := os.WriteFile(filepath.Join(snippets, name), []byte(snippet(t, name)), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -1,5 +1,5 @@
 <?php
-// A web application with a login. The scripts live-auth.php and may-hear.php are those of the README.
+// A web application with a login. The scripts live-auth.php and may-receive.php are those of the README.
 switch (parse_url($_SERVER['REQUEST_URI'], PHP_URL_PATH)) {
 case '/login':
     session_start();
@@ -22,8 +22,8 @@ case '/slow': // holds the session while it runs
 case '/live-auth':
     require getenv('SNIPPETS') . '/live-auth.php';
     break;
-case '/may-hear':
-    require getenv('SNIPPETS') . '/may-hear.php';
+case '/may-receive':
+    require getenv('SNIPPETS') . '/may-receive.php';
     break;
 case '/':
     header('Content-Type: text/html; charset=utf-8');
