@@ -3,67 +3,104 @@
 // subscribed to their channels. It imports only the standard library and the
 // leaf packages below it.
 //
+// # Terms
+//
+//   - A channel is live or durable. Redis delivers the messages of a live
+//     channel by pub/sub and does not store them. The messages of a durable
+//     channel are the entries of a Redis stream.
+//   - The source is the part of Sidecast that receives from Redis
+//     (relay/source).
+//   - A nudge is a PUBLISH on a durable channel. It tells the relay to read the
+//     stream.
+//   - A marker is a message that the relays themselves publish to Redis at
+//     intervals. Every relay receives it at the same position in the order of
+//     the messages, so a position can be described relative to it.
+//   - The history holds the recent messages of live channels in memory.
+//   - A position is a point in the order of the messages of a channel, and a
+//     cursor is its form on the wire.
+//   - An item is a message, or a notice such as a gap, on its way to sessions.
+//   - A gap is the notice that messages may be missing.
+//   - A heartbeat is a frame that a client of the JSON protocol receives at
+//     intervals. It can contain a cursor.
+//   - The fan-out is the delivery of an item to all subscribers of its channel.
+//   - A replay sends messages that a client missed.
+//
 // # One message
 //
-// The source (relay/source) is one goroutine that reads from Redis. It calls
-// [Hub.Publish] for each message and [Hub.Flush] before it has to wait for more.
+// The source is one goroutine that reads from Redis. It calls [Hub.Publish] for
+// each message and [Hub.Flush] before it has to wait for more.
 //
 //	source -> Hub.Publish -> Hub.dispatch -> shard.deliver -> outbox.Outbox -> socket
 //
 // Hub.Publish adds the message to a batch. Hub.dispatch sequences the batch
-// (Hub.sequence numbers a message and adds it to the history), and Hub.enqueue
-// encodes each message once for each protocol in its audience and gives it to
-// every shard that has subscribers. A shard is a share of the sessions with one
-// goroutine: shard.deliver writes each subscriber's frames with one system call
-// that does not wait, and bytes that the kernel does not accept wait in that client's
-// [outbox.Outbox], bounded in bytes and age. Nothing on this path waits for a
-// client.
+// (Hub.sequence numbers a message and adds it to the history). Hub.enqueue
+// encodes each message once for each protocol of its subscribers, and gives it
+// to every shard that has subscribers.
+//
+// A shard is a share of the sessions with one goroutine. Its mailbox is the
+// bounded queue of items that wait for this goroutine. shard.deliver writes
+// each subscriber's frames with one system call that does not wait. Bytes that
+// the kernel does not accept wait in the [outbox.Outbox] of that client, which
+// is bounded in bytes and age. Nothing on this path waits for a client.
 //
 // # One subscribe
 //
-// A transport (relay/ws) has one goroutine for each connection. It reads, runs
-// the client's commands one after the other, and alone closes the connection.
+// A transport (relay/ws) has one goroutine for each connection. It reads, and
+// runs the client's commands one after the other. No other goroutine closes the
+// connection.
 //
 //	socket -> Session.Handle -> Session.authorize -> Hub.resume -> Hub.join
 //
-// Session.Handle decodes a command. For a subscribe, Session.authorize checks the
-// rights, Hub.addSubscription gives the session a place in the channel, and
-// Hub.resume answers. Without a cursor, replay.startFresh makes the subscription
-// live at the newest message. With one, replay.locate searches the history for the
-// client's place, and replay.step sends the messages after it page by page; the
-// step that finds nothing newer calls Hub.join, after which the fan-out reaches
-// the subscription. On durable channels streamReplay.step does the same with a
-// [stream.Reader].
+// Session.Handle decodes a command. For a subscribe, Session.authorize checks
+// the rights, Hub.addSubscription registers the subscription, and Hub.resume
+// answers:
 //
-// The two paths meet only in [Session].
+//   - If the client sends no cursor, replay.startFresh makes the subscription
+//     live at the newest message.
+//   - If the client sends a cursor, replay.locate searches the history for the
+//     client's position, and replay.step sends the messages after it page by
+//     page. The step that finds nothing newer calls Hub.join. From then on, the
+//     fan-out reaches the subscription.
+//   - On a durable channel, streamReplay.step does the same with a
+//     [stream.Reader].
+//
+// The path of a message and the path of a subscribe meet only in two
+// structures: the [Session], and the lists of subscribers that each shard
+// reads. The shard's lock guards what both paths use.
 //
 // # Sequence numbers
 //
 // Every item that arrives from the source has a sequence number
-// ([history.History.Seq]). Three places say how far they are, and each is at most
-// as far as the one before:
+// ([history.History.Seq]). Three counters say how far an item has been
+// processed. Each counter is at most as high as the one above it:
 //
-//	ingested   History.Seq      numbered, and in the history
-//	flushed    Hub.flushed      in the mailboxes of all shards that it concerns
-//	delivered  shard.delivered  written or queued by one shard, for all its sessions
+//	ingested   History.Seq      the item is numbered, and in the history
+//	flushed    Hub.flushed      the item is in the mailboxes of all shards that it concerns
+//	delivered  shard.delivered  one shard has written or queued the item for all its sessions
 //
-// A subscription starts after the ingested item at which it joined: the fan-out
-// skips items up to subscriber.start. A heartbeat names a place that the shard has
-// delivered (Session.isCurrent). Items of durable channels have separate numbers,
-// [stream.Seq], because one reader per stream delivers them independently of
-// the source; item.seq and subscriber.start hold the number of their channel's
-// kind.
+// A subscription starts after the item that was the newest ingested one when it
+// joined: the fan-out skips items up to subscriber.start. A heartbeat contains
+// a cursor only for a position that the shard has delivered
+// (Session.isCurrent).
 //
-// Between relays a place is a number of messages since a shared marker
-// ([history.Point]), so that a [history.Cursor] means the same on every relay.
+// Items of durable channels have separate numbers, [stream.Seq], because one
+// reader per stream delivers them independently of the source. So for a durable
+// channel, item.seq and subscriber.start hold a stream.Seq, and for a live
+// channel a number from History.Seq.
+//
+// All these numbers are local to one relay. A position that every relay
+// understands ([history.Point]) is a marker, and the number of messages on the
+// channel since that marker. A [history.Cursor] contains such a position, so it
+// means the same on every relay.
 //
 // # Locks
 //
-// The goroutine that holds a shard's lock runs it: its own goroutine, the source
-// for a few deliveries at a time, or a session that subscribes or unsubscribes
-// between two batches. So a batch is never interrupted, and the order within a
-// session is the order in Redis. The order of locks is shard, [stream.Reader],
-// hub, outbox.
+// A shard has one lock, and the goroutine that holds it does the shard's work.
+// This is one of three: the shard's own goroutine, the source's goroutine for a
+// few deliveries, or the goroutine of a session that subscribes or
+// unsubscribes. A session gets the lock only between two batches. So a batch is
+// never interrupted, and each session receives messages in Redis's order. Locks
+// are taken in the order shard, [stream.Reader], hub, outbox.
 //
 // # Files
 //
@@ -72,102 +109,124 @@
 //	shard.go         fan-out to a share of the sessions
 //	mailbox.go       the bounded queue of a shard
 //	subscribers.go   the subscribers of a channel, laid out for the fan-out
-//	subscription.go  one session's place in a channel
-//	durable.go       durable channels: nudges, readers, the sink of a reader
+//	subscription.go  one session's subscription to one channel
+//	durable.go       durable channels: nudges, readers, delivery of the entries
 //	session.go       one connected client: joining, leaving, closing
 //	commands.go      the commands of a client
-//	authorize.go     who may do it: grants, tokens, the application's answers
+//	authorize.go     rights: grants, tokens, the application's answers
 //	resume.go        answering a subscribe with or without a cursor
-//	locate.go        finding a client's place in the history
+//	locate.go        finding a client's position in the history
 //	replay.go        sending missed messages of a live channel
 //	replay_stream.go sending missed entries of a durable channel
 //	replayqueue.go   replays that are not finished at once
-//	echo.go          messages that their sender does not want back
+//	echo.go          messages that their sender does not want to receive
 //	limiter.go       the command rate of a session
 //	sweep.go         pings, pongs, deadlines
 //	drain.go         closing all sessions, spread over time
 //
 // # Promises
 //
-// Between Redis and the relay a message is delivered at most once, because Redis
-// keeps nothing. From the relay on, each promise names the tests that verify it:
+// Between Redis and the relay a message is delivered at most once, because
+// Redis keeps no messages of live channels. From the relay to the client, the
+// following promises hold. The tests that verify a promise are in parentheses.
 //
-//   - Per channel, each client receives the messages in Redis's order, none twice,
-//     and none is missing without notice (TestBurst, TestModel).
+//   - On each channel, each client receives the messages in Redis's order, no
+//     message twice, and no message is missing without notice (TestBurst,
+//     TestModel).
 //   - No byte of a message changes (TestByteForByte, TestRawByteForByte,
 //     TestV1ByteForByte).
-//   - If messages may be missing, the client gets a gap before the next message: one
-//     after Redis was away, as soon as every pattern is confirmed again
-//     (TestRedisKilled, TestV1Outage), and one on a channel whose message was too
-//     large (TestV1Outage, TestRawGapCloseOnOversize).
+//   - If messages may be missing, the client receives a gap before the next
+//     message. After an outage of Redis it receives one gap, as soon as Redis
+//     has confirmed every pattern again (TestRedisKilled, TestV1Outage). If a
+//     message was too large, it receives a gap on this channel (TestV1Outage,
+//     TestRawGapCloseOnOversize).
 //   - There is no gap without a cause (TestQuietAndTraffic).
-//   - Clients stay connected while Redis is away, and are notified of it
+//   - Clients stay connected while Redis is down, and are notified
 //     (TestRedisKilled, TestV1Outage).
-//   - A client that resumes with its cursors, at any relay on the same Redis server,
-//     receives exactly the messages that it missed and then live messages, with no
-//     hole and no repeat between the two, or is notified that this is impossible
-//     (TestReplicas, TestModel, TestSoak, TestResumeOnlyFromWhatWasSaid). The relay
-//     decides that only after it has caught up with Redis (TestGapWaitsForTheLink).
-//   - Missed messages are sent as fast as the client reads: at most 48 KiB and one
-//     message wait in its outbox (TestReplayIsPulled, TestReplayOfAllSizes,
-//     TestDurableReplayOfAllSizes), and a client that is slower than the history gets
-//     a gap (TestReplayIsOvertaken).
-//   - A heartbeat names a place only if the client has everything up to it, and is the
-//     last frame before a close (TestHeartbeatPlace, TestLastWord).
+//   - A client that resumes with its cursors, at any relay on the same Redis
+//     server, receives exactly the messages that it missed and then live
+//     messages. No message is missing and no message is repeated where live
+//     messages begin. If this is impossible, the client is notified
+//     (TestReplicas, TestModel, TestSoak, TestResumeOnlyFromWhatWasSaid). The
+//     relay decides that it is impossible only after it has caught up with
+//     Redis (TestGapWaitsForTheLink).
+//   - Missed messages are sent as fast as the client reads: at most 48 KiB and
+//     one message wait in its outbox (TestReplayIsPulled, TestReplayOfAllSizes,
+//     TestDurableReplayOfAllSizes). If the client reads so slowly that the
+//     history drops messages before they are sent, it receives a gap
+//     (TestReplayIsOvertaken).
+//   - A heartbeat contains a cursor only if the client has received everything
+//     up to its position (TestHeartbeatPlace).
+//   - If the relay closes a connection of the JSON protocol, the last frame
+//     before the close frame is a heartbeat, unless the client is evicted
+//     (TestLastWord).
 //   - After `unsubscribed`, nothing of the channel follows
-//     (TestNothingFollowsUnsubscribed); before `subscribed`, nothing of it is sent
-//     (TestModel).
-//   - A client that reads too slowly is closed with 4408 and delays no other client
-//     (TestSlowClientIsEvicted, TestStuckClientsDoNotDelayOthers). All outboxes
-//     together are bounded, and the largest is evicted
+//     (TestNothingFollowsUnsubscribed). Before `subscribed`, nothing of it is
+//     sent (TestModel).
+//   - The connection of a client that reads too slowly is closed with 4408, and
+//     delays no other client (TestSlowClientIsEvicted,
+//     TestStuckClientsDoNotDelayOthers). All outboxes together are bounded: at
+//     the bound, the client with the largest outbox is evicted
 //     (TestTotalBoundEvictsTheLargest).
-//   - A close by the relay follows everything that is queued, unless the client is
-//     evicted (TestCloseComesAfterTheQueue).
-//   - No client can receive, join or publish to a reserved name (TestReservedNames).
-//   - Hostile frames get a close code, and cost neither memory nor other clients
-//     (TestHostileFrames, TestAnnouncedBytesAreNotAllocated).
+//   - When the relay closes a connection, everything that is queued is sent
+//     before the close frame, unless the client is evicted
+//     (TestCloseComesAfterTheQueue).
+//   - No client can receive, subscribe to or publish to a reserved name
+//     (TestReservedNames).
+//   - A client that sends hostile frames gets a close code. The frames allocate
+//     no memory for bytes that have not arrived, and do not disturb other
+//     clients (TestHostileFrames, TestAnnouncedBytesAreNotAllocated).
 //   - If two patterns match a channel, each message is delivered once
 //     (TestOverlappingPatterns).
 //
 // On durable channels the stream is the source of truth, and every entry that
 // Redis still has is delivered:
 //
-//   - Each client receives each entry once and in order, over all its connections to
-//     any relay (TestDurableModel, TestDurableReturn, TestDurableJoinsWhileAdding). A
-//     replay on one channel does not delay another channel's
-//     (TestDurableStuckReplayHoldsUpNoOther).
-//   - If entries that it missed no longer exist, it gets a gap, whatever was done to
-//     the stream (TestStreamHistories, TestFollow, TestDurableGaps).
-//   - A lost nudge or an outage of Redis delays entries and loses none
-//     (TestDurableNudgeLost, TestDurableWhileAway). There is one exception, which Redis
-//     itself never causes: a stream that is created again with lower ids than before
-//     is read at its next nudge only.
-//   - However many clients resume on a stream, it is read a few times
-//     (TestDurableStampede).
-//   - A message that a client publishes is added to the stream (TestDurablePublish); a
-//     publisher that omits XADD is detected (TestDurableUnfoundedNudge).
+//   - Each client receives each entry once and in order, over all its
+//     connections to any relay (TestDurableModel, TestDurableReturn,
+//     TestDurableJoinsWhileAdding). A replay on one channel does not delay a
+//     replay on another (TestDurableStuckReplayHoldsUpNoOther).
+//   - If entries that a client missed no longer exist, it receives a gap,
+//     whatever was done to the stream (TestStreamHistories, TestFollow,
+//     TestDurableGaps).
+//   - If a nudge is lost or Redis is down, entries are delivered later, but no
+//     entry is lost (TestDurableNudgeLost, TestDurableWhileAway). There is one
+//     exception, which Redis itself never causes: if a stream is created again
+//     with lower ids than before, the relay reads it only after the next nudge
+//     or keyspace event.
+//   - However many clients resume on a stream, the relay reads it only a few
+//     times (TestDurableStampede).
+//   - A message that a client publishes is added to the stream
+//     (TestDurablePublish). An application that publishes without XADD is
+//     reported in the log (TestDurableUnfoundedNudge).
 //   - A key that is not a stream is reported (TestDurableWrongType).
 //
 // # Durable channels
 //
-// A [stream.Reader] is the relay's place in one stream: the last entry that was
-// delivered. When a nudge, a keyspace event or a regular check of all streams
-// indicates new entries, one of a few goroutines reads on, and one rule
-// ([stream.Page]) decides whether the entries follow without a hole. They are kept
-// in a ring and delivered, numbered, through the mailboxes of the shards. A client
-// that resumes finds its place in the ring, or its replay reads the stream until it
-// reaches the ring; the step of its shard that sends the last page also joins it to
-// the fan-out, after the newest number.
+// A [stream.Reader] stores the relay's position in one stream: the last entry
+// that was delivered. When a nudge, a keyspace event or a regular check of all
+// streams indicates new entries, one of a few goroutines reads the next
+// entries. One rule ([stream.Page]) decides whether they follow the position
+// directly, so that no entry is missing between them. The reader numbers the
+// entries, keeps them in a ring, and delivers them through its sink
+// ([stream.Sink]), which adds them to the mailboxes of the shards.
+//
+// If the position of a client that resumes is in the ring, its replay sends the
+// entries after it from the ring. Otherwise the replay first reads the stream
+// until it reaches the ring. The step that sends the last page also adds the
+// subscription to the fan-out, after the newest number, while it holds the
+// shard's lock.
 //
 // # Memory
 //
-// An idle client costs about 6 KiB of the process and as much again of the kernel.
-// Beyond that the relay holds at most
+// An idle client costs about 6 KiB of the process and as much again of the
+// kernel. In addition the relay holds at most
 //
-//	OUTBOX_TOTAL_BYTES + HISTORY_BYTES + shards x (16 MiB of mailbox + 4 MiB of sorting) + one read from Redis
+//	OUTBOX_TOTAL_BYTES + HISTORY_BYTES + shards x (16 MiB of mailbox + 4 MiB of sort buffers) + one read from Redis
 //
-// and for durable channels 64 MiB of kept entries and 16 pages that are being read.
-// There is one shard for each processor. A frame is shared by all clients that wait
-// for it, but each outbox is charged for it in full, so the bound holds however the
-// frames are shared. TestHistoryBytes verifies the bound of the history.
+// and for durable channels 64 MiB of kept entries and 16 pages that are being
+// read. There is one shard for each processor. A frame is shared by all clients
+// that wait for it, but each outbox is charged for it in full, so the bound
+// holds however the frames are shared. TestHistoryBytes verifies the bound of
+// the history.
 package relay
