@@ -1,15 +1,12 @@
 package relay
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"maps"
 	"slices"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"sidecast/relay/access"
 	"sidecast/relay/protocol"
@@ -230,29 +227,4 @@ func (s *Session) setDeadline() {
 	}
 	const century = 100 * 365 * 24 * time.Hour
 	s.expires.Store(max(s.hub.now()+int64(min(time.Until(end), century)), 1))
-}
-
-// wrapPublished returns a message as JSON that says who sent it.
-func wrapPublished(id *access.Identity, session string, data []byte) []byte {
-	message := struct {
-		User    *string `json:"user"` // null if anonymous
-		Session string  `json:"session"`
-		Data    *string `json:"data,omitempty"`
-		Base64  *[]byte `json:"base64,omitempty"` // instead of data if that is not UTF-8
-	}{Session: session}
-	if id != nil {
-		message.User = &id.User
-	}
-	if utf8.Valid(data) {
-		message.Data = new(string(data))
-	} else {
-		message.Base64 = &data
-	}
-	var wrapped bytes.Buffer
-	encoder := json.NewEncoder(&wrapped)
-	encoder.SetEscapeHTML(false)
-	if err := encoder.Encode(message); err != nil {
-		panic(err) // strings and bytes can always be encoded
-	}
-	return bytes.TrimSuffix(wrapped.Bytes(), []byte("\n"))
 }

@@ -161,7 +161,7 @@ const publishTimeout = time.Second
 func (s *Session) publish(cmd protocol.Command) {
 	code := s.hub.cfg.Access.PublishTo(s.principal.Identity, cmd.Channel)
 	if s.hub.cfg.WrapPublished {
-		cmd.Data = wrapPublished(s.principal.Identity, s.ID(), cmd.Data)
+		cmd.Data = protocol.WrapPublished(s.principal.Identity.UserID(), s.ID(), cmd.Data)
 	}
 	if code == protocol.CodeOK && len(cmd.Data) > s.hub.cfg.MaxPayload {
 		code = protocol.CodeTooLarge

@@ -35,7 +35,7 @@ const (
 type item struct {
 	kind    itemKind
 	reason  protocol.GapReason
-	seq     uint64   // see the ladder of sequence numbers in the package comment
+	seq     uint64   // see the sequence numbers in the package comment
 	hash    uint64   // of the payload, if a subscriber may have to skip it; else 0
 	channel *channel // nil if it is for all sessions
 	frames  [protocol.NumProtocols][]byte
