@@ -16,12 +16,16 @@
 //     intervals. Every relay receives it at the same position in the order of
 //     the messages, so a position can be described relative to it.
 //   - The history holds the recent messages of live channels in memory.
-//   - A position is a point in the order of the messages of a channel, and a
-//     cursor is its form on the wire.
+//   - A position is a point in the order of the messages of a channel, or of all
+//     live channels. A cursor is its form on the wire: frames of a channel carry
+//     one as `cursor`, a heartbeat can carry one for all live channels as `at`.
 //   - An item is a message, or a notice such as a gap, on its way to sessions.
 //   - A gap is the notice that messages may be missing.
 //   - A heartbeat is a frame that a client of the JSON protocol receives at
-//     intervals. It can contain a cursor.
+//     intervals.
+//   - The link is the connection to Redis. A ring holds the newest entries of a
+//     stream in memory.
+//   - To evict a client is to close its connection because it reads too slowly.
 //   - The fan-out is the delivery of an item to all subscribers of its channel.
 //   - A replay sends messages that a client missed.
 //
@@ -89,16 +93,16 @@
 // channel a number from History.Seq.
 //
 // All these numbers are local to one relay. A position that every relay
-// understands ([history.Point]) is a marker, and the number of messages on the
-// channel since that marker. A [history.Cursor] contains such a position, so it
+// understands ([history.Point]) consists of a marker and the number of messages
+// on the channel since that marker. A [history.Cursor] contains such a position, so it
 // means the same on every relay.
 //
 // # Locks
 //
 // A shard has one lock, and the goroutine that holds it does the shard's work.
-// This is one of three: the shard's own goroutine, the source's goroutine for a
-// few deliveries, or the goroutine of a session that subscribes or
-// unsubscribes. A session gets the lock only between two batches. So a batch is
+// This is one of three: the shard's own goroutine; the source's goroutine, if
+// there are only a few deliveries; or the goroutine of a session that subscribes
+// or unsubscribes. A session gets the lock only between two batches. So a batch is
 // never interrupted, and each session receives messages in Redis's order. Locks
 // are taken in the order shard, [stream.Reader], hub, outbox.
 //
@@ -213,9 +217,9 @@
 //
 // If the position of a client that resumes is in the ring, its replay sends the
 // entries after it from the ring. Otherwise the replay first reads the stream
-// until it reaches the ring. The step that sends the last page also adds the
-// subscription to the fan-out, after the newest number, while it holds the
-// shard's lock.
+// until it reaches the ring. The step that reaches the end of the ring also
+// joins the fan-out: while it holds the shard's lock, it sets subscriber.start to
+// the newest number, so that the fan-out continues exactly there.
 //
 // # Memory
 //

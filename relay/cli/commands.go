@@ -24,7 +24,7 @@ func commands() []*command {
 		tokenCommand(),
 		{
 			name: "check", summary: "report problems and how to solve them", run: check,
-			details: "It looks at the settings, at Redis and the rights of the relay's user there, and at the\nanswers of your application.",
+			details: "It checks the settings, the connection to Redis, the rights of Sidecast's Redis user, and the\nanswers from SIDECAST_AUTH_URL and SIDECAST_CHANNEL_AUTH_URL.",
 		},
 		{name: "config", summary: "print the settings in effect, without secrets", run: printConfig},
 		{name: "healthcheck", summary: "exit 0 if the relay on this machine is alive", run: healthcheck},
@@ -43,7 +43,8 @@ func find(name string) *command {
 	return all[i]
 }
 
-const helpHead = `Sidecast relays messages that an application publishes to Redis to browsers, over WebSocket.
+const helpHead = `Sidecast receives the messages that an application publishes to Redis, and sends them to browsers
+over WebSocket.
 
 Usage:
 `

@@ -23,7 +23,7 @@ func tailCommand() *command {
 		summary: "print the messages that a browser would receive",
 	}
 	c.flags = func(f *pflag.FlagSet) {
-		f.StringVar(&target, "url", "", "`URL` of the relay's WebSocket, like ws://host:8080/ws (default: the relay of these settings)")
+		f.StringVar(&target, "url", "", "`URL` of the relay's WebSocket, like ws://host:8080/ws (default: the relay on this machine, at SIDECAST_LISTEN)")
 		f.StringVar(&tokenFile, "token-file", "", "`FILE` with a token to log in with; - reads standard input")
 	}
 	c.run = func(ctx context.Context, p *Program, channels []string) error {
