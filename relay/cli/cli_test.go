@@ -50,9 +50,12 @@ func TestParse(t *testing.T) {
 		{"options before", []string{"tail", "--url", "ws://h/ws", "a", "b"}, "a|b"},
 		{"options between", []string{"tail", "a", "--url=ws://h/ws", "b"}, "a|b"},
 		{"a channel that looks like an option", []string{"tail", "--", "--url"}, "--url"},
-		{"an unknown option", []string{"tail", "--uri", "x", "a"}, "unknown flag: --uri; usage: sidecast tail "},
+		{"an unknown option", []string{"tail", "--uri", "x", "a"}, "flag provided but not defined: -uri; usage: sidecast tail "},
+		{"one dash", []string{"tail", "-url", "ws://h/ws", "a"}, "a"},
+		{"options after --", []string{"tail", "a", "--", "--url", "b"}, "a|--url|b"},
 		{"too few arguments", []string{"tail"}, "usage: sidecast tail "},
 		{"a payload with a dash", []string{"publish", "a", "-1"}, "a|-1"},
+		{"a payload of two dashes", []string{"publish", "a", "--"}, "a|--"},
 		{"and after --", []string{"publish", "a", "--", "--"}, "a|--"},
 		{"too many arguments", []string{"publish", "a", "b", "c"}, "usage: sidecast publish CHANNEL PAYLOAD"},
 		{"an argument too many", []string{"version", "2"}, "version takes no arguments: settings come from the environment"},
@@ -85,5 +88,18 @@ func TestMisuse(t *testing.T) {
 		if code, out, errs := run(t, test[0]); code != exitConfig || out != "" || strings.TrimSpace(errs) != test[1] {
 			t.Errorf("%s: exit %d, %q, want %q", test[0], code, errs, test[1])
 		}
+	}
+}
+
+// A fault is reported once, for the setting that has it.
+func TestFaultsAreReportedOnce(t *testing.T) {
+	for name, value := range map[string]string{
+		"REDIS_URL": "redis://host", "REDIS_MODE": "sentinel", "CHANNELS": "a", "PUBLIC_CHANNELS": "a",
+	} {
+		t.Setenv("SIDECAST_"+name, value)
+	}
+	code, _, errs := run(t, "config")
+	if code != exitConfig || strings.Count(errs, "\nSIDECAST_") != 1 || !strings.Contains(errs, "\nSIDECAST_REDIS_URL: has no master_name;") {
+		t.Errorf("exit %d, %q", code, errs)
 	}
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"flag"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -80,7 +81,11 @@ func (p *Program) helpOn(c *command) error {
 		fmt.Fprintln(p.Stdout, c.details)
 	}
 	if c.flags != nil {
-		fmt.Fprintf(p.Stdout, "\nOptions:\n%s", c.flagSet().FlagUsages())
+		fmt.Fprint(p.Stdout, "\nOptions:\n")
+		c.flagSet().VisitAll(func(f *flag.Flag) {
+			value, meaning := flag.UnquoteUsage(f)
+			fmt.Fprintf(p.Stdout, "  %-22s %s\n", "--"+f.Name+" "+value, meaning)
+		})
 	}
 	_, err := fmt.Fprintln(p.Stdout, "\nSettings come from the environment: sidecast help lists them.")
 	return err

@@ -3,14 +3,13 @@ package cli
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
-
-	"github.com/spf13/pflag"
 
 	"sidecast/relay/app"
 	"sidecast/relay/embedded"
@@ -22,9 +21,9 @@ func tailCommand() *command {
 		name: "tail", arguments: "[OPTION...] CHANNEL...", min: 1, max: -1,
 		summary: "print the messages that a browser would receive",
 	}
-	c.flags = func(f *pflag.FlagSet) {
-		f.StringVar(&target, "url", "", "`URL` of the relay's WebSocket, like ws://host:8080/ws (default: the relay on this machine, at SIDECAST_LISTEN)")
-		f.StringVar(&tokenFile, "token-file", "", "`FILE` with a token to log in with; - reads standard input")
+	c.flags = func(f *flag.FlagSet) {
+		f.StringVar(&target, "url", "", "the relay's WebSocket, as a `URL` like ws://host:8080/ws; default: this machine, at SIDECAST_LISTEN")
+		f.StringVar(&tokenFile, "token-file", "", "a `FILE` with the token to log in with; - reads standard input")
 	}
 	c.run = func(ctx context.Context, p *Program, channels []string) error {
 		if target == "" {

@@ -2,10 +2,9 @@ package cli
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"time"
-
-	"github.com/spf13/pflag"
 
 	"sidecast/relay/auth"
 )
@@ -13,12 +12,15 @@ import (
 func tokenCommand() *command {
 	var mint auth.MintConfig
 	c := &command{name: "token", arguments: "--user ID [OPTION...]", summary: "make a token with SIDECAST_JWT_SECRET, for tests"}
-	c.flags = func(f *pflag.FlagSet) {
-		f.StringVar(&mint.User, "user", "", "`ID` of the user (required)")
-		f.StringArrayVar(&mint.Channels, "channel", nil, "`PATTERN` of channels that the user may subscribe to; repeatable")
-		f.StringArrayVar(&mint.Publish, "publish", nil, "`PATTERN` of channels that the user may publish to; repeatable")
-		f.StringArrayVar(&mint.Subscribe, "subscribe", nil, "`CHANNEL` to subscribe to at once; repeatable")
-		f.DurationVar(&mint.TTL, "ttl", time.Hour, "how long the token is valid")
+	c.flags = func(f *flag.FlagSet) {
+		list := func(name string, to *[]string, usage string) {
+			f.Func(name, usage, func(value string) error { *to = append(*to, value); return nil })
+		}
+		f.StringVar(&mint.User, "user", "", "the user's `ID`; required")
+		list("channel", &mint.Channels, "a `PATTERN` of channels that the user may subscribe to; repeatable")
+		list("publish", &mint.Publish, "a `PATTERN` of channels that the user may publish to; repeatable")
+		list("subscribe", &mint.Subscribe, "a `CHANNEL` to subscribe to at once; repeatable")
+		f.DurationVar(&mint.TTL, "ttl", time.Hour, "the `DURATION` for which the token is valid; default: 1h")
 	}
 	c.run = func(_ context.Context, p *Program, _ []string) error {
 		if mint.User == "" {

@@ -13,7 +13,7 @@ import (
 	"sidecast/relay/stream"
 )
 
-// streams implements [relay.Streams].
+// streams implements [stream.Store].
 //
 // It reads the entries after a known one with an XRANGE that starts at the
 // known entry itself: if that entry is the first in the answer, no entry after
@@ -41,7 +41,7 @@ func NewStreams(client redis.UniversalClient, cfg Config) stream.Store {
 	}
 }
 
-// Read implements [relay.Streams].
+// Read implements [stream.Store].
 func (s *streams) Read(
 	ctx context.Context, channel string, from stream.ID, limit int,
 ) (page stream.Page, err error) {
@@ -72,7 +72,7 @@ func (s *streams) Read(
 	return page, err
 }
 
-// State implements [relay.Streams].
+// State implements [stream.Store].
 func (s *streams) State(ctx context.Context, channel string) (state stream.State, err error) {
 	key := s.names.Redis(channel)
 	err = s.do(ctx, key, func(node redis.UniversalClient) (err error) {
@@ -111,7 +111,7 @@ func (s *streams) state(
 	return state, err
 }
 
-// Behind implements [relay.Streams].
+// Behind implements [stream.Store].
 func (s *streams) Behind(ctx context.Context, places []stream.Place) ([]bool, error) {
 	client, err := s.client()
 	if err != nil {
@@ -139,7 +139,7 @@ func (s *streams) Behind(ctx context.Context, places []stream.Place) ([]bool, er
 	return behind, nil
 }
 
-// Append implements [relay.Streams] with an XADD and an empty PUBLISH in one
+// Append implements [stream.Store] with an XADD and an empty PUBLISH in one
 // MULTI. It trims the stream with `MAXLEN ~`, so that clients cannot fill
 // Redis.
 func (s *streams) Append(ctx context.Context, channel string, payload []byte) (id stream.ID, err error) {
@@ -181,7 +181,7 @@ const (
 )
 
 // do calls f with a client for the master that has the key, and returns one of
-// the errors that [relay.Streams] promises. If a cluster has moved the key, do
+// the errors that [stream.Store] promises. If a cluster has moved the key, do
 // calls f again: the node that reports the move has not executed the command.
 func (s *streams) do(ctx context.Context, key string, f func(redis.UniversalClient) error) error {
 	client, err := s.client()
@@ -234,7 +234,7 @@ func withReason(err error, cmds []redis.Cmder) error {
 	return err
 }
 
-// streamError wraps an error in one of those that [relay.Streams] promises.
+// streamError wraps an error in one of those that [stream.Store] promises.
 func streamError(err error) error {
 	switch {
 	case err == nil:
