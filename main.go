@@ -1,4 +1,5 @@
-// Sidecast relays messages that an application publishes to Redis to browsers.
+// Sidecast receives the messages that an application publishes to Redis, and sends
+// them to browsers.
 package main
 
 import (

@@ -2,12 +2,13 @@ package admin
 
 import (
 	"fmt"
-	"sidecast/relay/protocol"
-	"sidecast/relay/stats"
 	"slices"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // catalog returns the metrics of the relay.

@@ -4,9 +4,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"sidecast/relay/stats"
 	"strings"
 	"testing"
+
+	"sidecast/relay/stats"
 )
 
 const token = "correct horse"

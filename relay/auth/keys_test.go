@@ -10,9 +10,9 @@ import (
 	"encoding/pem"
 	"testing"
 
-	"sidecast/relay/protocol"
-
 	"github.com/golang-jwt/jwt/v5"
+
+	"sidecast/relay/protocol"
 )
 
 // TestPublicKeys checks that a public key accepts its own algorithm only. In

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"sidecast/relay/access"
-
 	"github.com/golang-jwt/jwt/v5"
+
+	"sidecast/relay/access"
 )
 
 // MintConfig is the content of a token and the secret that signs it.

@@ -12,9 +12,9 @@ import (
 	"sync"
 	"time"
 
-	"sidecast/relay/stats"
-
 	"golang.org/x/time/rate"
+
+	"sidecast/relay/stats"
 )
 
 // A requestPool bounds how many requests the relay sends to the application at

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"sidecast/relay/protocol"
-
 	"github.com/golang-jwt/jwt/v5"
+
+	"sidecast/relay/protocol"
 )
 
 // TestGoodTokens checks the user and the expiry of tokens that must be

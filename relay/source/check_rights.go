@@ -4,11 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sidecast/relay/access"
-	"sidecast/relay/stream"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/access"
+	"sidecast/relay/stream"
 )
 
 // checkPattern checks whether the relay may subscribe to a pattern.

@@ -2,9 +2,10 @@ package source
 
 import (
 	"context"
-	"sidecast/relay/access"
 
 	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/access"
 )
 
 // NewClient returns a client for single commands to the server. It dials as the

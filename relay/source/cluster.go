@@ -8,9 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"sidecast/relay/loopback"
-
 	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/loopback"
 )
 
 // A router is go-redis's client for a cluster.

@@ -6,9 +6,10 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"sidecast/relay/access"
 	"slices"
 	"strings"
+
+	"sidecast/relay/access"
 )
 
 // maxMarker bounds the payload of a marker, in bytes. A longer payload on the

@@ -2,11 +2,12 @@ package source
 
 import (
 	"errors"
-	"sidecast/relay/access"
-	"sidecast/relay/stats"
 	"strings"
 	"testing"
 	"time"
+
+	"sidecast/relay/access"
+	"sidecast/relay/stats"
 )
 
 // TestMarkerIsGolden guards the format that relays of other versions parse.

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sidecast/relay/stream"
 
 	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/stream"
 )
 
 // Errors of [Link.Publish].

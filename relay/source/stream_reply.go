@@ -2,6 +2,7 @@ package source
 
 import (
 	"errors"
+
 	"sidecast/relay/stream"
 )
 

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"sidecast/relay/stats"
 	"time"
+
+	"sidecast/relay/stats"
 )
 
 // movedLimit is how many checks in a row must find the marker channel's slot at

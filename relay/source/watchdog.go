@@ -3,8 +3,9 @@ package source
 import (
 	"context"
 	"fmt"
-	"sidecast/relay/stats"
 	"time"
+
+	"sidecast/relay/stats"
 )
 
 // The watchdog sends a PING when the connection has been silent for pingAfter,

@@ -5,11 +5,12 @@ import (
 	"fmt"
 	"math"
 	"net/http"
-	"sidecast/relay/protocol"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // drainTimes connects n clients, drains the relay over 25 s, and returns how

@@ -2,8 +2,9 @@ package ws
 
 import (
 	"encoding/binary"
-	"sidecast/relay/protocol"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // Limits on the frames that a client sends, in addition to the size of a

@@ -8,10 +8,11 @@ import (
 	"io"
 	"math/rand/v2"
 	"reflect"
-	"sidecast/relay/protocol"
 	"slices"
 	"testing"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // checkGuard compares the guard, and the library after the guard, with RFC

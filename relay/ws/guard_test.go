@@ -2,11 +2,12 @@ package ws
 
 import (
 	"bytes"
-	"sidecast/relay/protocol"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // guardHeaders has headers of all forms. The payload that each announces is not

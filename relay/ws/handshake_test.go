@@ -4,10 +4,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"sidecast/relay/access"
-	"sidecast/relay/protocol"
 	"strings"
 	"testing"
+
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
 )
 
 func TestHandshake(t *testing.T) {

@@ -3,9 +3,10 @@ package ws
 import (
 	"bytes"
 	"runtime"
-	"sidecast/relay/protocol"
 	"strings"
 	"testing"
+
+	"sidecast/relay/protocol"
 )
 
 // hostileFrames has frames that violate RFC 6455 or exceed a limit.

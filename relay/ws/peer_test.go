@@ -9,11 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"sidecast/relay/protocol"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"sidecast/relay/protocol"
 )
 
 // A peer is a WebSocket client that can send any bytes, valid or not. It reads

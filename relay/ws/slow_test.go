@@ -2,12 +2,13 @@ package ws
 
 import (
 	"bytes"
-	"sidecast/relay/protocol"
-	"sidecast/relay/stats"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 // fillOutbox publishes to channel until the outbox of its only subscriber has

@@ -2,10 +2,11 @@ package ws
 
 import (
 	"net"
-	"sidecast/relay/outbox"
 	"syscall"
 	"time"
 	"unsafe"
+
+	"sidecast/relay/outbox"
 )
 
 // newSocket returns the socket that c's outbox writes to. A TCP connection gets
