@@ -80,7 +80,7 @@ type reconnectingClient struct {
 	relays      []*relaytest.Process
 	random      *rand.Rand
 	at          relaytest.ChannelRequest // its cursor
-	next        int            // the number of the next entry; 0 before the first
+	next        int                      // the number of the next entry; 0 before the first
 	receivedAll bool
 	connections int
 }
