@@ -35,7 +35,7 @@ func TestEchoesDrop(t *testing.T) {
 	e.add("a", 1, 0)
 	e.add("a", 1, 0)
 	e.drop("a", 1)
-	e.drop("b", 1) // was never noted
+	e.drop("b", 1) // was never added
 	if !e.match("a", 1, 0) || e.match("a", 1, 0) {
 		t.Error("dropping one of two equal entries has to leave the other")
 	}
@@ -46,7 +46,7 @@ func TestEchoesDrop(t *testing.T) {
 	}
 }
 
-// An entry goes after 10 s: then an equal message is somebody else's.
+// An entry expires after 10 s: then an equal message is from another client.
 func TestEchoesExpire(t *testing.T) {
 	for _, test := range []struct {
 		age  int64
@@ -60,7 +60,8 @@ func TestEchoesExpire(t *testing.T) {
 	}
 }
 
-// There are 64 entries at most; what is too much is heard by its sender. Old ones make room.
+// There are at most 64 entries; a sender receives any more messages itself. Old
+// entries expire.
 func TestEchoesAreBounded(t *testing.T) {
 	var e echoes
 	for hash := range uint64(maxEchoes + 1) {
@@ -75,7 +76,7 @@ func TestEchoesAreBounded(t *testing.T) {
 	}
 }
 
-// The reading goroutine notes while the shard skips.
+// The reading goroutine adds entries while the shard matches them.
 func TestEchoesConcurrently(t *testing.T) {
 	var e echoes
 	var both sync.WaitGroup

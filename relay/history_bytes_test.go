@@ -7,8 +7,9 @@ import (
 	"time"
 )
 
-// What is kept takes as much memory as the setting says, and a tenth more at most: a million messages of 100 bytes over
-// 10,000 channels, above an empty hub.
+// The history uses as much memory as the setting allows, and a tenth more at
+// most: a million messages of 100 bytes over 10,000 channels, above an empty
+// hub.
 func TestHistoryBytes(t *testing.T) {
 	const limit = 64 << 20
 	hub := NewHub(HubConfig{HistoryBytes: limit, HistoryAge: time.Hour})
@@ -32,7 +33,7 @@ func TestHistoryBytes(t *testing.T) {
 	used := inUse() - empty
 	t.Logf("%d bytes of heap for %d of history", used, hub.HistoryBytes())
 	if used > limit*11/10 || hub.HistoryBytes() > limit || hub.HistoryBytes() < limit*9/10 {
-		t.Errorf("a history of %d bytes takes %d, and says %d", limit, used, hub.HistoryBytes())
+		t.Errorf("a history of %d bytes uses %d, and reports %d", limit, used, hub.HistoryBytes())
 	}
 	runtime.KeepAlive(hub)
 }

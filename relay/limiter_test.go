@@ -26,7 +26,7 @@ func TestLimiterRefills(t *testing.T) {
 		why  string
 	}{
 		{0, limitRefuse, "the burst is used up"},
-		{50*milli - 1, limitDrop, "not quite earned, and told already"},
+		{50*milli - 1, limitDrop, "not quite earned, and reported already"},
 		{50 * milli, limitAllow, "earned"},
 		{50 * milli, limitDrop, "only one"},
 		{999 * milli, limitAllow, "eighteen more are earned"},
@@ -72,7 +72,8 @@ func TestLimiterIsATokenBucket(t *testing.T) {
 	}
 }
 
-// A client that is too fast is told once a second, and given up at its hundredth refusal in 10 s.
+// A client that is too fast gets an error once a second, and is closed at its
+// hundredth rejected command in 10 s.
 func TestLimiterRefuses(t *testing.T) {
 	l := newLimiter(0.001, 1)
 	l.take(0)
@@ -80,31 +81,31 @@ func TestLimiterRefuses(t *testing.T) {
 	for i := range int64(maxRefusals) {
 		verdicts = append(verdicts, l.take(i*99*milli)) // 99 refusals in 9.8 s
 	}
-	told := 0
+	reported := 0
 	for i, v := range verdicts[:maxRefusals-1] {
 		switch v {
 		case limitRefuse:
-			told++
+			reported++
 		case limitDrop:
 		default:
 			t.Fatalf("refusal %d: verdict %d", i+1, v)
 		}
 	}
-	if told != 9 { // at 0, 1.089, 2.178, ... s
-		t.Errorf("told %d times in 9.8 s, want 9", told)
+	if reported != 9 { // at 0, 1.089, 2.178, ... s
+		t.Errorf("reported %d times in 9.8 s, want 9", reported)
 	}
 	if last := verdicts[maxRefusals-1]; last != limitClose {
 		t.Errorf("the hundredth refusal: verdict %d, want %d", last, limitClose)
 	}
 }
 
-// A client that is refused less often than that is never given up.
-func TestLimiterBears(t *testing.T) {
+// A client with fewer rejections than that is never closed.
+func TestLimiterToleratesFewRejections(t *testing.T) {
 	l := newLimiter(0.001, 1)
 	l.take(0)
 	for i := range int64(2000) {
 		if v := l.take(i * 102 * milli); v == limitClose {
-			t.Fatalf("given up at refusal %d, with 98 in 10 s", i)
+			t.Fatalf("closed at rejection %d, with 98 in 10 s", i)
 		}
 	}
 }

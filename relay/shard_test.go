@@ -17,7 +17,7 @@ func items(n, bytes int) []item {
 	return list
 }
 
-// A full mailbox makes the source wait, and nobody else; an empty one takes anything.
+// A full mailbox makes only the source wait; an empty one accepts anything.
 func TestMailboxIsBounded(t *testing.T) {
 	for _, test := range []struct {
 		why   string
@@ -27,7 +27,7 @@ func TestMailboxIsBounded(t *testing.T) {
 		{"one larger than the box", [][]item{items(1, 2*mailboxBytes)}, false},
 		{"just full", [][]item{items(1, mailboxBytes/2), items(1, mailboxBytes/2)}, false},
 		{"one byte more", [][]item{items(1, mailboxBytes/2), items(1, mailboxBytes/2+1)}, true},
-		{"small behind one that is too large", [][]item{items(1, 2*mailboxBytes), items(1, itemCharge)}, true},
+		{"small after one that is too large", [][]item{items(1, 2*mailboxBytes), items(1, itemCharge)}, true},
 		{"many without bytes count too", [][]item{items(mailboxBytes/itemCharge, itemCharge), items(1, itemCharge)}, true},
 	} {
 		t.Run(test.why, func(t *testing.T) {
@@ -58,7 +58,7 @@ func TestMailboxIsBounded(t *testing.T) {
 	}
 }
 
-// Closing a mailbox lets go of the source and of the shard.
+// Closing a mailbox ends the waits of the source and of the shard.
 func TestMailboxCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var full, empty mailbox
@@ -70,7 +70,7 @@ func TestMailboxCloses(t *testing.T) {
 		go func() { ended = !empty.wait() }()
 		synctest.Wait()
 		if released || ended {
-			t.Fatal("nobody waits")
+			t.Fatal("the source or the shard does not wait")
 		}
 		full.close()
 		empty.close()
@@ -81,7 +81,7 @@ func TestMailboxCloses(t *testing.T) {
 	})
 }
 
-// What is taken leaves nothing of itself behind: the same two slices are filled in turn.
+// The mailbox fills the same two slices in turn.
 func TestMailboxReusesSlices(t *testing.T) {
 	var box mailbox
 	box.init()
