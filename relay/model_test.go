@@ -1,85 +1,129 @@
 package relay_test
 
 import (
-	"cmp"
-	"flag"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"testing"
-	"testing/synctest"
 
-	"sidecast/relay/outbox"
-	"sidecast/relay/outbox/outboxtest"
-	"sidecast/relay/stats"
+	"sidecast/relay/protocol"
 )
 
-var (
-	modelSeed   = flag.Uint64("model.seed", 0, "seed of the random histories; 0: another one each time")
-	modelWorlds = flag.Int("model.worlds", 60, "how many random histories there are")
-)
-
-// Random histories of one source and clients that come, listen, stall, leave and are thrown out: each client gets, of each
-// channel, what was published while it listened, in order, once and whole, or is told where something may be missing.
-func TestModel(t *testing.T) {
-	seed := cmp.Or(*modelSeed, rand.Uint64())
-	t.Logf("go test -race -run %s -model.seed %d -model.worlds %d", t.Name(), seed, *modelWorlds)
-	ends, back := map[ending]int{}, map[bool]int{}
-	for i := range *modelWorlds {
-		w := live(t, seed, uint64(i), nil)
-		for _, c := range w.lives {
-			ends[c.life.end]++
-			if err := check(w.log, &c.life); err != nil {
-				t.Errorf("history %d, client %s, %s, end %d: %v%s", i, c.life.id, c.life.protocol, c.life.end, err, tail(&c.life))
+// checkModel runs random histories of one kind of world, and checks what each
+// client received. It returns how often what happened.
+func checkModel(t *testing.T, kind worldKind) map[string]int {
+	t.Helper()
+	seed := newSeed(t)
+	counts := map[string]int{}
+	for i := range uint64(*modelWorlds) {
+		w := runWorld(t, seed, i, kind)
+		for _, c := range w.clients {
+			counts[[]string{"alive", "left", "closed", "evicted"}[c.end]]++
+			if c.wrong != nil {
+				t.Errorf("history %d: %v%s%s", i, c.wrong, c.tail(), w.store.describe(c.failed))
+				break
 			}
 		}
-		back[true] += int(w.stats.Resumes[stats.ResumeRecovered].Load())
-		back[false] += int(w.stats.Resumes[stats.ResumeGap].Load())
+		for what, n := range w.counts {
+			counts[what] += n
+		}
 		if t.Failed() {
-			return
+			t.FailNow()
 		}
 	}
-	t.Logf("clients who came back: %d recovered, %d had a gap", back[true], back[false])
-	if (back[true] < 50 || back[false] < 50) && *modelWorlds >= 60 {
-		t.Error("too few clients came back")
-	}
-	t.Logf("lives by how they ended: %v", ends)
-	for _, end := range []ending{endAlive, endLeft, endClosed, endEvicted} {
-		if ends[end] == 0 && *modelWorlds >= 60 {
-			t.Errorf("no life ended in way %d", end)
-		}
-	}
+	t.Logf("counts: %v", counts)
+	requireCounts(t, counts, 1, "alive", "left", "closed", "evicted")
+	return counts
 }
 
-// live runs history i of a seed.
-func live(t *testing.T, seed, i uint64, change func(*world)) (w *world) {
-	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		random := rand.New(rand.NewPCG(seed, i))
-		w = newWorld(t, random)
-		if change != nil {
-			change(w)
+// Random histories of one relay and of clients that connect, subscribe, stall,
+// leave and are evicted: each client receives, of each live channel, all
+// messages published while it was subscribed, in order, once and whole, or is
+// notified where messages may be missing.
+func TestModel(t *testing.T) {
+	counts := checkModel(t, worldKind{live: true, relays: 1})
+	requireCounts(t, counts, 20, "live recovered", "live not recovered")
+}
+
+// Clients move between relays that receive from the same Redis, each at its own
+// pace, and lose it at times: each client receives everything once and in
+// order, or gets a gap.
+func TestReplicas(t *testing.T) {
+	counts := checkModel(t, worldKind{live: true, relays: 3})
+	requireCounts(t, counts, 20, "live recovered", "live not recovered")
+	requireCounts(t, counts, 1, "gap redis", "gap too_large")
+}
+
+// Random histories of streams that several relays read, and of clients that
+// move between them: each client receives every entry once and in order, or is
+// notified where entries may be missing, and why. Some clients have live
+// channels, too.
+func TestDurableModel(t *testing.T) {
+	counts := checkModel(t, worldKind{durable: true, relays: 3})
+	requireCounts(t, counts, 1, "recovered", "not recovered", "begun", "begun without a cursor", "unavailable", "messages",
+		"gap trimmed", "gap reset", "gap redis", "gap too_large")
+	checkModel(t, worldKind{live: true, durable: true, relays: 3})
+}
+
+// describe lists everything that was ever in a stream, for failures.
+func (s *store) describe(channel string) string {
+	var text strings.Builder
+	for _, r := range s.log {
+		if r.channel == channel {
+			fmt.Fprintf(&text, "\n\t%d: generation %d, %v, added @%d, removed @%d (%d) by %q", r.number, r.generation, r.entry.ID,
+				r.added, r.removed, r.removal, r.by)
 		}
-		w.run(random)
+	}
+	return text.String()
+}
+
+func TestModelCatchesMutants(t *testing.T) {
+	kinds := []worldKind{{live: true, relays: 2}, {durable: true, relays: 2}, {live: true, durable: true, relays: 1}}
+	requireCaught(t, 24, 240, func(random *rand.Rand, seed, i uint64) (list []*subject) {
+		for _, c := range runWorld(t, seed, i, kinds[i%3]).clients {
+			if c.end == endAlive && c.protocol == protocol.V1ID && len(c.events) > 0 && c.wrong == nil {
+				check := func(s *story) error { _, err := c.check(s); return err }
+				list = append(list, &subject{story: &c.story, facts: c.facts(), random: random, check: check})
+			}
+		}
+		return list
 	})
-	lives := map[string]*life{"": {}}
-	for _, c := range w.lives {
-		lives[c.life.id] = &c.life
-		c.life.known, c.life.perfect = lives[c.life.after].left, w.perfect
-		_ = check(w.log, &c.life) // which finds out where it was at its end
-	}
-	return w
 }
 
-// tail is what a client heard last, for errors.
-func tail(l *life) (text string) {
-	list, err := frames(l.stream[min(len(l.handshake), len(l.stream)):])
-	for _, h := range list[max(0, len(list)-30):] {
-		text += fmt.Sprintf("\n\t%.120q", h.payload)
+// A connection that changes the frames while the hub runs is caught, too.
+func TestModelCatchesBadConnections(t *testing.T) {
+	seed := newSeed(t)
+	for name, tamper := range map[string]func([][]byte) [][]byte{
+		"loses a frame":    func(frames [][]byte) [][]byte { return slices.Delete(frames, 1, 2) },
+		"repeats a frame":  func(frames [][]byte) [][]byte { return slices.Insert(frames, 1, frames[1]) },
+		"swaps two frames": func(frames [][]byte) [][]byte { frames[1], frames[2] = frames[2], frames[1]; return frames },
+		"mixes two frames": func(frames [][]byte) [][]byte { frames[1], frames[2] = mix(frames[1], frames[2]); return frames },
+		"cuts a frame":     func(frames [][]byte) [][]byte { frames[1] = frames[1][:len(frames[1])-1]; return frames },
+		"nests a frame": func(frames [][]byte) [][]byte {
+			half := len(frames[1]) / 2
+			return slices.Replace(frames, 1, 3, slices.Concat(frames[1][:half], frames[2], frames[1][half:]))
+		},
+	} {
+		tampered := 0
+		for i := range uint64(8) {
+			for _, c := range runWorld(t, seed, i, worldKind{live: true, relays: 1, tamper: tamper}).clients {
+				if !c.socket.tampered || c.end == endLeft {
+					continue
+				}
+				tampered++
+				if c.wrong == nil {
+					t.Errorf("history %d: a connection that %s is not caught%s", i, name, c.tail())
+				}
+			}
+		}
+		if tampered == 0 {
+			t.Errorf("no connection %s", name)
+		}
 	}
-	if err != nil {
-		text += "\n\t" + err.Error()
-	}
-	return fmt.Sprintf("%s\n\tit asked: %+v", text, l.commands)
 }
 
-var _ outbox.Socket = (*outboxtest.FakeSocket)(nil)
+// mix exchanges the second halves of two frames.
+func mix(a, b []byte) ([]byte, []byte) {
+	return slices.Concat(a[:len(a)/2], b[len(b)/2:]), slices.Concat(b[:len(b)/2], a[len(a)/2:])
+}

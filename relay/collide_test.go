@@ -11,7 +11,8 @@ import (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// suffixes turn any payload of one length into one with a checksum of 0, by what its checksum is without them.
+// suffixes turn any payload of one length into one whose checksum is 0, by its
+// checksum without them.
 var suffixes = sync.OnceValue(func() (columns [32]uint32) {
 	zero := crc32.Checksum(make([]byte, 12), castagnoli)
 	for bit := range columns {
@@ -21,16 +22,6 @@ var suffixes = sync.OnceValue(func() (columns [32]uint32) {
 	}
 	return columns
 })
-
-// payload is that of message number n. Where messages are equal, they differ, but no check over them does: whoever takes
-// one for another is not saved by it.
-func (f *fleet) payload(n int) []byte {
-	payload := fmt.Appendf(nil, "%8d", n)
-	if !f.equal {
-		return payload
-	}
-	return collide(payload)
-}
 
 // collide appends the 4 bytes that make the checksum of 8 bytes 0.
 func collide(payload []byte) []byte {
@@ -60,11 +51,11 @@ func collide(payload []byte) []byte {
 	return payload
 }
 
-// The payloads that no check tells apart are what they should be.
+// The colliding payloads have the same checksum and differ.
 func TestCollide(t *testing.T) {
 	var all []string
 	for n := range 100 {
-		payload := collide(fmt.Appendf(nil, "%8d", n))
+		payload := collide(fmt.Appendf(nil, "#%06d:", n))
 		if sum := crc32.Checksum(payload, castagnoli); sum != 0 {
 			t.Fatalf("%q has the checksum %08x", payload, sum)
 		}

@@ -1,0 +1,46 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"sidecast/relay"
+	"sidecast/relay/stream"
+)
+
+// newDurableHub returns a running hub whose channels are streams of a store
+// that does not fail. pass may change that; see [storeConn].
+func newDurableHub(t *testing.T, pass func(ctx context.Context, op, channel string) error) *durableHub {
+	s := newStore(rand.New(rand.NewPCG(1, 1)))
+	s.limit, s.old = 1<<20, false
+	h := newTestHub(t, relay.HubConfig{Shards: 1, PingInterval: time.Hour, Streams: func() stream.Store {
+		return &storeConn{store: s, pass: pass}
+	}})
+	t.Cleanup(h.start())
+	h.Online(1)
+	synctest.Wait()
+	return &durableHub{h, s}
+}
+
+// A durableHub is a hub with a store.
+type durableHub struct {
+	*testHub
+	store *store
+}
+
+// add adds entries n to m without a nudge.
+func (h *durableHub) add(channel string, n, m int) {
+	for ; n <= m; n++ {
+		h.store.add(channel, stream.ID{}, []string{stream.PayloadField, fmt.Sprintf("#%d:", n)}, "", 0)
+	}
+}
+
+// nudge announces entries.
+func (h *durableHub) nudge(channel string) {
+	h.Nudge([]byte(channel), false)
+	synctest.Wait()
+}

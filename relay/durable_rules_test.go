@@ -1,0 +1,267 @@
+package relay_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"sidecast/relay/protocol"
+	"sidecast/relay/stream"
+)
+
+// durableRules are those of durable channels. They compare a story with what
+// was in the streams, and when.
+type durableRules struct {
+	*story
+	store  *store
+	spots  map[string]*spot
+	counts map[string]int // of what happened
+}
+
+// A spot is where a client is in a stream.
+type spot struct {
+	record  *record // the last that it has; nil: there was no stream, or nothing is known
+	blank   bool    // no entry was left: the stream was empty, and this was its last id
+	floor   int     // the highest number that it ever had
+	pending bool    // it got no cursor: it must get a gap before anything else
+	unknown bool    // raw: it never got a cursor
+}
+
+func newDurableRules(c *actorClient, s *story) *durableRules {
+	return &durableRules{story: s, store: c.relay.world.store, spots: map[string]*spot{}, counts: c.relay.world.counts}
+}
+
+func (r *durableRules) subscribe(a answer) { r.spots[a.channel] = &spot{unknown: true} }
+
+func (r *durableRules) answered(a answer, e *event) error {
+	switch {
+	case e.kind == "error" && a.kind == "subscribed":
+		r.counts["unavailable"]++
+	case e.kind == "unsubscribed":
+		delete(r.spots, e.channel)
+	case e.kind == "subscribed":
+		return r.subscribed(e, a.after)
+	}
+	return nil
+}
+
+func (r *durableRules) subscribed(e *event, after string) error {
+	was, _ := r.find(e.channel, after, e.moment)
+	now, err := r.find(e.channel, e.cursor, e.moment)
+	switch {
+	case e.recovered && (after == "" || e.cursor != after || was == nil):
+		return fmt.Errorf("recovered at %q what the client never had, after %q", e.cursor, after)
+	case e.recovered:
+		r.spots[e.channel] = was
+		r.counts["recovered"]++
+		return nil
+	case e.cursor == "":
+		r.spots[e.channel] = &spot{pending: true}
+		r.counts["begun without a cursor"]++
+		return nil
+	case err != nil:
+		return err
+	}
+	r.spots[e.channel] = now
+	if was == nil {
+		r.counts["begun"]++
+		return nil
+	}
+	r.counts["not recovered"]++
+	return r.jump(e, was, now)
+}
+
+// find returns the spot that a cursor names at some moment. If there never was
+// one, it returns an error.
+func (r *durableRules) find(channel, cursor string, moment int64) (*spot, error) {
+	c, ok := stream.ParseCursor(cursor)
+	if !ok {
+		return nil, fmt.Errorf("%q is no cursor", cursor)
+	}
+	if c == (stream.Cursor{}) {
+		return &spot{}, nil
+	}
+	for _, rec := range slices.Backward(r.store.log) {
+		if rec.channel == channel && rec.added <= moment && rec.entry.ID == c.ID && (rec.entry.Check == c.Check || c.Check == 0) {
+			return &spot{record: rec, blank: c.Check == 0, floor: rec.number}, nil
+		}
+	}
+	return nil, fmt.Errorf("nothing was ever at %v", c)
+}
+
+func (r *durableRules) message(e *event) error {
+	rec := r.store.byPayload[string(e.payload)]
+	if rec == nil {
+		return errors.New("was never added")
+	}
+	cursor, _ := rec.entry.AppendText(nil)
+	if r.protocol == protocol.RawID {
+		e.channel, e.cursor = rec.channel, string(cursor)
+	}
+	switch p := r.spots[e.channel]; {
+	case p == nil:
+		return errNotSubscribed
+	case rec.channel != e.channel:
+		return fmt.Errorf("was added to %s", rec.channel)
+	case string(cursor) != e.cursor:
+		return fmt.Errorf("has the cursor %s", cursor)
+	default:
+		r.counts["messages"]++
+		return r.advance(e, p, rec)
+	}
+}
+
+// advance continues after a record that was received.
+func (r *durableRules) advance(e *event, p *spot, rec *record) error {
+	switch {
+	case p.pending:
+		return errors.New("before the client got its gap")
+	case rec.number <= p.floor:
+		return fmt.Errorf("record %d, after %d", rec.number, p.floor)
+	case rec.added > e.moment:
+		return errors.New("was not added yet")
+	}
+	was := *p
+	*p = spot{record: rec, floor: rec.number}
+	if was.unknown {
+		return nil
+	}
+	if lost := r.missing(&was, rec, e.moment); lost != nil && !r.silent(&was, rec, e.moment) {
+		return fmt.Errorf("record %d is missing before it, after %d, without a gap", lost.number, was.floor)
+	}
+	return nil
+}
+
+// missing returns a record that a client misses between a spot and the record
+// that it received next, or nil.
+func (r *durableRules) missing(p *spot, next *record, moment int64) *record {
+	if p.record != nil && p.record.generation != next.generation {
+		return next
+	}
+	if p.record != nil && p.record.removedBy(next.added-1) && p.record.removal == removalFailover {
+		return next
+	}
+	for _, rec := range r.store.log[p.floor : next.number-1] {
+		if rec.channel == next.channel && !r.excused(p, rec, next, moment) {
+			return rec
+		}
+	}
+	return nil
+}
+
+// excused reports whether a client need not receive a record between p and
+// next.
+func (r *durableRules) excused(p *spot, rec, next *record, moment int64) bool {
+	removed := rec.removedBy(moment)
+	switch {
+	case rec.by == r.id: // its own
+		return true
+	case removed && (rec.removal == removalDelete || rec.removal == removalFailover):
+		return true
+	case rec.generation != next.generation: // if p knew no stream, earlier streams do not matter
+		return p.record == nil && rec.generation < next.generation
+	case removed && p.record == nil && r.store.old: // the server does not count what was added
+		return true
+	}
+	return false
+}
+
+// silent reports whether a client may be missing something without a gap,
+// because its protocol has no gaps.
+func (r *durableRules) silent(p *spot, next *record, moment int64) bool {
+	if r.protocol != protocol.RawID || r.gapClose {
+		return false
+	}
+	return r.cause(p, next.channel, moment) || slices.ContainsFunc(r.store.log[p.floor:next.number], func(rec *record) bool {
+		return rec.channel == next.channel && (rec.entry.TooLarge || rec.removedBy(moment))
+	})
+}
+
+func (r *durableRules) gap(e *event) error {
+	p := r.spots[e.channel]
+	if p == nil {
+		return errNotSubscribed
+	}
+	now, err := r.find(e.channel, e.cursor, e.moment)
+	if err != nil {
+		return err
+	}
+	r.counts["gap "+e.reason]++
+	switch {
+	case e.reason == "too_large":
+		if now.record == nil || !now.record.entry.TooLarge {
+			return errors.New("no entry there is too large")
+		}
+		return r.advance(e, p, now.record)
+	case (e.reason == "redis") != p.pending:
+		return fmt.Errorf("this reason, and the client had a cursor: %v", !p.pending)
+	case e.reason != "trimmed" && e.reason != "reset" && e.reason != "redis":
+		return errors.New("a gap for this reason")
+	}
+	r.spots[e.channel] = now
+	if p.pending {
+		return nil
+	}
+	return r.jump(e, p, now)
+}
+
+// jump checks a gap between two spots.
+func (r *durableRules) jump(e *event, was, now *spot) error {
+	if !r.cause(was, e.channel, e.moment) && !(e.kind == "gap" && r.nextRemoved(was, e.channel, e.moment)) {
+		return fmt.Errorf("a gap without a cause, at %d", was.floor)
+	}
+	for _, rec := range r.store.log[min(now.floor, was.floor):was.floor] {
+		if rec.channel == e.channel && rec.removed == 0 && now.record != nil {
+			return fmt.Errorf("goes back to %d, from %d", now.floor, was.floor)
+		}
+	}
+	now.floor = max(now.floor, was.floor)
+	return nil
+}
+
+// cause reports whether there is a reason to doubt what follows a spot: its own
+// entry does not exist any more.
+func (r *durableRules) cause(p *spot, channel string, moment int64) bool {
+	if p.record == nil || p.blank {
+		return r.store.old && p.record == nil || slices.ContainsFunc(r.store.log, func(rec *record) bool {
+			return rec.channel == channel && (p.blank && rec.added <= moment && rec.number > p.floor || rec.removedBy(moment))
+		})
+	}
+	if p.record.removedBy(moment) {
+		return true
+	}
+	for _, rec := range r.store.log[p.floor:] { // entries that the client published itself count as received
+		switch removed := rec.removedBy(moment); {
+		case rec.channel != channel:
+		case rec.by == r.id && removed:
+			return true
+		case rec.by != r.id && !removed:
+			return false
+		}
+	}
+	return false
+}
+
+// nextRemoved reports whether the relay may have been at an entry later than
+// the client's, which was removed before the relay read the next one: then its
+// live clients get a gap.
+func (r *durableRules) nextRemoved(p *spot, channel string, moment int64) bool {
+	rest := r.store.log[p.floor:]
+	i := slices.IndexFunc(rest, func(rec *record) bool { return rec.channel == channel })
+	return i >= 0 && rest[i].removedBy(moment)
+}
+
+func (r *durableRules) complete() error {
+	for channel, p := range r.spots {
+		if p.pending {
+			return fmt.Errorf("%s: the client never got its cursor", channel)
+		}
+		for _, rec := range r.store.log[p.floor:] {
+			unsaid := rec.entry.TooLarge && r.protocol == protocol.RawID && !r.gapClose
+			if rec.channel == channel && rec.removed == 0 && rec.by != r.id && !unsaid {
+				return fmt.Errorf("%s: record %d is missing at the end, after %d", channel, rec.number, p.floor)
+			}
+		}
+	}
+	return nil
+}
