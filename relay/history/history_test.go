@@ -218,3 +218,23 @@ func TestCheck(t *testing.T) {
 		t.Errorf("a message that is too large: %08x, want %08x", check, want)
 	}
 }
+
+// The check of a position covers all messages since the marker.
+func TestCheckOfAPosition(t *testing.T) {
+	h := New[struct{}](1<<20, time.Hour)
+	h.Begin(1)
+	ch := h.Channel("a")
+	check := uint32(0)
+	for _, payload := range []string{"hello", "", "again"} {
+		h.Add(ch, []byte(payload), false)
+		check = chain(check, []byte(payload), false)
+	}
+	if at := ch.At(); at.Index != 3 || at.Check != check {
+		t.Errorf("after 3 messages: index %d, check %08x, want %08x", at.Index, at.Check, check)
+	}
+	h.Mark(MarkerID{1})
+	h.Add(ch, []byte("x"), false)
+	if at := ch.At(); at.Index != 1 || at.Check != chain(0, []byte("x"), false) {
+		t.Errorf("after a marker: index %d, check %08x", at.Index, at.Check)
+	}
+}
