@@ -20,10 +20,7 @@ import (
 // has answered, and then the sink must have its messages. The sink is slower
 // than Redis, so messages are always on their way.
 func TestCatchUp(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
-		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
+	eachLink(t, func(t *testing.T, server *redistest.Server, l *runningLink) {
 		var mu sync.Mutex
 		have := make(map[string]bool)
 		l.setHook(func(_, payload []byte) {
@@ -75,9 +72,7 @@ func spin(d time.Duration) {
 // TestCatchUpEnds ends the wait in each way: by ctx, by the end of the epoch,
 // and by the end of the link.
 func TestCatchUpEnds(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		proxy := faultproxy.Start(t, server.Addr)
 		l := startLive(t, proxy.Addr, []string{"*"}, useProtocol)
 		proxy.Hold(faultproxy.ToClient)

@@ -22,10 +22,7 @@ import (
 const detectionLimit = 10 * time.Second
 
 func TestStoppedRedisIsDetected(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
-		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
+	eachLink(t, func(t *testing.T, server *redistest.Server, l *runningLink) {
 		server.Stop()
 		began := time.Now()
 		l.awaitEvent(t, "offline", 1)
@@ -67,9 +64,7 @@ func TestBlackHoleIsDetected(t *testing.T) {
 }
 
 func TestKilledClientReconnects(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		l := startLink(t, server.Addr, []string{"chat", "*"}, useProtocol)
 		for n := 1; n <= 3; n++ {
 			l.awaitEvent(t, "online", n)
@@ -97,9 +92,7 @@ func sendCommandsTo(addr string) func(*source.Config) {
 // TestResetInsideAMessage breaks the connection inside each part of a message.
 // No part of a message may be delivered.
 func TestResetInsideAMessage(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		proxy := faultproxy.Start(t, server.Addr)
 		// Only the link may use the proxy: otherwise the periodic role check
 		// could trigger the reset that is meant for the message.
@@ -121,9 +114,7 @@ func TestResetInsideAMessage(t *testing.T) {
 }
 
 func TestResetTwiceInARow(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		proxy := faultproxy.Start(t, server.Addr)
 		l := startLive(t, proxy.Addr, []string{"*"}, useProtocol)
 		proxy.Refuse(true)
@@ -142,10 +133,7 @@ func TestResetTwiceInARow(t *testing.T) {
 // silence or marker may last, while more messages arrive. No message is lost,
 // so there must be no gap.
 func TestBusySinkKeepsTheLink(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
-		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
+	eachLink(t, func(t *testing.T, server *redistest.Server, l *runningLink) {
 		var once sync.Once
 		l.setHook(func(_, _ []byte) { once.Do(func() { <-time.After(detectionLimit) }) })
 		server.CLI("PUBLISH", "chat", "busy")
@@ -256,9 +244,8 @@ func TestPasswordBecomesValid(t *testing.T) {
 }
 
 func TestDemotedServerEndsTheEpoch(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server, other := redistest.Start(t), redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
+		other := redistest.Start(t)
 		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
 		server.CLI("REPLICAOF", "127.0.0.1", other.Port())
 		began := time.Now()
@@ -298,9 +285,7 @@ func TestReplicaIsRefused(t *testing.T) {
 }
 
 func TestUnknownRoleIsAccepted(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "allchannels")
 		l := startLive(t, server.Addr, []string{"*"}, useProtocol, user)
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
@@ -312,9 +297,8 @@ func TestUnknownRoleIsAccepted(t *testing.T) {
 // TestLostMarkerEndsTheEpoch publishes to another server than the one that the
 // link listens to.
 func TestLostMarkerEndsTheEpoch(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server, other := redistest.Start(t), redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
+		other := redistest.Start(t)
 		l := startLink(t, server.Addr, []string{"*"}, useProtocol, func(c *source.Config) {
 			c.Connect = func(o *redis.UniversalOptions) redis.UniversalClient {
 				if o.OnConnect == nil { // the client for commands
@@ -338,10 +322,7 @@ func TestLostMarkerEndsTheEpoch(t *testing.T) {
 }
 
 func TestPublishDoesNotHang(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
-		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
+	eachLink(t, func(t *testing.T, server *redistest.Server, l *runningLink) {
 		if _, err := l.Link.Publish(t.Context(), "chat", []byte("warm")); err != nil {
 			t.Fatal(err)
 		}

@@ -17,8 +17,7 @@ import (
 )
 
 func TestMessagesArriveInOrder(t *testing.T) {
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol)
 		for _, payload := range []string{"one", "", "two\r\nthree"} {
 			if got := server.CLI("PUBLISH", "chat:42", payload); got != "1" {
@@ -49,9 +48,7 @@ func TestMessagesArriveInOrder(t *testing.T) {
 }
 
 func TestPublishReachesSubscribers(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		l := startLive(t, server.Addr, []string{"*"}, useProtocol, useNames("app:", ""))
 		n, err := l.Link.Publish(t.Context(), "chat", []byte("hello"))
 		if n != 1 || err != nil {
@@ -70,8 +67,7 @@ func TestPublishReachesSubscribers(t *testing.T) {
 }
 
 func TestRedisRestarts(t *testing.T) {
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		l := startLive(t, server.Addr, []string{"chat:*", "news"}, useProtocol)
 		server.Restart()
 		l.awaitEvent(t, "online", 2)
@@ -86,9 +82,7 @@ func TestRedisRestarts(t *testing.T) {
 }
 
 func TestRedisIsAbsentAtTheStart(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		server.Kill()
 		l := startLink(t, server.Addr, []string{"*"}, useProtocol)
 		l.awaitEvent(t, "offline", 1)

@@ -19,9 +19,8 @@ func (r *recorder) nodeTags() []uint32 {
 // TestNodeTag checks what replicas rely on: two links to one server have the
 // same tag, and no other server has it.
 func TestNodeTag(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server, other := redistest.Start(t), redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
+		other := redistest.Start(t)
 		proxy := faultproxy.Start(t, server.Addr)
 		a := startLink(t, server.Addr, []string{"*"}, useProtocol)
 		b := startLink(t, proxy.Addr, []string{"*"}, useProtocol)
@@ -48,9 +47,7 @@ func TestNodeTag(t *testing.T) {
 // TestUnknownNode checks that each epoch has a new tag, and that there is one
 // warning, if the server does not identify itself.
 func TestUnknownNode(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "allchannels", "+publish", "+role")
 		l := startLive(t, server.Addr, []string{"*"}, useProtocol, user)
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")

@@ -109,10 +109,7 @@ func TestPasswordFileIsMissing(t *testing.T) {
 // TestShortStopKeepsTheLink stops Redis for less time than the watchdog allows.
 // No message is lost, so there is no gap.
 func TestShortStopKeepsTheLink(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
-		l := startLive(t, server.Addr, []string{"*"}, useProtocol)
+	eachLink(t, func(t *testing.T, server *redistest.Server, l *runningLink) {
 		l.await(t, "a marker", hasMarker)
 		server.Stop()
 		<-time.After(5 * time.Second)
@@ -178,9 +175,7 @@ func breakDisk(t *testing.T, server *redistest.Server) {
 }
 
 func TestTooManyClients(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		client := redis.NewClient(&redis.Options{Addr: server.Addr})
 		defer client.Close()
 		conn := client.Conn()
@@ -202,9 +197,7 @@ func TestTooManyClients(t *testing.T) {
 // TestLoading starts Redis with so much data that loading takes seconds, during
 // which Redis accepts connections.
 func TestLoading(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		server.CLI("EVAL", "for i = 1, 3000 do redis.call('SET', i, i) end", "0")
 		server.CLI("SAVE")
 		l := startLive(t, server.Addr, []string{"*"}, useProtocol)

@@ -13,9 +13,7 @@ import (
 // TestRelaysShareMarkers checks that two relays receive the same markers in the
 // same order, and publish few.
 func TestRelaysShareMarkers(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		a, b := startLink(t, server.Addr, []string{"*"}, useProtocol), startLink(t, server.Addr, []string{"*"}, useProtocol)
 		a.awaitEvent(t, "online", 1)
 		b.awaitEvent(t, "online", 1)
@@ -49,9 +47,7 @@ func TestRelaysShareMarkers(t *testing.T) {
 }
 
 func TestForeignRelayIsReported(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		a := startLive(t, server.Addr, []string{"chat:*"}, useProtocol)
 		startLink(t, server.Addr, []string{"news"}, useProtocol).awaitEvent(t, "online", 1)
 		a.awaitLog(t, "another relay with different patterns")
@@ -60,9 +56,7 @@ func TestForeignRelayIsReported(t *testing.T) {
 }
 
 func TestMarkersOff(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		l := startLive(t, server.Addr, []string{"*"}, useProtocol, markersOff)
 		if got := server.CLI("PUBSUB", "CHANNELS"); got != "" {
 			t.Errorf("subscribed to %q", got)
@@ -77,9 +71,7 @@ func TestMarkersOff(t *testing.T) {
 // TestOnlyMarkerChannelIsSubscribedExactly guards the reason why all replicas
 // use the same node of a cluster.
 func TestOnlyMarkerChannelIsSubscribedExactly(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		startLive(t, server.Addr, []string{"chat:1", "chat:2"}, useProtocol, useNames("", "x:"))
 		if got := server.CLI("PUBSUB", "CHANNELS"); got != "x:mark" {
 			t.Errorf("exact subscriptions: %q", got)

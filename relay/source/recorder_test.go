@@ -258,6 +258,20 @@ func eachProtocol(t *testing.T, test func(t *testing.T, useProtocol func(*source
 	}
 }
 
+// eachServer runs the test with RESP2 and RESP3, in parallel with other tests,
+// and starts a Redis for each.
+func eachServer(t *testing.T, test func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config))) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) { test(t, redistest.Start(t), useProtocol) })
+}
+
+// eachLink is [eachServer] with a link for every channel, which is up.
+func eachLink(t *testing.T, test func(t *testing.T, server *redistest.Server, l *runningLink)) {
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
+		test(t, server, startLive(t, server.Addr, []string{"*"}, useProtocol))
+	})
+}
+
 // eventually returns when ok returns true. It fails the test if that does not
 // happen.
 func eventually(t testing.TB, what string, ok func() bool) {

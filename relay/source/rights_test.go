@@ -23,9 +23,7 @@ func aclUser(t testing.TB, server *redistest.Server, rights ...string) func(*sou
 }
 
 func TestLeastRightsSuffice(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role", "+info")
 		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
 		l.expectDelivery(t, server, "chat:1")
@@ -40,9 +38,7 @@ func TestLeastRightsSuffice(t *testing.T) {
 }
 
 func TestDeniedPatternIsNamed(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
 		l := startLink(t, server.Addr, []string{"chat:*", "chat:1:*"}, useProtocol, user)
 		l.awaitLog(t, "a subscription was refused", "&chat:1:* :", "literally")
@@ -57,9 +53,7 @@ func TestDeniedPatternIsNamed(t *testing.T) {
 }
 
 func TestRevokedRightEndsTheEpoch(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
 		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
 		server.CLI("ACL", "SETUSER", "relay", "resetchannels", "&sidecast:*")
@@ -76,9 +70,7 @@ func TestRevokedRightEndsTheEpoch(t *testing.T) {
 }
 
 func TestDeniedCommandIsNamed(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "allchannels", "-psubscribe")
 		l := startLink(t, server.Addr, []string{"chat:*"}, useProtocol, user)
 		l.awaitLog(t, "+psubscribe")
@@ -86,9 +78,7 @@ func TestDeniedCommandIsNamed(t *testing.T) {
 }
 
 func TestMarkerSubscriptionDenied(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "&chat:*", "+publish", "+role")
 		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
 		l.expectDelivery(t, server, "chat:1")
@@ -107,9 +97,7 @@ func TestMarkerSubscriptionDenied(t *testing.T) {
 }
 
 func TestMarkerPublishDenied(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role")
 		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
 		l.awaitLog(t, "refuses to publish markers")
@@ -140,9 +128,7 @@ func TestMarkerPublishDenied(t *testing.T) {
 }
 
 func TestRefusedPingsCountAsAnswers(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "&chat:*", "+role", "-ping")
 		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user, markersOff)
 		// Silence makes the watchdog send two PINGs.
@@ -164,9 +150,7 @@ func durableFirst(c *source.Config) { c.Durable = c.Patterns[:1] }
 // TestMissingRightsAreLogged uses a user who has the right to the messages and
 // no other.
 func TestMissingRightsAreLogged(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "&order:*", "&chat:*")
 		l := startLive(t, server.Addr, []string{"order:*", "chat:*"}, useProtocol, user, durableFirst)
 		l.awaitLog(t, "grant +role", "grant +info", "grant +subscribe and &sidecast:mark",
@@ -179,9 +163,7 @@ func TestMissingRightsAreLogged(t *testing.T) {
 
 // TestLeastRightsForStreams uses a user with the rights that the warnings name.
 func TestLeastRightsForStreams(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "&order:*", "&sidecast:*", "+publish", "+role", "+info",
 			"%R~order:*", "+xrange", "+xrevrange", "+xinfo", "+multi", "+exec")
 		l := startLive(t, server.Addr, []string{"order:*"}, useProtocol, user, durableFirst)

@@ -25,9 +25,7 @@ func digest(payload []byte) string {
 // payloads of all sizes around the edges of the read buffers, in bursts, and
 // compares the received messages byte for byte and in order.
 func TestEveryMessageArrivesAsPublished(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		const limit = 600 << 10
 		l := startLink(t, server.Addr, []string{"*"}, useProtocol, func(c *source.Config) { c.MaxPayload = limit })
 		l.useDigests()
@@ -80,9 +78,7 @@ func TestEveryMessageArrivesAsPublished(t *testing.T) {
 
 // TestOverlappingPatterns makes Redis send each message three times.
 func TestOverlappingPatterns(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		patterns := []string{"chat:*", "*:4?", "chat:42", "chat:42"}
 		l := startLive(t, server.Addr, patterns, useProtocol, useNames("app[1]:", ""))
 		for i := range 3 {
@@ -106,9 +102,7 @@ func TestOverlappingPatterns(t *testing.T) {
 // TestManyPatterns subscribes with a command that go-redis writes in several
 // pieces, on the first connection and on the next.
 func TestManyPatterns(t *testing.T) {
-	t.Parallel()
-	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := redistest.Start(t)
+	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		var patterns []string
 		for i := range 300 {
 			patterns = append(patterns, fmt.Sprintf("%03d:%s*", i, strings.Repeat("x", 150)))
