@@ -22,13 +22,9 @@ type pingServer struct {
 func newPingServer(server net.Conn) *pingServer {
 	p := &pingServer{server, make(chan string, 100)}
 	go func() {
-		r := bufio.NewReader(server)
-		for {
-			line, err := r.ReadString('\n')
-			if err != nil {
-				return
-			}
-			if nonce := strings.TrimSpace(line); strings.HasPrefix(nonce, noncePrefix) {
+		defer close(p.nonces)
+		for lines := bufio.NewScanner(server); lines.Scan(); {
+			if nonce := lines.Text(); strings.HasPrefix(nonce, noncePrefix) {
 				p.nonces <- nonce
 			}
 		}
@@ -36,10 +32,14 @@ func newPingServer(server net.Conn) *pingServer {
 	return p
 }
 
-// answer answers the oldest unanswered PING.
-func (p *pingServer) answer() {
-	nonce := <-p.nonces
-	fmt.Fprintf(p, "*2\r\n$4\r\npong\r\n$%d\r\n%s\r\n", len(nonce), nonce)
+// answer answers the oldest unanswered PING, and reports whether there was one
+// before the connection ended.
+func (p *pingServer) answer() bool {
+	nonce, ok := <-p.nonces
+	if ok {
+		fmt.Fprintf(p, "*2\r\n$4\r\npong\r\n$%d\r\n%s\r\n", len(nonce), nonce)
+	}
+	return ok
 }
 
 // withPingServer runs the test in an epoch whose server answers PINGs only when
@@ -95,7 +95,7 @@ func TestManyCatchUpsCostTwoPings(t *testing.T) {
 		if n := conn.pinged.Load(); n != 2 {
 			t.Fatalf("%d PINGs were sent, want another one for the later calls", n)
 		}
-		if len(second) >= calls {
+		if len(second) > 0 {
 			t.Error("an answer ended calls that began after its PING was sent")
 		}
 		server.answer()
@@ -105,23 +105,6 @@ func TestManyCatchUpsCostTwoPings(t *testing.T) {
 		}
 		expectResults(t, first, calls, nil)
 		expectResults(t, second, calls, nil)
-	})
-}
-
-// TestLaterCatchUpWaitsForTheNextPing makes a call while the PING of another is
-// under way.
-func TestLaterCatchUpWaitsForTheNextPing(t *testing.T) {
-	withPingServer(t, func(t *testing.T, conn *pubsubConn, server *pingServer) {
-		early := callCatchUp(t.Context(), conn.link, 1)
-		late := callCatchUp(t.Context(), conn.link, 1)
-		server.answer()
-		synctest.Wait()
-		expectResults(t, early, 1, nil)
-		if len(late) > 0 {
-			t.Fatal("the call returned with the answer to an older PING")
-		}
-		server.answer()
-		expectResults(t, late, 1, nil)
 	})
 }
 

@@ -3,12 +3,8 @@ package source
 import (
 	"fmt"
 	"io"
-	"math"
-	"net"
 	"strings"
 	"testing"
-
-	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay/access"
 )
@@ -99,22 +95,4 @@ func ingest(b *testing.B, protocol int, patterns ...string) {
 	if sink.messages != b.N {
 		b.Fatalf("%d of %d messages", sink.messages, b.N)
 	}
-}
-
-// BenchmarkIngestGoRedis measures the same with go-redis alone, for comparison.
-func BenchmarkIngestGoRedis(b *testing.B) {
-	conn := &endlessConn{messages: messages(2), remaining: math.MaxInt}
-	conn.stream = []byte(subscribedHead(2))
-	b.ReportAllocs()
-	b.SetBytes(int64(len(conn.messages) / 1000))
-	n := 0
-	var c net.Conn = conn
-	play(b, c, 2, func(reply any, _ error) bool {
-		if _, ok := reply.(*redis.Message); ok {
-			if n++; n == 1 {
-				b.ResetTimer()
-			}
-		}
-		return n < b.N
-	})
 }

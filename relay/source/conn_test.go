@@ -211,7 +211,7 @@ func TestBufferShrinksAfterLargeMessages(t *testing.T) {
 	if got := len(conn.buf); got != bufferMax {
 		t.Fatalf("at the end the buffer has %d bytes", got)
 	}
-	if n := count(lines, fmt.Sprintf("publish %q %s", "c", show(strings.Repeat("x", 4<<10)))); n != 20*readsBeforeShrink {
+	if n := strings.Count(strings.Join(lines, "\n"), fmt.Sprintf("publish %q %s", "c", show(strings.Repeat("x", 4<<10)))); n != 20*readsBeforeShrink {
 		t.Fatalf("%d messages", n)
 	}
 }
@@ -224,15 +224,6 @@ func TestIdleConnHasSmallBuffer(t *testing.T) {
 	if got := len(conn.buf); got != bufferMin {
 		t.Fatalf("the buffer has %d bytes", got)
 	}
-}
-
-func count(lines []string, line string) (n int) {
-	for _, l := range lines {
-		if l == line {
-			n++
-		}
-	}
-	return n
 }
 
 // TestMessagesDoNotAllocate guards the path of every message.

@@ -11,12 +11,13 @@ import (
 	"sidecast/relay/source"
 )
 
-// startEmbedded starts the in-memory server of the embedded mode.
-func startEmbedded(t testing.TB) *embedded.Server {
+// startEmbedded starts the in-memory server of the embedded mode. The port 0 of
+// addr means any free port.
+func startEmbedded(t testing.TB, addr string) *embedded.Server {
 	t.Helper()
-	server, err := embedded.Start("127.0.0.1:0", nil)
-	if err != nil {
-		t.Fatal(err)
+	server, err := embedded.Start(addr, nil)
+	if err != nil || server.Addr() != addr && !strings.HasSuffix(addr, ":0") {
+		t.Fatalf("starting it on %s: %v", addr, err)
 	}
 	t.Cleanup(server.Close)
 	return server
@@ -29,7 +30,7 @@ func embeddedMode(c *source.Config) { c.Embedded = true }
 // in-memory server sends only one copy of a message, for any of the patterns
 // that match.
 func TestEmbeddedOverlap(t *testing.T) {
-	server := startEmbedded(t)
+	server := startEmbedded(t, "127.0.0.1:0")
 	l := startLive(t, server.Addr(), []string{"chat*", "chat:1*", "*"}, embeddedMode)
 	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	t.Cleanup(func() { _ = client.Close() })
@@ -49,20 +50,19 @@ func TestEmbeddedOverlap(t *testing.T) {
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := startEmbedded(t)
+		server := startEmbedded(t, "127.0.0.1:0")
 		l := startLive(t, server.Addr(), []string{"*"}, useProtocol, embeddedMode)
 		if n, err := l.Link.Publish(t.Context(), "chat", []byte("hello")); n != 1 || err != nil {
 			t.Fatalf("Publish returned %d, %v", n, err)
 		}
 		l.awaitEvent(t, "chat=hello", 1)
 		l.await(t, "a marker", hasMarker)
+		if strings.Contains(l.log.String(), "level=WARN") {
+			t.Error("there is a warning about features that the in-memory server lacks")
+		}
 		server.Close()
 		l.awaitEvent(t, "offline", 1)
-		again, err := embedded.Start(server.Addr(), nil)
-		if err != nil || again.Addr() != server.Addr() {
-			t.Fatalf("starting it again on %s: %v", server.Addr(), err)
-		}
-		t.Cleanup(again.Close)
+		startEmbedded(t, server.Addr())
 		l.awaitEvent(t, "online", 2)
 		if strings.Contains(l.log.String(), "role") {
 			t.Errorf("there is a warning about the in-memory server")

@@ -72,19 +72,3 @@ func TestFilter(t *testing.T) {
 		})
 	}
 }
-
-// TestCopiesOfMarkersAreNotCounted checks that a wide pattern does not turn
-// every marker into a dropped message.
-func TestCopiesOfMarkersAreNotCounted(t *testing.T) {
-	counters := new(stats.Stats)
-	const marker = "1 0102030405060708 0102030405060708 01020304"
-	stream := subscribedHead(2) + encodeReply(2, "pmessage", "*", "sidecast:mark", marker) +
-		encodeReply(2, "pmessage", "*", "sidecast:other", "x")
-	got := withoutFlush(playThrough(t, stream, nil, 2, func(c *Config) { c.Stats = counters }))
-	if len(got) != 4 {
-		t.Errorf("got %q", got)
-	}
-	if n := counters.Dropped[stats.DropReserved].Load(); n != 1 {
-		t.Errorf("%d dropped as reserved, want 1, which is not a marker", n)
-	}
-}

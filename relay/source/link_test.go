@@ -1,7 +1,6 @@
 package source_test
 
 import (
-	"context"
 	"errors"
 	"runtime"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"sidecast/relay/access"
 	"sidecast/relay/relaytest/faultproxy"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
@@ -158,24 +156,11 @@ func TestRunTwiceIsRejected(t *testing.T) {
 	}
 }
 
+// TestMinimalConfig uses only the settings that are required.
 func TestMinimalConfig(t *testing.T) {
 	server := redistest.Start(t)
-	recorder := newRecorder()
-	l, err := source.New(source.Config{
-		Server:   source.Server{Address: server.Addr},
-		Patterns: access.Patterns{access.MustPattern("*")},
-	}, recorder)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- l.Run(ctx) }()
-	recorder.awaitEvent(t, "online", 1)
-	server.CLI("PUBLISH", "chat", "hello")
-	recorder.awaitEvent(t, "chat=hello", 1)
-	cancel()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
+	l := startLive(t, server.Addr, []string{"*"}, func(c *source.Config) {
+		*c = source.Config{Server: c.Server, Patterns: c.Patterns}
+	})
+	l.expectDelivery(t, server, "chat")
 }

@@ -1,7 +1,6 @@
 package source_test
 
 import (
-	"strings"
 	"testing"
 
 	"sidecast/relay/relaytest/faultproxy"
@@ -42,32 +41,4 @@ func TestNodeTag(t *testing.T) {
 			t.Errorf("a server that restarted kept its tag %08x", tags[0])
 		}
 	})
-}
-
-// TestUnknownNode checks that each epoch has a new tag, and that there is one
-// warning, if the server does not identify itself.
-func TestUnknownNode(t *testing.T) {
-	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
-		user := aclUser(t, server, "allchannels", "+publish", "+role")
-		l := startLive(t, server.Addr, []string{"*"}, useProtocol, user)
-		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
-		l.awaitEvent(t, "online", 2)
-		if tags := l.nodeTags(); tags[0] == tags[1] {
-			t.Errorf("two epochs had one tag: %08x", tags)
-		}
-		l.expectLoggedOnce(t, "does not report its run_id")
-	})
-}
-
-// TestEmbeddedNode checks that there is no warning about features that the
-// in-memory server lacks.
-func TestEmbeddedNode(t *testing.T) {
-	t.Parallel()
-	server := startEmbedded(t)
-	for range 2 {
-		l := startLive(t, server.Addr(), []string{"*"}, embeddedMode)
-		if text := l.log.String(); strings.Contains(text, "level=WARN") {
-			t.Error("there is a warning about the embedded server")
-		}
-	}
 }

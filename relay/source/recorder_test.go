@@ -297,6 +297,28 @@ func (l *runningLink) expectDelivery(t testing.TB, server *redistest.Server, cha
 	l.awaitEvent(t, channel+"="+payload, 1)
 }
 
+// expectDetected waits until the nth epoch ends, which may take until limit, and
+// returns how long it took.
+func (l *runningLink) expectDetected(t testing.TB, n int, limit time.Duration) time.Duration {
+	t.Helper()
+	began := time.Now()
+	l.awaitEvent(t, "offline", n)
+	took := time.Since(began)
+	if took > limit {
+		t.Errorf("detected after %v", took)
+	}
+	return took
+}
+
+// awaitPublishing waits until the link can publish x to the channel mine.
+func (l *runningLink) awaitPublishing(t testing.TB) {
+	t.Helper()
+	eventually(t, "publishing by the relay", func() bool {
+		_, err := l.Link.Publish(t.Context(), "mine", []byte("x"))
+		return err == nil
+	})
+}
+
 // expectEnded checks how many epochs ended with a cause.
 func (l *runningLink) expectEnded(t testing.TB, cause stats.Cause, want uint64) {
 	t.Helper()

@@ -48,6 +48,9 @@ func TestNewRejectsInvalidConfig(t *testing.T) {
 	if err := (&Server{Address: "x:1"}).TrustCA(nil); err == nil {
 		t.Error("a CA without TLS was accepted")
 	}
+	if _, err := ParseURL("redis://localhost/1", Cluster); err == nil {
+		t.Error("a URL for another mode was accepted")
+	}
 	secure, err := ParseURL("rediss://x:1", Standalone)
 	if err != nil {
 		t.Fatal(err)

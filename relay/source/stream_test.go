@@ -29,7 +29,7 @@ func streamsOf(t testing.TB, addr string, protocol int, cfg source.Config) (stre
 
 func TestStreams(t *testing.T) {
 	t.Parallel()
-	inMemory := startEmbedded(t)
+	inMemory := startEmbedded(t, "127.0.0.1:0")
 	server := redistest.Start(t)
 	for _, tt := range []struct {
 		name, addr string

@@ -1,12 +1,9 @@
 package source
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,14 +37,15 @@ func cutErrOf(conn *pubsubConn) *lossError {
 func TestSilenceIsDetected(t *testing.T) {
 	tests := []struct {
 		why    string
+		sink   Sink
 		serve  func(server net.Conn) // after the confirmations
 		cut    bool
 		within time.Duration
 	}{
-		{"a server that answers PINGs", answerPings, false, time.Minute},
-		{"a server that answers nothing", discard, true, detectionBound},
-		{"a server that does not even read", func(net.Conn) {}, true, detectionBound},
-		{"a server that sends messages but answers no PING", func(server net.Conn) {
+		{"a server that answers PINGs", new(discardSink), answerPings, false, time.Minute},
+		{"a server that answers nothing", new(discardSink), discard, true, detectionBound},
+		{"a server that does not even read", new(discardSink), func(net.Conn) {}, true, detectionBound},
+		{"a server that sends messages but answers no PING", new(discardSink), func(server net.Conn) {
 			go discard(server)
 			for range 100 {
 				time.Sleep(time.Second)
@@ -56,7 +54,11 @@ func TestSilenceIsDetected(t *testing.T) {
 				}
 			}
 		}, false, time.Minute},
-		{"a server that sends a message a byte at a time", func(server net.Conn) {
+		{"a sink that is busy for longer than silence may last", &busySink{busy: time.Minute}, func(server net.Conn) {
+			_, _ = io.WriteString(server, encodeReply(2, "pmessage", "*", "c", "m"))
+			answerPings(server)
+		}, false, 2 * time.Minute},
+		{"a server that sends a message a byte at a time", new(discardSink), func(server net.Conn) {
 			go discard(server)
 			for _, c := range []byte(encodeReply(2, "pmessage", "*", "c", "m")) {
 				time.Sleep(2 * time.Second)
@@ -69,7 +71,7 @@ func TestSilenceIsDetected(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.why, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				conn, server := pipeConn(t, new(discardSink))
+				conn, server := pipeConn(t, test.sink)
 				go func() {
 					_, _ = io.WriteString(server, subscribedHead(2))
 					test.serve(server)
@@ -129,15 +131,7 @@ func discard(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
 // answerPings answers in RESP2.
 func answerPings(server net.Conn) {
-	r := bufio.NewReader(server)
-	for {
-		line, err := r.ReadString('\n')
-		if err != nil {
-			return
-		}
-		if nonce := strings.TrimSpace(line); strings.HasPrefix(nonce, noncePrefix) {
-			fmt.Fprintf(server, "*2\r\n$4\r\npong\r\n$%d\r\n%s\r\n", len(nonce), nonce)
-		}
+	for p := newPingServer(server); p.answer(); {
 	}
 }
 
@@ -150,24 +144,6 @@ type busySink struct {
 func (b *busySink) Publish(_, _ []byte) {
 	time.Sleep(b.busy)
 	b.busy = 0
-}
-
-// TestBusySinkIsNotSilence blocks the reader for longer than silence may last.
-func TestBusySinkIsNotSilence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		conn, server := pipeConn(t, &busySink{busy: time.Minute})
-		go func() {
-			_, _ = io.WriteString(server, subscribedHead(2)+encodeReply(2, "pmessage", "*", "c", "m"))
-			answerPings(server)
-		}()
-		go readAll(conn)
-		tickWatchdog(conn, 240)
-		if cutErr := cutErrOf(conn); cutErr != nil {
-			t.Errorf("cut: %v", cutErr)
-		}
-		conn.cut(stats.CauseShutdown, net.ErrClosed)
-		server.Close()
-	})
 }
 
 // TestPausedProcessIsNotSilence pauses the watchdog itself, as on a suspended
