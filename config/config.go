@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -161,12 +162,7 @@ var loginSettings = []string{"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL", "AU
 // HasLogin reports whether a client can log in. A setting that has a fault
 // counts, so that one mistake does not cause two faults.
 func (c *Config) HasLogin() bool {
-	for _, name := range loginSettings {
-		if c.set[name] {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(loginSettings, func(name string) bool { return c.set[name] })
 }
 
 // IsSet reports whether the setting is set in the environment, directly or as a

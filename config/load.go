@@ -62,7 +62,11 @@ func (c *Config) read(s setting) *syntax.Error {
 	field := s.value(c)
 	field.Set(spec.Elem().Field(0))
 	if field.Kind() == reflect.String {
-		field.SetString(strings.TrimSpace(field.String()))
+		text := strings.TrimSpace(field.String())
+		if len(s.oneOf) > 0 { // in any case
+			text = strings.ToLower(text)
+		}
+		field.SetString(text)
 	}
 	return s.check(field)
 }

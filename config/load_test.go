@@ -60,45 +60,26 @@ var realRedis = []string{"REDIS_URL=redis://redis:6379", "CHANNELS=chat:*", "PUB
 // the mode.
 var sentinelRedis = []string{"REDIS_URL=redis://sentinel:26379?master_name=main", "CHANNELS=chat:*", "PUBLIC_CHANNELS=chat:*"}
 
-func TestEmbeddedDefaults(t *testing.T) {
-	c := mustLoad(t, nil)
-	if !c.IsEmbedded() {
-		t.Error("no embedded mode without REDIS_URL")
-	}
-	for _, tt := range []struct{ name, got, want string }{
-		{"LISTEN", string(c.Listen), "127.0.0.1:8080"},
-		{"ADMIN_LISTEN", string(c.AdminListen), "127.0.0.1:9190"},
-		{"CHANNELS", c.Channels.String(), "*"},
-		{"PUBLIC_CHANNELS", c.PublicChannels.String(), "*"},
-		{"PUBLISH_CHANNELS", c.PublishChannels.String(), "*"},
-		{"DEFAULT_CHANNELS", c.DefaultChannels.String(), "chat"},
+// TestDefaults checks the defaults that differ between the two modes, and the
+// mode.
+func TestDefaults(t *testing.T) {
+	embedded, real := mustLoad(t, nil), mustLoad(t, env("REDIS_URL=redis://redis", "CHANNELS=x", "JWT_SECRET=x"))
+	for _, tt := range []struct{ name, embedded, real string }{
+		{"EMBEDDED", "true", "false"},
+		{"LISTEN", "127.0.0.1:8080", ":8080"},
+		{"ADMIN_LISTEN", "127.0.0.1:9190", "127.0.0.1:9190"},
+		{"CHANNELS", "*", "x"},
+		{"PUBLIC_CHANNELS", "*", ""},
+		{"PUBLISH_CHANNELS", "*", ""},
+		{"DEFAULT_CHANNELS", "chat", ""},
+		{"DEMO", "true", "false"},
 	} {
-		if tt.got != tt.want {
-			t.Errorf("%s = %q, want %q", tt.name, tt.got, tt.want)
+		if got := effective(t, embedded, tt.name).Value; got != tt.embedded {
+			t.Errorf("%s = %q in embedded mode, want %q", tt.name, got, tt.embedded)
 		}
-	}
-	if !c.Demo {
-		t.Error("no demo page in embedded mode")
-	}
-}
-
-func TestDefaultsWithRealRedis(t *testing.T) {
-	c := mustLoad(t, env(realRedis...))
-	if c.IsEmbedded() {
-		t.Error("embedded mode despite REDIS_URL")
-	}
-	for _, tt := range []struct{ name, got, want string }{
-		{"LISTEN", string(c.Listen), ":8080"},
-		{"ADMIN_LISTEN", string(c.AdminListen), "127.0.0.1:9190"},
-		{"PUBLISH_CHANNELS", c.PublishChannels.String(), ""},
-		{"DEFAULT_CHANNELS", c.DefaultChannels.String(), ""},
-	} {
-		if tt.got != tt.want {
-			t.Errorf("%s = %q, want %q", tt.name, tt.got, tt.want)
+		if got := effective(t, real, tt.name).Value; got != tt.real {
+			t.Errorf("%s = %q with a real Redis, want %q", tt.name, got, tt.real)
 		}
-	}
-	if c.Demo {
-		t.Error("a demo page with a real Redis")
 	}
 }
 
@@ -116,5 +97,12 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	}, "\n")
 	if got := faults.Error(); got != want {
 		t.Errorf("faults:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestAllowedValuesInAnyCase(t *testing.T) {
+	c := mustLoad(t, env("LOG_FORMAT=JSON", "PUBLISH_FORMAT= Raw "))
+	if c.LogFormat != JSONFormat || c.PublishFormat != FormatRaw {
+		t.Errorf("read %q and %q", c.LogFormat, c.PublishFormat)
 	}
 }

@@ -1,13 +1,9 @@
 package config
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/pem"
 	"log/slog"
-	"math/big"
+	"net/http/httptest"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -33,7 +29,7 @@ var withLogin = []string{"AUTH_URL=http://app"}
 var withSecret = []string{"JWT_SECRET=x"}
 
 func settingRows(t *testing.T) []settingRow {
-	ca, key, private := certificateFile(t), publicKeyFile(t), writeFile(t, "private.pem", privatePEM)
+	ca, key, private := certificateFile(t), writeFile(t, "key.pem", publicPEM), writeFile(t, "private.pem", privatePEM)
 	return []settingRow{
 		{"EMBEDDED", "false", func(c *Config) any { return c.Embedded }, False, nil},
 		{"LISTEN", "127.0.0.1:7000", func(c *Config) any { return c.Listen }, Address("127.0.0.1:7000"), nil},
@@ -103,25 +99,13 @@ func settingRows(t *testing.T) []settingRow {
 	}
 }
 
-// certificateFile returns the path of a PEM file with a new certificate.
+// certificateFile returns the path of a PEM file with a certificate.
 func certificateFile(t *testing.T) string {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), IsCA: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return writeFile(t, "ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
-}
-
-// publicKeyFile returns the path of a PEM file with a public key.
-func publicKeyFile(t *testing.T) string {
-	t.Helper()
-	return writeFile(t, "key.pem", publicPEM)
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}
+	return writeFile(t, "ca.pem", string(pem.EncodeToMemory(block)))
 }
 
 const privatePEM = `-----BEGIN PRIVATE KEY-----
@@ -240,7 +224,7 @@ func TestTags(t *testing.T) {
 		if tag.Get("desc") == "" || strings.ContainsAny(tag.Get("desc"), "|`\n") || s.heading == "" {
 			t.Errorf("%s: no description or heading for the tables, or one that breaks them", s.name)
 		}
-		if s.field.Type != reflect.TypeFor[string]() && !reflect.PointerTo(s.field.Type).Implements(decoder) {
+		if s.field.Type.Kind() != reflect.String && !reflect.PointerTo(s.field.Type).Implements(decoder) {
 			t.Errorf("%s: type %v has no Decode, so envconfig would report its faults", s.name, s.field.Type)
 		}
 		low, hasLow := s.bound("min")
@@ -279,4 +263,20 @@ func TestIsSetPanicsOnUnknownNames(t *testing.T) {
 		}
 	}()
 	c.IsSet("SIDECAST_LISTEN")
+}
+
+// TestConfigIsAnEnvconfigSpecification checks that envconfig can also read the
+// whole Config at once, because Config uses its tags.
+func TestConfigIsAnEnvconfigSpecification(t *testing.T) {
+	setenv(t, env(realRedis...))
+	var c Config
+	if err := envconfig.Process(envPrefix, &c); err != nil {
+		t.Fatal(err)
+	}
+	loaded := mustLoad(t, env(realRedis...))
+	for i, s := range c.Effective() {
+		if got := loaded.Effective()[i]; got.Value != s.Value {
+			t.Errorf("%s: %q, and %q by Load", s.Name, s.Value, got.Value)
+		}
+	}
 }

@@ -54,31 +54,6 @@ func TestHelpTableWidth(t *testing.T) {
 	}
 }
 
-// TestTablesHoldEverySetting checks that every setting is in both tables, that
-// text to type is marked as code, and that no bar ends a cell.
-func TestTablesHoldEverySetting(t *testing.T) {
-	var help, markdown strings.Builder
-	if HelpTable(&help) != nil || MarkdownTable(&markdown) != nil {
-		t.Fatal("writing to memory failed")
-	}
-	for _, s := range settings() {
-		if !strings.Contains(help.String(), "  "+s.variable()+" ") {
-			t.Errorf("help lacks %s", s.variable())
-		}
-		if !strings.Contains(markdown.String(), "| `"+s.variable()+"` |") {
-			t.Errorf("Markdown lacks %s", s.variable())
-		}
-	}
-	for line := range strings.Lines(markdown.String()) {
-		if cells := strings.Count(line, "|") - strings.Count(line, `\|`); cells != 4 {
-			t.Errorf("%d bars in %s", cells, line)
-		}
-		if strings.Contains(line, "'") && strings.Count(line, "`")%2 != 0 {
-			t.Errorf("quotes left over in %s", line)
-		}
-	}
-}
-
 const (
 	readme     = "README.md"
 	tableBegin = "<!-- settings -->\n"

@@ -35,12 +35,7 @@ type validation struct {
 
 // valid reports whether Load could read all of these settings.
 func (v *validation) valid(names ...string) bool {
-	for _, name := range names {
-		if v.c.faulty[name] {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(names, func(name string) bool { return v.c.faulty[name] })
 }
 
 // mode checks the settings that embedded mode forbids, and those that a real
@@ -81,7 +76,7 @@ func (v *validation) redis() {
 		return
 	}
 	if mode, err := redisurl.ParseMode(string(c.RedisMode)); err == nil {
-		if fault, ok := errors.AsType[*syntax.Error](u.parsed.Check(mode)); ok {
+		if fault, ok := errors.AsType[*syntax.Error](u.Check(mode)); ok {
 			v.faults.Add("REDIS_URL", fault.Problem, fault.Hint)
 		}
 	}
@@ -90,7 +85,7 @@ func (v *validation) redis() {
 	}
 	// go-redis does not send a user without a password, and then Redis treats
 	// the connection as its default user's.
-	if (u.parsed.Username() != "" || c.RedisUsername != "") && u.parsed.Password() == "" && !c.RedisPassword.IsSet() {
+	if (u.Username() != "" || c.RedisUsername != "") && u.Password() == "" && !c.RedisPassword.IsSet() {
 		name := "REDIS_URL"
 		if c.RedisUsername != "" {
 			name = "REDIS_USERNAME"
@@ -99,7 +94,7 @@ func (v *validation) redis() {
 			"set "+Prefix+"REDIS_PASSWORD; to use a password without a user, write redis://:password@host")
 	}
 	v.sentinel()
-	if v.valid("REDIS_CA") && c.RedisCA != "" && !u.parsed.TLS {
+	if v.valid("REDIS_CA") && c.RedisCA != "" && !u.TLS {
 		v.faults.Add("REDIS_CA", "is set, but "+Prefix+"REDIS_URL does not use TLS", "write rediss:// in the URL, or unset this")
 	}
 }

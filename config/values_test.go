@@ -6,9 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"reflect"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/kelseyhightower/envconfig"
 
@@ -47,7 +45,6 @@ func TestValues(t *testing.T) {
 		{"a form of ParseBool", new(Switch), "1", "true"},
 		{"in any case", new(Switch), "FALSE", "false"},
 		{"in any case", new(Level), "WARN", "warn"},
-		{"in any case", new(LogFormat), "JSON", "json"},
 		{"any free port", new(Address), "localhost:0", "localhost:0"},
 		{"IPv6", new(Address), "[::1]:8080", "[::1]:8080"},
 		{"the normal form of an origin", new(OriginList), "HTTPS://App.Example.COM", "https://app.example.com"},
@@ -119,7 +116,7 @@ func FuzzValues(f *testing.F) {
 		for _, into := range []reflect.Type{
 			reflect.TypeFor[List](), reflect.TypeFor[Duration](), reflect.TypeFor[Size](), reflect.TypeFor[Count](),
 			reflect.TypeFor[AutoCount](), reflect.TypeFor[Rate](), reflect.TypeFor[Decision](), reflect.TypeFor[Switch](),
-			reflect.TypeFor[Address](), reflect.TypeFor[Path](), reflect.TypeFor[Level](), reflect.TypeFor[LogFormat](),
+			reflect.TypeFor[Address](), reflect.TypeFor[Path](), reflect.TypeFor[Level](),
 			reflect.TypeFor[OriginList](), reflect.TypeFor[NetworkList](), reflect.TypeFor[PatternList](),
 		} {
 			first, second := reflect.New(into), reflect.New(into)
@@ -134,11 +131,4 @@ func FuzzValues(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestDurationConverts(t *testing.T) {
-	c := mustLoad(t, nil)
-	if time.Duration(c.WriteTimeout) != 10*time.Second || !strings.Contains(fmt.Sprintf("%+v", c), "WriteTimeout:10s") {
-		t.Errorf("default %v", c.WriteTimeout)
-	}
 }
