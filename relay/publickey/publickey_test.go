@@ -1,6 +1,7 @@
 package publickey
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -22,82 +23,52 @@ func block(kind string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der})
 }
 
-func pkix(t *testing.T, key any) []byte {
-	t.Helper()
-	der, err := x509.MarshalPKIXPublicKey(key)
+// must returns the value of a call that cannot fail in these tests.
+func must[T any](value T, err error) T {
 	if err != nil {
-		t.Fatal(err)
+		panic(err)
 	}
-	return block("PUBLIC KEY", der)
+	return value
 }
 
-func rsaKey(t *testing.T, bits int) *rsa.PrivateKey {
-	t.Helper()
-	key, err := rsa.GenerateKey(rand.Reader, bits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
+func pkix(key any) []byte { return block("PUBLIC KEY", must(x509.MarshalPKIXPublicKey(key))) }
 
-func curveKey(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(curve, rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
+func rsaKey(bits int) *rsa.PrivateKey { return must(rsa.GenerateKey(rand.Reader, bits)) }
+
+func curveKey(curve elliptic.Curve) *ecdsa.PrivateKey {
+	return must(ecdsa.GenerateKey(curve, rand.Reader))
 }
 
 // Each kind of key has exactly one algorithm.
 func TestParse(t *testing.T) {
-	long, curve := rsaKey(t, 2048), curveKey(t, elliptic.P256())
-	edwards, _, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	long, curve := rsaKey(2048), curveKey(elliptic.P256())
+	edwards := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)).Public()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
-	certificate, err := x509.CreateCertificate(rand.Reader, template, template, &curve.PublicKey, curve)
-	if err != nil {
-		t.Fatal(err)
-	}
+	certificate := must(x509.CreateCertificate(rand.Reader, template, template, &curve.PublicKey, curve))
 	for _, tt := range []struct {
 		comment   string
 		text      []byte
 		key       any
 		algorithm string
 	}{
-		{"RSA", pkix(t, &long.PublicKey), long.Public(), "RS256"},
+		{"RSA", pkix(&long.PublicKey), long.Public(), "RS256"},
 		{"RSA, as PKCS 1", block("RSA PUBLIC KEY", x509.MarshalPKCS1PublicKey(&long.PublicKey)), long.Public(), "RS256"},
-		{"P-256", pkix(t, &curve.PublicKey), curve.Public(), "ES256"},
-		{"Ed25519", pkix(t, edwards), edwards, "EdDSA"},
+		{"P-256", pkix(&curve.PublicKey), curve.Public(), "ES256"},
+		{"Ed25519", pkix(edwards), edwards, "EdDSA"},
 		{"a certificate", block("CERTIFICATE", certificate), curve.Public(), "ES256"},
-		{"with text around it", append([]byte("a key\n"), append(pkix(t, edwards), "the end"...)...), edwards, "EdDSA"},
+		{"with text around it", append([]byte("a key\n"), append(pkix(edwards), "the end"...)...), edwards, "EdDSA"},
 	} {
 		got, err := Parse(tt.text)
-		if err != nil || got.Algorithm != tt.algorithm || !sameKey(got.Public, tt.key) {
+		if err != nil || got.Algorithm != tt.algorithm || !bytes.Equal(pkix(got.Public), pkix(tt.key)) {
 			t.Errorf("%s: %+v, %v", tt.comment, got, err)
 		}
 	}
 }
 
-// sameKey compares two public keys of any kind by their encoding.
-func sameKey(a, b any) bool {
-	derA, errA := x509.MarshalPKIXPublicKey(a)
-	derB, errB := x509.MarshalPKIXPublicKey(b)
-	return errA == nil && errB == nil && string(derA) == string(derB)
-}
-
 func TestParseRejects(t *testing.T) {
 	t.Setenv("GODEBUG", "rsa1024min=0")
-	private, err := x509.MarshalPKCS8PrivateKey(curveKey(t, elliptic.P256()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	exchange, err := ecdh.X25519().GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	private := must(x509.MarshalPKCS8PrivateKey(curveKey(elliptic.P256())))
+	exchange := must(ecdh.X25519().GenerateKey(rand.Reader))
 	for _, tt := range []struct {
 		comment string
 		text    []byte
@@ -112,9 +83,9 @@ func TestParseRejects(t *testing.T) {
 		{"garbage in a PKCS 1 key", block("RSA PUBLIC KEY", []byte("x")), "is not a public key"},
 		{"garbage in a certificate", block("CERTIFICATE", []byte("x")), "is not a public key"},
 		{"a block of another kind", block("CERTIFICATE REQUEST", []byte("x")), "is not a public key"},
-		{"a short RSA key", pkix(t, &rsaKey(t, 1024).PublicKey), "is an RSA key shorter"},
-		{"another curve", pkix(t, &curveKey(t, elliptic.P384()).PublicKey), "is neither"},
-		{"a key that cannot sign", pkix(t, exchange.PublicKey()), "is neither"},
+		{"a short RSA key", pkix(&rsaKey(1024).PublicKey), "is an RSA key shorter"},
+		{"another curve", pkix(&curveKey(elliptic.P384()).PublicKey), "is neither"},
+		{"a key that cannot sign", pkix(exchange.PublicKey()), "is neither"},
 	} {
 		_, err := Parse(tt.text)
 		rejected, ok := errors.AsType[*syntax.Error](err)
