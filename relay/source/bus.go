@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"maps"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // The bus is checked every busInterval, so that clients are notified of a loss
@@ -47,7 +48,10 @@ var errBusUnsupported = errors.New("the server does not report the links of its 
 // also returns the number of unlinked nodes: the node has a link to them, but
 // they have no link to it, so messages that are published there do not arrive.
 func readBus(ctx context.Context, conn doer) (state busState, unlinked int, err error) {
-	reply, err := conn.Do(ctx, "CLUSTER", "LINKS").Slice()
+	// go-redis's ClusterLinks rejects fields that it does not know.
+	ask := redis.NewMapStringInterfaceSliceCmd(ctx, "CLUSTER", "LINKS")
+	_ = conn.Process(ctx, ask)
+	links, err := ask.Result()
 	if err != nil {
 		if isRefusal(err) {
 			return nil, 0, errBusUnsupported
@@ -55,11 +59,7 @@ func readBus(ctx context.Context, conn doer) (state busState, unlinked int, err 
 		return nil, 0, err
 	}
 	state, known := make(busState), make(map[string]bool)
-	for _, link := range reply {
-		fields := make(map[string]any)
-		for key, value := range pairs(link) {
-			fields[fmt.Sprint(key)] = value
-		}
+	for _, fields := range links {
 		node, _ := fields["node"].(string)
 		since, ok := fields["create-time"].(int64)
 		switch {
@@ -75,27 +75,6 @@ func readBus(ctx context.Context, conn doer) (state busState, unlinked int, err 
 		}
 	}
 	return state, unlinked, nil
-}
-
-// pairs iterates over a map as RESP3 sends it, or over the list that RESP2
-// sends instead.
-func pairs(reply any) iter.Seq2[any, any] {
-	return func(yield func(key, value any) bool) {
-		switch reply := reply.(type) {
-		case map[any]any:
-			for key, value := range reply {
-				if !yield(key, value) {
-					return
-				}
-			}
-		case []any:
-			for i := 0; i+1 < len(reply); i += 2 {
-				if !yield(reply[i], reply[i+1]) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // A busMonitor checks for one connection of the link that no message was lost

@@ -36,12 +36,11 @@ const testTimeout = time.Minute
 // recorder is a sink that records each call as a line, and lets tests wait for
 // lines.
 type recorder struct {
-	mu        sync.Mutex
-	events    []string
-	nodes     []uint32                      // of each Online
-	change    chan struct{}                 // closed and replaced at each event
-	hook      func(channel, payload []byte) // called in Publish, if set
-	asDigests bool                          // payloads are recorded as digests
+	mu     sync.Mutex
+	events []string
+	nodes  []uint32                      // of each Online
+	change chan struct{}                 // closed and replaced at each event
+	hook   func(channel, payload []byte) // called in Publish, if set
 }
 
 func newRecorder() *recorder { return &recorder{change: make(chan struct{})} }
@@ -60,24 +59,14 @@ func (r *recorder) setHook(hook func(channel, payload []byte)) {
 	r.hook = hook
 }
 
-// useDigests makes the recorder record payloads as digests.
-func (r *recorder) useDigests() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.asDigests = true
-}
-
 func (r *recorder) Publish(channel, payload []byte) {
 	r.mu.Lock()
-	hook, short := r.hook, r.asDigests
+	hook := r.hook
 	r.mu.Unlock()
 	if hook != nil {
 		hook(channel, payload)
 	}
-	if short {
-		payload = []byte(digest(payload))
-	}
-	r.add(fmt.Sprintf("%s=%s", channel, payload))
+	r.add(fmt.Sprintf("%s=%s", channel, digest(payload)))
 }
 
 func (r *recorder) Oversize(channel []byte) { r.add("oversize " + string(channel)) }
@@ -297,8 +286,8 @@ func (l *runningLink) expectDelivery(t testing.TB, server *redistest.Server, cha
 	l.awaitEvent(t, channel+"="+payload, 1)
 }
 
-// expectDetected waits until the nth epoch ends, which may take until limit, and
-// returns how long it took.
+// expectDetected waits until the nth epoch ends, which may take until limit,
+// and returns how long it took.
 func (l *runningLink) expectDetected(t testing.TB, n int, limit time.Duration) time.Duration {
 	t.Helper()
 	began := time.Now()

@@ -79,27 +79,28 @@ func (r *errorReporter) warn(message, do string, args ...any) {
 	r.link.log.Warn(message, append([]any{"do", do}, args...)...)
 }
 
+// warnOnce is [errorReporter.warn] if once was not used before.
+func (r *errorReporter) warnOnce(once *sync.Once, message, do string, args ...any) {
+	once.Do(func() { r.warn(message, do, args...) })
+}
+
 func (r *errorReporter) roleUnsupported() {
-	r.role.Do(func() {
-		if !r.link.cfg.Embedded {
-			r.warn("redis does not report its role, so the relay would not notice a replica", "grant +role")
-		}
-	})
+	if !r.link.cfg.Embedded {
+		r.warnOnce(&r.role, "redis does not report its role, so the relay would not notice a replica", "grant +role")
+	}
 }
 
 func (r *errorReporter) nodeUnsupported() {
-	r.node.Do(func() {
-		if !r.link.cfg.Embedded && !r.link.cfg.MarkersOff {
-			r.warn("redis does not report its run_id, so clients cannot resume at another replica of the relay", "grant +info")
-		}
-	})
+	if !r.link.cfg.Embedded && !r.link.cfg.MarkersOff {
+		r.warnOnce(&r.node, "redis does not report its run_id, so clients cannot resume at another replica of the relay",
+			"grant +info")
+	}
 }
 
 func (r *errorReporter) busUnsupported() {
-	r.bus.Do(func() {
-		r.warn("redis does not report its cluster's bus links, so the relay would not notice messages lost between nodes",
-			"grant +cluster|links; it needs Redis 7.0")
-	})
+	r.warnOnce(&r.bus,
+		"redis does not report its cluster's bus links, so the relay would not notice messages lost between nodes",
+		"grant +cluster|links; it needs Redis 7.0")
 }
 
 // markerSlotMoved is called once in an epoch.
@@ -117,23 +118,18 @@ func (r *errorReporter) nodesUnlinked(nodes int) {
 }
 
 func (r *errorReporter) pingRefused(reply string) {
-	r.ping.Do(func() {
-		r.warn("redis refuses PING; the relay accepts the refusals as answers", "grant +ping", "err", reply)
-	})
+	r.warnOnce(&r.ping, "redis refuses PING; the relay accepts the refusals as answers", "grant +ping", "err", reply)
 }
 
 func (r *errorReporter) markerSubscriptionDenied(reply string) {
-	r.markerSubscribe.Do(func() {
-		r.warn("redis refuses the subscription to the marker channel, so the relay cannot probe delivery",
-			"grant +subscribe and &"+r.link.markerChannel, "err", reply)
-	})
+	r.warnOnce(&r.markerSubscribe,
+		"redis refuses the subscription to the marker channel, so the relay cannot probe delivery",
+		"grant +subscribe and &"+r.link.markerChannel, "err", reply)
 }
 
 func (r *errorReporter) markerPublishDenied(err error) {
-	r.markerPublish.Do(func() {
-		r.warn("redis refuses to publish markers, so the relay cannot probe delivery",
-			"grant +publish and &"+r.link.markerChannel, "err", err)
-	})
+	r.warnOnce(&r.markerPublish, "redis refuses to publish markers, so the relay cannot probe delivery",
+		"grant +publish and &"+r.link.markerChannel, "err", err)
 }
 
 // markerPublishFailing is called periodically while markers cannot be published
@@ -144,17 +140,13 @@ func (r *errorReporter) markerPublishFailing(err error) {
 }
 
 func (r *errorReporter) clientPublishDenied(err error) {
-	r.clientPublish.Do(func() {
-		r.warn("redis refuses messages that clients publish",
-			"grant +publish and the channels of SIDECAST_PUBLISH_CHANNELS", "err", err)
-	})
+	r.warnOnce(&r.clientPublish, "redis refuses messages that clients publish",
+		"grant +publish and the channels of SIDECAST_PUBLISH_CHANNELS", "err", err)
 }
 
 func (r *errorReporter) foreignRelay() {
-	r.foreign.Do(func() {
-		r.warn("another relay with different patterns or prefixes uses the same key prefix",
-			"give each application its own SIDECAST_KEY_PREFIX, and all replicas of one application the same settings")
-	})
+	r.warnOnce(&r.foreign, "another relay with different patterns or prefixes uses the same key prefix",
+		"give each application its own SIDECAST_KEY_PREFIX, and all replicas of one application the same settings")
 }
 
 // streamsDenied is called at the start for each pattern of durable channels

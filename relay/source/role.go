@@ -22,6 +22,7 @@ var (
 // A doer runs commands: a go-redis client, or a single connection of one.
 type doer interface {
 	Do(ctx context.Context, args ...any) *redis.Cmd
+	Process(ctx context.Context, cmd redis.Cmder) error
 }
 
 // readRole returns nil for a master, errReplica or errSentinelRole for a server

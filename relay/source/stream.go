@@ -87,12 +87,12 @@ func (s *streams) State(ctx context.Context, channel string) (state stream.State
 func (s *streams) state(
 	ctx context.Context, node redis.UniversalClient, key string, add func(redis.Pipeliner),
 ) (stream.State, error) {
-	var tail, info *redis.Cmd
+	var tail *redis.Cmd
+	info := redis.NewMapStringInterfaceCmd(ctx, "XINFO", "STREAM", key)
 	cmds, err := node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
 		add(tx)
 		tail = tx.Do(ctx, "XREVRANGE", key, "+", "-", "COUNT", 1)
-		info = tx.Do(ctx, "XINFO", "STREAM", key)
-		return nil
+		return tx.Process(ctx, info)
 	})
 	if err := info.Err(); err != nil && tail.Err() == nil && strings.Contains(err.Error(), "no such key") {
 		return stream.State{Added: -1}, nil // the commands before XINFO succeeded

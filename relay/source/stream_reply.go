@@ -52,10 +52,10 @@ func (s *streams) entry(raw any) (e stream.Entry, ok bool) {
 }
 
 // parseInfo parses the answer to XINFO STREAM.
-func parseInfo(reply any) (stream.State, error) {
+func parseInfo(fields map[string]any) (stream.State, error) {
 	state := stream.State{Exists: true, Added: -1}
 	found := 0
-	for name, value := range pairs(reply) {
+	for name, value := range fields {
 		number, _ := value.(int64)
 		switch name {
 		case "length":

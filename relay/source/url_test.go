@@ -16,6 +16,7 @@ func TestParseURLAgreesWithGoRedis(t *testing.T) {
 		"redis://user:p%40ss@redis:6380/3",
 		"redis://:pass@[::1]:6379?protocol=3",
 		"redis://[fe80::1%25eth0]",
+		"redis://my_redis:6379", // as names of Compose services
 		"redis://user@redis",
 		"redis://redis/1?db=2",
 		"redis://redis/1?db=",
@@ -59,7 +60,7 @@ func TestParseURLOfSeveralNodes(t *testing.T) {
 		nodes  []string
 		master string
 	}{
-		{Sentinel, "redis://a?addr=b:2&addr=[::1]:3&master_name=my+main", []string{"a:26379", "b:2", "[::1]:3"}, "my main"},
+		{Sentinel, "redis://:pw@a/2?addr=b:2&addr=[::1]:3&master_name=my+main", []string{"a:26379", "b:2", "[::1]:3"}, "my main"},
 		{Sentinel, "rediss://a:1?master_name=main", []string{"a:1"}, "main"},
 		{Cluster, "redis://user:pw@a:1?addr=b:2&addr=c:3", []string{"a:1", "b:2", "c:3"}, ""},
 		{Cluster, "rediss://a", []string{"a:6379"}, ""},
