@@ -169,7 +169,7 @@ func (c *Config) HasLogin() bool {
 // file. The name is without the prefix, such as LISTEN. IsSet panics if there
 // is no such setting.
 func (c *Config) IsSet(name string) bool {
-	if _, ok := settingNamed(name); !ok {
+	if !slices.ContainsFunc(settings(), func(s setting) bool { return s.name == name }) {
 		panic(fmt.Sprintf("config.IsSet(%q): no such setting", name))
 	}
 	return c.set[name]

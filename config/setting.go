@@ -58,16 +58,6 @@ var settings = sync.OnceValue(func() []setting {
 	return list
 })
 
-// settingNamed finds a setting by its name without the prefix.
-func settingNamed(name string) (setting, bool) {
-	for _, s := range settings() {
-		if s.name == name {
-			return s, true
-		}
-	}
-	return setting{}, false
-}
-
 // A name is split before each word. A run of capitals is one word, except that
 // its last letter begins the next word if small letters follow.
 var (

@@ -1,11 +1,7 @@
 package redisurl
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"log/slog"
 	"strings"
 	"testing"
 
@@ -145,36 +141,9 @@ func TestCheckRejects(t *testing.T) {
 	}
 }
 
-// Printing a URL in any way shows no credentials, even inside the field of
-// another struct.
-func TestPrintShowsNoCredentials(t *testing.T) {
-	u, err := Parse("redis://user-hunter2:hunter2@localhost:6379/1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("x", "url", u)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "url", u)
-	text, err := json.Marshal(map[string]any{"url": u})
-	if err != nil {
-		t.Fatal(err)
-	}
-	printed := []string{string(text), log.String()}
-	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t", "%c"} {
-		printed = append(printed, fmt.Sprintf(verb, u), fmt.Sprintf(verb, struct{ url *URL }{u}), fmt.Sprintf(verb, struct{ inner any }{u}))
-	}
-	for _, text := range printed {
-		if strings.Contains(text, "hunter2") || strings.Contains(text, fmt.Sprintf("%x", "hunter2")) {
-			t.Errorf("printed %s", text)
-		}
-	}
-	if got := (*URL)(nil).String(); got != "" {
-		t.Errorf("nil is shown as %q", got)
-	}
-}
-
 // FuzzRedisURL: whatever is in the place of the password, the error does not
-// repeat it and the shown URL lacks it.
+// repeat it and the shown URL lacks it. The tests of package config print URLs in
+// every way.
 func FuzzRedisURL(f *testing.F) {
 	const canary = "hunter2canary"
 	leaks := func(text string) bool { return strings.Contains(strings.ToLower(text), canary) }

@@ -164,7 +164,10 @@ func TestEndOfEpochEndsAllCatchUps(t *testing.T) {
 		first := callCatchUp(t.Context(), conn.link, 100)
 		second := callCatchUp(t.Context(), conn.link, 100)
 		server.Close()
-		expectResults(t, first, 100, ErrUnavailable)
+		if err := <-first; conn.link.sink.(*discardSink).lost != 1 {
+			t.Errorf("CatchUp returned %v before the sink was notified", err)
+		}
+		expectResults(t, first, 99, ErrUnavailable)
 		expectResults(t, second, 100, ErrUnavailable)
 		if err := conn.link.CatchUp(t.Context()); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("between epochs CatchUp returned %v", err)

@@ -32,13 +32,13 @@ func (b *endlessConn) Read(p []byte) (int, error) {
 }
 
 // discardSink is a sink without subscribers.
-type discardSink struct{ messages int }
+type discardSink struct{ messages, lost int }
 
 func (n *discardSink) Publish(_, _ []byte) { n.messages++ }
 func (n *discardSink) Oversize([]byte)     {}
 func (n *discardSink) Flush()              {}
 func (n *discardSink) Marker([]byte)       {}
-func (n *discardSink) Offline()            {}
+func (n *discardSink) Offline()            { n.lost++ }
 func (n *discardSink) Online(uint32)       {}
 
 func messages(protocol int) []byte {

@@ -1,19 +1,14 @@
 package source_test
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
-	"sidecast/relay/relaytest/faultproxy"
 	"sidecast/relay/relaytest/redistest"
-	"sidecast/relay/source"
 )
 
 // TestCatchUp publishes from several goroutines. Each calls CatchUp after Redis
@@ -67,40 +62,4 @@ func TestCatchUp(t *testing.T) {
 func spin(d time.Duration) {
 	for began := time.Now(); time.Since(began) < d; {
 	}
-}
-
-// TestCatchUpEnds ends the wait in each way: by ctx, by the end of the epoch,
-// and by the end of the link.
-func TestCatchUpEnds(t *testing.T) {
-	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
-		proxy := faultproxy.Start(t, server.Addr)
-		l := startLive(t, proxy.Addr, []string{"*"}, useProtocol)
-		proxy.Hold(faultproxy.ToClient)
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
-		if err := l.CatchUp(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("with a ctx that ended CatchUp returned %v", err)
-		}
-		if err := l.CatchUp(ctx); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("with a ctx that had ended CatchUp returned %v", err)
-		}
-		result := make(chan error, 1)
-		go func() { result <- l.CatchUp(t.Context()) }()
-		proxy.Reset()
-		if err := <-result; !errors.Is(err, source.ErrUnavailable) {
-			t.Errorf("when the epoch ended CatchUp returned %v", err)
-		}
-		if got := l.recorder.deliveries(); !slices.Contains(got, "offline") {
-			t.Errorf("the sink was not notified before: %q", got)
-		}
-		proxy.Release(faultproxy.ToClient)
-		l.awaitEvent(t, "online", 2)
-		if err := l.CatchUp(t.Context()); err != nil {
-			t.Errorf("in the next epoch CatchUp returned %v", err)
-		}
-		l.stop()
-		if err := l.CatchUp(t.Context()); !errors.Is(err, source.ErrUnavailable) {
-			t.Errorf("after the link stopped CatchUp returned %v", err)
-		}
-	})
 }

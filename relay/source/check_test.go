@@ -122,7 +122,7 @@ func TestCheckFindsOtherRelays(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
 	for _, patterns := range [][]string{{"chat:*"}, {"chat:*"}, {"news"}} {
-		startLink(t, server.Addr, patterns).awaitEvent(t, "online", 1)
+		startLive(t, server.Addr, patterns)
 	}
 	got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}))
 	expectFindings(t, got[6:],

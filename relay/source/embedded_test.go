@@ -57,9 +57,7 @@ func TestEmbedded(t *testing.T) {
 		}
 		l.awaitEvent(t, "chat=hello", 1)
 		l.await(t, "a marker", hasMarker)
-		if strings.Contains(l.log.String(), "level=WARN") {
-			t.Error("there is a warning about features that the in-memory server lacks")
-		}
+		l.expectNoWarnings(t)
 		server.Close()
 		l.awaitEvent(t, "offline", 1)
 		startEmbedded(t, server.Addr())

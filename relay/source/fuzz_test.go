@@ -126,10 +126,7 @@ func FuzzWellFormed(f *testing.F) {
 		f.Add(append([]byte{0, 1}, ops...), seed, seed%2 == 0)
 	}
 	f.Fuzz(func(t *testing.T, ops []byte, seed uint64, resp3 bool) {
-		protocol := 2
-		if resp3 {
-			protocol = 3
-		}
+		protocol := protocolOf(resp3)
 		stream := build(ops, seed, protocol)
 		want, clean := expect(t, stream, protocol)
 		if !clean {
@@ -140,6 +137,13 @@ func FuzzWellFormed(f *testing.F) {
 			t.Fatalf("stream %q\ngot  %q\nwant %q", stream, got, want)
 		}
 	})
+}
+
+func protocolOf(resp3 bool) int {
+	if resp3 {
+		return 3
+	}
+	return 2
 }
 
 // build returns a stream with one reply for each op.
@@ -209,10 +213,7 @@ func FuzzAnyBytes(f *testing.F) {
 		if longNumber.MatchString(tail) {
 			t.Skip("would make go-redis allocate")
 		}
-		protocol := 2
-		if resp3 {
-			protocol = 3
-		}
+		protocol := protocolOf(resp3)
 		stream := subscribedHead(protocol) + tail
 		want, clean := expect(t, stream, protocol)
 		got := withoutFlush(playThrough(t, stream, pieces(seed), protocol, fuzzConfig))

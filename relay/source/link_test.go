@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"errors"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -64,17 +65,22 @@ func TestPublishReachesSubscribers(t *testing.T) {
 	})
 }
 
+// TestRedisRestarts uses a link over TCP and one over a Unix socket.
 func TestRedisRestarts(t *testing.T) {
-	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
-		l := startLive(t, server.Addr, []string{"chat:*", "news"}, useProtocol)
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
+		socket := filepath.Join(t.TempDir(), "redis.sock")
+		server := redistest.Start(t, "--unixsocket", socket)
+		tcp := startLive(t, server.Addr, []string{"chat:*", "news"}, useProtocol)
+		unix := startLive(t, socket, []string{"chat:*", "news"}, useProtocol)
 		server.Restart()
-		l.awaitEvent(t, "online", 2)
+		tcp.awaitEvent(t, "online", 2)
+		unix.awaitEvent(t, "online", 2)
 		server.CLI("PUBLISH", "chat:1", "again")
 		server.CLI("PUBLISH", "news", "too")
-		l.awaitEvent(t, "news=too", 1)
-		want := []string{"online", "offline", "online", "chat:1=again", "news=too"}
-		if got := l.recorder.deliveries(); !slices.Equal(got, want) {
-			t.Fatalf("got %q, want %q", got, want)
+		for _, l := range []*runningLink{tcp, unix} {
+			l.awaitEvent(t, "news=too", 1)
+			l.expectEvents(t, "online", "offline", "online", "chat:1=again", "news=too")
 		}
 	})
 }
@@ -89,9 +95,7 @@ func TestRedisIsAbsentAtTheStart(t *testing.T) {
 		}
 		server.Restart()
 		l.awaitEvent(t, "online", 1)
-		if got := l.recorder.deliveries(); !slices.Equal(got, []string{"offline", "online"}) {
-			t.Fatalf("got %q", got)
-		}
+		l.expectEvents(t, "offline", "online")
 	})
 }
 
@@ -111,9 +115,7 @@ func TestDialsAreFewWhileRedisIsDown(t *testing.T) {
 		if n := strings.Count(l.log.String(), "level=ERROR"); n != 1 {
 			t.Errorf("the same problem was logged %d times", n)
 		}
-		if got := l.recorder.deliveries(); !slices.Equal(got, []string{"offline"}) {
-			t.Errorf("got %q", got)
-		}
+		l.expectEvents(t, "offline")
 	})
 }
 

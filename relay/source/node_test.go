@@ -21,12 +21,9 @@ func TestNodeTag(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		other := redistest.Start(t)
 		proxy := faultproxy.Start(t, server.Addr)
-		a := startLink(t, server.Addr, []string{"*"}, useProtocol)
-		b := startLink(t, proxy.Addr, []string{"*"}, useProtocol)
-		c := startLink(t, other.Addr, []string{"*"}, useProtocol)
-		for _, l := range []*runningLink{a, b, c} {
-			l.awaitEvent(t, "online", 1)
-		}
+		a := startLive(t, server.Addr, []string{"*"}, useProtocol)
+		b := startLive(t, proxy.Addr, []string{"*"}, useProtocol)
+		c := startLive(t, other.Addr, []string{"*"}, useProtocol)
 		if x, y, z := a.nodeTags()[0], b.nodeTags()[0], c.nodeTags()[0]; x != y || x == z {
 			t.Errorf("two links to one server have %08x and %08x, one to another has %08x", x, y, z)
 		}

@@ -14,9 +14,7 @@ import (
 // same order, and publish few.
 func TestRelaysShareMarkers(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
-		a, b := startLink(t, server.Addr, []string{"*"}, useProtocol), startLink(t, server.Addr, []string{"*"}, useProtocol)
-		a.awaitEvent(t, "online", 1)
-		b.awaitEvent(t, "online", 1)
+		a, b := startLive(t, server.Addr, []string{"*"}, useProtocol), startLive(t, server.Addr, []string{"*"}, useProtocol)
 		began := time.Now()
 		eventually(t, "some markers", func() bool {
 			return len(markersIn(a.allEvents())) >= 8 && len(markersIn(b.allEvents())) >= 8
@@ -49,7 +47,7 @@ func TestRelaysShareMarkers(t *testing.T) {
 func TestForeignRelayIsReported(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		a := startLive(t, server.Addr, []string{"chat:*"}, useProtocol)
-		startLink(t, server.Addr, []string{"news"}, useProtocol).awaitEvent(t, "online", 1)
+		startLive(t, server.Addr, []string{"news"}, useProtocol)
 		a.awaitLog(t, "another relay with different patterns")
 		a.awaitLog(t, "SIDECAST_KEY_PREFIX")
 	})

@@ -308,6 +308,38 @@ func (l *runningLink) awaitPublishing(t testing.TB) {
 	})
 }
 
+// expectEvents checks all events so far, except flushes and markers.
+func (l *runningLink) expectEvents(t testing.TB, want ...string) {
+	t.Helper()
+	if got := l.recorder.deliveries(); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// expectLost checks how often the sink was notified that the link is down.
+func (l *runningLink) expectLost(t testing.TB, want int) {
+	t.Helper()
+	if n := count(l.recorder.deliveries(), "offline"); n != want {
+		t.Errorf("the link was lost %d times, want %d", n, want)
+	}
+}
+
+// expectMarkersUp checks the gauge that reports whether markers return.
+func (l *runningLink) expectMarkersUp(t testing.TB, want bool) {
+	t.Helper()
+	if l.stats.MarkersUp.Load() != want {
+		t.Errorf("the gauge of markers is %v", !want)
+	}
+}
+
+// expectNoWarnings checks that the link has logged neither warnings nor errors.
+func (l *runningLink) expectNoWarnings(t testing.TB) {
+	t.Helper()
+	if text := l.log.String(); strings.Contains(text, "level=WARN") || strings.Contains(text, "level=ERROR") {
+		t.Error("the link logged a problem")
+	}
+}
+
 // expectEnded checks how many epochs ended with a cause.
 func (l *runningLink) expectEnded(t testing.TB, cause stats.Cause, want uint64) {
 	t.Helper()

@@ -28,12 +28,8 @@ func TestLeastRightsSuffice(t *testing.T) {
 		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
 		l.expectDelivery(t, server, "chat:1")
 		l.await(t, "a marker", hasMarker)
-		if !l.stats.MarkersUp.Load() {
-			t.Error("markers return, but the gauge reports that they do not")
-		}
-		if text := l.log.String(); strings.Contains(text, "level=WARN") || strings.Contains(text, "level=ERROR") {
-			t.Error("a relay with the documented rights logs a problem")
-		}
+		l.expectMarkersUp(t, true)
+		l.expectNoWarnings(t)
 	})
 }
 
@@ -83,9 +79,7 @@ func TestMarkerSubscriptionDenied(t *testing.T) {
 		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
 		l.expectDelivery(t, server, "chat:1")
 		l.awaitLog(t, "refuses the subscription to the marker channel", "&sidecast:mark")
-		if l.stats.MarkersUp.Load() {
-			t.Error("markers are not received, but the gauge reports that they work")
-		}
+		l.expectMarkersUp(t, false)
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
 		l.awaitEvent(t, "online", 2)
 		l.expectDelivery(t, server, "chat:1")
@@ -105,9 +99,7 @@ func TestMarkerPublishDenied(t *testing.T) {
 		if l.stats.MarkersLost.Load() == 0 {
 			t.Error("the refusal was not counted")
 		}
-		if l.stats.MarkersUp.Load() {
-			t.Error("markers are refused, but the gauge reports that they work")
-		}
+		l.expectMarkersUp(t, false)
 		if _, err := l.Link.Publish(t.Context(), "chat:1", nil); !errors.Is(err, source.ErrRefused) {
 			t.Errorf("publishing without the right returned %v", err)
 		}
@@ -115,14 +107,10 @@ func TestMarkerPublishDenied(t *testing.T) {
 		server.CLI("ACL", "SETUSER", "relay", "+publish")
 		server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
 		l.await(t, "a marker after it is allowed", hasMarker)
-		if !l.stats.MarkersUp.Load() {
-			t.Error("markers return, but the gauge reports that they do not")
-		}
+		l.expectMarkersUp(t, true)
 		server.Kill()
 		l.awaitEvent(t, "offline", 2)
-		if l.stats.MarkersUp.Load() {
-			t.Error("the link is lost, but the gauge reports that markers work")
-		}
+		l.expectMarkersUp(t, false)
 		l.expectLoggedOnce(t, "refuses to publish markers")
 	})
 }
@@ -138,9 +126,7 @@ func TestRefusedPingsCountAsAnswers(t *testing.T) {
 				strings.Count(server.CLI("ACL", "LOG"), "ping") > 0 && strings.Contains(server.CLI("ACL", "LOG"), "\n2\n")
 		})
 		l.expectDelivery(t, server, "chat:1")
-		if got := l.recorder.deliveries(); slices.Contains(got, "offline") {
-			t.Errorf("got %q", got)
-		}
+		l.expectLost(t, 0)
 	})
 }
 
@@ -171,9 +157,7 @@ func TestLeastRightsForStreams(t *testing.T) {
 		l.await(t, "more markers", func(events []string) bool {
 			return len(markersIn(events)) >= 3
 		})
-		if strings.Contains(l.log.String(), "level=WARN") {
-			t.Error("a relay with the documented rights logs a problem")
-		}
+		l.expectNoWarnings(t)
 		// They do not permit adding, and the error names the missing right.
 		_, err := l.Streams().Append(t.Context(), "order:1", nil)
 		if !errors.Is(err, stream.ErrNoStream) || !strings.Contains(err.Error(), "NOPERM") {

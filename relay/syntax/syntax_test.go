@@ -5,12 +5,6 @@ import (
 	"testing"
 )
 
-func TestError(t *testing.T) {
-	if got := New("has no scheme", "write redis://").Error(); got != "has no scheme; write redis://" {
-		t.Errorf("Error() = %q", got)
-	}
-}
-
 func TestQuote(t *testing.T) {
 	for _, tt := range []struct{ comment, text, want string }{
 		{"empty", "", `""`},
