@@ -181,11 +181,7 @@ func TestSlowSinkExceedsOutputBuffer(t *testing.T) {
 
 func TestWrongPasswordIsExplained(t *testing.T) {
 	t.Parallel()
-	tests := []struct {
-		name           string
-		user, password string
-		want           string
-	}{
+	tests := []struct{ name, user, password, want string }{
 		{"none", "", "", "requires a password"},
 		{"wrong", "", "wrong-secret", "were refused"},
 		{"wrong user", "unknown", "wrong-secret", "were refused"},
