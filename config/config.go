@@ -147,13 +147,7 @@ type Operations struct {
 // IsEmbedded reports whether Sidecast runs with its own Redis: if EMBEDDED is
 // true, or if it is auto and REDIS_URL is unset.
 func (c *Config) IsEmbedded() bool {
-	switch c.Embedded {
-	case True:
-		return true
-	case False:
-		return false
-	}
-	return !c.RedisURL.IsSet() && !c.set["REDIS_URL"]
+	return c.Embedded == True || c.Embedded == Auto && !c.RedisURL.IsSet() && !c.set["REDIS_URL"]
 }
 
 // loginSettings are the settings of which each one alone lets clients log in.

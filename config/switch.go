@@ -50,15 +50,7 @@ func (d *Decision) Decode(value string) error {
 }
 
 // String returns the decision in the form that Decode reads.
-func (d Decision) String() string {
-	switch d {
-	case True:
-		return "true"
-	case False:
-		return "false"
-	}
-	return "auto"
-}
+func (d Decision) String() string { return [...]string{"auto", "true", "false"}[d] }
 
 // MarshalText returns what String returns.
 func (d Decision) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
