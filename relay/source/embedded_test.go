@@ -2,6 +2,8 @@ package source_test
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -50,7 +52,13 @@ func TestEmbeddedOverlap(t *testing.T) {
 func TestEmbedded(t *testing.T) {
 	t.Parallel()
 	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
-		server := startEmbedded(t, "127.0.0.1:0")
+		// Nothing else connects from this address, so the port stays free for
+		// the second server.
+		address := "127.0.0.1:0"
+		if runtime.GOOS == "linux" {
+			address = fmt.Sprintf("127.%d.%d.%d:0", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254))
+		}
+		server := startEmbedded(t, address)
 		l := startLive(t, server.Addr(), []string{"*"}, useProtocol, embeddedMode)
 		if n, err := l.Link.Publish(t.Context(), "chat", []byte("hello")); n != 1 || err != nil {
 			t.Fatalf("Publish returned %d, %v", n, err)

@@ -1,11 +1,15 @@
 package source_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/access"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
 )
@@ -81,4 +85,32 @@ func TestOnlyMarkerChannelIsSubscribedExactly(t *testing.T) {
 			t.Errorf("clients: %s", got)
 		}
 	})
+}
+
+// TestMarkersArePublishedOnce checks that a marker is never sent twice: a relay that received only the second copy would
+// put it in another place than the others.
+func TestMarkersArePublishedOnce(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1})
+	defer client.Close()
+	sub := client.Subscribe(t.Context(), access.NewNames("", "").Marker())
+	defer sub.Close()
+	if _, err := sub.Receive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	startLink(t, server.Addr, []string{"*"})
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	seen := make(map[string]bool)
+	for range 2 {
+		m, err := sub.ReceiveMessage(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if seen[m.Payload] {
+			t.Error("a marker was published twice")
+		}
+		seen[m.Payload] = true
+	}
 }
