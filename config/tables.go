@@ -1,10 +1,8 @@
 package config
 
 import (
-	"cmp"
 	"fmt"
 	"io"
-	"regexp"
 	"strings"
 )
 
@@ -41,37 +39,6 @@ func HelpTable(w io.Writer) error {
 	_, err := io.WriteString(w, b.String())
 	return err
 }
-
-// MarkdownTable writes all settings and their defaults as one Markdown table.
-func MarkdownTable(w io.Writer) error {
-	var b strings.Builder
-	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
-	heading := ""
-	for _, s := range settings() {
-		if s.heading != heading {
-			heading = s.heading
-			fmt.Fprintf(&b, "| **%s** | | |\n", heading)
-		}
-		defaults := cmp.Or(s.defaults(code), "unset")
-		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.variable(), defaults, markdown(s.description()))
-	}
-	_, err := io.WriteString(w, b.String())
-	return err
-}
-
-// literals finds the parts of a description that users type: a text in single
-// quotes, or the name of a variable.
-var literals = regexp.MustCompile(`'([^' ]+)'|\b(` + Prefix + `[A-Z_]+)\b`)
-
-// markdown formats a description as Markdown, with the parts that users type as
-// code.
-func markdown(text string) string {
-	return literals.ReplaceAllStringFunc(text, func(found string) string { return code(strings.Trim(found, "'")) })
-}
-
-// code formats text as code in a cell of a table, where a bar must be escaped
-// even in code.
-func code(text string) string { return "`" + strings.ReplaceAll(text, "|", `\|`) + "`" }
 
 // wrap breaks text between words, into lines of at most width columns.
 func wrap(text string, width int) []string {

@@ -2,10 +2,13 @@ package config
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -13,7 +16,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the golden files and the table in README.md")
 
 func TestTables(t *testing.T) {
-	for name, table := range map[string]func(io.Writer) error{"help.txt": HelpTable, "settings.md": MarkdownTable} {
+	for name, table := range map[string]func(io.Writer) error{"help.txt": HelpTable, "settings.md": markdownTable} {
 		t.Run(name, func(t *testing.T) {
 			var got bytes.Buffer
 			if err := table(&got); err != nil {
@@ -63,7 +66,7 @@ const (
 // TestReadme: the table of settings in README.md is the generated one.
 func TestReadme(t *testing.T) {
 	var table strings.Builder
-	if err := MarkdownTable(&table); err != nil {
+	if err := markdownTable(&table); err != nil {
 		t.Fatal(err)
 	}
 	b, err := os.ReadFile(readme)
@@ -86,3 +89,34 @@ func TestReadme(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// markdownTable writes all settings and their defaults as one Markdown table.
+func markdownTable(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString("| variable | default | meaning |\n|---|---|---|\n")
+	heading := ""
+	for _, s := range settings() {
+		if s.heading != heading {
+			heading = s.heading
+			fmt.Fprintf(&b, "| **%s** | | |\n", heading)
+		}
+		defaults := cmp.Or(s.defaults(code), "unset")
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", s.variable(), defaults, markdown(s.description()))
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// literals finds the parts of a description that users type: a text in single
+// quotes, or the name of a variable.
+var literals = regexp.MustCompile(`'([^' ]+)'|\b(` + Prefix + `[A-Z_]+)\b`)
+
+// markdown formats a description as Markdown, with the parts that users type as
+// code.
+func markdown(text string) string {
+	return literals.ReplaceAllStringFunc(text, func(found string) string { return code(strings.Trim(found, "'")) })
+}
+
+// code formats text as code in a cell of a table, where a bar must be escaped
+// even in code.
+func code(text string) string { return "`" + strings.ReplaceAll(text, "|", `\|`) + "`" }

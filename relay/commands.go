@@ -166,7 +166,7 @@ func (s *Session) publish(cmd protocol.Command) {
 	if code == protocol.CodeOK && len(cmd.Data) > s.hub.cfg.MaxPayload {
 		code = protocol.CodeTooLarge
 	}
-	if code == protocol.CodeOK && !s.publishLive(cmd) {
+	if code == protocol.CodeOK && !s.publishToRedis(cmd) {
 		code = protocol.CodeUnavailable
 	}
 	if code != protocol.CodeOK {
@@ -179,8 +179,8 @@ func (s *Session) publish(cmd protocol.Command) {
 	}
 }
 
-// publishLive publishes, and reports whether Redis confirmed it.
-func (s *Session) publishLive(cmd protocol.Command) bool {
+// publishToRedis publishes, and reports whether Redis confirmed it.
+func (s *Session) publishToRedis(cmd protocol.Command) bool {
 	if s.hub.isDurable(cmd.Channel) {
 		return s.appendToStream(cmd)
 	}

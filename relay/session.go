@@ -151,7 +151,7 @@ func (s *Session) Close(code protocol.CloseCode) {
 
 // closeLocked is Close. The shard is locked.
 func (s *Session) closeLocked(code protocol.CloseCode) {
-	if !s.SetCloseCode(code) {
+	if !s.closeCode.CompareAndSwap(0, uint32(code)) {
 		return
 	}
 	last := s.protocol.Close(code)
@@ -161,12 +161,6 @@ func (s *Session) closeLocked(code protocol.CloseCode) {
 		last = append(s.protocol.Event(protocol.Event{Type: protocol.EventHeartbeat, Cursor: s.position()}), last...)
 	}
 	s.outbox.Close(last)
-}
-
-// SetCloseCode records the code with which the connection ends, unless there is
-// one already, and reports whether it did.
-func (s *Session) SetCloseCode(code protocol.CloseCode) bool {
-	return s.closeCode.CompareAndSwap(0, uint32(code))
 }
 
 // CloseCode returns the code with which the connection ended: slow consumer

@@ -119,7 +119,7 @@ func (h *Hub) uncount(sub *Subscription, live bool) (idle *stream.Reader) {
 		sub.counted = false
 	}
 	if ch.Refs--; ch.Refs == 0 {
-		idle = h.streamReaders[ch.Name()]
+		idle = sub.reader
 		delete(h.streamReaders, ch.Name())
 		h.history.Release(ch)
 		h.cfg.Stats.Channels.Add(-1)
