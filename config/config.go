@@ -60,12 +60,12 @@ type Redis struct {
 	RedisURL              RedisURL  `split_words:"true" desc:"'redis://[user:password@]host[:port][/db]', 'rediss://' for TLS, or 'unix:///path'; further Sentinels or nodes as '?addr=host:port&addr=host:port'"`
 	RedisMode             RedisMode `split_words:"true" default:"standalone" oneof:"standalone,sentinel,cluster" desc:"kind of servers at the URL: a single Redis, Sentinels (the URL names the master with '?master_name=mymaster'), or nodes of a cluster"`
 	RedisUsername         string    `split_words:"true" desc:"ACL user; overrides the user in the URL"`
-	RedisPassword         Secret    `split_words:"true" desc:"password; overrides the password in the URL; a password file is read again for each connection"`
+	RedisPassword         Secret    `split_words:"true" desc:"password; overrides the password in the URL; if it is in a file, the file is read again for each connection"`
 	RedisSentinelUsername string    `split_words:"true" desc:"ACL user for the Sentinels; the user in the URL is for Redis only"`
 	RedisSentinelPassword Secret    `split_words:"true" desc:"password for the Sentinels"`
 	RedisCA               CertFile  `split_words:"true" desc:"PEM file with the certificates to trust for 'rediss://', instead of the system's"`
 	RedisProtocol         Count     `split_words:"true" default:"2" oneof:"2,3" desc:"RESP version"`
-	Markers               Decision  `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish markers to Redis, so that clients can resume at another replica; auto: if Redis permits it"`
+	Markers               Decision  `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish short messages (markers) to Redis, by which a client can resume at another relay; auto: if Redis permits it"`
 }
 
 // Rights defines which channels are relayed, and who may subscribe and publish
@@ -80,7 +80,7 @@ type Rights struct {
 	UserChannels    List        `split_words:"true" default:"user:{user}" desc:"names of each user's own channels; the user may subscribe to them and joins them automatically"`
 	PublishFormat   Format      `split_words:"true" default:"raw" oneof:"raw,json" desc:"form in which Redis receives a client's message: the bare payload, or a JSON object that also identifies the sender"`
 	ChannelPrefix   string      `split_words:"true" desc:"prefix of every channel name in Redis, for frameworks that add one"`
-	KeyPrefix       string      `split_words:"true" default:"sidecast:" desc:"prefix of Sidecast's own names in Redis; must be the same for all replicas"`
+	KeyPrefix       string      `split_words:"true" default:"sidecast:" desc:"prefix of Sidecast's own names in Redis; must be the same for all relays"`
 }
 
 // Tokens defines which tokens identify a client. One kind of key verifies all
@@ -139,7 +139,7 @@ type Drain struct {
 type Operations struct {
 	ReadyNeedsRedis Switch    `split_words:"true" default:"false" desc:"answer 503 on '/readyz' while Redis is unavailable"`
 	Demo            Switch    `split_words:"true" default:"false" embedded:"true" desc:"serve the demo page at '/'"`
-	AdminToken      Secret    `split_words:"true" desc:"bearer token for profiles and changes on the admin listener"`
+	AdminToken      Secret    `split_words:"true" desc:"bearer token for profiles on the admin listener; without it, they are available on loopback only"`
 	LogLevel        Level     `split_words:"true" default:"info" oneof:"debug,info,warn,error" desc:"minimum log level"`
 	LogFormat       LogFormat `split_words:"true" default:"auto" oneof:"auto,text,json" desc:"log format; auto: text on a terminal, otherwise json"`
 }

@@ -118,9 +118,9 @@ func (s setting) defaults(literal func(string) string) string {
 	case usual == embedded:
 		return literal(usual)
 	case usual == "":
-		return "unset, embedded " + literal(embedded)
+		return "unset; embedded: " + literal(embedded)
 	}
-	return literal(usual) + ", embedded " + literal(embedded)
+	return literal(usual) + "; embedded: " + literal(embedded)
 }
 
 // description returns the description of the setting for the tables.
@@ -134,7 +134,7 @@ func (s setting) description() string {
 		text += " ('" + strings.Join(values, "', '") + "')"
 	}
 	if s.secret {
-		text += "; alternatively, " + s.variable() + fileSuffix + " is the path of a file with it"
+		text += "; or set " + s.variable() + fileSuffix + " to the path of a file that contains it"
 	}
 	return text
 }

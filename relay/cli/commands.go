@@ -51,7 +51,8 @@ Usage:
 `
 
 const helpTail = `
-Without SIDECAST_REDIS_URL, the relay runs an embedded Redis in memory, for development.
+Without SIDECAST_REDIS_URL, the relay runs an embedded Redis in memory, for development. The
+defaults after "embedded:" are for that case.
 Exit codes: 0 success, 1 failure, 2 invalid configuration or usage.
 
 Settings, all from the environment:
