@@ -2,7 +2,6 @@ package auth_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -31,23 +30,23 @@ func TestAbusiveClients(t *testing.T) {
 		codes []uint16
 	}{
 		"a million subscribes": {func(i int) []byte {
-			return clientFrame(1, fmt.Appendf(nil, `{"type":"subscribe","channels":[{"channel":"public:%d"}]}`, i))
+			return textFrame(fmt.Sprintf(`{"type":"subscribe","channels":[{"channel":"public:%d"}]}`, i))
 		}, 1e6, []uint16{1008, 1006}},
 		"a million subscribes to closed channels": {func(i int) []byte {
-			return clientFrame(1, fmt.Appendf(nil, `{"type":"subscribe","channels":[{"channel":"closed:%d"}]}`, i))
+			return textFrame(fmt.Sprintf(`{"type":"subscribe","channels":[{"channel":"closed:%d"}]}`, i))
 		}, 1e6, []uint16{1008, 1006}},
 		"many channels in one command": {func(i int) []byte {
 			list := strings.Repeat(`{"channel":"public:x"},`, 599) + `{"channel":"public:x"}`
-			return clientFrame(1, []byte(`{"type":"subscribe","channels":[`+list+`]}`))
+			return textFrame(`{"type":"subscribe","channels":[` + list + `]}`)
 		}, 1e4, []uint16{1008, 4408, 1006}},
 		"a name of 1 MiB": {func(int) []byte {
-			return clientFrame(1, []byte(`{"type":"subscribe","channels":[{"channel":"`+strings.Repeat("x", 1<<20)+`"}]}`))
+			return textFrame(`{"type":"subscribe","channels":[{"channel":"` + strings.Repeat("x", 1<<20) + `"}]}`)
 		}, 1, []uint16{1009, 1006}},
 		"a token of 1 MiB": {func(int) []byte {
-			return clientFrame(1, []byte(`{"type":"auth","token":"`+strings.Repeat("x", 1<<20)+`"}`))
+			return textFrame(`{"type":"auth","token":"` + strings.Repeat("x", 1<<20) + `"}`)
 		}, 1, []uint16{1009, 1006}},
-		"100,000 pings": {func(int) []byte { return clientFrame(9, []byte("x")) }, 1e5, []uint16{1008, 1006}},
-		"100,000 pongs": {func(int) []byte { return clientFrame(10, nil) }, 1e5, []uint16{1008, 1006}},
+		"100,000 pings": {func(int) []byte { return relaytest.AppendFrame(nil, true, relaytest.OpPing, []byte("x")) }, 1e5, []uint16{1008, 1006}},
+		"100,000 pongs": {func(int) []byte { return relaytest.AppendFrame(nil, true, relaytest.OpPong, nil) }, 1e5, []uint16{1008, 1006}},
 	} {
 		c := s.dial(dialOptions{})
 		chunk := new(bytes.Buffer)
@@ -82,18 +81,8 @@ func TestAbusiveClients(t *testing.T) {
 	}
 }
 
-// clientFrame returns one masked WebSocket frame.
-func clientFrame(op byte, payload []byte) []byte {
-	b := []byte{0x80 | op}
-	switch n := len(payload); {
-	case n < 126:
-		b = append(b, 0x80|byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
-	}
-	return append(append(b, 0, 0, 0, 0), payload...) // a mask of zeros changes nothing
+func textFrame(text string) []byte {
+	return relaytest.AppendFrame(nil, true, relaytest.OpText, []byte(text))
 }
 
 // residentKiB returns the resident memory of a process on Linux, and 0 on other

@@ -73,8 +73,8 @@ func TestLoginOutcomes(t *testing.T) {
 		if user != tt.user || code != tt.code || code != protocol.CodeOK && id != nil {
 			t.Errorf("%s: %q, %v; want %q, %v", tt.comment, user, code, tt.user, tt.code)
 		}
-		if n := a.requests.Load(); n != 1 {
-			t.Errorf("%s: %d requests", tt.comment, n)
+		if measured, _, _ := a.stats.AuthSeconds.Snapshot(); a.requests.Load() != 1 || measured != 1 {
+			t.Errorf("%s: %d requests, of which %d were measured", tt.comment, a.requests.Load(), measured)
 		}
 		if logged := strings.Contains(a.log.String(), "SIDECAST_AUTH_URL"); logged != (tt.code == protocol.CodeUnavailable) {
 			t.Errorf("%s: logged %q", tt.comment, a.log)

@@ -114,15 +114,3 @@ func TestCheckCallsApplication(t *testing.T) {
 		}
 	}
 }
-
-// TestCheckCallsPHP runs `sidecast check` with the scripts of the README.
-func TestCheckCallsPHP(t *testing.T) {
-	addr := startPHP(t, t.TempDir())
-	s := newSetup(t, "AUTH_URL=http://"+addr+"/live-auth", "CHANNEL_AUTH_URL=http://"+addr+"/may-receive")
-	out := s.output("check")
-	for _, want := range []string{"ok    SIDECAST_AUTH_URL: the application answers 401", "ok    SIDECAST_CHANNEL_AUTH_URL: the application answers 403"} {
-		if !strings.Contains(out, want) {
-			t.Errorf("want %q:\n%s", want, out)
-		}
-	}
-}

@@ -43,11 +43,17 @@ func newTestApp(t *testing.T, answer http.HandlerFunc, options ...func(*Applicat
 		option(&c)
 	}
 	a.Application = NewApplication(c)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = a.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done; a.server.CloseClientConnections(); a.server.Close() })
+	t.Cleanup(func() { a.server.CloseClientConnections(); a.server.Close() })
+	run(t, a.Application)
 	return a
+}
+
+// run runs a until the test ends.
+func run(t *testing.T, a *Application) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = a.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
 }
 
 // respond returns a handler that always sends the same answer.
@@ -74,10 +80,7 @@ func newStubApp(t *testing.T, answer func(*http.Request) (status int, body strin
 		recorder.WriteString(body)
 		return recorder.Result(), nil
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() { defer close(done); _ = a.Run(ctx) }()
-	t.Cleanup(func() { cancel(); <-done })
+	run(t, a)
 	return a
 }
 

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -27,35 +28,29 @@ import (
 type keyServer struct {
 	*httptest.Server
 	requests atomic.Int64
-
-	mu     sync.Mutex
-	answer http.HandlerFunc
+	answer   atomic.Pointer[http.HandlerFunc]
 }
 
 func newKeyServer(t *testing.T) *keyServer {
 	s := new(keyServer)
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
-		s.mu.Lock()
-		answer := s.answer
-		s.mu.Unlock()
-		answer(w, r)
+		(*s.answer.Load())(w, r)
 	}))
 	t.Cleanup(s.Close)
 	return s
 }
 
-// respond sets the answer to all later requests.
-func (s *keyServer) respond(answer http.HandlerFunc) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.answer = answer
-}
+// answerWith sets the answer to all later requests.
+func (s *keyServer) answerWith(answer http.HandlerFunc) { s.answer.Store(&answer) }
 
 // serveKeys serves a set of these keys from now on.
-func (s *keyServer) serveKeys(keys ...map[string]string) {
+func (s *keyServer) serveKeys(keys ...map[string]string) { s.answerWith(respond(200, keySet(keys...))) }
+
+// keySet returns a set of these keys in JSON.
+func keySet(keys ...map[string]string) string {
 	body, _ := json.Marshal(map[string]any{"keys": keys})
-	s.respond(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
+	return string(body)
 }
 
 // tokens returns a verifier that uses the keys of the server. Tokens with
@@ -141,41 +136,34 @@ func TestJWKSRotation(t *testing.T) {
 // cannot be fetched.
 func TestJWKSFaults(t *testing.T) {
 	key := rsaKey(t, 2048)
-	body, _ := json.Marshal(map[string]any{"keys": []any{jwkRSA("one", key)}})
+	body := keySet(jwkRSA("one", key))
 	t.Setenv("GODEBUG", "rsa1024min=0")
-	short := rsaKey(t, 1024)
-	shortBody, _ := json.Marshal(map[string]any{"keys": []any{jwkRSA("one", short)}})
+	short := keySet(jwkRSA("one", rsaKey(t, 1024)))
 	for _, tt := range []struct {
 		comment string
 		answer  http.HandlerFunc
 	}{
-		{"500", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); _, _ = w.Write(body) }},
+		{"500", respond(500, body)},
 		{"a redirect", func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/there" {
-				_, _ = w.Write(body)
+				fmt.Fprint(w, body)
 				return
 			}
 			http.Redirect(w, r, "/there", http.StatusFound)
 		}},
-		{"not JSON", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }},
-		{"no keys", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[]}`)) }},
-		{"a shared secret", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write([]byte(`{"keys":[{"kty":"oct","kid":"one","k":"c2VjcmV0"}]}`))
-		}},
-		{"a key for encryption only", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write([]byte(strings.Replace(string(body), `"kty"`, `"use":"enc","kty"`, 1)))
-		}},
-		{"a short key", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(shortBody) }},
-		{"too large", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = w.Write(append([]byte(strings.Repeat(" ", jwksMaxBytes)), body...))
-		}},
+		{"not JSON", respond(200, "<html>")},
+		{"no keys", respond(200, `{"keys":[]}`)},
+		{"a shared secret", respond(200, `{"keys":[{"kty":"oct","kid":"one","k":"c2VjcmV0"}]}`)},
+		{"a key for encryption only", respond(200, strings.Replace(body, `"kty"`, `"use":"enc","kty"`, 1))},
+		{"a short key", respond(200, short)},
+		{"too large", respond(200, strings.Repeat(" ", jwksMaxBytes)+body)},
 		{"incomplete body", func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100000")
-			_, _ = w.Write(body)
+			fmt.Fprint(w, body)
 		}},
 	} {
 		server := newKeyServer(t)
-		server.respond(tt.answer)
+		server.answerWith(tt.answer)
 		tokens, _ := server.tokens(t)
 		wantCode(t, tokens, signRSA(t, key, "one"), protocol.CodeUnavailable, tt.comment)
 	}
@@ -206,8 +194,8 @@ func TestJWKSSharedFetch(t *testing.T) {
 	tokens, set := server.tokens(t)
 	set.fetchLimit = rate.NewLimiter(rate.Inf, 1)
 	release := make(chan struct{})
-	body, _ := json.Marshal(map[string]any{"keys": []any{jwkRSA("one", key)}})
-	server.respond(func(w http.ResponseWriter, _ *http.Request) { <-release; _, _ = w.Write(body) })
+	body := keySet(jwkRSA("one", key))
+	server.answerWith(func(w http.ResponseWriter, _ *http.Request) { <-release; fmt.Fprint(w, body) })
 	token := signRSA(t, key, "one")
 	var all sync.WaitGroup
 	var started atomic.Int64
@@ -242,8 +230,8 @@ func TestJWKSRun(t *testing.T) {
 	key := rsaKey(t, 2048)
 	server := newKeyServer(t)
 	fetched := make(chan struct{}, 1)
-	body, _ := json.Marshal(map[string]any{"keys": []any{jwkRSA("one", key)}})
-	server.respond(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body); fetched <- struct{}{} })
+	body := keySet(jwkRSA("one", key))
+	server.answerWith(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body); fetched <- struct{}{} })
 	tokens, _ := server.tokens(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
@@ -257,7 +245,7 @@ func TestJWKSRun(t *testing.T) {
 
 	var log strings.Builder
 	server.Close()
-	tokens, set := server.tokens(t)
+	_, set := server.tokens(t)
 	ctx, cancel = context.WithCancel(t.Context())
 	logger := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) { cancel(); return log.Write(p) }), nil))
 	if err := set.run(ctx, logger); err != nil {
@@ -266,7 +254,6 @@ func TestJWKSRun(t *testing.T) {
 	if !strings.Contains(log.String(), "SIDECAST_JWT_JWKS_URL") || strings.Contains(log.String(), server.URL) {
 		t.Errorf("logged: %s", log.String())
 	}
-	_ = tokens
 }
 
 type writerFunc func([]byte) (int, error)

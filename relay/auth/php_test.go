@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +77,7 @@ func TestPHPSessionLock(t *testing.T) {
 		const socket = new WebSocket(%q, ['sidecast.v1']);
 		socket.onmessage = (event) => { window.user ??= JSON.parse(event.data).user; socket.onclose = null; };
 		socket.onclose = (event) => { tries.push(event.code); setTimeout(connectAgain, 200); };
-	})()`, b.url(b.relay, "")))
+	})()`, b.url()))
 	browser.Await(b.ctx, t, "window.user")
 	if user := browser.Eval[string](b.ctx, t, "window.user"); user != "42" {
 		t.Errorf("logged in as %q", user)
@@ -109,39 +108,26 @@ func TestPHPToken(t *testing.T) {
 	}
 }
 
-// TestPHPNotCalledForAnonymous checks that a client without cookies causes no
-// request to the application.
-func TestPHPNotCalledForAnonymous(t *testing.T) {
-	addr := startPHP(t, t.TempDir())
-	s := newSetup(t, "AUTH_URL=http://"+addr+"/live-auth")
-	s.await(s.dial(dialOptions{}), "an anonymous client", relaytest.Is(relaytest.KindWelcome))
-	metrics := func() string { return get(t, "http://"+s.relay.AdminAddr()+"/metrics") }
-	if !strings.Contains(metrics(), `sidecast_auth_requests_total{result="anonymous"} 0`) {
-		t.Error("the application was called for an anonymous client")
-	}
-	s.await(s.dial(dialOptions{header: http.Header{"Cookie": {"PHPSESSID=none"}}}), "a client with a cookie", relaytest.Is(relaytest.KindWelcome))
-	lines := strings.Split(metrics(), "\n")
-	for _, want := range []string{`sidecast_auth_requests_total{result="anonymous"} 1`, "sidecast_auth_seconds_count 1"} {
-		if !slices.Contains(lines, want) {
-			t.Errorf("the metrics do not contain %q", want)
-		}
-	}
-}
-
 // snippet returns the PHP script in the README between the comments with this
 // name.
 func snippet(t *testing.T, name string) string {
+	t.Helper()
+	return readmePart(t, "<!-- "+name+" -->\n```php\n", "```\n<!-- /"+name+" -->")
+}
+
+// readmePart returns the text of the README between before and after.
+func readmePart(t *testing.T, before, after string) string {
 	t.Helper()
 	text, err := os.ReadFile("README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, begun := strings.Cut(string(text), "<!-- "+name+" -->\n```php\n")
-	code, _, ended := strings.Cut(rest, "```\n<!-- /"+name+" -->")
+	_, rest, begun := strings.Cut(string(text), before)
+	part, _, ended := strings.Cut(rest, after)
 	if !begun || !ended {
-		t.Fatalf("README.md has no script %s", name)
+		t.Fatalf("README.md has no text between %q and %q", before, after)
 	}
-	return code
+	return part
 }
 
 // startPHP runs the application in testdata/app with the scripts of the README,

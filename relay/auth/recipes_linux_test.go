@@ -16,26 +16,11 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// recipe returns the first code block of this language in the README.
-func recipe(t *testing.T, language string) string {
-	t.Helper()
-	text, err := os.ReadFile("README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, begun := strings.Cut(string(text), "\n```"+language+"\n")
-	code, _, ended := strings.Cut(rest, "```\n")
-	if !begun || !ended {
-		t.Fatalf("README.md has no code block for %q", language)
-	}
-	return code
-}
-
 // A webServer is a web server for which the README has a configuration.
 type webServer struct {
 	program, debianPackage, language string
-	// config returns the name and the text of a complete configuration file that
-	// contains the recipe.
+	// config returns the name and the text of a complete configuration file
+	// that contains the recipe.
 	config func(dir, listen, recipe string) (name, text string)
 	args   func(file string) []string
 }
@@ -82,7 +67,7 @@ func (w webServer) start(t *testing.T, relay string) string {
 	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
 	redistest.Require(t, w.program, w.debianPackage)
 	listen, dir := redistest.FreeAddr(t), t.TempDir()
-	code := recipe(t, w.language)
+	code := readmePart(t, "\n```"+w.language+"\n", "```\n")
 	if !strings.Contains(code, "127.0.0.1:8080") {
 		t.Fatalf("the recipe does not contain the relay's address:\n%s", code)
 	}

@@ -1,7 +1,6 @@
 package auth_test
 
 import (
-	"maps"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -34,11 +33,7 @@ func newSetup(t *testing.T, settings ...string) *setup {
 		s.env["SIDECAST_"+name] = value
 	}
 	s.relay = relaytest.Start(t, s.env)
-	if s.env["SIDECAST_TLS_CERT"] == "" {
-		s.relay.AwaitReady()
-	} else {
-		s.relay.AwaitStatus("http://"+s.relay.AdminAddr()+"/readyz", 200)
-	}
+	s.relay.AwaitReady()
 	return s
 }
 
@@ -134,14 +129,4 @@ func resultOf(t *testing.T, err error) string {
 	}
 	t.Fatalf("the command failed without a code: %v", err)
 	return ""
-}
-
-// failedStart starts a relay that must exit with code 2, and returns its log.
-func failedStart(t *testing.T, env map[string]string) string {
-	t.Helper()
-	p := relaytest.Start(t, maps.Clone(env))
-	if code := p.Wait(); code != 2 {
-		t.Errorf("exit %d, want 2", code)
-	}
-	return p.Log()
 }

@@ -4,9 +4,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"fmt"
 	"log/slog"
 	"math/big"
 	"os"
@@ -14,6 +16,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/redistest"
 )
 
 // writePair writes a certificate for localhost with the given common name, and
@@ -98,5 +103,57 @@ func TestCertificate(t *testing.T) {
 	want("three", "while a file is missing")
 	if _, err := LoadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("LoadCertificate succeeds without a file")
+	}
+}
+
+// The relay serves WebSocket over TLS without HTTP/2, answers plain HTTP with
+// an error, and uses a renewed certificate without a restart.
+func TestTLS(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := writePair(t, dir, "one")
+	redis := redistest.Start(t)
+	relay := relaytest.Start(t, map[string]string{
+		"SIDECAST_REDIS_URL": redis.URL(), "SIDECAST_CHANNELS": "*", "SIDECAST_PUBLIC_CHANNELS": "*",
+		"SIDECAST_TLS_CERT": certFile, "SIDECAST_TLS_KEY": keyFile,
+	})
+	relay.AwaitStatus("http://"+relay.AdminAddr()+"/readyz", 200)
+	dial := func(protocols ...string) (*tls.Conn, error) {
+		roots := x509.NewCertPool()
+		if text, err := os.ReadFile(certFile); err != nil || !roots.AppendCertsFromPEM(text) {
+			t.Fatalf("reading the certificate: %v", err)
+		}
+		return tls.Dial("tcp", relay.Addr(), &tls.Config{RootCAs: roots, ServerName: "localhost", NextProtos: protocols})
+	}
+	conn, err := dial("h2", "http/1.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if p := conn.ConnectionState().NegotiatedProtocol; p != "http/1.1" {
+		t.Errorf("negotiated %q", p)
+	}
+	fmt.Fprint(conn, "GET /ws?channel=public:1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	head := make([]byte, 4096)
+	n, err := conn.Read(head)
+	if err != nil || !strings.HasPrefix(string(head[:n]), "HTTP/1.1 101 ") {
+		t.Fatalf("answered %q, %v", head[:n], err)
+	}
+	redis.CLI("PUBLISH", "public:1", "over TLS")
+	if n, err = conn.Read(head); err != nil || string(head[:n]) != "\x81\x08over TLS" {
+		t.Errorf("received %q, %v", head[:n], err)
+	}
+	relay.AwaitStatus("http://"+relay.Addr()+"/", 400)
+
+	writePair(t, dir, "two")
+	for deadline := time.Now().Add(relaytest.Patience); ; time.Sleep(50 * time.Millisecond) { // the relay checks once per second
+		again, err := dial()
+		if err == nil {
+			again.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the relay does not use the new certificate: %v", err)
+		}
 	}
 }
