@@ -1,4 +1,4 @@
-package web
+package web_test
 
 import (
 	"context"
@@ -10,7 +10,9 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 
+	"sidecast/relay/protocol"
 	"sidecast/relay/relaytest/browser"
+	"sidecast/relay/web"
 )
 
 // JavaScript expressions that read the state of the page.
@@ -24,7 +26,7 @@ const (
 )
 
 // open loads the page and waits until it is connected.
-func open(t *testing.T, relay *fakeRelay) context.Context {
+func open(t *testing.T, relay *testRelay) context.Context {
 	t.Helper()
 	ctx := browser.Start(t)
 	browser.Do(ctx, t, chromedp.Navigate(relay.url))
@@ -51,7 +53,7 @@ func wantNoProblems(ctx context.Context, t *testing.T) {
 // The page subscribes to chat, sends the typed text and shows it when the relay
 // delivers it.
 func TestSend(t *testing.T) {
-	relay := startRelay(t, Page{RedisAddr: "127.0.0.1:6379"})
+	relay := startRelay(t, web.Page{RedisAddr: "127.0.0.1:6379"})
 	ctx := open(t, relay)
 	browser.Do(ctx, t,
 		chromedp.SendKeys(chromedp.ID("text"), "typed"+kb.Enter),
@@ -69,7 +71,7 @@ func TestSend(t *testing.T) {
 
 // A message is always shown as text, even if it contains markup.
 func TestHostileMessages(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := open(t, relay)
 	browser.Eval[chromedp.Void](ctx, t, `alert = () => { globalThis.pwned = true }`)
 	before := browser.Eval[int](ctx, t, `document.querySelectorAll("img, script, a, iframe, svg").length`)
@@ -97,7 +99,7 @@ func TestHostileMessages(t *testing.T) {
 
 // The channel name from the page's URL is shown as text, too.
 func TestHostileLink(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := browser.Start(t)
 	const name = `<img src=x onerror=alert(1)>'"$(id)`
 	browser.Do(ctx, t, chromedp.Navigate(relay.url+`?channel=%3Cimg+src%3Dx+onerror%3Dalert%281%29%3E%27%22%24%28id%29`))
@@ -113,7 +115,7 @@ func TestHostileLink(t *testing.T) {
 // The browser enforces the content security policy. The tests above depend on
 // it.
 func TestPolicyIsEnforced(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := open(t, relay)
 	for name, attack := range map[string]string{
 		"markup":          `document.body.innerHTML = "<img src=x>"`,
@@ -140,14 +142,14 @@ func TestPolicyIsEnforced(t *testing.T) {
 
 // The list shows a limited number of messages, and a limited part of each.
 func TestBounds(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := open(t, relay)
 	relay.send("chat", strings.Repeat("long ", 100_000))
 	browser.Await(ctx, t, messages+`.length === 1`)
 	if got := browser.Eval[string](ctx, t, messages+`[0]`); len(got) > 4100 || !strings.HasSuffix(got, "… (500,000 characters in total)") {
 		t.Errorf("the page shows %d bytes of a long message: %.50s…%s", len(got), got, got[max(0, len(got)-50):])
 	}
-	relay.publish("chat", opBinary, append([]byte{0xff, 0x00, 0x1f}, make([]byte, 1000)...))
+	relay.send("chat", "\xff\x00\x1f"+strings.Repeat("\x00", 1000))
 	browser.Await(ctx, t, messages+`.length === 2`)
 	if got := browser.Eval[string](ctx, t, messages+`[1]`); !strings.HasPrefix(got, "Binary message, 1,003 bytes: ff 00 1f 00") || len(got) > 300 {
 		t.Errorf("the page shows a binary message as %q", got)
@@ -172,10 +174,10 @@ func TestBounds(t *testing.T) {
 // After a lost connection the page reconnects and notes that messages may be
 // missing.
 func TestReconnect(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := open(t, relay)
 	reconnects := 0
-	for _, code := range []uint16{0, 1001, 1012, 1013, 4408, 4410} {
+	for _, code := range []protocol.CloseCode{0, 1001, 1012, 1013, 4408, 4410} {
 		relay.send("chat", fmt.Sprint("before ", code))
 		browser.Await(ctx, t, fmt.Sprintf(`%s.at(-1) === "before %d"`, messages, code))
 		relay.disconnect(code)
@@ -192,7 +194,7 @@ func TestReconnect(t *testing.T) {
 // While the relay is unavailable, the page shows it and retries, immediately if
 // the reader clicks the button.
 func TestOffline(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := open(t, relay)
 	relay.setDown(true)
 	relay.disconnect(0)
@@ -219,9 +221,9 @@ func TestOffline(t *testing.T) {
 // After a permanent rejection the page does not reconnect until the reader
 // clicks the button.
 func TestRejected(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := browser.Start(t)
-	for code, want := range map[uint16]string{
+	for code, want := range map[protocol.CloseCode]string{
 		4401: "You must log in to use this relay (4401)",
 		4403: "You have no access to this channel (4403)",
 		4409: "The application closed this connection (4409)",
@@ -250,7 +252,7 @@ func TestRejected(t *testing.T) {
 // After a temporary rejection the page retries. It was never connected, so it
 // notes no missing messages.
 func TestTryLater(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	relay.reject(1013)
 	ctx := browser.Start(t)
 	browser.Do(ctx, t, chromedp.Navigate(relay.url))
@@ -264,7 +266,7 @@ func TestTryLater(t *testing.T) {
 
 // The page notes that a message may not have been sent.
 func TestNotSent(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := open(t, relay)
 	relay.disconnect(1009)
 	browser.Await(ctx, t, live+` && `+notes+`.length === 2`)
@@ -276,7 +278,7 @@ func TestNotSent(t *testing.T) {
 // Changing the channel clears the messages and changes the URL, which survives
 // a reload.
 func TestChannel(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := open(t, relay)
 	relay.send("chat", "to chat")
 	wantMessages(ctx, t, "to chat")
@@ -299,7 +301,7 @@ func TestChannel(t *testing.T) {
 
 // Invalid channel names are rejected by the page itself.
 func TestBadChannel(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := open(t, relay)
 	before := len(relay.attempts())
 	for name, fault := range map[string]string{
@@ -323,7 +325,7 @@ func TestBadChannel(t *testing.T) {
 
 // After the reader leaves the page and returns, it is connected again.
 func TestBackAndForth(t *testing.T) {
-	relay := startRelay(t, Page{})
+	relay := startRelay(t, web.Page{})
 	ctx := open(t, relay)
 	browser.Do(ctx, t, chromedp.Navigate("about:blank"))
 	// The browser may restore the page from its back/forward cache, without a

@@ -1,4 +1,4 @@
-package web
+package web_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"sidecast/relay/relaytest/browser"
+	"sidecast/relay/web"
 )
 
 // colorScheme makes the page use its light or dark colors.
@@ -27,7 +28,7 @@ func colorScheme(value string) chromedp.Action[chromedp.Void] {
 // At each size and in each color scheme, nothing is wider than the page, and
 // all text has enough contrast. `go test -artifacts` keeps the screenshots.
 func TestLayoutAndContrast(t *testing.T) {
-	relay := startRelay(t, Page{RedisAddr: "127.0.0.1:6379"})
+	relay := startRelay(t, web.Page{RedisAddr: "127.0.0.1:6379"})
 	ctx := browser.Start(t)
 	dir := t.ArtifactDir()
 	for _, size := range []struct{ width, height int64 }{{1280, 800}, {390, 844}, {320, 640}} {
