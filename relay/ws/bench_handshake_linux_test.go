@@ -16,12 +16,6 @@ import (
 	"time"
 
 	"github.com/lxzan/gws"
-
-	"sidecast/relay"
-	"sidecast/relay/access"
-	"sidecast/relay/outbox"
-	"sidecast/relay/protocol"
-	"sidecast/relay/stats"
 )
 
 // dialVariable makes the test binary run [dialMany].
@@ -79,7 +73,7 @@ func dialMany(commands io.Reader, answers io.Writer) error {
 //	go test -run '^$' -bench Handshake -benchtime 1x ./relay/ws
 func BenchmarkHandshake(b *testing.B) {
 	l, err := Listen(b.Context(), "127.0.0.1:0")
-	ours := serveHTTP(b, l, err, benchHandler())
+	ours := serveHTTP(b, l, err, benchHandler(b))
 	l, err = net.Listen("tcp", "127.0.0.1:0")
 	plain := serveHTTP(b, l, err, plainHandler())
 	fleet := newFleet(b)
@@ -191,17 +185,10 @@ func plainHandler() http.Handler {
 
 // benchHandler returns a handler with the default settings. Its hub does not
 // run, so that only handshakes cost time.
-func benchHandler() *Handler {
-	all := access.Patterns{access.MustPattern("*")}
-	stats, logger := new(stats.Stats), slog.New(slog.DiscardHandler)
-	budget := outbox.NewBudget(2<<20, 256<<20, 10*time.Second, stats)
-	hub := relay.NewHub(relay.HubConfig{
-		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all}, Budget: budget, Stats: stats,
-		Protocols: protocol.All(), MaxChannels: 128, MaxPayload: 1 << 20, CommandRate: 20, CommandBurst: 50,
-	})
-	hub.Online(1)
-	return New(Config{
-		Hub: hub, Budget: budget, Slots: NewSlots(50_000), Stats: stats, Logger: logger, MaxInbound: 16 << 10,
-		Listened: true, Protocols: map[string]protocol.Protocol{"": protocol.Raw{}},
-	})
+func benchHandler(b *testing.B) *Handler {
+	r := buildRelay(b, []relayOption{func(c *relayConfig) {
+		c.ws.Listened, c.ws.Logger, c.hub.Logger = true, slog.New(slog.DiscardHandler), slog.New(slog.DiscardHandler)
+	}})
+	r.online()
+	return r.handler
 }

@@ -119,6 +119,19 @@ func (c *conn) logClosed() {
 	c.handler.cfg.Logger.Log(c.handler.ctx, slog.LevelInfo, "connection closed", attrs...)
 }
 
+// readIndirect reads the bytes that arrived together with the handshake
+// request, and reads from connections without a descriptor.
+func (c *conn) readIndirect(p []byte) (int, error) {
+	if c.early != nil || c.guard.code != 0 {
+		return c.readEarly(p)
+	}
+	n, err := c.Conn.Read(p)
+	if n == 0 {
+		return 0, err
+	}
+	return c.filter(p[:n], err)
+}
+
 // readEarly reads from the bytes that arrived together with the handshake
 // request. It returns io.EOF if the guard has rejected a frame.
 func (c *conn) readEarly(p []byte) (int, error) {

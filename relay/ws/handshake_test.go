@@ -46,6 +46,9 @@ func TestHandshake(t *testing.T) {
 		{"two keys", with("Sec-WebSocket-Key", sampleKey+"\r\nSec-WebSocket-Key: "+sampleKey), 400, "Sec-WebSocket-Key"},
 		{"an unknown subprotocol", with("Sec-WebSocket-Protocol", "graphql-ws"), 400, "sidecast.v1"},
 		{"an empty subprotocol", with("Sec-WebSocket-Protocol", ","), 400, "sidecast.v1"},
+		{"only a token", with("Sec-WebSocket-Protocol", "sidecast.token.x"), 400, "sidecast.v1"},
+		{"a token and an unknown subprotocol", with("Sec-WebSocket-Protocol", "sidecast.token.x, graphql-ws"), 400, "sidecast.v1"},
+		{"two tokens", with("Sec-WebSocket-Protocol", "sidecast.v1, sidecast.token.x, sidecast.token.x"), 400, "more than one token"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := r.connect()
@@ -175,19 +178,6 @@ func TestEarlyBytes(t *testing.T) {
 		t.Fatal(response.Status)
 	}
 	p.want(1, "early")
-}
-
-func TestDrainRejectsNewClients(t *testing.T) {
-	r := newTestRelay(t)
-	old := r.dialV1()
-	done := make(chan struct{})
-	go func() { defer close(done); r.hub.Drain(t.Context(), 0, protocol.CloseRestart) }()
-	old.wantClose(protocol.CloseRestart)
-	<-done
-	p := r.connect()
-	p.write([]byte(handshakeText("/", v1Header)))
-	p.response()
-	p.wantClose(protocol.CloseRestart)
 }
 
 func TestConnectionIsLoggedOnce(t *testing.T) {

@@ -73,9 +73,6 @@ func TestHostileFrames(t *testing.T) {
 	if strings.Contains(r.log.String(), "panic") {
 		t.Error("a panic in the log:\n" + r.log.String())
 	}
-	if strings.Contains(r.log.String(), "127.0.0.1:"+"0") {
-		t.Error("an address in the log")
-	}
 }
 
 // The relay does not allocate the length that a header announces: 200 headers

@@ -3,7 +3,6 @@ package ws
 import (
 	"bufio"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -166,24 +165,6 @@ func (p *peer) wantText(part string) string {
 		p.t.Fatalf("got %x %.200q, want a text that contains %q", op, got, part)
 	}
 	return got
-}
-
-// wantMessage reads a v1 message and returns its payload.
-func (p *peer) wantMessage() (payload string, isBase64 bool) {
-	p.t.Helper()
-	got := p.wantText("")
-	var f struct {
-		Type   string
-		Data   string
-		Base64 *[]byte
-	}
-	if err := json.Unmarshal([]byte(got), &f); err != nil || f.Type != "message" {
-		p.t.Fatalf("got %.100q (%v), want a message", got, err)
-	}
-	if f.Base64 != nil {
-		return string(*f.Base64), true
-	}
-	return f.Data, false
 }
 
 // wantClose skips messages until a close frame. It checks the close frame, and

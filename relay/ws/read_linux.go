@@ -18,19 +18,6 @@ func (c *conn) Read(p []byte) (int, error) {
 	return c.readResult(p)
 }
 
-// readIndirect reads the bytes that arrived together with the handshake
-// request, and reads from connections without a descriptor.
-func (c *conn) readIndirect(p []byte) (int, error) {
-	if c.early != nil || c.guard.code != 0 {
-		return c.readEarly(p)
-	}
-	n, err := c.Conn.Read(p)
-	if n == 0 {
-		return 0, err
-	}
-	return c.filter(p[:n], err)
-}
-
 // readResult returns the result of onReadable.
 func (c *conn) readResult(p []byte) (int, error) {
 	switch {

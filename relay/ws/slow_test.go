@@ -1,11 +1,9 @@
 package ws
 
 import (
-	"bytes"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
@@ -45,40 +43,6 @@ func TestSlowClientIsEvicted(t *testing.T) {
 	_ = slow.conn.Close()
 }
 
-// An evicted client that starts to read receives complete frames, and the close
-// frame as the last.
-func TestEvictedClientReadsWholeFrames(t *testing.T) {
-	r := newTestRelay(t, func(c *relayConfig) { c.each = 64 << 10 })
-	slow := r.dialStuck("/?channel=a")
-	for r.stats.Evictions[stats.EvictBytes].Load() == 0 {
-		r.publish("a", strings.Repeat("x", 8<<10))
-	}
-	for {
-		op, got, err := slow.read()
-		if err != nil {
-			t.Fatalf("no close frame: %v", err)
-		}
-		if op == 8 {
-			if want := "\x11\x38" + protocol.CloseSlow.Reason(); got != want {
-				t.Errorf("close frame %q, want %q", got, want)
-			}
-			return
-		}
-		if op != 1 || got != strings.Repeat("x", 8<<10) {
-			t.Fatalf("a frame of type %x with %d bytes", op, len(got))
-		}
-	}
-}
-
-func TestOldBytesCauseEviction(t *testing.T) {
-	r := newTestRelay(t, func(c *relayConfig) { c.age = 500 * time.Millisecond; c.hub.PongTimeout = 200 * time.Millisecond })
-	slow := r.dialStuck("/?channel=a")
-	r.fillOutbox("a", 100<<10)
-	await(t, "the eviction", func() bool { return r.stats.Evictions[stats.EvictAge].Load() == 1 })
-	await(t, "the client to be disconnected", func() bool { return r.hub.Sessions() == 0 })
-	_ = slow.conn.Close()
-}
-
 // All outboxes together have a limit too. If any client's outbox exceeds it,
 // only the client with the largest outbox is evicted.
 func TestTotalBoundEvictsTheLargest(t *testing.T) {
@@ -101,16 +65,6 @@ func TestTotalBoundEvictsTheLargest(t *testing.T) {
 	if n := r.stats.Evictions[stats.EvictTotal].Load(); n != 1 {
 		t.Errorf("%d clients were evicted, want one", n)
 	}
-}
-
-// An empty outbox accepts a frame larger than its limit: otherwise such a frame
-// could never be delivered.
-func TestOneFrameAlwaysFits(t *testing.T) {
-	r := newTestRelay(t, func(c *relayConfig) { c.each = 1 << 10 })
-	p := r.dialStuck("/?channel=a")
-	payload := strings.Repeat("x", 1<<20-1)
-	r.publish("a", payload)
-	p.want(1, payload)
 }
 
 // If a connection is closed while messages are queued, the client receives all
@@ -173,57 +127,4 @@ func TestStuckClientsDoNotDelayOthers(t *testing.T) {
 		fast.want(1, payload)
 	}
 	await(t, "the evictions", func() bool { return r.stats.Evictions[stats.EvictBytes].Load() == 20 })
-}
-
-func TestUnansweredPingDisconnects(t *testing.T) {
-	r := newTestRelay(t, func(c *relayConfig) {
-		c.hub.PingInterval = 200 * time.Millisecond
-		c.hub.PongTimeout = 100 * time.Millisecond
-	})
-	silent := r.dial("/?channel=a")
-	answering := r.dial("/?channel=a")
-	received := make(chan string, 1)
-	go func() {
-		for {
-			op, got, err := answering.read()
-			if err != nil || op == 1 {
-				received <- got
-				return
-			}
-			answering.write(frame(0x8a, got))
-		}
-	}()
-	silent.want(9, "")
-	await(t, "the silent client to be disconnected", func() bool { return r.hub.Sessions() == 1 })
-	r.publish("a", "still here")
-	if got := <-received; got != "still here" {
-		t.Errorf("the client that answers receives %q", got)
-	}
-	await(t, "the abnormal end of the silent client in the log", func() bool {
-		return strings.Contains(r.log.String(), "code=1006")
-	})
-}
-
-func TestHeartbeatIsSentWithThePing(t *testing.T) {
-	r := newTestRelay(t, func(c *relayConfig) { c.hub.PingInterval = 100 * time.Millisecond })
-	p := r.dialV1()
-	p.want(1, `{"type":"heartbeat"}`)
-	p.want(9, "")
-}
-
-// Several clients share the bytes of a frame: sending it to one client must not
-// change it for another.
-func TestSharedFramesAreNotChanged(t *testing.T) {
-	r := newTestRelay(t)
-	var all []*peer
-	for range 5 {
-		all = append(all, r.dial("/?channel=a"))
-	}
-	r.publish("a", "shared")
-	for _, p := range all {
-		p.want(1, "shared")
-	}
-	if !bytes.Equal([]byte(r.publications()[0]), []byte("a shared")) {
-		t.Error("the payload was changed")
-	}
 }

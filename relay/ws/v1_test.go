@@ -7,6 +7,7 @@ import (
 
 	"sidecast/relay/access"
 	"sidecast/relay/protocol"
+	"sidecast/relay/relaytest"
 )
 
 // v1Transcripts has the conversations of one client, line by line: > is a
@@ -173,14 +174,20 @@ func TestV1TooLarge(t *testing.T) {
 
 func TestV1ByteForByte(t *testing.T) {
 	r := newTestRelay(t)
-	p := r.dialV1()
-	p.write(text(`{"type":"subscribe","channels":[{"channel":"a"}]}`))
-	p.wantText(`"subscribed"`)
+	c, err := (&relaytest.Dialer{URL: "ws://" + r.addr + "/"}).Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Drop)
+	if err := c.Subscribe(t.Context(), "a"); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range payloads {
+		last := c.Last()
 		r.publish("a", test.payload)
-		data, isBase64 := p.wantMessage()
-		if data != test.payload || isBase64 != (test.op == 2) {
-			t.Errorf("%s: delivered as %d bytes, base64 %v", test.name, len(data), isBase64)
+		e, err := c.AwaitAfter(t.Context(), last, relaytest.Is(relaytest.KindMessage))
+		if err != nil || e.Data != test.payload || e.Binary != (test.op == 2) {
+			t.Errorf("%s: delivered as %d bytes, binary %v (%v)", test.name, len(e.Data), e.Binary, err)
 		}
 	}
 }
