@@ -1,13 +1,9 @@
 package server_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
-	"math/big"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
@@ -108,7 +104,7 @@ const tlsRecord = 5 + 1 + 16
 // without encryption.
 func fanoutTLS(n, k int) func(b *testing.B) []figure {
 	return func(b *testing.B) []figure {
-		r, f := startWithFloor(b, func(o *relayOptions) { o.tls = selfSigned(b) })
+		r, f := startWithFloor(b, func(o *relayOptions) { o.tls = selfSigned() })
 		p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=a", Count: n, TLS: true})
 		return compare(fan(b, r, p, n, k, tlsRecord), f.fan(b, p, n, k, tlsRecord), 0, 0)
 	}
@@ -241,20 +237,10 @@ func pprofTop(b *testing.B, file string, options ...string) string {
 	return string(out)
 }
 
-// selfSigned returns a server's configuration with a self-signed certificate
-// for localhost.
-func selfSigned(b *testing.B) *tls.Config {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		b.Fatal(err)
-	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		b.Fatal(err)
-	}
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"},
-		Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
-	}
+// selfSigned returns a server's configuration with a certificate that clients
+// do not trust.
+func selfSigned() *tls.Config {
+	s := httptest.NewTLSServer(nil)
+	defer s.Close()
+	return &tls.Config{MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}, Certificates: s.TLS.Certificates}
 }

@@ -1,7 +1,7 @@
 package server_test
 
 import (
-	"fmt"
+	"errors"
 	"runtime"
 	"strconv"
 	"strings"
@@ -146,79 +146,30 @@ func TestRedisDisconnectsASlowRelay(t *testing.T) {
 
 	redis := relaytest.NewRedis(server.Addr, relaytest.Patience)
 	defer redis.Close()
-	filler := strings.Repeat("x", 32<<10)
-	published := 0
-	publish := func() (receivers int64) {
-		receivers, err := redis.Publish(t.Context(), "a", fmt.Sprintf("%d %s", published, filler)).Result()
-		if err != nil {
-			t.Fatal(err)
-		}
-		published++
-		return receivers
-	}
-	publish()
+	p := relaytest.NewPublisher(relaytest.PublishTo(redis), relaytest.Payloads{Sizes: []int{32 << 10}})
+	p.Publish(t.Context(), "a")
+	var faults relaytest.FaultLog
+	fault := faults.Begin(relaytest.Fault{Name: "the relay reads nothing", Gap: relaytest.Once, Offline: relaytest.Once})
 	unblock := make(chan struct{})
 	sink.blocked.Store(&unblock)
-	for publish() > 0 {
-		if published > 5000 {
+	for n := 0; p.Publish(t.Context(), "a").Receivers > 0; n++ {
+		if n > 5000 {
 			t.Fatal("Redis does not disconnect the relay")
 		}
 	}
-	missed := published - 1
 	close(unblock)
-
-	gap, err := c.Await(t.Context(), relaytest.Is(relaytest.KindGap))
-	if err != nil {
+	fault.Undone()
+	clients := relaytest.Fleet{c}
+	if err := clients.Await(t.Context(), relaytest.Is(relaytest.KindGap)); err != nil {
 		t.Fatalf("no gap: %v", err)
 	}
-	publish()
-	last := func(e relaytest.Event) bool { return number(e) == published-1 }
-	if _, err := c.AwaitAfter(t.Context(), gap, last); err != nil {
-		t.Fatalf("no message after the gap: %v", err)
+	fault.Settled()
+	p.Publish(t.Context(), "a")
+	if err := errors.Join(p.Finish(t.Context()), clients.AwaitEnd(t.Context(), p)); err != nil {
+		t.Fatal(err)
 	}
-	checkDisconnect(t, c.Events(), missed)
-}
-
-// checkDisconnect checks the client's events. Redis has delivered message
-// number missed to no subscriber.
-func checkDisconnect(t *testing.T, log []relaytest.Event, missed int) {
-	t.Helper()
-	next, offline, gaps := 0, 0, 0
-	for _, e := range log {
-		switch {
-		case e.Kind == relaytest.KindOffline:
-			offline++
-		case e.Kind == relaytest.KindGap:
-			gaps++
-			if offline == 0 {
-				t.Error("a gap before `offline`")
-			}
-			next = -1
-		case e.Kind == relaytest.KindMessage:
-			n := number(e)
-			if n == missed {
-				t.Errorf("message %d was received, but Redis has not delivered it", n)
-			}
-			if next >= 0 && n != next {
-				t.Errorf("message %d was received, want %d: messages are missing without a gap", n, next)
-			}
-			next = n + 1
-		}
+	report := relaytest.Check(relaytest.Run{Published: p.Log(), Sessions: clients.Sessions(), Faults: faults.Faults()})
+	if err := report.Err(); err != nil {
+		t.Error(err)
 	}
-	if offline != 1 || gaps != 1 {
-		t.Errorf("%d times `offline` and %d gaps, want one of each", offline, gaps)
-	}
-}
-
-// number returns the number of a message, or -1.
-func number(e relaytest.Event) int {
-	if e.Kind != relaytest.KindMessage {
-		return -1
-	}
-	text, _, _ := strings.Cut(e.Data, " ")
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return -1
-	}
-	return n
 }

@@ -1,7 +1,6 @@
 package server
 
 import (
-	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -16,13 +15,15 @@ import (
 
 // A publicHandler serves the public listener.
 type publicHandler struct {
-	cfg        *Config
-	rejections *rejectionLog
-	proxyHint  sync.Once // the log entry about a proxy that is not trusted
+	cfg       *Config
+	proxyHint sync.Once // the log entry about a proxy that is not trusted
+	// rejections limits log entries about rejected requests to the first 10,
+	// and then one in each second, so that a hostile page cannot fill the disk.
+	rejections rate.Sometimes
 }
 
 func newPublicHandler(cfg *Config) *publicHandler {
-	return &publicHandler{cfg: cfg, rejections: newRejectionLog(cfg.Logger)}
+	return &publicHandler{cfg: cfg, rejections: rate.Sometimes{First: 10, Interval: time.Second}}
 }
 
 // routes returns the handler of all public paths.
@@ -44,7 +45,8 @@ func (h *publicHandler) routes() http.Handler {
 }
 
 // originCheck rejects pages of foreign origins before next handles the request.
-// Health probes pass: they have no origin, and their host can be any IP address.
+// Health probes pass: they have no origin, and their host can be any IP
+// address.
 func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if peer, ok := h.cfg.Proxies.Disbelieved(r); ok {
@@ -56,7 +58,7 @@ func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 		}
 		if err := h.cfg.Origins.Check(r); err != nil && !isProbe(r) {
 			h.cfg.Stats.Rejected[stats.RejectOrigin].Add(1)
-			h.rejections.origin(r, err)
+			h.logRejection(r, err)
 			w.Header().Set("Connection", "close")
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
@@ -110,24 +112,13 @@ func answerProbe(w http.ResponseWriter, status int, text string) {
 	_, _ = w.Write([]byte(text + "\n"))
 }
 
-// A rejectionLog logs rejected requests: the first 10, and then one in each
-// second at most, so that a hostile page cannot fill the disk.
-type rejectionLog struct {
-	logger *slog.Logger
-	some   rate.Sometimes
-}
-
-func newRejectionLog(logger *slog.Logger) *rejectionLog {
-	return &rejectionLog{logger: logger, some: rate.Sometimes{First: 10, Interval: time.Second}}
-}
-
-func (l *rejectionLog) origin(r *http.Request, why error) {
-	l.some.Do(func() {
+func (h *publicHandler) logRejection(r *http.Request, why error) {
+	h.rejections.Do(func() {
 		setting := "SIDECAST_ALLOWED_ORIGINS"
 		if why == auth.ErrHost {
 			setting = "SIDECAST_REDIS_URL"
 		}
-		l.logger.Warn("request rejected by the origin check",
+		h.cfg.Logger.Warn("request rejected by the origin check",
 			"origin", r.Header.Get("Origin"), "host", r.Host, "setting", setting, "err", why)
 	})
 }
