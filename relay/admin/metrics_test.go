@@ -248,33 +248,20 @@ func TestHistogram(t *testing.T) {
 	stats := new(stats.Stats)
 	stats.Fanout.Observe(200 * time.Microsecond)
 	stats.Fanout.Observe(time.Minute)
-	want := `# HELP sidecast_fanout_seconds Time that one shard needed to deliver a batch of messages to its clients.
-# TYPE sidecast_fanout_seconds histogram
-sidecast_fanout_seconds_bucket{le="5e-05"} 0
-sidecast_fanout_seconds_bucket{le="0.0001"} 0
-sidecast_fanout_seconds_bucket{le="0.00025"} 1
-sidecast_fanout_seconds_bucket{le="0.0005"} 1
-sidecast_fanout_seconds_bucket{le="0.001"} 1
-sidecast_fanout_seconds_bucket{le="0.0025"} 1
-sidecast_fanout_seconds_bucket{le="0.005"} 1
-sidecast_fanout_seconds_bucket{le="0.01"} 1
-sidecast_fanout_seconds_bucket{le="0.025"} 1
-sidecast_fanout_seconds_bucket{le="0.05"} 1
-sidecast_fanout_seconds_bucket{le="0.1"} 1
-sidecast_fanout_seconds_bucket{le="0.25"} 1
-sidecast_fanout_seconds_bucket{le="0.5"} 1
-sidecast_fanout_seconds_bucket{le="1"} 1
-sidecast_fanout_seconds_bucket{le="2.5"} 1
-sidecast_fanout_seconds_bucket{le="5"} 1
-sidecast_fanout_seconds_bucket{le="10"} 1
-sidecast_fanout_seconds_bucket{le="+Inf"} 2
-sidecast_fanout_seconds_sum 60.0002
-sidecast_fanout_seconds_count 2
-`
 	w := httptest.NewRecorder()
 	promhttp.HandlerFor(registry(stats), promhttp.HandlerOpts{}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
-	if got := w.Body.String(); !strings.Contains(got, want) {
-		t.Errorf("got %s\nwant %s", got, want)
+	for _, want := range []string{
+		"# TYPE sidecast_fanout_seconds histogram",
+		`sidecast_fanout_seconds_bucket{le="0.0001"} 0`,
+		`sidecast_fanout_seconds_bucket{le="0.00025"} 1`,
+		`sidecast_fanout_seconds_bucket{le="10"} 1`,
+		`sidecast_fanout_seconds_bucket{le="+Inf"} 2`,
+		"sidecast_fanout_seconds_sum 60.0002",
+		"sidecast_fanout_seconds_count 2",
+	} {
+		if got := w.Body.String(); !strings.Contains(got, "\n"+want+"\n") {
+			t.Errorf("%q is missing from\n%s", want, got)
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package embedded
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -182,24 +181,6 @@ func TestRedisCLI(t *testing.T) {
 		if m := receive(t, sub); m.Payload != "hello" {
 			t.Errorf("received %v", m)
 		}
-	}
-}
-
-func TestPHP(t *testing.T) {
-	redistest.Require(t, "php", "php-cli")
-	if out, err := exec.CommandContext(t.Context(), "php", "-m").Output(); err != nil || !bytes.Contains(out, []byte("\nredis\n")) {
-		redistest.Require(t, "php with phpredis", "php-redis")
-	}
-	s := start(t)
-	sub := subscribe(t, client(t, s, 2), "chat")
-	_, port, _ := net.SplitHostPort(s.Addr())
-	code := "$redis = new Redis(); $redis->connect('127.0.0.1', " + port + "); echo $redis->publish('chat', 'hello');"
-	out, err := exec.CommandContext(t.Context(), "php", "-r", code).CombinedOutput()
-	if err != nil || string(out) != "1" {
-		t.Fatalf("php = %q, %v", out, err)
-	}
-	if m := receive(t, sub); m.Payload != "hello" {
-		t.Errorf("received %v", m)
 	}
 }
 
