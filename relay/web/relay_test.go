@@ -24,10 +24,12 @@ import (
 // once. It serves the page below a base path, and can reject clients,
 // disconnect them and be unavailable.
 type testRelay struct {
-	*relay.Hub
 	url string // the URL of the page
 
 	mu         sync.Mutex
+	hub        *relay.Hub
+	handler    *ws.Handler
+	stop       func()     // ends hub and handler
 	conns      []net.Conn // all that were opened since the last disconnect
 	handshakes []string   // the query of each handshake
 	rejection  protocol.CloseCode
@@ -37,33 +39,13 @@ type testRelay struct {
 func startRelay(t *testing.T, page web.Page) *testRelay {
 	t.Helper()
 	r := new(testRelay)
-	all := access.Patterns{access.MustPattern("*")}
-	counters, logger := new(stats.Stats), slog.New(slog.DiscardHandler)
-	budget := outbox.NewBudget(2<<20, 256<<20, 10*time.Second, counters)
-	r.Hub = relay.NewHub(relay.HubConfig{
-		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all}, Budget: budget,
-		Protocols: protocol.All(), Stats: counters, Logger: logger, MaxChannels: 128, MaxPayload: 1 << 20,
-		Publish: func(_ context.Context, channel string, payload []byte) (int64, error) {
-			r.send(channel, string(payload))
-			return 1, nil
-		},
-	})
-	r.Online(1)
-	handler := ws.New(ws.Config{
-		Hub: r.Hub, Budget: budget, Slots: ws.NewSlots(1000), Stats: counters, Logger: logger, MaxInbound: 16 << 10,
-		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}},
-		Identify: func(*http.Request, *string) (access.Principal, protocol.CloseCode) {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return access.Principal{}, r.rejection
-		},
-	})
+	r.start()
 	mux := http.NewServeMux()
 	mux.Handle("/base/", http.StripPrefix("/base", web.Demo(page)))
 	mux.HandleFunc("/base/ws", func(w http.ResponseWriter, request *http.Request) {
 		r.mu.Lock()
 		r.handshakes = append(r.handshakes, request.URL.RawQuery)
-		down := r.down
+		handler, down := r.handler, r.down
 		r.mu.Unlock()
 		if down {
 			http.Error(w, "down", http.StatusServiceUnavailable)
@@ -80,31 +62,64 @@ func startRelay(t *testing.T, page web.Page) *testRelay {
 		}
 	}
 	server.Start()
-	ctx, cancel := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { _ = r.Run(ctx) })
-	t.Cleanup(func() { r.disconnect(0); server.Close(); handler.Wait(); cancel(); running.Wait() })
+	t.Cleanup(func() { r.disconnect(0); server.Close(); r.stop() })
 	r.url = server.URL + "/base/"
 	return r
 }
 
+// start replaces the hub and the handler.
+func (r *testRelay) start() {
+	all := access.Patterns{access.MustPattern("*")}
+	counters, logger := new(stats.Stats), slog.New(slog.DiscardHandler)
+	budget := outbox.NewBudget(2<<20, 256<<20, 10*time.Second, counters)
+	r.hub = relay.NewHub(relay.HubConfig{
+		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all}, Budget: budget,
+		Protocols: protocol.All(), Stats: counters, Logger: logger, MaxChannels: 128, MaxPayload: 1 << 20,
+		Publish: func(_ context.Context, channel string, payload []byte) (int64, error) {
+			r.send(channel, string(payload))
+			return 1, nil
+		},
+	})
+	r.hub.Online(1)
+	handler := ws.New(ws.Config{
+		Hub: r.hub, Budget: budget, Slots: ws.NewSlots(1000), Stats: counters, Logger: logger, MaxInbound: 16 << 10,
+		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}},
+		Identify: func(*http.Request, *string) (access.Principal, protocol.CloseCode) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return access.Principal{}, r.rejection
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	hub := r.hub
+	running.Go(func() { _ = hub.Run(ctx) })
+	r.handler, r.stop = handler, func() { handler.Wait(); cancel(); running.Wait() }
+}
+
 // send delivers a message to all clients of the channel.
 func (r *testRelay) send(channel, payload string) {
-	r.Publish([]byte(channel), []byte(payload))
-	r.Flush()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.hub.Publish([]byte(channel), []byte(payload))
+	r.hub.Flush()
 }
 
 // disconnect closes all connections, with a close frame unless code is 0.
 func (r *testRelay) disconnect(code protocol.CloseCode) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, conn := range r.conns {
-		if code != 0 {
-			_, _ = conn.Write(protocol.CloseFrame(code))
-		}
+	hub, stop, conns := r.hub, r.stop, r.conns
+	r.conns = nil
+	r.start()
+	r.mu.Unlock()
+	if code != 0 {
+		hub.Drain(context.Background(), 0, code)
+		conns = nil
+	}
+	for _, conn := range conns {
 		_ = conn.Close()
 	}
-	r.conns = nil
+	stop()
 }
 
 // reject closes new connections with a code after the handshake. 0 accepts
