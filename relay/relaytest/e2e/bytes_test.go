@@ -1,7 +1,6 @@
 package e2e_test
 
 import (
-	"bytes"
 	"fmt"
 	"maps"
 	"os/exec"
@@ -136,28 +135,4 @@ func difference(got, want string) string {
 	around := func(s string) string { return s[max(0, min(i-20, len(s))):min(i+20, len(s))] }
 	return fmt.Sprintf("%d bytes, want %d; from byte %d on %q, want %q",
 		len(got), len(want), i, around(got), around(want))
-}
-
-// TestTooLarge: the relay does not deliver a payload that is one byte too
-// large, and sends a gap to the clients on its channel.
-func TestTooLarge(t *testing.T) {
-	t.Parallel()
-	server := redistest.Start(t)
-	relay := startRelay(t, server, nil)
-	raw, v1 := listenRaw(t, relay, "large"), listen(t, relay, "large", "other")
-	publish := publishTo(t, server)
-	for _, body := range [][]byte{bytes.Repeat([]byte("x"), 1<<20+1), []byte("after")} {
-		if _, err := publish(t.Context(), "large", body); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, client := range []*relaytest.Client{raw, v1} {
-		if messages := hears(t, client, 1); messages[0].Data != "after" {
-			t.Errorf("the first message has %d bytes, want %q", len(messages[0].Data), "after")
-		}
-	}
-	gaps := eventsOf(v1, relaytest.KindGap)
-	if len(gaps) != 1 || gaps[0].Channel != "large" || gaps[0].Text != "too_large" || gaps[0].N > hears(t, v1, 1)[0].N {
-		t.Errorf("gaps %v, want one for too_large on the channel, before the next message", gaps)
-	}
 }

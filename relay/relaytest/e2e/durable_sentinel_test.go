@@ -1,10 +1,7 @@
 package e2e_test
 
 import (
-	"context"
-	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,17 +23,21 @@ func TestDurableSentinelFailover(t *testing.T) {
 		"SIDECAST_REDIS_URL": group.URL(), "SIDECAST_REDIS_MODE": "sentinel",
 	}))
 	names := channels("order", 3)
+	const timeout = time.Second
 	client := redis.NewFailoverClient(&redis.FailoverOptions{
-		MasterName: redistest.MasterName, SentinelAddrs: group.SentinelAddrs(),
-		MaxRetries: -1, ContextTimeoutEnabled: true,
+		MasterName: redistest.MasterName, SentinelAddrs: group.SentinelAddrs(), MaxRetries: -1, ContextTimeoutEnabled: true,
+		DialTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout,
 	})
 	defer client.Close()
 	staying := listenFleet(t, relay, 4, names...)
-	stops := []func(){keepAppending(t, client, "to the master ", names)}
-	for _, node := range group.Nodes { // as backends that do not follow the failover
-		direct := relaytest.NewRedis(node.Addr, time.Second)
+	// The size of the payloads distinguishes the publishers.
+	p := relaytest.NewPublisher(relaytest.AppendTo(client, 0), relaytest.Payloads{Sizes: []int{64}})
+	stops := []func(){traffic(t, p, names, 10*time.Millisecond)}
+	for i, node := range group.Nodes { // as backends that do not follow the failover
+		direct := relaytest.NewRedis(node.Addr, timeout)
 		defer direct.Close()
-		stops = append(stops, keepAppending(t, direct, "to "+node.Addr+" ", names))
+		only := relaytest.NewPublisher(relaytest.AppendTo(direct, 0), relaytest.Payloads{Sizes: []int{65 + i}})
+		stops = append(stops, traffic(t, only, names, 10*time.Millisecond))
 	}
 	var sessions [][]*relaytest.Client // per listener, its connections in order
 	for _, client := range staying {
@@ -55,13 +56,17 @@ func TestDurableSentinelFailover(t *testing.T) {
 	for _, stop := range stops {
 		stop()
 	}
+	current := slices.Clone(staying)
+	for _, connections := range sessions[len(staying):] {
+		current = append(current, connections[len(connections)-1])
+	}
+	finish(t, p, current)
 	kept, lost, gaps := 0, 0, 0
 	for _, channel := range names {
-		last := appendLast(t, client, channel)
 		remaining := stored(t, client, channel)
 		kept += len(remaining)
 		for _, listener := range sessions {
-			l, g := checkListener(t, channel, remaining, last, listener)
+			l, g := checkListener(t, channel, remaining, listener)
 			lost, gaps = lost+l, gaps+g
 		}
 	}
@@ -69,48 +74,6 @@ func TestDurableSentinelFailover(t *testing.T) {
 	if kept < 300 || lost == 0 || gaps == 0 {
 		t.Error("too few entries, lost entries or gaps for this test to show anything")
 	}
-}
-
-// keepAppending appends numbered entries to the streams until stop is called,
-// and ignores errors.
-func keepAppending(t testing.TB, client redis.UniversalClient, prefix string, names []string) (stop func()) {
-	return background(t, func(ctx context.Context) {
-		var appending sync.WaitGroup
-		for _, channel := range names {
-			appending.Go(func() {
-				tick := time.NewTicker(10 * time.Millisecond)
-				defer tick.Stop()
-				for n := 1; ctx.Err() == nil; n++ {
-					appendTo(ctx, client, channel, fmt.Sprint(prefix, n))
-					<-tick.C
-				}
-			})
-		}
-		appending.Wait()
-	})
-}
-
-// appendTo appends one entry and reports whether Redis confirmed it.
-func appendTo(ctx context.Context, client redis.UniversalClient, channel, payload string) bool {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	_, err := relaytest.AppendTo(client, 0)(ctx, channel, []byte(payload))
-	return err == nil
-}
-
-// appendLast appends the last entry, again until Redis confirms it, and returns
-// its payload.
-func appendLast(t testing.TB, client redis.UniversalClient, channel string) (last string) {
-	t.Helper()
-	n := 0
-	eventually(t, func() string {
-		n++
-		if last = fmt.Sprint("last ", n); !appendTo(t.Context(), client, channel, last) {
-			return "Redis confirms no entry of " + channel
-		}
-		return ""
-	})
-	return last
 }
 
 // stored returns the payloads of all entries of a stream.
@@ -126,23 +89,17 @@ func stored(t testing.TB, client redis.UniversalClient, channel string) (payload
 	return payloads
 }
 
-// checkListener waits until a listener has received the last entry of a
-// channel, and compares everything that its sessions received with the entries
-// that remain in the stream. The listener must receive these in order and once,
-// and none may be missing without a gap. After an entry that a failover lost it
-// must receive a gap before the next entry that remains. checkListener returns
-// how many lost entries and how many gaps the listener received.
+// checkListener compares everything that the sessions of a listener received on
+// a channel with the entries that remain in the stream. The listener must
+// receive these in order and once, and none may be missing without a gap. After
+// an entry that a failover lost it must receive a gap before the next entry
+// that remains. checkListener returns how many lost entries and how many gaps
+// the listener received.
 func checkListener(
-	t testing.TB, channel string, remaining []string, last string, sessions []*relaytest.Client,
+	t testing.TB, channel string, remaining []string, sessions []*relaytest.Client,
 ) (lost, gaps int) {
 	t.Helper()
 	client := sessions[len(sessions)-1]
-	_, err := client.Await(t.Context(), func(relaytest.Event) bool {
-		return slices.Contains(receivedOn(client, channel), last)
-	})
-	if err != nil {
-		t.Fatalf("awaiting the last entry of %s: %v", channel, err)
-	}
 	places := make(map[string]int)
 	for i, payload := range remaining {
 		places[payload] = i

@@ -1,15 +1,11 @@
 package e2e_test
 
 import (
-	"bufio"
 	"bytes"
 	"fmt"
 	"net/http"
 	"os/exec"
 	"slices"
-	"strconv"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,59 +14,80 @@ import (
 )
 
 // TestRollingReplacement: two relays behind HAProxy are restarted one after
-// another while messages are published. Every client that is closed reconnects
-// to the other relay with a cursor from the first and misses nothing. The
-// closes are spread, so that the clients do not all reconnect at once.
+// another while messages are published, and each has a client that does not
+// read. Every client that is closed reconnects to the other relay with a cursor
+// from the first and misses nothing, on live and on durable channels. The
+// closes are spread, so that the clients do not all reconnect at once, and each
+// relay exits in time.
 func TestRollingReplacement(t *testing.T) {
 	t.Parallel()
-	const clients, over = 300, 4 * time.Second
+	const delay, over, grace = time.Second, 4 * time.Second, 5 * time.Second
+	clients := orLong(300, 2000)
 	addrs := []string{redistest.FreeAddr(t), redistest.FreeAddr(t)}
 	proxyAddr := redistest.FreeAddr(t)
+	live, durable := channels("news", 4), channels("order", 2)
 	d := &deployment{
 		t: t, server: redistest.Start(t),
 		balancer: &relaytest.Dialer{URL: "ws://" + proxyAddr + "/ws"},
 		settings: map[string]string{
-			"SIDECAST_DRAIN_DELAY": "1s", "SIDECAST_DRAIN_TIMEOUT": over.String(),
+			"SIDECAST_DRAIN_DELAY": delay.String(), "SIDECAST_DRAIN_TIMEOUT": over.String(),
 			"SIDECAST_MAX_CONNECT_RATE_PER_IP": "10000", // all clients have the same address
+			"SIDECAST_DURABLE_CHANNELS":        "order:*",
 		},
+		durable: map[string]int{durable[0]: 10_000, durable[1]: 10_000},
 	}
 	for _, addr := range addrs {
 		d.startAt(addr)
 	}
-	proxy := startHAProxy(t, proxyAddr, addrs...)
-	names := channels("news", 4)
-	d.connect(clients, names)
+	startHAProxy(t, proxyAddr, addrs...)
+	d.connect(clients, slices.Concat(live, durable))
 	p := publisher(t, d.server, relaytest.Payloads{Bytes: relaytest.BytesHostile})
-	stop := traffic(t, p, names, 50*time.Millisecond)
-
+	redis := relaytest.NewRedis(d.server.Addr, time.Second)
+	t.Cleanup(func() { _ = redis.Close() })
+	appender := relaytest.NewPublisher(relaytest.AppendTo(redis, 10_000), relaytest.Payloads{})
+	stop, stopAppending := traffic(t, p, live, 50*time.Millisecond), traffic(t, appender, durable, 200*time.Millisecond)
+	var began, ended []time.Time
+	var connected []int
 	for i, relay := range d.replicas() {
-		connected, before := int(total(t, relay.Process, "sidecast_connections{")), len(proxy.closes(0))
-		d.drain(relay)
+		connected = append(connected, int(total(t, relay.Process, "sidecast_connections{")))
+		fillOutbox(t, d.server, relay.Process)
+		began = append(began, time.Now())
+		if took := d.drain(relay); took > delay+over+grace {
+			t.Errorf("drained in %v, want at most %v", took, delay+over+grace)
+		}
+		ended = append(ended, time.Now())
 		d.startAt(addrs[i])
-		closes := proxy.closes(before)
+	}
+	stop()
+	stopAppending()
+	d.finish(2*clients, p, appender) // two channels each; every client was on a relay that was restarted
+	for i, n := range connected {
+		closes := d.closes(began[i], ended[i])
 		// If a relay does not spread its closes the rate is four times the
 		// average. If the machine stalls for a moment it is twice the average.
-		limit := 2.5 * float64(connected) / over.Seconds()
-		t.Logf("relay %d had %d clients; HAProxy logged %d closes, at most %d in one second; the limit is %.0f",
-			i, connected, len(closes), mostPerSecond(closes), limit)
-		if connected < clients/4 || len(closes) < connected {
-			t.Errorf("HAProxy logged %d closes of %d clients", len(closes), connected)
+		most, limit := mostPerSecond(closes), 2.5*float64(n)/over.Seconds()
+		t.Logf("relay %d had %d clients; at most %d were closed in one second; the limit is %.0f", i, n, most, limit)
+		if n < clients/4 || len(closes) < n {
+			t.Errorf("%d of %d clients received a close frame", len(closes), n)
 		}
-		if most := mostPerSecond(closes); float64(most) > limit {
+		if float64(most) > limit {
 			t.Errorf("%d closes in one second, more than %.0f", most, limit)
 		}
 	}
-	stop()
-	d.finish(2*clients, p) // two channels each; every client was on a relay that was restarted
 }
 
-// A balancer is a running HAProxy. It checks whether relays are ready, sends
-// each client to the relay with the fewest connections, and logs when a
-// WebSocket ends.
-type balancer struct {
-	mu     sync.Mutex
-	closed []time.Time     // when WebSockets ended; guarded by mu
-	output strings.Builder // all other lines of the log; guarded by mu
+// closes returns when clients received a close frame in this time.
+func (d *deployment) closes(from, to time.Time) (times []time.Time) {
+	for _, client := range d.clients {
+		for _, session := range client.Sessions() {
+			for _, e := range session.Events {
+				if e.Kind == relaytest.KindClose && e.At.After(from) && e.At.Before(to) {
+					times = append(times, e.At)
+				}
+			}
+		}
+	}
+	return times
 }
 
 const haproxyConfig = `
@@ -79,7 +96,6 @@ global
 defaults
 	mode http
 	log global
-	log-format "status=%%ST at=%%[date(0,ms)]"
 	timeout connect 5s
 	timeout client 1m
 	timeout server 1m
@@ -95,8 +111,9 @@ backend relays
 `
 
 // startHAProxy runs HAProxy at addr in front of the relays until the test ends,
-// and waits until it serves.
-func startHAProxy(t *testing.T, addr string, relays ...string) *balancer {
+// and waits until it serves. It checks whether relays are ready, and sends each
+// client to the relay with the fewest connections.
+func startHAProxy(t *testing.T, addr string, relays ...string) {
 	t.Helper()
 	redistest.Require(t, "haproxy", "haproxy")
 	var config bytes.Buffer
@@ -105,28 +122,16 @@ func startHAProxy(t *testing.T, addr string, relays ...string) *balancer {
 		fmt.Fprintf(&config, "\tserver relay%d %s check\n", i, relay)
 	}
 	cmd := exec.Command("haproxy", "-db", "-f", redistest.WriteFile(t, "haproxy.cfg", config.Bytes()))
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Stderr = cmd.Stdout
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b := new(balancer)
-	read := make(chan struct{})
-	go func() {
-		defer close(read)
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			b.add(lines.Text())
-		}
-	}()
 	t.Cleanup(func() {
 		_ = cmd.Process.Kill()
-		<-read
 		_ = cmd.Wait() // it reports the kill
 		if t.Failed() {
-			t.Logf("the log of HAProxy:\n%s", &b.output)
+			t.Logf("the log of HAProxy:\n%s", &output)
 		}
 	})
 	eventually(t, func() string {
@@ -140,28 +145,6 @@ func startHAProxy(t *testing.T, addr string, relays ...string) *balancer {
 		}
 		return ""
 	})
-	return b
-}
-
-// add parses a line of HAProxy's log.
-func (b *balancer) add(line string) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	at, ok := strings.CutPrefix(line, "status=101 at=")
-	if !ok {
-		fmt.Fprintln(&b.output, line)
-		return
-	}
-	if ms, err := strconv.ParseInt(at, 10, 64); err == nil {
-		b.closed = append(b.closed, time.UnixMilli(ms))
-	}
-}
-
-// closes returns when WebSockets ended, without the first n.
-func (b *balancer) closes(n int) []time.Time {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.Clone(b.closed[n:])
 }
 
 // mostPerSecond returns the greatest number of times within one second.

@@ -60,8 +60,34 @@ func grants(t *testing.T, text string) {
 		t.Errorf("a client received %q", heard)
 	}
 	awaitMetric(t, relay, "sidecast_marker_round_trip_seconds_count", func(n float64) bool { return n > 0 })
+	if log := server.CLI("ACL", "LOG"); log != "" {
+		t.Errorf("Redis denied:\n%s", log)
+	}
 	if strings.Contains(relay.Log(), `"level":"WARN"`) {
 		t.Errorf("the relay logged a warning:\n%s", relay.Log())
+	}
+}
+
+// TestRightsOfSecondApplication: with the changes that relay/source/README.md
+// names, the rights are enough for a second application on the same Redis.
+func TestRightsOfSecondApplication(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	paste(t, server, strings.NewReplacer("&sidecast:*", "&shop:*", "&chat:*", "&orders:*").Replace(snippet(t, "", baseRights)))
+	settings := openSettings(server, asRelay)
+	settings["SIDECAST_CHANNELS"], settings["SIDECAST_KEY_PREFIX"] = "orders:*", "shop:"
+	delete(settings, "SIDECAST_PUBLISH_CHANNELS")
+	out, code := sidecast(t, settings, "check")
+	if code != 0 || strings.Contains(out, "warn ") || strings.Contains(out, "fail ") {
+		t.Errorf("sidecast check exits with %d:\n%s", code, out)
+	}
+	relay := start(t, settings)
+	client := listen(t, relay, "orders:1")
+	server.CLI("PUBLISH", "orders:1", "hello")
+	hears(t, client, 1)
+	awaitMetric(t, relay, "sidecast_markers_up", func(up float64) bool { return up == 1 })
+	if log := server.CLI("ACL", "LOG"); log != "" {
+		t.Errorf("Redis denied:\n%s", log)
 	}
 }
 

@@ -193,7 +193,7 @@ var resumes = []struct {
 			s.client.Disconnect((*relaytest.Client).Drop)
 			s.send(3, 0)
 			fault := s.faults.Begin(relaytest.Fault{Name: "oversize", Channel: resumed, Gap: relaytest.Maybe})
-			_, err := s.publish(s.t.Context(), resumed, bytes.Repeat([]byte("x"), 2000))
+			_, err := s.publish(s.t.Context(), resumed, bytes.Repeat([]byte("x"), 1<<10+1))
 			s.check(err)
 			s.send(3, 0)
 			s.resume(1)

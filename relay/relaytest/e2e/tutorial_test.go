@@ -91,42 +91,6 @@ func TestTutorialPage(t *testing.T) {
 	}
 }
 
-// TestTutorialPageWithoutEcho: a page with echo=false in its URL receives the
-// messages of other pages, but not its own. The other pages receive all
-// messages.
-func TestTutorialPageWithoutEcho(t *testing.T) {
-	t.Parallel()
-	relay := start(t, nil)
-	ctx := browser.Start(t)
-	page := chatPages[0]
-	html := onPort(t, page.html(t), "ws://localhost:8080", relay.Addr())
-	withoutEcho := strings.Replace(html, relayPort(relay)+"'", relayPort(relay)+"/?echo=false'", 1)
-	if withoutEcho == html {
-		t.Fatal("the page has no URL to add echo=false to")
-	}
-	noEcho, other := open(ctx, t, serve(t, withoutEcho, "localhost")), open(ctx, t, serve(t, html, "localhost"))
-	for _, text := range []string{"mine", "mine", "mine too"} {
-		say(noEcho, t, page, text)
-	}
-	browser.Await(other, t, page.lines+".length >= 3")
-	say(other, t, page, "mine") // equal to a message of the first page, but sent by another
-	browser.Await(noEcho, t, page.lines+".length >= 1")
-	say(other, t, page, "the last")
-	browser.Await(other, t, page.lines+".length >= 5")
-	browser.Await(noEcho, t, page.lines+".length >= 2")
-	for _, want := range []struct {
-		tab   context.Context
-		lines []string
-	}{
-		{noEcho, []string{"mine", "the last"}},
-		{other, []string{"mine", "mine", "mine too", "mine", "the last"}},
-	} {
-		if shown := browser.Eval[[]string](want.tab, t, page.lines); !slices.Equal(shown, want.lines) {
-			t.Errorf("a page shows %q, want %q", shown, want.lines)
-		}
-	}
-}
-
 // refusals are requests that the relay refuses, and the close event that
 // Chromium reports to the page.
 var refusals = []struct {
@@ -285,9 +249,4 @@ func onPort(t testing.TB, text, address, addr string) string {
 	}
 	_, port, _ := net.SplitHostPort(addr)
 	return strings.ReplaceAll(text, address, address[:strings.LastIndexByte(address, ':')+1]+port)
-}
-
-func relayPort(relay *relaytest.Process) string {
-	_, port, _ := net.SplitHostPort(relay.Addr())
-	return ":" + port
 }
