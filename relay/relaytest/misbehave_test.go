@@ -8,26 +8,6 @@ import (
 	"testing"
 )
 
-// TestSendRaw: bytes are written as they are, and the log says that the client
-// may be closed for them.
-func TestSendRaw(t *testing.T) {
-	c, conn := dialTest(t, &Dialer{})
-	sent := []byte{0x82, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}
-	check(t, c.SendRaw(sent))
-	received := make([]byte, len(sent))
-	if _, err := io.ReadFull(conn, received); err != nil || string(received) != string(sent) {
-		t.Errorf("the relay received %x, %v", received, err)
-	}
-	conn.Close()
-	await(t, c, Is(KindEnd))
-	if kinds := kindsOf(c); kinds != "opened | sent raw bytes | end" {
-		t.Errorf("log %s", kinds)
-	}
-	if err := c.SendText("x"); err == nil {
-		t.Error("writing to a closed connection succeeded")
-	}
-}
-
 // TestHandshakeAnswers: an answer that does not follow from the request is an
 // error.
 func TestHandshakeAnswers(t *testing.T) {

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"sidecast/relay/relaytest/redistest"
 )
 
 // TestPublisherLog: the log has every call with its number, reply and times, in
@@ -104,29 +102,4 @@ func TestPublisherRunEnds(t *testing.T) {
 			t.Errorf("a run cut short: %v", err)
 		}
 	})
-}
-
-// TestPublishToRedis: a real server replies with the number of subscribers, and
-// a dead one causes an error.
-func TestPublishToRedis(t *testing.T) {
-	server := redistest.Start(t)
-	client := NewRedis(server.Addr, 2*time.Second)
-	defer client.Close()
-	p := NewPublisher(PublishTo(client), Payloads{Bytes: BytesBinary, Sizes: []int{100, 100000}})
-	sub := client.PSubscribe(t.Context(), "chat:*")
-	defer sub.Close()
-	if _, err := sub.Receive(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	for range 4 {
-		sent := p.Publish(t.Context(), "chat:1")
-		got, err := sub.ReceiveMessage(t.Context())
-		if err != nil || sent.Err != nil || sent.Receivers != 1 || got.Payload != sent.Payload {
-			t.Fatalf("seq %d: %v, %v, %d receivers", sent.Seq, sent.Err, err, sent.Receivers)
-		}
-	}
-	server.Kill()
-	if sent := p.Publish(t.Context(), "chat:1"); sent.Err == nil {
-		t.Error("publishing to a dead server succeeded")
-	}
 }

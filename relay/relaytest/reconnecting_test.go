@@ -10,43 +10,6 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// TestReconnectingClient: connections to several relays have one client's name,
-// in their order.
-func TestReconnectingClient(t *testing.T) {
-	var dialers []*Dialer
-	for _, name := range []string{"a", "b"} {
-		relay := Start(t, nil)
-		relay.AwaitReady()
-		dialers = append(dialers, &Dialer{URL: relay.URL(), Relay: name})
-	}
-	c := NewReconnectingClient("x", "y")
-	if err := c.AwaitAnswers(t.Context()); !errors.Is(err, ErrEnded) {
-		t.Errorf("before the first connection: %v", err)
-	}
-	for _, relay := range []int{0, 1, 1, 0} {
-		check(t, c.Connect(t.Context(), dialers[relay]))
-		check(t, c.AwaitAnswers(t.Context()))
-	}
-	if err := c.Connect(t.Context(), &Dialer{URL: "ws://127.0.0.1:1/ws"}); err == nil {
-		t.Error("connecting to a closed port succeeded")
-	}
-	if c.Client() != nil {
-		t.Error("the connection before is still there")
-	}
-	check(t, c.Connect(t.Context(), dialers[0]))
-	defer c.Disconnect((*Client).Abort)
-	var relays []string
-	for _, s := range c.Sessions() {
-		relays = append(relays, s.Relay)
-		if s.Client != c.Name() {
-			t.Errorf("a session of %q", s.Client)
-		}
-	}
-	if want := []string{"a", "b", "b", "a", "a"}; !slices.Equal(relays, want) || c.Reconnects != 4 {
-		t.Errorf("sessions on %v, %d moves", relays, c.Reconnects)
-	}
-}
-
 // TestKeepConnected: a client reconnects whenever its connection ends, until
 // the context ends.
 func TestKeepConnected(t *testing.T) {

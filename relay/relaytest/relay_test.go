@@ -9,13 +9,6 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// TestBuild: the binary is built once.
-func TestBuild(t *testing.T) {
-	if first, again := Build(t), Build(t); first != again {
-		t.Errorf("built twice: %s and %s", first, again)
-	}
-}
-
 // TestRelayEmbedded: the relay needs no settings, and clients receive what one
 // of them publishes.
 func TestRelayEmbedded(t *testing.T) {

@@ -63,7 +63,6 @@ func TestSoak(t *testing.T) {
 			})
 		}
 	})
-	t.Log(&total)
 	total.check(t)
 }
 
@@ -76,14 +75,12 @@ func soak(t *testing.T, seed uint64, lasting time.Duration, total *soakTotals) {
 	w.injectFaults(lasting)
 	run := w.end()
 	report := Check(run)
-	line := fmt.Sprintf("seed %d: %d messages, %d moves, %d faults, %d gaps, %d false gaps, %d violations",
-		seed, report.Messages, w.moves(), len(run.Faults), report.Gaps, report.falseGaps(), report.violations())
-	t.Logf("%s\n%v", line, report)
+	t.Logf("seed %d: %d moves, %d faults: %v", seed, w.moves(), len(run.Faults), report)
 	for _, f := range run.Faults {
 		t.Logf("fault: %s to %s %s %s", f.From.Format("15:04:05.000000"), f.To.Format("15:04:05.000000"), f.Name, f.Relay)
 	}
 	if report.Err() != nil {
-		t.Error(line)
+		t.Errorf("seed %d: the run broke the delivery guarantees", seed)
 		w.showLogs(report)
 	}
 	total.add(report, w.moves(), len(run.Faults), w.history == 0)
@@ -114,57 +111,38 @@ func (w *soakWorld) showLogs(r Report) {
 	}
 }
 
-func (r Report) falseGaps() (n int) {
-	for _, kind := range r.resumes() {
-		n += kind.FalseGaps
-	}
-	return n
-}
-
-func (r Report) violations() (n int) {
-	for _, count := range r.Counts {
-		n += count
-	}
-	return n
-}
-
 // soakTotals are the sums of all runs.
 type soakTotals struct {
-	mu                                                         sync.Mutex
-	runs, messages, moves, faults, gaps, falseGaps, violations int
-
-	resumes Report // only the counts of resumes, of the runs with the default history
+	mu                          sync.Mutex
+	runs, failed, moves, faults int
+	sum                         Report // without violations, and with the resumes of the runs with the default history
 }
 
 func (s *soakTotals) add(r Report, moves, faults int, defaultHistory bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.runs++
-	s.messages += r.Messages
 	s.moves += moves
 	s.faults += faults
-	s.gaps += r.Gaps
-	s.falseGaps += r.falseGaps()
-	s.violations += r.violations()
+	if r.Err() != nil {
+		s.failed++
+	}
+	s.sum.Messages += r.Messages
+	s.sum.Sessions += r.Sessions
+	s.sum.Deliveries += r.Deliveries
+	s.sum.Gaps += r.Gaps
+	s.sum.Offlines += r.Offlines
+	s.sum.Lost += r.Lost
 	if defaultHistory {
-		s.resumes.Live, s.resumes.Durable = s.resumes.Live.plus(r.Live), s.resumes.Durable.plus(r.Durable)
+		s.sum.Live, s.sum.Durable = s.sum.Live.plus(r.Live), s.sum.Durable.plus(r.Durable)
 	}
 }
 
-// String returns the sums in one line.
-func (s *soakTotals) String() string {
-	text := fmt.Sprintf("%d runs: %d messages, %d moves, %d faults, %d gaps, %d false gaps, %d violations",
-		s.runs, s.messages, s.moves, s.faults, s.gaps, s.falseGaps, s.violations)
-	for _, n := range s.resumes.resumes() {
-		text += fmt.Sprintf("; %s: %v", n.kind, n.Resumes)
-	}
-	return text
-}
-
-// check checks the bounds of resuming for all runs together.
+// check logs the sums, and checks the bounds of resuming for all runs together.
 func (s *soakTotals) check(t *testing.T) {
-	s.resumes.checkResumes(soakBounds)
-	if err := s.resumes.Err(); err != nil {
+	s.sum.checkResumes(soakBounds)
+	t.Logf("%d runs, of which %d failed: %d moves, %d faults: %v", s.runs, s.failed, s.moves, s.faults, s.sum)
+	if err := s.sum.Err(); err != nil {
 		t.Error(err)
 	}
 }

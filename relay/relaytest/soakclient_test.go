@@ -91,11 +91,10 @@ func (c *soakClient) leave(ctx context.Context) {
 		c.Disconnect((*Client).Drop)
 	case 4, 5:
 		note("the network drops all packets")
-		way := [][]faultproxy.Direction{faultproxy.Both, {faultproxy.ToClient}, {faultproxy.ToServer}}[c.random.IntN(3)]
-		c.proxy.Hold(way...)
+		c.proxy.Hold(randomWay(c.random)...)
 		pause(time.Duration(c.random.IntN(4000))*time.Millisecond, ctx.Done())
 		c.Disconnect((*Client).Abort)
-		c.proxy.Release(way...)
+		c.proxy.Release(faultproxy.Both...)
 	case 6: // a slow network, then a reset
 		c.proxy.Delay(faultproxy.ToClient, 100*time.Millisecond, 300*time.Millisecond)
 		pause(time.Duration(c.random.IntN(2000))*time.Millisecond, ctx.Done())

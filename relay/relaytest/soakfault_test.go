@@ -4,7 +4,7 @@ package relaytest
 
 import (
 	"bytes"
-	"fmt"
+	"math/rand/v2"
 	"strings"
 	"syscall"
 	"time"
@@ -12,23 +12,108 @@ import (
 	"sidecast/relay/relaytest/faultproxy"
 )
 
-// soakFaults are the faults of a run. Each function returns after its fault was
-// undone.
-var soakFaults = []struct {
-	name   string
-	inject func(w *soakWorld, f Fault)
-}{
-	{"redis kill -9", (*soakWorld).killRedis},
-	{"redis SIGSTOP", (*soakWorld).stopRedis},
-	{"CLIENT KILL TYPE pubsub", (*soakWorld).clientKill},
-	{"black hole", (*soakWorld).blackHole},
-	{"RST in a message", (*soakWorld).resetLink},
-	{"output buffer kick", (*soakWorld).kick},
-	{"slow link", (*soakWorld).slowLink},
-	{"reset of a slow link", (*soakWorld).resetSlow},
-	{"relay kill -9", (*soakWorld).killRelay},
-	{"relay drain", (*soakWorld).drainRelay},
-	{"relay SIGSTOP", (*soakWorld).stopRelay},
+// A soakFault is a fault of production, at one random relay unless all is set.
+type soakFault struct {
+	name        string
+	all         bool          // it affects all relays
+	drains      bool          // it explains neither a gap nor an offline notice
+	excusesNone bool          // it does not even explain the end of a connection, so it is not logged
+	longest     time.Duration // how long it lasts at most; 0: it is undone at once
+	begin, undo func(w *soakWorld, r *soakRelay)
+}
+
+// soakFaults are the faults of a run.
+var soakFaults = []soakFault{
+	{name: "redis kill -9", all: true, longest: 3 * time.Second,
+		begin: func(w *soakWorld, _ *soakRelay) { w.server.Kill() },
+		undo:  func(w *soakWorld, _ *soakRelay) { w.server.Restart() }},
+	{name: "redis SIGSTOP", all: true, longest: 14 * time.Second,
+		begin: func(w *soakWorld, _ *soakRelay) { w.server.Stop() },
+		undo:  func(w *soakWorld, _ *soakRelay) { w.server.Cont() }},
+	{name: "CLIENT KILL TYPE pubsub", all: true,
+		begin: func(w *soakWorld, _ *soakRelay) { w.server.CLI("CLIENT", "KILL", "TYPE", "pubsub") }},
+	{name: "black hole", longest: 16 * time.Second,
+		begin: func(w *soakWorld, r *soakRelay) { r.proxy.Hold(randomWay(w.random)...) },
+		undo:  func(_ *soakWorld, r *soakRelay) { r.proxy.Release(faultproxy.Both...) }},
+	{name: "RST in a message", longest: 3 * time.Second,
+		begin: func(w *soakWorld, r *soakRelay) { r.proxy.ResetAfter(faultproxy.ToClient, 1+w.random.IntN(2000)) },
+		undo:  func(_ *soakWorld, r *soakRelay) { r.proxy.ResetAfter(faultproxy.ToClient, -1) }},
+	// The small buffer may be too small for other relays, too.
+	{name: "output buffer kick", all: true, begin: (*soakWorld).kick, undo: func(w *soakWorld, r *soakRelay) {
+		r.proxy.Release(faultproxy.ToClient)
+		w.server.CLI("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
+	}},
+	// The delay is shorter than the relay's probe allows.
+	{name: "slow link", excusesNone: true, longest: 6 * time.Second,
+		begin: func(_ *soakWorld, r *soakRelay) {
+			r.proxy.Delay(faultproxy.ToClient, time.Second, 500*time.Millisecond)
+		},
+		undo: func(_ *soakWorld, r *soakRelay) { r.proxy.Delay(faultproxy.ToClient, 0, 0) }},
+	// The next connection is slow, too: this relay receives messages long after
+	// the others.
+	{name: "reset of a slow link", longest: 7 * time.Second,
+		begin: func(w *soakWorld, r *soakRelay) {
+			r.proxy.Delay(faultproxy.ToClient, 800*time.Millisecond, 400*time.Millisecond)
+			w.wait(time.Second)
+			r.proxy.Reset()
+		},
+		undo: func(_ *soakWorld, r *soakRelay) { r.proxy.Delay(faultproxy.ToClient, 0, 0) }},
+	{name: "relay kill -9", longest: 3 * time.Second, undo: (*soakWorld).restartRelay,
+		begin: func(_ *soakWorld, r *soakRelay) {
+			r.close()
+			r.process.Kill()
+		}},
+	{name: "relay drain", drains: true, undo: (*soakWorld).restartRelay, begin: func(_ *soakWorld, r *soakRelay) {
+		r.close()
+		r.process.Signal(syscall.SIGTERM)
+		r.process.Wait()
+	}},
+	{name: "relay SIGSTOP", longest: 14 * time.Second,
+		begin: func(_ *soakWorld, r *soakRelay) { r.process.Pause() },
+		undo:  func(_ *soakWorld, r *soakRelay) { r.process.Continue() }},
+}
+
+// inject returns after the fault was undone.
+func (w *soakWorld) inject(f soakFault) {
+	r := w.relays[w.random.IntN(len(w.relays))]
+	logged := Fault{Name: f.name, Gap: Any, Offline: Any}
+	if !f.all {
+		logged.Relay, _ = r.where()
+	}
+	if f.drains {
+		logged.Gap, logged.Offline = Never, Never
+	}
+	if !f.excusesNone {
+		defer w.faults.Begin(logged).Undone()
+	}
+	f.begin(w, r)
+	if f.longest > 0 {
+		w.wait(w.lasting(f.longest))
+	}
+	if f.undo != nil {
+		f.undo(w, r)
+	}
+}
+
+// kick makes Redis drop the connection of a relay that does not read.
+func (w *soakWorld) kick(r *soakRelay) {
+	w.server.CLI("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 512kb 1")
+	r.proxy.Hold(faultproxy.ToClient)
+	burst := bytes.Repeat([]byte("x"), 256<<10)
+	for range 40 {
+		_ = w.redis.Publish(w.t.Context(), "soak:burst", burst).Err() // no client is subscribed
+	}
+	w.wait(500 * time.Millisecond)
+}
+
+func (w *soakWorld) restartRelay(r *soakRelay) {
+	r.start()
+	r.open()
+}
+
+// randomWay returns one direction of a connection or both.
+func randomWay(random *rand.Rand) []faultproxy.Direction {
+	return [][]faultproxy.Direction{faultproxy.Both, {faultproxy.ToClient}, {faultproxy.ToServer}}[random.IntN(3)]
 }
 
 // injectFaults injects some of them within this time, and waits until the
@@ -51,7 +136,7 @@ func (w *soakWorld) injectFaults(lasting time.Duration) {
 		for !selected(fault.name) {
 			fault = soakFaults[w.random.IntN(len(soakFaults))]
 		}
-		fault.inject(w, Fault{Name: fault.name, Gap: Any, Offline: Any})
+		w.inject(fault)
 	}
 	w.wait(max(time.Until(over), 0))
 	for _, r := range w.relays {
@@ -70,126 +155,4 @@ func selected(name string) bool {
 func (w *soakWorld) lasting(most time.Duration) time.Duration {
 	most = min(most, max(w.length/4, 2*time.Second))
 	return time.Duration(w.random.Int64N(int64(most)))
-}
-
-// randomRelay returns one of the relays.
-func (w *soakWorld) randomRelay() *soakRelay { return w.relays[w.random.IntN(len(w.relays))] }
-
-func (w *soakWorld) killRedis(f Fault) {
-	fault := w.faults.Begin(f)
-	w.server.Kill()
-	w.wait(w.lasting(3 * time.Second))
-	w.server.Restart()
-	fault.Undone()
-}
-
-func (w *soakWorld) stopRedis(f Fault) {
-	fault := w.faults.Begin(f)
-	w.server.Stop()
-	w.wait(w.lasting(14 * time.Second))
-	w.server.Cont()
-	fault.Undone()
-}
-
-func (w *soakWorld) clientKill(f Fault) {
-	fault := w.faults.Begin(f)
-	w.server.CLI("CLIENT", "KILL", "TYPE", "pubsub")
-	fault.Undone()
-}
-
-func (w *soakWorld) blackHole(f Fault) {
-	r := w.randomRelay()
-	f.Relay, _ = r.where()
-	way := [][]faultproxy.Direction{faultproxy.Both, {faultproxy.ToClient}, {faultproxy.ToServer}}[w.random.IntN(3)]
-	f.Name = fmt.Sprintf("%s %v", f.Name, way)
-	fault := w.faults.Begin(f)
-	r.proxy.Hold(way...)
-	w.wait(w.lasting(16 * time.Second))
-	r.proxy.Release(way...)
-	fault.Undone()
-}
-
-func (w *soakWorld) resetLink(f Fault) {
-	r := w.randomRelay()
-	f.Relay, _ = r.where()
-	fault := w.faults.Begin(f)
-	r.proxy.ResetAfter(faultproxy.ToClient, 1+w.random.IntN(2000))
-	w.wait(w.lasting(3 * time.Second))
-	r.proxy.ResetAfter(faultproxy.ToClient, -1)
-	fault.Undone()
-}
-
-// kick makes Redis drop the connection of a relay that does not read. Other
-// relays may be too slow for the small buffer, too.
-func (w *soakWorld) kick(f Fault) {
-	r := w.randomRelay()
-	fault := w.faults.Begin(f)
-	w.server.CLI("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 512kb 1")
-	r.proxy.Hold(faultproxy.ToClient)
-	burst := bytes.Repeat([]byte("x"), 256<<10)
-	for range 40 {
-		_ = w.redis.Publish(w.t.Context(), "soak:burst", burst).Err() // no client is subscribed
-	}
-	w.wait(500 * time.Millisecond)
-	r.proxy.Release(faultproxy.ToClient)
-	w.server.CLI("CONFIG", "SET", "client-output-buffer-limit", "pubsub 32mb 8mb 60")
-	fault.Undone()
-}
-
-// slowLink delays the connection less than the relay's probe allows, which
-// excuses nothing.
-func (w *soakWorld) slowLink(Fault) {
-	r := w.randomRelay()
-	r.proxy.Delay(faultproxy.ToClient, time.Second, 500*time.Millisecond)
-	w.wait(w.lasting(6 * time.Second))
-	r.proxy.Delay(faultproxy.ToClient, 0, 0)
-}
-
-// resetSlow resets a slow connection, and delays the next one: this relay
-// receives messages long after the others.
-func (w *soakWorld) resetSlow(f Fault) {
-	r := w.randomRelay()
-	r.proxy.Delay(faultproxy.ToClient, 800*time.Millisecond, 400*time.Millisecond)
-	w.wait(time.Second)
-	f.Relay, _ = r.where()
-	fault := w.faults.Begin(f)
-	r.proxy.Reset()
-	w.wait(3*time.Second + w.lasting(4*time.Second))
-	r.proxy.Delay(faultproxy.ToClient, 0, 0)
-	fault.Undone()
-}
-
-func (w *soakWorld) killRelay(f Fault) {
-	r := w.randomRelay()
-	f.Relay, _ = r.where()
-	r.close()
-	fault := w.faults.Begin(f)
-	r.process.Kill()
-	fault.Undone()
-	w.wait(w.lasting(3 * time.Second))
-	r.start()
-	r.open()
-}
-
-func (w *soakWorld) drainRelay(f Fault) {
-	r := w.randomRelay()
-	f.Relay, _ = r.where()
-	f.Gap, f.Offline = Never, Never
-	r.close()
-	fault := w.faults.Begin(f)
-	r.process.Signal(syscall.SIGTERM)
-	r.process.Wait()
-	fault.Undone()
-	r.start()
-	r.open()
-}
-
-func (w *soakWorld) stopRelay(f Fault) {
-	r := w.randomRelay()
-	f.Relay, _ = r.where()
-	fault := w.faults.Begin(f)
-	r.process.Pause()
-	w.wait(w.lasting(14 * time.Second))
-	r.process.Continue()
-	fault.Undone()
 }

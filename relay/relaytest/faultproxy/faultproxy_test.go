@@ -167,16 +167,6 @@ func TestResetAfter(t *testing.T) {
 	roundTrip(t, dial(t, p), "only once")
 }
 
-func TestRefuses(t *testing.T) {
-	p := faultproxy.Start(t, echo(t))
-	p.Refuse(true)
-	if _, err := dial(t, p).Read(make([]byte, 1)); err == nil {
-		t.Fatal("the proxy forwarded a refused connection")
-	}
-	p.Refuse(false)
-	roundTrip(t, dial(t, p), "again")
-}
-
 func TestDelays(t *testing.T) {
 	p := faultproxy.Start(t, echo(t))
 	p.Trace()
@@ -199,13 +189,4 @@ func TestDelays(t *testing.T) {
 	}
 	p.Delay(faultproxy.ToClient, 0, 0)
 	roundTrip(t, conn, string(make([]byte, 1<<20)))
-}
-
-func TestRetargets(t *testing.T) {
-	p := faultproxy.Start(t, "127.0.0.1:1")
-	if _, err := dial(t, p).Read(make([]byte, 1)); err == nil {
-		t.Fatal("an address without a server answered")
-	}
-	p.Retarget(echo(t))
-	roundTrip(t, dial(t, p), "there")
 }
