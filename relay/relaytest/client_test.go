@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -73,23 +71,6 @@ func TestClientV1(t *testing.T) {
 	for i, e := range c.Events() {
 		if e.N != i || i > 0 && e.At.Before(c.Events()[i-1].At) || e.String() == "" {
 			t.Errorf("event %d: %v", i, e)
-		}
-	}
-}
-
-// TestDialRejected: an answer other than 101 is returned whole, and a refused
-// connection is an error.
-func TestDialRejected(t *testing.T) {
-	server := httptest.NewServer(http.NotFoundHandler())
-	defer server.Close()
-	_, err := (&Dialer{URL: strings.Replace(server.URL, "http", "ws", 1)}).Dial(t.Context())
-	var rejected *HandshakeError
-	if !errors.As(err, &rejected) || rejected.Status != 404 || rejected.Body != "404 page not found\n" {
-		t.Errorf("status 404: %v", err)
-	}
-	for _, url := range []string{"ws://127.0.0.1:1/ws", "http://127.0.0.1:1/", "127.0.0.1:80"} {
-		if _, err := (&Dialer{URL: url}).Dial(t.Context()); err == nil {
-			t.Errorf("%s: connected", url)
 		}
 	}
 }

@@ -67,6 +67,16 @@ func moved(log []Event, i, k int) []Event {
 	return slices.Delete(log, i, i+1)
 }
 
+// gapBefore moves the gap to the first event of a kind, if there are both.
+func gapBefore(log []Event, kind Kind) []Event {
+	i, k := first(log, KindGap), first(log, kind)
+	if i < 0 || k < 0 {
+		return nil
+	}
+	log[i].At = log[k].At
+	return moved(log, i, k)
+}
+
 // changed changes event i, if there is one.
 func changed(log []Event, i int, change func(e *Event)) []Event {
 	if i < 0 {
@@ -127,22 +137,10 @@ var mutants = []mutant{
 		}
 		return nil
 	}},
-	{"sends the gap when Redis is lost", EarlyGap, Hole, func(log []Event) []Event {
-		i, k := first(log, KindGap), first(log, KindOffline)
-		if i < 0 || k < 0 {
-			return nil
-		}
-		log[i].At = log[k].At
-		return moved(log, i, k)
-	}},
+	{"sends the gap when Redis is lost", EarlyGap, Hole, func(log []Event) []Event { return gapBefore(log, KindOffline) }},
 	{"sends the gap twice", GapCount, GapCount, func(log []Event) []Event { return repeated(log, first(log, KindGap)) }},
 	{"sends a gap without a fault", CauselessGap, CauselessGap, func(log []Event) []Event {
-		i, k := first(log, KindGap), first(log, KindMessage)
-		if i < 0 || k < 0 {
-			return nil
-		}
-		log[i].At = log[k].At
-		return moved(log, i, k)
+		return gapBefore(log, KindMessage)
 	}},
 	{"does not send offline", OfflineCount, OfflineCount, func(log []Event) []Event {
 		return dropped(log, first(log, KindOffline))

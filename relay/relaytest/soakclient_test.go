@@ -131,45 +131,41 @@ type soakRawClient struct {
 }
 
 func (c *soakRawClient) run(ctx context.Context) {
-	for ctx.Err() == nil {
-		if !c.connect(ctx) {
-			pause(100*time.Millisecond, ctx.Done())
-			continue
-		}
+	for c.connect(ctx) {
 		select {
 		case <-c.current.Done():
-			c.ended, c.current = append(c.ended, c.current.Session()), nil
 		case <-ctx.Done():
+			return
 		}
 	}
 }
 
+// connect replaces a connection that has ended. It reports false if ctx ends
+// before a relay accepts the new one.
 func (c *soakRawClient) connect(ctx context.Context) bool {
-	name, addr := c.w.relays[c.random.IntN(len(c.w.relays))].where()
-	if addr == "" {
-		return false
+	if c.current != nil && c.current.ended() {
+		c.ended, c.current = append(c.ended, c.current.Session()), nil
 	}
-	d := &Dialer{
-		URL: "ws://" + addr + "/ws", Relay: name, Protocol: Raw, GapClose: c.gapClose, Channels: c.w.channels(false)[:1],
+	for c.current == nil {
+		name, addr := c.w.relays[c.random.IntN(len(c.w.relays))].where()
+		d := &Dialer{
+			URL: "ws://" + addr + "/ws", Relay: name, Protocol: Raw, GapClose: c.gapClose, Channels: c.w.channels(false)[:1],
+		}
+		dialing, cancel := context.WithTimeout(ctx, 3*time.Second)
+		client, err := d.Dial(dialing) // fails if addr is empty
+		cancel()
+		if err == nil {
+			c.current = client
+		} else if !pause(100*time.Millisecond, ctx.Done()) {
+			return false
+		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	client, err := d.Dial(ctx)
-	if err == nil {
-		c.current = client
-	}
-	return err == nil
+	return true
 }
 
 // stay connects a last time, if necessary.
 func (c *soakRawClient) stay() {
-	if c.current != nil && c.current.ended() {
-		c.ended, c.current = append(c.ended, c.current.Session()), nil
+	if c.connect(c.w.t.Context()) {
+		c.w.t.Cleanup(c.current.Drop)
 	}
-	for c.current == nil && !c.connect(c.w.t.Context()) {
-		if !pause(100*time.Millisecond, c.w.t.Context().Done()) {
-			return
-		}
-	}
-	c.w.t.Cleanup(c.current.Drop)
 }

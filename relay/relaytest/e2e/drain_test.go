@@ -47,10 +47,12 @@ func TestDrain(t *testing.T) {
 		t.Errorf("/readyz answered 503 only after %v", noticed)
 	}
 
-	closed := closeTimes(t, fleet, func() {
-		// After the first close the relay closes new clients immediately.
-		wantClose(t, dial(t, &relaytest.Dialer{URL: relay.URL()}), 1012)
-	})
+	var closed []time.Time
+	for _, client := range fleet {
+		wantClose(t, client, 1012)
+		closed = append(closed, eventsOf(client, relaytest.KindClose)[0].At)
+	}
+	slices.SortFunc(closed, time.Time.Compare)
 	first, last := closed[0].Sub(began), closed[len(closed)-1].Sub(began)
 	if first < delay || last > delay+over+grace {
 		t.Errorf("the clients were closed %v to %v after SIGTERM, want %v to %v", first, last, delay, delay+over)
@@ -66,27 +68,6 @@ func TestDrain(t *testing.T) {
 	if took > delay+over+grace {
 		t.Errorf("the relay exited only after %v", took)
 	}
-}
-
-// closeTimes returns in ascending order when each client was closed, and fails
-// the test if the code is not 1012. It calls once after the first close.
-func closeTimes(t testing.TB, fleet relaytest.Fleet, once func()) (times []time.Time) {
-	t.Helper()
-	first := make(chan struct{}, len(fleet))
-	for _, client := range fleet {
-		go func() {
-			<-client.Done()
-			first <- struct{}{}
-		}()
-	}
-	<-first
-	once()
-	for _, client := range fleet {
-		wantClose(t, client, 1012)
-		times = append(times, eventsOf(client, relaytest.KindClose)[0].At)
-	}
-	slices.SortFunc(times, time.Time.Compare)
-	return times
 }
 
 // fillOutbox connects a client that does not read and publishes more to it than

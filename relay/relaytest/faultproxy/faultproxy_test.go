@@ -129,27 +129,23 @@ func TestHeldConnectionsCanBeClosed(t *testing.T) {
 	}
 }
 
-func TestCutSendsFIN(t *testing.T) {
-	p := faultproxy.Start(t, echo(t))
-	conn := dial(t, p)
-	roundTrip(t, conn, "before")
-	p.Cut()
-	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
-		t.Fatalf("read %v", err)
-	}
-	roundTrip(t, dial(t, p), "a new one")
-}
-
-func TestResetSendsRST(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("Windows has another error for it")
-	}
-	p := faultproxy.Start(t, echo(t))
-	conn := dial(t, p)
-	roundTrip(t, conn, "before")
-	p.Reset()
-	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
-		t.Fatalf("read %v", err)
+// TestEnds: Cut sends a FIN, Reset a RST, and new connections are forwarded.
+func TestEnds(t *testing.T) {
+	for _, test := range []struct {
+		end  func(*faultproxy.Proxy)
+		want error
+	}{{(*faultproxy.Proxy).Cut, io.EOF}, {(*faultproxy.Proxy).Reset, syscall.ECONNRESET}} {
+		if test.want != io.EOF && runtime.GOOS == "windows" {
+			continue // Windows has another error for it
+		}
+		p := faultproxy.Start(t, echo(t))
+		conn := dial(t, p)
+		roundTrip(t, conn, "before")
+		test.end(p)
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, test.want) {
+			t.Errorf("read %v, want %v", err, test.want)
+		}
+		roundTrip(t, dial(t, p), "a new one")
 	}
 }
 
