@@ -172,16 +172,6 @@ func TestProcessFailures(t *testing.T) {
 	}
 }
 
-func TestShorten(t *testing.T) {
-	short, long := strings.Repeat("a", 2*shownLog), "begin"+strings.Repeat("a", 3*shownLog)+"end"
-	if shorten(short) != short {
-		t.Error("a short log was changed")
-	}
-	if s := shorten(long); len(s) > 2*shownLog+10 || !strings.HasPrefix(s, "begin") || !strings.HasSuffix(s, "end") {
-		t.Errorf("a long log became %d bytes", len(s))
-	}
-}
-
 func TestLogField(t *testing.T) {
 	tests := []struct{ line, key, want string }{
 		{`time=2026 level=INFO msg=listening addr=127.0.0.1:80`, "addr", "127.0.0.1:80"},

@@ -40,6 +40,7 @@ func TestRollingReplacement(t *testing.T) {
 		d.startAt(addr)
 	}
 	startHAProxy(t, proxyAddr, addrs...)
+	d.replicas()[0].AwaitStatus("http://"+proxyAddr+"/readyz", http.StatusOK)
 	d.connect(clients, slices.Concat(live, durable))
 	p := publisher(t, d.server, relaytest.Payloads{Bytes: relaytest.BytesHostile})
 	redis := relaytest.NewRedis(d.server.Addr, time.Second)
@@ -110,9 +111,9 @@ backend relays
 	default-server inter 100ms fall 1 rise 1
 `
 
-// startHAProxy runs HAProxy at addr in front of the relays until the test ends,
-// and waits until it serves. It checks whether relays are ready, and sends each
-// client to the relay with the fewest connections.
+// startHAProxy runs HAProxy at addr in front of the relays until the test ends.
+// It checks whether relays are ready, and sends each client to the relay with
+// the fewest connections.
 func startHAProxy(t *testing.T, addr string, relays ...string) {
 	t.Helper()
 	redistest.Require(t, "haproxy", "haproxy")
@@ -133,17 +134,6 @@ func startHAProxy(t *testing.T, addr string, relays ...string) {
 		if t.Failed() {
 			t.Logf("the log of HAProxy:\n%s", &output)
 		}
-	})
-	eventually(t, func() string {
-		response, err := probes.Get("http://" + addr + "/readyz")
-		if err != nil {
-			return err.Error()
-		}
-		response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return "HAProxy answers " + response.Status
-		}
-		return ""
 	})
 }
 
