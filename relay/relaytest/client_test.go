@@ -173,6 +173,24 @@ func TestStopReading(t *testing.T) {
 	c.Drop() // must not wait for a reader that is stopped
 }
 
+// TestStoppedReaderFillsUp: with a small buffer a client that does not read
+// soon blocks the relay's writes.
+func TestStoppedReaderFillsUp(t *testing.T) {
+	c, conn := dialTest(t, &Dialer{ReceiveBuffer: 4 << 10})
+	c.StopReading()
+	_ = conn.SetWriteBuffer(4 << 10)
+	for written := 0; ; {
+		_ = conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		n, err := conn.Write(textFrame(strings.Repeat("x", 100)))
+		if written += n; written > 256<<10 {
+			t.Fatalf("the relay could write %d bytes", written)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
 // TestInvalidFrames: bytes that no relay may send end the client with an event
 // that says why.
 func TestInvalidFrames(t *testing.T) {

@@ -222,17 +222,9 @@ func publishTo(t testing.TB, server *redistest.Server) relaytest.PublishFunc {
 // traffic publishes on the channels until stop is called or the test ends. When
 // stop has returned, the publisher's log is complete.
 func traffic(t testing.TB, p *relaytest.Publisher, names []string, every time.Duration) (stop func()) {
-	return background(t, func(ctx context.Context) {
-		_ = p.Run(ctx, names, 0, every) // its error is the end of the context
-	})
-}
-
-// background calls run in a goroutine with a context that ends when stop is
-// called or the test ends. stop waits until run has returned.
-func background(t testing.TB, run func(ctx context.Context)) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var running sync.WaitGroup
-	running.Go(func() { run(ctx) })
+	running.Go(func() { _ = p.Run(ctx, names, 0, every) }) // its error is the end of the context
 	stop = func() {
 		cancel()
 		running.Wait()
