@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"bytes"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -95,15 +96,15 @@ func (s *resumeSetup) awaitHeartbeats(n int) {
 }
 
 // finish checks the run: how many resumes at the same relay and at the other
-// recovered, and how many were a gap.
-func (s *resumeSetup) finish(same, crossed, gaps int) {
+// recovered, and how many were a gap; or other such counts that are right too.
+func (s *resumeSetup) finish(same, crossed, gaps int, or ...[3]int) {
 	s.t.Helper()
 	finish(s.t, s.p, relaytest.Fleet{s.client.Client()})
 	live := checkContract(s.t, relaytest.Run{
 		Published: s.p.Log(), Sessions: s.client.Sessions(), Faults: s.faults.Faults(),
 	}).Live
 	got := [3]int{live.Same.Recovered, live.Crossed.Recovered, live.Same.Gaps + live.Crossed.Gaps}
-	if want := [3]int{same, crossed, gaps}; got != want {
+	if want := [3]int{same, crossed, gaps}; got != want && !slices.Contains(or, got) {
 		s.t.Errorf("resumes recovered at the same relay, recovered at the other, and gaps: %v, want %v", got, want)
 	}
 }
@@ -197,11 +198,14 @@ var resumes = []struct {
 			s.check(err)
 			s.send(3, 0)
 			s.resume(1)
+			// If that relay has not received the message yet, it recovers the
+			// resume, and the gap is among the missed messages.
+			s.check(s.client.Client().Barrier(s.t.Context()))
 			fault.Settled()
 			s.send(3, 0)
 			s.receive(3)
 			s.resume(0)
-			s.finish(0, 1, 1)
+			s.finish(0, 1, 1, [3]int{0, 2, 0})
 		}},
 }
 
