@@ -19,6 +19,7 @@ import (
 	"net"
 	"net/url"
 	"strconv"
+	"strings"
 )
 
 // redacted replaces credentials where a URL is shown.
@@ -92,18 +93,19 @@ var shownOptions = []string{"addr", "master_name", "db", "protocol", "skip_verif
 
 // show returns a URL that has been checked, without user and password.
 func show(u *url.URL) string {
-	text := u.Scheme + "://"
+	var text strings.Builder
+	text.WriteString(u.Scheme + "://")
 	if u.User != nil {
-		text += redacted + "@"
+		text.WriteString(redacted + "@")
 	}
-	text += u.Host + u.EscapedPath()
+	text.WriteString(u.Host + u.EscapedPath())
 	separator := "?"
 	query := u.Query()
 	for _, name := range shownOptions {
 		for _, value := range query[name] {
-			text += separator + name + "=" + url.QueryEscape(value)
+			text.WriteString(separator + name + "=" + url.QueryEscape(value))
 			separator = "&"
 		}
 	}
-	return text
+	return text.String()
 }
