@@ -70,6 +70,7 @@ func TestDurableStuckReplayHoldsUpNoOther(t *testing.T) {
 		a, b := h.newCursor("a"), h.newCursor("b")
 		h.add("a", 1, 100)
 		h.add("b", 101, 200)
+		h.subscriber("a", "") // now the relay has its place and need not read it
 		reads.Store(1)
 		c := h.client(0)
 		c.subscribe("a", a)
