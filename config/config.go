@@ -49,7 +49,7 @@ type Listeners struct {
 	// it.
 	Embedded    Decision `split_words:"true" default:"auto" oneof:"auto,true,false" desc:"run with an in-memory Redis, for development; auto: if SIDECAST_REDIS_URL is unset"`
 	Listen      Address  `split_words:"true" default:":8080" embedded:"127.0.0.1:8080" desc:"address for clients, 'host:port' or ':port'"`
-	AdminListen Address  `split_words:"true" default:"127.0.0.1:9190" desc:"address for metrics, probes and profiles"`
+	AdminListen Address  `split_words:"true" default:"127.0.0.1:9190" desc:"address for metrics, probes and CPU and memory profiles (Go pprof)"`
 	TLSCert     CertFile `split_words:"true" desc:"PEM file with the certificate and its intermediate certificates; clients then connect with TLS"`
 	TLSKey      KeyFile  `split_words:"true" desc:"PEM file with the private key of that certificate; both files are reloaded when they change"`
 	BasePath    Path     `split_words:"true" desc:"path prefix of every URL for clients, like '/live'"`
@@ -139,7 +139,7 @@ type Drain struct {
 type Operations struct {
 	ReadyNeedsRedis Switch    `split_words:"true" default:"false" desc:"answer 503 on '/readyz' while Redis is unavailable"`
 	Demo            Switch    `split_words:"true" default:"false" embedded:"true" desc:"serve the demo page at '/'"`
-	AdminToken      Secret    `split_words:"true" desc:"bearer token for profiles on the admin listener; without it, they are available on loopback only"`
+	AdminToken      Secret    `split_words:"true" desc:"bearer token for the profiles on the admin listener; without it, they are available on loopback only"`
 	LogLevel        Level     `split_words:"true" default:"info" oneof:"debug,info,warn,error" desc:"minimum log level"`
 	LogFormat       LogFormat `split_words:"true" default:"auto" oneof:"auto,text,json" desc:"log format; auto: text on a terminal, otherwise json"`
 }

@@ -59,8 +59,8 @@
 // the rights, Hub.addSubscription registers the subscription, and Hub.resume
 // answers:
 //
-//   - If the client sends no cursor, replay.startFresh makes the subscription
-//     live at the newest message.
+//   - If the client sends no cursor, replay.startFresh lets the subscription
+//     join the fan-out after the newest message.
 //   - If the client sends a cursor, replay.locate searches the history for the
 //     client's position, and replay.step sends the messages after it page by
 //     page. The step that finds nothing newer calls Hub.join. From then on, the
@@ -94,17 +94,18 @@
 //
 // All these numbers are local to one relay. A position that every relay
 // understands ([history.Point]) consists of a marker and the number of messages
-// on the channel since that marker. A [history.Cursor] contains such a position, so it
-// means the same on every relay.
+// on the channel since that marker. A [history.Cursor] contains such a
+// position, so it means the same on every relay.
 //
 // # Locks
 //
 // A shard has one lock, and the goroutine that holds it does the shard's work.
 // This is one of three: the shard's own goroutine; the source's goroutine, if
-// there are only a few deliveries; or the goroutine of a session that subscribes
-// or unsubscribes. A session gets the lock only between two batches. So a batch is
-// never interrupted, and each session receives messages in Redis's order. Locks
-// are taken in the order shard, [stream.Reader], hub, outbox.
+// there are only a few deliveries; or the goroutine of a session that
+// subscribes or unsubscribes. A session gets the lock only between two batches.
+// So a batch is never interrupted, and each session receives messages in
+// Redis's order. Locks are taken in the order shard, [stream.Reader], hub,
+// outbox.
 //
 // # Files
 //
@@ -148,9 +149,9 @@
 //   - Clients stay connected while Redis is down, and are notified
 //     (TestRedisKilled, TestV1Outage).
 //   - A client that resumes with its cursors, at any relay on the same Redis
-//     server, receives exactly the messages that it missed and then live
-//     messages. No message is missing and no message is repeated where live
-//     messages begin. If this is impossible, the client is notified
+//     server, receives exactly the messages that it missed and then new
+//     messages. None is missing or repeated where the replay ends and the
+//     fan-out begins. If this is impossible, the client is notified
 //     (TestReplicas, TestModel, TestSoak, TestResumeOnlyFromWhatWasSaid). The
 //     relay decides that it is impossible only after it has caught up with
 //     Redis (TestGapWaitsForTheLink).
@@ -210,27 +211,28 @@
 // A [stream.Reader] stores the relay's position in one stream: the last entry
 // that was delivered. When a nudge, a keyspace event or a regular check of all
 // streams indicates new entries, one of a few goroutines reads the next
-// entries. One rule ([stream.Page]) decides whether they follow the position
-// directly, so that no entry is missing between them. The reader numbers the
-// entries, keeps them in a ring, and delivers them through its sink
-// ([stream.Sink]), which adds them to the mailboxes of the shards.
+// entries: a page ([stream.Page]), which is the result of one read. One rule
+// decides whether its entries follow the position directly, so that no entry is
+// missing between them. The reader numbers the entries, keeps them in a ring,
+// and delivers them through its sink ([stream.Sink]), which adds them to the
+// mailboxes of the shards.
 //
 // If the position of a client that resumes is in the ring, its replay sends the
 // entries after it from the ring. Otherwise the replay first reads the stream
 // until it reaches the ring. The step that reaches the end of the ring also
-// joins the fan-out: while it holds the shard's lock, it sets subscriber.start to
-// the newest number, so that the fan-out continues exactly there.
+// joins the fan-out: while it holds the shard's lock, it sets subscriber.start
+// to the newest number, so that the fan-out continues exactly there.
 //
 // # Memory
 //
 // An idle client costs about 6 KiB of the process and as much again of the
 // kernel. In addition the relay holds at most
 //
-//	OUTBOX_TOTAL_BYTES + HISTORY_BYTES + shards x (16 MiB of mailbox + 4 MiB of sort buffers) + one read from Redis
+//	OUTBOX_TOTAL_BYTES + HISTORY_BYTES + shards x (16 MiB of mailbox + 4 MiB to group messages by client) + the messages of one read from Redis
 //
-// and for durable channels 64 MiB of kept entries and 16 pages that are being
-// read. There is one shard for each processor. A frame is shared by all clients
-// that wait for it, but each outbox is charged for it in full, so the bound
-// holds however the frames are shared. TestHistoryBytes verifies the bound of
-// the history.
+// and for durable channels 64 MiB of kept entries and 16 pages of up to 512
+// entries that are being read. There is one shard for each processor. A frame
+// is shared by all clients that wait for it, but each outbox is charged for it
+// in full, so the bound holds however the frames are shared. TestHistoryBytes
+// verifies the bound of the history.
 package relay
