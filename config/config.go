@@ -89,7 +89,7 @@ type Tokens struct {
 	JWTSecret         Secret     `split_words:"true" desc:"secret shared with the application, for HS256, HS384 and HS512"`
 	JWTPreviousSecret Secret     `split_words:"true" desc:"previous value of that secret, also accepted while you replace it"`
 	JWTPublicKey      PublicKey  `split_words:"true" desc:"public key in PEM, or the path of its file: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA"`
-	JWTJwksURL        WebURL     `split_words:"true" desc:"URL of a set of public keys (JWKS): 'https://', or 'http://' on this machine"`
+	JWTJwksURL        KeysURL    `split_words:"true" desc:"URL of a set of public keys (JWKS): 'https://', or 'http://' on this machine"`
 	JWTAlgorithms     List       `split_words:"true" desc:"signature algorithms to accept, instead of all that the key supports"`
 	JWTIssuer         string     `split_words:"true" desc:"issuer (iss) that a token must have"`
 	JWTAudience       string     `split_words:"true" desc:"audience (aud) that a token must have"`

@@ -58,9 +58,12 @@ type Rate int
 
 // Decode reads a rate.
 func (r *Rate) Decode(value string) error {
-	if number, ok := strings.CutSuffix(strings.TrimSpace(value), "/s"); ok {
-		number = strings.TrimSpace(number)
-		return syntax.New(syntax.Quote(value)+" has a unit", "write "+number+", which means "+number+" per second")
+	value = strings.TrimSpace(value)
+	if text, ok := strings.CutSuffix(value, "/s"); ok {
+		if n, err := parseCount(text); err == nil {
+			number := strconv.Itoa(n)
+			return syntax.New(syntax.Quote(value)+" has a unit", "write "+number+", which means "+number+" per second")
+		}
 	}
 	n, err := parseCount(value)
 	*r = Rate(n)

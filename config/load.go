@@ -77,16 +77,20 @@ func (c *Config) read(s setting) *syntax.Error {
 func (c *Config) readFile(s setting, path string) *syntax.Error {
 	variable := s.variable() + fileSuffix
 	if strings.TrimSpace(path) == "" {
-		return syntax.New("is read from a file, but "+variable+" is empty", "unset it, or write the path of a file")
+		return syntax.New("is read from a file, but "+variable+" is empty", "unset "+variable+", or set it to the path of a file")
+	}
+	content := "secret"
+	if s.name == "REDIS_URL" {
+		content = "URL"
 	}
 	text, err := readSecret(path)
 	switch {
 	case errors.Is(err, errFileSize):
-		return syntax.New("the file that "+variable+" names is larger than 64 KiB", "write the path of a file that contains only the secret")
+		return syntax.New("the file that "+variable+" names is larger than 64 KiB", "write the path of a file that contains only the "+content)
 	case err != nil:
 		return syntax.New("the file that "+variable+" names cannot be read: "+reason(err), hintReadable)
 	case strings.TrimSpace(text) == "":
-		return syntax.New("the file that "+variable+" names is empty", "write the secret into it")
+		return syntax.New("the file that "+variable+" names is empty", "write the "+content+" into it")
 	}
 	if err := s.value(c).Addr().Interface().(envconfig.Decoder).Decode(text); err != nil {
 		return describe(s, err)
@@ -126,5 +130,5 @@ func describe(s setting, err error) *syntax.Error {
 	if err, ok := errors.AsType[*syntax.Error](err); ok {
 		return err
 	}
-	return syntax.New("cannot be parsed", "write "+s.field.Tag.Get("desc"))
+	return syntax.New("cannot be parsed", "correct it; the setting is: "+s.field.Tag.Get("desc"))
 }

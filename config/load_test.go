@@ -89,7 +89,7 @@ func TestAllFaultsAtOnce(t *testing.T) {
 	faults := faultsOf(t, env("EMBEDDED=false", "LOG_LEVEL=loud", "WRITE_TIMEOUT=5", "LISTEN=8080"))
 	want := strings.Join([]string{
 		`SIDECAST_LISTEN: "8080" is only a port; write :8080`,
-		`SIDECAST_REDIS_URL: is unset, and SIDECAST_EMBEDDED is false; set it to a URL like redis://localhost:6379`,
+		`SIDECAST_REDIS_URL: is unset, and SIDECAST_EMBEDDED is false; set SIDECAST_REDIS_URL to a URL like redis://localhost:6379`,
 		`SIDECAST_CHANNELS: is unset: nothing would be relayed; set it to the patterns of your channels, like chat:*, or set SIDECAST_DURABLE_CHANNELS`,
 		`SIDECAST_PUBLIC_CHANNELS: is unset, and clients cannot log in: no client could subscribe; set it to the patterns of your public channels, like chat:*, or set SIDECAST_AUTH_URL or SIDECAST_JWT_SECRET`,
 		`SIDECAST_WRITE_TIMEOUT: "5" has no unit; write 5s`,

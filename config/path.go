@@ -15,7 +15,7 @@ func (p *Path) Decode(value string) error {
 	inner, rooted := strings.CutPrefix(value, "/")
 	switch {
 	case value == "/":
-		return syntax.New("is the root, which is the default", "unset it")
+		return syntax.New("is /, which adds no prefix", "unset it")
 	case !rooted:
 		return syntax.New(syntax.Quote(value)+" does not begin with a slash", "write "+suggestPath(value))
 	case strings.HasSuffix(value, "/"):

@@ -61,7 +61,7 @@ func settingRows(t *testing.T) []settingRow {
 		{"JWT_SECRET", "s3cret", func(c *Config) any { return c.JWTSecret.Reveal() }, "s3cret", nil},
 		{"JWT_PREVIOUS_SECRET", "old", func(c *Config) any { return c.JWTPreviousSecret.Reveal() }, "old", withSecret},
 		{"JWT_PUBLIC_KEY", key, func(c *Config) any { return c.JWTPublicKey.String() }, key, nil},
-		{"JWT_JWKS_URL", "https://id.example.com/jwks", func(c *Config) any { return c.JWTJwksURL }, WebURL("https://id.example.com/jwks"), nil},
+		{"JWT_JWKS_URL", "https://id.example.com/jwks", func(c *Config) any { return c.JWTJwksURL }, KeysURL{"https://id.example.com/jwks"}, nil},
 		{"JWT_ALGORITHMS", "HS512", func(c *Config) any { return c.JWTAlgorithms }, List{"HS512"}, withSecret},
 		{"JWT_ISSUER", "https://id.example.com", func(c *Config) any { return c.JWTIssuer }, "https://id.example.com", withSecret},
 		{"JWT_AUDIENCE", "sidecast", func(c *Config) any { return c.JWTAudience }, "sidecast", withSecret},

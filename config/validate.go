@@ -51,13 +51,13 @@ func (v *validation) mode() {
 			"REDIS_MODE", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD", "REDIS_CA",
 		} {
 			if set[name] {
-				v.faults.Add(name, "is set, but "+Prefix+"REDIS_URL is not", "set "+Prefix+"REDIS_URL, or unset this")
+				v.faults.Add(name, "is set, but "+Prefix+"REDIS_URL is not", "set "+Prefix+"REDIS_URL, or unset "+Prefix+name)
 			}
 		}
 		return
 	}
 	if !set["REDIS_URL"] && !c.RedisURL.IsSet() {
-		v.faults.Add("REDIS_URL", "is unset, and "+Prefix+"EMBEDDED is false", "set it to a URL like redis://localhost:6379")
+		v.faults.Add("REDIS_URL", "is unset, and "+Prefix+"EMBEDDED is false", "set "+Prefix+"REDIS_URL to a URL like redis://localhost:6379")
 	}
 	if v.valid("CHANNELS", "DURABLE_CHANNELS") && len(c.Channels)+len(c.DurableChannels) == 0 {
 		v.faults.Add("CHANNELS", "is unset: nothing would be relayed",
@@ -86,16 +86,16 @@ func (v *validation) redis() {
 	// go-redis does not send a user without a password, and then Redis treats
 	// the connection as its default user's.
 	if (u.Username() != "" || c.RedisUsername != "") && u.Password() == "" && !c.RedisPassword.IsSet() {
-		name := "REDIS_URL"
+		name, problem := "REDIS_URL", "has a user without a password"
 		if c.RedisUsername != "" {
-			name = "REDIS_USERNAME"
+			name, problem = "REDIS_USERNAME", "is set without a password"
 		}
-		v.faults.Add(name, "has a user without a password",
+		v.faults.Add(name, problem,
 			"set "+Prefix+"REDIS_PASSWORD; to use a password without a user, write redis://:password@host")
 	}
 	v.sentinel()
 	if v.valid("REDIS_CA") && c.RedisCA != "" && !u.TLS {
-		v.faults.Add("REDIS_CA", "is set, but "+Prefix+"REDIS_URL does not use TLS", "write rediss:// in the URL, or unset this")
+		v.faults.Add("REDIS_CA", "is set, but "+Prefix+"REDIS_URL does not use TLS", "write rediss:// in the URL, or unset "+Prefix+"REDIS_CA")
 	}
 }
 
@@ -108,11 +108,11 @@ func (v *validation) sentinel() {
 	for _, name := range []string{"REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD"} {
 		if c.set[name] && v.valid(name) && c.RedisMode != ModeSentinel {
 			v.faults.Add(name, "is set, but "+Prefix+"REDIS_MODE is "+string(c.RedisMode),
-				"set "+Prefix+"REDIS_MODE=sentinel, or unset this")
+				"set "+Prefix+"REDIS_MODE=sentinel, or unset "+Prefix+name)
 		}
 	}
 	if c.RedisMode == ModeSentinel && c.RedisSentinelUsername != "" && !c.set["REDIS_SENTINEL_PASSWORD"] {
-		v.faults.Add("REDIS_SENTINEL_USERNAME", "has a user without a password", "set "+Prefix+"REDIS_SENTINEL_PASSWORD")
+		v.faults.Add("REDIS_SENTINEL_USERNAME", "is set without a password", "set "+Prefix+"REDIS_SENTINEL_PASSWORD")
 	}
 }
 
@@ -206,15 +206,16 @@ func (v *validation) tokens() {
 		}
 	}
 	if set["JWT_PREVIOUS_SECRET"] && v.valid("JWT_PREVIOUS_SECRET") && !set["JWT_SECRET"] {
-		v.faults.Add("JWT_PREVIOUS_SECRET", "is set, but "+Prefix+"JWT_SECRET is not", "set "+Prefix+"JWT_SECRET, or unset this")
+		v.faults.Add("JWT_PREVIOUS_SECRET", "is set, but "+Prefix+"JWT_SECRET is not",
+			"set "+Prefix+"JWT_SECRET, or unset "+Prefix+"JWT_PREVIOUS_SECRET")
 	}
 	for _, name := range []string{"JWT_ALGORITHMS", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_COOKIE"} {
 		if set[name] && v.valid(name) && first == "" {
 			v.faults.Add(name, "is set, but there is no key that verifies tokens",
-				"set "+Prefix+"JWT_SECRET, "+Prefix+"JWT_PUBLIC_KEY or "+Prefix+"JWT_JWKS_URL, or unset this")
+				"set "+Prefix+"JWT_SECRET, "+Prefix+"JWT_PUBLIC_KEY or "+Prefix+"JWT_JWKS_URL, or unset "+Prefix+name)
 		}
 	}
-	if u := c.JWTJwksURL; v.valid("JWT_JWKS_URL") && u != "" && !u.secure() {
+	if u := c.JWTJwksURL; v.valid("JWT_JWKS_URL") && u.WebURL != "" && !u.secure() {
 		v.faults.Add("JWT_JWKS_URL", "would transfer keys without encryption", "write https://, or a URL on this machine")
 	}
 }
@@ -225,7 +226,7 @@ func (v *validation) login() {
 	for _, name := range []string{"AUTH_TIMEOUT", "AUTH_CACHE", "AUTH_CONCURRENCY"} {
 		if set[name] && v.valid(name) && !set["AUTH_URL"] && !set["CHANNEL_AUTH_URL"] {
 			v.faults.Add(name, "is set, but there is no URL of the application",
-				"set "+Prefix+"AUTH_URL or "+Prefix+"CHANNEL_AUTH_URL, or unset this")
+				"set "+Prefix+"AUTH_URL or "+Prefix+"CHANNEL_AUTH_URL, or unset "+Prefix+name)
 		}
 	}
 }

@@ -12,22 +12,33 @@ import (
 // query, which may contain a secret.
 type WebURL string
 
-const hintWebURL = "write a URL like http://app.internal/live-auth"
+// A KeysURL is the [WebURL] of a set of public keys.
+type KeysURL struct{ WebURL }
+
+const (
+	hintWebURL  = "write a URL like http://app.internal/live-auth"
+	hintKeysURL = "write a URL like https://id.example.com/jwks.json"
+)
 
 // Decode reads a URL. Its errors do not repeat the value, which may contain a
 // password.
-func (u *WebURL) Decode(value string) error {
+func (u *WebURL) Decode(value string) error { return u.decode(value, hintWebURL) }
+
+// Decode reads a URL, like [WebURL.Decode].
+func (u *KeysURL) Decode(value string) error { return u.decode(value, hintKeysURL) }
+
+func (u *WebURL) decode(value, hint string) error {
 	value = strings.TrimSpace(value)
 	parsed, err := url.Parse(value)
 	switch {
 	case err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Hostname() == "":
-		return syntax.New("is not an http or https URL", hintWebURL)
+		return syntax.New("is not an http or https URL", hint)
 	case parsed.User != nil:
-		return syntax.New("contains a user name", hintWebURL)
+		return syntax.New("contains a user name", hint)
 	case strings.Contains(value, "#"):
-		return syntax.New("contains a #", hintWebURL)
+		return syntax.New("contains a #", hint)
 	case parsed.Port() != "" && !syntax.ValidPort(parsed.Port()):
-		return syntax.New("has a port that is not 1 to 65535", hintWebURL)
+		return syntax.New("has a port that is not 1 to 65535", hint)
 	}
 	*u = WebURL(value)
 	return nil

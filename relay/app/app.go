@@ -113,8 +113,12 @@ func (a *App) certificate() (*server.Certificate, error) {
 	}
 	certificate, err := server.LoadCertificate(string(a.cfg.TLSCert), string(a.cfg.TLSKey), a.options.Logger)
 	if err != nil {
+		problem := err.Error()
+		if errors.Is(err, server.ErrKeyMismatch) {
+			problem = "does not belong to SIDECAST_TLS_CERT"
+		}
 		var faults config.Faults
-		faults.Add("TLS_KEY", err.Error(), "set it to the key that belongs to SIDECAST_TLS_CERT")
+		faults.Add("TLS_KEY", problem, "set SIDECAST_TLS_KEY to the file with the key of that certificate")
 		return nil, faults.Err()
 	}
 	return certificate, nil
@@ -135,8 +139,10 @@ func (a *App) listen() (err error) {
 	}
 	a.admin, err = bind("ADMIN_LISTEN", string(a.cfg.AdminListen))
 	if err != nil && a.cfg.IsEmbedded() && !a.cfg.IsSet("ADMIN_LISTEN") {
-		a.options.Logger.Warn("the admin port is in use; using another", "taken", string(a.cfg.AdminListen))
-		a.admin, err = bind("ADMIN_LISTEN", "127.0.0.1:0")
+		if a.admin, err = bind("ADMIN_LISTEN", "127.0.0.1:0"); err == nil {
+			a.options.Logger.Warn("the admin port is in use; using another",
+				"taken", string(a.cfg.AdminListen), "addr", a.admin.Addr().String())
+		}
 	}
 	if err != nil {
 		return errors.Join(err, a.public.Close())

@@ -58,14 +58,19 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// New binds nothing for settings that only the relay can judge as invalid, and
-// names the setting.
+// New binds nothing for settings that only the relay can reject, and names the
+// setting.
 func TestInvalidSettings(t *testing.T) {
-	_, err := app.New(load(t, map[string]string{
-		"REDIS_URL": "redis://127.0.0.1:1", "CHANNELS": "chat", "JWT_SECRET": strings.Repeat("s", 32), "JWT_ALGORITHMS": "ES256",
-	}), app.Options{})
-	var faults config.Faults
-	if !errors.As(err, &faults) || !strings.Contains(err.Error(), "SIDECAST_JWT_ALGORITHMS") {
-		t.Errorf("got %v", err)
+	for algorithms, want := range map[string]string{
+		"ES256,HS256": "ES256 cannot be verified by SIDECAST_JWT_SECRET; write one or more of HS256, HS384, HS512",
+		"hs256":       "hs256 cannot be verified by SIDECAST_JWT_SECRET; write HS256: the names are case-sensitive",
+	} {
+		_, err := app.New(load(t, map[string]string{
+			"REDIS_URL": "redis://127.0.0.1:1", "CHANNELS": "chat", "JWT_SECRET": strings.Repeat("s", 32), "JWT_ALGORITHMS": algorithms,
+		}), app.Options{})
+		var faults config.Faults
+		if !errors.As(err, &faults) || err.Error() != "SIDECAST_JWT_ALGORITHMS: "+want {
+			t.Errorf("%s: %v, want %s", algorithms, err, want)
+		}
 	}
 }

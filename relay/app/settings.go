@@ -83,9 +83,9 @@ func keys(cfg *config.Config, faults *config.Faults) *auth.Keys {
 	case cfg.JWTPublicKey.IsSet():
 		name = "JWT_PUBLIC_KEY"
 		keys, err = auth.PublicKey([]byte(cfg.JWTPublicKey.PEM()))
-	case cfg.JWTJwksURL != "":
+	case cfg.JWTJwksURL.WebURL != "":
 		name = "JWT_JWKS_URL"
-		keys, err = auth.JWKS(string(cfg.JWTJwksURL))
+		keys, err = auth.JWKS(string(cfg.JWTJwksURL.WebURL))
 	}
 	if err != nil {
 		faults.Add(name, err.Error(), "write an RSA key of 2048 bits or more, one of the curve P-256, or Ed25519")
@@ -95,10 +95,29 @@ func keys(cfg *config.Config, faults *config.Faults) *auth.Keys {
 		supported := keys.Algorithms()
 		if foreign := keys.Restrict(cfg.JWTAlgorithms); len(foreign) > 0 {
 			faults.Add("JWT_ALGORITHMS", strings.Join(foreign, " and ")+" cannot be verified by SIDECAST_"+name,
-				"write some of "+strings.Join(supported, ", "))
+				algorithmsHint(supported, foreign))
 		}
 	}
 	return keys
+}
+
+// algorithmsHint returns what to write instead of the names in foreign.
+func algorithmsHint(supported, foreign []string) string {
+	var wrongCase []string
+	for _, name := range foreign {
+		for _, known := range supported {
+			if strings.EqualFold(name, known) {
+				wrongCase = append(wrongCase, known)
+			}
+		}
+	}
+	switch {
+	case len(wrongCase) == len(foreign):
+		return "write " + strings.Join(wrongCase, " and ") + ": the names are case-sensitive"
+	case len(supported) == 1:
+		return "write " + supported[0]
+	}
+	return "write one or more of " + strings.Join(supported, ", ")
 }
 
 // redisServer returns the configured Redis.

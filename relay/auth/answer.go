@@ -36,6 +36,9 @@ type answer struct {
 }
 
 var (
+	errLoginStatus   = errors.New("the HTTP status must be 2xx, 401, 403 or a redirect")
+	errChannelStatus = errors.New("the HTTP status must be 2xx, 401 or 403")
+
 	errLoginAnswer = errors.New(`the answer is not JSON like {"user":"42","channels":["chat:*"]}; ` +
 		"the application must answer 401 if it does not know the user")
 	errChannelAnswer = errors.New("only an empty answer or a JSON object opens a channel")
@@ -50,7 +53,7 @@ func parseLogin(grants Grants, status int, body []byte) (answer, error) {
 	case status == http.StatusForbidden:
 		return answer{outcome: forbidden}, nil
 	case status < 200 || status > 299:
-		return answer{}, errStatus
+		return answer{}, errLoginStatus
 	}
 	var login struct {
 		User      userID   `json:"user"`
@@ -80,7 +83,7 @@ func parseChannel(status int, body []byte) (answer, error) {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return answer{outcome: forbidden}, nil
 	case status < 200 || status > 299:
-		return answer{}, errStatus
+		return answer{}, errChannelStatus
 	}
 	var grant struct {
 		ExpiresIn *float64 `json:"expires_in"`

@@ -54,8 +54,8 @@ func TestTailLoginErrors(t *testing.T) {
 	for _, tt := range []struct{ comment, stdin, want string }{
 		{"no token", "", "unauthorized\\); log in with --token-file\n$"},
 		{"a bad token", "bad", "closes the connection: 4401 .*; the token has expired or is not valid for this relay: `sidecast token` makes one\n$"},
-		{"an empty token", "\n", "reading the token: the file must hold one token"},
-		{"two words", "a b", "reading the token: the file must hold one token"},
+		{"an empty token", "\n", "reading the token: standard input must contain one token"},
+		{"two words", "a b", "reading the token: standard input must contain one token"},
 	} {
 		args := []string{"tail", "--url", s.relay.URL(), "chat:1"}
 		if tt.stdin != "" {
@@ -80,6 +80,7 @@ func TestCheckCallsApplication(t *testing.T) {
 		"/302":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) },
 		"/404":  http.NotFound,
 		"/page": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
+		"/big":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 65<<10)) },
 		"/any":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"user":"1"}`)) },
 	}
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -95,13 +96,14 @@ func TestCheckCallsApplication(t *testing.T) {
 		{login, app.URL + "/401", "ok    SIDECAST_AUTH_URL: the application answers 401"},
 		{login, app.URL + "/403", "ok    SIDECAST_AUTH_URL: the application answers 403"},
 		{login, app.URL + "/302", "ok    SIDECAST_AUTH_URL: the application answers 302"},
-		{login, app.URL + "/404", "warn  SIDECAST_AUTH_URL: the application answers 404"},
+		{login, app.URL + "/404", "warn  SIDECAST_AUTH_URL: the application answers 404 to a random test cookie: the HTTP status must be 2xx, 401, 403 or a redirect"},
 		{login, app.URL + "/page", "warn  SIDECAST_AUTH_URL: the application answers 200"},
-		{login, app.URL + "/any", "warn  SIDECAST_AUTH_URL: the application answers 200 to a cookie that it cannot know, and grants access"},
+		{login, app.URL + "/any", "warn  SIDECAST_AUTH_URL: the application answers 200 to a random test cookie, and grants access"},
 		{channel, app.URL + "/403", "ok    SIDECAST_CHANNEL_AUTH_URL: the application answers 403"},
 		{channel, app.URL + "/302", "warn  SIDECAST_CHANNEL_AUTH_URL: the application answers 302"},
-		{channel, app.URL + "/any", "warn  SIDECAST_CHANNEL_AUTH_URL: the application answers 200 to a cookie that it cannot know, and grants access"},
-		{login, "http://" + redistest.FreeAddr(t) + "/", "fail  SIDECAST_AUTH_URL: the connection failed"},
+		{channel, app.URL + "/any", "warn  SIDECAST_CHANNEL_AUTH_URL: the application answers 200 to a random test cookie, and grants access"},
+		{login, app.URL + "/big", "fail  SIDECAST_AUTH_URL: the answer is too large\n      correct the URL, or the answer of the application; until then, logins fail"},
+		{login, "http://" + redistest.FreeAddr(t) + "/", "fail  SIDECAST_AUTH_URL: the connection failed\n      start the application, or correct the URL; until then, logins fail"},
 	} {
 		command := s.command("check")
 		command.Env = append(command.Env, "SIDECAST_"+tt.setting+"="+tt.url, "SIDECAST_MARKERS=false")

@@ -16,7 +16,6 @@ var (
 	errConnection = errors.New("the connection failed")
 	errTimeout    = errors.New("no complete answer in time")
 	errTooLarge   = errors.New("the answer is too large")
-	errStatus     = errors.New("unexpected HTTP status")
 	errMalformed  = errors.New("the answer has the wrong format")
 )
 
@@ -24,7 +23,8 @@ var (
 // logged.
 func fetchReason(err error) string {
 	for _, known := range []error{
-		errRequest, errConnection, errTimeout, errTooLarge, errStatus, errMalformed, errLoginAnswer, errChannelAnswer,
+		errRequest, errConnection, errTimeout, errTooLarge, errMalformed,
+		errLoginStatus, errLoginAnswer, errChannelStatus, errChannelAnswer, errKeysStatus,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()

@@ -63,7 +63,7 @@ func (s *jwks) run(ctx context.Context, logger *slog.Logger) error {
 		wait := jwksRefresh
 		if err := s.fetch(ctx); err != nil && ctx.Err() == nil {
 			logger.Warn("fetching the keys for tokens failed; retrying in 10 s",
-				"setting", "SIDECAST_JWT_JWKS_URL", "reason", fetchReason(err))
+				"do", "check that this host can reach the URL, and that it serves a set of keys (JWKS)", "setting", "SIDECAST_JWT_JWKS_URL", "reason", fetchReason(err))
 			wait = jwksRetry
 		}
 		select {
@@ -83,10 +83,10 @@ func (s *jwks) find(ctx context.Context, kid string) ([]jwt.VerificationKey, err
 	if !s.fetchLimit.Allow() {
 		// Another token has just caused a fetch. Its result may contain this
 		// key.
-		return nil, errKeysAway
+		return nil, errKeysUnavailable
 	}
 	if err := s.fetch(ctx); err != nil && !known {
-		return nil, errKeysAway
+		return nil, errKeysUnavailable
 	}
 	if keys, _ = s.lookup(kid); len(keys) > 0 {
 		return keys, nil
@@ -130,7 +130,7 @@ func (s *jwks) refresh(ctx context.Context) error {
 	case err != nil:
 		return err
 	case status != http.StatusOK:
-		return errStatus
+		return errKeysStatus
 	}
 	byID, all, err := parseKeys(body)
 	if err != nil {

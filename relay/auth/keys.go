@@ -16,8 +16,9 @@ import (
 var Algorithms = []string{"HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"}
 
 var (
-	errKeyUnknown = errors.New("no key matches the token")
-	errKeysAway   = errors.New("the keys cannot be fetched")
+	errKeyUnknown      = errors.New("no key matches the token")
+	errKeysUnavailable = errors.New("the keys cannot be fetched")
+	errKeysStatus      = errors.New("the HTTP status must be 200")
 )
 
 // Keys finds the keys that verify tokens. Each kind of key is used only for its
@@ -27,7 +28,7 @@ type Keys struct {
 	algorithms []string
 	// find returns the keys to try on a token with this kid, which is empty if
 	// the token has no kid. It returns errKeyUnknown if there is no such key,
-	// and errKeysAway if that cannot be decided now.
+	// and errKeysUnavailable if that cannot be decided now.
 	find func(ctx context.Context, kid string) ([]jwt.VerificationKey, error)
 	run  func(context.Context, *slog.Logger) error // refreshes the keys; nil if they never change
 }

@@ -3,16 +3,18 @@ package auth
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 )
 
 // Probed is the result of one test request to the application, with a random
 // cookie that the application cannot know.
 type Probed struct {
-	Setting string // name of the setting that holds the URL
-	Status  int    // HTTP status of the answer; 0: there was no usable answer in time
-	Why     string // why the answer is unusable, without the URL and the answer's text; empty: it is usable
-	Opens   bool   // the answer grants something to the random cookie
+	Setting  string // name of the setting that holds the URL
+	Status   int    // HTTP status of the answer; 0: there was no complete answer in time, or it was too large
+	TooLarge bool   // there was an answer, and it was too large
+	Why      string // why the answer is unusable, without the URL and the answer's text; empty: it is usable
+	Opens    bool   // the answer grants something to the random cookie
 }
 
 // Probe sends one request to each URL of c, as the relay would. Of c, it uses
@@ -49,7 +51,7 @@ func probeURL(client *authClient, header http.Header) Probed {
 	}
 	answered, _, err := client.send(header)
 	if err != nil {
-		result.Why = fetchReason(err)
+		result.Why, result.TooLarge = fetchReason(err), errors.Is(err, errTooLarge)
 	}
 	result.Opens = answered.outcome == granted
 	return result

@@ -74,9 +74,9 @@ func (p Proxies) Limited(r *http.Request) netip.Addr {
 	return prefix.Addr()
 }
 
-// Disbelieved returns the peer's address and true if the peer sends
+// UntrustedForwarder returns the peer's address and true if the peer sends
 // X-Forwarded-For and is not a trusted proxy.
-func (p Proxies) Disbelieved(r *http.Request) (netip.Addr, bool) {
+func (p Proxies) UntrustedForwarder(r *http.Request) (netip.Addr, bool) {
 	if len(r.Header.Values("X-Forwarded-For")) == 0 {
 		return netip.Addr{}, false
 	}

@@ -70,7 +70,7 @@ func TestProxies(t *testing.T) {
 	}
 }
 
-func TestDisbelieved(t *testing.T) {
+func TestUntrustedForwarder(t *testing.T) {
 	trusting := NewProxies(prefixes("10.0.0.0/8"))
 	for comment, tt := range map[string]struct {
 		request *http.Request
@@ -80,7 +80,7 @@ func TestDisbelieved(t *testing.T) {
 		"an untrusted peer that does not": {from("192.168.0.1:1"), false},
 		"a trusted proxy":                 {from("10.0.0.1:1", "X-Forwarded-For", "1.1.1.1"), false},
 	} {
-		if _, got := trusting.Disbelieved(tt.request); got != tt.want {
+		if _, got := trusting.UntrustedForwarder(tt.request); got != tt.want {
 			t.Errorf("%s: %v", comment, got)
 		}
 	}

@@ -72,7 +72,7 @@ func (t *Tokens) Verify(ctx context.Context, token string) (*access.Identity, pr
 	switch {
 	case err == nil:
 		return id, protocol.CodeOK
-	case errors.Is(err, errKeysAway):
+	case errors.Is(err, errKeysUnavailable):
 		return nil, protocol.CodeUnavailable
 	}
 	t.logLimit.Do(func() {

@@ -70,14 +70,21 @@ func fileLimit(connections, files int) source.Finding {
 // cannot know. It is no fault if the application does not know the user.
 func checkLogin(ctx context.Context, c auth.ApplicationConfig) (findings []source.Finding) {
 	for _, p := range auth.Probe(ctx, c) {
-		f := source.Finding{Subject: p.Setting, Text: fmt.Sprintf("the application answers %d to a cookie that it cannot know", p.Status)}
+		f := source.Finding{Subject: p.Setting, Text: fmt.Sprintf("the application answers %d to a random test cookie", p.Status)}
+		affected := "logins"
+		if p.Setting == "SIDECAST_CHANNEL_AUTH_URL" {
+			affected = "subscriptions that only the application can allow"
+		}
 		switch {
+		case p.TooLarge:
+			f.Level, f.Text = source.LevelFail, p.Why
+			f.Do = "correct the URL, or the answer of the application; until then, " + affected + " fail"
 		case p.Status == 0:
 			f.Level, f.Text = source.LevelFail, p.Why
-			f.Do = "start the application, or correct the URL; until then the relay asks its users to try again later"
+			f.Do = "start the application, or correct the URL; until then, " + affected + " fail"
 		case p.Why != "":
 			f.Level, f.Text = source.LevelWarn, f.Text+": "+p.Why
-			f.Do = "correct the URL, or the answer of the application; until then the relay asks its users to try again later"
+			f.Do = "correct the URL, or the answer of the application; until then, " + affected + " fail"
 		case p.Opens:
 			f.Level, f.Text = source.LevelWarn, f.Text+", and grants access"
 			f.Do = "answer 401 for users that the application does not know, and 403 for channels that are not the user's"

@@ -128,8 +128,10 @@ func (c *command) parse(args []string) ([]string, error) {
 	switch {
 	case len(args) > 0 && c.max == 0 && c.flags == nil:
 		return nil, usageError(c.name + " takes no arguments: " + settingsHint)
-	case len(args) < c.min, c.max >= 0 && len(args) > c.max:
-		return nil, usageError("usage: " + c.usage())
+	case len(args) < c.min:
+		return nil, usageError("too few arguments; usage: " + c.usage())
+	case c.max >= 0 && len(args) > c.max:
+		return nil, usageError("too many arguments; usage: " + c.usage())
 	}
 	return args, nil
 }

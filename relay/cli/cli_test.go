@@ -53,11 +53,11 @@ func TestParse(t *testing.T) {
 		{"an unknown option", []string{"tail", "--uri", "x", "a"}, "flag provided but not defined: -uri; usage: sidecast tail "},
 		{"one dash", []string{"tail", "-url", "ws://h/ws", "a"}, "a"},
 		{"options after --", []string{"tail", "a", "--", "--url", "b"}, "a|--url|b"},
-		{"too few arguments", []string{"tail"}, "usage: sidecast tail "},
+		{"too few arguments", []string{"tail"}, "too few arguments; usage: sidecast tail "},
 		{"a payload with a dash", []string{"publish", "a", "-1"}, "a|-1"},
 		{"a payload of two dashes", []string{"publish", "a", "--"}, "a|--"},
 		{"and after --", []string{"publish", "a", "--", "--"}, "a|--"},
-		{"too many arguments", []string{"publish", "a", "b", "c"}, "usage: sidecast publish CHANNEL PAYLOAD"},
+		{"too many arguments", []string{"publish", "a", "b", "c"}, "too many arguments; usage: sidecast publish CHANNEL PAYLOAD"},
 		{"an argument too many", []string{"version", "2"}, "version takes no arguments: settings come from the environment"},
 		{"an option that is a setting", []string{"serve", "--listen"}, "serve takes no arguments: settings come from the environment"},
 	} {

@@ -31,12 +31,12 @@ func healthcheck(ctx context.Context, p *Program, _ []string) error {
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+app.Reachable(addr)+"/livez", nil)
 	if err != nil {
-		return fmt.Errorf("asking %s: %w", addr, err)
+		return fmt.Errorf("the health check of %s failed: %w", addr, err)
 	}
 	client := http.Client{Transport: &http.Transport{Proxy: nil}}
 	response, err := client.Do(request)
 	if err != nil {
-		return fmt.Errorf("asking for health: %w; %s", err, healthAdvice)
+		return fmt.Errorf("the health check failed: %w; %s", err, healthAdvice)
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {

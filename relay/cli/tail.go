@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -72,7 +71,7 @@ func tokenFrom(file string, stdin io.Reader) func() (string, error) {
 	case "":
 		return nil
 	case "-":
-		return sync.OnceValues(func() (string, error) { return readToken(stdin) })
+		return sync.OnceValues(func() (string, error) { return readToken(stdin, "standard input") })
 	}
 	return func() (string, error) {
 		f, err := os.Open(file)
@@ -80,18 +79,19 @@ func tokenFrom(file string, stdin io.Reader) func() (string, error) {
 			return "", fmt.Errorf("opening the token: %w", err)
 		}
 		defer f.Close()
-		return readToken(f)
+		return readToken(f, "the file")
 	}
 }
 
-func readToken(from io.Reader) (string, error) {
+// readToken reads a token. name describes the reader, for errors.
+func readToken(from io.Reader, name string) (string, error) {
 	text, err := io.ReadAll(io.LimitReader(from, 64<<10))
 	token := strings.TrimSpace(string(text))
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("reading the token: %w", err)
 	case token == "" || strings.ContainsAny(token, " ,\r\n\t"):
-		return "", errors.New("reading the token: the file must hold one token and nothing else; `sidecast token` makes one")
+		return "", fmt.Errorf("reading the token: %s must contain one token and nothing else; `sidecast token` makes one", name)
 	}
 	return token, nil
 }

@@ -2,8 +2,10 @@ package cli
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -66,7 +68,8 @@ func (t *tailer) connect(ctx context.Context) error {
 		}
 	}
 	client, err := ws.Dial(ctx, t.url, protocol.SubprotocolV1, token)
-	if err != nil && t.first {
+	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+	if err != nil && t.first && !untrusted {
 		return fmt.Errorf("%w; is a relay running there, and is this the whole URL of its WebSocket?", err)
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"sidecast/relay/access"
 	"sidecast/relay/auth"
 )
 
@@ -24,7 +25,7 @@ func tokenCommand() *command {
 	}
 	c.run = func(_ context.Context, p *Program, _ []string) error {
 		if mint.User == "" {
-			return usageError("usage: " + c.usage())
+			return usageError("--user is missing; usage: " + c.usage())
 		}
 		return makeToken(p, mint)
 	}
@@ -40,6 +41,9 @@ func makeToken(p *Program, mint auth.MintConfig) error {
 	if !cfg.JWTSecret.IsSet() {
 		return usageError("tokens are made with SIDECAST_JWT_SECRET, which is unset: set it to the relay's value")
 	}
+	if err := checkGrants(mint); err != nil {
+		return fmt.Errorf("making a token: %w", err)
+	}
 	mint.Secret, mint.Algorithm = cfg.JWTSecret.Reveal(), s.Keys.Algorithms()[0]
 	mint.Issuer, mint.Audience = cfg.JWTIssuer, cfg.JWTAudience
 	token, err := auth.Mint(mint)
@@ -48,4 +52,25 @@ func makeToken(p *Program, mint auth.MintConfig) error {
 	}
 	_, err = fmt.Fprintln(p.Stdout, token)
 	return err
+}
+
+// checkGrants returns an error that names the option with an invalid pattern or
+// channel name.
+func checkGrants(mint auth.MintConfig) error {
+	for _, option := range []struct {
+		name     string
+		patterns []string
+	}{{"--channel", mint.Channels}, {"--publish", mint.Publish}} {
+		for _, text := range option.patterns {
+			if _, err := access.ParsePattern(text); err != nil {
+				return fmt.Errorf("%s %q: %w", option.name, text, err)
+			}
+		}
+	}
+	for _, channel := range mint.Subscribe {
+		if !access.ValidChannel(channel) {
+			return fmt.Errorf("--subscribe %q: this is not a valid channel name", channel)
+		}
+	}
+	return nil
 }

@@ -70,7 +70,7 @@ func ReadRunfile() (Runfile, error) {
 func runfilePath() (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
-		return "", fmt.Errorf("locating the user's cache directory: %w", err)
+		return "", fmt.Errorf("locating the user's cache directory: %w; set HOME, or set SIDECAST_REDIS_URL", err)
 	}
 	return filepath.Join(cache, "sidecast", "embedded.json"), nil
 }

@@ -14,7 +14,7 @@ import (
 const (
 	hintForm     = "write redis://host:6379, rediss://host:6379 for TLS, or unix:///path"
 	hintEncode   = "percent-encode / ? # @ and % in the password, or set it as SIDECAST_REDIS_PASSWORD"
-	hintOptions  = "remove it; the options are db, protocol and, with rediss://, skip_verify"
+	hintOptions  = "remove it; the options are db and protocol, skip_verify for rediss://, addr and master_name for Sentinels, and addr for a cluster"
 	hintSentinel = "write redis://sentinel-1:26379?addr=sentinel-2:26379&master_name=mymaster"
 	hintCluster  = "write redis://node-1:6379?addr=node-2:6379"
 )
@@ -37,7 +37,7 @@ func Parse(text string) (*URL, error) {
 	case "tls", "valkeys":
 		err = syntax.New("has an unknown scheme", "write rediss:// for TLS")
 	default:
-		err = syntax.New("has an unknown scheme", hintForm)
+		err = unknownScheme(scheme)
 	}
 	if err != nil {
 		return nil, err
@@ -63,6 +63,15 @@ func withoutScheme(text string) error {
 		return syntax.New("has no scheme", "write redis://"+host+":"+port)
 	}
 	return syntax.New("has no scheme", hintForm)
+}
+
+// unknownScheme says so if only the case of a scheme is wrong.
+func unknownScheme(scheme string) error {
+	switch lower := strings.ToLower(scheme); lower {
+	case "redis", "rediss", "unix":
+		return syntax.New("has a scheme that is not in lower case", "write "+lower+"://")
+	}
+	return syntax.New("has an unknown scheme", hintForm)
 }
 
 func checkTCP(u *url.URL) error {
@@ -153,7 +162,7 @@ func (u *URL) Check(mode Mode) error {
 		return nil
 	case mode == Cluster && u.hasMaster:
 		return syntax.New("has a master_name, which only Sentinels use, and the mode is cluster",
-			"set SIDECAST_REDIS_MODE=sentinel, or remove it")
+			"set SIDECAST_REDIS_MODE=sentinel, or remove the master_name")
 	case u.Socket != "":
 		return syntax.New("is a Unix socket, which leads to a single Redis", hintFor(mode))
 	case slices.ContainsFunc(u.Nodes, notHostPort):

@@ -72,7 +72,7 @@ func TestParseRejects(t *testing.T) {
 		{"another protocol", "http://user:hunter2@redis:6379", `has an unknown scheme; ` + hintForm},
 		{"a scheme of other clients", "redis-sentinel://:hunter2@localhost", `has an unknown scheme; ` + hintForm},
 		{"TLS as other clients write it", "tls://redis:6379", `has an unknown scheme; write rediss:// for TLS`},
-		{"a scheme in upper case", "REDIS://redis:6379", `has an unknown scheme; ` + hintForm},
+		{"a scheme in upper case", "REDIS://redis:6379", `has a scheme that is not in lower case; write redis://`},
 		{"no host", "redis://:6379", `has no host; ` + hintForm},
 		{"port 0", "redis://redis:0", `has a port that is not 1 to 65535; ` + hintForm},
 		{"two hosts", "redis://a:6379,b:6379", `has several hosts, or a host with a character that host names cannot have; ` + hintForm + "; " + hintEncode},

@@ -2,15 +2,20 @@ package server
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"time"
 )
 
 // certificateInterval is the minimum time between two checks of the files.
 const certificateInterval = time.Second
+
+// ErrKeyMismatch means that a private key belongs to another certificate.
+var ErrKeyMismatch = errors.New("the private key does not belong to the certificate")
 
 // A Certificate is a TLS certificate that is reloaded when its files change. It
 // is safe for concurrent use.
@@ -30,19 +35,27 @@ type fileStamps [2]struct {
 	size     int64
 }
 
-// LoadCertificate loads a certificate and its key from PEM files.
+// LoadCertificate loads a certificate and its key from PEM files. It returns
+// [ErrKeyMismatch] if they do not belong together.
 func LoadCertificate(certFile, keyFile string, logger *slog.Logger) (*Certificate, error) {
 	c := &Certificate{certFile: certFile, keyFile: keyFile, logger: logger, checked: time.Now()}
 	var err error
-	if c.stamp, err = c.stamps(); err != nil {
-		return nil, fmt.Errorf("reading the certificate: %w", err)
+	if c.stamp, err = c.stamps(); err == nil {
+		c.current, err = c.load()
 	}
-	pair, err := tls.LoadX509KeyPair(certFile, keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("reading the certificate: %w", err)
+		return nil, fmt.Errorf("reading the certificate and its key: %w", err)
 	}
-	c.current = &pair
 	return c, nil
+}
+
+// load reads both files.
+func (c *Certificate) load() (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil && strings.Contains(err.Error(), "does not match") { // package tls has no type for this error
+		err = ErrKeyMismatch
+	}
+	return &pair, err
 }
 
 // Config returns the configuration for a listener. It offers only HTTP/1.1,
@@ -70,14 +83,14 @@ func (c *Certificate) get() *tls.Certificate {
 		return c.current
 	}
 	c.stamp = stamp
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	loaded, err := c.load()
 	if err != nil {
 		c.logger.Warn("TLS certificate changed but cannot be loaded; using the previous certificate",
 			"setting", "SIDECAST_TLS_CERT", "err", err)
 		return c.current
 	}
 	c.logger.Info("TLS certificate reloaded")
-	c.current = &pair
+	c.current = loaded
 	return c.current
 }
 

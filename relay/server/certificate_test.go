@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/big"
@@ -96,6 +97,10 @@ func TestCertificate(t *testing.T) {
 	writePair(t, dir, "three")
 	later()
 	want("three", "when the files match again")
+	_, foreign := writePair(t, t.TempDir(), "four")
+	if _, err := LoadCertificate(certFile, foreign, slog.New(slog.DiscardHandler)); !errors.Is(err, ErrKeyMismatch) {
+		t.Errorf("a key of another certificate: %v", err)
+	}
 	if err := os.Remove(certFile); err != nil {
 		t.Fatal(err)
 	}

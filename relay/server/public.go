@@ -49,10 +49,10 @@ func (h *publicHandler) routes() http.Handler {
 // address.
 func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if peer, ok := h.cfg.Proxies.Disbelieved(r); ok {
+		if peer, ok := h.cfg.Proxies.UntrustedForwarder(r); ok {
 			h.proxyHint.Do(func() {
 				h.cfg.Logger.Warn(
-					"X-Forwarded-For ignored: the peer is not a trusted proxy; if it is your proxy, add it to the setting",
+					"X-Forwarded-For ignored: the peer is not a trusted proxy; if it is your proxy, add it to SIDECAST_TRUSTED_PROXIES",
 					"peer", peer, "setting", "SIDECAST_TRUSTED_PROXIES")
 			})
 		}

@@ -167,7 +167,7 @@ func (c *check) checkVersion(ctx context.Context) {
 		c.warn("version", "the server does not report its run_id, so clients cannot resume at another replica of the relay",
 			"grant +info")
 	case !known:
-		c.ok("version", "the server does not report it")
+		c.ok("version", "the server does not report its version")
 	case number < oldestVersion:
 		c.warn("version", product+" "+version, "use Redis 6.2 or newer, or Valkey: the relay is not tested with older ones")
 	default:

@@ -12,18 +12,20 @@ import (
 	"sidecast/relay/stream"
 )
 
+const refused = "Redis refuses the subscription"
+
 // checkPattern checks whether the relay may subscribe to a pattern.
 func (c *check) checkPattern(ctx context.Context, pattern string) {
 	subject := "pattern " + pattern
 	switch err := c.subscribe(ctx, "psubscribe", pattern); {
 	case err == nil:
-		c.ok(subject, "may be subscribed to")
+		c.ok(subject, "the relay may subscribe to it")
 	case !isDenied(err.Error()):
 		c.failure(subject, err)
 	case strings.Contains(err.Error(), "command"):
-		c.fail(subject, "refused", "grant the command: ACL SETUSER <user> +psubscribe")
+		c.fail(subject, refused, "grant the command: ACL SETUSER <user> +psubscribe")
 	default:
-		c.fail(subject, "refused", grantPattern(pattern))
+		c.fail(subject, refused, grantPattern(pattern))
 	}
 }
 
@@ -59,30 +61,30 @@ func (c *check) checkStreams(ctx context.Context, pattern access.Pattern) {
 	subject := "streams " + redisPattern
 	channel, unused := exampleName(pattern)
 	if !pattern.Match(channel) || !access.ValidChannel(channel) {
-		c.ok(subject, "not checked: no matching name is known")
+		c.ok(subject, "not checked: the check cannot construct a channel name that matches the pattern")
 		return
 	}
 	streams := NewStreams(c.client, c.cfg)
 	switch _, err := streams.Read(ctx, channel, stream.ID{}, 1); {
 	case err == nil:
 	case errors.Is(err, stream.ErrNoStream):
-		c.fail(subject, "may not be read", grantStreams(redisPattern))
+		c.fail(subject, "Redis does not let the relay read them", grantStreams(redisPattern))
 		return
 	default:
 		c.failure(subject, err)
 		return
 	}
 	if !unused {
-		c.ok(subject, "may be read")
+		c.ok(subject, "the relay may read them")
 		return
 	}
 	// With NOMKSTREAM, XADD adds nothing to a stream that does not exist.
 	err := c.client.Do(ctx, "XADD", c.cfg.Names.Redis(channel), "NOMKSTREAM", "*", stream.PayloadField, "").Err()
 	switch {
 	case err == nil, errors.Is(err, redis.Nil):
-		c.ok(subject, "may be read and added to")
+		c.ok(subject, "the relay may read them and add to them")
 	case isRefusal(err):
-		c.ok(subject, "read only: browsers cannot publish to them without +xadd and %RW~"+redisPattern)
+		c.ok(subject, "the relay may only read them: browsers cannot publish to them without +xadd and %RW~"+redisPattern)
 	default:
 		c.failure(subject, err)
 	}
@@ -102,9 +104,10 @@ func (c *check) checkMarkers(ctx context.Context) {
 	err := c.subscribe(ctx, "subscribe", channel)
 	switch {
 	case err == nil:
-		c.ok("receiving markers", "allowed")
+		c.ok("receiving markers", "allowed; relays publish these short messages to notice if Redis stops delivering, "+
+			"and so that clients can resume at another relay")
 	case isDenied(err.Error()):
-		c.warn("receiving markers", markersDenied, "grant +subscribe and &"+channel)
+		c.warn("receiving markers", refused+markersDenied, "grant +subscribe and &"+channel)
 		return
 	default:
 		c.failure("receiving markers", err)
@@ -114,19 +117,19 @@ func (c *check) checkMarkers(ctx context.Context) {
 	case publishErr == nil:
 		c.ok("publishing markers", "allowed")
 	case isDenied(publishErr.Error()):
-		c.warn("publishing markers", markersDenied, "grant +publish and &"+channel)
+		c.warn("publishing markers", "Redis refuses it"+markersDenied, "grant +publish and &"+channel)
 	default:
 		c.failure("publishing markers", publishErr)
 		return
 	}
 	if alone {
-		c.ok("other relays", "none with this key prefix")
+		c.ok("other relays", noRelays)
 		return
 	}
 	c.checkRelays(ctx, channel)
 }
 
-const markersDenied = "refused: the relay does not notice if Redis stops delivering"
+const markersDenied = ": the relay does not notice if Redis stops delivering"
 
 // publishMarker publishes an empty marker, which relays ignore, and returns the
 // number of subscribers that received it.
@@ -145,6 +148,8 @@ func (c *check) hasNoSubscribers(ctx context.Context, channel string) bool {
 	return err == nil && subscribers[channel] == 0
 }
 
+const noRelays = "none with this key prefix"
+
 // checkRelays counts the other relays with the same key prefix.
 func (c *check) checkRelays(ctx context.Context, channel string) {
 	limited, cancel := context.WithTimeout(ctx, checkListen)
@@ -154,8 +159,11 @@ func (c *check) checkRelays(ctx context.Context, channel string) {
 		c.warn("other relays", fmt.Sprintf("%d with different patterns or prefixes and the same key prefix", foreign),
 			"give each application its own SIDECAST_KEY_PREFIX, and all replicas of one application the same settings")
 	}
-	if foreign == 0 || same > 0 {
+	switch {
+	case same > 0:
 		c.ok("other relays", fmt.Sprintf("%d with the same settings", same))
+	case foreign == 0:
+		c.ok("other relays", noRelays)
 	}
 }
 

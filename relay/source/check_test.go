@@ -56,7 +56,7 @@ func TestCheck(t *testing.T) {
 	server := redistest.Start(t)
 	version := "ok version: Redis "
 	all := []string{
-		"ok server: " + server.Addr, version, "ok role: master", "ok pattern chat:*: may", "ok receiving markers: allowed",
+		"ok server: " + server.Addr, version, "ok role: master", "ok pattern chat:*: the relay may", "ok receiving markers: allowed",
 		"ok publishing markers: allowed", "ok other relays: none",
 	}
 	t.Run("all rights", func(t *testing.T) {
@@ -74,20 +74,20 @@ func TestCheck(t *testing.T) {
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*", "news"}, user)),
 			"warn server: "+server.Addr+" answers, but refuses PING; grant +ping",
 			"warn version: the server does not report its run_id", "warn role: ",
-			"fail pattern chat:*: refused; grant it with ACL SETUSER <user> &chat:* ", "ok pattern news: ",
-			"warn receiving markers: refused: the relay does not notice if Redis stops delivering; "+
+			"fail pattern chat:*: Redis refuses the subscription; grant it with ACL SETUSER <user> &chat:* (", "ok pattern news: ",
+			"warn receiving markers: Redis refuses the subscription: the relay does not notice if Redis stops delivering; "+
 				"grant +subscribe and &sidecast:mark")
 	})
 	t.Run("no right to publish", func(t *testing.T) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role", "+pubsub")
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user)),
-			all[0], "warn version: ", all[2], all[3], all[4], "warn publishing markers: refused", all[6])
+			all[0], "warn version: ", all[2], all[3], all[4], "warn publishing markers: Redis refuses it: ", all[6])
 	})
 	t.Run("no right to subscribe", func(t *testing.T) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role", "-psubscribe")
 		got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user, markersOff))
-		expectFindings(t, got, all[0], "ok version: the server does not report it", all[2],
-			"fail pattern chat:*: refused; grant the command: ACL SETUSER <user> +psubscribe", "warn markers: switched off")
+		expectFindings(t, got, all[0], "ok version: the server does not report its version", all[2],
+			"fail pattern chat:*: Redis refuses the subscription; grant the command: ACL SETUSER <user> +psubscribe", "warn markers: switched off")
 	})
 	t.Run("wrong password", func(t *testing.T) {
 		cfg := checkConfig(server.Addr, []string{"*"}, func(c *source.Config) {

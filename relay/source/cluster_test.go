@@ -63,7 +63,7 @@ func TestClusterCheck(t *testing.T) {
 	c := startCluster(t, longNodeTimeout)
 	expectFindings(t, source.Check(t.Context(), checkConfig("", []string{"chat:*"}, c.server)),
 		"ok cluster: the marker channel is at "+c.masters(t, c.nodes[0])[0].Addr, "ok server: ", "ok version: Redis ",
-		"ok role: master", "ok bus: ", "ok pattern chat:*: may", "ok receiving markers: allowed",
+		"ok role: master", "ok bus: ", "ok pattern chat:*: the relay may", "ok receiving markers: allowed",
 		"ok publishing markers: allowed",
 		"ok other relays: none")
 	single := redistest.Start(t)

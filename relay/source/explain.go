@@ -76,6 +76,8 @@ func explainReply(err error) (problem, do string) {
 		return "the server has reached its limit of clients", "raise maxclients in Redis, or close other clients"
 	case has("cluster support disabled"):
 		return "the server is not part of a cluster", "unset SIDECAST_REDIS_MODE, or correct SIDECAST_REDIS_URL"
+	case has("DB index is out of range"):
+		return "the server does not have this database", "lower the database number in SIDECAST_REDIS_URL"
 	case has("LOADING"):
 		return "the server is loading its data", "wait"
 	case has("NOPERM"):
@@ -130,8 +132,8 @@ func explainTLS(err error) (problem, do string) {
 
 // grantPattern tells how to grant the right to subscribe to a pattern.
 func grantPattern(pattern string) string {
-	return "grant it with ACL SETUSER <user> &" + pattern + " : Redis compares the pattern literally, " +
-		"so a grant of a wider pattern does not include it"
+	return "grant it with ACL SETUSER <user> &" + pattern + " (Redis compares the pattern literally, " +
+		"so a grant of a wider pattern does not include it)"
 }
 
 // grantStreams tells how to grant the right to read the streams that a pattern

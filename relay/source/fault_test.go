@@ -115,7 +115,7 @@ func TestResetTwiceInARow(t *testing.T) {
 		proxy.Refuse(true)
 		proxy.Reset()
 		l.awaitEvent(t, "offline", 1)
-		l.awaitLog(t, "redis is not reachable")
+		l.awaitLog(t, "redis cannot be used")
 		proxy.Refuse(false)
 		l.awaitEvent(t, "online", 2)
 		l.expectEvents(t, "online", "offline", "online")

@@ -37,7 +37,7 @@ func (r *errorReporter) connectFailed(err error) {
 	l := r.link
 	problem, do := explain(err)
 	if problem == r.problem && time.Since(r.loggedAt) < repeatAfter {
-		l.log.Debug("redis is still not reachable", "addr", l.cfg.Server.Address,
+		l.log.Debug("redis still cannot be used", "addr", l.cfg.Server.Address,
 			"err", l.cfg.Server.redact(err))
 		return
 	}
@@ -53,7 +53,7 @@ func (r *errorReporter) connectFailed(err error) {
 	if denied, ok := errors.AsType[*deniedError](err); ok {
 		do = r.findDenied(denied, do)
 	}
-	l.log.Error("redis is not reachable", "addr", l.cfg.Server.Address, "problem", problem, "do", do,
+	l.log.Error("redis cannot be used", "addr", l.cfg.Server.Address, "problem", problem, "do", do,
 		"err", l.cfg.Server.redact(err))
 }
 
