@@ -37,7 +37,9 @@ func TestFaults(t *testing.T) {
 		{"BASE_PATH=//live", `BASE_PATH: "//live" is not a plain path; write letters, digits and - . _ ~ between single slashes, like /live`},
 		{"BASE_PATH=https://x/live", `BASE_PATH: "https://x/live" does not begin with a slash; write a path like /live`},
 
-		// Redis relay/redisurl has a test for each problem of a URL.
+		// Redis
+		//
+		// relay/redisurl has a test for each problem of a URL.
 		{"REDIS_URL=redis:6379", `REDIS_URL: has no scheme; write redis://redis:6379`},
 		{"REDIS_URL=redis://redis?addr=b:1", `REDIS_URL: has an addr or a master_name, which only the modes sentinel and cluster use; set SIDECAST_REDIS_MODE, or remove them`},
 		{"REDIS_MODE=sentinel", `REDIS_URL: has no master_name; write redis://sentinel-1:26379?addr=sentinel-2:26379&master_name=mymaster`},
@@ -98,8 +100,8 @@ func TestFaults(t *testing.T) {
 		{"AUTH_CACHE=11m", `AUTH_CACHE: 11m is above the maximum; write 10m or less`},
 		{"AUTH_CONCURRENCY=0", `AUTH_CONCURRENCY: 0 is below the minimum; write 1 or more`},
 
-		// Browsers and proxies relay/origin has a test for each problem of an
-		// origin.
+		// Browsers and proxies
+		//
 		// relay/origin has a test for each problem of a list.
 		{"ALLOWED_ORIGINS=app.example.com", `ALLOWED_ORIGINS: "app.example.com" has no scheme; write https://app.example.com`},
 		{"TRUSTED_PROXIES=nginx", `TRUSTED_PROXIES: "nginx" is neither an address nor a CIDR range; write an address like 10.0.0.5, or a range like 10.0.0.0/8`},

@@ -86,7 +86,8 @@ func (c *Config) readFile(s setting, path string) *syntax.Error {
 	text, err := readSecret(path)
 	switch {
 	case errors.Is(err, errFileSize):
-		return syntax.New("the file that "+variable+" names is larger than 64 KiB", "write the path of a file that contains only the "+content)
+		return syntax.New("the file that "+variable+" names is larger than 64 KiB",
+			"write the path of a file that contains only the "+content)
 	case err != nil:
 		return syntax.New("the file that "+variable+" names cannot be read: "+reason(err), hintReadable)
 	case strings.TrimSpace(text) == "":

@@ -57,7 +57,8 @@ func (v *validation) mode() {
 		return
 	}
 	if !set["REDIS_URL"] && !c.RedisURL.IsSet() {
-		v.faults.Add("REDIS_URL", "is unset, and "+Prefix+"EMBEDDED is false", "set "+Prefix+"REDIS_URL to a URL like redis://localhost:6379")
+		v.faults.Add("REDIS_URL", "is unset, and "+Prefix+"EMBEDDED is false",
+			"set "+Prefix+"REDIS_URL to a URL like redis://localhost:6379")
 	}
 	if v.valid("CHANNELS", "DURABLE_CHANNELS") && len(c.Channels)+len(c.DurableChannels) == 0 {
 		v.faults.Add("CHANNELS", "is unset: nothing would be relayed",
@@ -95,7 +96,8 @@ func (v *validation) redis() {
 	}
 	v.sentinel()
 	if v.valid("REDIS_CA") && c.RedisCA != "" && !u.TLS {
-		v.faults.Add("REDIS_CA", "is set, but "+Prefix+"REDIS_URL does not use TLS", "write rediss:// in the URL, or unset "+Prefix+"REDIS_CA")
+		v.faults.Add("REDIS_CA", "is set, but "+Prefix+"REDIS_URL does not use TLS",
+			"write rediss:// in the URL, or unset "+Prefix+"REDIS_CA")
 	}
 }
 

@@ -64,13 +64,13 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 
 // askApplication asks the application about the relayed channels to which the
 // client has no other right.
-func (h *Hub) askApplication(ctx context.Context, v access.Principal, channels []string) grants {
-	if v.Ask == nil {
+func (h *Hub) askApplication(ctx context.Context, principal access.Principal, channels []string) grants {
+	if principal.Ask == nil {
 		return nil
 	}
 	var open []string
 	for _, channel := range channels {
-		if h.cfg.Access.Relayed(channel) == protocol.CodeOK && h.cfg.Access.Subscribe(v.Identity, channel) != protocol.CodeOK &&
+		if h.cfg.Access.Relayed(channel) == protocol.CodeOK && h.cfg.Access.Subscribe(principal.Identity, channel) != protocol.CodeOK &&
 			!slices.Contains(open, channel) {
 			open = append(open, channel)
 		}
@@ -85,7 +85,7 @@ func (h *Hub) askApplication(ctx context.Context, v access.Principal, channels [
 	for first := range min(askAtOnce, len(open)) {
 		asking.Go(func() {
 			for i := first; i < len(open); i += askAtOnce {
-				answers[i].until, answers[i].code = v.Ask(ctx, v.Identity.UserID(), open[i])
+				answers[i].until, answers[i].code = principal.Ask(ctx, principal.Identity.UserID(), open[i])
 			}
 		})
 	}
@@ -216,9 +216,9 @@ func (s *Session) setDeadline() {
 	if id := s.principal.Identity; id != nil {
 		end = id.Until
 	}
-	for _, p := range s.grants {
-		if end.IsZero() || !p.until.IsZero() && p.until.Before(end) {
-			end = p.until
+	for _, g := range s.grants {
+		if end.IsZero() || !g.until.IsZero() && g.until.Before(end) {
+			end = g.until
 		}
 	}
 	if end.IsZero() {

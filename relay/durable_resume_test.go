@@ -85,14 +85,14 @@ func TestDurableStuckReplayHoldsUpNoOther(t *testing.T) {
 }
 
 // The wait for a read of a channel ends if it has no subscribers any more or
-// Redis is away: there may be no read any more.
+// Redis is unavailable: there may be no read any more.
 func TestDurableRefreshEnds(t *testing.T) {
 	for name, test := range map[string]struct {
 		happens func(*durableHub, *testClient)
 		want    string // and, if Redis was away for a moment, "redis is away" is right too
 	}{
 		"read":                         {func(*durableHub, *testClient) {}, "<nil>"},
-		"Redis is away":                {func(h *durableHub, _ *testClient) { h.Offline() }, "redis is away"},
+		"Redis is unavailable":         {func(h *durableHub, _ *testClient) { h.Offline() }, "redis is unavailable"},
 		"no subscriber":                {func(_ *durableHub, c *testClient) { c.leave() }, "the channel has no subscribers any more"},
 		"away and back":                {func(h *durableHub, _ *testClient) { h.Offline(); h.Online(1) }, "<nil>"},
 		"away, no subscriber and back": {func(h *durableHub, c *testClient) { h.Offline(); c.leave(); h.Online(1) }, "the channel has no subscribers any more"},

@@ -31,8 +31,8 @@ type HubConfig struct {
 	// and is called concurrently. If it is nil, clients get `unavailable`.
 	Publish func(ctx context.Context, channel string, payload []byte) (receivers int64, err error)
 
-	// Streams returns what reads and writes the streams of durable channels. It
-	// is called after NewHub. If it is nil, clients get `unavailable`.
+	// Streams returns the store for the streams of durable channels. It is
+	// called after NewHub. If it is nil, clients get `unavailable`.
 	Streams func() stream.Store
 
 	// Verify returns the identity of a token that a client sent over its
@@ -199,8 +199,8 @@ func (h *Hub) Online(node uint32) {
 	h.enqueueForAll(it)
 }
 
-// state returns whether Redis is away, and the sequence number of the last
-// item.
+// state returns whether Redis is unavailable, and the sequence number of the
+// last item.
 func (h *Hub) state() (offline bool, seq history.Seq) {
 	h.lockSequenced()
 	defer h.mu.Unlock()

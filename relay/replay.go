@@ -114,7 +114,7 @@ func (r *replay) finish() (ended bool, why protocol.GapReason, whole bool) {
 
 // collect copies the next messages, up to limit bytes including the charge of
 // their frames; if one is set, at least one message. whole is false if messages
-// are missing, and why says why. The hub is locked.
+// are missing, and why is then the reason. The hub is locked.
 func (r *replay) collect(limit int, one bool) (why protocol.GapReason, whole bool) {
 	h := r.hub.history
 	r.page, r.bytes = r.page[:0], r.bytes[:0]

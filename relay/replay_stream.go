@@ -105,11 +105,11 @@ func (r *streamReplay) pause(ctx context.Context) bool {
 }
 
 // startFresh answers the command and makes the subscription live at the end of
-// the stream. If Redis is away and the end was never read, the client gets a
-// gap as soon as it is known.
+// the stream. If Redis is unavailable and the end was never read, the client
+// gets a gap as soon as it is known.
 func (r *streamReplay) startFresh(ctx context.Context) protocol.Code {
 	err := r.retry(ctx, func() error {
-		if err := r.Reader.Ready(ctx); !errors.Is(err, stream.ErrAway) {
+		if err := r.Reader.Ready(ctx); !errors.Is(err, stream.ErrUnavailable) {
 			return err
 		}
 		return nil
@@ -151,8 +151,8 @@ func (r *streamReplay) step(ctx context.Context) stepResult {
 	if len(r.Next) > 0 {
 		return r.sendRead()
 	}
-	if p, kept := r.sendKept(); kept {
-		return p
+	if result, kept := r.sendKept(); kept {
+		return result
 	}
 	found, why, err := r.Find(ctx)
 	switch {
@@ -193,7 +193,7 @@ func (r *streamReplay) sendRead() stepResult {
 // sendKept sends some of the entries that the reader keeps, and makes the
 // subscription live in the same step if little is left. kept is false if the
 // client's place is not among them.
-func (r *streamReplay) sendKept() (p stepResult, kept bool) {
+func (r *streamReplay) sendKept() (result stepResult, kept bool) {
 	s, h := r.sub.session, r.hub
 	s.shard.mu.Lock()
 	defer s.shard.mu.Unlock()
@@ -202,10 +202,10 @@ func (r *streamReplay) sendKept() (p stepResult, kept bool) {
 	}
 	limit := replayPage
 	var page []*stream.Held
-	p = stepMore
+	result = stepMore
 	kept = r.Kept(func(entries []*stream.Held, last stream.Seq) {
 		if fit(entries, replayTail) == len(entries) {
-			p = stepDone
+			result = stepDone
 			h.mu.Lock()
 			h.join(r.sub, uint64(last))
 			h.mu.Unlock()
@@ -216,7 +216,7 @@ func (r *streamReplay) sendKept() (p stepResult, kept bool) {
 	if kept {
 		r.send(page, limit)
 	}
-	return p, kept
+	return result, kept
 }
 
 // fit returns how many of the entries fit into about limit bytes, at least one.

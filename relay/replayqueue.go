@@ -66,16 +66,16 @@ func (s *Session) enqueueReplay(r task) {
 func (q *replayQueue) run(o *outbox.Outbox, r task) {
 	left, waiting := 0, 0
 	for r != nil {
-		p := stepDone
+		result := stepDone
 		if q.ctx.Err() == nil && o.Room(replayLow, q.ctx.Done()) {
-			p = r.step(q.ctx)
+			result = r.step(q.ctx)
 		}
-		if p != stepWait {
+		if result != stepWait {
 			waiting = 0
 		} else {
 			waiting++
 		}
-		if r, left = q.next(p); waiting > 0 && waiting >= left {
+		if r, left = q.next(result); waiting > 0 && waiting >= left {
 			q.pause()
 			waiting = 0
 		}
@@ -84,11 +84,11 @@ func (q *replayQueue) run(o *outbox.Outbox, r task) {
 
 // next removes the task whose turn it was, or moves it to the end, and returns
 // the next one and how many there are.
-func (q *replayQueue) next(p stepResult) (r task, n int) {
+func (q *replayQueue) next(result stepResult) (r task, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	r, q.tasks = q.tasks[0], q.tasks[1:]
-	if p != stepDone {
+	if result != stepDone {
 		q.tasks = append(q.tasks, r)
 	}
 	if n = len(q.tasks); n == 0 {

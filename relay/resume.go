@@ -56,10 +56,10 @@ func (h *Hub) resume(sub *Subscription, ref []byte, request protocol.ChannelRequ
 // before, and reports whether it has.
 func (h *Hub) catchUp(s *Session) bool {
 	h.mu.Lock()
-	away := h.offline
+	offline := h.offline
 	h.mu.Unlock()
-	if away || h.cfg.CatchUp == nil {
-		return !away
+	if offline || h.cfg.CatchUp == nil {
+		return !offline
 	}
 	defer s.block()()
 	ctx, cancel := context.WithTimeout(context.Background(), catchUpTimeout)
@@ -78,18 +78,18 @@ type deferredSubscribe struct {
 
 // answer answers the command, and leaves the rest to the session's replay
 // queue.
-func (l *deferredSubscribe) answer(ref []byte) {
-	s := l.sub.session
-	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: ref, Channel: l.sub.channel.Name(), Cursor: l.hub.unknownCursor()})
-	s.enqueueReplay(l)
+func (d *deferredSubscribe) answer(ref []byte) {
+	s := d.sub.session
+	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: ref, Channel: d.sub.channel.Name(), Cursor: d.hub.unknownCursor()})
+	s.enqueueReplay(d)
 }
 
 // step implements [task].
-func (l *deferredSubscribe) step(ctx context.Context) stepResult {
-	if !l.hub.caughtUp(ctx) {
+func (d *deferredSubscribe) step(ctx context.Context) stepResult {
+	if !d.hub.caughtUp(ctx) {
 		return stepWait
 	}
-	(&replay{hub: l.hub, sub: l.sub}).giveUp(protocol.GapRedis)
+	(&replay{hub: d.hub, sub: d.sub}).giveUp(protocol.GapRedis)
 	return stepDone
 }
 
@@ -97,9 +97,9 @@ func (l *deferredSubscribe) step(ctx context.Context) stepResult {
 // link, it waits for that.
 func (h *Hub) caughtUp(ctx context.Context) bool {
 	h.lockSequenced()
-	away := h.online != nil
+	offline := h.online != nil
 	h.mu.Unlock()
-	return !away && (h.cfg.CatchUp == nil || h.cfg.CatchUp(ctx) == nil)
+	return !offline && (h.cfg.CatchUp == nil || h.cfg.CatchUp(ctx) == nil)
 }
 
 // unknownCursor returns a cursor that no relay knows, so that no client can

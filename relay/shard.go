@@ -106,8 +106,8 @@ func (s *shard) flush() {
 	s.collected, s.deliveries = s.collected[:0], 0
 }
 
-// tryInline delivers the collected items, and reports whether it did: not if the
-// shard is busy or items wait before it.
+// tryInline delivers the collected items, and reports whether it did: not if
+// the shard is busy or items wait before it.
 func (s *shard) tryInline() bool {
 	if !s.mu.TryLock() {
 		return false
@@ -287,7 +287,7 @@ func (s *shard) notify(it *item) {
 }
 
 // add adds a session. greet runs in the same step and is given whether Redis is
-// away: earlier notices about that are not for the session.
+// unavailable: earlier notices about that are not for the session.
 func (s *shard) add(session *Session, greet func(offline bool)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -47,9 +47,9 @@ func (s *shard) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.hub.now()
-	b := pingRound{shard: s}
+	round := pingRound{shard: s}
 	for _, session := range s.sessions {
-		session.tick(now, &b)
+		session.tick(now, &round)
 	}
 }
 
@@ -64,17 +64,17 @@ type pingRound struct {
 }
 
 // frame returns the ping for a session. The shard is locked.
-func (b *pingRound) frame(s *Session) []byte {
-	if !b.read {
-		b.read = true
-		b.delivered = b.shard.deliveredUpTo()
-		b.at = b.shard.hub.markerCursor(b.delivered)
+func (p *pingRound) frame(s *Session) []byte {
+	if !p.read {
+		p.read = true
+		p.delivered = p.shard.deliveredUpTo()
+		p.at = p.shard.hub.markerCursor(p.delivered)
 	}
-	at, kind := b.at, 1
-	if !s.isCurrent(b.delivered) {
+	at, kind := p.at, 1
+	if !s.isCurrent(p.delivered) {
 		at, kind = nil, 0
 	}
-	frame := &b.frames[kind][s.protocol.ID()]
+	frame := &p.frames[kind][s.protocol.ID()]
 	if *frame == nil {
 		*frame = s.protocol.Ping(at)
 	}
@@ -107,7 +107,7 @@ func (s *Session) position() []byte {
 
 // tick pings the client when it is due, and aborts the connection if the last
 // ping was not answered in time. The shard is locked.
-func (s *Session) tick(now int64, b *pingRound) {
+func (s *Session) tick(now int64, round *pingRound) {
 	if until := s.expires.Load(); until != 0 && now >= until-int64(sweepEvery/2) {
 		s.closeLocked(protocol.CloseUnauthorized)
 	}
@@ -124,7 +124,7 @@ func (s *Session) tick(now int64, b *pingRound) {
 		if s.pingSent == 0 { // otherwise an earlier ping still waits for its answer
 			s.pingSent = now
 		}
-		s.outbox.Send(b.frame(s))
+		s.outbox.Send(round.frame(s))
 	}
 }
 

@@ -21,12 +21,12 @@ func ParsePatterns(sources []string) (Patterns, error) {
 }
 
 // Match reports whether any pattern of the list matches name.
-func (l Patterns) Match(name string) bool { return l.Owner(name) >= 0 }
+func (p Patterns) Match(name string) bool { return p.Owner(name) >= 0 }
 
 // Owner returns the index of the first pattern that matches name, or -1.
-func (l Patterns) Owner(name string) int {
-	for i := range l {
-		if l[i].Match(name) {
+func (p Patterns) Owner(name string) int {
+	for i := range p {
+		if p[i].Match(name) {
 			return i
 		}
 	}
@@ -35,9 +35,9 @@ func (l Patterns) Owner(name string) int {
 
 // OwnerBytes is like [Patterns.Owner] for a name in a buffer. It does not
 // allocate.
-func (l Patterns) OwnerBytes(name []byte) int {
-	for i := range l {
-		if l[i].MatchBytes(name) {
+func (p Patterns) OwnerBytes(name []byte) int {
+	for i := range p {
+		if p[i].MatchBytes(name) {
 			return i
 		}
 	}

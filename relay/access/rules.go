@@ -16,39 +16,39 @@ type Rules struct {
 
 // Subscribe returns [protocol.CodeOK] if the client may subscribe to channel,
 // or else the reason why not. id is nil for an anonymous client.
-func (a *Rules) Subscribe(id *Identity, channel string) protocol.Code {
-	if code := a.Relayed(channel); code != protocol.CodeOK {
+func (r *Rules) Subscribe(id *Identity, channel string) protocol.Code {
+	if code := r.Relayed(channel); code != protocol.CodeOK {
 		return code
 	}
-	return a.decide(id, a.Public.Match(channel) || id.canSubscribe(channel))
+	return r.decide(id, r.Public.Match(channel) || id.canSubscribe(channel))
 }
 
 // PublishTo returns [protocol.CodeOK] if the client may publish to channel, or
 // else the reason why not. id is nil for an anonymous client.
-func (a *Rules) PublishTo(id *Identity, channel string) protocol.Code {
-	if code := a.Relayed(channel); code != protocol.CodeOK {
+func (r *Rules) PublishTo(id *Identity, channel string) protocol.Code {
+	if code := r.Relayed(channel); code != protocol.CodeOK {
 		return code
 	}
-	return a.decide(id, a.Publish.Match(channel) || id.canPublish(channel))
+	return r.decide(id, r.Publish.Match(channel) || id.canPublish(channel))
 }
 
 // Relayed returns [protocol.CodeOK] if channel is relayed. It does not consider
 // grants: reserved names are never valid, whatever a grant says.
-func (a *Rules) Relayed(channel string) protocol.Code {
+func (r *Rules) Relayed(channel string) protocol.Code {
 	switch {
-	case !ValidChannel(channel), a.Names.Reserved(channel):
+	case !ValidChannel(channel), r.Names.Reserved(channel):
 		return protocol.CodeBadChannel
-	case !a.Channels.Match(channel):
+	case !r.Channels.Match(channel):
 		return protocol.CodeForbidden
 	}
 	return protocol.CodeOK
 }
 
-func (a *Rules) decide(id *Identity, open bool) protocol.Code {
+func (r *Rules) decide(id *Identity, open bool) protocol.Code {
 	switch {
 	case open:
 		return protocol.CodeOK
-	case id == nil && a.Login:
+	case id == nil && r.Login:
 		return protocol.CodeUnauthorized
 	}
 	return protocol.CodeForbidden

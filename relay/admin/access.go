@@ -94,7 +94,8 @@ func (a *authorizer) crossSite(r *http.Request) string {
 	return ""
 }
 
-// isLoopback reports whether a host, with or without a port, is this machine by name or address. A name may end with a dot.
+// isLoopback reports whether a host, with or without a port, is this machine by
+// name or address. A name may end with a dot.
 func isLoopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {

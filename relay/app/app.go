@@ -47,8 +47,8 @@ type App struct {
 }
 
 // New binds the listeners, starts the embedded Redis if the settings ask for
-// one, and assembles a relay. The error is a [config.Faults] if the settings are
-// invalid. Call [App.Run] exactly once: it releases what New acquired.
+// one, and assembles a relay. The error is a [config.Faults] if the settings
+// are invalid. Call [App.Run] exactly once: it releases what New acquired.
 func New(cfg *config.Config, o Options) (*App, error) {
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	if o.Notices == nil {

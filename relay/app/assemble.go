@@ -38,7 +38,7 @@ func SourceConfig(cfg *config.Config, s *Settings) source.Config {
 	}
 }
 
-// newGate returns what authenticates clients.
+// newGate returns the gate that authenticates clients.
 func (a *App) newGate() *auth.Gate {
 	cfg, logger := a.cfg, a.options.Logger
 	c := auth.GateConfig{Cookie: string(cfg.JWTCookie)}
@@ -56,7 +56,8 @@ func (a *App) newGate() *auth.Gate {
 	return auth.NewGate(c)
 }
 
-// assemble creates what messages flow through: link, hub and outboxes.
+// assemble creates the parts through which messages flow: the link to Redis,
+// the hub, and the budget of the outboxes.
 func (a *App) assemble() error {
 	cfg := a.cfg
 	a.gate = a.newGate()
@@ -100,7 +101,8 @@ func (a *App) handler() *ws.Handler {
 	})
 }
 
-// serverConfig returns what the listeners serve. certificate is nil without TLS.
+// serverConfig returns the configuration of both listeners. certificate is nil
+// without TLS.
 func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 	cfg := a.cfg
 	c := server.Config{

@@ -13,7 +13,8 @@ import (
 	"sidecast/relay/source"
 )
 
-// Settings are those of a [config.Config] for which the relay has its own types.
+// Settings are those of a [config.Config] for which the relay has its own
+// types.
 type Settings struct {
 	Access  *access.Rules
 	Redis   source.Server

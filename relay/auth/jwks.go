@@ -63,7 +63,8 @@ func (s *jwks) run(ctx context.Context, logger *slog.Logger) error {
 		wait := jwksRefresh
 		if err := s.fetch(ctx); err != nil && ctx.Err() == nil {
 			logger.Warn("fetching the keys for tokens failed; retrying in 10 s",
-				"do", "check that this host can reach the URL, and that it serves a set of keys (JWKS)", "setting", "SIDECAST_JWT_JWKS_URL", "reason", fetchReason(err))
+				"setting", "SIDECAST_JWT_JWKS_URL", "reason", fetchReason(err),
+				"do", "check that this host can reach the URL, and that it serves a set of keys (JWKS)")
 			wait = jwksRetry
 		}
 		select {

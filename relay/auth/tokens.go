@@ -63,10 +63,10 @@ func (t *Tokens) Run(ctx context.Context) error {
 	return t.keys.run(ctx, t.logger)
 }
 
-// Verify returns the identity that a token grants. The code is [protocol.CodeOK];
-// [protocol.CodeUnauthorized] if the token is invalid; or [protocol.CodeUnavailable]
-// if the keys to verify it cannot be fetched now. Verify blocks only while it
-// fetches keys.
+// Verify returns the identity that a token grants. The code is
+// [protocol.CodeOK]; [protocol.CodeUnauthorized] if the token is invalid; or
+// [protocol.CodeUnavailable] if the keys to verify it cannot be fetched now.
+// Verify blocks only while it fetches keys.
 func (t *Tokens) Verify(ctx context.Context, token string) (*access.Identity, protocol.Code) {
 	id, err := t.verify(ctx, token)
 	switch {

@@ -19,7 +19,8 @@ const (
 	exitConfig  = 2
 )
 
-// A Program is the context of all commands: its version and its standard streams.
+// A Program is the context of all commands: its version and its standard
+// streams.
 type Program struct {
 	Version, Commit string
 	Stdin           io.Reader
@@ -50,8 +51,8 @@ func (e usageError) Error() string { return string(e) }
 const settingsHint = "settings come from the environment, see sidecast help"
 
 // Main runs the command that args names, serve if there are none, until it is
-// done or ctx ends, and returns the exit code: 0 for success, 1 for a failure, 2
-// for invalid configuration or usage.
+// done or ctx ends, and returns the exit code: 0 for success, 1 for a failure,
+// 2 for invalid configuration or usage.
 func Main(ctx context.Context, p Program, args []string) int {
 	err := p.dispatch(ctx, args)
 	var faults config.Faults
@@ -107,8 +108,9 @@ func unknownCommand(name string) error {
 }
 
 // parse reads the options, which may stand anywhere before a "--", and returns
-// the arguments. A command without options takes everything as arguments, so that
-// a payload may begin with a dash, but one "--" if there is an argument too many.
+// the arguments. A command without options takes everything as arguments, so
+// that a payload may begin with a dash, but one "--" if there is an argument
+// too many.
 func (c *command) parse(args []string) ([]string, error) {
 	end := slices.Index(args, "--")
 	switch {

@@ -12,8 +12,8 @@ import (
 
 const healthAdvice = "is the relay running on this machine, with the same SIDECAST_ADMIN_LISTEN as here?"
 
-// healthcheck asks the relay on this machine whether it is alive, as a container
-// runtime does.
+// healthcheck asks the relay on this machine whether it is alive, as a
+// container runtime does.
 func healthcheck(ctx context.Context, p *Program, _ []string) error {
 	cfg, _, err := p.load()
 	if err != nil {

@@ -41,8 +41,8 @@ func tailCommand() *command {
 	return c
 }
 
-// webSocketURL returns the URL of the configured relay, or of the embedded relay
-// that runs on this machine.
+// webSocketURL returns the URL of the configured relay, or of the embedded
+// relay that runs on this machine.
 func (p *Program) webSocketURL() (string, error) {
 	cfg, _, err := p.load()
 	if err != nil {
@@ -62,10 +62,11 @@ func (p *Program) webSocketURL() (string, error) {
 	return "ws://" + host + "/ws", nil
 }
 
-// tokenFrom returns a function that reads a token from a file at each connection,
-// so that the file can be renewed. "-" is stdin, which is read once; an empty
-// name means that there is no token. A token is never an argument, because all
-// users of the machine can read the arguments of a process.
+// tokenFrom returns a function that reads a token from a file at each
+// connection, so that the file can be renewed. "-" is stdin, which is read
+// once; an empty name means that there is no token. A token is never an
+// argument, because all users of the machine can read the arguments of a
+// process.
 func tokenFrom(file string, stdin io.Reader) func() (string, error) {
 	switch file {
 	case "":

@@ -29,9 +29,9 @@ type tailer struct {
 	client  *ws.Client
 }
 
-// run prints messages until ctx ends. It reconnects, and says where messages may
-// be missing. It returns an error if the first attempt fails or the relay rejects
-// a channel.
+// run prints messages until ctx ends. It reconnects, and says where messages
+// may be missing. It returns an error if the first attempt fails or the relay
+// rejects a channel.
 func (t *tailer) run(ctx context.Context) error {
 	backoff := 500 * time.Millisecond
 	for t.first = true; ; t.first = false {
@@ -140,8 +140,8 @@ func (t *tailer) advice(unauthorized bool) string {
 	return "; the token has expired or is not valid for this relay: `sidecast token` makes one"
 }
 
-// print writes one message on one line, after the channel and a tab if there are
-// several channels.
+// print writes one message on one line, after the channel and a tab if there
+// are several channels.
 func (t *tailer) print(f tailFrame) {
 	data := f.Data
 	if f.Base64 != "" {

@@ -14,7 +14,7 @@ const (
 	ClosePolicy       CloseCode = 1008 // a violation of a rule or of a rate limit
 	CloseTooBig       CloseCode = 1009 // a message larger than MAX_INBOUND_BYTES
 	CloseRestart      CloseCode = 1012 // the relay restarts: reconnect
-	CloseTryLater     CloseCode = 1013 // the relay is overloaded, or Redis is away: reconnect later
+	CloseTryLater     CloseCode = 1013 // the relay is overloaded, or Redis is unavailable: reconnect later
 	CloseUnauthorized CloseCode = 4401 // the client must log in again
 	CloseForbidden    CloseCode = 4403 // the client must not reconnect
 	CloseSlow         CloseCode = 4408 // the client reads too slowly: reconnect

@@ -171,7 +171,7 @@ func events() (list []struct {
 	}
 	number, text := []byte("7"), []byte(`"r-1\u0041"`)
 	add("welcome", Event{Type: EventWelcome, Session: "ABCDEFGHIJKLMNOPQRST", Heartbeat: 25})
-	add("welcome of a user while Redis is away",
+	add("welcome of a user while Redis is unavailable",
 		Event{Type: EventWelcome, Session: "S", User: `4"2`, Heartbeat: 1, Offline: true})
 	add("subscribed", Event{Type: EventSubscribed, Channel: "chat"})
 	add("subscribed, nothing was missed", Event{Type: EventSubscribed, Channel: "chat", Recovered: true, Ref: number})

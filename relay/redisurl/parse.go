@@ -12,9 +12,10 @@ import (
 )
 
 const (
-	hintForm     = "write redis://host:6379, rediss://host:6379 for TLS, or unix:///path"
-	hintEncode   = "percent-encode / ? # @ and % in the password, or set it as SIDECAST_REDIS_PASSWORD"
-	hintOptions  = "remove it; the options are db and protocol, skip_verify for rediss://, addr and master_name for Sentinels, and addr for a cluster"
+	hintForm    = "write redis://host:6379, rediss://host:6379 for TLS, or unix:///path"
+	hintEncode  = "percent-encode / ? # @ and % in the password, or set it as SIDECAST_REDIS_PASSWORD"
+	hintOptions = "remove it; the options are db and protocol, skip_verify for rediss://, " +
+		"addr and master_name for Sentinels, and addr for a cluster"
 	hintSentinel = "write redis://sentinel-1:26379?addr=sentinel-2:26379&master_name=mymaster"
 	hintCluster  = "write redis://node-1:6379?addr=node-2:6379"
 )

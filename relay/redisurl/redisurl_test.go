@@ -142,8 +142,8 @@ func TestCheckRejects(t *testing.T) {
 }
 
 // FuzzRedisURL: whatever is in the place of the password, the error does not
-// repeat it and the shown URL lacks it. The tests of package config print URLs in
-// every way.
+// repeat it and the shown URL lacks it. The tests of package config print URLs
+// in every way.
 func FuzzRedisURL(f *testing.F) {
 	const canary = "hunter2canary"
 	leaks := func(text string) bool { return strings.Contains(strings.ToLower(text), canary) }

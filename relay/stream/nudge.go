@@ -5,11 +5,12 @@ package stream
 // increase, and the oldest nudges are handled first.
 type nudges struct{ received, handled int }
 
-// markHandled handles at most n of the received nudges and returns how many.
-func (c *nudges) markHandled(n int) int {
-	n = max(min(n, c.received-c.handled), 0)
-	c.handled += n
-	return n
+// markHandled handles at most limit of the received nudges and returns how
+// many.
+func (n *nudges) markHandled(limit int) int {
+	count := max(min(limit, n.received-n.handled), 0)
+	n.handled += count
+	return count
 }
 
 // Nudge schedules a read because the stream may have a new entry. hasPayload

@@ -9,8 +9,8 @@ import (
 
 // Errors of reads that cannot take place.
 var (
-	ErrAway    = errors.New("redis is away")
-	ErrRemoved = errors.New("the channel has no subscribers any more")
+	ErrUnavailable = errors.New("redis is unavailable")
+	ErrRemoved     = errors.New("the channel has no subscribers any more")
 )
 
 // A Position is one client's place in a stream, and the entries that follow it,
@@ -58,7 +58,7 @@ func (p *Position) tryFind(ctx context.Context, refreshed *bool) (lookupResult, 
 		return lookupKept, 0, nil
 	}
 	if _, up, _ := r.readers.linkState(); !up {
-		return 0, 0, ErrAway
+		return 0, 0, ErrUnavailable
 	}
 	if ahead && !*refreshed {
 		err := r.Refresh(ctx)

@@ -89,7 +89,7 @@ func (r *Reader) Join(use func(place Cursor, known bool, last Seq)) {
 }
 
 // Ready waits until the reader has a place in the stream. The error says why it
-// has no place: [ErrAway] while Redis is away.
+// has no place: [ErrUnavailable] while Redis is unavailable.
 func (r *Reader) Ready(ctx context.Context) error {
 	for {
 		r.mu.Lock()
@@ -102,7 +102,7 @@ func (r *Reader) Ready(ctx context.Context) error {
 		case known:
 			return nil
 		case !up:
-			return ErrAway
+			return ErrUnavailable
 		}
 		if err := r.Refresh(ctx); err != nil {
 			return err
@@ -112,7 +112,7 @@ func (r *Reader) Ready(ctx context.Context) error {
 
 // Refresh schedules a read, and waits until a read has ended that started after
 // the call. It returns the error of that read, or why there cannot be one:
-// [ErrAway] or [ErrRemoved].
+// [ErrUnavailable] or [ErrRemoved].
 func (r *Reader) Refresh(ctx context.Context) error {
 	r.mu.Lock()
 	target := r.readsStarted + 1
@@ -129,7 +129,7 @@ func (r *Reader) Refresh(ctx context.Context) error {
 		case removed:
 			return ErrRemoved
 		case !up:
-			return ErrAway
+			return ErrUnavailable
 		}
 		select {
 		case <-readEnded:
@@ -157,7 +157,7 @@ func (r *Reader) Pause(ctx context.Context) bool {
 	return true
 }
 
-// read reads one page and delivers its new entries. again says that the page
+// read reads one page and delivers its new entries. again means that the page
 // continues a read, and more that the stream may have another page.
 func (r *Reader) read(ctx context.Context, epoch uint64, again bool) (more bool, err error) {
 	r.mu.Lock()

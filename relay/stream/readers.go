@@ -195,7 +195,7 @@ func (rs *Readers) readLoop(ctx context.Context) {
 	}
 }
 
-// nextReader waits for a reader in the queue. more says that its next page
+// nextReader waits for a reader in the queue. more means that its next page
 // continues a read. It returns nil when the readers are closed.
 func (rs *Readers) nextReader() (r *Reader, epoch uint64, more bool) {
 	rs.mu.Lock()

@@ -14,7 +14,7 @@ const reportEvery = time.Minute
 // can be read, so the message does not name a channel.
 func (rs *Readers) reportReadError(err error) {
 	if _, up, _ := rs.linkState(); !up {
-		return // the source has logged that Redis is away
+		return // the source has logged that Redis is unavailable
 	}
 	if n, due := rs.reports.due(reportRead, rs.cfg.Now()); due {
 		rs.cfg.Logger.Warn("durable channels cannot be read; their messages are delayed until a read succeeds",

@@ -39,7 +39,7 @@ func (rs *Readers) sweepLoop(ctx context.Context) {
 	}
 }
 
-// activeReaders returns all readers, or nothing while Redis is away.
+// activeReaders returns all readers, or nothing while Redis is unavailable.
 func (rs *Readers) activeReaders() (list []*Reader) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
