@@ -12,7 +12,7 @@ import (
 	"sidecast/relay/stream"
 )
 
-const refused = "Redis refuses the subscription"
+const subscriptionRefused = "Redis refuses the subscription"
 
 // checkPattern checks whether the relay may subscribe to a pattern.
 func (c *check) checkPattern(ctx context.Context, pattern string) {
@@ -23,9 +23,9 @@ func (c *check) checkPattern(ctx context.Context, pattern string) {
 	case !isDenied(err.Error()):
 		c.failure(subject, err)
 	case strings.Contains(err.Error(), "command"):
-		c.fail(subject, refused, "grant the command: ACL SETUSER <user> +psubscribe")
+		c.fail(subject, subscriptionRefused, "grant the command: ACL SETUSER <user> +psubscribe")
 	default:
-		c.fail(subject, refused, grantPattern(pattern))
+		c.fail(subject, subscriptionRefused, grantPattern(pattern))
 	}
 }
 
@@ -107,7 +107,7 @@ func (c *check) checkMarkers(ctx context.Context) {
 		c.ok("receiving markers", "allowed; relays publish these short messages to notice if Redis stops delivering, "+
 			"and so that clients can resume at another relay")
 	case isDenied(err.Error()):
-		c.warn("receiving markers", refused+markersDenied, "grant +subscribe and &"+channel)
+		c.warn("receiving markers", subscriptionRefused+markersDenied, "grant +subscribe and &"+channel)
 		return
 	default:
 		c.failure("receiving markers", err)

@@ -37,7 +37,7 @@ func TestDeniedPatternIsNamed(t *testing.T) {
 	eachServer(t, func(t *testing.T, server *redistest.Server, useProtocol func(*source.Config)) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")
 		l := startLink(t, server.Addr, []string{"chat:*", "chat:1:*"}, useProtocol, user)
-		l.awaitLog(t, "a subscription was refused", "&chat:1:* :", "literally")
+		l.awaitLog(t, "a subscription was refused", "&chat:1:* (", "literally")
 		l.expectEnded(t, stats.CauseDenied, 1)
 		if l.Ready() || l.Up() || !slices.Equal(l.recorder.deliveries(), []string{"offline"}) {
 			t.Errorf("got %q", l.recorder.deliveries())

@@ -111,7 +111,7 @@ func grantsStreams(t *testing.T, text string) {
 	paste(t, server, text)
 	found := check()
 	wantAllOK(t, found)
-	if !strings.Contains(found, "read only") {
+	if !strings.Contains(found, "may only read them") {
 		t.Errorf("sidecast check does not say that browsers cannot publish:\n%s", found)
 	}
 	relay := relaytest.Start(t, settings)
