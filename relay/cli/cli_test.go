@@ -2,6 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 )
@@ -88,6 +92,18 @@ func TestMisuse(t *testing.T) {
 		if code, out, errs := run(t, test[0]); code != exitConfig || out != "" || strings.TrimSpace(errs) != test[1] {
 			t.Errorf("%s: exit %d, %q, want %q", test[0], code, errs, test[1])
 		}
+	}
+}
+
+// After a certificate error, tail does not ask whether the URL is right.
+func TestTailOfUntrustedCertificate(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+	code, _, errs := run(t, "tail", "--url", "wss://"+server.Listener.Addr().String()+"/ws", "chat")
+	if code != exitFailure || !strings.Contains(errs, "certificate") || strings.Contains(errs, "whole URL") {
+		t.Errorf("exit %d, %q", code, errs)
 	}
 }
 
