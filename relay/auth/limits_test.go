@@ -74,8 +74,8 @@ func TestUntrustedProxy(t *testing.T) {
 			t.Errorf("rejected: %d", status)
 		}
 	}
-	if n := strings.Count(s.relay.Log(), "SIDECAST_TRUSTED_PROXIES"); n != 1 {
-		t.Errorf("the log names the setting %d times:\n%s", n, s.relay.Log())
+	if n := strings.Count(s.relay.Log(), "add it to SIDECAST_TRUSTED_PROXIES"); n != 1 {
+		t.Errorf("the log contains the hint %d times:\n%s", n, s.relay.Log())
 	}
 }
 
