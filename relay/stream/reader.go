@@ -32,6 +32,9 @@ const retryPause = 250 * time.Millisecond
 //
 // Package relay calls the exported methods concurrently. One goroutine of
 // [Readers.Run] at a time reads.
+//
+// It has many fields because its position, the kept entries and the reads in
+// progress change together, under one lock.
 type Reader struct {
 	readers *Readers
 	sink    Sink
