@@ -211,11 +211,11 @@
 // A [stream.Reader] stores the relay's position in one stream: the last entry
 // that was delivered. When a nudge, a keyspace event or a regular check of all
 // streams indicates new entries, one of a few goroutines reads the next
-// entries: a page ([stream.Page]), which is the result of one read. One rule
-// decides whether its entries follow the position directly, so that no entry is
-// missing between them. The reader numbers the entries, keeps them in a ring,
-// and delivers them through its sink ([stream.Sink]), which adds them to the
-// mailboxes of the shards.
+// entries: a page ([stream.Page]), which is the result of one read.
+// stream.Page.follow decides whether its first entry is still the last one that
+// was delivered, so that no entry is missing after it. The reader numbers the
+// entries, keeps them in a ring, and delivers them through its sink
+// ([stream.Sink]), which adds them to the mailboxes of the shards.
 //
 // If the position of a client that resumes is in the ring, its replay sends the
 // entries after it from the ring. Otherwise the replay first reads the stream
