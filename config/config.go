@@ -80,7 +80,7 @@ type Rights struct {
 	UserChannels    List        `split_words:"true" default:"user:{user}" desc:"names of each user's own channels; the user may subscribe to them and joins them automatically"`
 	PublishFormat   Format      `split_words:"true" default:"raw" oneof:"raw,json" desc:"form in which Redis receives a client's message: the bare payload, or a JSON object that also identifies the sender"`
 	ChannelPrefix   string      `split_words:"true" desc:"prefix that channel names have in Redis, for frameworks that add one; settings and clients use the names without it"`
-	KeyPrefix       string      `split_words:"true" default:"sidecast:" desc:"prefix of Sidecast's own names in Redis; must be the same for all relays"`
+	KeyPrefix       string      `split_words:"true" default:"sidecast:" desc:"prefix of the channels that the relays use among themselves in Redis; must be the same for all relays"`
 }
 
 // Tokens defines which tokens identify a client. One kind of key verifies all

@@ -195,10 +195,10 @@
 //     whatever was done to the stream (TestStreamHistories, TestFollow,
 //     TestDurableGaps).
 //   - If a nudge is lost or Redis is down, entries are delivered later, but no
-//     entry is lost (TestDurableNudgeLost, TestDurableWhileAway). There is one
-//     exception, which Redis itself never causes: if a stream is created again
-//     with lower ids than before, the relay reads it only after the next nudge
-//     or keyspace event.
+//     entry is lost (TestDurableNudgeLost, TestDurableWhileAway). One
+//     exception: if a stream is deleted and created again with lower ids, which
+//     needs explicit ids in XADD, the regular check does not notice its
+//     entries. They are delivered after the next nudge or keyspace event.
 //   - However many clients resume on a stream, the relay reads it only a few
 //     times (TestDurableStampede).
 //   - A message that a client publishes is added to the stream
@@ -211,10 +211,11 @@
 // A [stream.Reader] stores the relay's position in one stream: the last entry
 // that was delivered. When a nudge, a keyspace event or a regular check of all
 // streams indicates new entries, one of a few goroutines reads the next
-// entries: a page ([stream.Page]), which is the result of one read.
-// stream.Page.follow decides whether its first entry is still the last one that
-// was delivered, so that no entry is missing after it. The reader numbers the
-// entries, keeps them in a ring, and delivers them through its sink
+// entries: a page ([stream.Page]), which is the result of one read. A read
+// begins with the last delivered entry itself, and the new entries follow it.
+// stream.Page.follow checks that the first entry of the page is still that one:
+// if it is, no entry is missing between it and the new ones. The reader numbers
+// the entries, keeps them in a ring, and delivers them through its sink
 // ([stream.Sink]), which adds them to the mailboxes of the shards.
 //
 // If the position of a client that resumes is in the ring, its replay sends the
