@@ -176,7 +176,8 @@
 //   - When the relay closes a connection, everything that is queued is sent
 //     before the close frame, unless the client is evicted
 //     (TestCloseComesAfterTheQueue).
-//   - No client can receive, subscribe to or publish to a reserved name
+//   - No client can receive, subscribe to or publish to a channel whose name is
+//     reserved: it begins with `sidecast:` or `__`
 //     (TestReservedNames).
 //   - A client that sends hostile frames gets a close code. The frames allocate
 //     no memory for bytes that have not arrived, and do not disturb other
@@ -194,11 +195,11 @@
 //   - If entries that a client missed no longer exist, it receives a gap,
 //     whatever was done to the stream (TestStreamHistories, TestFollow,
 //     TestDurableGaps).
-//   - If a nudge is lost or Redis is down, entries are delivered later, but no
-//     entry is lost (TestDurableNudgeLost, TestDurableWhileAway). One
-//     exception: if a stream is deleted and created again with lower ids, which
-//     needs explicit ids in XADD, the regular check does not notice its
-//     entries. They are delivered after the next nudge or keyspace event.
+//   - If a nudge is lost or Redis is down, no entry is lost: a regular check of
+//     all streams finds the new entries, and they are delivered later
+//     (TestDurableNudgeLost, TestDurableWhileAway). The check does not find the
+//     entries of a stream that was deleted and created again with lower ids,
+//     which needs explicit ids in XADD: the next nudge does.
 //   - However many clients resume on a stream, the relay reads it only a few
 //     times (TestDurableStampede).
 //   - A message that a client publishes is added to the stream

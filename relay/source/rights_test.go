@@ -54,7 +54,7 @@ func TestRevokedRightEndsTheEpoch(t *testing.T) {
 		l := startLive(t, server.Addr, []string{"chat:*"}, useProtocol, user)
 		server.CLI("ACL", "SETUSER", "relay", "resetchannels", "&sidecast:*")
 		l.awaitEvent(t, "offline", 1)
-		l.awaitLog(t, "&chat:* :")
+		l.awaitLog(t, "&chat:* (")
 		if !l.Ready() {
 			t.Error("Ready became false")
 		}
