@@ -197,9 +197,9 @@
 //     TestDurableGaps).
 //   - If a nudge is lost or Redis is down, no entry is lost: a regular check of
 //     all streams finds the new entries, and they are delivered later
-//     (TestDurableNudgeLost, TestDurableWhileAway). The check does not find the
-//     entries of a stream that was deleted and created again with lower ids,
-//     which needs explicit ids in XADD: the next nudge does.
+//     (TestDurableNudgeLost, TestDurableWhileAway). If a stream
+//     was deleted and created again with lower ids (possible only with explicit
+//     ids in XADD), the relay finds its new entries at the next nudge only.
 //   - However many clients resume on a stream, the relay reads it only a few
 //     times (TestDurableStampede).
 //   - A message that a client publishes is added to the stream
