@@ -43,7 +43,7 @@ func checkModel(t *testing.T, kind worldKind) map[string]int {
 // notified where messages may be missing.
 func TestModel(t *testing.T) {
 	counts := checkModel(t, worldKind{live: true, relays: 1})
-	requireCounts(t, counts, 20, "live recovered", "live not recovered")
+	requireCounts(t, counts, 5, "live recovered", "live not recovered")
 }
 
 // Clients move between relays that receive from the same Redis, each at its own
@@ -51,19 +51,21 @@ func TestModel(t *testing.T) {
 // order, or gets a gap.
 func TestReplicas(t *testing.T) {
 	counts := checkModel(t, worldKind{live: true, relays: 3})
-	requireCounts(t, counts, 20, "live recovered", "live not recovered")
+	requireCounts(t, counts, 5, "live recovered", "live not recovered")
 	requireCounts(t, counts, 1, "gap redis", "gap too_large")
 }
 
 // Random histories of streams that several relays read, and of clients that
 // move between them: each client receives every entry once and in order, or is
-// notified where entries may be missing, and why. Some clients have live
-// channels, too.
+// notified where entries may be missing, and why. With -model.mixed, some
+// clients have live channels too.
 func TestDurableModel(t *testing.T) {
 	counts := checkModel(t, worldKind{durable: true, relays: 3})
 	requireCounts(t, counts, 1, "recovered", "not recovered", "begun", "begun without a cursor", "unavailable", "messages",
 		"gap trimmed", "gap reset", "gap redis", "gap too_large")
-	checkModel(t, worldKind{live: true, durable: true, relays: 3})
+	if *modelMixed {
+		checkModel(t, worldKind{live: true, durable: true, relays: 3})
+	}
 }
 
 // describe lists everything that was ever in a stream, for failures.

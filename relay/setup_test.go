@@ -23,7 +23,8 @@ import (
 
 var (
 	modelSeed   = flag.Uint64("model.seed", 0, "seed of the random histories; 0: a different one each time")
-	modelWorlds = flag.Int("model.worlds", 60, "number of random histories")
+	modelWorlds = flag.Int("model.worlds", 30, "number of random histories")
+	modelMixed  = flag.Bool("model.mixed", false, "also mix live and durable channels on several relays")
 )
 
 // newSeed returns the seed of a test with random histories and logs how to

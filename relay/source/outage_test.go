@@ -236,6 +236,19 @@ func TestAddressMoves(t *testing.T) {
 	l.awaitEvent(t, "mine=x", 1)
 }
 
+// nameServer is the address of the name server to ask; nil means the system's.
+var nameServer atomic.Pointer[string]
+
+// The resolver is set before any test runs, because every dial reads it.
+func init() {
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		if at := nameServer.Load(); at != nil {
+			network, address = "udp", *at
+		}
+		return new(net.Dialer).DialContext(ctx, network, address)
+	}}
+}
+
 // serveName makes this process use a name server that knows one name, and
 // returns that name.
 func serveName(t *testing.T, address *atomic.Pointer[net.IP]) string {
@@ -254,12 +267,10 @@ func serveName(t *testing.T, address *atomic.Pointer[net.IP]) string {
 			_, _ = server.WriteTo(answer(query[:n], *address.Load()), from)
 		}
 	}()
-	old := net.DefaultResolver
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
-		return net.Dial("udp", server.LocalAddr().String())
-	}}
+	at := server.LocalAddr().String()
+	nameServer.Store(&at)
 	t.Cleanup(func() {
-		net.DefaultResolver = old
+		nameServer.Store(nil)
 		_ = server.Close()
 	})
 	return fmt.Sprintf("redis-%d.example.", time.Now().UnixNano())
