@@ -21,9 +21,13 @@ import (
 	"sidecast/relay/stats"
 )
 
+// So many random histories run by default, and so many are enough to require
+// that everything happens in them.
+const defaultWorlds = 60
+
 var (
 	modelSeed   = flag.Uint64("model.seed", 0, "seed of the random histories; 0: a different one each time")
-	modelWorlds = flag.Int("model.worlds", 30, "number of random histories")
+	modelWorlds = flag.Int("model.worlds", defaultWorlds, "number of random histories")
 	modelMixed  = flag.Bool("model.mixed", false, "also mix live and durable channels on several relays")
 )
 
@@ -35,12 +39,12 @@ func newSeed(t *testing.T) uint64 {
 	return seed
 }
 
-// requireCounts fails if one of these happened less often in 60 random
-// histories or more.
+// requireCounts fails if one of these happened less often, if there were at
+// least as many random histories as by default.
 func requireCounts(t *testing.T, counts map[string]int, least int, names ...string) {
 	t.Helper()
 	for _, name := range names {
-		if counts[name] < least && *modelWorlds >= 60 {
+		if counts[name] < least && *modelWorlds >= defaultWorlds {
 			t.Errorf("it happened %d times, want %d or more: %s", counts[name], least, name)
 		}
 	}
