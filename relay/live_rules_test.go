@@ -37,18 +37,16 @@ type position struct {
 }
 
 // check returns how far the client is on each live channel at the end of a
-// story, or an error if the story breaks a rule. It tries each state of the
-// link that the relay may have known when it welcomed the client.
+// story, or an error if the story breaks a rule. It tries the states of the link
+// that the relay may have known when it welcomed the client, and no earlier
+// ones: they may fit the story as well, but excuse other entries.
 func (c *actorClient) check(s *story) (map[string]*position, error) {
 	if s.protocol == protocol.RawID || len(s.events) == 0 || s.events[0].kind != "welcome" || s.fault != nil {
 		return c.resumes, s.check(c.newRules(s, 0))
 	}
 	err := errors.New("welcomed in a state in which the relay never was")
-	offline := true // before the first link
-	for known := 0; known <= c.joinedBy; known++ {
-		if known > 0 {
-			offline = !c.relay.outages[known-1].online
-		}
+	for known := c.joinedFrom; known <= c.joinedBy; known++ {
+		offline := known == 0 || !c.relay.outages[known-1].online
 		if offline != s.events[0].offline {
 			continue
 		}

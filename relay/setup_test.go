@@ -28,7 +28,6 @@ const defaultWorlds = 60
 var (
 	modelSeed   = flag.Uint64("model.seed", 0, "seed of the random histories; 0: a different one each time")
 	modelWorlds = flag.Int("model.worlds", defaultWorlds, "number of random histories")
-	modelMixed  = flag.Bool("model.mixed", false, "also mix live and durable channels on several relays")
 )
 
 // newSeed returns the seed of a test with random histories and logs how to

@@ -30,6 +30,7 @@ type actorClient struct {
 	relay      *worldRelay
 	previous   string  // id of the client that it resumes, or empty
 	known      cursors // of earlier connections
+	joinedFrom int     // outages of which the relay had been told before it joined
 	joinedBy   int     // outages that had begun when it had joined
 	queue      chan func()
 	running    sync.WaitGroup
@@ -85,9 +86,8 @@ func (a *actor) connect(r *worldRelay) {
 	if w.random.IntN(2) == 0 {
 		o.room = w.random.IntN(3000)
 	}
-	c := &actorClient{
-		testClient: r.testHub.connect(o), relay: r, known: maps.Clone(a.known), queue: make(chan func(), 1000),
-	}
+	c := &actorClient{relay: r, joinedFrom: r.outagesTold(), known: maps.Clone(a.known), queue: make(chan func(), 1000)}
+	c.testClient = r.testHub.connect(o)
 	_, _, c.joinedBy = r.position()
 	c.running.Go(func() {
 		for do := range c.queue {

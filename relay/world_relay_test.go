@@ -44,6 +44,7 @@ type worldRelay struct {
 	received int          // entries that it has received or missed
 	missed   map[int]bool // entries that it has missed, by number
 	outages  []outage     // how the link broke and returned, in turn
+	told     int          // outages of which the hub has been told
 	waiting  []chan error // of those who wait for the link to catch up
 }
 
@@ -168,10 +169,15 @@ func (r *worldRelay) setLink(up bool) {
 	r.mu.Unlock()
 	if up {
 		r.Online(7)
-		return
+	} else {
+		r.Offline()
 	}
-	r.Offline()
-	r.advance(r.world.entries()) // entries on their way are lost
+	r.mu.Lock()
+	r.told = len(r.outages)
+	r.mu.Unlock()
+	if !up {
+		r.advance(r.world.entries()) // entries on their way are lost
+	}
 }
 
 // catchUp waits until the relay has received all that was published before.
@@ -257,6 +263,13 @@ func (r *worldRelay) loseNudges(channel string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.nudges = slices.DeleteFunc(r.nudges, func(name string) bool { return name == channel })
+}
+
+// outagesTold returns of how many outages the hub has been told.
+func (r *worldRelay) outagesTold() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.told
 }
 
 // position returns how many entries the relay has received and begun, and how
