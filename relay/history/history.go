@@ -54,6 +54,7 @@ type History[T any] struct {
 // bytes. If limit is 0, it keeps no messages.
 func New[T any](limit int, maxAge time.Duration) *History[T] {
 	h := &History[T]{limit: limit, maxAge: int64(maxAge), table: newTable[T](), ring: newRing(limit)}
+	h.markers.firstOrd = 1 // a channel without messages has a Point before it
 	h.markers.reset(0, 0)
 	return h
 }

@@ -201,6 +201,22 @@ func TestLingeringChannelsAreBounded(t *testing.T) {
 	}
 }
 
+// TestUnusedChannelsAreReleased checks that a channel without messages is
+// removed at once when it has no references any more, also before the first
+// connection to Redis.
+func TestUnusedChannelsAreReleased(t *testing.T) {
+	for _, connections := range []uint32{0, 1, 2} {
+		h := New[struct{}](1<<20, time.Minute)
+		for node := range connections {
+			h.Begin(node)
+		}
+		h.Release(h.Channel("a"))
+		if findChannel(h, "a") != nil || len(h.lingering) > 0 || h.channelBytes != 0 {
+			t.Errorf("after %d connections the channel is kept: %d linger, %d bytes", connections, len(h.lingering), h.channelBytes)
+		}
+	}
+}
+
 // TestCheck compares the check with the definition in the comment of Cursor:
 // other versions of the relay must calculate the same.
 func TestCheck(t *testing.T) {
