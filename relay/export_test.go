@@ -35,3 +35,11 @@ func (s *Session) ResumeWithPause(channel, after string, pause func()) {
 func (h *Hub) RefreshStream(ctx context.Context, channel string) error {
 	return h.streamReader([]byte(channel)).Refresh(ctx)
 }
+
+// Scratch returns the memory in which a shard collects one client's frames.
+func (h *Hub) Scratch(shard int) [][]byte {
+	s := h.shards[shard]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.frames[:cap(s.frames)]
+}

@@ -114,3 +114,29 @@ func TestHubPublishTimeout(t *testing.T) {
 		}
 	})
 }
+
+// After a burst to one client, a small batch clears only the frames that it
+// used itself, and keeps none of them.
+func TestSmallBatchAfterABurst(t *testing.T) {
+	h, clients := newAudience(t, 1, protocol.Raw{})
+	deliver := func(n int) {
+		for range n {
+			h.Publish([]byte("a"), []byte("hello"))
+		}
+		h.Flush()
+	}
+	deliver(60)
+	scratch := h.Scratch(0)
+	last := len(scratch) - 1
+	if last < 50 {
+		t.Fatalf("the burst leaves room for %d frames", len(scratch))
+	}
+	scratch[0], scratch[last] = nil, []byte("not used")
+	deliver(2)
+	if scratch[0] != nil || scratch[1] != nil || scratch[last] == nil {
+		t.Errorf("two messages leave the frames %q, %q, and %q in the last place", scratch[0], scratch[1], scratch[last])
+	}
+	if n := strings.Count(string(clients[0].socket.Got()), "hello"); n != 62 {
+		t.Errorf("%d messages arrive", n)
+	}
+}

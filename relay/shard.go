@@ -232,6 +232,7 @@ func (s *shard) sortFor(o *outbox.Outbox, i int) {
 func (s *shard) writeSorted(items []item) {
 	var sent [protocol.NumProtocols]int
 	budget := s.hub.cfg.Budget
+	longest := 0
 	for i, o := range s.dirty {
 		if i+1 < len(s.dirty) {
 			s.touched += s.dirty[i+1].First // writing drives it out of the caches, so fetch it now
@@ -245,9 +246,10 @@ func (s *shard) writeSorted(items []item) {
 			sent[o.Protocol] += len(frames)
 		}
 		budget.EnforceLimit()
+		longest = max(longest, len(frames))
 		s.frames = frames
 	}
-	clear(s.frames[:cap(s.frames)])
+	clear(s.frames[:longest]) // not to its capacity, which one burst makes large
 	clear(s.dirty)
 	s.dirty, s.sorted = s.dirty[:0], s.sorted[:1]
 	s.count(sent)
