@@ -14,8 +14,8 @@ const (
 // Echoes are the messages that a session published and does not want to
 // receive. An entry is made before PUBLISH and skips one equal message; it does
 // not matter which of several equal ones. An entry is removed when Redis
-// rejects the message or counts no subscribers, when the link breaks, and after
-// 10 s.
+// rejects the message or counts no subscribers, when the session leaves the
+// channel or skips some of its messages, when the link breaks, and after 10 s.
 type echoes struct {
 	mu   sync.Mutex
 	list []echo
@@ -51,6 +51,15 @@ func (e *echoes) drop(channel string, hash uint64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.remove(channel, hash)
+}
+
+// forget removes all messages of a channel: the session has left it, or skipped
+// some of its messages, so they may never arrive. An equal message is then from
+// another client.
+func (e *echoes) forget(channel string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = slices.DeleteFunc(e.list, func(x echo) bool { return x.channel == channel })
 }
 
 func (e *echoes) clear() {

@@ -46,6 +46,18 @@ func TestEchoesDrop(t *testing.T) {
 	}
 }
 
+// Forgetting a channel leaves the entries of other channels.
+func TestEchoesForget(t *testing.T) {
+	var e echoes
+	e.add("a", 1, 0)
+	e.add("b", 1, 0)
+	e.add("a", 2, 0)
+	e.forget("a")
+	if e.match("a", 1, 0) || e.match("a", 2, 0) || !e.match("b", 1, 0) {
+		t.Error("forgetting a channel has to remove its entries, and no others")
+	}
+}
+
 // An entry expires after 10 s: then an equal message is from another client.
 func TestEchoesExpire(t *testing.T) {
 	for _, test := range []struct {

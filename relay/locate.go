@@ -95,6 +95,7 @@ func (r *replay) giveUp(reason protocol.GapReason) {
 	now := r.hub.history.AppendCursor(nil, r.hub.history.Now(r.sub.channel))
 	r.hub.joinLive(r.sub)
 	r.hub.mu.Unlock()
+	s.forgetEchoes(r.sub.channel.Name())
 	r.hub.cfg.Stats.Gaps[reason].Add(1)
 	s.send(protocol.Event{Type: protocol.EventGap, Channel: r.sub.channel.Name(), Reason: reason, Cursor: now})
 }

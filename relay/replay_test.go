@@ -215,3 +215,40 @@ func TestReplayOfAllSizes(t *testing.T) {
 		}
 	}
 }
+
+// What a session published is not mistaken for another client's equal message
+// after it has left the channel, or has skipped a part of it.
+func TestEchoEndsWithItsPlace(t *testing.T) {
+	for _, test := range []struct {
+		why  string
+		lose func(h *testHub, c *testClient) // so that its own message never arrives
+	}{
+		{"it left the channel and returned", func(h *testHub, c *testClient) {
+			c.handle(`{"type":"unsubscribe","channel":"a"}`)
+			h.publish("a", 1, 1)
+			c.subscribe("a", "")
+			c.handle(`{"type":"publish","channel":"a","data":"another","echo":false}`)
+		}},
+		{"its replay skipped the message", func(h *testHub, c *testClient) {
+			h.publish("a", 1, 1)
+			h.publish("b", 1, 1000) // drops the message from the history
+			c.drain()
+		}},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := newLiveHub(t, 500_000, nil)
+			cursor := h.newCursor("a")
+			h.publish("a", 2, 300)
+			c := h.stalled(cursor)
+			own := strings.Repeat("x", 1000)
+			c.handle(`{"type":"publish","channel":"a","data":%q,"echo":false}`, "#1:"+own)
+			test.lose(h, c)
+			c.drain()
+			c.receive()
+			h.publish("a", 1, 1)
+			if text, _ := c.received(); text != "1" {
+				t.Errorf("%s: of another client's message it receives %q", test.why, text)
+			}
+		})
+	}
+}

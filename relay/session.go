@@ -221,6 +221,13 @@ func (s *Session) block() func() {
 	}
 }
 
+// forgetEchoes removes the messages that the session published on a channel.
+func (s *Session) forgetEchoes(channel string) {
+	if e := s.echoes.Load(); e != nil {
+		e.forget(channel)
+	}
+}
+
 // clearEchoes removes the messages that the session published before the link
 // broke: they may never arrive.
 func (s *Session) clearEchoes() {

@@ -105,6 +105,7 @@ func (h *testHub) checkEmpty() {
 func newLiveHub(t *testing.T, historyBytes int, catchUp func() error) *testHub {
 	h := newTestHub(t, relay.HubConfig{
 		Shards: 1, PingInterval: 20 * time.Second, HistoryBytes: historyBytes, HistoryAge: time.Hour,
+		Publish: func(context.Context, string, []byte) (int64, error) { return 1, nil }, // the test publishes what arrives
 		CatchUp: func(context.Context) error {
 			if catchUp != nil {
 				return catchUp()

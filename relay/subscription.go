@@ -97,6 +97,7 @@ func (h *Hub) removeSubscription(sub *Subscription, answer []byte) {
 		s.outbox.Send(answer)
 	}
 	s.shard.mu.Unlock()
+	s.forgetEchoes(ch.Name())
 
 	if idle := h.uncount(sub, live); idle != nil {
 		h.readers.Remove(idle)
