@@ -34,13 +34,14 @@ var allowedImports = map[string][]string{
 	"relay/embedded":    {"relay/loopback"},
 	"relay/web":         {},
 
-	"relay": {"relay/access", "relay/history", "relay/outbox", "relay/protocol", "relay/stats", "relay/stream"},
+	"relay": {"relay/access", "relay/history", "relay/outbox", "relay/pagecache", "relay/protocol", "relay/stats", "relay/stream"},
 
 	"relay/access":    {"relay/protocol"},
 	"relay/history":   {},
 	"relay/loopback":  {},
 	"relay/origin":    {"relay/syntax"},
 	"relay/outbox":    {"relay/protocol", "relay/stats"},
+	"relay/pagecache": {},
 	"relay/protocol":  {},
 	"relay/publickey": {"relay/syntax"},
 	"relay/redisurl":  {"relay/syntax"},

@@ -3,7 +3,6 @@ package relay
 import (
 	"cmp"
 	"context"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -105,8 +104,8 @@ func (s *Session) askApplication(requests []protocol.ChannelRequest) grants {
 	}
 	var channels []string
 	for _, request := range requests {
-		_, known := s.grants[request.Channel]
-		if !known && len(s.subs)+len(channels) < s.hub.cfg.MaxChannels {
+		i := s.subscription(request.Channel)
+		if (i < 0 || s.subs[i].grant == nil) && len(s.subs)+len(channels) < s.hub.cfg.MaxChannels {
 			channels = append(channels, request.Channel)
 		}
 	}
@@ -115,31 +114,24 @@ func (s *Session) askApplication(requests []protocol.ChannelRequest) grants {
 }
 
 // authorize returns the error that prevents the session from subscribing to
-// channel, or [protocol.CodeOK], and stores what the application granted.
-func (s *Session) authorize(channel string, answers grants) protocol.Code {
+// channel, or [protocol.CodeOK], and the application's answer if that is what
+// opens the channel.
+func (s *Session) authorize(channel string, answers grants) (protocol.Code, *grant) {
 	code := s.hub.cfg.Access.Subscribe(s.principal.Identity, channel)
 	if code == protocol.CodeOK {
-		return code
+		return code, nil
 	}
-	if _, known := s.grants[channel]; known {
-		return protocol.CodeOK
+	if i := s.subscription(channel); i >= 0 && s.subs[i].grant != nil {
+		return protocol.CodeOK, s.subs[i].grant
 	}
 	answer, asked := answers[channel]
 	switch {
 	case !asked:
-		return code
+		return code, nil
 	case answer.code != protocol.CodeOK:
-		return answer.code
+		return answer.code, nil
 	}
-	if len(s.grants) >= s.hub.cfg.MaxChannels {
-		maps.DeleteFunc(s.grants, func(channel string, _ grant) bool { return s.subscription(channel) < 0 })
-	}
-	if s.grants == nil {
-		s.grants = make(grants)
-	}
-	s.grants[channel] = answer
-	s.setDeadline()
-	return protocol.CodeOK
+	return protocol.CodeOK, &answer
 }
 
 // authenticate verifies a token that the client sent over the connection. It
@@ -182,7 +174,7 @@ func (s *Session) authenticate(cmd protocol.Command) {
 func (s *Session) leaveRevoked() {
 	s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool {
 		channel := sub.channel.Name()
-		if _, asked := s.grants[channel]; asked || s.hub.cfg.Access.Subscribe(s.principal.Identity, channel) == protocol.CodeOK {
+		if sub.grant != nil || s.hub.cfg.Access.Subscribe(s.principal.Identity, channel) == protocol.CodeOK {
 			return false
 		}
 		s.hub.removeSubscription(sub, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Channel: channel}))
@@ -198,16 +190,18 @@ func (s *Session) SubscribeOwn() {
 	if id == nil {
 		return
 	}
+	var started []*resume
 	for i, channel := range slices.Concat(id.Own, id.Join) {
 		code := s.hub.cfg.Access.Subscribe(id, channel)
 		switch {
 		case s.subscription(channel) >= 0:
 		case code == protocol.CodeOK && len(s.subs) < s.hub.cfg.MaxChannels:
-			s.join(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel})
+			started = append(started, s.join(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel}, nil))
 		case i >= len(id.Own):
 			s.send(protocol.Event{Type: protocol.EventError, Channel: channel, Code: cmp.Or(code, protocol.CodeTooManyChannels)})
 		}
 	}
+	s.awaitAnswers(started)
 }
 
 // setDeadline lets the session expire when the first of its rights does.
@@ -216,7 +210,11 @@ func (s *Session) setDeadline() {
 	if id := s.principal.Identity; id != nil {
 		end = id.Until
 	}
-	for _, g := range s.grants {
+	for _, sub := range s.subs {
+		g := sub.grant
+		if g == nil {
+			continue
+		}
 		if end.IsZero() || !g.until.IsZero() && g.until.Before(end) {
 			end = g.until
 		}

@@ -101,16 +101,33 @@ func (c *checker) event(i int, e *event) error {
 	return errors.New("not in the model")
 }
 
-// answer checks that an answer is the one to the next command.
+// late reports whether the answer may follow those to later commands: it may
+// have to wait for Redis.
+func (a *answer) late() bool {
+	return a.kind == "subscribed" && (a.after != "" || isDurable(a.channel))
+}
+
+// answer checks that an answer is the one to the next command, or a late one to
+// an earlier command. If a client unsubscribes from a channel before its
+// subscribe was answered, that is not answered.
 func (c *checker) answer(e *event) error {
-	if len(c.open) == 0 {
+	i := slices.IndexFunc(c.open, func(a answer) bool { return a.ref == e.ref && (a.channel == e.channel || a.kind == "ok") })
+	if i < 0 {
 		return errors.New("an answer to nothing")
 	}
-	a := c.open[0]
-	c.open = c.open[1:]
-	refused := e.kind == "error" && (a.kind == "subscribed" || a.kind == "ok")
-	if e.ref != a.ref || e.kind != a.kind && !refused || e.channel != a.channel && a.kind != "ok" {
-		return fmt.Errorf("the next answer is %s %s, ref %d", a.kind, a.channel, a.ref)
+	if k := slices.IndexFunc(c.open[:i], func(a answer) bool { return !a.late() }); k >= 0 {
+		return fmt.Errorf("the next answer is %s %s, ref %d", c.open[k].kind, c.open[k].channel, c.open[k].ref)
+	}
+	a := c.open[i]
+	c.open = slices.Delete(c.open, i, i+1)
+	if refused := e.kind == "error" && (a.kind == "subscribed" || a.kind == "ok"); e.kind != a.kind && !refused {
+		return fmt.Errorf("the answer is %s %s, ref %d", a.kind, a.channel, a.ref)
+	}
+	if e.kind == "unsubscribed" {
+		c.open = slices.DeleteFunc(c.open, func(a answer) bool { return a.channel == e.channel && a.late() && a.ref < e.ref })
+	}
+	if a.late() {
+		a.begunBy = max(a.begunBy, e.begun)
 	}
 	return c.answered(a, e)
 }

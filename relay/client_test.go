@@ -2,17 +2,19 @@ package relay_test
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/outbox"
 	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
@@ -71,7 +73,8 @@ type connectOptions struct {
 	room     int               // bytes that the socket takes at once
 	channels []string          // to subscribe to before the handshake is sent
 	gapClose bool
-	moment   *atomic.Int64                    // recorded with each event; may be nil
+	ask      func(ctx context.Context, user, channel string) (time.Time, protocol.Code)
+	moment   func() (moment int64, begun int) // recorded with each event; may be nil
 	tamper   func(messages [][]byte) [][]byte // changes the frames that the socket sends; may be nil
 }
 
@@ -84,7 +87,7 @@ func (h *testHub) connect(o connectOptions) *testClient {
 	c.socket = &testSocket{FakeSocket: outboxtest.NewFakeSocket(o.room), moment: o.moment, tamper: o.tamper}
 	c.outbox.Init(h.budget, c.socket, o.protocol.Close(protocol.CloseSlow))
 	c.outbox.Hold([]byte(handshake))
-	c.session = h.Join(relay.Client{Protocol: o.protocol, Outbox: &c.outbox, GapClose: o.gapClose})
+	c.session = h.Join(relay.Client{Protocol: o.protocol, Outbox: &c.outbox, GapClose: o.gapClose, Principal: access.Principal{Ask: o.ask}})
 	if o.channels != nil {
 		c.session.Subscribe(o.channels)
 	}
@@ -159,7 +162,8 @@ func (c *testClient) receive() []event {
 		c.read += list[i].size
 		if len(moments) > 0 {
 			k, _ := slices.BinarySearchFunc(moments, c.read, func(m sentMoment, n int) int { return cmp.Compare(m.bytes, n) })
-			list[i].moment = moments[min(k, len(moments)-1)].moment
+			m := moments[min(k, len(moments)-1)]
+			list[i].moment, list[i].begun = m.moment, m.begun
 		}
 	}
 	c.events = append(c.events, list...)
@@ -252,7 +256,7 @@ func numbers(n, m int) string {
 // A testSocket records when it sent what, and may send something else, once.
 type testSocket struct {
 	*outboxtest.FakeSocket
-	moment *atomic.Int64
+	moment func() (moment int64, begun int)
 	tamper func(messages [][]byte) [][]byte
 
 	mu       sync.Mutex
@@ -261,10 +265,12 @@ type testSocket struct {
 	moments  []sentMoment
 }
 
-// A sentMoment is the moment at which the first so many bytes had been sent.
+// A sentMoment is the moment at which the first so many bytes had been sent, and
+// how many entries the relay had begun to receive then.
 type sentMoment struct {
 	bytes  int
 	moment int64
+	begun  int
 }
 
 // Send implements [outbox.Socket].
@@ -279,7 +285,8 @@ func (s *testSocket) Send(frames [][]byte) (int, error) {
 	}
 	n, err := s.FakeSocket.Send(frames)
 	if s.total += n; n > 0 && s.moment != nil {
-		s.moments = append(s.moments, sentMoment{s.total, s.moment.Load()})
+		moment, begun := s.moment()
+		s.moments = append(s.moments, sentMoment{s.total, moment, begun})
 	}
 	return n, err
 }

@@ -16,6 +16,7 @@ func (s *Session) Handle(data []byte, text bool) {
 	if s.closeCode.Load() != 0 {
 		return // commands during a close are ignored
 	}
+	s.removeFailed()
 	cmd, code := s.protocol.Decode(data, text)
 	if code != 0 {
 		s.Close(code)
@@ -86,50 +87,77 @@ func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Cod
 }
 
 // Subscribe subscribes the session to channels for which it was admitted by
-// [Hub.Admit].
+// [Hub.Admit], and waits until all of that is done: for Redis if necessary, but
+// not longer than a client waits for the answer to a subscribe.
 func (s *Session) Subscribe(channels []string) {
+	var started []*resume
 	for _, channel := range channels {
 		if s.subscription(channel) < 0 {
-			s.join(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel})
+			var g *grant
+			if answer, asked := s.admitted[channel]; asked {
+				g = &answer
+			}
+			started = append(started, s.join(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel}, g))
 		}
 	}
+	s.admitted = nil
+	s.setDeadline()
+	s.awaitAnswers(started)
 }
 
 func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelRequest, answers grants) {
-	code := s.authorize(request.Channel, answers)
-	known := s.subscription(request.Channel) >= 0
+	code, g := s.authorize(request.Channel, answers)
+	i := s.subscription(request.Channel)
 	switch {
 	case code != protocol.CodeOK:
-	case known && (request.After != "" || request.At != ""):
+	case i >= 0 && (request.After != "" || request.At != "" || s.subs[i].pending.Load()):
 		code = protocol.CodeBadRequest
-	case !known && len(s.subs) >= s.hub.cfg.MaxChannels:
+	case i < 0 && len(s.subs) >= s.hub.cfg.MaxChannels:
 		code = protocol.CodeTooManyChannels
 	}
 	if code != protocol.CodeOK {
 		s.refuse(cmd, request.Channel, code)
 		return
 	}
-	if known {
+	if i >= 0 {
 		s.count(protocol.CommandSubscribe, protocol.CodeOK)
 		// Without a cursor: messages before the current one may still wait for
 		// the client.
 		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: cmd.Ref, Channel: request.Channel, Recovered: true})
 		return
 	}
-	s.join(cmd, request)
+	s.join(cmd, request, g)
+	if g != nil {
+		s.setDeadline()
+	}
 }
 
-// join subscribes the session to a channel and answers the command.
-func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest) {
-	sub := s.hub.addSubscription(s, request.Channel)
-	s.subs = append(s.subs, sub)
-	if code := s.hub.resume(sub, cmd.Ref, request); code != protocol.CodeOK {
-		s.subs = s.subs[:len(s.subs)-1]
-		s.hub.removeSubscription(sub, nil)
-		s.refuse(cmd, request.Channel, code)
-		return
+// join subscribes the session to a channel. If the answer has to wait, it
+// returns the resume that gives it.
+func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g *grant) *resume {
+	if s.hub.readers == nil && s.hub.isDurable(request.Channel) {
+		s.refuse(cmd, request.Channel, protocol.CodeUnavailable)
+		return nil
 	}
+	s.shard.enter()
+	defer s.shard.exit()
+	sub := s.hub.addSubscription(s, request.Channel, g)
+	s.subs = append(s.subs, sub)
+	if sub.reader == nil && !namesPlace(request) {
+		s.answerSubscribe(sub, cmd.Ref, false, s.hub.joinFresh(sub))
+		return nil
+	}
+	r := s.hub.newResume(sub, cmd.Ref, request)
+	sub.resume = r
+	sub.pending.Store(true)
+	s.hub.resumer.start(r)
+	return r
+}
+
+// answerSubscribe answers a subscribe that succeeded.
+func (s *Session) answerSubscribe(sub *Subscription, ref []byte, recovered bool, cursor []byte) {
 	s.count(protocol.CommandSubscribe, protocol.CodeOK)
+	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: ref, Channel: sub.channel.Name(), Recovered: recovered, Cursor: cursor})
 }
 
 func (s *Session) unsubscribe(cmd protocol.Command) {
@@ -142,10 +170,25 @@ func (s *Session) unsubscribe(cmd protocol.Command) {
 		s.refuse(cmd, cmd.Channel, code)
 		return
 	}
-	s.count(protocol.CommandUnsubscribe, protocol.CodeOK)
 	sub := s.subs[i]
 	s.subs = slices.Delete(s.subs, i, i+1)
-	s.hub.removeSubscription(sub, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Ref: cmd.Ref, Channel: cmd.Channel}))
+	answer := s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Ref: cmd.Ref, Channel: cmd.Channel})
+	if !s.hub.removeSubscription(sub, answer) {
+		s.refuse(cmd, cmd.Channel, protocol.CodeNotSubscribed)
+		return
+	}
+	s.count(protocol.CommandUnsubscribe, protocol.CodeOK)
+	if sub.grant != nil {
+		s.setDeadline()
+	}
+}
+
+// removeFailed forgets the subscriptions that have ended with an error.
+func (s *Session) removeFailed() {
+	if s.hasFailed.Swap(false) {
+		s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool { return sub.failed.Load() })
+		s.setDeadline()
+	}
 }
 
 // subscription returns the index of the session's subscription to channel, or
@@ -250,11 +293,4 @@ func (s *Session) appendToStream(cmd protocol.Command) bool {
 	own := stream.NewEntry(id, []string{stream.PayloadField, string(cmd.Data)}, 0)
 	e.add(cmd.Channel, own.Hash(), h.now())
 	return true
-}
-
-// isOwnEntry reports whether the session added this entry and does not want to
-// receive it.
-func (s *Session) isOwnEntry(channel string, entry stream.Cursor) bool {
-	e := s.echoes.Load()
-	return e != nil && e.match(channel, entry.Hash(), s.hub.now())
 }

@@ -53,20 +53,28 @@
 // runs the client's commands one after the other. No other goroutine closes the
 // connection.
 //
-//	socket -> Session.Handle -> Session.authorize -> Hub.resume -> Hub.join
+//	socket -> Session.Handle -> Session.authorize -> Session.join -> Hub.join
 //
 // Session.Handle decodes a command. For a subscribe, Session.authorize checks
-// the rights, Hub.addSubscription registers the subscription, and Hub.resume
-// answers:
+// the rights, and Session.join registers the subscription. On a live channel, if
+// the client sends no cursor, Session.join also lets the subscription join the
+// fan-out after the newest message, and answers.
 //
-//   - If the client sends no cursor, replay.startFresh lets the subscription
-//     join the fan-out after the newest message.
-//   - If the client sends a cursor, replay.locate searches the history for the
-//     client's position, and replay.step sends the messages after it page by
-//     page. The step that finds nothing newer calls Hub.join. From then on, the
-//     fan-out reaches the subscription.
-//   - On a durable channel, streamReplay.step does the same with a
-//     [stream.Reader].
+// Otherwise a resume does the rest, and the client's next commands need not
+// wait for it: only the answer to such a subscribe can follow later answers. A
+// resumer runs the resumes of all sessions on a few goroutines. Sessions take
+// turns, a page each:
+//
+//	resumer.turn -> resume.step -> backlog.next -> outbox.Outbox
+//
+// A backlog contains what a client may have missed. For a live channel,
+// liveBacklog.search finds the client's position in the history, and
+// liveBacklog.replay returns the messages after it, page by page. For a durable
+// channel, streamBacklog does the same with a [stream.Reader]. Pages that are
+// encoded once serve all clients. The step that finds nothing newer calls
+// backlog.join, which calls Hub.join: from then on, the fan-out reaches the
+// subscription. A resume that waits for Redis, for the link, or for its client
+// is parked, and holds no messages.
 //
 // The path of a message and the path of a subscribe meet only in two
 // structures: the [Session], and the lists of subscribers that each shard
@@ -101,11 +109,13 @@
 //
 // A shard has one lock, and the goroutine that holds it does the shard's work.
 // This is one of three: the shard's own goroutine; the source's goroutine, if
-// there are only a few deliveries; or the goroutine of a session that
-// subscribes or unsubscribes. A session gets the lock only between two batches.
-// So a batch is never interrupted, and each session receives messages in
-// Redis's order. Locks are taken in the order shard, [stream.Reader], hub,
-// outbox.
+// there are only a few deliveries; or the goroutine that runs a command or a
+// resume of a session. A session gets the lock only between two batches. So a
+// batch is never interrupted, and each session receives messages in Redis's
+// order. Only one goroutine at a time may wait for the lock on behalf of a
+// session (shard.enter), so that the fan-out does not have to compete with
+// thousands. Locks are taken in the order shard, [stream.Reader], hub, outbox,
+// resumer.
 //
 // # Files
 //
@@ -119,11 +129,11 @@
 //	session.go       one connected client: joining, leaving, closing
 //	commands.go      the commands of a client
 //	authorize.go     rights: grants, tokens, the application's answers
-//	resume.go        answering a subscribe with or without a cursor
-//	locate.go        finding a client's position in the history
-//	replay.go        sending missed messages of a live channel
-//	replay_stream.go sending missed entries of a durable channel
-//	replayqueue.go   replays that are not finished at once
+//	resume.go        the steps from a client's position to the fan-out
+//	resume_live.go   what a client missed on a live channel
+//	resume_stream.go what a client missed on a durable channel
+//	resumer.go       the turns of all resumes
+//	messages.go      pages of the history, encoded once for all clients
 //	echo.go          messages that their sender does not want to receive
 //	limiter.go       the command rate of a session
 //	sweep.go         pings, pongs, deadlines

@@ -27,6 +27,7 @@ type event struct {
 	number    int // with which a message's payload begins, after #; -1 if it has no number
 	closeCode protocol.CloseCode
 	moment    int64 // at which it was sent, if the client records that
+	begun     int   // entries that the relay had begun to receive then, likewise
 }
 
 // decodeFrames decodes all frames of a stream. If the last one is incomplete,

@@ -2,8 +2,9 @@ package relay
 
 import (
 	"context"
+	"testing/synctest"
 
-	"sidecast/relay/stream"
+	"sidecast/relay/protocol"
 )
 
 // SetRingLimits bounds the entries held of one durable channel and of all. It
@@ -19,15 +20,19 @@ func (h *Hub) RingBytes() int64 {
 }
 
 // ResumeWithPause subscribes to a durable channel and calls pause between
-// finding the client's position and the first step of the replay.
+// finding the client's position and the next step of the resume. It must be
+// called in a bubble.
 func (s *Session) ResumeWithPause(channel, after string, pause func()) {
-	sub := s.hub.addSubscription(s, channel)
+	s.shard.enter()
+	sub := s.hub.addSubscription(s, channel, nil)
+	s.shard.exit()
 	s.subs = append(s.subs, sub)
-	r := &streamReplay{Position: stream.Position{Reader: sub.reader}, hub: s.hub, sub: sub}
-	r.At, _ = stream.ParseCursor(after)
-	_, _, _ = r.Find(context.Background())
+	r := s.hub.newResume(sub, nil, protocol.ChannelRequest{Channel: channel, After: after})
+	r.step(true)
+	synctest.Wait()
 	pause()
-	for r.step(context.Background()) != stepDone {
+	for r.step(true) != stepDone {
+		synctest.Wait()
 	}
 }
 

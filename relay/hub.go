@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"sidecast/relay/access"
 	"sidecast/relay/history"
 	"sidecast/relay/outbox"
+	"sidecast/relay/pagecache"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
 	"sidecast/relay/stream"
@@ -47,6 +49,8 @@ type HubConfig struct {
 	// always up to date.
 	CatchUp func(ctx context.Context) error
 
+	PageCacheBytes int // of pages that clients who resume share; 0: 64 MiB
+
 	HistoryBytes int           // for clients that return; 0 keeps nothing
 	HistoryAge   time.Duration // how long messages are kept
 
@@ -74,7 +78,9 @@ type Hub struct {
 	seed      maphash.Seed
 	nextShard atomic.Uint32 // shard of the next session
 
-	readers *stream.Readers // nil if there are no streams
+	readers  *stream.Readers // nil if there are no streams
+	resumer  *resumer
+	messages messagePages
 
 	draining atomic.Uint32 // the close code for new clients; 0 unless the hub drains
 
@@ -92,6 +98,12 @@ type Hub struct {
 	streamSeq     stream.Seq    // of the last item on any durable channel
 	streamReaders map[string]*stream.Reader
 }
+
+const (
+	defaultPageCacheBytes = 64 << 20
+	// pageCacheAge is how long a page is kept that no client uses.
+	pageCacheAge = 10 * time.Second
+)
 
 // NewHub returns a hub that is offline until the source calls [Hub.Online]. It
 // does nothing before [Hub.Run].
@@ -115,6 +127,11 @@ func NewHub(cfg HubConfig) *Hub {
 			Store: sync.OnceValue(cfg.Streams), Now: h.now, Stats: cfg.Stats, Logger: cfg.Logger,
 		})
 	}
+	h.resumer = newResumer(h)
+	h.messages = messagePages{
+		cache: pagecache.New(cmp.Or(cfg.PageCacheBytes, defaultPageCacheBytes), pageCacheAge, h.now),
+		index: make(map[messageKey]*messagePage),
+	}
 	for i := range cfg.Shards {
 		h.shards = append(h.shards, newShard(h, i))
 	}
@@ -130,6 +147,7 @@ func (h *Hub) Run(ctx context.Context) error {
 		wg.Go(func() { s.run(ctx) })
 	}
 	wg.Go(func() { h.sweep(ctx) })
+	wg.Go(func() { h.resumer.run(ctx) })
 	if h.readers != nil {
 		wg.Go(func() { h.readers.Run(ctx) })
 	}
@@ -195,6 +213,7 @@ func (h *Hub) Online(node uint32) {
 	if h.readers != nil {
 		h.readers.Online()
 	}
+	h.resumer.linkUp()
 	h.encodeEvent(&it, protocol.Event{Type: protocol.EventGap, Reason: protocol.GapRedis})
 	h.enqueueForAll(it)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
 )
@@ -138,5 +139,39 @@ func TestSmallBatchAfterABurst(t *testing.T) {
 	}
 	if n := strings.Count(string(clients[0].socket.Got()), "hello"); n != 62 {
 		t.Errorf("%d messages arrive", n)
+	}
+}
+
+// The application's permission for a channel ends the session when it expires,
+// but not after the client has left the channel, or could not subscribe to it.
+func TestPermissionOfAChannelThatWasLeft(t *testing.T) {
+	for _, test := range []struct {
+		why    string
+		then   string // the client's next command
+		max    int    // channels per session
+		closed protocol.CloseCode
+	}{
+		{"the client stays", `{"type":"ping"}`, 2, protocol.CloseUnauthorized},
+		{"the client leaves the channel", `{"type":"unsubscribe","channel":"private"}`, 2, protocol.CloseAbnormal},
+		{"the client had too many channels", `{"type":"ping"}`, 1, protocol.CloseAbnormal},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			all := access.Patterns{access.MustPattern("*")}
+			h := newTestHub(t, relay.HubConfig{
+				MaxChannels: test.max,
+				Access:      &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: access.Patterns{access.MustPattern("news")}},
+			})
+			defer h.start()()
+			c := h.connect(connectOptions{room: outboxtest.Unlimited, ask: func(context.Context, string, string) (time.Time, protocol.Code) {
+				return time.Now().Add(10 * time.Second), protocol.CodeOK
+			}})
+			defer c.leave()
+			c.handle(`{"type":"subscribe","channels":[{"channel":"news"},{"channel":"private"}]}`)
+			c.handle("%s", test.then)
+			time.Sleep(15 * time.Second)
+			if code := c.session.CloseCode(); code != test.closed {
+				t.Errorf("%s: the session has ended with %d, want %d", test.why, code, test.closed)
+			}
+		})
 	}
 }

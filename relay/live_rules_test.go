@@ -99,8 +99,10 @@ func (r *liveRules) answered(a answer, e *event) error {
 	case "error":
 		return errors.New("not in the model")
 	case "unsubscribed":
-		r.known[a.channel] = r.joined[a.channel]
-		delete(r.joined, a.channel)
+		if p := r.joined[a.channel]; p != nil {
+			r.known[a.channel] = p
+			delete(r.joined, a.channel)
+		}
 	case "subscribed":
 		return r.subscribed(a, e)
 	}

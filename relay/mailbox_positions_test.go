@@ -7,6 +7,7 @@ import (
 
 	"sidecast/relay/access"
 	"sidecast/relay/outbox"
+	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
 )
 
@@ -61,21 +62,23 @@ func TestHeartbeatWaitsForTheMailbox(t *testing.T) {
 func TestSubscriptionBeginsAfterTheMailbox(t *testing.T) {
 	budget := outbox.NewBudget(1<<20, 1<<30, time.Minute, nil)
 	h := NewHub(HubConfig{Access: new(access.Rules), Budget: budget, Shards: 1, HistoryBytes: 1 << 20, HistoryAge: time.Hour})
-	session := &Session{hub: h, shard: h.shards[0], protocol: pingProtocol{}}
+	session := &Session{hub: h, shard: h.shards[0], protocol: pingProtocol{}, outbox: new(outbox.Outbox)}
+	session.outbox.Init(budget, outboxtest.NewFakeSocket(0), nil)
 	h.Online(1) // its gap stays in the mailbox, because the hub does not run
-	for name, begin := range map[string]func(r *replay){
-		"recovered:false":         (*replay).startFresh,
-		"a gap during the replay": func(r *replay) { r.giveUp(protocol.GapRedis) },
-		"the end of a replay": func(r *replay) {
-			r.epoch, r.answered = h.history.Epoch(), true
-			r.from, r.last = h.history.Now(r.sub.channel), r.sub.channel.Newest()
-			r.finish()
+	for name, begin := range map[string]func(r *resume, b *liveBacklog){
+		"a new subscription":      func(r *resume, _ *liveBacklog) { h.joinFresh(r.sub) },
+		"recovered:false":         func(r *resume, _ *liveBacklog) { r.send(page{kind: pageGap}) },
+		"a gap during the replay": func(r *resume, _ *liveBacklog) { r.answered = true; r.send(page{kind: pageGap}) },
+		"the end of a replay": func(r *resume, b *liveBacklog) {
+			b.epoch, b.from, b.last = h.history.Epoch(), h.history.Now(r.sub.channel), r.sub.channel.Newest()
+			r.send(page{kind: pageLast})
 		},
 	} {
-		sub := h.addSubscription(session, name)
+		sub := h.addSubscription(session, name, nil)
 		h.Publish([]byte("b"), []byte("x"))
 		h.Flush()
-		begin(&replay{hub: h, sub: sub})
+		r := h.newResume(sub, nil, protocol.ChannelRequest{Channel: name})
+		begin(r, r.backlog.(*liveBacklog))
 		if sub.start != uint64(h.history.Seq) {
 			t.Errorf("%s: the subscription begins after %d, want %d", name, sub.start, h.history.Seq)
 		}

@@ -1,111 +1,245 @@
 package relay
 
 import (
-	"context"
 	"time"
 
-	"sidecast/relay/history"
+	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
 )
 
-// catchUpTimeout is longer than the link needs to detect that it is broken,
-// which also ends the wait.
-const catchUpTimeout = 30 * time.Second
+const (
+	// replayPage is about how many bytes of a replay are sent at once, and
+	// replayLow how many wait in the outbox when the next page is sent: 48 KiB
+	// and one message wait at most.
+	replayPage = 32 << 10
+	replayLow  = 16 << 10
+	// replayTail is how many bytes may be left for the step that makes the
+	// subscription live, in which the whole shard waits.
+	replayTail = 4 << 10
+)
 
-// resume answers a subscribe and makes sub live: with the messages after the
-// place that the client names, if all of them are held, or from the newest
-// message on. If the code is not CodeOK, there was no answer.
-func (h *Hub) resume(sub *Subscription, ref []byte, request protocol.ChannelRequest) protocol.Code {
-	if h.isDurable(sub.channel.Name()) {
-		return h.resumeDurable(sub, ref, request)
+// A stepResult says how to go on after a step of a resume.
+type stepResult uint8
+
+const (
+	stepDone stepResult = iota // the resume has ended
+	stepMore                   // take another step
+	stepWait                   // take another step when the resume is woken
+	stepFull                   // take another step when the outbox has room
+)
+
+// A resume brings a subscription from the client's position to the fan-out: it
+// answers the subscribe, sends what the client missed page by page, and makes
+// the subscription live in the step that finds nothing newer. The goroutine
+// that takes a step owns the fields, unless their comment says otherwise.
+type resume struct {
+	hub     *Hub
+	sub     *Subscription
+	ref     []byte // of the command
+	named   bool   // the client named a position
+	backlog backlog
+
+	answered bool
+	deadline int64         // by Hub.now; until then the answer may wait
+	timer    *time.Timer   // wakes the resume at the deadline; nil if it has not waited yet
+	settled  chan struct{} // closed when the subscribe is answered
+
+	state    resumeState // guarded by the resumer's mu
+	caughtUp caughtUp    // likewise
+	asking   bool        // likewise
+}
+
+// A backlog is what a client may have missed on one channel. The goroutine that
+// takes a step of the resume owns it. Only join and joinFresh are called with
+// the shard locked.
+type backlog interface {
+	// next returns what follows the client's position, and moves the position
+	// behind that. If the client has no room, it returns no frames.
+	next(room bool) page
+	// late returns what to do instead if the answer has waited too long.
+	late() page
+	// join makes the subscription live, and returns the frames that have become
+	// available since the last page. It reports false if there is more than fits
+	// into this step.
+	join() (frames [][]byte, joined bool)
+	// joinFresh makes the subscription live from the newest message on, and
+	// returns its cursor.
+	joinFresh() (cursor []byte)
+}
+
+// A page is the result of backlog.next.
+type page struct {
+	kind   pageKind
+	frames [][]byte
+	cursor []byte             // for the answer; of pageMore, pageLast and pageNotRecovered
+	why    protocol.GapReason // of pageGap
+}
+
+type pageKind uint8
+
+const (
+	pageMore         pageKind = iota // frames, and more follows
+	pageLast                         // perhaps frames, and no more was known then
+	pageFull                         // there are frames, but no room for them
+	pageWait                         // the backlog will wake the resume
+	pageNotRecovered                 // messages may be missing; the subscription cannot be live yet
+	pageGap                          // messages may be missing
+	pageFailed                       // the stream cannot be read
+)
+
+// namesPlace reports whether a client that subscribes was subscribed before.
+func namesPlace(request protocol.ChannelRequest) bool { return request.After != "" || request.At != "" }
+
+// newResume returns the resume of a subscription.
+func (h *Hub) newResume(sub *Subscription, ref []byte, request protocol.ChannelRequest) *resume {
+	r := &resume{
+		hub: h, sub: sub, ref: ref, named: namesPlace(request),
+		deadline: h.now() + int64(resumeTimeout), settled: make(chan struct{}),
 	}
-	r := &replay{hub: h, sub: sub, ref: ref}
-	after, named := history.ParseCursor(request.After)
-	at, pinged := history.ParseCursor(request.At)
-	if !named && !pinged {
-		if request.After != "" || request.At != "" {
-			h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
+	if sub.reader != nil {
+		r.backlog = newStreamBacklog(r, request.After)
+	} else {
+		r.backlog = newLiveBacklog(r, request)
+	}
+	return r
+}
+
+// awaitAnswers waits until resumes have answered. Some may be nil. It gives up
+// when they can no longer do that.
+func (s *Session) awaitAnswers(list []*resume) {
+	limit := time.NewTimer(resumeTimeout + sweepEvery)
+	defer limit.Stop()
+	for _, r := range list {
+		if r == nil {
+			continue
 		}
-		r.startFresh()
-		return protocol.CodeOK
-	}
-	held := r.locate(after, named, at, pinged)
-	if !held {
-		// The client's previous relay may have been ahead of this one. After
-		// catching up, this relay has the same messages. A gap before that
-		// would be followed by messages that the client has.
-		if !h.catchUp(sub.session) {
-			h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
-			(&deferredSubscribe{hub: h, sub: sub}).answer(ref)
-			return protocol.CodeOK
+		select {
+		case <-r.settled:
+		case <-s.hub.resumer.done:
+			return
+		case <-limit.C:
+			return
 		}
-		held = r.locate(after, named, at, pinged)
 	}
-	if !held {
-		h.cfg.Stats.Resumes[stats.ResumeGap].Add(1)
-		r.startFresh()
-		return protocol.CodeOK
+}
+
+// step sends the next page. room says whether the client has room for one.
+func (r *resume) step(room bool) stepResult {
+	p := r.backlog.next(room)
+	if p.kind == pageWait && !r.answered && r.hub.now() >= r.deadline {
+		p = r.backlog.late()
 	}
-	h.cfg.Stats.Resumes[stats.ResumeRecovered].Add(1)
-	r.run()
-	return protocol.CodeOK
-}
-
-// catchUp waits until the hub has received everything that Redis published
-// before, and reports whether it has.
-func (h *Hub) catchUp(s *Session) bool {
-	h.mu.Lock()
-	offline := h.offline
-	h.mu.Unlock()
-	if offline || h.cfg.CatchUp == nil {
-		return !offline
-	}
-	defer s.block()()
-	ctx, cancel := context.WithTimeout(context.Background(), catchUpTimeout)
-	defer cancel()
-	return h.cfg.CatchUp(ctx) == nil
-}
-
-// A deferredSubscribe makes a subscription live whose client resumed while
-// there was no link to Redis. The client may have received the first messages
-// of the next link from another relay already. So the subscription waits until
-// that link has caught up, and gets a gap in the same step.
-type deferredSubscribe struct {
-	hub *Hub
-	sub *Subscription
-}
-
-// answer answers the command, and leaves the rest to the session's replay
-// queue.
-func (d *deferredSubscribe) answer(ref []byte) {
-	s := d.sub.session
-	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: ref, Channel: d.sub.channel.Name(), Cursor: d.hub.unknownCursor()})
-	s.enqueueReplay(d)
-}
-
-// step implements [task].
-func (d *deferredSubscribe) step(ctx context.Context) stepResult {
-	if !d.hub.caughtUp(ctx) {
+	switch p.kind {
+	case pageFull:
+		return stepFull
+	case pageWait:
+		r.startTimer()
 		return stepWait
+	case pageFailed:
+		r.fail()
+		return stepDone
 	}
-	(&replay{hub: d.hub, sub: d.sub}).giveUp(protocol.GapRedis)
-	return stepDone
+	s := r.sub.session
+	s.shard.enter()
+	defer s.shard.exit()
+	if r.sub.state == subscriptionRemoved {
+		return stepDone
+	}
+	return r.send(p)
 }
 
-// caughtUp reports whether there is a link that has caught up. If there is a
-// link, it waits for that.
-func (h *Hub) caughtUp(ctx context.Context) bool {
-	h.lockSequenced()
-	offline := h.online != nil
-	h.mu.Unlock()
-	return !offline && (h.cfg.CatchUp == nil || h.cfg.CatchUp(ctx) == nil)
+// send sends a page, and makes the subscription live if nothing follows. The
+// shard is locked.
+func (r *resume) send(p page) stepResult {
+	joined := false
+	switch p.kind {
+	case pageNotRecovered:
+		r.answer(false, p.cursor)
+		return stepMore
+	case pageGap:
+		r.giveUp(p.why)
+		return stepDone
+	case pageLast:
+		var tail [][]byte
+		tail, joined = r.backlog.join()
+		p.frames = append(p.frames, tail...)
+	}
+	s, counters := r.sub.session, r.hub.cfg.Stats
+	r.answer(true, p.cursor)
+	if len(p.frames) > 0 && s.outbox.DeliverReplay(p.frames) {
+		counters.Deliveries[s.protocol.ID()].Add(len(p.frames))
+	}
+	r.hub.cfg.Budget.EnforceLimit()
+	if joined {
+		r.sub.resume = nil
+		return stepDone
+	}
+	return stepMore
 }
 
-// unknownCursor returns a cursor that no relay knows, so that no client can
-// resume from it; nothing if the history is off.
-func (h *Hub) unknownCursor() []byte {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.history.UnknownCursor()
+// answer answers the subscribe, if that was not done yet. The shard is locked.
+func (r *resume) answer(recovered bool, cursor []byte) {
+	if r.answered {
+		return
+	}
+	r.settle()
+	result := stats.ResumeGap
+	if recovered {
+		result = stats.ResumeRecovered
+	}
+	if r.named {
+		r.hub.cfg.Stats.Resumes[result].Add(1)
+	}
+	r.sub.session.answerSubscribe(r.sub, r.ref, recovered, cursor)
 }
+
+// giveUp makes the subscription live from the newest message on, and says that
+// messages may be missing. The shard is locked.
+func (r *resume) giveUp(why protocol.GapReason) {
+	s, channel := r.sub.session, r.sub.channel.Name()
+	cursor := r.backlog.joinFresh()
+	r.sub.resume = nil
+	s.forgetEchoes(channel)
+	if !r.answered {
+		r.answer(false, cursor)
+		return
+	}
+	r.hub.cfg.Stats.Gaps[why].Add(1)
+	s.send(protocol.Event{Type: protocol.EventGap, Channel: channel, Reason: why, Cursor: cursor})
+}
+
+// fail ends the subscription with an error in place of the answer.
+func (r *resume) fail() {
+	s := r.sub.session
+	r.sub.failed.Store(true)
+	s.hasFailed.Store(true)
+	if r.hub.removeSubscription(r.sub, nil) {
+		s.refuse(protocol.Command{Type: protocol.CommandSubscribe, Ref: r.ref}, r.sub.channel.Name(), protocol.CodeUnavailable)
+	}
+	r.settle()
+}
+
+// settle records that the subscribe is answered.
+func (r *resume) settle() {
+	r.answered = true
+	r.sub.pending.Store(false)
+	close(r.settled)
+	r.stopTimer()
+}
+
+// startTimer lets the resume take a step at the deadline for its answer.
+func (r *resume) startTimer() {
+	if !r.answered && r.timer == nil {
+		r.timer = time.AfterFunc(time.Duration(r.deadline-r.hub.now()), func() { r.hub.resumer.wake(r) })
+	}
+}
+
+func (r *resume) stopTimer() {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+}
+
+// size returns what a frame counts for while it waits.
+func size(frame []byte) int { return len(frame) + outbox.FrameCharge }

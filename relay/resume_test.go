@@ -66,7 +66,7 @@ func TestGapWaitsForTheLink(t *testing.T) {
 		late = newLiveHub(t, 1<<20, func() error {
 			waits++
 			if arrives {
-				late.publish("a", 1, 4)
+				late.arrive("a", 1, 4)
 			}
 			return nil
 		})

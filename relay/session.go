@@ -47,8 +47,9 @@ type Session struct {
 	subs      []*Subscription
 	limiter   limiter
 	principal access.Principal
-	grants    grants       // the application's answers
-	queue     *replayQueue // nil until a replay is not finished at once
+	admitted  grants // the application's answers before the session began
+
+	turns *turns // of its resumes; nil if there never was one; guarded by the resumer's mu
 
 	// Guarded by the shard's mu.
 	index        int         // in shard.sessions
@@ -59,6 +60,7 @@ type Session struct {
 	liveChannels int         // subscriptions to live channels
 	liveSince    history.Seq // the newest sequence number at which a subscription became live
 
+	hasFailed atomic.Bool  // subs may have a subscription that has failed
 	blocked   atomic.Bool  // the reading goroutine waits for Redis or the application
 	lastSeen  atomic.Int64 // when the client last sent anything
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never
@@ -83,7 +85,7 @@ func (h *Hub) Join(c Client) *Session {
 		limiter:   newLimiter(h.cfg.CommandRate, h.cfg.CommandBurst),
 		nextPing:  now + h.pingAfter(),
 		principal: c.Principal,
-		grants:    c.grants,
+		admitted:  c.grants,
 	}
 	s.outbox.Protocol = c.Protocol.ID()
 	s.lastSeen.Store(now)
@@ -112,7 +114,6 @@ func (s *Session) Leave() {
 		s.hub.removeSubscription(sub, nil)
 	}
 	s.subs = nil
-	s.queue.close()
 	s.shard.remove(s)
 	stats := s.hub.cfg.Stats
 	stats.Connections[s.transport][s.protocol.ID()].Add(-1)
@@ -144,8 +145,8 @@ func (s *Session) LogValue() slog.Value { return slog.StringValue(s.ID()) }
 // Close sends everything that is queued, then a close frame with code, and
 // half-closes the connection. Only the first Close has an effect.
 func (s *Session) Close(code protocol.CloseCode) {
-	s.shard.mu.Lock()
-	defer s.shard.mu.Unlock()
+	s.shard.enter()
+	defer s.shard.exit()
 	s.closeLocked(code)
 }
 
@@ -197,17 +198,11 @@ func (s *Session) sendGap(it *item) {
 	}
 }
 
-// isEcho reports whether a replayed message is one of the session's own that it
-// does not want to receive.
-func (s *Session) isEcho(channel string, payload []byte) bool {
+// isEcho reports whether a message is one of the session's own that it does not
+// want to receive. hash is that of the payload, or of a stream's entry.
+func (s *Session) isEcho(channel string, hash uint64) bool {
 	e := s.echoes.Load()
-	return e != nil && e.match(channel, s.hub.hash(payload), s.hub.now())
-}
-
-// skipsEcho is isEcho for an item.
-func (s *Session) skipsEcho(it *item) bool {
-	e := s.echoes.Load()
-	return e != nil && e.match(it.channel.Name(), it.hash, s.hub.now())
+	return e != nil && e.match(channel, hash, s.hub.now())
 }
 
 // block records that the reading goroutine waits for Redis or the application:

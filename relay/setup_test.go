@@ -72,7 +72,7 @@ func newTestHub(t *testing.T, cfg relay.HubConfig) *testHub {
 	if cfg.Budget == nil {
 		cfg.Budget = outbox.NewBudget(1<<20, 1<<30, time.Minute, nil)
 	}
-	cfg.Protocols, cfg.Stats, cfg.MaxChannels = protocol.All(), new(stats.Stats), 128
+	cfg.Protocols, cfg.Stats, cfg.MaxChannels = protocol.All(), new(stats.Stats), cmp.Or(cfg.MaxChannels, 128)
 	cfg.MaxPayload = cmp.Or(cfg.MaxPayload, 1<<20)
 	return &testHub{Hub: relay.NewHub(cfg), t: t, budget: cfg.Budget, stats: cfg.Stats}
 }
@@ -127,13 +127,18 @@ func (h *testHub) receiveMarker() {
 	synctest.Wait()
 }
 
-// publish publishes messages n to m on a channel, of a KiB each.
+// publish publishes messages n to m on a channel, of a KiB each, and waits
+// until they are delivered.
 func (h *testHub) publish(channel string, n, m int) {
+	h.arrive(channel, n, m)
+	synctest.Wait()
+}
+
+func (h *testHub) arrive(channel string, n, m int) {
 	for ; n <= m; n++ {
 		h.Publish([]byte(channel), fmt.Appendf(nil, "#%d:%s", n, strings.Repeat("x", 1000)))
 	}
 	h.Flush()
-	synctest.Wait()
 }
 
 // relink makes the hub lose its connection to Redis and get another one.

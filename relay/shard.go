@@ -63,6 +63,10 @@ type shard struct {
 
 	mailbox mailbox
 
+	// gate is held by the one client's goroutine that may wait for mu, so that
+	// the fan-out does not have to compete with thousands of them.
+	gate sync.Mutex
+
 	// Guarded by mu.
 	mu        sync.Mutex
 	sessions  []*Session
@@ -189,7 +193,7 @@ func (s *shard) deliverStep(items []item) int {
 
 // isFor reports whether the message is for this subscriber.
 func (it *item) isFor(l *subscriber) bool {
-	return it.seq > l.start && (it.hash == 0 || !l.sub.session.skipsEcho(it))
+	return it.seq > l.start && (it.hash == 0 || !l.sub.session.isEcho(it.channel.Name(), it.hash))
 }
 
 // deliverOne delivers one message, which needs no sorting.
@@ -288,11 +292,22 @@ func (s *shard) notify(it *item) {
 	}
 }
 
+// enter locks the shard for a client.
+func (s *shard) enter() {
+	s.gate.Lock()
+	s.mu.Lock()
+}
+
+func (s *shard) exit() {
+	s.mu.Unlock()
+	s.gate.Unlock()
+}
+
 // add adds a session. greet runs in the same step and is given whether Redis is
 // unavailable: earlier notices about that are not for the session.
 func (s *shard) add(session *Session, greet func(offline bool)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.enter()
+	defer s.exit()
 	session.index = len(s.sessions)
 	s.sessions = append(s.sessions, session)
 	offline := false
@@ -302,8 +317,8 @@ func (s *shard) add(session *Session, greet func(offline bool)) {
 
 // remove removes a session.
 func (s *shard) remove(session *Session) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.enter()
+	defer s.exit()
 	last := len(s.sessions) - 1
 	moved := s.sessions[last]
 	s.sessions[session.index], moved.index = moved, session.index

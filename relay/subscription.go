@@ -1,35 +1,44 @@
 package relay
 
-import "sidecast/relay/stream"
+import (
+	"sync/atomic"
+
+	"sidecast/relay/stream"
+)
 
 // A Subscription is one session's place in one channel.
 type Subscription struct {
 	session *Session
 	channel *channel
 	reader  *stream.Reader // of a durable channel; nil on a live channel
+	grant   *grant         // the application's answer that opened the channel; nil if it was not asked
+
+	pending atomic.Bool // the subscribe is not answered yet
+	failed  atomic.Bool // it ended with an error in place of the answer
 
 	// Guarded by the hub's mu.
 	noEcho  bool // it may have to skip a message
 	counted bool // the channel's counts include it
 
 	// Guarded by the shard's mu.
-	state subscriptionState
-	start uint64 // messages up to this sequence number are not for it
-	index int    // in the shard's subscribers
+	resume *resume // until it is live; nil if it was live from the beginning
+	state  subscriptionState
+	start  uint64 // messages up to this sequence number are not for it
+	index  int    // in the shard's subscribers
 }
 
 type subscriptionState uint8
 
 const (
-	subscriptionPending subscriptionState = iota // its replay is not finished
+	subscriptionPending subscriptionState = iota // its resume is not finished
 	subscriptionLive                             // the fan-out reaches it
 	subscriptionRemoved
 )
 
 // addSubscription gives a session a place in a channel. The fan-out does not
-// reach it yet.
-func (h *Hub) addSubscription(s *Session, name string) *Subscription {
-	sub := &Subscription{session: s, noEcho: s.noEcho}
+// reach it yet. The shard is locked.
+func (h *Hub) addSubscription(s *Session, name string, g *grant) *Subscription {
+	sub := &Subscription{session: s, noEcho: s.noEcho, grant: g}
 	h.mu.Lock()
 	ch := h.history.Channel(name)
 	ch.Hub.ensureShard(s.shard.index, len(h.shards))
@@ -37,18 +46,15 @@ func (h *Hub) addSubscription(s *Session, name string) *Subscription {
 		h.cfg.Stats.Channels.Add(1)
 	}
 	sub.channel = ch
-	if h.isDurable(name) && h.readers != nil {
+	if h.isDurable(name) {
 		sub.reader = h.reader(ch)
 	}
 	h.mu.Unlock()
 	h.cfg.Stats.Subscriptions.Add(1)
-
-	s.shard.mu.Lock()
 	s.pendingSubs++
 	if sub.reader == nil {
 		s.liveChannels++
 	}
-	s.shard.mu.Unlock()
 	return sub
 }
 
@@ -77,16 +83,20 @@ func (h *Hub) join(sub *Subscription, start uint64) {
 	s.pendingSubs--
 }
 
-// removeSubscription ends sub. Nothing of its channel follows answer, which may
-// be nil.
-func (h *Hub) removeSubscription(sub *Subscription, answer []byte) {
+// removeSubscription ends sub, and reports whether it was not ended before.
+// Nothing of its channel follows answer, which may be nil.
+func (h *Hub) removeSubscription(sub *Subscription, answer []byte) bool {
 	s, ch := sub.session, sub.channel
 	subscribers := ch.Hub.in(s.shard.index)
-	s.shard.mu.Lock()
-	live := sub.state == subscriptionLive
-	if live {
+	s.shard.enter()
+	defer s.shard.exit()
+	was := sub.state
+	switch was {
+	case subscriptionRemoved:
+		return false
+	case subscriptionLive:
 		subscribers.remove(sub)
-	} else {
+	case subscriptionPending:
 		s.pendingSubs--
 	}
 	sub.state = subscriptionRemoved
@@ -96,12 +106,15 @@ func (h *Hub) removeSubscription(sub *Subscription, answer []byte) {
 	if answer != nil {
 		s.outbox.Send(answer)
 	}
-	s.shard.mu.Unlock()
 	s.forgetEchoes(ch.Name())
-
-	if idle := h.uncount(sub, live); idle != nil {
+	if sub.resume != nil {
+		h.resumer.wake(sub.resume)
+		sub.resume = nil
+	}
+	if idle := h.uncount(sub, was == subscriptionLive); idle != nil {
 		h.readers.Remove(idle)
 	}
+	return true
 }
 
 // uncount removes sub from its channel's counts. It returns the channel's

@@ -32,6 +32,7 @@ func (h *Hub) sweep(ctx context.Context) {
 				s.sweep()
 			}
 			h.cfg.Budget.Sweep(time.Now())
+			h.messages.cache.Expire()
 		}
 	}
 }

@@ -80,7 +80,7 @@ func (a *actor) connect(r *worldRelay) {
 	a.count++
 	o := connectOptions{
 		id: fmt.Sprintf("%d.%d", a.name, a.count), protocol: protocol.All()[min(w.random.IntN(4), 1)],
-		room: outboxtest.Unlimited, moment: &w.store.moment, tamper: w.tamper,
+		room: outboxtest.Unlimited, moment: r.moment, tamper: w.tamper,
 	}
 	o.gapClose = o.protocol.ID() == protocol.RawID && w.random.IntN(2) == 0
 	if w.random.IntN(2) == 0 {
@@ -154,9 +154,16 @@ func (a *actor) subscribe() {
 	}
 }
 
+// unsubscribe leaves a channel, sometimes before the subscribe was answered.
 func (a *actor) unsubscribe() {
-	channel := a.world.channel()
-	if joined, pending := a.client.state(); joined[channel] && !pending[channel] {
+	channel, last := a.world.channel(), new(command)
+	for _, cmd := range a.client.commands {
+		if slices.Contains(cmd.channels, channel) {
+			last = cmd
+		}
+	}
+	joined, pending := a.client.state()
+	if joined[channel] && !pending[channel] || pending[channel] && last.kind == "subscribed" && last.after != nil {
 		a.client.ask(command{kind: "unsubscribed", channels: []string{channel}}, `{"type":"unsubscribe","channel":%q`, channel)
 	}
 }
@@ -178,22 +185,19 @@ func (a *actor) publish() {
 func (c *actorClient) state() (joined, pending map[string]bool) {
 	c.listen()
 	joined, pending = map[string]bool{}, map[string]bool{}
-	open := map[string]int{}
-	for _, cmd := range c.commands {
-		for _, channel := range cmd.channels {
-			open[channel]++
-		}
-	}
+	answered := map[string]int{} // the newest command about the channel
 	for _, e := range c.events {
 		switch {
 		case e.kind == "error" && c.commands[e.ref-1].kind == "ok": // it could not publish
 		case e.kind == "subscribed", e.kind == "unsubscribed", e.kind == "error":
 			joined[e.channel] = e.kind == "subscribed"
-			open[e.channel]--
+			answered[e.channel] = max(answered[e.channel], e.ref)
 		}
 	}
-	for channel, n := range open {
-		pending[channel] = n > 0
+	for i, cmd := range c.commands {
+		for _, channel := range cmd.channels {
+			pending[channel] = i+1 > answered[channel]
+		}
 	}
 	return joined, pending
 }

@@ -272,6 +272,13 @@ func (r *worldRelay) outagesTold() int {
 	return r.told
 }
 
+// moment returns how often the streams were changed, and how many entries the
+// relay has begun to receive.
+func (r *worldRelay) moment() (moment int64, begun int) {
+	_, begun, _ = r.position()
+	return r.world.store.moment.Load(), begun
+}
+
 // position returns how many entries the relay has received and begun, and how
 // many outages there were.
 func (r *worldRelay) position() (received, begun, outages int) {

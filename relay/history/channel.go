@@ -14,8 +14,13 @@ import (
 // subscriber uses are three cache lines of 64 bytes in one piece of memory. See
 // BenchmarkCold of package relay.
 type Channel[T any] struct {
-	last   Point  // the newest message
-	newest uint64 // its offset in the ring; 0 if nothing is held
+	// The newest message, as a Point without padding, and the bytes of the
+	// ring's newest page.
+	lastOrd, lastIndex uint64
+	lastCheck          uint32
+	pageBytes          uint32
+
+	newest uint64 // offset of the newest message in the ring; 0 if nothing is held
 	slot   uint32
 
 	// Refs counts the references that keep the channel when it holds no
@@ -29,7 +34,9 @@ type Channel[T any] struct {
 	text [48]byte
 
 	floor     Point  // the newest message that is not held any more
+	missing   Point  // the newest message whose payload was not kept
 	oldest    uint64 // offset in the ring; 0 if nothing is held
+	pages     []pageStart
 	charged   bool
 	lingering bool
 
@@ -52,7 +59,9 @@ func newChannel[T any](name string) *Channel[T] {
 func (ch *Channel[T]) Name() string { return ch.name }
 
 // At returns the newest message.
-func (ch *Channel[T]) At() Point { return ch.last }
+func (ch *Channel[T]) At() Point {
+	return Point{Ord: ch.lastOrd, Index: ch.lastIndex, Check: ch.lastCheck}
+}
 
 // Floor returns the newest message that is not held any more. A client cannot
 // resume from a point before it.

@@ -26,6 +26,7 @@ func (h *History[T]) evict() {
 		h.freeSlot(ch)
 	} else {
 		ch.oldest += uint64(e.stepsOn) * 8
+		h.dropPages(ch)
 	}
 	h.ring.dropOldest(e.Size)
 }

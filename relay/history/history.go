@@ -43,6 +43,7 @@ type History[T any] struct {
 	channels     []*Channel[T] // by slot number, which entries contain; nil if unused
 	unusedSlots  []uint32      // slot numbers to reuse
 	channelBytes int           // bytes charged for channels that hold messages or linger
+	walked       uint64        // messages that Locate has read
 
 	// lingering are channels without subscribers and kept messages that had a
 	// message since the current marker. They stay because their next message
@@ -112,28 +113,29 @@ func (h *History[T]) Expire(now int64) {
 // then payload must be empty.
 func (h *History[T]) Add(ch *Channel[T], payload []byte, empty bool) {
 	ord := h.markers.current()
-	if ch.last.Ord != ord {
-		ch.last = Point{Ord: ord}
+	if ch.lastOrd != ord {
+		ch.lastOrd, ch.lastIndex, ch.lastCheck = ord, 0, 0
 	}
-	ch.last.Index++
-	ch.last.Check = chain(ch.last.Check, payload, empty)
+	ch.lastIndex++
+	ch.lastCheck = chain(ch.lastCheck, payload, empty)
 
 	if len(payload) > h.limit/2 {
 		payload, empty = nil, true
 	}
-	e := Entry{Point: ch.last, Size: uint32(len(payload)), storedAt: seconds(h.clock), Empty: empty}
+	if empty {
+		ch.missing = ch.At()
+	}
+	e := Entry{Point: ch.At(), Size: uint32(len(payload)), storedAt: seconds(h.clock), Empty: empty}
 	h.evictFor(h.ring.span(len(payload)) + channelCharge + len(ch.name))
 	e.slot = h.takeSlot(ch)
 	newest := ch.newest
-	if newest != 0 {
-		e.stepsBack = uint32((h.ring.entryStart(h.ring.tail) - newest) / 8)
-	}
 	ch.newest = h.ring.append(e, payload)
 	if newest != 0 {
 		h.ring.link(newest, ch.newest)
 	} else {
-		ch.oldest = ch.newest
+		ch.oldest, ch.pageBytes = ch.newest, 0
 	}
+	h.extendPage(ch, len(payload))
 	if len(h.lingering) > h.limit/channelCharge/4 {
 		h.Break()
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -84,7 +85,7 @@ func runModel(random *rand.Rand) error {
 			}
 			ch := h.Channel(name)
 			h.Add(ch, payload, empty)
-			added[name] = append(added[name], message{ch.last, string(payload), empty || len(payload) > limit/2})
+			added[name] = append(added[name], message{ch.At(), string(payload), empty || len(payload) > limit/2})
 		}
 		if step%16 > 0 {
 			continue
@@ -116,15 +117,8 @@ func compare(h *History[struct{}], added map[string][]message) error {
 				kept = append(kept, message{e.Point, string(h.ring.payload(nil, offset, e.Size)), e.Empty})
 				offset = h.ring.following(offset, e)
 			}
-			var backwards []Point
-			for offset := ch.newest; offset != 0; {
-				e := h.ring.entry(offset)
-				backwards = append(backwards, e.Point)
-				offset = h.ring.preceding(offset, e)
-			}
-			slices.Reverse(backwards)
-			if !slices.EqualFunc(kept, backwards, func(a message, b Point) bool { return a.point == b }) {
-				return fmt.Errorf("channel %s: %d forwards, %d backwards", name, len(kept), len(backwards))
+			if err := comparePages(h, ch, all); err != nil {
+				return fmt.Errorf("channel %s: %w", name, err)
 			}
 		}
 		dropped := all[:len(all)-len(kept)]
@@ -143,6 +137,71 @@ func compare(h *History[struct{}], added map[string][]message) error {
 		}
 	}
 	return nil
+}
+
+// comparePages compares what Locate finds with a search of all messages, and
+// checks that the pages follow each other and have about pageSize bytes.
+func comparePages(h *History[struct{}], ch *Channel[struct{}], all []message) error {
+	for i, m := range all {
+		rest := all[i+1:]
+		payloads := !slices.ContainsFunc(rest, func(m message) bool { return m.empty })
+		wrong, beyond := m.point, m.point
+		wrong.Check++
+		beyond.Index = math.MaxUint64
+		marker := m.point // or the marker after it, if that is before the next message
+		if len(rest) == 0 || rest[0].point.Ord > m.point.Ord {
+			marker = Point{Ord: m.point.Ord + 1}
+		}
+		for _, test := range []struct {
+			p    Point
+			want bool
+		}{{m.point, payloads && !m.point.Before(ch.floor)}, {marker, payloads && !marker.Before(ch.floor)}, {wrong, false}, {beyond, false}} {
+			last, ok := h.Locate(ch, test.p)
+			if next := h.After(ch, last); ok != test.want || ok && len(rest) > 0 && (next == 0 || h.Entry(next).Point != rest[0].point) {
+				return fmt.Errorf("Locate(%+v) = %v, want %v", test.p, ok, test.want)
+			}
+		}
+	}
+	bytes, first := 0, ch.oldest
+	for offset := ch.oldest; offset != 0; {
+		e := h.Entry(offset)
+		f, next := h.Page(ch, offset)
+		if f != offset && f != first || bytes > pageSize+entrySize {
+			return fmt.Errorf("a page begins at %d, want %d or %d; it has %d bytes", f, offset, first, bytes)
+		}
+		if f == offset {
+			first, bytes = f, 0
+		}
+		bytes += entrySize
+		if following := h.Next(offset, e); following != 0 || next == 0 {
+			offset = following
+			continue
+		}
+		return fmt.Errorf("another page begins at %d, after the newest message", next)
+	}
+	return nil
+}
+
+// TestLocateReadsOnePage checks how many messages are read to find a point,
+// also if the point does not exist.
+func TestLocateReadsOnePage(t *testing.T) {
+	h := New[struct{}](64<<20, time.Minute)
+	h.Begin(1)
+	h.Mark(MarkerID{1})
+	ch := h.Channel("busy")
+	for range 500_000 {
+		h.Seq++
+		h.Add(ch, []byte("hello"), false)
+	}
+	for _, index := range []uint64{0, 1, 250_000, 500_000} {
+		before := h.walked
+		if _, ok := h.Locate(ch, Point{Ord: h.markers.current(), Index: index, Check: 1}); ok && index > 0 {
+			t.Errorf("message %d is found with a wrong check", index)
+		}
+		if n := h.walked - before; n > pageSize/entrySize {
+			t.Errorf("to find message %d, %d messages are read", index, n)
+		}
+	}
 }
 
 // newestChannelName returns the name of the channel of the newest message.

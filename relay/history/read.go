@@ -4,10 +4,10 @@ import "crypto/rand"
 
 // Now returns the newest point of a channel.
 func (h *History[T]) Now(ch *Channel[T]) Point {
-	if ord := h.markers.current(); ch.last.Ord != ord {
+	if ord := h.markers.current(); ch.lastOrd != ord {
 		return Point{Ord: ord}
 	}
-	return ch.last
+	return ch.At()
 }
 
 // Resolve returns the point of a cursor. known is false if the cursor is from
@@ -24,8 +24,13 @@ func (h *History[T]) AppendCursor(b []byte, p Point) []byte {
 	if !h.On() {
 		return b
 	}
-	b, _ = Cursor{Node: h.node, Marker: h.markers.id(p.Ord), Index: p.Index, Check: p.Check}.AppendText(b) // never fails
+	b, _ = h.Cursor(p).AppendText(b) // never fails
 	return b
+}
+
+// Cursor returns the cursor of a point, whose marker must be known.
+func (h *History[T]) Cursor(p Point) Cursor {
+	return Cursor{Node: h.node, Marker: h.markers.id(p.Ord), Index: p.Index, Check: p.Check}
 }
 
 // MarkerCursor returns the cursor of the newest marker at or before seq, in its
@@ -66,10 +71,6 @@ func (h *History[T]) Payload(b []byte, offset uint64, e Entry) []byte {
 // Next returns the offset of the entry that follows e in its channel, or 0 if e
 // is the newest one. offset is that of e.
 func (h *History[T]) Next(offset uint64, e Entry) uint64 { return h.ring.following(offset, e) }
-
-// Previous returns the offset of the entry before e in its channel, or 0 if
-// that is not held. offset is that of e.
-func (h *History[T]) Previous(offset uint64, e Entry) uint64 { return h.ring.preceding(offset, e) }
 
 // After returns the offset of the channel's first held entry after the one at
 // offset, or 0. The one at offset need not be held any more.

@@ -9,7 +9,7 @@ import (
 // of pages. A page is allocated when it is needed and released when its entries
 // are dropped. Entries follow each other at increasing offsets, aligned to 8
 // bytes. The head of an entry never crosses a page boundary, but its payload
-// may. Each entry refers to the previous and the next entry of its channel.
+// may. Each entry refers to the next entry of its channel.
 // Offset 0 is never used.
 type ring struct {
 	shift     uint     // a page has 1<<shift bytes
@@ -20,25 +20,24 @@ type ring struct {
 }
 
 // entrySize is the size of the head of an entry, in bytes.
-const entrySize = 48
+const entrySize = 40
 
 // An Entry is the head of one message in the ring. Its memory form, in words of
 // 8 bytes unless a size is given:
 //
 //	marker number | index since the marker | channel's slot (4) payload bytes (4) |
-//	check (4) time stored (4) | steps back (4) steps on (4) | flags
+//	check (4) time stored (4) | steps on (4) flags
 //
-// Steps are the distances to the previous and the next entry of the channel, in
-// units of 8 bytes; 0 means that there is no such entry.
+// Steps on are the distance to the next entry of the channel, in units of 8
+// bytes; 0 means that there is none.
 type Entry struct {
 	Point
 	Size  uint32 // of the payload, in bytes
 	Empty bool   // the payload was not kept, because it was too large to be relayed or to be held
 
-	slot      uint32
-	storedAt  uint32
-	stepsBack uint32
-	stepsOn   uint32
+	slot     uint32
+	storedAt uint32
+	stepsOn  uint32
 }
 
 const (
@@ -123,11 +122,10 @@ func (r *ring) writeEntry(offset uint64, e Entry) {
 	binary.NativeEndian.PutUint32(b[20:], e.Size)
 	binary.NativeEndian.PutUint32(b[24:], e.Check)
 	binary.NativeEndian.PutUint32(b[28:], e.storedAt)
-	binary.NativeEndian.PutUint32(b[32:], e.stepsBack)
-	binary.NativeEndian.PutUint32(b[36:], e.stepsOn)
-	b[40] = 0
+	binary.NativeEndian.PutUint32(b[32:], e.stepsOn)
+	b[36] = 0
 	if e.Empty {
-		b[40] = 1
+		b[36] = 1
 	}
 }
 
@@ -140,9 +138,8 @@ func (r *ring) entry(offset uint64) (e Entry) {
 	e.Size = binary.NativeEndian.Uint32(b[20:])
 	e.Check = binary.NativeEndian.Uint32(b[24:])
 	e.storedAt = binary.NativeEndian.Uint32(b[28:])
-	e.stepsBack = binary.NativeEndian.Uint32(b[32:])
-	e.stepsOn = binary.NativeEndian.Uint32(b[36:])
-	e.Empty = b[40] != 0
+	e.stepsOn = binary.NativeEndian.Uint32(b[32:])
+	e.Empty = b[36] != 0
 	return e
 }
 
@@ -150,17 +147,7 @@ func (r *ring) entry(offset uint64) (e Entry) {
 // offset in its channel.
 func (r *ring) link(offset, next uint64) {
 	b := r.page(offset)[r.pageOffset(offset):][:entrySize]
-	binary.NativeEndian.PutUint32(b[36:], uint32((next-offset)/8))
-}
-
-// preceding returns the offset of the entry before e in its channel, or 0 if
-// that is not held. offset is that of e.
-func (r *ring) preceding(offset uint64, e Entry) uint64 {
-	before := offset - uint64(e.stepsBack)*8
-	if e.stepsBack == 0 || before < r.head {
-		return 0
-	}
-	return before
+	binary.NativeEndian.PutUint32(b[32:], uint32((next-offset)/8))
 }
 
 // following returns the offset of the entry after e in its channel, or 0.

@@ -22,6 +22,8 @@ func (h *History[T]) freeSlot(ch *Channel[T]) {
 	h.channels[ch.slot] = nil
 	h.unusedSlots = append(h.unusedSlots, ch.slot)
 	ch.oldest, ch.newest = 0, 0
+	h.channelBytes -= len(ch.pages) * pageCharge
+	ch.pages = nil
 	h.Release(ch)
 }
 
@@ -33,9 +35,9 @@ func (h *History[T]) Release(ch *Channel[T]) {
 	case ch.newest != 0:
 	case ch.Refs > 0:
 		h.discharge(ch)
-	case ch.last.Ord < h.markers.current():
+	case ch.lastOrd < h.markers.current():
 		h.discharge(ch)
-		h.floor = max(h.floor, ch.last.Ord)
+		h.floor = max(h.floor, ch.lastOrd)
 		h.table.remove(ch)
 	case !ch.lingering:
 		ch.lingering = true

@@ -99,7 +99,7 @@ func (o *Outbox) sentLocked(n int) {
 	if o.state == outboxOpen || o.state == outboxClosing {
 		o.chargeLocked(charge)
 	}
-	if o.roomReady != nil && o.charged < o.roomBelow {
+	if (o.wake != nil || o.roomReady != nil) && o.charged < o.roomBelow {
 		o.wakeWaiterLocked()
 	}
 }

@@ -31,10 +31,11 @@ type Outbox struct {
 	evictFrame []byte  // the last frame for an evicted client
 
 	// Guarded by mu.
-	partial   int           // bytes of queue[0] that the kernel accepted
-	pinned    int           // frames at the front that must stay: a waiting Drain is writing them, or Hold queued them
-	charged   int           // bytes that the queue counts for
-	roomBelow int           // Room waits until charged is less than this
+	partial   int // bytes of queue[0] that the kernel accepted
+	pinned    int // frames at the front that must stay: a waiting Drain is writing them, or Hold queued them
+	charged   int // bytes that the queue counts for
+	roomBelow int // Room waits until charged is less than this
+	wake      func()
 	roomReady chan struct{} // closed when it is, or when nothing can be sent any more; nil if Room is not waiting
 
 	mu          sync.Mutex
@@ -208,6 +209,10 @@ func (o *Outbox) Room(below int, stop <-chan struct{}) bool {
 
 // wakeWaiterLocked wakes the goroutine that waits in Room.
 func (o *Outbox) wakeWaiterLocked() {
+	if o.wake != nil {
+		o.wake()
+		o.wake = nil
+	}
 	if o.roomReady != nil {
 		close(o.roomReady)
 		o.roomReady = nil
@@ -245,4 +250,18 @@ func (o *Outbox) Evicted() (why stats.EvictionReason, evicted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.evictReason, o.evicted
+}
+
+// DeliverReplay is Deliver.
+func (o *Outbox) DeliverReplay(frames [][]byte) bool { return o.Deliver(frames) }
+
+// Ready is temporary.
+func (o *Outbox) Ready(below int, wake func()) (ready, open bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	ready, open = o.charged < below, o.state == outboxOpen
+	if open && !ready && wake != nil {
+		o.wake, o.roomBelow = wake, below
+	}
+	return ready && open, open
 }

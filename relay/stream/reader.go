@@ -91,6 +91,13 @@ func (r *Reader) Join(use func(place Cursor, known bool, last Seq)) {
 	use(r.place, r.hasPlace, r.lastSeq)
 }
 
+// HasPlace reports whether the reader has a place in the stream.
+func (r *Reader) HasPlace() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hasPlace
+}
+
 // Ready waits until the reader has a place in the stream. The error says why it
 // has no place: [ErrUnavailable] while Redis is unavailable.
 func (r *Reader) Ready(ctx context.Context) error {

@@ -1,0 +1,96 @@
+package history
+
+import "slices"
+
+const (
+	// pageSize is about how many bytes of the ring the messages of a page have.
+	pageSize = 8 << 10
+	// pageCharge is the memory of a pageStart, in bytes.
+	pageCharge = 64
+)
+
+// A pageStart is the first message of a page: a run of messages of one channel.
+// Clients that resume at different points get the same pages, so their frames
+// are encoded once, and a point is found without reading all messages. The page
+// of the oldest messages has no pageStart.
+type pageStart struct {
+	Point
+	offset uint64
+}
+
+// extendPage counts the newest message of a channel, which has size bytes of
+// payload, and begins another page with it if there is no space in this one.
+func (h *History[T]) extendPage(ch *Channel[T], size int) {
+	ch.pageBytes += uint32(entrySize + size)
+	if ch.pageBytes <= pageSize || ch.newest == ch.oldest {
+		return
+	}
+	ch.pageBytes = uint32(entrySize + size)
+	ch.pages = append(ch.pages, pageStart{ch.At(), ch.newest})
+	h.channelBytes += pageCharge
+}
+
+// dropPages forgets the pages that begin before the channel's oldest message.
+func (h *History[T]) dropPages(ch *Channel[T]) {
+	n := 0
+	for n < len(ch.pages) && ch.pages[n].offset <= ch.oldest {
+		n++
+	}
+	ch.pages = ch.pages[n:]
+	h.channelBytes -= n * pageCharge
+}
+
+// Locate returns the offset of the newest held message at or before p, or 0,
+// and whether p is a place in the channel from which nothing is missing: then
+// [History.After] continues there.
+func (h *History[T]) Locate(ch *Channel[T], p Point) (last uint64, ok bool) {
+	switch {
+	case p.Before(ch.floor), p.Before(ch.missing):
+		return 0, false
+	case ch.At().Before(p):
+		return ch.newest, p.Index == 0 // a marker without later messages; otherwise messages that this relay has not received
+	}
+	at := ch.floor
+	for offset := h.pageOf(ch, func(s pageStart) bool { return !p.Before(s.Point) }); offset != 0; {
+		e := h.ring.entry(offset)
+		if p.Before(e.Point) {
+			break
+		}
+		h.walked++
+		last, at = offset, e.Point
+		offset = h.ring.following(offset, e)
+	}
+	// The place is the message itself, or a marker after it. If not, this relay
+	// received other messages than the client.
+	return last, p.Index == 0 || p == at
+}
+
+// Page returns the offsets of the first held message in the page of the message
+// at offset, and of the first message in the next page: 0 if there is none, so
+// that messages can be added to this page.
+func (h *History[T]) Page(ch *Channel[T], offset uint64) (first, next uint64) {
+	n := ch.pagesUntil(func(s pageStart) bool { return s.offset <= offset })
+	if n < len(ch.pages) {
+		next = ch.pages[n].offset
+	}
+	return h.pageOf(ch, func(s pageStart) bool { return s.offset <= offset }), next
+}
+
+// pageOf returns the offset of the last page that begins before something.
+func (h *History[T]) pageOf(ch *Channel[T], before func(pageStart) bool) uint64 {
+	if n := ch.pagesUntil(before); n > 0 {
+		return ch.pages[n-1].offset
+	}
+	return ch.oldest
+}
+
+// pagesUntil returns how many pages begin before something.
+func (ch *Channel[T]) pagesUntil(before func(pageStart) bool) int {
+	n, _ := slices.BinarySearchFunc(ch.pages, struct{}{}, func(s pageStart, _ struct{}) int {
+		if before(s) {
+			return -1
+		}
+		return 1
+	})
+	return n
+}

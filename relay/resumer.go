@@ -1,0 +1,369 @@
+package relay
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// resumeTimeout is how long a subscribe waits for Redis before it is
+	// answered without it.
+	resumeTimeout = 10 * time.Second
+	// resumeRetry is how soon Redis is asked again after an error.
+	resumeRetry = 250 * time.Millisecond
+	// resumeAsks bounds how many resumes wait for an answer of Redis at once.
+	resumeAsks = 8
+	// catchUpTimeout is longer than the link needs to detect that it is broken,
+	// which also ends the wait.
+	catchUpTimeout = 30 * time.Second
+
+	// resumeBurst is how long a goroutine that runs resumes works before it
+	// rests for resumeRest, so that the Go runtime notices what has arrived from
+	// Redis even if all processors are busy.
+	resumeBurst = time.Millisecond
+	resumeRest  = 50 * time.Microsecond
+)
+
+// A resumer runs the resumes of all sessions: what a client missed is sent by a
+// few goroutines, not by those that read from the clients. So however many
+// clients return at once, few of them at a time compete with the source for the
+// locks and the processors. Sessions take turns, a page each, and so do the
+// resumes of one session. Nothing here waits for a client, or holds messages
+// for a resume that waits.
+type resumer struct {
+	hub  *Hub
+	done chan struct{} // closed when no more steps are taken
+
+	mu     sync.Mutex
+	work   sync.Cond  // queue has a session, or closed is set
+	queue  []*Session // those that take the next turns
+	closed bool
+
+	forLink map[*resume]struct{} // wait for the next link
+	behind  map[*resume]struct{} // wait until the hub has caught up with Redis
+	catchUp sync.Cond            // behind has an element, or closed is set
+	asked   []func(context.Context)
+	asking  sync.Cond // asked has an element, or closed is set
+}
+
+// Turns are the resumes of one session that can take a step. The resumer's mu
+// guards them.
+type turns struct {
+	ready []*resume // the next one first
+	busy  bool      // the session is in the queue, has its turn, or waits for its outbox
+}
+
+// A resumeState says where a resume is. The resumer's mu guards it.
+type resumeState uint8
+
+const (
+	resumeReady  resumeState = iota // in turns.ready, or taking a step
+	resumeAgain                     // as resumeReady, and it must take another step after this one
+	resumeParked                    // until wake
+)
+
+func newResumer(h *Hub) *resumer {
+	q := &resumer{hub: h, done: make(chan struct{}), forLink: make(map[*resume]struct{}), behind: make(map[*resume]struct{})}
+	q.work.L, q.catchUp.L, q.asking.L = &q.mu, &q.mu, &q.mu
+	return q
+}
+
+// run takes steps until ctx ends.
+func (q *resumer) run(ctx context.Context) {
+	defer close(q.done)
+	stop := context.AfterFunc(ctx, q.close)
+	defer stop()
+	var wg sync.WaitGroup
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
+		wg.Go(q.takeTurns)
+	}
+	for range resumeAsks {
+		wg.Go(func() { q.askLoop(ctx) })
+	}
+	wg.Go(func() { q.catchUpLoop(ctx) })
+	wg.Wait()
+}
+
+func (q *resumer) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.work.Broadcast()
+	q.catchUp.Broadcast()
+	q.asking.Broadcast()
+}
+
+// start runs a resume to its end.
+func (q *resumer) start(r *resume) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.readyLocked(r)
+}
+
+// wake lets a parked resume take another step. It may be called with any lock
+// held.
+func (q *resumer) wake(r *resume) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.wakeLocked(r)
+}
+
+func (q *resumer) wakeLocked(r *resume) {
+	switch r.state {
+	case resumeParked:
+		q.readyLocked(r)
+	case resumeReady:
+		r.state = resumeAgain
+	}
+}
+
+func (q *resumer) readyLocked(r *resume) {
+	r.state = resumeReady
+	s := r.sub.session
+	if s.turns == nil {
+		s.turns = new(turns)
+	}
+	s.turns.ready = append(s.turns.ready, r)
+	if !s.turns.busy {
+		s.turns.busy = true
+		q.pushLocked(s)
+	}
+}
+
+// push gives a session a turn.
+func (q *resumer) push(s *Session) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pushLocked(s)
+}
+
+func (q *resumer) pushLocked(s *Session) {
+	q.queue = append(q.queue, s)
+	q.work.Signal()
+}
+
+// takeTurns runs the resumes of one session after the other until the resumer
+// is closed.
+func (q *resumer) takeTurns() {
+	began := time.Now()
+	for {
+		s, r, waited := q.next()
+		switch {
+		case r == nil:
+			return
+		case waited:
+			began = time.Now()
+		}
+		q.finish(s, r, q.turn(s, r))
+		if time.Since(began) > resumeBurst {
+			time.Sleep(resumeRest)
+			began = time.Now()
+		}
+	}
+}
+
+// next waits for a session's turn and returns its next resume, or nil when the
+// resumer is closed.
+func (q *resumer) next() (s *Session, r *resume, waited bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.queue) == 0 && !q.closed {
+		waited = true
+		q.work.Wait()
+	}
+	if q.closed {
+		return nil, nil, waited
+	}
+	s = q.queue[0]
+	q.queue[0] = nil
+	q.queue = q.queue[1:]
+	r = s.turns.ready[0]
+	s.turns.ready = slices.Delete(s.turns.ready, 0, 1)
+	r.state = resumeReady
+	return s, r, waited
+}
+
+// turn takes a step of a resume.
+func (q *resumer) turn(s *Session, r *resume) stepResult {
+	ready, open := s.outbox.Ready(replayLow, nil)
+	if !open {
+		return stepDone // nothing can be sent any more
+	}
+	return r.step(ready)
+}
+
+// finish ends a turn. A session whose frames have to wait gets its next turn
+// when there is room for them.
+func (q *resumer) finish(s *Session, r *resume, result stepResult) {
+	if result == stepDone {
+		r.stopTimer()
+	}
+	if !q.requeue(s, r, result) {
+		return
+	}
+	if result == stepFull {
+		if ready, open := s.outbox.Ready(replayLow, func() { q.push(s) }); open && !ready {
+			return
+		}
+	}
+	q.push(s)
+}
+
+// requeue puts a resume where it belongs after a step, and reports whether its
+// session has a resume that can take another step.
+func (q *resumer) requeue(s *Session, r *resume, result stepResult) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	again := r.state == resumeAgain
+	r.state = resumeReady
+	switch {
+	case result == stepDone:
+		delete(q.forLink, r)
+		delete(q.behind, r)
+	case result == stepFull:
+		s.turns.ready = slices.Insert(s.turns.ready, 0, r)
+	case result == stepWait && !again:
+		r.state = resumeParked
+	default:
+		s.turns.ready = append(s.turns.ready, r)
+	}
+	s.turns.busy = len(s.turns.ready) > 0
+	return s.turns.busy
+}
+
+// awaitLink has r woken when the next link begins. The hub is locked, and is
+// offline.
+func (q *resumer) awaitLink(r *resume) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.forLink[r] = struct{}{}
+}
+
+// linkUp wakes the resumes that wait for a link.
+func (q *resumer) linkUp() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for r := range q.forLink {
+		q.wakeLocked(r)
+	}
+	clear(q.forLink)
+}
+
+// A caughtUp is the result of waiting until the hub has received everything
+// that Redis had published before.
+type caughtUp uint8
+
+const (
+	caughtUpUnknown caughtUp = iota // did not wait
+	caughtUpYes
+	caughtUpFailed // the link was lost or replaced before that
+)
+
+// caughtUp returns the result of the last awaitCatchUp of r, once.
+func (q *resumer) caughtUp(r *resume) caughtUp {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	result := r.caughtUp
+	r.caughtUp = caughtUpUnknown
+	return result
+}
+
+// awaitCatchUp has r woken with a result for caughtUp.
+func (q *resumer) awaitCatchUp(r *resume) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.behind[r] = struct{}{}
+	q.catchUp.Signal()
+}
+
+// catchUpLoop waits for the link, each time for all resumes that need it.
+func (q *resumer) catchUpLoop(ctx context.Context) {
+	for {
+		list := q.nextBehind()
+		if list == nil {
+			return
+		}
+		result := caughtUpYes
+		if wait := q.hub.cfg.CatchUp; wait != nil {
+			limited, cancel := context.WithTimeout(ctx, catchUpTimeout)
+			if wait(limited) != nil {
+				result = caughtUpFailed
+			}
+			cancel()
+		}
+		q.mu.Lock()
+		for r := range list {
+			r.caughtUp = result
+			q.wakeLocked(r)
+		}
+		q.mu.Unlock()
+	}
+}
+
+// nextBehind waits for resumes that wait until the hub has caught up. It
+// returns nil when the resumer is closed.
+func (q *resumer) nextBehind() (list map[*resume]struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.behind) == 0 && !q.closed {
+		q.catchUp.Wait()
+	}
+	if q.closed {
+		return nil
+	}
+	list, q.behind = q.behind, make(map[*resume]struct{})
+	return list
+}
+
+// ask calls f, which may wait for Redis, and then wakes r.
+func (q *resumer) ask(r *resume, f func(context.Context)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	r.asking = true
+	q.asked = append(q.asked, func(ctx context.Context) {
+		f(ctx)
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		r.asking = false
+		q.wakeLocked(r)
+	})
+	q.asking.Signal()
+}
+
+// isAsking reports whether f of the last ask of r has not returned yet.
+func (q *resumer) isAsking(r *resume) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return r.asking
+}
+
+// askLoop is one of the goroutines that wait for Redis.
+func (q *resumer) askLoop(ctx context.Context) {
+	for {
+		f := q.nextAsked()
+		if f == nil {
+			return
+		}
+		limited, cancel := context.WithTimeout(ctx, resumeTimeout)
+		f(limited)
+		cancel()
+	}
+}
+
+func (q *resumer) nextAsked() (f func(context.Context)) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.asked) == 0 && !q.closed {
+		q.asking.Wait()
+	}
+	if q.closed {
+		return nil
+	}
+	f = q.asked[0]
+	q.asked[0] = nil
+	q.asked = q.asked[1:]
+	return f
+}
