@@ -84,7 +84,7 @@ func (c *checker) event(i int, e *event) error {
 	case "welcome", "ping", "heartbeat":
 		return nil
 	case "subscribed", "unsubscribed", "pong", "ok", "error":
-		return c.answer(e)
+		return c.answer(i, e)
 	case "message":
 		return c.message(e)
 	case "offline":
@@ -110,7 +110,7 @@ func (a *answer) late() bool {
 // answer checks that an answer is the one to the next command, or a late one to
 // an earlier command. If a client unsubscribes from a channel before its
 // subscribe was answered, that is not answered.
-func (c *checker) answer(e *event) error {
+func (c *checker) answer(at int, e *event) error {
 	i := slices.IndexFunc(c.open, func(a answer) bool { return a.ref == e.ref && (a.channel == e.channel || a.kind == "ok") })
 	if i < 0 {
 		return errors.New("an answer to nothing")
@@ -120,7 +120,9 @@ func (c *checker) answer(e *event) error {
 	}
 	a := c.open[i]
 	c.open = slices.Delete(c.open, i, i+1)
-	if refused := e.kind == "error" && (a.kind == "subscribed" || a.kind == "ok"); e.kind != a.kind && !refused {
+	before := c.preceding(at)
+	ended := before >= 0 && c.events[before].kind == "error" // the subscribe failed while the client unsubscribed
+	if refused := e.kind == "error" && (a.kind == "subscribed" || a.kind == "ok" || ended); e.kind != a.kind && !refused {
 		return fmt.Errorf("the answer is %s %s, ref %d", a.kind, a.channel, a.ref)
 	}
 	if e.kind == "unsubscribed" {
