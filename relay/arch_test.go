@@ -46,7 +46,7 @@ var allowedImports = map[string][]string{
 	"relay/publickey": {"relay/syntax"},
 	"relay/redisurl":  {"relay/syntax"},
 	"relay/stats":     {"relay/protocol"},
-	"relay/stream":    {"relay/protocol", "relay/stats"},
+	"relay/stream":    {"relay/pagecache", "relay/protocol", "relay/stats"},
 	"relay/syntax":    {},
 }
 

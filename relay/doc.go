@@ -23,8 +23,8 @@
 //   - A gap is the notice that messages may be missing.
 //   - A heartbeat is a frame that a client of the JSON protocol receives at
 //     intervals.
-//   - The link is the connection to Redis. A ring holds the newest entries of a
-//     stream in memory.
+//   - The link is the connection to Redis. The page cache holds messages and
+//     entries in memory that clients who resume have needed, or may need.
 //   - To evict a client is to close its connection because it reads too slowly.
 //   - The fan-out is the delivery of an item to all subscribers of its channel.
 //   - A replay sends messages that a client missed.
@@ -203,8 +203,9 @@
 //     TestDurableJoinsWhileAdding). A replay on one channel does not delay a
 //     replay on another (TestDurableStuckReplayHoldsUpNoOther).
 //   - If entries that a client missed no longer exist, it receives a gap,
-//     whatever was done to the stream (TestStreamHistories, TestFollow,
-//     TestDurableGaps).
+//     whatever was done to the stream, and then every entry with a higher id
+//     that the stream still has (TestStreamHistories, TestFollow,
+//     TestDurableGaps, TestDurableModel).
 //   - If a nudge is lost or Redis is down, no entry is lost: a regular check of
 //     all streams finds the new entries, and they are delivered later
 //     (TestDurableNudgeLost, TestDurableWhileAway). If a stream
@@ -225,15 +226,23 @@
 // entries: a page ([stream.Page]), which is the result of one read. A read
 // begins with the last delivered entry itself, and the new entries follow it.
 // stream.Page.follow checks that the first entry of the page is still that one:
-// if it is, no entry is missing between it and the new ones. The reader numbers
-// the entries, keeps them in a ring, and delivers them through its sink
-// ([stream.Sink]), which adds them to the mailboxes of the shards.
+// if it is, no entry is missing between it and the new ones. If it is not, the
+// subscribers get a gap, and then every entry with a higher id that the stream
+// still has. The reader numbers the entries, adds them to the page cache, and
+// delivers them through its sink ([stream.Sink]), which adds them to the
+// mailboxes of the shards.
 //
-// If the position of a client that resumes is in the ring, its replay sends the
-// entries after it from the ring. Otherwise the replay first reads the stream
-// until it reaches the ring. The step that reaches the end of the ring also
-// joins the fan-out: while it holds the shard's lock, it sets subscriber.start
-// to the newest number, so that the fan-out continues exactly there.
+// A client that resumes gets the entries after its position from the page
+// cache. If they are not there, the reader reads them, once for all clients
+// that wait, and applies the same rule. The step that reaches the reader's
+// position also joins the fan-out: while it holds the shard's lock, it sets
+// subscriber.start to the newest number, so that the fan-out continues exactly
+// there.
+//
+// Two things leave no trace in Redis, so nobody is notified of them: a stream
+// that was created and deleted while a client was away whose cursor says that
+// there was no stream; and a stream that was created, deleted and created again
+// between two reads, if it did not exist at the first of them.
 //
 // # Memory
 //

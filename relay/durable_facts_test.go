@@ -108,8 +108,12 @@ func (f durableFacts) recoveredAt(i int) *record {
 // refusedCursor returns the cursor that the client sent, if event i says that
 // it was not recovered and the client missed something that exists.
 func (f durableFacts) refusedCursor(i int) string {
-	e, next := f.events[i], f.entry(f.following(i))
-	if e.kind != "subscribed" || !isDurable(e.channel) || e.recovered || next == nil {
+	e, gap := f.events[i], f.following(i)
+	if e.kind != "subscribed" || !isDurable(e.channel) || e.recovered || gap < 0 || f.events[gap].kind != "gap" {
+		return ""
+	}
+	next := f.entry(f.following(gap))
+	if next == nil {
 		return ""
 	}
 	cmd := f.commands[e.ref-1]
@@ -139,7 +143,11 @@ func (f durableFacts) mutants(s *subject) []mutant {
 		}),
 		s.alter("sends the cursor of another message", func(i int) bool { return f.entry(i) != nil && f.isMessage(i) && f.isMessage(f.preceding(i)) },
 			func(i int, e *event) { e.cursor = f.events[f.preceding(i)].cursor }),
-		s.alter("says that it recovered what it did not", func(i int) bool { return f.refusedCursor(i) != "" },
-			func(i int, e *event) { e.recovered, e.cursor = true, f.refusedCursor(i) }),
+		s.mutant("says that it recovered what it did not", func(i int) bool { return f.refusedCursor(i) != "" }, func(i int) []event {
+			list := slices.Clone(s.events)
+			list[i].recovered, list[i].cursor = true, f.refusedCursor(i)
+			gap := s.following(i)
+			return slices.Delete(list, gap, gap+1)
+		}),
 	}
 }

@@ -39,6 +39,13 @@ func (h *durableHub) add(channel string, n, m int) {
 	}
 }
 
+// newCursor returns the cursor that a new client of a channel gets. It is of an
+// entry: without a stream there is no place to resume from.
+func (h *durableHub) newCursor(channel string) string {
+	h.add(channel, 0, 0)
+	return h.testHub.newCursor(channel)
+}
+
 // nudge announces entries.
 func (h *durableHub) nudge(channel string) {
 	h.Nudge([]byte(channel), false)

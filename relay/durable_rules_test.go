@@ -3,6 +3,7 @@ package relay_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"sidecast/relay/protocol"
@@ -23,8 +24,12 @@ type spot struct {
 	record  *record // the last that it has; nil: there was no stream, or nothing is known
 	blank   bool    // no entry was left: the stream was empty, and this was its last id
 	floor   int     // the highest number that it ever had
-	pending bool    // it got no cursor: it must get a gap before anything else
-	unknown bool    // raw: it never got a cursor
+	id      stream.ID
+	foreign bool // its cursor is of another channel, or was never there
+	unsaid  bool // its subscribe was not recovered: the gap must follow
+	hole    bool // after a gap: it gets every entry with a higher id that still exists
+	pending bool // it got no cursor: it must get a gap before anything else
+	unknown bool // raw: it never got a cursor
 }
 
 func newDurableRules(c *actorClient, s *story) *durableRules {
@@ -55,6 +60,15 @@ func (r *durableRules) subscribed(e *event, after string) error {
 		r.spots[e.channel] = was
 		r.counts["recovered"]++
 		return nil
+	case after != "" && e.cursor == after:
+		if was == nil { // the cursor of another channel
+			c, _ := stream.ParseCursor(after)
+			was = &spot{id: c.ID, foreign: true}
+		}
+		was.unsaid = true
+		r.spots[e.channel] = was
+		r.counts["not recovered"]++
+		return nil
 	case e.cursor == "":
 		r.spots[e.channel] = &spot{pending: true}
 		r.counts["begun without a cursor"]++
@@ -63,12 +77,8 @@ func (r *durableRules) subscribed(e *event, after string) error {
 		return err
 	}
 	r.spots[e.channel] = now
-	if was == nil {
-		r.counts["begun"]++
-		return nil
-	}
-	r.counts["not recovered"]++
-	return r.jump(e, was, now)
+	r.counts["begun"]++
+	return nil
 }
 
 // find returns the spot that a cursor names at some moment. If there never was
@@ -83,7 +93,7 @@ func (r *durableRules) find(channel, cursor string, moment int64) (*spot, error)
 	}
 	for _, rec := range slices.Backward(r.store.log) {
 		if rec.channel == channel && rec.added <= moment && rec.entry.ID == c.ID && (rec.entry.Check == c.Check || c.Check == 0) {
-			return &spot{record: rec, blank: c.Check == 0, floor: rec.number}, nil
+			return &spot{record: rec, blank: c.Check == 0, floor: rec.number, id: rec.entry.ID}, nil
 		}
 	}
 	return nil, fmt.Errorf("nothing was ever at %v", c)
@@ -114,7 +124,7 @@ func (r *durableRules) message(e *event) error {
 // advance continues after a record that was received.
 func (r *durableRules) advance(e *event, p *spot, rec *record) error {
 	switch {
-	case p.pending:
+	case p.pending, p.unsaid:
 		return errors.New("before the client got its gap")
 	case rec.number <= p.floor:
 		return fmt.Errorf("record %d, after %d", rec.number, p.floor)
@@ -122,12 +132,35 @@ func (r *durableRules) advance(e *event, p *spot, rec *record) error {
 		return errors.New("was not added yet")
 	}
 	was := *p
-	*p = spot{record: rec, floor: rec.number}
+	*p = spot{record: rec, floor: rec.number, id: rec.entry.ID}
 	if was.unknown {
+		return nil
+	}
+	if left := r.survivor(&was, rec.number, e.moment); left != nil {
+		return fmt.Errorf("record %d still exists, and was skipped, after %v", left.number, was.id)
+	}
+	if was.hole {
 		return nil
 	}
 	if lost := r.missing(&was, rec, e.moment); lost != nil && !r.silent(&was, rec, e.moment) {
 		return fmt.Errorf("record %d is missing before it, after %d, without a gap", lost.number, was.floor)
+	}
+	return nil
+}
+
+// survivor returns a record between a spot and a number that the client must
+// receive, whatever happened to the others, or nil. Entries that are not sent to
+// it move the relay's place as well.
+func (r *durableRules) survivor(p *spot, number int, moment int64) *record {
+	next, id := r.store.log[number-1], p.id
+	for _, rec := range r.store.log[p.floor : number-1] {
+		switch {
+		case rec.channel != next.channel || rec.entry.ID.Compare(id) <= 0:
+		case rec.entry.TooLarge || rec.by == r.id:
+			id = rec.entry.ID
+		case !rec.removedBy(moment):
+			return rec
+		}
 	}
 	return nil
 }
@@ -182,6 +215,9 @@ func (r *durableRules) gap(e *event) error {
 	if p == nil {
 		return errNotSubscribed
 	}
+	if e.cursor == "" {
+		return r.openHole(e, p)
+	}
 	now, err := r.find(e.channel, e.cursor, e.moment)
 	if err != nil {
 		return err
@@ -205,9 +241,23 @@ func (r *durableRules) gap(e *event) error {
 	return r.jump(e, p, now)
 }
 
+// openHole checks a gap that is followed by entries that still exist, or by a
+// place that the client is not told.
+func (r *durableRules) openHole(e *event, p *spot) error {
+	r.counts["gap "+e.reason]++
+	if e.reason != "trimmed" && e.reason != "reset" || p.pending {
+		return errors.New("a gap for this reason")
+	}
+	if p.id.IsZero() || p.foreign || r.cause(p, e.channel, e.moment) || r.nextRemoved(p, e.channel, e.moment) {
+		p.hole, p.unsaid = true, false
+		return nil
+	}
+	return fmt.Errorf("a gap without a cause, at %d", p.floor)
+}
+
 // jump checks a gap between two spots.
 func (r *durableRules) jump(e *event, was, now *spot) error {
-	if !r.cause(was, e.channel, e.moment) && !(e.kind == "gap" && r.nextRemoved(was, e.channel, e.moment)) {
+	if !was.foreign && !was.id.IsZero() && !r.cause(was, e.channel, e.moment) && !(e.kind == "gap" && r.nextRemoved(was, e.channel, e.moment)) {
 		return fmt.Errorf("a gap without a cause, at %d", was.floor)
 	}
 	for _, rec := range r.store.log[min(now.floor, was.floor):was.floor] {
@@ -216,6 +266,11 @@ func (r *durableRules) jump(e *event, was, now *spot) error {
 		}
 	}
 	now.floor = max(now.floor, was.floor)
+	if now.floor > was.floor {
+		if left := r.survivor(was, now.floor, math.MaxInt64); left != nil {
+			return fmt.Errorf("record %d was skipped by a gap, after %v", left.number, was.id)
+		}
+	}
 	return nil
 }
 
@@ -253,12 +308,14 @@ func (r *durableRules) nextRemoved(p *spot, channel string, moment int64) bool {
 
 func (r *durableRules) complete() error {
 	for channel, p := range r.spots {
-		if p.pending {
-			return fmt.Errorf("%s: the client never got its cursor", channel)
+		r.failed = channel
+		if p.pending || p.unsaid {
+			return fmt.Errorf("%s: the client never got its gap", channel)
 		}
 		for _, rec := range r.store.log[p.floor:] {
 			unsaid := rec.entry.TooLarge && r.protocol == protocol.RawID && !r.gapClose
-			if rec.channel == channel && rec.removed == 0 && rec.by != r.id && !unsaid {
+			lower := p.hole && rec.entry.ID.Compare(p.id) <= 0
+			if rec.channel == channel && rec.removed == 0 && rec.by != r.id && !unsaid && !lower {
 				return fmt.Errorf("%s: record %d is missing at the end, after %d", channel, rec.number, p.floor)
 			}
 		}

@@ -1,22 +1,22 @@
 package relay
 
 import (
-	"context"
+	"math"
 	"testing/synctest"
 
 	"sidecast/relay/protocol"
+	"sidecast/relay/stream"
 )
 
-// SetRingLimits bounds the entries held of one durable channel and of all. It
-// must be called before a client subscribes.
-func (h *Hub) SetRingLimits(one, all int) { h.readers.SetLimits(one, all) }
-
-// RingBytes returns how many bytes of durable channels are held.
-func (h *Hub) RingBytes() int64 {
-	if h.readers == nil {
-		return 0
+// StreamBytes returns how many bytes of durable channels are in the page cache.
+func (h *Hub) StreamBytes() int64 {
+	bytes, _, _ := h.messages.cache.Stats()
+	h.messages.cache.Lock()
+	defer h.messages.cache.Unlock()
+	for _, p := range h.messages.index {
+		bytes -= int64(p.charge())
 	}
-	return h.readers.Bytes()
+	return bytes
 }
 
 // ResumeWithPause subscribes to a durable channel and calls pause between
@@ -36,9 +36,13 @@ func (s *Session) ResumeWithPause(channel, after string, pause func()) {
 	}
 }
 
-// RefreshStream waits for a read of a durable channel that has subscribers.
-func (h *Hub) RefreshStream(ctx context.Context, channel string) error {
-	return h.streamReader([]byte(channel)).Refresh(ctx)
+// AwaitRead returns a channel that is closed when a resume that waits for a read
+// of a durable channel is woken. The channel must have subscribers.
+func (h *Hub) AwaitRead(channel string) (woken chan struct{}) {
+	woken = make(chan struct{})
+	position := stream.Position{Reader: h.streamReader([]byte(channel)), At: stream.Cursor{ID: stream.ID{Ms: math.MaxUint64}}}
+	_, _, _, _ = position.Next(func() { close(woken) })
+	return woken
 }
 
 // Scratch returns the memory in which a shard collects one client's frames.

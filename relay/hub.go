@@ -102,7 +102,7 @@ type Hub struct {
 const (
 	defaultPageCacheBytes = 64 << 20
 	// pageCacheAge is how long a page is kept that no client uses.
-	pageCacheAge = 10 * time.Second
+	pageCacheAge = time.Minute
 )
 
 // NewHub returns a hub that is offline until the source calls [Hub.Online]. It
@@ -122,16 +122,14 @@ func NewHub(cfg HubConfig) *Hub {
 		history:       history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge),
 		streamReaders: make(map[string]*stream.Reader),
 	}
+	cache := pagecache.New(cmp.Or(cfg.PageCacheBytes, defaultPageCacheBytes), pageCacheAge, h.now)
 	if cfg.Streams != nil {
 		h.readers = stream.NewReaders(stream.Config{
-			Store: sync.OnceValue(cfg.Streams), Now: h.now, Stats: cfg.Stats, Logger: cfg.Logger,
+			Store: sync.OnceValue(cfg.Streams), Cache: cache, Now: h.now, Stats: cfg.Stats, Logger: cfg.Logger,
 		})
 	}
 	h.resumer = newResumer(h)
-	h.messages = messagePages{
-		cache: pagecache.New(cmp.Or(cfg.PageCacheBytes, defaultPageCacheBytes), pageCacheAge, h.now),
-		index: make(map[messageKey]*messagePage),
-	}
+	h.messages = messagePages{cache: cache, index: make(map[messageKey]*messagePage)}
 	for i := range cfg.Shards {
 		h.shards = append(h.shards, newShard(h, i))
 	}
@@ -231,10 +229,8 @@ func (h *Hub) HistoryBytes() int64 {
 	h.lockSequenced()
 	n := int64(h.history.Bytes())
 	h.mu.Unlock()
-	if h.readers != nil {
-		n += h.readers.Bytes()
-	}
-	return n
+	bytes, _, _ := h.messages.cache.Stats()
+	return n + bytes
 }
 
 // Sessions returns how many sessions there are.

@@ -74,7 +74,7 @@ func (s *story) preceding(i int) int {
 // may be late only needs to arrive if the client waits for it to the end.
 func (s *story) answerNeeded(i int) bool {
 	e := &s.events[i]
-	return e.ref > 0 && (e.kind != "subscribed" || s.end == endAlive && !slices.ContainsFunc(s.events[i:], func(later event) bool {
+	return e.ref > 0 && (s.commands[e.ref-1].kind != "subscribed" || s.end == endAlive && !slices.ContainsFunc(s.events[i:], func(later event) bool {
 		return later.kind == "unsubscribed" && later.channel == e.channel
 	}))
 }

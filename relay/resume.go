@@ -47,7 +47,6 @@ type resume struct {
 
 	state    resumeState // guarded by the resumer's mu
 	caughtUp caughtUp    // likewise
-	asking   bool        // likewise
 }
 
 // A backlog is what a client may have missed on one channel. The goroutine that
@@ -73,7 +72,7 @@ type page struct {
 	kind   pageKind
 	frames [][]byte
 	cursor []byte             // for the answer; of pageMore, pageLast and pageNotRecovered
-	why    protocol.GapReason // of pageGap
+	why    protocol.GapReason // of pageHole and pageGap
 }
 
 type pageKind uint8
@@ -84,7 +83,8 @@ const (
 	pageFull                         // there are frames, but no room for them
 	pageWait                         // the backlog will wake the resume
 	pageNotRecovered                 // messages may be missing; the subscription cannot be live yet
-	pageGap                          // messages may be missing
+	pageHole                         // messages may be missing before what follows
+	pageGap                          // messages may be missing, and nothing can be sent but new ones
 	pageFailed                       // the stream cannot be read
 )
 
@@ -157,6 +157,10 @@ func (r *resume) send(p page) stepResult {
 	case pageNotRecovered:
 		r.answer(false, p.cursor)
 		return stepMore
+	case pageHole:
+		r.answer(false, p.cursor)
+		r.sendGap(p.why, nil)
+		return stepMore
 	case pageGap:
 		r.giveUp(p.why)
 		return stepDone
@@ -205,8 +209,17 @@ func (r *resume) giveUp(why protocol.GapReason) {
 		r.answer(false, cursor)
 		return
 	}
-	r.hub.cfg.Stats.Gaps[why].Add(1)
-	s.send(protocol.Event{Type: protocol.EventGap, Channel: channel, Reason: why, Cursor: cursor})
+	r.sendGap(why, cursor)
+}
+
+// sendGap says that messages may be missing. The shard is locked.
+func (r *resume) sendGap(why protocol.GapReason, cursor []byte) {
+	s := r.sub.session
+	it := item{reason: why, channel: r.sub.channel}
+	it.frames[s.protocol.ID()] = s.protocol.Event(protocol.Event{
+		Type: protocol.EventGap, Channel: r.sub.channel.Name(), Reason: why, Cursor: cursor,
+	})
+	s.sendGap(&it)
 }
 
 // fail ends the subscription with an error in place of the answer.

@@ -1,10 +1,8 @@
 package relay
 
 import (
-	"context"
 	"errors"
 	"math"
-	"slices"
 	"time"
 
 	"sidecast/relay/outbox"
@@ -18,14 +16,6 @@ type streamBacklog struct {
 	stream.Position
 	fresh  bool   // the client starts at the end of the stream
 	cursor []byte // of the position, when the client resumed
-	result        // of the last question to Redis
-}
-
-type result struct {
-	asked bool // and the answer was not used yet
-	found bool
-	why   protocol.GapReason
-	err   error
 }
 
 func newStreamBacklog(r *resume, after string) *streamBacklog {
@@ -38,50 +28,48 @@ func newStreamBacklog(r *resume, after string) *streamBacklog {
 
 // next implements [backlog].
 func (b *streamBacklog) next(room bool) page {
-	if b.hub.resumer.isAsking(b.resume) {
+	wake := func() { b.hub.resumer.wake(b.resume) }
+	if b.fresh {
+		return b.nextFresh(b.Reader.Ready(wake))
+	}
+	entries, progress, why, err := b.Next(wake)
+	switch {
+	case err != nil:
+		return b.retry(err)
+	case progress == stream.Wait:
 		return page{kind: pageWait}
-	}
-	if b.asked {
-		b.asked = false
-		if p, ended := b.redisAnswer(); ended {
-			return p
-		}
-	}
-	switch {
-	case b.fresh:
-		return b.nextFresh()
-	case len(b.Next) > 0 && !room:
+	case progress == stream.Gap:
+		return page{kind: pageHole, why: why, cursor: b.cursor}
+	case progress == stream.Entries && !room:
 		return page{kind: pageFull}
-	case len(b.Next) > 0:
-		p := page{kind: pageMore, cursor: b.cursor}
-		n := b.take(b.Next, replayPage, &p.frames)
-		b.Next = b.Next[n:]
-		return p
 	}
-	return b.nextKept(room)
+	p := page{kind: pageLast, cursor: b.cursor}
+	if b.take(entries, replayPage, &p.frames) < len(entries) {
+		p.kind = pageMore
+	}
+	return p
 }
 
-// redisAnswer returns what follows from the answer to the last question to Redis, if
-// it ends the resume or has to be asked again.
-func (b *streamBacklog) redisAnswer() (p page, ended bool) {
+// nextFresh joins at the end of the stream as soon as that is known. Without a
+// link, the subscription begins without a place, and gets a gap when there is
+// one.
+func (b *streamBacklog) nextFresh(ready bool, err error) page {
 	switch {
-	case b.err == nil && !b.fresh && !b.found:
-		b.fresh = true
-	case b.err == nil:
-	case errors.Is(b.err, stream.ErrNoStream) && !b.answered:
-		return page{kind: pageFailed}, true
-	case b.fresh && errors.Is(b.err, stream.ErrUnavailable):
-		// The subscription begins without a place, and gets a gap as soon as
-		// there is one.
-	default:
-		return b.retry(), true
+	case ready, errors.Is(err, stream.ErrUnavailable):
+		return page{kind: pageGap}
+	case err != nil:
+		return b.retry(err)
 	}
-	return p, false
+	return page{kind: pageWait}
 }
 
-// retry waits for the next link, or if there is one, for a moment.
-func (b *streamBacklog) retry() page {
+// retry waits until it makes sense to read again: for the next link, or if there
+// is one, for a moment.
+func (b *streamBacklog) retry(err error) page {
 	h := b.hub
+	if errors.Is(err, stream.ErrNoStream) && !b.answered {
+		return page{kind: pageFailed}
+	}
 	h.lockSequenced()
 	defer h.mu.Unlock()
 	if h.offline {
@@ -92,63 +80,17 @@ func (b *streamBacklog) retry() page {
 	return page{kind: pageWait}
 }
 
-// ask calls f, which waits for Redis.
-func (b *streamBacklog) ask(f func(context.Context)) page {
-	b.asked = true
-	b.hub.resumer.ask(b.resume, f)
-	return page{kind: pageWait}
-}
-
-// nextFresh joins at the end of the stream when that is known.
-func (b *streamBacklog) nextFresh() page {
-	if b.found = b.Reader.HasPlace(); b.found || errors.Is(b.err, stream.ErrUnavailable) {
-		return page{kind: pageGap, why: b.why}
-	}
-	return b.ask(func(ctx context.Context) { b.err = b.Reader.Ready(ctx) })
-}
-
-// nextKept returns entries that the reader keeps, or looks for the position.
-func (b *streamBacklog) nextKept(room bool) page {
-	p := page{kind: pageMore, cursor: b.cursor}
-	full := false
-	var some []*stream.Held
-	kept := b.Kept(func(entries []*stream.Held, _ stream.Seq) {
-		if full = len(entries) > 0 && !room; full {
-			return
-		}
-		n := fit(entries, replayPage)
-		some = slices.Clone(entries[:n])
-		if n == len(entries) {
-			p.kind = pageLast
-		}
-	})
-	switch {
-	case !kept:
-		return b.ask(func(ctx context.Context) { b.found, b.why, b.err = b.Find(ctx) })
-	case full:
-		return page{kind: pageFull}
-	}
-	if b.take(some, replayPage, &p.frames) < len(some) {
-		p.kind = pageMore
-	}
-	return p
-}
-
 // late implements [backlog].
 func (b *streamBacklog) late() page { return page{kind: pageFailed} }
 
 // join implements [backlog].
 func (b *streamBacklog) join() (frames [][]byte, joined bool) {
-	var tail []*stream.Held
-	b.Kept(func(entries []*stream.Held, last stream.Seq) {
-		if joined = fit(entries, replayTail) == len(entries); joined {
-			tail = slices.Clone(entries)
-			b.hub.mu.Lock()
-			b.hub.join(b.sub, uint64(last))
-			b.hub.mu.Unlock()
-		}
+	entries, joined := b.Join(isTail, func(last stream.Seq) {
+		b.hub.mu.Lock()
+		b.hub.join(b.sub, uint64(last))
+		b.hub.mu.Unlock()
 	})
-	b.take(tail, math.MaxInt, &frames)
+	b.take(entries, math.MaxInt, &frames)
 	return frames, joined
 }
 
@@ -172,7 +114,7 @@ func (b *streamBacklog) take(entries []*stream.Held, limit int, frames *[][]byte
 	for n < len(entries) && limit > 0 {
 		e := entries[n]
 		n++
-		b.At = e.Cursor
+		b.Move(e.Cursor)
 		if frame := e.Frame(s.protocol, name); frame != nil && !s.isEcho(name, e.Hash()) {
 			*frames = append(*frames, frame)
 			limit -= size(frame)
@@ -184,11 +126,14 @@ func (b *streamBacklog) take(entries []*stream.Held, limit int, frames *[][]byte
 	return n
 }
 
-// fit returns how many of the entries fit into about limit bytes, at least one.
-func fit(entries []*stream.Held, limit int) (n int) {
-	for n < len(entries) && (limit > 0 || n == 0) {
-		limit -= len(entries[n].Payload) + outbox.FrameCharge
-		n++
+// isTail reports whether entries are few enough for the step that makes the
+// subscription live.
+func isTail(entries []*stream.Held) bool {
+	left := replayTail
+	for _, e := range entries {
+		if left -= len(e.Payload) + outbox.FrameCharge; left < 0 {
+			return false
+		}
 	}
-	return n
+	return true
 }

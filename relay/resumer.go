@@ -14,8 +14,6 @@ const (
 	resumeTimeout = 10 * time.Second
 	// resumeRetry is how soon Redis is asked again after an error.
 	resumeRetry = 250 * time.Millisecond
-	// resumeAsks bounds how many resumes wait for an answer of Redis at once.
-	resumeAsks = 8
 	// catchUpTimeout is longer than the link needs to detect that it is broken,
 	// which also ends the wait.
 	catchUpTimeout = 30 * time.Second
@@ -45,8 +43,6 @@ type resumer struct {
 	forLink map[*resume]struct{} // wait for the next link
 	behind  map[*resume]struct{} // wait until the hub has caught up with Redis
 	catchUp sync.Cond            // behind has an element, or closed is set
-	asked   []func(context.Context)
-	asking  sync.Cond // asked has an element, or closed is set
 }
 
 // Turns are the resumes of one session that can take a step. The resumer's mu
@@ -67,7 +63,7 @@ const (
 
 func newResumer(h *Hub) *resumer {
 	q := &resumer{hub: h, done: make(chan struct{}), forLink: make(map[*resume]struct{}), behind: make(map[*resume]struct{})}
-	q.work.L, q.catchUp.L, q.asking.L = &q.mu, &q.mu, &q.mu
+	q.work.L, q.catchUp.L = &q.mu, &q.mu
 	return q
 }
 
@@ -80,9 +76,6 @@ func (q *resumer) run(ctx context.Context) {
 	for range max(1, runtime.GOMAXPROCS(0)/2) {
 		wg.Go(q.takeTurns)
 	}
-	for range resumeAsks {
-		wg.Go(func() { q.askLoop(ctx) })
-	}
 	wg.Go(func() { q.catchUpLoop(ctx) })
 	wg.Wait()
 }
@@ -93,7 +86,6 @@ func (q *resumer) close() {
 	q.closed = true
 	q.work.Broadcast()
 	q.catchUp.Broadcast()
-	q.asking.Broadcast()
 }
 
 // start runs a resume to its end.
@@ -316,54 +308,4 @@ func (q *resumer) nextBehind() (list map[*resume]struct{}) {
 	}
 	list, q.behind = q.behind, make(map[*resume]struct{})
 	return list
-}
-
-// ask calls f, which may wait for Redis, and then wakes r.
-func (q *resumer) ask(r *resume, f func(context.Context)) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	r.asking = true
-	q.asked = append(q.asked, func(ctx context.Context) {
-		f(ctx)
-		q.mu.Lock()
-		defer q.mu.Unlock()
-		r.asking = false
-		q.wakeLocked(r)
-	})
-	q.asking.Signal()
-}
-
-// isAsking reports whether f of the last ask of r has not returned yet.
-func (q *resumer) isAsking(r *resume) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return r.asking
-}
-
-// askLoop is one of the goroutines that wait for Redis.
-func (q *resumer) askLoop(ctx context.Context) {
-	for {
-		f := q.nextAsked()
-		if f == nil {
-			return
-		}
-		limited, cancel := context.WithTimeout(ctx, resumeTimeout)
-		f(limited)
-		cancel()
-	}
-}
-
-func (q *resumer) nextAsked() (f func(context.Context)) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for len(q.asked) == 0 && !q.closed {
-		q.asking.Wait()
-	}
-	if q.closed {
-		return nil
-	}
-	f = q.asked[0]
-	q.asked[0] = nil
-	q.asked = q.asked[1:]
-	return f
 }

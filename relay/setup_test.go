@@ -95,7 +95,7 @@ func (h *testHub) checkEmpty() {
 	if channels, subs := h.stats.Channels.Load(), h.stats.Subscriptions.Load(); channels != 0 || subs != 0 {
 		h.t.Errorf("%d channels and %d subscriptions are left", channels, subs)
 	}
-	if used, kept := h.budget.Used(), h.RingBytes(); used != 0 || kept != 0 {
+	if used, kept := h.budget.Used(), h.StreamBytes(); used != 0 || kept != 0 {
 		h.t.Errorf("%d bytes are still charged, %d held", used, kept)
 	}
 }

@@ -70,13 +70,12 @@ func (w *world) addRelay() {
 		Budget: outbox.NewBudget(pick(2000, 8000, 100_000, 1<<20), pick(1<<30, 1<<30, 400_000), time.Duration(pick(8, 3600))*time.Second, nil),
 		Shards: pick(1, 2, 3, 4), PingInterval: time.Duration(pick(2, 3, 3600)) * time.Second, CatchUp: r.catchUp,
 		HistoryBytes: pick(0, 1500, 8000, 20_000, 1<<20), HistoryAge: time.Duration(pick(2, 3600)) * time.Second,
-		Streams: func() stream.Store { return conn },
+		Streams: func() stream.Store { return conn }, PageCacheBytes: pick(700, 5000, 20_000, 64<<20),
 	}
 	if w.complete {
 		cfg.HistoryBytes, cfg.HistoryAge = 1<<22, time.Hour
 	}
 	r.testHub = newTestHub(w.t, cfg)
-	r.SetRingLimits(pick(700, 3000, 20_000, 1<<20), pick(5000, 64<<20))
 	r.stop = r.start()
 	w.relays = append(w.relays, r)
 	go func() {

@@ -1,10 +1,13 @@
 package stream
 
-import "sidecast/relay/protocol"
-
-// Follow gives external tests access to follow.
-func (p *Page) Follow(c Cursor, sawAbsent bool) ([]Entry, protocol.GapReason, bool) {
-	return p.follow(c, sawAbsent)
+// Follow gives external tests access to follow. reason is empty if there is no
+// gap. end is where a client is after a gap without entries.
+func (p *Page) Follow(c Cursor, first *Cursor) (entries []Entry, reason string, end Cursor, again bool) {
+	v := p.follow(c, first)
+	if v.gap {
+		reason = v.why.String()
+	}
+	return v.entries, reason, v.end, v.again
 }
 
 // Cursor gives external tests access to cursor.

@@ -2,9 +2,16 @@ package stream
 
 import "sidecast/relay/protocol"
 
-// follow returns the entries that a client at c has missed. p must have been
-// read from c's id on. If it cannot be known whether entries are missing, ok is
-// false and why is the reason for the gap.
+// A verdict says what follows a place in a stream.
+type verdict struct {
+	entries []Entry            // those that the stream still has, in order, with ids higher than the place
+	gap     bool               // entries may be missing before these
+	why     protocol.GapReason // of the gap
+	end     Cursor             // the place after all of that, if there are no entries
+	again   bool               // the stream changed while it was read: read it again
+}
+
+// follow returns what follows c. p must have been read from c's id on.
 //
 // The rule rests on two facts: ids only increase, and a stream is only trimmed
 // from its front. So if c's entry still exists, no entry after it was trimmed.
@@ -12,27 +19,53 @@ import "sidecast/relay/protocol"
 // does not cover trimming, and last-generated-id and entries-added start again
 // when the key is created again.
 //
-// sawAbsent says that the relay saw at some moment that the stream did not
-// exist, and has received everything about it since. It replaces the count of
-// added entries, which servers before Redis 7.0 do not have.
-func (p *Page) follow(c Cursor, sawAbsent bool) (missed []Entry, why protocol.GapReason, ok bool) {
-	if len(p.Entries) > 0 && p.Entries[0].ID == c.ID {
-		if p.Entries[0].Check != c.Check {
-			return nil, protocol.GapReset, false
+// If entries may be missing, all that the stream still has with higher ids
+// follow the gap, and another entry with c's id. Entries with lower ids cannot be
+// told from those that a client at c has already received.
+//
+// first is the first entry of the stream, if the relay saw under the present
+// connection that the stream did not exist, and has read all of it since; it is
+// nil otherwise. A client at the zero Cursor has missed nothing if that entry
+// still exists.
+func (p *Page) follow(c Cursor, first *Cursor) verdict {
+	entries, s := p.Entries, p.State
+	if len(entries) > 0 && entries[0].ID == c.ID {
+		if entries[0].Check == c.Check {
+			return verdict{entries: entries[1:], end: c}
 		}
-		return p.Entries[1:], 0, true
+		return verdict{entries: entries, gap: true, why: protocol.GapReset}
 	}
-	s := p.State
 	switch {
-	case c.ID.IsZero():
-		if !s.Exists || s.Added >= 0 && s.Added == s.Length || s.Added < 0 && sawAbsent {
-			return p.Entries, 0, true
-		}
-		return nil, protocol.GapTrimmed, false
-	case s.Exists && len(p.Entries) == 0 && s.Last == c.ID:
-		return nil, 0, true // c's entry was deleted with XDEL, and nothing was added after it
-	case s.Exists && s.Last.Compare(c.ID) > 0:
-		return nil, protocol.GapTrimmed, false
+	case c.ID.IsZero() && first != nil && len(entries) > 0 && entries[0].Cursor == *first:
+		return verdict{entries: entries}
+	case c.ID.IsZero() && len(entries) == 0 && !s.Exists:
+		return verdict{end: c}
+	case len(entries) > 0 && !c.ID.IsZero():
+		return verdict{entries: entries, gap: true, why: protocol.GapTrimmed}
+	case len(entries) > 0:
+		return verdict{entries: entries, gap: true, why: protocol.GapReset}
+	case s.Exists && s.Tail.ID.Compare(c.ID) > 0:
+		return verdict{again: true} // added after the entries were read
+	case s.Exists && s.Last == c.ID && !c.ID.IsZero():
+		return verdict{end: c} // c's entry was deleted with XDEL, and nothing was added after it
+	case s.Exists && s.Last.Compare(c.ID) > 0 && !c.ID.IsZero():
+		return verdict{gap: true, why: protocol.GapTrimmed, end: s.cursor()}
 	}
-	return nil, protocol.GapReset, false
+	return verdict{gap: true, why: protocol.GapReset, end: s.cursor()}
+}
+
+// isWhole reports whether a page of a stream that the relay saw begin may have
+// all of its entries. Servers before Redis 7.0 do not count those that were
+// added.
+func (p *Page) isWhole() bool {
+	return len(p.Entries) > 0 && (p.State.Added < 0 || p.State.Added == p.State.Length)
+}
+
+// cursor returns where a client is after the gap, in wire form: nothing if
+// entries follow.
+func (v *verdict) cursor() []byte {
+	if len(v.entries) > 0 {
+		return nil
+	}
+	return v.end.Text()
 }

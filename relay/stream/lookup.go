@@ -3,175 +3,118 @@ package stream
 import (
 	"context"
 	"slices"
-	"time"
 
 	"sidecast/relay/protocol"
 )
 
-// pagesKept bounds how many pages before the ring are kept for a channel, and
-// pageAge for how long, in nanoseconds: clients that resume at the same time
-// ask for the same pages.
-const (
-	pagesKept = 8
-	pageAge   = int64(10 * time.Second)
-)
-
-// A keptPage holds the entries that follow a place in a stream, without a gap.
-type keptPage struct {
-	from    Cursor
-	entries []*Held
-	at      int64 // when it was read, by Config.Now
+// A lookup is a position that waits for a read of the stream.
+type lookup struct {
+	position *Position
+	from     Cursor
+	owed     bool
+	wake     func()
 }
 
-func (p *keptPage) charge() (n int) {
-	for _, e := range p.entries {
-		n += e.charge()
-	}
-	return n
+// A lookupResult is what a read found after a position. If it found entries,
+// they are in the pages.
+type lookupResult struct {
+	none  bool   // no entries
+	place Cursor // of the reader, before that
+	gap   bool
+	why   protocol.GapReason
+	at    Cursor // where the client continues after the gap
+	owed  bool   // with that entry itself
+	err   error
 }
 
-// pageLocked returns the entries after from if they were read recently.
-func (r *Reader) pageLocked(from Cursor) ([]*Held, bool) {
-	i := slices.IndexFunc(r.pages, func(p keptPage) bool { return p.from == from })
-	if i < 0 {
-		return nil, false
-	}
-	return r.pages[i].entries, true
-}
-
-// keepPageLocked keeps a page of size bytes for a while if there is space.
-func (r *Reader) keepPageLocked(page keptPage, size int) {
-	r.expireLocked(page.at)
-	if len(r.pages) == pagesKept || r.readers.keptBytes.Load()+int64(size) > r.readers.totalLimit {
+// lookup reads the entries after a position. Positions that wait for the same
+// stream share its reads: the lowest one is read first, and the entries after it
+// usually include those of others.
+func (r *Reader) lookup(p *Position, wake func()) {
+	r.mu.Lock()
+	if r.removed {
+		p.result = lookupResult{err: ErrRemoved}
+		r.mu.Unlock()
+		wake()
 		return
 	}
-	r.pages = append(r.pages, page)
-	r.readers.keptBytes.Add(size)
+	p.pending = true
+	r.lookups = append(r.lookups, lookup{p, p.At, p.owed, wake})
+	first := len(r.lookups) == 1
+	r.mu.Unlock()
+	if first {
+		r.readers.scheduleLookup(r)
+	}
 }
 
-// expireLocked drops the pages that are too old.
-func (r *Reader) expireLocked(now int64) {
-	r.pages = slices.DeleteFunc(r.pages, func(old keptPage) bool {
-		if now-old.at < pageAge {
-			return false
-		}
-		r.readers.keptBytes.Add(-old.charge())
-		return true
-	})
-}
-
-// afterLocked returns the entries between c and the relay's place. It returns
-// false if c is not a place in the ring.
-func (r *Reader) afterLocked(c Cursor) ([]*Held, bool) {
-	if !r.hasPlace {
-		return nil, false
-	}
-	if c == r.base {
-		return r.ring, true
-	}
-	i, found := slices.BinarySearchFunc(r.ring, c.ID, func(e *Held, id ID) int { return e.ID.Compare(id) })
-	if !found || r.ring[i].Check != c.Check {
-		return nil, false
-	}
-	return r.ring[i+1:], true
-}
-
-// A lookupResult is the result of looking up the entries after a client's
-// place.
-type lookupResult uint8
-
-const (
-	lookupKept  lookupResult = iota // the ring has them
-	lookupRead                      // they were read
-	lookupNone                      // nothing follows the place
-	lookupGap                       // it cannot be known whether entries are missing
-	lookupRetry                     // another lookup has ended: look again
-)
-
-// lookup reads the entries after a place that is not in the ring. Only one
-// goroutine at a time does this for a channel. The others wait, and then
-// usually find their entries in memory.
-func (r *Reader) lookup(ctx context.Context, from Cursor) (v lookupResult, entries []*Held, why protocol.GapReason, err error) {
+// lookUp reads for one position, and wakes those for which it has a result. It
+// reports whether others are left.
+func (r *Reader) lookUp(ctx context.Context) (more bool) {
+	epoch, _ := r.readers.linkState()
 	r.mu.Lock()
-	if _, kept := r.afterLocked(from); kept {
+	if len(r.lookups) == 0 { // the reader was closed
 		r.mu.Unlock()
-		return lookupKept, nil, 0, nil
+		return false
 	}
-	if entries, ok := r.pageLocked(from); ok {
-		r.mu.Unlock()
-		return lookupRead, entries, 0, nil
-	}
-	if other := r.lookupEnded; other != nil {
-		r.mu.Unlock()
-		select {
-		case <-other:
-			return lookupRetry, nil, 0, nil
-		case <-ctx.Done():
-			return 0, nil, 0, ctx.Err()
-		}
-	}
-	r.lookupEnded = make(chan struct{})
-	limit := r.limit
+	next := slices.MinFunc(r.lookups, func(a, b lookup) int { return a.from.ID.Compare(b.from.ID) })
+	limit, place, first, moves := r.limit, r.place, r.firstLocked(epoch), r.moves
 	r.mu.Unlock()
 
-	page, err := r.readers.readForLookup(ctx, r.name, from.ID, limit)
-	v, entries, why = r.followForLookup(page, from, err)
+	var v verdict
+	page, err := r.readers.cfg.Store().Read(ctx, r.name, next.from.ID, limit)
+	if err == nil {
+		v = page.follow(next.from, first)
+	}
+	if next.owed && err == nil && !v.gap {
+		v.entries = page.Entries
+	}
+	return r.endLookups(next, v, place, moves, err)
+}
 
+// endLookups wakes the positions for which a read for next has a result. place
+// is the relay's place before the read, and moves how often it had moved.
+func (r *Reader) endLookups(next lookup, v verdict, place Cursor, moves uint64, err error) (more bool) {
+	entries := newHeld(v.entries)
+	result := lookupResult{err: err, none: err == nil && len(entries) == 0 && !v.again, place: place}
+	if v.gap {
+		result.gap, result.why, result.at, result.none = true, v.why, v.end, false
+		if len(entries) > 0 {
+			result.at, result.owed = entries[0].Cursor, true
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	close(r.lookupEnded)
-	r.lookupEnded = nil
-	if err == nil && v == lookupRead && !r.removed {
-		r.keepLookupLocked(from, entries)
+	if r.moves != moves && err == nil {
+		result, entries = lookupResult{}, nil // the stream was created again: read it again
 	}
-	return v, entries, why, err
-}
-
-func (r *Reader) followForLookup(page Page, from Cursor, err error) (lookupResult, []*Held, protocol.GapReason) {
-	if err != nil {
-		return 0, nil, 0
+	if len(entries) > 0 && !r.removed {
+		r.pages.insert(next.from, !v.gap && !next.owed, entries)
+		r.limit = nextLimit(r.limit, entries)
 	}
-	missed, why, ok := page.follow(from, false)
-	switch {
-	case !ok:
-		return lookupGap, nil, why
-	case len(missed) == 0:
-		return lookupNone, nil, 0
-	}
-	return lookupRead, newHeld(missed), 0
-}
-
-// keepLookupLocked puts entries, which were read after from, in front of the
-// ring if they reach it and the limits allow it. Otherwise it keeps them as a
-// page for a while.
-func (r *Reader) keepLookupLocked(from Cursor, entries []*Held) {
-	r.limit = nextLimit(r.limit, entries)
-	size := 0
-	for i, e := range entries {
-		size += e.charge()
-		if e.Cursor != r.base || !r.hasPlace {
-			continue
+	r.lookups = slices.DeleteFunc(r.lookups, func(l lookup) bool {
+		switch {
+		case err != nil:
+			l.position.result = lookupResult{err: err}
+		case l.from == next.from && l.owed == next.owed:
+			l.position.result = result
+		case len(entries) > 0 && l.from.ID.Compare(entries[len(entries)-1].ID) < 0:
+			l.position.result = lookupResult{} // the page may have what it needs
+		default:
+			return false
 		}
-		if r.bytes+size > r.readers.channelLimit || r.readers.keptBytes.Load()+int64(size) > r.readers.totalLimit {
-			break
-		}
-		r.ring = append(slices.Clone(entries[:i+1]), r.ring...)
-		r.base = from
-		r.chargeLocked(size)
-		return
-	}
-	page := keptPage{from: from, entries: entries, at: r.readers.cfg.Now()}
-	r.keepPageLocked(page, page.charge())
+		l.position.pending = false
+		l.wake()
+		return true
+	})
+	return len(r.lookups) > 0
 }
 
-// readForLookup reads a page for a client. It waits while pageReaders such
-// reads are running, over all channels.
-func (rs *Readers) readForLookup(ctx context.Context, name string, from ID, limit int) (Page, error) {
-	select {
-	case rs.lookupSlots <- struct{}{}:
-	case <-ctx.Done():
-		return Page{}, ctx.Err()
+// dropLookupsLocked ends all lookups, because the channel has no subscribers any
+// more.
+func (r *Reader) dropLookupsLocked() {
+	for _, l := range r.lookups {
+		l.position.result, l.position.pending = lookupResult{err: ErrRemoved}, false
+		l.wake()
 	}
-	defer func() { <-rs.lookupSlots }()
-	return rs.cfg.Store().Read(ctx, name, from, limit)
+	r.lookups = nil
 }

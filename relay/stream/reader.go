@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"sync"
-	"time"
 
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
@@ -20,25 +20,20 @@ const (
 	pageBytes = 128 << 10
 )
 
-// retryPause is the time between a read that failed and the next read for the
-// same client.
-const retryPause = 250 * time.Millisecond
-
 // A Reader reads the stream of one channel. It holds the relay's own place in
-// the stream, and the entries before it as far as they are kept. There is no
-// gap between two entries of the ring. So the entries after any of them are
-// exactly what a client at that entry has missed, whatever happened to the
-// stream since.
+// the stream, and the recent entries as far as they are in the page cache.
 //
 // Package relay calls the exported methods concurrently. One goroutine of
-// [Readers.Run] at a time reads.
+// [Readers.Run] at a time reads new entries, and one reads for clients that
+// resume.
 //
-// It has many fields because its position, the kept entries and the reads in
-// progress change together, under one lock.
+// It has many fields because its place and the reads in progress change
+// together, under one lock.
 type Reader struct {
 	readers *Readers
 	sink    Sink
 	name    string
+	pages   pages
 
 	// Guarded by readers.mu.
 	queued    bool
@@ -46,36 +41,33 @@ type Reader struct {
 	paging    bool // the read continues with another page
 	readAgain bool // a read was requested during the current one
 
-	mu          sync.Mutex
-	hasPlace    bool   // place is valid
-	place       Cursor // the last entry that was delivered, or the place where delivery began
-	lastSeq     Seq    // number of the last item that was delivered
-	absentEpoch uint64 // the epoch in which the stream did not exist while place was zero
-	base        Cursor // the entry before ring[0]
-	ring        []*Held
-	bytes       int   // charge of the ring
-	limit       int   // number of entries that the next read requests
-	lastErr     error // result of the last read
-	gapPending  bool  // a client joined without a cursor before there was a place
-	removed     bool  // the channel has no subscribers any more: nothing is kept
+	mu         sync.Mutex
+	hasPlace   bool    // place is valid
+	place      Cursor  // the last entry that was delivered, or the place where delivery began
+	lastSeq    Seq     // number of the last item that was delivered
+	beganEpoch uint64  // the epoch in which the stream did not exist, if all of it was read since; else 0
+	first      *Cursor // of the first entry since; nil if there is none
+	limit      int     // number of entries that the next read requests
+	moves      uint64  // how often the place moved because of a gap
+	lastErr    error   // result of the last read
+	gapPending bool    // a client joined without a cursor before there was a place
+	removed    bool    // the channel has no subscribers any more: nothing is kept
 
 	withPayload, withoutPayload nudges
 	unannounced                 int // entries for which no nudge has arrived yet
 
-	// Reads are counted when they start and when they end, so that a goroutine
-	// can wait for the end of a read that started later.
+	// Reads are numbered when they start, so that a goroutine can wait for the
+	// end of one that starts later.
 	readsStarted, readsEnded uint64
-	readEnded                chan struct{} // closed when the next read ends, and when the reader is closed
+	readsSucceeded           uint64 // the last one that succeeded
+	waiting                  []readWaiter
 
-	lookupEnded chan struct{}   // closed when the running lookup ends; nil if none is running
-	ownAdds     []chan struct{} // each is closed when a client's entry has its id
-	pages       []keptPage
+	lookups []lookup        // wait for entries before place
+	ownAdds []chan struct{} // each is closed when a client's entry has its id
 }
 
 func newReader(all *Readers, name string, sink Sink, last Seq) *Reader {
-	return &Reader{
-		readers: all, sink: sink, name: name, lastSeq: last, limit: pageFirst, readEnded: make(chan struct{}),
-	}
+	return &Reader{readers: all, sink: sink, name: name, lastSeq: last, limit: pageFirst, pages: pages{cache: all.cfg.Cache}}
 }
 
 // Join calls use with the reader's place, if it has one, and the number of the
@@ -91,92 +83,82 @@ func (r *Reader) Join(use func(place Cursor, known bool, last Seq)) {
 	use(r.place, r.hasPlace, r.lastSeq)
 }
 
-// HasPlace reports whether the reader has a place in the stream.
-func (r *Reader) HasPlace() bool {
+// Ready reports whether the reader has a place in the stream. If not, it
+// returns why the last read failed, or nil if wake will be called when a read has
+// ended.
+func (r *Reader) Ready(wake func()) (ready bool, err error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.hasPlace
-}
-
-// Ready waits until the reader has a place in the stream. The error says why it
-// has no place: [ErrUnavailable] while Redis is unavailable.
-func (r *Reader) Ready(ctx context.Context) error {
-	for {
-		r.mu.Lock()
-		known, err := r.hasPlace, r.lastErr
-		r.mu.Unlock()
-		_, up, _ := r.readers.linkState()
-		switch {
-		case errors.Is(err, ErrNoStream):
-			return err
-		case known:
-			return nil
-		case !up:
-			return ErrUnavailable
-		}
-		if err := r.Refresh(ctx); err != nil {
-			return err
-		}
+	ready, err = r.hasPlace, r.lastErr
+	r.mu.Unlock()
+	switch {
+	case errors.Is(err, ErrNoStream):
+		return false, err
+	case ready:
+		return true, nil
+	case err != nil:
+		r.readers.schedule(r)
+		return false, err
 	}
+	_, err = r.await(wake)
+	return false, err
 }
 
-// Refresh schedules a read, and waits until a read has ended that started after
-// the call. It returns the error of that read, or why there cannot be one:
-// [ErrUnavailable] or [ErrRemoved].
-func (r *Reader) Refresh(ctx context.Context) error {
+// A readWaiter waits for the end of a read.
+type readWaiter struct {
+	read uint64
+	wake func()
+}
+
+// await has wake called, with the reader locked, when a read has ended that
+// starts after the call, and returns its number. The error says why there is no
+// read: [ErrUnavailable] or [ErrRemoved].
+func (r *Reader) await(wake func()) (read uint64, err error) {
+	if _, up := r.readers.linkState(); !up {
+		return 0, ErrUnavailable
+	}
 	r.mu.Lock()
-	target := r.readsStarted + 1
+	if r.removed {
+		r.mu.Unlock()
+		return 0, ErrRemoved
+	}
+	read = r.readsStarted + 1
+	r.waiting = append(r.waiting, readWaiter{read, wake})
 	r.mu.Unlock()
 	r.readers.schedule(r)
-	for {
-		_, up, changed := r.readers.linkState()
-		r.mu.Lock()
-		ended, err, readEnded, removed := r.readsEnded, r.lastErr, r.readEnded, r.removed
-		r.mu.Unlock()
-		switch {
-		case ended >= target:
-			return err
-		case removed:
-			return ErrRemoved
-		case !up:
-			return ErrUnavailable
+	return read, nil
+}
+
+// wakeLocked wakes those that wait for a read up to a number.
+func (r *Reader) wakeLocked(read uint64) {
+	r.waiting = slices.DeleteFunc(r.waiting, func(w readWaiter) bool {
+		if w.read <= read {
+			w.wake()
 		}
-		select {
-		case <-readEnded:
-		case <-changed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+		return w.read <= read
+	})
+}
+
+// interrupt wakes those that wait for a read, because there is no link.
+func (r *Reader) interrupt() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wakeLocked(math.MaxUint64)
 }
 
 // Schedule schedules a read because the stream has changed. It does not wait.
 func (r *Reader) Schedule() { r.readers.schedule(r) }
 
-// Pause waits until another read may succeed. It returns false when ctx ends.
-func (r *Reader) Pause(ctx context.Context) bool {
-	_, _, changed := r.readers.linkState()
-	timer := time.NewTimer(retryPause)
-	defer timer.Stop()
-	select {
-	case <-changed:
-	case <-timer.C:
-	case <-ctx.Done():
-		return false
-	}
-	return true
-}
-
 // read reads one page and delivers its new entries. again means that the page
 // continues a read, and more that the stream may have another page.
 func (r *Reader) read(ctx context.Context, epoch uint64, again bool) (more bool, err error) {
 	r.mu.Lock()
-	known, place, limit := r.hasPlace, r.place, r.limit
-	sawAbsent := place.ID.IsZero() && r.absentEpoch == epoch
-	withPayload, withoutPayload := r.withPayload.received, r.withoutPayload.received
 	if !again {
 		r.readsStarted++
 	}
+	known, place, limit := r.hasPlace, r.place, r.limit
+	first := r.firstLocked(epoch)
+	began := place.ID.IsZero() && r.beganEpoch == epoch
+	withPayload, withoutPayload := r.withPayload.received, r.withoutPayload.received
 	r.mu.Unlock()
 	defer func() { r.endRead(more, err) }()
 	if !known {
@@ -190,23 +172,41 @@ func (r *Reader) read(ctx context.Context, epoch uint64, again bool) (more bool,
 	if err != nil {
 		return false, err
 	}
-	entries, why, ok := page.follow(place, sawAbsent)
-	if !ok {
-		return false, r.relocate(ctx, page.State, why, epoch)
+	if began && page.isWhole() {
+		first = &page.Entries[0].Cursor
 	}
-	if len(entries) == 0 && place.ID.IsZero() && !page.State.Exists {
-		r.mu.Lock()
-		r.absentEpoch = epoch
-		r.mu.Unlock()
+	v := page.follow(place, first)
+	switch {
+	case v.again:
+		return true, nil
+	case v.gap || len(v.entries) > 0:
+		r.deliver(v, epoch)
+	case place.ID.IsZero():
+		r.setBegan(epoch)
 	}
-	r.deliver(newHeld(entries))
 	if !page.More {
 		r.checkNudges(withPayload, withoutPayload)
 	}
 	return page.More, nil
 }
 
-// endRead counts a read as ended, unless it continues with another page.
+// firstLocked returns the first entry of the stream, if the stream did not exist
+// in this epoch, and all of it was read since.
+func (r *Reader) firstLocked(epoch uint64) *Cursor {
+	if r.beganEpoch != epoch {
+		return nil
+	}
+	return r.first
+}
+
+// setBegan records that the stream does not exist.
+func (r *Reader) setBegan(epoch uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.beganEpoch, r.first = epoch, nil
+}
+
+// endRead ends a read, unless it continues with another page.
 func (r *Reader) endRead(more bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -216,107 +216,120 @@ func (r *Reader) endRead(more bool, err error) {
 		r.limit = max(r.limit/2, 1) // the page may have been too large for the timeout
 	case more:
 		return
+	default:
+		r.readsSucceeded = r.readsStarted
 	}
 	r.readsEnded = r.readsStarted
-	r.wakeLocked()
+	r.wakeLocked(r.readsEnded)
 }
 
 // setFirstPlace makes the end of the stream the relay's first place.
 func (r *Reader) setFirstPlace(state State, epoch uint64) {
 	r.mu.Lock()
 	r.hasPlace = true
-	gapPending := r.gapPending
-	r.gapPending = false
-	r.moveLocked(&state, epoch)
+	r.moveLocked(state.cursor(), epoch)
 	send := func() {}
-	if gapPending {
-		send = r.gapLocked(protocol.GapRedis)
-	}
-	r.mu.Unlock()
-	send()
-}
-
-// relocate continues at the end of the stream after a gap. state is nil if the
-// entry at the relay's place is a different one: the stream was created again.
-func (r *Reader) relocate(ctx context.Context, state *State, why protocol.GapReason, epoch uint64) error {
-	if state == nil {
-		now, err := r.readers.cfg.Store().State(ctx, r.name)
-		if err != nil {
-			return err
+	if r.gapPending {
+		r.gapPending = false
+		if seq, _, ok := r.sink.Number(1); ok {
+			r.lastSeq = seq
+			at := r.place
+			send = func() { r.sink.Gap(seq, protocol.GapRedis, at.Text()) }
 		}
-		state = &now
 	}
-	r.jumpTo(state, why, epoch)
-	return nil
-}
-
-// jumpTo makes the end of the stream the relay's place and delivers a gap,
-// because the entries before it are not known.
-func (r *Reader) jumpTo(state *State, why protocol.GapReason, epoch uint64) {
-	r.mu.Lock()
-	r.moveLocked(state, epoch)
-	send := r.gapLocked(why)
 	r.mu.Unlock()
 	send()
 }
 
-// moveLocked makes the end of the stream the relay's place.
-func (r *Reader) moveLocked(state *State, epoch uint64) {
-	r.dropLocked(len(r.ring))
-	r.place = state.cursor()
-	r.base = r.place
-	if !state.Exists {
-		r.absentEpoch = epoch
+// moveLocked makes a place the relay's, although the entries before it are not
+// known. If it is the zero Cursor, the stream does not exist.
+func (r *Reader) moveLocked(to Cursor, epoch uint64) {
+	r.pages.drop()
+	r.moves++
+	r.place = to
+	r.beganEpoch, r.first = 0, nil
+	if to == (Cursor{}) {
+		r.beganEpoch = epoch
 	}
 	r.markAllHandledLocked()
 }
 
-// gapLocked reserves a number for a gap that ends at the relay's place. The
-// caller unlocks the reader and then calls send, which delivers the gap.
-func (r *Reader) gapLocked(why protocol.GapReason) (send func()) {
-	seq, _, ok := r.sink.Number(1)
-	if !ok {
-		return func() {}
-	}
-	r.lastSeq = seq
-	at := r.place
-	return func() { r.sink.Gap(seq, why, at) }
-}
-
-// deliver delivers and keeps the entries that follow the relay's place. The
-// place moves and the numbers are reserved in one step, so that a client that
-// joins between them starts after these entries and needs no frame.
-func (r *Reader) deliver(entries []*Held) {
-	if len(entries) == 0 {
-		return
-	}
+// deliver delivers and keeps what follows the relay's place. The place moves and
+// the numbers are reserved in one step, so that a client that joins between them
+// starts after these entries and needs no frame. A gap before entries has no
+// cursor: a client that resumes between the two gets it again.
+func (r *Reader) deliver(v verdict, epoch uint64) {
+	entries := newHeld(v.entries)
 	r.waitForOwnAdds()
 	r.mu.Lock()
-	r.place = entries[len(entries)-1].Cursor
-	r.keepLocked(entries)
-	r.matchEntriesLocked(len(entries))
-	first, to, ok := r.sink.Number(len(entries))
+	n := len(entries)
+	if v.gap {
+		r.moveLocked(v.end, epoch)
+		n++
+	}
+	if len(entries) > 0 {
+		r.keepLocked(entries, !v.gap)
+	}
+	seq, to, ok := r.sink.Number(n)
 	if ok {
-		r.lastSeq = first + Seq(len(entries)) - 1
+		r.lastSeq = seq + Seq(n) - 1
 	}
 	r.mu.Unlock()
 	if !ok {
 		return
+	}
+	if v.gap {
+		r.sink.Gap(seq, v.why, v.cursor())
+		seq++
 	}
 	for _, e := range entries {
 		if e.TooLarge {
 			r.readers.cfg.Stats.Dropped[stats.DropOversize].Add(1)
 		}
 	}
-	r.sink.Deliver(first, entries, to)
+	if len(entries) > 0 {
+		r.sink.Deliver(seq, entries, to)
+	}
 }
 
-// currentPlace drops old pages and returns the relay's place, if it has one and
-// the last read did not fail.
+// keepLocked moves the relay's place to the last of the entries, and keeps them.
+// known says that they directly follow the place before.
+func (r *Reader) keepLocked(entries []*Held, known bool) {
+	from := r.place
+	if known && from.ID.IsZero() {
+		r.first = &entries[0].Cursor
+	} else if !known {
+		r.beganEpoch = 0
+	}
+	r.place = entries[len(entries)-1].Cursor
+	if r.removed {
+		return
+	}
+	if known {
+		r.pages.append(from, entries)
+	} else {
+		r.pages.insert(from, false, entries)
+	}
+	r.limit = nextLimit(r.limit, entries)
+	r.matchEntriesLocked(len(entries))
+}
+
+// nextLimit returns how many entries to read next so that they have about
+// pageBytes bytes, judging by the size of the last page.
+func nextLimit(limit int, page []*Held) int {
+	bytes := 0
+	for _, e := range page {
+		bytes += len(e.Payload) + 64
+	}
+	fit := pageBytes / (bytes/len(page) + 1)
+	return min(max(fit, pageMin), 2*limit, pageMax)
+}
+
+// currentPlace returns the relay's place, if it has one and the last read did
+// not fail.
 func (r *Reader) currentPlace() (Cursor, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.expireLocked(r.readers.cfg.Now())
 	return r.place, r.hasPlace && r.lastErr == nil
 }
 
@@ -328,18 +341,12 @@ func (r *Reader) failing() bool {
 }
 
 // close drops all kept entries, because the channel has no subscribers any
-// more, and wakes the goroutines that wait for a read.
+// more, and wakes those that wait.
 func (r *Reader) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.dropLocked(len(r.ring))
-	r.expireLocked(math.MaxInt64)
 	r.removed, r.hasPlace = true, false
-	r.wakeLocked()
-}
-
-// wakeLocked wakes the goroutines that wait for a read.
-func (r *Reader) wakeLocked() {
-	close(r.readEnded)
-	r.readEnded = make(chan struct{})
+	r.pages.drop()
+	r.dropLookupsLocked()
+	r.wakeLocked(math.MaxUint64)
 }

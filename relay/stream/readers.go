@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
+	"sidecast/relay/pagecache"
 	"sidecast/relay/stats"
 )
 
@@ -23,8 +26,9 @@ const (
 
 // A Config configures [Readers]. All fields are required.
 type Config struct {
-	Store  func() Store // returns the store for the next request
-	Now    func() int64 // a monotonic time in nanoseconds
+	Store  func() Store     // returns the store for the next request
+	Cache  *pagecache.Cache // for the entries
+	Now    func() int64     // a monotonic time in nanoseconds
 	Stats  *stats.Stats
 	Logger *slog.Logger
 }
@@ -35,7 +39,7 @@ type Config struct {
 // One goroutine at a time reads a channel, and once more if another nudge
 // arrives during the read.
 //
-// All methods may be called concurrently, except [Readers.SetLimits].
+// All methods may be called concurrently.
 type Readers struct {
 	cfg Config
 
@@ -44,39 +48,23 @@ type Readers struct {
 	active    map[*Reader]struct{}
 	queue     []*Reader
 	closed    bool
-	epoch     uint64        // counts the begins and ends of connections to Redis; odd while connected
-	changed   chan struct{} // closed at the next change of epoch
+	epoch     uint64 // counts the begins and ends of connections to Redis; odd while connected
 
-	lookupSlots chan struct{} // has an element for each running lookup
-
-	keptBytes    stats.Gauge // kept for clients that resume, over all channels
-	channelLimit int         // bytes for one channel
-	totalLimit   int64       // bytes for all channels
+	lookups    []*Reader // that have lookups
+	lookupWork sync.Cond // signaled when lookups gets a reader, and on close
 
 	reports limitedReports
 }
 
 // NewReaders returns readers that do nothing before [Readers.Run].
 func NewReaders(cfg Config) *Readers {
-	rs := &Readers{
-		cfg: cfg, active: make(map[*Reader]struct{}), changed: make(chan struct{}),
-		lookupSlots: make(chan struct{}, pageReaders), channelLimit: defaultChannelLimit, totalLimit: defaultTotalLimit,
-	}
-	rs.workReady.L = &rs.mu
+	rs := &Readers{cfg: cfg, active: make(map[*Reader]struct{})}
+	rs.workReady.L, rs.lookupWork.L = &rs.mu, &rs.mu
 	return rs
-}
-
-// SetLimits changes how many bytes of entries are kept for one channel, and for
-// all channels together. Call it before the first Add.
-func (rs *Readers) SetLimits(channel, total int) {
-	rs.channelLimit, rs.totalLimit = channel, int64(total)
 }
 
 // Store returns the store from which the streams are read.
 func (rs *Readers) Store() Store { return rs.cfg.Store() }
-
-// Bytes returns how many bytes are kept for clients that resume.
-func (rs *Readers) Bytes() int64 { return rs.keptBytes.Load() }
 
 // Run reads streams until ctx ends.
 func (rs *Readers) Run(ctx context.Context) {
@@ -85,6 +73,9 @@ func (rs *Readers) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for range readerGoroutines {
 		wg.Go(func() { rs.readLoop(ctx) })
+	}
+	for range pageReaders {
+		wg.Go(func() { rs.lookupLoop(ctx) })
 	}
 	wg.Go(func() { rs.sweepLoop(ctx) })
 	wg.Wait()
@@ -95,6 +86,7 @@ func (rs *Readers) close() {
 	defer rs.mu.Unlock()
 	rs.closed = true
 	rs.workReady.Broadcast()
+	rs.lookupWork.Broadcast()
 }
 
 // Add starts to read a channel's stream for sink. last is the last number that
@@ -124,7 +116,7 @@ func (rs *Readers) Online() {
 	if rs.epoch%2 == 1 {
 		rs.epoch++
 	}
-	rs.advanceEpochLocked()
+	rs.epoch++
 	for r := range rs.active {
 		rs.scheduleLocked(r)
 	}
@@ -133,24 +125,21 @@ func (rs *Readers) Online() {
 // Offline reports that the connection to Redis is lost.
 func (rs *Readers) Offline() {
 	rs.mu.Lock()
-	defer rs.mu.Unlock()
 	if rs.epoch%2 == 1 {
-		rs.advanceEpochLocked()
+		rs.epoch++
+	}
+	list := slices.Collect(maps.Keys(rs.active))
+	rs.mu.Unlock()
+	for _, r := range list {
+		r.interrupt()
 	}
 }
 
-func (rs *Readers) advanceEpochLocked() {
-	rs.epoch++
-	close(rs.changed)
-	rs.changed = make(chan struct{})
-}
-
-// linkState returns the epoch, whether Redis is connected, and a channel that
-// is closed when either changes.
-func (rs *Readers) linkState() (epoch uint64, up bool, changed <-chan struct{}) {
+// linkState returns the epoch, and whether Redis is connected.
+func (rs *Readers) linkState() (epoch uint64, up bool) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	return rs.epoch, rs.epoch%2 == 1, rs.changed
+	return rs.epoch, rs.epoch%2 == 1
 }
 
 // schedule schedules a read of r that starts after the call.
@@ -227,4 +216,46 @@ func (rs *Readers) finishRead(r *Reader, more bool) {
 	if active {
 		rs.pushLocked(r)
 	}
+}
+
+// scheduleLookup has a goroutine read for the clients that wait for r.
+func (rs *Readers) scheduleLookup(r *Reader) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	rs.lookups = append(rs.lookups, r)
+	rs.lookupWork.Signal()
+}
+
+// lookupLoop is one of the goroutines that read for clients that resume. It
+// ends when the readers are closed.
+func (rs *Readers) lookupLoop(ctx context.Context) {
+	for {
+		r := rs.nextLookup()
+		if r == nil {
+			return
+		}
+		limited, cancel := context.WithTimeout(ctx, readTimeout)
+		more := r.lookUp(limited)
+		cancel()
+		if more {
+			rs.scheduleLookup(r)
+		}
+	}
+}
+
+// nextLookup waits for a reader that has lookups. It returns nil when the
+// readers are closed.
+func (rs *Readers) nextLookup() *Reader {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for len(rs.lookups) == 0 && !rs.closed {
+		rs.lookupWork.Wait()
+	}
+	if rs.closed {
+		return nil
+	}
+	r := rs.lookups[0]
+	rs.lookups[0] = nil
+	rs.lookups = rs.lookups[1:]
+	return r
 }

@@ -13,7 +13,7 @@ const reportEvery = time.Minute
 // reportReadError logs why a stream cannot be read. With most errors no stream
 // can be read, so the message does not name a channel.
 func (rs *Readers) reportReadError(err error) {
-	if _, up, _ := rs.linkState(); !up {
+	if _, up := rs.linkState(); !up {
 		return // the source has logged that Redis is unavailable
 	}
 	if n, due := rs.reports.due(reportRead, rs.cfg.Now()); due {

@@ -1,0 +1,166 @@
+package stream
+
+import (
+	"slices"
+
+	"sidecast/relay/pagecache"
+)
+
+const (
+	// pageEntryBytes is about how many bytes of payload a page has to which new
+	// entries are added.
+	pageEntryBytes = 32 << 10
+)
+
+// A page holds entries of a stream that follow each other: nothing was between
+// two of them. The cache's lock guards it. Its entries do not change, but more
+// may be added.
+type page struct {
+	pagecache.Page
+	from    Cursor // the place before the first entry
+	known   bool   // from is known: nothing is missing between it and the first entry
+	entries []*Held
+	bytes   int // charge of the entries
+}
+
+func (p *page) first() Cursor { return p.entries[0].Cursor }
+func (p *page) last() Cursor  { return p.entries[len(p.entries)-1].Cursor }
+
+// add appends entries to the page.
+func (p *page) add(entries []*Held) {
+	p.entries = append(p.entries, entries...)
+	for _, e := range entries {
+		p.bytes += e.charge()
+	}
+}
+
+// find returns the index of the entry at c, or -1.
+func (p *page) find(c Cursor) int {
+	i, found := slices.BinarySearchFunc(p.entries, c.ID, func(e *Held, id ID) int { return e.ID.Compare(id) })
+	if !found || p.entries[i].Check != c.Check {
+		return -1
+	}
+	return i
+}
+
+// Pages are the pages of one stream that are in the cache. There may be gaps
+// between them, of entries that are not in memory.
+type pages struct {
+	cache *pagecache.Cache
+	list  []*page // by their ids, which do not overlap; guarded by the cache's lock
+}
+
+// after returns entries that directly follow c, or nil if they are not known.
+// With owed, the entry at c is the first of them.
+func (ps *pages) after(c Cursor, owed bool) []*Held {
+	ps.cache.Lock()
+	defer ps.cache.Unlock()
+	entries := ps.afterLocked(c, owed)
+	if entries == nil {
+		ps.cache.Miss()
+	}
+	return entries
+}
+
+func (ps *pages) afterLocked(c Cursor, owed bool) []*Held {
+	n := ps.until(c.ID)
+	if n > 0 {
+		p := ps.list[n-1]
+		if i := p.find(c); i >= 0 && owed {
+			return ps.use(p, i)
+		} else if i >= 0 && i+1 < len(p.entries) {
+			return ps.use(p, i+1)
+		}
+	}
+	if n < len(ps.list) && ps.list[n].known && ps.list[n].from == c && !owed {
+		return ps.use(ps.list[n], 0)
+	}
+	return nil
+}
+
+func (ps *pages) use(p *page, i int) []*Held {
+	ps.cache.Use(&p.Page)
+	return p.entries[i:len(p.entries):len(p.entries)]
+}
+
+// until returns how many pages begin at id or before it.
+func (ps *pages) until(id ID) int {
+	n, _ := slices.BinarySearchFunc(ps.list, id, func(p *page, id ID) int {
+		if p.first().ID.Compare(id) <= 0 {
+			return -1
+		}
+		return 1
+	})
+	return n
+}
+
+// append adds new entries of the stream, which follow the place from.
+func (ps *pages) append(from Cursor, entries []*Held) {
+	ps.cache.Lock()
+	defer ps.cache.Unlock()
+	if n := len(ps.list); n > 0 && ps.list[n-1].last() == from && ps.list[n-1].bytes < pageEntryBytes {
+		p := ps.list[n-1]
+		p.add(entries)
+		ps.cache.Resize(&p.Page, p.bytes)
+		return
+	}
+	ps.insertLocked(from, true, entries)
+}
+
+// insert adds entries that were read after from. If from is not known, nothing
+// is known about what precedes them.
+func (ps *pages) insert(from Cursor, known bool, entries []*Held) {
+	ps.cache.Lock()
+	defer ps.cache.Unlock()
+	ps.insertLocked(from, known, entries)
+}
+
+func (ps *pages) insertLocked(from Cursor, known bool, entries []*Held) {
+	n := ps.until(entries[0].ID)
+	if n > 0 && ps.list[n-1].last().ID.Compare(entries[0].ID) >= 0 {
+		p := ps.list[n-1]
+		switch i := p.find(entries[0].Cursor); {
+		case i == 0 && known:
+			p.from, p.known = from, true
+			return
+		case i >= 0 && !known:
+			return
+		}
+		ps.cache.Remove(&p.Page) // an entry was deleted, or the stream was created again
+		n--
+	}
+	if n < len(ps.list) {
+		entries = ps.cut(entries, ps.list[n])
+	}
+	p := &page{from: from, known: known}
+	p.add(entries)
+	ps.list = slices.Insert(ps.list, n, p)
+	ps.cache.Add(&p.Page, p.bytes, func() { ps.list = slices.DeleteFunc(ps.list, func(other *page) bool { return other == p }) })
+}
+
+// cut returns the entries before a page, which then directly follows them. If
+// they do not lead to it, they remain as they are, and pages that they overlap
+// are dropped.
+func (ps *pages) cut(entries []*Held, next *page) []*Held {
+	i, reached := slices.BinarySearchFunc(entries, next.first().ID, func(e *Held, id ID) int { return e.ID.Compare(id) })
+	switch {
+	case i == len(entries):
+		return entries
+	case reached && entries[i].Check == next.first().Check && i > 0:
+		next.from, next.known = entries[i-1].Cursor, true
+		return entries[:i]
+	}
+	for n := ps.until(entries[0].ID); n < len(ps.list) && ps.list[n].first().ID.Compare(entries[len(entries)-1].ID) <= 0; {
+		ps.cache.Remove(&ps.list[n].Page)
+	}
+	return entries
+}
+
+// drop removes all pages.
+func (ps *pages) drop() {
+	ps.cache.Lock()
+	defer ps.cache.Unlock()
+	for len(ps.list) > 0 {
+		ps.cache.Remove(&ps.list[0].Page)
+	}
+}
