@@ -110,7 +110,7 @@ func TestDeadApplication(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range 1000 {
 		all.Go(func() {
-			id, code := a.Login(t.Context(), request("Cookie", "s="+strconv.Itoa(i)))
+			id, code := a.Login(t.Context(), from(publicPeer(i), "Cookie", "s="+strconv.Itoa(i)))
 			if id != nil || code != protocol.CodeUnavailable {
 				t.Errorf("%v, %v", id, code)
 			}
@@ -193,7 +193,7 @@ func TestStampede(t *testing.T) {
 			all.Go(func() {
 				user := strconv.Itoa(i)
 				for ceiling := time.Second; ; ceiling = min(2*ceiling, 30*time.Second) {
-					id, code := a.Login(t.Context(), request("Cookie", "s="+user))
+					id, code := a.Login(t.Context(), from(publicPeer(i), "Cookie", "s="+user))
 					if code == protocol.CodeOK {
 						if id.User != user {
 							t.Errorf("user %s was logged in as %s", user, id.User)

@@ -98,6 +98,16 @@ func request(headers ...string) *http.Request {
 	return r
 }
 
+// from returns a request from a peer with the given headers.
+func from(peer string, headers ...string) *http.Request {
+	r := request(headers...)
+	r.RemoteAddr = peer
+	return r
+}
+
+// publicPeer returns the i-th of many public addresses, with a port.
+func publicPeer(i int) string { return fmt.Sprintf("198.%d.%d.%d:1", 18+i>>16, i>>8&255, i&255) }
+
 // sleep lets time pass in a synctest bubble.
 func sleep(d time.Duration) { <-time.After(d) }
 

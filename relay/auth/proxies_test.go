@@ -13,13 +13,6 @@ func prefixes(texts ...string) (list []netip.Prefix) {
 	return list
 }
 
-// from returns a request from a peer with the given headers.
-func from(peer string, headers ...string) *http.Request {
-	r := request(headers...)
-	r.RemoteAddr = peer
-	return r
-}
-
 // TestProxies checks the address of a client, and the address to which limits
 // apply.
 func TestProxies(t *testing.T) {
