@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"sidecast/relay/access"
@@ -20,7 +21,7 @@ type ApplicationConfig struct {
 	ChannelURL  string        // answers whether this user may receive this channel
 	Timeout     time.Duration // for one request, from when it is sent
 	Cache       time.Duration // how long an answer is cached at most
-	Concurrency int           // requests at the same time, over both URLs; for each URL, eight times as many may wait
+	Concurrency int           // requests at the same time, over both URLs; eight times as many may wait
 	Grants      Grants
 	Proxies     Proxies
 	Stats       *stats.Stats
@@ -30,12 +31,15 @@ type ApplicationConfig struct {
 // An Application asks the web application who its users are and which channels
 // they may receive. It forwards the credentials that the browser sent,
 // including all cookies. The number of requests at the same time is bounded,
-// whatever clients do. An Application is safe for concurrent use.
+// whatever clients do. If requests have to wait, users and addresses take
+// turns. An Application is safe for concurrent use.
 type Application struct {
 	pool     *requestPool
 	logins   *authClient // nil if there is no URL for logins
 	channels *authClient // nil if there is no URL for channels
 	proxies  Proxies
+
+	connections atomic.Uint64 // the highest number that a requester has
 }
 
 // NewApplication returns an Application that sends requests until
@@ -66,7 +70,7 @@ func (a *Application) Login(ctx context.Context, r *http.Request) (*access.Ident
 	if a.logins == nil || !hasCredentials(r) {
 		return nil, protocol.CodeOK
 	}
-	switch answer := a.logins.ask(ctx, a.credentials(r), a.headers(r)); answer.outcome {
+	switch answer := a.logins.ask(ctx, a.requester(r), a.credentials(r), a.headers(r)); answer.outcome {
 	case granted:
 		return answer.identity, protocol.CodeOK
 	case anonymous:
@@ -87,15 +91,16 @@ func (a *Application) ChannelAuthorizer(r *http.Request, id *access.Identity) fu
 	if a.channels == nil || id == nil && !hasCredentials(r) {
 		return nil
 	}
-	header, credentials := a.headers(r), a.credentials(r)
+	header, credentials, anonymous := a.headers(r), a.credentials(r), a.requester(r)
 	return func(ctx context.Context, user, channel string) (time.Time, protocol.Code) {
-		question := header.Clone()
+		question, who := header.Clone(), anonymous
 		question.Set("X-Sidecast-Channel", encodeHeader(channel))
 		if user != "" {
+			who = requester{user: user}
 			question.Set("X-Sidecast-User", encodeHeader(user))
 		}
 		key := a.pool.cacheKey([]string{string(credentials[:]), user, channel})
-		switch answer := a.channels.ask(ctx, key, question); answer.outcome {
+		switch answer := a.channels.ask(ctx, who, key, question); answer.outcome {
 		case granted:
 			return answer.until, protocol.CodeOK
 		case forbidden:
@@ -136,6 +141,16 @@ func (a *Application) headers(r *http.Request) http.Header {
 func (a *Application) credentials(r *http.Request) cacheKey {
 	return a.pool.cacheKey(r.Header.Values("Cookie"), r.Header.Values("Authorization"), r.Header.Values("Origin"),
 		[]string{a.proxies.Client(r).String()})
+}
+
+// requester returns the requester of a client whose user is not known. A
+// connection that logs in and then asks about channels is two requesters, one
+// after the other.
+func (a *Application) requester(r *http.Request) requester {
+	if address := a.proxies.Limited(r); address.IsValid() {
+		return requester{address: address}
+	}
+	return requester{connection: a.connections.Add(1)}
 }
 
 func hasCredentials(r *http.Request) bool {

@@ -4,10 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"sync/atomic"
 	"time"
-
-	"golang.org/x/sync/singleflight"
 
 	"sidecast/relay/stats"
 )
@@ -18,9 +15,6 @@ const (
 	// refusalCacheAge is how long negative answers are cached. It is short, so
 	// that a user who has just logged in can connect soon.
 	refusalCacheAge = time.Second
-	// queueFactor is how many questions to one URL may wait, for each request
-	// that may be in progress.
-	queueFactor = 8
 )
 
 // An authClient asks one URL of the application. If several clients need the
@@ -32,46 +26,70 @@ type authClient struct {
 	setting string // the setting that holds the URL, for the log
 	parse   func(status int, body []byte) (answer, error)
 
-	cache  *cache
-	group  singleflight.Group
-	queued atomic.Int64
+	cache   *cache
+	flights map[cacheKey]*flight // that wait or run; guarded by requestPool.mu
 }
 
 func newAuthClient(p *requestPool, url, setting string, parse func(int, []byte) (answer, error)) *authClient {
-	return &authClient{requestPool: p, url: url, setting: setting, parse: parse, cache: newCache()}
+	return &authClient{
+		requestPool: p, url: url, setting: setting, parse: parse,
+		cache: newCache(), flights: make(map[cacheKey]*flight),
+	}
 }
 
 // ask returns the application's answer. It returns the outcome unavailable if
-// ctx ends first; the request continues then, because other callers may be
-// waiting for the same answer.
-func (c *authClient) ask(ctx context.Context, key cacheKey, header http.Header) answer {
-	if cached, ok := c.cache.get(key); ok {
+// ctx ends first, or if too many questions are waiting.
+func (c *authClient) ask(ctx context.Context, who requester, key cacheKey, header http.Header) answer {
+	f, cached := c.join(who, key, header)
+	if f == nil {
 		return cached
 	}
-	done := c.group.DoChan(string(key[:]), func() (any, error) { return c.fetch(key, header), nil })
 	select {
 	case <-ctx.Done():
+		c.leave(f)
 		return answer{}
-	case result := <-done:
-		return result.Val.(answer)
+	case <-f.done:
+		return f.answer
 	}
 }
 
-// fetch waits for a slot, sends the request and caches the answer if it may be
-// cached.
+// join returns the flight whose answer the caller has to wait for. It starts a
+// flight if no other caller has. It returns nil if there is an answer already.
+func (c *authClient) join(who requester, key cacheKey, header http.Header) (*flight, answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	// A flight that has ended has put its answer into the cache, so the cache
+	// must be read with the same lock as the flights.
+	if cached, ok := c.cache.get(key); ok {
+		return nil, cached
+	}
+	if c.stopped {
+		return nil, answer{}
+	}
+	f := c.flights[key]
+	if f == nil {
+		f = &flight{client: c, requester: who, key: key, header: header, done: make(chan struct{})}
+		c.flights[key] = f
+		c.enqueue(f)
+	}
+	f.callers++
+	return f, answer{}
+}
+
+// leave ends one caller's wait for f. A flight without callers gives up its
+// place in the queue: clients that connect and disconnect again must not fill
+// the queue. A request that has been sent continues, and its answer is cached.
+func (c *authClient) leave(f *flight) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	f.callers--
+	if f.callers == 0 && c.queue.remove(f) {
+		delete(c.flights, f.key)
+	}
+}
+
+// fetch sends the request and caches the answer if it may be cached.
 func (c *authClient) fetch(key cacheKey, header http.Header) answer {
-	if !c.begin() {
-		return answer{}
-	}
-	defer c.inFlight.Done()
-	if cached, ok := c.cache.get(key); ok { // an earlier request has ended after ask looked
-		return cached
-	}
-	if !c.acquireSlot() {
-		c.stats.AuthRequests[stats.AuthBusy].Add(1)
-		return answer{}
-	}
-	defer func() { <-c.slots }()
 	began := time.Now()
 	answered, size, err := c.send(header)
 	c.stats.AuthSeconds.Observe(time.Since(began))
@@ -89,26 +107,6 @@ func (c *authClient) fetch(key cacheKey, header http.Header) answer {
 		c.cache.put(key, answered, min(c.maxCacheAge, refusalCacheAge), 512)
 	}
 	return answered
-}
-
-// acquireSlot waits for a free slot. It returns false if too many others are
-// waiting already, or when the pool stops.
-func (c *authClient) acquireSlot() bool {
-	select {
-	case c.slots <- struct{}{}:
-		return true
-	default:
-	}
-	defer c.queued.Add(-1)
-	if c.queued.Add(1) > int64(queueFactor*cap(c.slots)) {
-		return false
-	}
-	select {
-	case c.slots <- struct{}{}:
-		return true
-	case <-c.ctx.Done():
-		return false
-	}
 }
 
 // send sends one request and parses the answer. size is the length of the

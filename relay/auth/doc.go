@@ -12,6 +12,11 @@
 // If no grant opens a channel, the relay can ask the application about that one
 // channel ([Application.ChannelAuthorizer]).
 //
+// An [Application] gets a bounded number of requests at a time. Users, and the
+// addresses of clients whose user is not known, take turns, and each can use
+// only a quarter of the requests and of the queue. So a client with many
+// questions delays only its own user or address.
+//
 // A rejection has one of three reasons, and each has its own close code: the
 // client has to log in (4401), the client is not allowed to connect or to use
 // the channel (4403), or the relay cannot find out now (1013). Every failure of

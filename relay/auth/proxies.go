@@ -46,12 +46,14 @@ func (p Proxies) Client(r *http.Request) netip.Addr {
 	return address
 }
 
-// Limited returns the address to which the limits per client address apply, or
-// the zero Addr if they do not apply to this client. If the peer is a trusted
-// proxy, it is the forwarded address, even a private one. Otherwise it is the
-// peer's address, but only if that is public: a private peer may be a proxy
-// that is missing in the settings, and all its clients would share one limit.
-// For IPv6 it is the /64 prefix, because one client usually has a whole /64.
+// Limited returns the address to which the limits per client address apply, and
+// to which the relay charges questions to the application. It returns the zero
+// Addr if the limits do not apply to this client. If the peer is a trusted
+// proxy, the result is the forwarded address, even a private one. Otherwise it
+// is the peer's address, but only if that is public: a private peer may be a
+// proxy that is missing in the settings, and all its clients would share one
+// limit. For IPv6 it is the /64 prefix, because one client usually has a whole
+// /64.
 func (p Proxies) Limited(r *http.Request) netip.Addr {
 	address, ok := peer(r)
 	if !ok {

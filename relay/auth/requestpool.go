@@ -18,10 +18,10 @@ import (
 )
 
 // A requestPool bounds how many requests the relay sends to the application at
-// the same time, over all its URLs. It is safe for concurrent use.
+// the same time, over all its URLs, and shares them among the requesters. It is
+// safe for concurrent use.
 type requestPool struct {
 	client   *http.Client
-	slots    chan struct{} // has one element for each request in progress
 	stats    *stats.Stats
 	logger   *slog.Logger
 	logLimit *rate.Sometimes // clients can cause log lines, and they must not fill the disk
@@ -33,14 +33,16 @@ type requestPool struct {
 	ctx  context.Context // ends when the pool stops, which cancels all requests
 	stop context.CancelFunc
 
-	mu       sync.Mutex
-	stopped  bool
-	inFlight sync.WaitGroup
+	mu      sync.Mutex // guards the fields below, and the flights of each authClient
+	stopped bool
+	queue   *turnQueue
+
+	requests sync.WaitGroup // the goroutines of the flights that run; run waits for them
 }
 
 func newRequestPool(c ApplicationConfig) *requestPool {
 	p := &requestPool{
-		client: newHTTPClient(c.Concurrency), slots: make(chan struct{}, c.Concurrency), stats: c.Stats, logger: c.Logger,
+		client: newHTTPClient(c.Concurrency), queue: newTurnQueue(c.Concurrency), stats: c.Stats, logger: c.Logger,
 		logLimit: &rate.Sometimes{First: 10, Interval: time.Second}, hashKey: []byte(rand.Text()),
 		timeout: c.Timeout, maxCacheAge: c.Cache,
 	}
@@ -48,29 +50,48 @@ func newRequestPool(c ApplicationConfig) *requestPool {
 	return p
 }
 
-// run waits until ctx ends, cancels the requests in progress and waits until
-// they have ended.
+// run waits until ctx ends, rejects the flights that wait, cancels the requests
+// in progress and waits until they have ended.
 func (p *requestPool) run(ctx context.Context) error {
 	<-ctx.Done()
 	p.mu.Lock()
 	p.stopped = true
+	for _, f := range p.queue.removeAll() {
+		f.end(answer{})
+	}
 	p.mu.Unlock()
 	p.stop()
-	p.inFlight.Wait()
+	p.requests.Wait()
 	p.client.CloseIdleConnections()
 	return nil
 }
 
-// begin makes run wait for the caller until it calls p.inFlight.Done. It
-// returns false if the pool has stopped.
-func (p *requestPool) begin() bool {
+// enqueue lets f wait for its turn. If there are too many flights then, it
+// rejects one: f or another. Its caller holds p.mu, and has checked that the
+// pool has not stopped.
+func (p *requestPool) enqueue(f *flight) {
+	p.queue.push(f)
+	p.startNext()
+	if rejected := p.queue.shed(f.requester); rejected != nil {
+		p.stats.AuthRequests[stats.AuthBusy].Add(1)
+		rejected.end(answer{})
+	}
+}
+
+// startNext starts all flights that can run now. Its caller holds p.mu.
+func (p *requestPool) startNext() {
+	for f := p.queue.next(); f != nil; f = p.queue.next() {
+		p.requests.Go(func() { p.finish(f, f.client.fetch(f.key, f.header)) })
+	}
+}
+
+// finish ends a flight that has run, and gives its slot to the next.
+func (p *requestPool) finish(f *flight, a answer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.stopped {
-		return false
-	}
-	p.inFlight.Add(1)
-	return true
+	f.end(a)
+	p.queue.release(f.requester)
+	p.startNext()
 }
 
 // A cacheKey represents credentials, or a question about them, in memory. It is

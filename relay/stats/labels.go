@@ -67,7 +67,7 @@ const (
 	AuthForbidden                   // the application denied the request
 	AuthFailed                      // the answer was invalid, or there was no connection
 	AuthTimeout                     // there was no answer within AUTH_TIMEOUT
-	AuthBusy                        // the request was not sent: too many others are waiting
+	AuthBusy                        // the request was not sent: too many are waiting
 	numAuthResults
 )
 
