@@ -17,8 +17,8 @@ const (
 	// with it.
 	askTimeout = 5 * time.Second
 	// askAtOnce is about how many of one client's channels the application is
-	// asked at once, so that one client cannot fill the queue that all clients
-	// share.
+	// asked at once, so that a client with many channels does not use up the
+	// share of its user or address, which other connections need too.
 	askAtOnce = 4
 	// verifyTimeout bounds how long the verification of a token takes that the
 	// client sent over the connection.

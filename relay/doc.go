@@ -192,6 +192,10 @@
 //   - A client that sends hostile frames gets a close code. The frames allocate
 //     no memory for bytes that have not arrived, and do not disturb other
 //     clients (TestHostileFrames, TestAnnouncedBytesAreNotAllocated).
+//   - A user or address with many questions to the application, about logins or
+//     channels, does not make the application unavailable to others: at most
+//     one question of each user and address is sent before theirs
+//     (TestFloodDelaysNoOtherClient).
 //   - If two patterns match a channel, each message is delivered once
 //     (TestOverlappingPatterns).
 //
