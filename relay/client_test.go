@@ -25,7 +25,7 @@ const handshake = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
 // A testClient is one client of a hub. One goroutine at a time uses it.
 type testClient struct {
 	story
-	t       *testing.T
+	t       testing.TB
 	session *relay.Session
 	outbox  outbox.Outbox
 	socket  *testSocket

@@ -2,8 +2,6 @@ package relay_test
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,8 +13,7 @@ import (
 // newDurableHub returns a running hub whose channels are streams of a store
 // that does not fail. pass may change that; see [storeConn].
 func newDurableHub(t *testing.T, pass func(ctx context.Context, op, channel string) error) *durableHub {
-	s := newStore(rand.New(rand.NewPCG(1, 1)))
-	s.limit, s.old = 1<<20, false
+	s := newPlainStore()
 	h := newTestHub(t, relay.HubConfig{Shards: 1, PingInterval: time.Hour, Streams: func() stream.Store {
 		return &storeConn{store: s, pass: pass}
 	}})
@@ -34,9 +31,7 @@ type durableHub struct {
 
 // add adds entries n to m without a nudge.
 func (h *durableHub) add(channel string, n, m int) {
-	for ; n <= m; n++ {
-		h.store.add(channel, stream.ID{}, []string{stream.PayloadField, fmt.Sprintf("#%d:", n)}, "", 0)
-	}
+	h.store.fill(channel, n, m, 0)
 }
 
 // newCursor returns the cursor that a new client of a channel gets. It is of an

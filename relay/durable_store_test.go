@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -64,6 +65,20 @@ func newStore(random *rand.Rand) *store {
 	return &store{
 		limit: 3000 + random.IntN(2)*47_000, old: random.IntN(6) == 0, keys: make(map[string]*streamKey),
 		byPayload: make(map[string]*record), notify: func(string) {},
+	}
+}
+
+// newPlainStore returns a store without random properties.
+func newPlainStore() *store {
+	s := newStore(rand.New(rand.NewPCG(1, 1)))
+	s.limit, s.old = 1<<20, false
+	return s
+}
+
+// fill adds entries n to m, of about size bytes each.
+func (s *store) fill(channel string, n, m, size int) {
+	for ; n <= m; n++ {
+		s.add(channel, stream.ID{}, []string{stream.PayloadField, string(numbered(n, size))}, "", 0)
 	}
 }
 
@@ -184,7 +199,9 @@ func (s *store) read(channel string, from stream.ID, limit int) (page stream.Pag
 	defer s.mu.Unlock()
 	for _, r := range s.key(channel).entries {
 		if r.entry.ID.Compare(from) >= 0 && len(page.Entries) <= limit {
-			page.Entries = append(page.Entries, r.entry)
+			e := r.entry
+			e.Payload = bytes.Clone(e.Payload) // each reply of Redis has memory of its own
+			page.Entries = append(page.Entries, e)
 		}
 	}
 	page.More = len(page.Entries) > limit

@@ -66,7 +66,7 @@ func TestGapWaitsForTheLink(t *testing.T) {
 		late = newLiveHub(t, 1<<20, func() error {
 			waits++
 			if arrives {
-				late.arrive("a", 1, 4)
+				late.publishSized("a", 1, 4, 1000)
 			}
 			return nil
 		})

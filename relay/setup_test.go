@@ -52,7 +52,7 @@ func requireCounts(t *testing.T, counts map[string]int, least int, names ...stri
 // A testHub is a hub with its budget and counters.
 type testHub struct {
 	*relay.Hub
-	t       *testing.T
+	t       testing.TB
 	budget  *outbox.Budget
 	stats   *stats.Stats
 	markers uint64
@@ -61,7 +61,7 @@ type testHub struct {
 // newTestHub returns a hub that does not run yet. It fills in what cfg does not
 // say: everyone may do everything, and if there are streams, all channels are
 // durable.
-func newTestHub(t *testing.T, cfg relay.HubConfig) *testHub {
+func newTestHub(t testing.TB, cfg relay.HubConfig) *testHub {
 	all := access.Patterns{access.MustPattern("*")}
 	if cfg.Access == nil {
 		cfg.Access = &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all}
@@ -121,24 +121,43 @@ func newLiveHub(t *testing.T, historyBytes int, catchUp func() error) *testHub {
 
 // receiveMarker makes the hub receive a marker.
 func (h *testHub) receiveMarker() {
+	h.mark()
+	synctest.Wait()
+}
+
+// mark is receiveMarker outside a bubble.
+func (h *testHub) mark() {
 	h.markers++
 	h.Marker(binary.BigEndian.AppendUint64(nil, h.markers))
 	h.Flush()
-	synctest.Wait()
 }
 
 // publish publishes messages n to m on a channel, of a KiB each, and waits
 // until they are delivered.
 func (h *testHub) publish(channel string, n, m int) {
-	h.arrive(channel, n, m)
+	h.publishSized(channel, n, m, 1000)
 	synctest.Wait()
 }
 
-func (h *testHub) arrive(channel string, n, m int) {
+// publishSized is publish with messages of about size bytes, outside a bubble.
+func (h *testHub) publishSized(channel string, n, m, size int) {
 	for ; n <= m; n++ {
-		h.Publish([]byte(channel), fmt.Appendf(nil, "#%d:%s", n, strings.Repeat("x", 1000)))
+		h.Publish([]byte(channel), numbered(n, size))
 	}
 	h.Flush()
+}
+
+// numbered returns the payload of message n.
+func numbered(n, size int) []byte { return fmt.Appendf(nil, "#%d:%s", n, strings.Repeat("x", size)) }
+
+// mixedRules allow everything to all. Channels that begin with "s:" are
+// durable.
+func mixedRules() *access.Rules {
+	all := access.Patterns{access.MustPattern("*")}
+	return &access.Rules{
+		Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all,
+		Durable: access.Patterns{access.MustPattern("s:*")},
+	}
 }
 
 // relink makes the hub lose its connection to Redis and get another one.

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"sidecast/relay"
-	"sidecast/relay/access"
 	"sidecast/relay/outbox"
 	"sidecast/relay/stream"
 )
@@ -62,11 +61,8 @@ func (w *world) addRelay() {
 		defer w.mu.Unlock()
 		return w.store.randomID(w.shared, channel)
 	}}
-	all := access.Patterns{access.MustPattern("*")}
 	cfg := relay.HubConfig{
-		Access: &access.Rules{
-			Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all, Durable: access.Patterns{access.MustPattern("s:*")},
-		},
+		Access: mixedRules(),
 		Budget: outbox.NewBudget(pick(2000, 8000, 100_000, 1<<20), pick(1<<30, 1<<30, 400_000), time.Duration(pick(8, 3600))*time.Second, nil),
 		Shards: pick(1, 2, 3, 4), PingInterval: time.Duration(pick(2, 3, 3600)) * time.Second, CatchUp: r.catchUp,
 		HistoryBytes: pick(0, 1500, 8000, 20_000, 1<<20), HistoryAge: time.Duration(pick(2, 3600)) * time.Second,

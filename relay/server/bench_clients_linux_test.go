@@ -16,6 +16,17 @@ import (
 	"unsafe"
 )
 
+// receiveBuffers are the receive buffers of clients by role, in bytes, if they
+// are not the system's.
+var receiveBuffers = map[string]int{"stuck": 4 << 10, "paced": 64 << 10}
+
+// In the role "paced", each client reads at most pacedBytes every pacedPause,
+// which is 3 MB/s.
+const (
+	pacedBytes = 60_000
+	pacedPause = 20 * time.Millisecond
+)
+
 // A fleet holds the clients of one peer. They read with epoll once per
 // millisecond: on loopback, waking a sleeping reader costs the writer several
 // microseconds, which a client in a network does not cost. The clients do not
@@ -70,9 +81,9 @@ func (f *fleet) connectAll() error {
 // connect opens one WebSocket connection and adds it to epoll.
 func (f *fleet) connect(i int) error {
 	dialer := net.Dialer{}
-	if f.spec.Role == "stuck" {
+	if size := receiveBuffers[f.spec.Role]; size > 0 {
 		dialer.Control = func(_, _ string, c syscall.RawConn) error {
-			return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4<<10) })
+			return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, size) })
 		}
 	}
 	conn, err := dialer.Dial("tcp", f.spec.Addr)
@@ -124,7 +135,10 @@ func upgrade(conn net.Conn, path string) error {
 // read reads from all connections until the process ends.
 func (f *fleet) read() error {
 	events := make([]syscall.EpollEvent, 4096)
-	buf := make([]byte, 1<<20)
+	buf, pause := make([]byte, 1<<20), time.Millisecond
+	if f.spec.Role == "paced" {
+		buf, pause = buf[:pacedBytes], pacedPause
+	}
 	for {
 		n, err := syscall.EpollWait(f.poll, events, 0)
 		if err != nil && err != syscall.EINTR {
@@ -144,7 +158,7 @@ func (f *fleet) read() error {
 			}
 		}
 		if n < len(events) {
-			time.Sleep(time.Millisecond)
+			time.Sleep(pause)
 		}
 	}
 }

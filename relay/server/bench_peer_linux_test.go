@@ -32,10 +32,10 @@ func TestMain(m *testing.M) {
 
 // A peerSpec describes a peer.
 type peerSpec struct {
-	Role  string // read, stuck, storm, publish or redis
+	Role  string // read, paced, stuck, storm, publish or redis
 	Addr  string
-	Path  string // read, stuck, storm: of the URL; %d stands for the number of the client
-	Count int    // read, stuck, storm: number of clients; publish: number of channels
+	Path  string // clients: of the URL; %d stands for the number of the client
+	Count int    // clients: their number; publish: number of channels
 	TLS   bool   // read
 	Frame int    // read: size of a frame in bytes, to measure delivery times; 0 measures no times
 

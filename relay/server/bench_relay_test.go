@@ -76,6 +76,14 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	return r
 }
 
+// evictions returns how many clients were evicted.
+func (r *testRelay) evictions() (n uint64) {
+	for i := range r.stats.Evictions {
+		n += r.stats.Evictions[i].Load()
+	}
+	return n
+}
+
 func (r *testRelay) run(t testing.TB, s *server.Server) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	inner, stop := context.WithCancel(context.Background())

@@ -41,20 +41,13 @@ func stuck(b *testing.B) []figure {
 	evicted := figure{unit: "evicted"}
 	for range 5 {
 		allRead := s.round("read")
-		before := s.evictions()
+		before := s.relay.evictions()
 		someStuck := s.round("stuck")
 		ratio.samples = append(ratio.samples, someStuck/allRead)
 		with.samples, without.samples = append(with.samples, someStuck), append(without.samples, allRead)
-		evicted.samples = append(evicted.samples, float64(s.evictions()-before))
+		evicted.samples = append(evicted.samples, float64(s.relay.evictions()-before))
 	}
 	return []figure{ratio, with, without, evicted}
-}
-
-func (s *stuckBench) evictions() (n uint64) {
-	for i := range s.relay.stats.Evictions {
-		n += s.relay.stats.Evictions[i].Load()
-	}
-	return n
 }
 
 // round returns the p99 of the delivery time in milliseconds while the other
