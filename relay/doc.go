@@ -181,8 +181,10 @@
 //   - The connection of a client that reads too slowly is closed with 4408, and
 //     delays no other client (TestSlowClientIsEvicted,
 //     TestStuckClientsDoNotDelayOthers). All outboxes together are bounded: at
-//     the bound, the client with the largest outbox is evicted
-//     (TestTotalBoundEvictsTheLargest).
+//     the bound, the client is evicted whose outbox holds the most bytes that
+//     no other outbox holds (TestTotalBoundEvictsTheLargest). A large message
+//     counts once, so it does not evict the clients that are reading it
+//     (TestLargeMessageEvictsNobody).
 //   - When the relay closes a connection, everything that is queued is sent
 //     before the close frame, unless the client is evicted
 //     (TestCloseComesAfterTheQueue).
@@ -257,7 +259,7 @@
 //
 // and for durable channels 64 MiB of kept entries and 16 pages of up to 512
 // entries that are being read. There is one shard for each processor. A frame
-// is shared by all clients that wait for it, but each outbox is charged for it
-// in full, so the bound holds however the frames are shared. TestHistoryBytes
-// verifies the bound of the history.
+// is shared by all clients that wait for it, and OUTBOX_TOTAL_BYTES counts it
+// once. OUTBOX_BYTES, the bound of one outbox, counts all its frames.
+// TestHistoryBytes verifies the bound of the history.
 package relay

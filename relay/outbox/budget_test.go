@@ -14,14 +14,14 @@ import (
 
 // A budgetSetup is a budget with outboxes whose sockets accept nothing.
 type budgetSetup struct {
-	t        *testing.T
+	t        testing.TB
 	stats    *stats.Stats
 	budget   *outbox.Budget
 	outboxes []*outbox.Outbox
 	sockets  []*outboxtest.FakeSocket
 }
 
-func newBudgetSetup(t *testing.T, total, outboxes int) *budgetSetup {
+func newBudgetSetup(t testing.TB, total, outboxes int) *budgetSetup {
 	s := &budgetSetup{t: t, stats: new(stats.Stats)}
 	s.budget = outbox.NewBudget(1<<30, total, 10*time.Second, s.stats)
 	for range outboxes {
@@ -32,10 +32,23 @@ func newBudgetSetup(t *testing.T, total, outboxes int) *budgetSetup {
 	return s
 }
 
-var zeros = make([]byte, 1<<20)
+// fill sends a frame that counts for n bytes to outbox i. No other outbox gets
+// this frame.
+func (s *budgetSetup) fill(i, n int) { s.outboxes[i].Send(make([]byte, n-outbox.FrameCharge)) }
 
-// fill sends a frame that counts for n bytes to outbox i.
-func (s *budgetSetup) fill(i, n int) { s.outboxes[i].Send(zeros[:n-outbox.FrameCharge]) }
+// deliver delivers frames to outbox i, as a shard does.
+func (s *budgetSetup) deliver(i int, frames ...[]byte) {
+	s.outboxes[i].Deliver(frames)
+	s.budget.EnforceLimit()
+}
+
+// check compares the charges with all queues.
+func (s *budgetSetup) check() {
+	s.t.Helper()
+	if fault := s.budget.Audit(s.outboxes...); fault != "" {
+		s.t.Error(fault)
+	}
+}
 
 // evicted returns the indexes of the evicted outboxes, and checks the reason
 // and the counter.

@@ -28,7 +28,7 @@ func (o *Outbox) Close(last []byte) {
 	}
 	o.closeQueued = last != nil
 	o.state = outboxClosing
-	o.wakeWaiterLocked()
+	o.leaveLocked()
 	if !o.draining {
 		o.socket.Finish()
 	}
@@ -56,14 +56,14 @@ func (o *Outbox) evictLocked(why stats.EvictionReason) {
 	closed := o.closeQueued && begun == len(o.queue) // nothing may follow the close frame, of which a part was sent
 	o.evicted, o.evictReason = true, why
 	o.state = outboxEvicted
-	o.wakeWaiterLocked()
+	o.leaveLocked()
 	kept := o.queue[:0:0]
 	kept = append(kept, o.queue[:begun]...)
 	if o.evictFrame != nil && !closed {
 		kept = append(kept, queued{frame: o.evictFrame, at: time.Now()})
 	}
-	o.queue = kept
-	o.chargeLocked(-o.charged)
+	o.releaseLocked(o.queue)
+	o.queue, o.charged = kept, 0
 	o.socket.Expire(time.Second)
 	o.drainLocked()
 }
@@ -87,9 +87,9 @@ func (o *Outbox) failLocked() {
 
 func (o *Outbox) dropLocked() {
 	o.state = outboxClosed
-	o.queue, o.partial = nil, 0
-	o.chargeLocked(-o.charged)
-	o.wakeWaiterLocked()
+	o.releaseLocked(o.queue)
+	o.queue, o.partial, o.charged = nil, 0, 0
+	o.leaveLocked()
 }
 
 // Shut drops the queue and makes every later call do nothing. After it has

@@ -84,23 +84,24 @@ func (o *Outbox) Written(n int, err error) {
 // sentLocked removes n sent bytes from the front of the queue.
 func (o *Outbox) sentLocked(n int) {
 	o.sent += int64(n)
-	charge, complete := -n, 0
+	charge, complete := n, 0
 	n += o.partial
 	for complete < len(o.queue) && n >= len(o.queue[complete].frame) {
 		n -= len(o.queue[complete].frame)
-		o.queue[complete] = queued{}
-		charge -= FrameCharge
+		charge += FrameCharge
 		complete++
 	}
+	if o.held != nil {
+		o.charged -= charge
+		o.releaseLocked(o.queue[:complete])
+	}
+	clear(o.queue[:complete])
 	o.queue, o.partial, o.pinned = o.queue[complete:], n, max(o.pinned-complete, 0)
 	if len(o.queue) == 0 {
 		o.queue, o.partial = nil, 0
 	}
-	if o.state == outboxOpen || o.state == outboxClosing {
-		o.chargeLocked(charge)
-	}
-	if (o.wake != nil || o.roomReady != nil) && o.charged < o.roomBelow {
-		o.wakeWaiterLocked()
+	if o.waiter != nil && o.charged < o.waiter.below {
+		o.leaveLocked()
 	}
 }
 

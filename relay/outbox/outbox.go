@@ -31,12 +31,11 @@ type Outbox struct {
 	evictFrame []byte  // the last frame for an evicted client
 
 	// Guarded by mu.
-	partial   int // bytes of queue[0] that the kernel accepted
-	pinned    int // frames at the front that must stay: a waiting Drain is writing them, or Hold queued them
-	charged   int // bytes that the queue counts for
-	roomBelow int // Room waits until charged is less than this
-	wake      func()
-	roomReady chan struct{} // closed when it is, or when nothing can be sent any more; nil if Room is not waiting
+	partial int      // bytes of queue[0] that the kernel accepted
+	pinned  int      // frames at the front that must stay: a waiting Drain is writing them, or Hold queued them
+	charged int      // bytes that the queue counts for; 0 after an eviction
+	held    *holding // what the budget counts for the queue; nil if nothing
+	waiter  *waiter  // a call of Room that waits; nil if there is none
 
 	mu          sync.Mutex
 	state       outboxState
@@ -71,10 +70,10 @@ const (
 	outboxClosed              // the outbox was shut, or the connection failed
 )
 
-// A queued is a frame and the time at which it was queued.
+// A queued is an entry of a queue.
 type queued struct {
 	frame []byte
-	at    time.Time
+	at    time.Time // when it was queued
 }
 
 // Init prepares o for use. It must be called before any other method. slow is
@@ -126,8 +125,8 @@ func (o *Outbox) Deliver(frames [][]byte) bool {
 	return ok
 }
 
-// sendLocked sends or queues frames, with as few system calls as possible. The
-// caller must call [Budget.EnforceLimit] after unlocking.
+// sendLocked sends or queues frames, with as few system calls as possible.
+// The caller must call [Budget.EnforceLimit] after unlocking.
 func (o *Outbox) sendLocked(frames [][]byte) bool {
 	if o.state != outboxOpen {
 		return false
@@ -161,65 +160,47 @@ func (o *Outbox) sendLocked(frames [][]byte) bool {
 // large. One frame always fits into an empty outbox.
 func (o *Outbox) queueLocked(frames [][]byte) {
 	now := time.Now()
-	charge := 0
-	if len(o.queue) == 0 {
-		charge -= o.partial
+	before := len(o.queue)
+	if before == 0 {
+		o.charged -= o.partial
 	}
+	full := false
 	for _, frame := range frames {
-		if len(o.queue) > 0 && o.charged+charge+len(frame)+FrameCharge > o.budget.perOutbox {
-			o.chargeLocked(charge)
-			o.evictLocked(stats.EvictBytes)
-			return
+		charge := len(frame) + FrameCharge
+		if full = len(o.queue) > 0 && o.charged+charge > o.budget.perOutbox; full {
+			break
 		}
 		o.queue = append(o.queue, queued{frame, now})
-		charge += len(frame) + FrameCharge
+		o.charged += charge
 	}
-	o.chargeLocked(charge)
+	o.holdLocked(o.queue[before:])
+	if full {
+		o.evictLocked(stats.EvictBytes)
+		return
+	}
 	o.drainLocked()
 }
 
-// chargeLocked charges the budget for n bytes more, or fewer if n is negative.
-func (o *Outbox) chargeLocked(n int) {
-	before := o.charged
-	o.charged += n
-	o.budget.charge(o, before, o.charged)
+// holdLocked charges the budget for entries that were queued.
+func (o *Outbox) holdLocked(entries []queued) {
+	if len(entries) == 0 {
+		return
+	}
+	if o.held == nil {
+		o.held = &holding{outbox: o}
+	}
+	o.budget.hold(o.held, entries)
 }
 
-// Room waits until the queue counts for less than below bytes. It returns true
-// if something can be sent then, and false if not or if stop is closed first.
-// Only one goroutine at a time may wait.
-func (o *Outbox) Room(below int, stop <-chan struct{}) bool {
-	o.mu.Lock()
-	if o.state != outboxOpen || o.charged < below {
-		defer o.mu.Unlock()
-		return o.state == outboxOpen
-	}
-	ready := make(chan struct{})
-	o.roomReady, o.roomBelow = ready, below
-	o.mu.Unlock()
-	select {
-	case <-ready:
-	case <-stop:
-		return false
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.state == outboxOpen
-}
-
-// wakeWaiterLocked wakes the goroutine that waits in Room.
-func (o *Outbox) wakeWaiterLocked() {
-	if o.wake != nil {
-		o.wake()
-		o.wake = nil
-	}
-	if o.roomReady != nil {
-		close(o.roomReady)
-		o.roomReady = nil
+// releaseLocked charges the budget for entries no more, if it was charged.
+func (o *Outbox) releaseLocked(entries []queued) {
+	if o.held != nil && len(entries) > 0 && o.budget.release(o.held, entries) {
+		o.held = nil
 	}
 }
 
-// Pending returns how many bytes the outbox is charged for, and when its oldest
+// Pending returns how many bytes the queue counts for (those that the kernel
+// has not accepted, and [FrameCharge] for each frame), and when its oldest
 // frame was queued: the zero time if nothing is queued.
 func (o *Outbox) Pending() (bytes int, since time.Time) {
 	o.mu.Lock()
@@ -250,18 +231,4 @@ func (o *Outbox) Evicted() (why stats.EvictionReason, evicted bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.evictReason, o.evicted
-}
-
-// DeliverReplay is Deliver.
-func (o *Outbox) DeliverReplay(frames [][]byte) bool { return o.Deliver(frames) }
-
-// Ready is temporary.
-func (o *Outbox) Ready(below int, wake func()) (ready, open bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	ready, open = o.charged < below, o.state == outboxOpen
-	if open && !ready && wake != nil {
-		o.wake, o.roomBelow = wake, below
-	}
-	return ready && open, open
 }

@@ -48,7 +48,7 @@ func inBubble(t *testing.T, each int, test func(*outboxSetup)) {
 // check compares the charges with the queue.
 func (s *outboxSetup) check() {
 	s.t.Helper()
-	if fault := s.Audit(); fault != "" {
+	if fault := s.budget.Audit(s.Outbox); fault != "" {
 		s.t.Error(fault)
 	}
 }

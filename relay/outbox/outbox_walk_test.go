@@ -72,8 +72,7 @@ func walkOutbox(t *testing.T, random *rand.Rand) {
 }
 
 // checkWalk compares the bytes that the client received with the frames that
-// were sent. checkWalk compares the bytes that the client received with the
-// frames that were sent.
+// were sent.
 func (s *outboxSetup) checkWalk(offered string) {
 	got := string(s.socket.Got())
 	if s.IsClosed() {
