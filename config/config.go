@@ -123,7 +123,7 @@ type Limits struct {
 	OutboxTotalBytes      Size      `split_words:"true" default:"256MiB" min:"256" max:"1TiB" desc:"bytes that may wait for all slow clients together"`
 	HistoryBytes          Size      `split_words:"true" default:"64MiB" min:"0" max:"16GiB" desc:"bytes of messages kept for clients that reconnect; 0: keep no messages and send no cursors"`
 	HistoryAge            Duration  `split_words:"true" default:"5m" min:"1s" max:"24h" desc:"how long these messages are kept"`
-	WriteTimeout          Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long a message may wait for a slow client"`
+	WriteTimeout          Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long a client may accept no bytes while messages wait for it"`
 	PingInterval          Duration  `split_words:"true" default:"25s" min:"1s" max:"10m" desc:"time between pings to an idle client"`
 	PongTimeout           Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long a client may take to answer a ping; less than SIDECAST_PING_INTERVAL"`
 	CommandRate           Rate      `split_words:"true" default:"20" min:"1" max:"10000" desc:"commands per second from one client; 2.5 times as many in a burst"`

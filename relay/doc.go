@@ -45,7 +45,8 @@
 // bounded queue of items that wait for this goroutine. shard.deliver writes
 // each subscriber's frames with one system call that does not wait. Bytes that
 // the kernel does not accept wait in the [outbox.Outbox] of that client, which
-// is bounded in bytes and age. Nothing on this path waits for a client.
+// is bounded in bytes and in the time without progress. Nothing on this path
+// waits for a client.
 //
 // # One subscribe
 //
@@ -180,11 +181,12 @@
 //     sent (TestModel).
 //   - The connection of a client that reads too slowly is closed with 4408, and
 //     delays no other client (TestSlowClientIsEvicted,
-//     TestStuckClientsDoNotDelayOthers). All outboxes together are bounded: at
-//     the bound, the client is evicted whose outbox holds the most bytes that
-//     no other outbox holds (TestTotalBoundEvictsTheLargest). A large message
-//     counts once, so it does not evict the clients that are reading it
-//     (TestLargeMessageEvictsNobody).
+//     TestStuckClientsDoNotDelayOthers). A client on a slow line that receives
+//     a large message is not too slow (TestSlowLineReceivesLargeMessage).
+//   - All outboxes together are bounded: at the bound, the client is evicted
+//     whose outbox holds the most bytes that no other outbox holds
+//     (TestTotalBoundEvictsTheLargest). A large message counts once, so it does
+//     not evict the clients that are reading it (TestLargeMessageEvictsNobody).
 //   - When the relay closes a connection, everything that is queued is sent
 //     before the close frame, unless the client is evicted
 //     (TestCloseComesAfterTheQueue).

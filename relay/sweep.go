@@ -14,7 +14,7 @@ import (
 const sweepEvery = time.Second
 
 // sweep is the one clock of all sessions: it sends pings, and closes sessions
-// whose pong is late, whose identity expired, or whose bytes wait for too long.
+// whose pong is late, whose identity expired, or that accept no bytes.
 func (h *Hub) sweep(ctx context.Context) {
 	every := sweepEvery
 	if h.cfg.PongTimeout > 0 {

@@ -15,7 +15,7 @@ import (
 type Budget struct {
 	perOutbox int           // bytes of one outbox
 	total     int64         // bytes of all outboxes
-	maxAge    time.Duration // of the oldest frame
+	maxAge    time.Duration // without progress
 	stats     *stats.Stats
 	drains    sync.WaitGroup // the Drain goroutines of all outboxes
 
@@ -28,8 +28,8 @@ type Budget struct {
 }
 
 // NewBudget returns a budget of each bytes for one outbox and total bytes for
-// all. The next [Budget.Sweep] evicts a client whose oldest frame has waited
-// longer than age. stats may be nil.
+// all. The next [Budget.Sweep] evicts a client that has accepted no byte of its
+// outbox for longer than age. stats may be nil.
 func NewBudget(each, total int, age time.Duration, stats *stats.Stats) *Budget {
 	b := &Budget{perOutbox: each, total: int64(total), maxAge: age, stats: stats, frames: make(map[frameID]frameUse)}
 	b.byID = make([]*holding, 1)

@@ -60,7 +60,7 @@ func (o *Outbox) evictLocked(why stats.EvictionReason) {
 	kept := o.queue[:0:0]
 	kept = append(kept, o.queue[:begun]...)
 	if o.evictFrame != nil && !closed {
-		kept = append(kept, queued{frame: o.evictFrame, at: time.Now()})
+		kept = append(kept, queued{frame: o.evictFrame})
 	}
 	o.releaseLocked(o.queue)
 	o.queue, o.charged = kept, 0

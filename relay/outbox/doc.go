@@ -2,8 +2,9 @@
 //
 // Each client has one [Outbox]. It writes frames to the client's [Socket]
 // without waiting, and queues only what the kernel did not accept. The queue is
-// bounded in bytes and in age. A client that exceeds a bound is evicted: its
-// queue is dropped and its connection closed. A [Budget] bounds the bytes of all outboxes together. If
+// bounded in bytes. A client is evicted if its queue exceeds the bound, or if
+// the client accepts no byte of it for too long: its queue is dropped and its
+// connection closed. A [Budget] bounds the bytes of all outboxes together. If
 // they exceed it, the largest outbox is evicted.
 //
 // Outboxes share frames. The bound of one outbox counts each of its frames. The

@@ -1,8 +1,11 @@
 package outbox
 
-// nextBytes bounds how many bytes [Outbox.Next] returns: it adds no frame after
-// it has returned this many.
-const nextBytes = 64 << 10
+import "time"
+
+// nextBytes bounds how many bytes [Outbox.Next] returns. A socket that writes
+// by waiting reports progress only after each write, so it writes little at a
+// time: one record of TLS.
+const nextBytes = 16 << 10
 
 // drainLocked starts a Drain unless one is running.
 func (o *Outbox) drainLocked() {
@@ -48,10 +51,10 @@ func (o *Outbox) batchLocked(into [][]byte) [][]byte {
 	return into
 }
 
-// Next appends the frames to write next to into, for a socket that can only
-// write by waiting. The frames stay queued and charged until [Outbox.Written].
-// If Next returns no frames, the Drain that called it must return. Only the
-// socket's Drain may call it.
+// Next appends the bytes to write next to into, for a socket that can only
+// write by waiting. Their frames stay queued and charged until
+// [Outbox.Written]. If Next returns no bytes, the Drain that called it must
+// return. Only the socket's Drain may call it.
 func (o *Outbox) Next(into [][]byte) [][]byte {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -59,12 +62,13 @@ func (o *Outbox) Next(into [][]byte) [][]byte {
 		o.endDrainLocked()
 		return nil
 	}
-	bytes := 0
-	for o.pinned = 0; o.pinned < len(o.queue) && (o.pinned == 0 || bytes < nextBytes); o.pinned++ {
-		bytes += len(o.queue[o.pinned].frame)
-		into = append(into, o.queue[o.pinned].frame)
+	left, sent := nextBytes, o.partial
+	for o.pinned = 0; o.pinned < len(o.queue) && left > 0; o.pinned++ {
+		frame := o.queue[o.pinned].frame[sent:]
+		frame = frame[:min(len(frame), left)]
+		into = append(into, frame)
+		left, sent = left-len(frame), 0
 	}
-	into[0] = into[0][o.partial:]
 	return into
 }
 
@@ -93,6 +97,9 @@ func (o *Outbox) sentLocked(n int) {
 	}
 	if o.held != nil {
 		o.charged -= charge
+		if charge > 0 {
+			o.held.progress = time.Now()
+		}
 		o.releaseLocked(o.queue[:complete])
 	}
 	clear(o.queue[:complete])

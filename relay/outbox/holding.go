@@ -3,6 +3,7 @@ package outbox
 import (
 	"cmp"
 	"container/heap"
+	"time"
 )
 
 // A holding is what one outbox holds. It exists only while the outbox holds
@@ -15,6 +16,13 @@ type holding struct {
 	index     int    // in holdings.largest
 	exclusive int    // bytes of the frames that no other outbox holds, and FrameCharge for each entry
 	bytes     int    // bytes of all frames, and FrameCharge for each entry
+
+	// Guarded by the outbox's mu.
+	progress time.Time // when the client last made progress, or the first entry was queued
+	sampled  bool      // a Sweep has set acknowledged
+	// acknowledged is how many bytes the client's kernel had received at the
+	// last Sweep.
+	acknowledged int64
 }
 
 // A holdingChange is what one call changes of a holding and of the sums.

@@ -18,7 +18,8 @@ const writeBatch = 64
 
 // An Outbox is the queue of everything that waits to be sent to one client, in
 // order. It writes at once what the kernel accepts and queues the rest, up to a
-// bound in bytes and in age. A client that exceeds a bound is evicted. Except
+// bound in bytes. A client that exceeds it, or accepts nothing for too long, is
+// evicted. Except
 // for [Outbox.Room], no method waits for the client. All methods may be called
 // concurrently. Frames are shared between clients, so they must not be changed
 // after they were sent.
@@ -73,7 +74,6 @@ const (
 // A queued is an entry of a queue.
 type queued struct {
 	frame []byte
-	at    time.Time // when it was queued
 }
 
 // Init prepares o for use. It must be called before any other method. slow is
@@ -159,7 +159,6 @@ func (o *Outbox) sendLocked(frames [][]byte) bool {
 // queueLocked queues frames and evicts the client if the queue becomes too
 // large. One frame always fits into an empty outbox.
 func (o *Outbox) queueLocked(frames [][]byte) {
-	now := time.Now()
 	before := len(o.queue)
 	if before == 0 {
 		o.charged -= o.partial
@@ -170,7 +169,7 @@ func (o *Outbox) queueLocked(frames [][]byte) {
 		if full = len(o.queue) > 0 && o.charged+charge > o.budget.perOutbox; full {
 			break
 		}
-		o.queue = append(o.queue, queued{frame, now})
+		o.queue = append(o.queue, queued{frame})
 		o.charged += charge
 	}
 	o.holdLocked(o.queue[before:])
@@ -187,7 +186,7 @@ func (o *Outbox) holdLocked(entries []queued) {
 		return
 	}
 	if o.held == nil {
-		o.held = &holding{outbox: o}
+		o.held = &holding{outbox: o, progress: time.Now()}
 	}
 	o.budget.hold(o.held, entries)
 }
@@ -200,13 +199,13 @@ func (o *Outbox) releaseLocked(entries []queued) {
 }
 
 // Pending returns how many bytes the queue counts for (those that the kernel
-// has not accepted, and [FrameCharge] for each frame), and when its oldest
-// frame was queued: the zero time if nothing is queued.
+// has not accepted, and [FrameCharge] for each frame), and when the client last
+// made progress: the zero time if nothing is queued.
 func (o *Outbox) Pending() (bytes int, since time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if len(o.queue) > 0 {
-		since = o.queue[0].at
+	if o.held != nil {
+		since = o.held.progress
 	}
 	return o.charged, since
 }

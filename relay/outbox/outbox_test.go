@@ -290,8 +290,8 @@ func TestOutboxExpires(t *testing.T) {
 	}
 }
 
-// TestOutboxPending checks that Pending returns the time at which the oldest
-// frame was queued, even if a part of it was sent.
+// TestOutboxPending checks that Pending returns the time at which the kernel
+// last accepted a byte, or the first frame was queued.
 func TestOutboxPending(t *testing.T) {
 	inBubble(t, 1<<20, func(s *outboxSetup) {
 		began := time.Now()
@@ -304,8 +304,8 @@ func TestOutboxPending(t *testing.T) {
 			{"nothing", func() {}, 0, time.Time{}},
 			{"one", func() { s.send("one") }, 3 + outbox.FrameCharge, began},
 			{"two, the second later", func() { <-time.After(3 * time.Second); s.send("two") }, 6 + 2*outbox.FrameCharge, began},
-			{"a part of the first was sent", func() { s.give(2) }, 4 + 2*outbox.FrameCharge, began},
-			{"and a part of the second", func() { s.give(2) }, 2 + outbox.FrameCharge, began.Add(3 * time.Second)},
+			{"a part of the first was sent", func() { s.give(2) }, 4 + 2*outbox.FrameCharge, began.Add(3 * time.Second)},
+			{"and later a part of the second", func() { <-time.After(time.Second); s.give(2) }, 2 + outbox.FrameCharge, began.Add(4 * time.Second)},
 			{"all", func() { s.give(2) }, 0, time.Time{}},
 		} {
 			step.do()
@@ -364,26 +364,36 @@ func TestOutboxWaitingSocket(t *testing.T) {
 	}
 }
 
-// TestOutboxNextIsBounded checks that Next returns at least one frame and stops
-// adding frames after nextBytes.
+// TestOutboxNextIsBounded checks that Next returns at most nextBytes, and cuts
+// frames for that.
 func TestOutboxNextIsBounded(t *testing.T) {
 	inBubble(t, 1<<30, func(s *outboxSetup) {
-		s.send(strings.Repeat("a", outbox.NextBytes*3), strings.Repeat("b", outbox.NextBytes-1), "c", "d", "e")
+		const n = outbox.NextBytes
+		frames := []string{strings.Repeat("a", 2*n+n/2), strings.Repeat("b", n/2-1), "c", "", "d", "e"} // the empty one counts as written with the one before it
+		s.send(frames...)
 		s.StartDraining()
-		for i, want := range []int{1, 2, 2} {
-			frames := s.Next(nil)
-			if len(frames) != want {
-				t.Fatalf("call %d of Next returns %d frames, want %d", i, len(frames), want)
+		var got []byte
+		for i, want := range [][]int{{n}, {n}, {n / 2, n/2 - 1, 1}, {1, 1}} {
+			var sizes []int
+			for _, part := range s.Next(nil) {
+				sizes = append(sizes, len(part))
+				got = append(got, part...)
 			}
-			n := 0
-			for _, frame := range frames {
-				n += len(frame)
+			if !slices.Equal(sizes, want) {
+				t.Fatalf("call %d of Next returns parts of %v bytes, want %v", i, sizes, want)
 			}
-			s.Written(n, nil)
+			written := 0
+			for _, size := range sizes {
+				written += size
+			}
+			s.Written(written, nil)
 			s.check()
 		}
-		if frames := s.Next(nil); frames != nil {
-			t.Errorf("Next of an empty outbox = %q", frames)
+		if parts := s.Next(nil); parts != nil {
+			t.Errorf("Next of an empty outbox = %q", parts)
+		}
+		if string(got) != strings.Join(frames, "") {
+			t.Error("Next has returned other bytes than were sent")
 		}
 	})
 }

@@ -9,6 +9,10 @@ type Socket interface {
 	// returns the number of bytes. It returns 0 and nil if the kernel accepts
 	// nothing now. It is called with the outbox locked.
 	Send(frames [][]byte) (int, error)
+	// Unacknowledged returns how many of the bytes that the kernel accepted the
+	// client's kernel has not acknowledged. known is false if the socket cannot
+	// find out. It is called with the outbox locked.
+	Unacknowledged() (bytes int, known bool)
 	// Drain sends until o has nothing left to send. It calls [Outbox.Resume]
 	// whenever the socket may accept more bytes, or, if the socket can only
 	// write by waiting, [Outbox.Next] and [Outbox.Written] in turn. It runs on

@@ -80,7 +80,7 @@ type EvictionReason uint8
 // The reasons of evictions_total.
 const (
 	EvictBytes EvictionReason = iota // its outbox was full
-	EvictAge                         // its oldest frame waited too long
+	EvictAge                         // it accepted no byte of its outbox for too long
 	EvictTotal                       // all outboxes together were full, and its outbox was the largest
 	numEvictions
 )

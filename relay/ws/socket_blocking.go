@@ -16,6 +16,12 @@ type blockingSocket struct{ conn *conn }
 // frames, and Drain writes them.
 func (s *blockingSocket) Send([][]byte) (int, error) { return 0, nil }
 
+// Unacknowledged implements [outbox.Socket]. On a TLS connection it counts
+// encrypted bytes, which is close enough to notice progress.
+func (s *blockingSocket) Unacknowledged() (bytes int, known bool) {
+	return unacknowledged(withoutTLS(s.conn.Conn))
+}
+
 // Drain implements [outbox.Socket].
 func (s *blockingSocket) Drain(o *outbox.Outbox) {
 	var space [64][]byte

@@ -80,6 +80,35 @@ func (s *directSocket) sendMany(frames [][]byte) (uintptr, syscall.Errno) {
 	return n, errno
 }
 
+// Unacknowledged implements [outbox.Socket].
+func (s *directSocket) Unacknowledged() (bytes int, known bool) { return sendQueue(s.fd) }
+
+// sendQueue returns how many bytes a TCP socket has accepted that the client's
+// kernel has not acknowledged. It falls whenever bytes arrive there, while the
+// kernel accepts more bytes only after a third of its buffer is free: on a slow
+// line, that takes longer than the write timeout.
+func sendQueue(fd uintptr) (bytes int, known bool) {
+	var n int32
+	_, _, errno := syscall.RawSyscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+	return int(n), errno == 0
+}
+
+// unacknowledged is sendQueue for a connection that has a descriptor.
+func unacknowledged(c net.Conn) (bytes int, known bool) {
+	tcp, ok := c.(syscall.Conn)
+	if !ok {
+		return 0, false
+	}
+	raw, err := tcp.SyscallConn()
+	if err != nil {
+		return 0, false
+	}
+	if raw.Control(func(fd uintptr) { bytes, known = sendQueue(fd) }) != nil {
+		return 0, false
+	}
+	return bytes, known
+}
+
 // Drain implements [outbox.Socket]. It waits in the runtime's poller, without a
 // thread.
 func (s *directSocket) Drain(o *outbox.Outbox) {

@@ -2,10 +2,18 @@
 
 package ws
 
-import "sidecast/relay/outbox"
+import (
+	"net"
+
+	"sidecast/relay/outbox"
+)
 
 // directSocket exists only on Linux.
 type directSocket struct{}
 
 // newSocket returns the socket that c's outbox writes to.
 func newSocket(c *conn) outbox.Socket { return &blockingSocket{conn: c} }
+
+// unacknowledged does not know how many bytes the client's kernel has not
+// acknowledged.
+func unacknowledged(net.Conn) (bytes int, known bool) { return 0, false }

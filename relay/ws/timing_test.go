@@ -132,8 +132,8 @@ func TestPongTimeoutNearInterval(t *testing.T) {
 	}, func(c *relayConfig) { c.hub.PingInterval, c.hub.PongTimeout = time.Minute, timeout })
 }
 
-// A client that does not read is evicted when its oldest byte has waited for ten
-// seconds.
+// A client that does not read is evicted when the kernel has accepted no byte
+// for it for ten seconds.
 func TestWriteTimeout(t *testing.T) {
 	inBubble(t, func(b *bubble) {
 		b.connect("/?channel=a") // never reads

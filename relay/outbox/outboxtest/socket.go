@@ -2,7 +2,6 @@
 package outboxtest
 
 import (
-	"bytes"
 	"errors"
 	"sync"
 	"time"
@@ -19,12 +18,11 @@ type FakeSocket struct {
 	wake chan struct{} // has an element when a waiting Drain should try again
 
 	mu       sync.Mutex
-	space    int // bytes that the kernel still accepts
+	space    int  // bytes that the kernel still accepts
+	unacked  int  // bytes that Unacknowledged returns
+	known    bool // SetUnacknowledged was called
 	err      error
 	got      []byte
-	awaited  []byte         // nil: got has everything
-	edge     []byte         // the last bytes sent, too few to contain awaited
-	seen     chan time.Time // receives when awaited was sent
 	finished int
 	expired  []time.Duration
 }
@@ -47,41 +45,27 @@ func (s *FakeSocket) Send(frames [][]byte) (n int, err error) {
 	}
 	for _, frame := range frames {
 		part := frame[:min(len(frame), s.space)]
-		s.keep(part)
+		s.got = append(s.got, part...)
 		s.space -= len(part)
 		n += len(part)
 	}
 	return n, nil
 }
 
-// keep keeps bytes that were sent, or only looks for the awaited text. The
-// socket is locked.
-func (s *FakeSocket) keep(part []byte) {
-	n := len(s.awaited) - 1
-	if n < 0 {
-		s.got = append(s.got, part...)
-		return
-	}
-	s.edge = append(s.edge, part[:min(len(part), n)]...)
-	if bytes.Contains(part, s.awaited) || bytes.Contains(s.edge, s.awaited) {
-		select {
-		case s.seen <- time.Now():
-		default: // it was sent before
-		}
-	}
-	if len(part) > n {
-		s.edge = append(s.edge[:0], part[len(part)-n:]...)
-	}
-	s.edge = append(s.edge[:0], s.edge[max(len(s.edge)-n, 0):]...)
-}
-
-// Await makes the socket keep no more bytes. It returns a channel that receives
-// the time at which the first frame with a text is sent after the call.
-func (s *FakeSocket) Await(text string) <-chan time.Time {
+// Unacknowledged implements [outbox.Socket]. The number is unknown until the
+// test calls [FakeSocket.SetUnacknowledged].
+func (s *FakeSocket) Unacknowledged() (bytes int, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.awaited, s.edge, s.seen = []byte(text), nil, make(chan time.Time, 1)
-	return s.seen
+	return s.unacked, s.known
+}
+
+// SetUnacknowledged sets how many of the bytes that the kernel accepted the
+// client's kernel has not acknowledged.
+func (s *FakeSocket) SetUnacknowledged(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unacked, s.known = n, true
 }
 
 // Drain implements [outbox.Socket].

@@ -1,0 +1,44 @@
+package outbox
+
+import (
+	"slices"
+	"time"
+
+	"sidecast/relay/stats"
+)
+
+// Sweep evicts the clients that have made no progress for too long: neither did
+// the kernel accept a byte of the outbox, nor did the client's kernel
+// acknowledge one. A slow line that sends a large frame makes progress all the
+// time, even while the kernel waits for more room before it accepts more bytes.
+// The hub calls Sweep once a second.
+func (b *Budget) Sweep(now time.Time) {
+	b.mu.Lock()
+	list := slices.Clone(b.largest.list)
+	b.mu.Unlock()
+	for _, h := range list {
+		h.outbox.evictIfStuck(now)
+	}
+}
+
+func (o *Outbox) evictIfStuck(now time.Time) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	h := o.held
+	if h == nil {
+		return
+	}
+	if unacknowledged, known := o.socket.Unacknowledged(); known {
+		before, first := h.acknowledged, !h.sampled
+		h.acknowledged, h.sampled = o.sent-int64(unacknowledged), true
+		if first {
+			return // there is nothing to compare with
+		}
+		if h.acknowledged > before {
+			h.progress = now
+		}
+	}
+	if now.Sub(h.progress) > o.budget.maxAge {
+		o.evictLocked(stats.EvictAge)
+	}
+}

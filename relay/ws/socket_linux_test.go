@@ -1,0 +1,93 @@
+package ws
+
+import (
+	"bufio"
+	"crypto/tls"
+	"net"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"sidecast/relay/stats"
+)
+
+// A slowLine is a client's end of a TCP connection that delivers 200 kbit/s if
+// it is slow, and nothing if it is stuck.
+type slowLine struct {
+	net.Conn
+	slow, stuck atomic.Bool
+}
+
+func (l *slowLine) Read(p []byte) (int, error) {
+	for l.stuck.Load() {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if l.slow.Load() {
+		time.Sleep(20 * time.Millisecond)
+		p = p[:min(len(p), 500)]
+	}
+	return l.Conn.Read(p)
+}
+
+// dialSlowLine connects with a receive buffer of a few kilobytes, so that the
+// client's kernel acknowledges little more than the client reads.
+func dialSlowLine(t *testing.T, addr string) *slowLine {
+	t.Helper()
+	dialer := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 4096) })
+	}}
+	c, err := dialer.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return &slowLine{Conn: c}
+}
+
+// TestSlowLineReceivesLargeMessage checks that a client on a slow line stays
+// connected while a large message arrives, although its kernel needs longer
+// than the write timeout to accept more bytes. (200 kbit/s and 2 s are ten and
+// five times faster than a line of 20 kbit/s and the default timeout.) When
+// the line stops, the client is evicted.
+func TestSlowLineReceivesLargeMessage(t *testing.T) {
+	const timeout = 2 * time.Second
+	for _, secured := range []bool{false, true} {
+		t.Run(map[bool]string{false: "TCP", true: "TLS"}[secured], func(t *testing.T) {
+			t.Parallel()
+			r := buildRelay(t, []relayOption{func(c *relayConfig) {
+				c.age = timeout
+				c.hub.PingInterval, c.hub.PongTimeout = 0, 400*time.Millisecond // sweeps every 100 ms
+			}})
+			server := httptest.NewUnstartedServer(r.handler)
+			if secured {
+				server.StartTLS()
+			} else {
+				server.Start()
+			}
+			r.run(server.Close)
+			line := dialSlowLine(t, server.Listener.Addr().String())
+			p := &peer{t: t, conn: line}
+			if secured {
+				p.conn = tls.Client(line, &tls.Config{InsecureSkipVerify: true})
+			}
+			p.in = bufio.NewReader(p.conn)
+			p.shakeHands("/?channel=a")
+
+			line.slow.Store(true)
+			r.publish("a", strings.Repeat("x", 1_000_000))
+			go func() { _, _, _ = p.read() }()
+			for began := time.Now(); time.Since(began) < 2*timeout; sleep(10 * time.Millisecond) {
+				if n := r.stats.Evictions[stats.EvictAge].Load(); n != 0 {
+					t.Fatalf("the client is evicted after %v, while it is reading", time.Since(began))
+				}
+			}
+			line.stuck.Store(true)
+			await(t, "the eviction", func() bool { return r.stats.Evictions[stats.EvictAge].Load() == 1 })
+			line.stuck.Store(false)
+			_ = line.Close()
+		})
+	}
+}
