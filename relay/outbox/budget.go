@@ -25,6 +25,7 @@ type Budget struct {
 	mu sync.Mutex // guards the rest
 	holdings
 	frames map[frameID]frameUse
+	share  replayShare
 }
 
 // NewBudget returns a budget of each bytes for one outbox and total bytes for
@@ -33,6 +34,7 @@ type Budget struct {
 func NewBudget(each, total int, age time.Duration, stats *stats.Stats) *Budget {
 	b := &Budget{perOutbox: each, total: int64(total), maxAge: age, stats: stats, frames: make(map[frameID]frameUse)}
 	b.byID = make([]*holding, 1)
+	b.share.bound = max(b.total/4, 1)
 	return b
 }
 
@@ -75,6 +77,7 @@ func (b *Budget) release(h *holding, entries []queued) (empty bool) {
 	} else {
 		heap.Fix(&b.largest, h.index)
 	}
+	b.share.wakeNext()
 	return empty
 }
 
@@ -84,6 +87,7 @@ func (b *Budget) apply(h *holding, change holdingChange) {
 	h.exclusive += change.exclusive
 	h.bytes += change.bytes
 	b.used.Add(int64(change.used))
+	b.share.held += int64(change.replay)
 }
 
 // EnforceLimit evicts outboxes until all of them together fit: first the one

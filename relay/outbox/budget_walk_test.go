@@ -52,8 +52,10 @@ func (s *budgetSetup) randomCall(random *rand.Rand, i int, pool [][]byte) {
 		frames[k] = pool[random.IntN(len(pool))]
 	}
 	switch op := random.IntN(50); {
-	case op < 30:
+	case op < 20:
 		o.Deliver(frames)
+	case op < 30:
+		o.DeliverReplay(frames)
 	case op < 45:
 		s.sockets[i].Give(random.IntN(600))
 	case op == 45:

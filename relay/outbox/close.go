@@ -21,14 +21,14 @@ func (o *Outbox) Close(last []byte) {
 	}
 	if last != nil {
 		one := [1][]byte{last}
-		o.sendLocked(one[:])
+		o.sendLocked(one[:], false)
 	}
 	if o.state != outboxOpen {
 		return
 	}
 	o.closeQueued = last != nil
 	o.state = outboxClosing
-	o.leaveLocked()
+	o.leaveLocked(true)
 	if !o.draining {
 		o.socket.Finish()
 	}
@@ -56,7 +56,7 @@ func (o *Outbox) evictLocked(why stats.EvictionReason) {
 	closed := o.closeQueued && begun == len(o.queue) // nothing may follow the close frame, of which a part was sent
 	o.evicted, o.evictReason = true, why
 	o.state = outboxEvicted
-	o.leaveLocked()
+	o.leaveLocked(true)
 	kept := o.queue[:0:0]
 	kept = append(kept, o.queue[:begun]...)
 	if o.evictFrame != nil && !closed {
@@ -89,7 +89,7 @@ func (o *Outbox) dropLocked() {
 	o.state = outboxClosed
 	o.releaseLocked(o.queue)
 	o.queue, o.partial, o.charged = nil, 0, 0
-	o.leaveLocked()
+	o.leaveLocked(true)
 }
 
 // Shut drops the queue and makes every later call do nothing. After it has

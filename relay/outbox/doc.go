@@ -9,7 +9,8 @@
 //
 // Outboxes share frames. The bound of one outbox counts each of its frames. The
 // budget counts a frame once: from when the first outbox queues it until the
-// last one has sent or dropped it.
+// last one has sent or dropped it. Replays may hold a quarter of the budget, so
+// that clients that return leave room for new messages.
 //
 // The hub's shards, the session's goroutine and the transport use an outbox
 // concurrently. All methods of Outbox and Budget may be called concurrently,

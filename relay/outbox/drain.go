@@ -108,7 +108,7 @@ func (o *Outbox) sentLocked(n int) {
 		o.queue, o.partial = nil, 0
 	}
 	if o.waiter != nil && o.charged < o.waiter.below {
-		o.leaveLocked()
+		o.leaveLocked(true)
 	}
 }
 

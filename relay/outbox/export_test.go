@@ -5,13 +5,16 @@ import (
 	"unsafe"
 )
 
-// NextBytes gives external tests access to nextBytes.
-const NextBytes = nextBytes
+// NextBytes and ReplayPage give external tests access to the constants.
+const (
+	NextBytes  = nextBytes
+	ReplayPage = replayPage
+)
 
 // An audit counts again what all outboxes hold, from their queues.
 type audit struct {
-	entries map[frameID]int // by frame
-	used    int
+	entries, replays map[frameID]int // by frame
+	used, replay     int
 }
 
 // Audit compares the charges of all outboxes of a budget with their queues. It
@@ -23,7 +26,7 @@ func (b *Budget) Audit(all ...*Outbox) string {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	a := audit{entries: make(map[frameID]int)}
+	a := audit{entries: make(map[frameID]int), replays: make(map[frameID]int)}
 	holders := 0
 	for _, o := range all {
 		if fault := o.auditCharge(); fault != "" {
@@ -40,11 +43,13 @@ func (b *Budget) Audit(all ...*Outbox) string {
 		}
 	}
 	switch {
-	case b.Used() != int64(a.used):
-		return fmt.Sprintf("used %d, want %d", b.Used(), a.used)
+	case b.Used() != int64(a.used), b.share.held != int64(a.replay):
+		return fmt.Sprintf("used %d, by replays %d, want %d and %d", b.Used(), b.share.held, a.used, a.replay)
 	case len(b.frames) != len(a.entries), len(b.largest.list) != holders, len(b.byID) != 1+holders+len(b.freeIDs):
 		return fmt.Sprintf("%d frames, %d holdings, %d IDs of which %d are free, want %d frames and %d holdings",
 			len(b.frames), len(b.largest.list), len(b.byID), len(b.freeIDs), len(a.entries), holders)
+	case b.share.waiting.Len() > 0 && b.share.hasRoom():
+		return fmt.Sprintf("%d replays wait although there is room", b.share.waiting.Len())
 	}
 	return b.auditHeap()
 }
@@ -71,6 +76,12 @@ func (a *audit) add(queue []queued) {
 		if id.size > 0 {
 			if a.entries[id]++; a.entries[id] == 1 {
 				a.used += id.size
+			}
+		}
+		if q.replay {
+			a.replay += FrameCharge
+			if a.replays[id]++; a.replays[id] == 1 {
+				a.replay += id.size
 			}
 		}
 	}
@@ -128,7 +139,7 @@ type Size struct{ Exclusive, Bytes int }
 
 // Sizes returns the size of each outbox, from the queues.
 func Sizes(all []*Outbox) (sizes []Size) {
-	a := audit{entries: make(map[frameID]int)}
+	a := audit{entries: make(map[frameID]int), replays: make(map[frameID]int)}
 	for _, o := range all {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -145,6 +156,9 @@ func Sizes(all []*Outbox) (sizes []Size) {
 	}
 	return sizes
 }
+
+// ReplayBound returns how many bytes all replays may hold.
+func (b *Budget) ReplayBound() int64 { return b.share.bound }
 
 // Compared returns how many holdings the budget has compared.
 func (b *Budget) Compared() uint64 {

@@ -17,6 +17,7 @@ type frameID struct {
 // A frameUse counts the queue entries of one frame.
 type frameUse struct {
 	entries uint32
+	replays uint32 // those that a replay queued
 	// ids is the XOR of the holdings' IDs, one for each entry. So if there is
 	// one entry, it is the ID of its holding, without a list of all of them. (A
 	// frame that is twice in one queue counts as shared until one is sent.)
@@ -30,6 +31,9 @@ func (b *Budget) holdFrame(h *holding, q *queued, change *holdingChange) {
 	change.bytes += size + FrameCharge
 	change.exclusive += FrameCharge
 	change.used += FrameCharge
+	if q.replay {
+		change.replay += FrameCharge
+	}
 	if size == 0 {
 		return
 	}
@@ -42,6 +46,12 @@ func (b *Budget) holdFrame(h *holding, q *queued, change *holdingChange) {
 	case 1:
 		b.changeExclusive(use.ids, -size, h, change)
 	}
+	if q.replay {
+		if use.replays == 0 {
+			change.replay += size
+		}
+		use.replays++
+	}
 	use.entries++
 	use.ids ^= h.id
 	b.frames[id] = use
@@ -53,6 +63,9 @@ func (b *Budget) releaseFrame(h *holding, q *queued, change *holdingChange) {
 	change.bytes -= size + FrameCharge
 	change.exclusive -= FrameCharge
 	change.used -= FrameCharge
+	if q.replay {
+		change.replay -= FrameCharge
+	}
 	if size == 0 {
 		return
 	}
@@ -60,6 +73,12 @@ func (b *Budget) releaseFrame(h *holding, q *queued, change *holdingChange) {
 	use := b.frames[id]
 	use.entries--
 	use.ids ^= h.id
+	if q.replay {
+		use.replays--
+		if use.replays == 0 {
+			change.replay -= size
+		}
+	}
 	switch use.entries {
 	case 0:
 		change.exclusive -= size

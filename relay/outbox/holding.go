@@ -28,7 +28,7 @@ type holding struct {
 // A holdingChange is what one call changes of a holding and of the sums.
 type holdingChange struct {
 	exclusive, bytes int
-	used             int
+	used, replay     int
 }
 
 // holdings are the holdings of all outboxes. They are guarded by the budget's

@@ -36,7 +36,7 @@ type Outbox struct {
 	pinned  int      // frames at the front that must stay: a waiting Drain is writing them, or Hold queued them
 	charged int      // bytes that the queue counts for; 0 after an eviction
 	held    *holding // what the budget counts for the queue; nil if nothing
-	waiter  *waiter  // a call of Room that waits; nil if there is none
+	waiter  *waiter  // a replay that waits or has a reservation, or a call of Room that waits; nil if there is none
 
 	mu          sync.Mutex
 	state       outboxState
@@ -73,7 +73,8 @@ const (
 
 // A queued is an entry of a queue.
 type queued struct {
-	frame []byte
+	frame  []byte
+	replay bool // a replay queued it
 }
 
 // Init prepares o for use. It must be called before any other method. slow is
@@ -89,7 +90,7 @@ func (o *Outbox) Hold(first []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.draining = true // as if the socket accepted nothing now
-	o.queueLocked([][]byte{first})
+	o.queueLocked([][]byte{first}, false)
 	o.pinned = len(o.queue) // not even an eviction drops it
 }
 
@@ -106,7 +107,7 @@ func (o *Outbox) Release() {
 func (o *Outbox) Send(frame []byte) bool {
 	o.mu.Lock()
 	one := [1][]byte{frame}
-	ok := o.sendLocked(one[:])
+	ok := o.sendLocked(one[:], false)
 	o.mu.Unlock()
 	o.budget.EnforceLimit()
 	return ok
@@ -117,7 +118,7 @@ func (o *Outbox) Send(frame []byte) bool {
 // [Budget.EnforceLimit] afterwards.
 func (o *Outbox) Deliver(frames [][]byte) bool {
 	o.mu.Lock()
-	ok := o.sendLocked(frames)
+	ok := o.sendLocked(frames, false)
 	if ok {
 		o.messages += uint64(len(frames))
 	}
@@ -126,8 +127,9 @@ func (o *Outbox) Deliver(frames [][]byte) bool {
 }
 
 // sendLocked sends or queues frames, with as few system calls as possible.
-// The caller must call [Budget.EnforceLimit] after unlocking.
-func (o *Outbox) sendLocked(frames [][]byte) bool {
+// replay is set if they count as held by replays. The caller must call
+// [Budget.EnforceLimit] after unlocking.
+func (o *Outbox) sendLocked(frames [][]byte, replay bool) bool {
 	if o.state != outboxOpen {
 		return false
 	}
@@ -151,14 +153,14 @@ func (o *Outbox) sendLocked(frames [][]byte) bool {
 		}
 	}
 	if len(frames) > 0 {
-		o.queueLocked(frames)
+		o.queueLocked(frames, replay)
 	}
 	return o.state == outboxOpen
 }
 
 // queueLocked queues frames and evicts the client if the queue becomes too
 // large. One frame always fits into an empty outbox.
-func (o *Outbox) queueLocked(frames [][]byte) {
+func (o *Outbox) queueLocked(frames [][]byte, replay bool) {
 	before := len(o.queue)
 	if before == 0 {
 		o.charged -= o.partial
@@ -169,7 +171,7 @@ func (o *Outbox) queueLocked(frames [][]byte) {
 		if full = len(o.queue) > 0 && o.charged+charge > o.budget.perOutbox; full {
 			break
 		}
-		o.queue = append(o.queue, queued{frame})
+		o.queue = append(o.queue, queued{frame, replay})
 		o.charged += charge
 	}
 	o.holdLocked(o.queue[before:])

@@ -14,6 +14,7 @@ import (
 // The hub calls Sweep once a second.
 func (b *Budget) Sweep(now time.Time) {
 	b.mu.Lock()
+	b.share.forget()
 	list := slices.Clone(b.largest.list)
 	b.mu.Unlock()
 	for _, h := range list {
