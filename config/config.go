@@ -119,8 +119,8 @@ type Limits struct {
 	MaxChannelsPerSession Count     `split_words:"true" default:"128" min:"1" max:"10000" desc:"maximum number of channels of one client"`
 	MaxInboundBytes       Size      `split_words:"true" default:"16KiB" min:"128" max:"16MiB" desc:"largest message from a client"`
 	MaxPayloadBytes       Size      `split_words:"true" default:"1MiB" min:"128" max:"256MiB" desc:"largest message from Redis; larger messages are dropped and reported as a gap"`
-	OutboxBytes           Size      `split_words:"true" default:"2MiB" min:"256" max:"1GiB" desc:"bytes that may wait for one slow client; at least twice SIDECAST_MAX_PAYLOAD_BYTES"`
-	OutboxTotalBytes      Size      `split_words:"true" default:"256MiB" min:"256" max:"1TiB" desc:"bytes that may wait for all slow clients together"`
+	OutboxBytes           Size      `split_words:"true" default:"3MiB" min:"256" max:"1GiB" desc:"bytes that may wait for one slow client; at least 8/3 of SIDECAST_MAX_PAYLOAD_BYTES and 64KiB more"`
+	OutboxTotalBytes      Size      `split_words:"true" default:"256MiB" min:"256" max:"1TiB" desc:"bytes that may wait for all slow clients together; a message that waits for several clients counts once"`
 	HistoryBytes          Size      `split_words:"true" default:"64MiB" min:"0" max:"16GiB" desc:"bytes of messages kept for clients that reconnect; 0: keep no messages and send no cursors"`
 	HistoryAge            Duration  `split_words:"true" default:"5m" min:"1s" max:"24h" desc:"how long these messages are kept"`
 	WriteTimeout          Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long a client may accept no bytes while messages wait for it"`

@@ -121,9 +121,10 @@ func TestFaults(t *testing.T) {
 		{"MAX_INBOUND_BYTES=1GiB", `MAX_INBOUND_BYTES: 1GiB is above the maximum; write 16MiB or less`},
 		{"MAX_PAYLOAD_BYTES=1.5MiB", `MAX_PAYLOAD_BYTES: "1.5MiB" is not a size; write bytes, or a whole number and KiB, MiB or GiB, like 64MiB`},
 		{"MAX_PAYLOAD_BYTES=1", `MAX_PAYLOAD_BYTES: 1 is below the minimum; write 128 or more`},
-		{"OUTBOX_BYTES=1MiB", `OUTBOX_BYTES: 1MiB is less than twice SIDECAST_MAX_PAYLOAD_BYTES; write 2MiB or more, or reduce SIDECAST_MAX_PAYLOAD_BYTES`},
-		{"MAX_PAYLOAD_BYTES=4MiB", `OUTBOX_BYTES: 2MiB is less than twice SIDECAST_MAX_PAYLOAD_BYTES; write 8MiB or more, or reduce SIDECAST_MAX_PAYLOAD_BYTES`},
-		{"OUTBOX_TOTAL_BYTES=1MiB", `OUTBOX_TOTAL_BYTES: 1MiB is less than SIDECAST_OUTBOX_BYTES; write 2MiB or more, or reduce SIDECAST_OUTBOX_BYTES`},
+		{"OUTBOX_BYTES=2MiB", `OUTBOX_BYTES: 2MiB is too small for two messages of SIDECAST_MAX_PAYLOAD_BYTES in base64; write 2795KiB or more, or reduce SIDECAST_MAX_PAYLOAD_BYTES`},
+		{"OUTBOX_BYTES=2861739", `OUTBOX_BYTES: 2861739 is too small for two messages of SIDECAST_MAX_PAYLOAD_BYTES in base64; write 2795KiB or more, or reduce SIDECAST_MAX_PAYLOAD_BYTES`},
+		{"MAX_PAYLOAD_BYTES=4MiB", `OUTBOX_BYTES: 3MiB is too small for two messages of SIDECAST_MAX_PAYLOAD_BYTES in base64; write 10987KiB or more, or reduce SIDECAST_MAX_PAYLOAD_BYTES`},
+		{"OUTBOX_TOTAL_BYTES=1MiB", `OUTBOX_TOTAL_BYTES: 1MiB is less than SIDECAST_OUTBOX_BYTES; write 3MiB or more, or reduce SIDECAST_OUTBOX_BYTES`},
 		{"OUTBOX_TOTAL_BYTES=99999999TiB", `OUTBOX_TOTAL_BYTES: "99999999TiB" is too large; write a smaller size`},
 		{"WRITE_TIMEOUT=5", `WRITE_TIMEOUT: "5" has no unit; write 5s`},
 		{"WRITE_TIMEOUT=soon", `WRITE_TIMEOUT: "soon" is not a duration; write a number and ms, s, m or h, like 10s`},
@@ -280,6 +281,27 @@ func TestConfigWithFaults(t *testing.T) {
 	c, _, err := Load()
 	if err == nil || c == nil || c.WriteTimeout != 0 || c.Channels.String() != "a,b" {
 		t.Errorf("Config %+v, error %v", c, err)
+	}
+}
+
+// TestLeastOutbox checks that the smallest OUTBOX_BYTES that an error suggests
+// is accepted, and that the bound is exact.
+func TestLeastOutbox(t *testing.T) {
+	for _, lines := range [][]string{
+		{"OUTBOX_BYTES=2795KiB"},
+		{"OUTBOX_BYTES=2861744"},
+		{"MAX_PAYLOAD_BYTES=4MiB", "OUTBOX_BYTES=10987KiB"},
+		{"MAX_PAYLOAD_BYTES=256MiB", "OUTBOX_BYTES=1GiB", "OUTBOX_TOTAL_BYTES=1GiB"},
+		{"MAX_PAYLOAD_BYTES=128", "OUTBOX_BYTES=65880"},
+	} {
+		if faults := mustLoad(t, env(append(lines, realRedis...)...)).Validate(); len(faults) > 0 {
+			t.Errorf("%v: %v", lines, faults)
+		}
+	}
+	for _, lines := range [][]string{{"OUTBOX_BYTES=2861743"}, {"MAX_PAYLOAD_BYTES=128", "OUTBOX_BYTES=65879"}} {
+		if faults := faultsOf(t, env(append(lines, realRedis...)...)); len(faults) != 1 {
+			t.Errorf("%v: %v, want one fault", lines, faults)
+		}
 	}
 }
 

@@ -67,6 +67,10 @@ func (s Size) String() string {
 	return strconv.FormatInt(int64(s), 10)
 }
 
+// roundUp returns a size that can be written in KiB or a larger unit and is not
+// less than s.
+func (s Size) roundUp() Size { return (s + 1<<10 - 1) &^ (1<<10 - 1) }
+
 // MarshalText returns what String returns.
 func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -252,9 +253,9 @@ func (v *validation) origins() {
 // limits checks the limits that depend on each other.
 func (v *validation) limits() {
 	c := v.c
-	if v.valid("OUTBOX_BYTES", "MAX_PAYLOAD_BYTES") && c.OutboxBytes < 2*c.MaxPayloadBytes {
-		v.faults.Add("OUTBOX_BYTES", c.OutboxBytes.String()+" is less than twice "+Prefix+"MAX_PAYLOAD_BYTES",
-			"write "+(2*c.MaxPayloadBytes).String()+" or more, or reduce "+Prefix+"MAX_PAYLOAD_BYTES")
+	if least := c.leastOutbox(); v.valid("OUTBOX_BYTES", "MAX_PAYLOAD_BYTES") && c.OutboxBytes < least {
+		v.faults.Add("OUTBOX_BYTES", c.OutboxBytes.String()+" is too small for two messages of "+Prefix+"MAX_PAYLOAD_BYTES in base64",
+			"write "+least.roundUp().String()+" or more, or reduce "+Prefix+"MAX_PAYLOAD_BYTES")
 	}
 	if v.valid("OUTBOX_TOTAL_BYTES", "OUTBOX_BYTES") && c.OutboxTotalBytes < c.OutboxBytes {
 		v.faults.Add("OUTBOX_TOTAL_BYTES", c.OutboxTotalBytes.String()+" is less than "+Prefix+"OUTBOX_BYTES",
@@ -264,6 +265,14 @@ func (v *validation) limits() {
 		v.faults.Add("PONG_TIMEOUT", c.PongTimeout.String()+" is not less than "+Prefix+"PING_INTERVAL, which is "+c.PingInterval.String(),
 			"write less, or increase "+Prefix+"PING_INTERVAL")
 	}
+}
+
+// leastOutbox returns how many bytes one outbox has to hold: two of the largest
+// messages in base64, the form in which the JSON protocol sends binary
+// messages, and 64 KiB for the names and cursors in their frames and for small
+// frames between them.
+func (c *Config) leastOutbox() Size {
+	return 2*Size(base64.StdEncoding.EncodedLen(c.MaxPayloadBytes.Int())) + 64<<10
 }
 
 // admin checks the settings of the admin listener.

@@ -120,7 +120,7 @@ func relayMetrics(s *stats.Stats, gauges Gauges, version, commit string) []metri
 			func(emit emitFunc) { emit(1, version, commit) }, "version", "commit"),
 	}
 	if read := gauges.OutboxBytes; read != nil {
-		list = append(list, gauge("sidecast_outbox_bytes", "Bytes in outboxes that clients have not read yet.",
+		list = append(list, gauge("sidecast_outbox_bytes", "Bytes that wait in outboxes for slow clients. A message that waits for several clients counts once.",
 			func() float64 { return float64(read()) }))
 	}
 	if read := gauges.HistoryBytes; read != nil {

@@ -44,7 +44,7 @@ type relayOptions struct {
 // changed by change.
 func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	t.Helper()
-	o := relayOptions{each: 2 << 20, total: 256 << 20, maxPayload: 1 << 20, history: 64 << 20}
+	o := relayOptions{each: 3 << 20, total: 256 << 20, maxPayload: 1 << 20, history: 64 << 20}
 	for _, f := range change {
 		f(&o)
 	}

@@ -71,7 +71,7 @@ func startRelay(t *testing.T, page web.Page) *testRelay {
 func (r *testRelay) start() {
 	all := access.Patterns{access.MustPattern("*")}
 	counters, logger := new(stats.Stats), slog.New(slog.DiscardHandler)
-	budget := outbox.NewBudget(2<<20, 256<<20, 10*time.Second, counters)
+	budget := outbox.NewBudget(3<<20, 256<<20, 10*time.Second, counters)
 	r.hub = relay.NewHub(relay.HubConfig{
 		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all}, Budget: budget,
 		Protocols: protocol.All(), Stats: counters, Logger: logger, MaxChannels: 128, MaxPayload: 1 << 20,

@@ -60,7 +60,7 @@ func buildRelay(t testing.TB, options []relayOption) *testRelay {
 	r := &testRelay{t: t, stats: new(stats.Stats), log: &logBuffer{}}
 	logger := slog.New(slog.NewTextHandler(r.log, nil))
 	all := access.Patterns{access.MustPattern("*")}
-	c := relayConfig{each: 2 << 20, total: 256 << 20, age: 10 * time.Second, slots: 10_000}
+	c := relayConfig{each: 3 << 20, total: 256 << 20, age: 10 * time.Second, slots: 10_000}
 	c.hub = relay.HubConfig{
 		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all},
 		Protocols: protocol.All(), Stats: r.stats, Logger: logger, Publish: r.publishToRedis,

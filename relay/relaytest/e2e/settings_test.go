@@ -120,6 +120,22 @@ func TestSlowClientSettings(t *testing.T) {
 	}
 }
 
+// TestLargestMessagesFit: by default, two binary messages of the largest size,
+// which are longer in base64, do not evict a client that is not reading yet.
+func TestLargestMessagesFit(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relay := startRelay(t, server, nil)
+	listenStalled(t, relay, "chat")
+	publish := publishTo(t, server)
+	for range 2 {
+		if _, err := publish(t.Context(), "chat", bytes.Repeat([]byte{0xff}, 1<<20)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	awaitMetric(t, relay, "sidecast_outbox_bytes", func(bytes float64) bool { return bytes > 8<<20/3 })
+}
+
 // TestTokenSettings: the relay verifies tokens with JWT_PUBLIC_KEY and accepts
 // only the issuer and audience of the settings.
 func TestTokenSettings(t *testing.T) {
