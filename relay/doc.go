@@ -182,7 +182,8 @@
 //   - The connection of a client that reads too slowly is closed with 4408, and
 //     delays no other client (TestSlowClientIsEvicted,
 //     TestStuckClientsDoNotDelayOthers). A client on a slow line that receives
-//     a large message is not too slow (TestSlowLineReceivesLargeMessage).
+//     a large message is not too slow (TestSlowLineReceivesLargeMessage,
+//     TestPongTimeoutOnSlowLine).
 //   - All outboxes together are bounded: at the bound, the client is evicted
 //     whose outbox holds the most bytes that no other outbox holds
 //     (TestTotalBoundEvictsTheLargest). A large message counts once, so it does

@@ -36,10 +36,10 @@ type Session struct {
 	id        sessionID
 	hub       *Hub
 	shard     *shard
-	transport protocol.Transport
 	protocol  protocol.Protocol
 	outbox    *outbox.Outbox
 	publishTo string
+	transport protocol.Transport
 	noEcho    bool
 	gapClose  bool
 
@@ -55,15 +55,17 @@ type Session struct {
 	index        int         // in shard.sessions
 	existsSince  history.Seq // items up to this sequence number are not for it
 	nextPing     int64
-	pingSent     int64       // when the unanswered ping was sent; 0 if there is none
+	pingSent     int64       // when the unanswered ping was sent, or was last seen on its way; 0 if there is none
+	pingEnd      int64       // where that ping ends in all bytes that were sent
+	acknowledged int64       // bytes that the client had received when the relay last looked
 	pendingSubs  int         // subscriptions that are not live yet
 	liveChannels int         // subscriptions to live channels
 	liveSince    history.Seq // the newest sequence number at which a subscription became live
 
 	hasFailed atomic.Bool  // subs may have a subscription that has failed
-	blocked   atomic.Bool  // the reading goroutine waits for Redis or the application
 	lastSeen  atomic.Int64 // when the client last sent anything
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never
+	blocked   atomic.Bool  // the reading goroutine waits for Redis or the application
 	closeCode atomic.Uint32
 	echoes    atomic.Pointer[echoes]
 }

@@ -113,6 +113,9 @@ func (s *Session) tick(now int64, round *pingRound) {
 		s.closeLocked(protocol.CloseUnauthorized)
 	}
 	timeout := int64(s.hub.cfg.PongTimeout)
+	if s.pingSent != 0 && s.lastSeen.Load() < s.pingSent && s.pingMoves() {
+		s.pingSent = now
+	}
 	if s.pingSent != 0 && timeout > 0 && now-s.pingSent >= timeout {
 		if s.lastSeen.Load() < s.pingSent && !s.blocked.Load() {
 			s.outbox.Abort()
@@ -122,11 +125,21 @@ func (s *Session) tick(now int64, round *pingRound) {
 	}
 	if s.nextPing != 0 && now >= s.nextPing {
 		s.nextPing = now + s.hub.pingAfter()
+		s.outbox.Send(round.frame(s))
 		if s.pingSent == 0 { // otherwise an earlier ping still waits for its answer
 			s.pingSent = now
+			s.acknowledged, s.pingEnd = s.outbox.Progress()
 		}
-		s.outbox.Send(round.frame(s))
 	}
+}
+
+// pingMoves reports whether the client still receives the bytes before the last
+// ping. On a slow line, that can take longer than the time that the client has
+// to answer it. The shard is locked.
+func (s *Session) pingMoves() bool {
+	before := s.acknowledged
+	s.acknowledged, _ = s.outbox.Progress()
+	return before < s.acknowledged && s.acknowledged < s.pingEnd
 }
 
 // pingAfter returns the time until the next ping: the interval +-10 %, so that

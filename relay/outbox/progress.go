@@ -29,9 +29,9 @@ func (o *Outbox) evictIfStuck(now time.Time) {
 	if h == nil {
 		return
 	}
-	if unacknowledged, known := o.socket.Unacknowledged(); known {
+	if acknowledged, known := o.acknowledgedLocked(); known {
 		before, first := h.acknowledged, !h.sampled
-		h.acknowledged, h.sampled = o.sent-int64(unacknowledged), true
+		h.acknowledged, h.sampled = acknowledged, true
 		if first {
 			return // there is nothing to compare with
 		}
@@ -42,4 +42,24 @@ func (o *Outbox) evictIfStuck(now time.Time) {
 	if now.Sub(h.progress) > o.budget.maxAge {
 		o.evictLocked(stats.EvictAge)
 	}
+}
+
+// acknowledgedLocked returns how many of the bytes that were sent the client's
+// kernel has acknowledged. known is false if the socket cannot find out.
+func (o *Outbox) acknowledgedLocked() (bytes int64, known bool) {
+	unacknowledged, known := o.socket.Unacknowledged()
+	return o.sent - int64(unacknowledged), known
+}
+
+// Progress returns how many bytes the client's kernel has acknowledged, and how
+// many were sent or queued until now. If the socket does not know the first, it
+// returns how many bytes were sent.
+func (o *Outbox) Progress() (acknowledged, total int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	total = o.sent + int64(max(o.charged-FrameCharge*len(o.queue), 0)) // an evicted outbox is not charged
+	if bytes, known := o.acknowledgedLocked(); known {
+		return bytes, total
+	}
+	return o.sent, total
 }

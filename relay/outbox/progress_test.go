@@ -87,3 +87,29 @@ func TestWriteTimeoutShorterThanSweeps(t *testing.T) {
 		}
 	})
 }
+
+// TestOutboxProgress checks how many bytes count as received and as sent or
+// queued.
+func TestOutboxProgress(t *testing.T) {
+	inBubble(t, 1<<20, func(s *outboxSetup) {
+		for _, step := range []struct {
+			why                 string
+			do                  func()
+			acknowledged, total int64
+		}{
+			{"nothing", func() {}, 0, 0},
+			{"queued", func() { s.send("one", "two") }, 0, 6},
+			{"a part was sent", func() { s.give(4) }, 4, 6},
+			{"the socket knows that the client's kernel has less", func() { s.socket.SetUnacknowledged(3) }, 1, 6},
+			{"all was sent", func() { s.give(2) }, 3, 6},
+			{"all was acknowledged", func() { s.socket.SetUnacknowledged(0) }, 6, 6},
+			{"more is queued", func() { s.send("three") }, 6, 11},
+			{"evicted: that is dropped", func() { s.evict() }, 6, 6},
+		} {
+			step.do()
+			if acknowledged, total := s.Progress(); acknowledged != step.acknowledged || total != step.total {
+				t.Errorf("%s: Progress = %d of %d bytes, want %d of %d", step.why, acknowledged, total, step.acknowledged, step.total)
+			}
+		}
+	})
+}

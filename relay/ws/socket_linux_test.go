@@ -47,6 +47,33 @@ func dialSlowLine(t *testing.T, addr string) *slowLine {
 	return &slowLine{Conn: c}
 }
 
+// TestPongTimeoutOnSlowLine checks that the time to answer a ping does not
+// begin before the bytes before the ping have arrived: on a slow line, that
+// takes longer than the timeout, even if all of them are in the kernel. When
+// the line stops, the client is disconnected.
+func TestPongTimeoutOnSlowLine(t *testing.T) {
+	t.Parallel()
+	r := newTestRelay(t, func(c *relayConfig) {
+		c.hub.PingInterval, c.hub.PongTimeout = 2500*time.Millisecond, 2*time.Second
+	})
+	line := dialSlowLine(t, r.addr)
+	p := &peer{t: t, conn: line, in: bufio.NewReader(line)}
+	p.shakeHands("/?channel=a")
+	line.slow.Store(true)
+	message := strings.Repeat("x", 150_000) // arrives after 6 s
+	r.publish("a", message)
+	p.want(1, message)
+	for range 2 {
+		p.want(9, "")
+		p.write(frame(0x8a, ""))
+	}
+	r.publish("a", message)
+	line.stuck.Store(true)
+	go func() { _, _, _ = p.read() }()
+	await(t, "the client to be disconnected", func() bool { return r.hub.Sessions() == 0 })
+	line.stuck.Store(false)
+}
+
 // TestSlowLineReceivesLargeMessage checks that a client on a slow line stays
 // connected while a large message arrives, although its kernel needs longer
 // than the write timeout to accept more bytes. (200 kbit/s and 2 s are ten and
