@@ -123,6 +123,7 @@ type Limits struct {
 	OutboxTotalBytes      Size      `split_words:"true" default:"256MiB" min:"256" max:"1TiB" desc:"bytes that may wait for all slow clients together; a message that waits for several clients counts once"`
 	HistoryBytes          Size      `split_words:"true" default:"64MiB" min:"0" max:"16GiB" desc:"bytes of messages kept for clients that reconnect; 0: keep no messages and send no cursors"`
 	HistoryAge            Duration  `split_words:"true" default:"5m" min:"1s" max:"24h" desc:"how long these messages are kept"`
+	PageCacheBytes        Size      `split_words:"true" default:"64MiB" min:"1MiB" max:"16GiB" desc:"bytes of encoded messages and stream entries that clients who reconnect share"`
 	WriteTimeout          Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long a client may accept no bytes while messages wait for it"`
 	PingInterval          Duration  `split_words:"true" default:"25s" min:"1s" max:"10m" desc:"time between pings to an idle client"`
 	PongTimeout           Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long a client may take to answer a ping; less than SIDECAST_PING_INTERVAL"`

@@ -84,6 +84,7 @@ func settingRows(t *testing.T) []settingRow {
 		{"OUTBOX_BYTES", "4MiB", func(c *Config) any { return c.OutboxBytes }, Size(4 << 20), nil},
 		{"OUTBOX_TOTAL_BYTES", "1GiB", func(c *Config) any { return c.OutboxTotalBytes }, Size(1 << 30), nil},
 		{"HISTORY_BYTES", "0", func(c *Config) any { return c.HistoryBytes }, Size(0), nil},
+		{"PAGE_CACHE_BYTES", "2MiB", func(c *Config) any { return c.PageCacheBytes }, Size(2 << 20), nil},
 		{"HISTORY_AGE", "10m", func(c *Config) any { return c.HistoryAge }, Duration(10 * time.Minute), nil},
 		{"WRITE_TIMEOUT", "1.5s", func(c *Config) any { return c.WriteTimeout }, Duration(1500 * time.Millisecond), nil},
 		{"PING_INTERVAL", "1m30s", func(c *Config) any { return c.PingInterval }, Duration(90 * time.Second), nil},

@@ -148,9 +148,7 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 		return nil
 	}
 	r := s.hub.newResume(sub, cmd.Ref, request)
-	sub.resume = r
-	sub.pending.Store(true)
-	s.hub.resumer.start(r)
+	s.hub.startResume(sub, r)
 	return r
 }
 

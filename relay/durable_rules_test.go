@@ -52,6 +52,9 @@ func (r *durableRules) answered(a answer, e *event) error {
 
 func (r *durableRules) subscribed(e *event, after string) error {
 	was, _ := r.find(e.channel, after, e.moment)
+	if e.recovered && was == nil {
+		was = r.findDeleted(e, after)
+	}
 	now, err := r.find(e.channel, e.cursor, e.moment)
 	switch {
 	case e.recovered && (after == "" || e.cursor != after || was == nil):
@@ -78,6 +81,18 @@ func (r *durableRules) subscribed(e *event, after string) error {
 	}
 	r.spots[e.channel] = now
 	r.counts["begun"]++
+	return nil
+}
+
+// findDeleted returns the spot of a cursor of another channel, if the last entry
+// of this one had the same id and was deleted: Redis does not know more of it.
+func (r *durableRules) findDeleted(e *event, cursor string) *spot {
+	c, _ := stream.ParseCursor(cursor)
+	for _, rec := range slices.Backward(r.store.log) {
+		if rec.channel == e.channel && rec.added <= e.moment && rec.removedBy(e.moment) && rec.entry.ID == c.ID {
+			return &spot{record: rec, blank: true, floor: rec.number, id: rec.entry.ID}
+		}
+	}
 	return nil
 }
 

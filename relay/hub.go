@@ -224,14 +224,17 @@ func (h *Hub) state() (offline bool, seq history.Seq) {
 	return h.offline, h.history.Seq
 }
 
-// HistoryBytes returns how many bytes are kept for clients that return.
+// HistoryBytes returns how many bytes of live channels are kept for clients that
+// return.
 func (h *Hub) HistoryBytes() int64 {
 	h.lockSequenced()
-	n := int64(h.history.Bytes())
-	h.mu.Unlock()
-	bytes, _, _ := h.messages.cache.Stats()
-	return n + bytes
+	defer h.mu.Unlock()
+	return int64(h.history.Bytes())
 }
+
+// PageCache returns how many bytes are in the page cache, and how often a page
+// was found in it and not found.
+func (h *Hub) PageCache() (bytes int64, hits, misses uint64) { return h.messages.cache.Stats() }
 
 // Sessions returns how many sessions there are.
 func (h *Hub) Sessions() (n int) {

@@ -176,7 +176,7 @@ func (r *resume) send(p page) stepResult {
 	}
 	r.hub.cfg.Budget.EnforceLimit()
 	if joined {
-		r.sub.resume = nil
+		r.hub.endResume(r.sub)
 		return stepDone
 	}
 	return stepMore
@@ -203,7 +203,7 @@ func (r *resume) answer(recovered bool, cursor []byte) {
 func (r *resume) giveUp(why protocol.GapReason) {
 	s, channel := r.sub.session, r.sub.channel.Name()
 	cursor := r.backlog.joinFresh()
-	r.sub.resume = nil
+	r.hub.endResume(r.sub)
 	s.forgetEchoes(channel)
 	if !r.answered {
 		r.answer(false, cursor)

@@ -48,8 +48,10 @@ type resumer struct {
 // Turns are the resumes of one session that can take a step. The resumer's mu
 // guards them.
 type turns struct {
-	ready []*resume // the next one first
-	busy  bool      // the session is in the queue, has its turn, or waits for its outbox
+	ready  []*resume // the next one first
+	busy   bool      // the session is in the queue, has its turn, or is parked
+	waits  bool      // its outbox will say when there is room
+	parked bool      // its next turn is when there is room
 }
 
 // A resumeState says where a resume is. The resumer's mu guards it.
@@ -125,13 +127,6 @@ func (q *resumer) readyLocked(r *resume) {
 	}
 }
 
-// push gives a session a turn.
-func (q *resumer) push(s *Session) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.pushLocked(s)
-}
-
 func (q *resumer) pushLocked(s *Session) {
 	q.queue = append(q.queue, s)
 	q.work.Signal()
@@ -180,33 +175,45 @@ func (q *resumer) next() (s *Session, r *resume, waited bool) {
 
 // turn takes a step of a resume.
 func (q *resumer) turn(s *Session, r *resume) stepResult {
-	ready, open := s.outbox.Ready(replayLow, nil)
-	if !open {
-		return stepDone // nothing can be sent any more
+	if result := r.step(false); result != stepFull {
+		return result
 	}
-	return r.step(ready)
+	q.setWaits(s, true)
+	switch ready, open := s.outbox.Ready(replayLow, func() { q.roomAgain(s) }); {
+	case !open:
+		q.setWaits(s, false)
+		return stepDone // nothing can be sent any more
+	case !ready:
+		return stepFull
+	}
+	q.setWaits(s, false)
+	return r.step(true)
 }
 
-// finish ends a turn. A session whose frames have to wait gets its next turn
-// when there is room for them.
+func (q *resumer) setWaits(s *Session, waits bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s.turns.waits = waits
+}
+
+// roomAgain gives a session a turn that has waited for room in its outbox. It
+// may be called with any lock held.
+func (q *resumer) roomAgain(s *Session) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s.turns.waits = false
+	if s.turns.parked {
+		s.turns.parked = false
+		q.pushLocked(s)
+	}
+}
+
+// finish ends a turn: it puts the resume where it belongs, and its session back
+// into the queue if that has a resume that can take another step.
 func (q *resumer) finish(s *Session, r *resume, result stepResult) {
 	if result == stepDone {
 		r.stopTimer()
 	}
-	if !q.requeue(s, r, result) {
-		return
-	}
-	if result == stepFull {
-		if ready, open := s.outbox.Ready(replayLow, func() { q.push(s) }); open && !ready {
-			return
-		}
-	}
-	q.push(s)
-}
-
-// requeue puts a resume where it belongs after a step, and reports whether its
-// session has a resume that can take another step.
-func (q *resumer) requeue(s *Session, r *resume, result stepResult) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	again := r.state == resumeAgain
@@ -217,13 +224,18 @@ func (q *resumer) requeue(s *Session, r *resume, result stepResult) bool {
 		delete(q.behind, r)
 	case result == stepFull:
 		s.turns.ready = slices.Insert(s.turns.ready, 0, r)
+		if s.turns.waits {
+			s.turns.parked = true
+			return
+		}
 	case result == stepWait && !again:
 		r.state = resumeParked
 	default:
 		s.turns.ready = append(s.turns.ready, r)
 	}
-	s.turns.busy = len(s.turns.ready) > 0
-	return s.turns.busy
+	if s.turns.busy = len(s.turns.ready) > 0; s.turns.busy {
+		q.pushLocked(s)
+	}
 }
 
 // awaitLink has r woken when the next link begins. The hub is locked, and is

@@ -95,6 +95,9 @@ func (h *testHub) checkEmpty() {
 	if channels, subs := h.stats.Channels.Load(), h.stats.Subscriptions.Load(); channels != 0 || subs != 0 {
 		h.t.Errorf("%d channels and %d subscriptions are left", channels, subs)
 	}
+	if n := h.stats.Resuming.Load(); n != 0 {
+		h.t.Errorf("%d resumes are left", n)
+	}
 	if used, kept := h.budget.Used(), h.StreamBytes(); used != 0 || kept != 0 {
 		h.t.Errorf("%d bytes are still charged, %d held", used, kept)
 	}

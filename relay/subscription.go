@@ -109,12 +109,30 @@ func (h *Hub) removeSubscription(sub *Subscription, answer []byte) bool {
 	s.forgetEchoes(ch.Name())
 	if sub.resume != nil {
 		h.resumer.wake(sub.resume)
-		sub.resume = nil
+		h.endResume(sub)
 	}
 	if idle := h.uncount(sub, was == subscriptionLive); idle != nil {
 		h.readers.Remove(idle)
 	}
 	return true
+}
+
+// startResume leaves the rest of a subscribe to the resumer. The shard is
+// locked.
+func (h *Hub) startResume(sub *Subscription, r *resume) {
+	sub.resume = r
+	sub.pending.Store(true)
+	h.cfg.Stats.Resuming.Add(1)
+	h.resumer.start(r)
+}
+
+// endResume forgets the resume of a subscription, if it has one. The shard is
+// locked.
+func (h *Hub) endResume(sub *Subscription) {
+	if sub.resume != nil {
+		sub.resume = nil
+		h.cfg.Stats.Resuming.Add(-1)
+	}
 }
 
 // uncount removes sub from its channel's counts. It returns the channel's

@@ -106,6 +106,8 @@ func fanoutMetrics(s *stats.Stats) []metric {
 		counters("sidecast_resumes_total",
 			"Client requests to resume a channel, by whether the relay still had all messages that the client missed.",
 			"result", stats.ResumeResults[:], s.Resumes[:]),
+		gauge("sidecast_resumes_waiting", "Subscriptions that wait for messages that their client missed, or for Redis.",
+			func() float64 { return float64(s.Resuming.Load()) }),
 		histogram("sidecast_fanout_seconds",
 			"Time that one shard needed to deliver a batch of messages to its clients.", &s.Fanout),
 	}
@@ -127,7 +129,29 @@ func relayMetrics(s *stats.Stats, gauges Gauges, version, commit string) []metri
 		list = append(list, gauge("sidecast_history_bytes", "Bytes of messages that the relay keeps for clients that resume.",
 			func() float64 { return float64(read()) }))
 	}
+	if read := gauges.ReplayBytes; read != nil {
+		list = append(list, gauge("sidecast_replay_bytes", "Bytes in outboxes of messages that clients missed: a quarter of OUTBOX_TOTAL_BYTES at most.",
+			func() float64 { return float64(read()) }))
+	}
+	if read := gauges.PageCache; read != nil {
+		list = append(list, pageCacheMetrics(read)...)
+	}
 	return list
+}
+
+// pageCacheMetrics returns the metrics about the pages that clients share when
+// they resume.
+func pageCacheMetrics(read func() (bytes int64, hits, misses uint64)) []metric {
+	return []metric{
+		gauge("sidecast_page_cache_bytes", "Bytes of encoded messages and stream entries that clients share when they resume.",
+			func() float64 { bytes, _, _ := read(); return float64(bytes) }),
+		newMetric(prometheus.CounterValue, "sidecast_page_cache_reads_total",
+			"Pages that clients needed when they resumed, by whether the page cache had them.", func(emit emitFunc) {
+				_, hits, misses := read()
+				emit(float64(hits), "hit")
+				emit(float64(misses), "miss")
+			}, "result"),
+	}
 }
 
 // codeLabel returns the label of a close code. 0 stands for all codes that the

@@ -14,7 +14,11 @@ import (
 // not exported.
 type Gauges struct {
 	OutboxBytes  func() int64
+	ReplayBytes  func() int64
 	HistoryBytes func() int64
+	// PageCache returns the bytes in the page cache, and how often a page was
+	// found in it and not found.
+	PageCache func() (bytes int64, hits, misses uint64)
 }
 
 // NewRegistry returns a registry of all metrics: the counters of stats and the

@@ -23,7 +23,16 @@ import (
 var update = flag.Bool("update", false, "write the golden files")
 
 func registry(stats *stats.Stats) *prometheus.Registry {
-	return NewRegistry(stats, Gauges{OutboxBytes: func() int64 { return 77 }, HistoryBytes: func() int64 { return 78 }}, "v1.2.3", "abcdef")
+	return NewRegistry(stats, Gauges{
+		OutboxBytes: func() int64 { return 77 }, HistoryBytes: func() int64 { return 78 }, ReplayBytes: func() int64 { return 79 },
+		PageCache: func() (bytes int64, hits, misses uint64) { return 80, 81, 82 },
+	}, "v1.2.3", "abcdef")
+}
+
+// gaugeSeries are the series of the gauges given to registry.
+var gaugeSeries = []string{
+	"sidecast_outbox_bytes{} 77", "sidecast_history_bytes{} 78", "sidecast_replay_bytes{} 79", "sidecast_page_cache_bytes{} 80",
+	"sidecast_page_cache_reads_total{result=hit} 81", "sidecast_page_cache_reads_total{result=miss} 82",
 }
 
 // A sample is one series as Prometheus reads it.
@@ -112,7 +121,7 @@ func TestLabels(t *testing.T) {
 func TestAllSeriesFromStart(t *testing.T) {
 	samples := gather(t, registry(new(stats.Stats)))
 	for _, s := range samples {
-		if s.value != 0 && s.name != "sidecast_build_info" && s.name != "sidecast_outbox_bytes" && s.name != "sidecast_history_bytes" {
+		if s.value != 0 && s.name != "sidecast_build_info" && !slices.Contains(gaugeSeries, s.String()) {
 			t.Errorf("%v, want 0", s)
 		}
 	}
@@ -191,11 +200,10 @@ func TestEveryCounterIsExported(t *testing.T) {
 	if flags := seen[1]; len(flags) != 4 { // three booleans and build_info
 		t.Errorf("series with the value 1: %v", flags)
 	}
-	if gauges := seen[78]; len(gauges) != 1 || gauges[0].name != "sidecast_history_bytes" {
-		t.Errorf("series with the value of HistoryBytes: %v", gauges)
-	}
-	if gauges := seen[77]; len(gauges) != 1 || gauges[0].name != "sidecast_outbox_bytes" {
-		t.Errorf("series with the value of OutboxBytes: %v", gauges)
+	for i, want := range gaugeSeries {
+		if found := seen[float64(77+i)]; len(found) != 1 || found[0].String() != want {
+			t.Errorf("series with the value %d: %v, want %s", 77+i, found, want)
+		}
 	}
 }
 

@@ -69,7 +69,7 @@ func (a *App) assemble() error {
 		},
 		Streams:      func() stream.Store { return a.link.Streams() },
 		CatchUp:      func(ctx context.Context) error { return a.link.CatchUp(ctx) },
-		HistoryBytes: cfg.HistoryBytes.Int(), HistoryAge: time.Duration(cfg.HistoryAge),
+		HistoryBytes: cfg.HistoryBytes.Int(), HistoryAge: time.Duration(cfg.HistoryAge), PageCacheBytes: cfg.PageCacheBytes.Int(),
 		MaxChannels: int(cfg.MaxChannelsPerSession), MaxPayload: cfg.MaxPayloadBytes.Int(),
 		CommandRate: float64(cfg.CommandRate), CommandBurst: cfg.CommandRate.Burst(),
 		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout),
@@ -122,7 +122,9 @@ func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 }
 
 func (a *App) adminHandler(ready, live http.Handler) http.Handler {
-	gauges := admin.Gauges{OutboxBytes: a.budget.Used, HistoryBytes: a.hub.HistoryBytes}
+	gauges := admin.Gauges{
+		OutboxBytes: a.budget.Used, ReplayBytes: a.budget.ReplayBytes, HistoryBytes: a.hub.HistoryBytes, PageCache: a.hub.PageCache,
+	}
 	return admin.Handler(admin.Config{
 		Registry: admin.NewRegistry(a.stats, gauges, a.options.Version, a.options.Commit),
 		Token:    a.cfg.AdminToken.Reveal(), Loopback: loopback.Addr(a.AdminAddr()), Ready: ready, Live: live,

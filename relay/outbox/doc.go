@@ -17,7 +17,7 @@
 // unless their comment says otherwise.
 //
 // A client receives whole frames in the order in which they were sent, and no
-// frame twice. No method waits for the client, except [Outbox.Room].
+// frame twice. No method waits for the client.
 //
 // The lock order is: shard, Outbox, Budget. No goroutine locks two outboxes:
 // what concerns several of them is guarded by the Budget's lock. An Outbox

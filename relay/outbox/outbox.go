@@ -19,8 +19,7 @@ const writeBatch = 64
 // An Outbox is the queue of everything that waits to be sent to one client, in
 // order. It writes at once what the kernel accepts and queues the rest, up to a
 // bound in bytes. A client that exceeds it, or accepts nothing for too long, is
-// evicted. Except
-// for [Outbox.Room], no method waits for the client. All methods may be called
+// evicted. No method waits for the client. All methods may be called
 // concurrently. Frames are shared between clients, so they must not be changed
 // after they were sent.
 //
@@ -36,7 +35,7 @@ type Outbox struct {
 	pinned  int      // frames at the front that must stay: a waiting Drain is writing them, or Hold queued them
 	charged int      // bytes that the queue counts for; 0 after an eviction
 	held    *holding // what the budget counts for the queue; nil if nothing
-	waiter  *waiter  // a replay that waits or has a reservation, or a call of Room that waits; nil if there is none
+	waiter  *waiter  // a replay that waits or has a reservation; nil if there is none
 
 	mu          sync.Mutex
 	state       outboxState

@@ -48,28 +48,6 @@ func (o *Outbox) Ready(below int, wake func()) (ready, open bool) {
 	return ready, true
 }
 
-// Room waits until the queue counts for less than below bytes. It returns true
-// if something can be sent then, and false if not or if stop is closed first.
-// Only one goroutine at a time may wait.
-func (o *Outbox) Room(below int, stop <-chan struct{}) bool {
-	o.mu.Lock()
-	if o.state != outboxOpen || o.charged < below {
-		defer o.mu.Unlock()
-		return o.state == outboxOpen
-	}
-	ready := make(chan struct{})
-	o.waitLocked(below, func() { close(ready) })
-	o.mu.Unlock()
-	select {
-	case <-ready:
-	case <-stop:
-		return false
-	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.state == outboxOpen
-}
-
 // waitLocked registers wake for when the queue counts for less than below
 // bytes.
 func (o *Outbox) waitLocked(below int, wake func()) {

@@ -233,12 +233,6 @@ var sharePaths = []struct {
 		s.read(1, 1)
 		s.want(2)
 	}},
-	{"Room does not wait for the share", func(s *shareSetup) {
-		s.fill(0, 2)
-		if !s.outboxes[1].Room(1, nil) {
-			s.t.Error("Room returns false")
-		}
-	}},
 }
 
 func TestReplayShare(t *testing.T) {

@@ -24,6 +24,7 @@ type Stats struct {
 	Rejected      [numRejections]Counter
 	Connections   [protocol.NumTransports][protocol.NumProtocols]Gauge
 	Subscriptions Gauge
+	Resuming      Gauge // subscriptions whose resume has not ended
 	Channels      Gauge
 	Commands      [protocol.NumCommands][protocol.NumResults]Counter
 

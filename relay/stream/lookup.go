@@ -18,6 +18,7 @@ type lookup struct {
 // A lookupResult is what a read found after a position. If it found entries,
 // they are in the pages.
 type lookupResult struct {
+	found bool   // entries
 	none  bool   // no entries
 	place Cursor // of the reader, before that
 	gap   bool
@@ -75,9 +76,9 @@ func (r *Reader) lookUp(ctx context.Context) (more bool) {
 // is the relay's place before the read, and moves how often it had moved.
 func (r *Reader) endLookups(next lookup, v verdict, place Cursor, moves uint64, err error) (more bool) {
 	entries := newHeld(v.entries)
-	result := lookupResult{err: err, none: err == nil && len(entries) == 0 && !v.again, place: place}
+	result := lookupResult{err: err, found: len(entries) > 0, none: err == nil && len(entries) == 0 && !v.again, place: place}
 	if v.gap {
-		result.gap, result.why, result.at, result.none = true, v.why, v.end, false
+		result = lookupResult{gap: true, why: v.why, at: v.end}
 		if len(entries) > 0 {
 			result.at, result.owed = entries[0].Cursor, true
 		}

@@ -62,6 +62,8 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 		case result.gap:
 			p.At, p.owed, p.restored = result.at, result.owed, !result.owed
 			return nil, Gap, result.why, nil
+		case result.found:
+			p.restored = false
 		case result.none:
 			p.atEnd, p.end = true, result.place
 		}
@@ -84,7 +86,7 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 	if _, up := r.readers.linkState(); !up {
 		return nil, Wait, 0, ErrUnavailable
 	}
-	p.atEnd, p.read, p.restored, p.looking = false, 0, false, true
+	p.atEnd, p.read, p.looking = false, 0, true
 	r.lookup(p, wake)
 	return nil, Wait, 0, nil
 }
@@ -140,7 +142,9 @@ func (p *Position) needsReadLocked() bool {
 }
 
 // Move moves the position to an entry that the client has received.
-func (p *Position) Move(to Cursor) { p.At, p.owed, p.atEnd, p.read = to, false, false, 0 }
+func (p *Position) Move(to Cursor) {
+	p.At, p.owed, p.restored, p.atEnd, p.read = to, false, false, false, 0
+}
 
 // Join calls use with the number of the last item that was delivered, and
 // returns the entries up to there, if they are in memory and fit reports that
@@ -151,6 +155,9 @@ func (p *Position) Join(fit func([]*Held) bool, use func(last Seq)) (entries []*
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !p.isAtEndLocked() {
+		if p.restored {
+			return nil, false
+		}
 		if entries = r.pages.after(p.At, p.owed); entries == nil || !r.hasPlace ||
 			entries[len(entries)-1].Cursor != r.place || !fit(entries) {
 			return nil, false

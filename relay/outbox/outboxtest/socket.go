@@ -2,6 +2,7 @@
 package outboxtest
 
 import (
+	"bytes"
 	"errors"
 	"sync"
 	"time"
@@ -23,6 +24,9 @@ type FakeSocket struct {
 	known    bool // SetUnacknowledged was called
 	err      error
 	got      []byte
+	awaited  []byte         // nil: got has everything
+	edge     []byte         // the last bytes sent, too few to contain awaited
+	seen     chan time.Time // receives when awaited was sent
 	finished int
 	expired  []time.Duration
 }
@@ -45,7 +49,7 @@ func (s *FakeSocket) Send(frames [][]byte) (n int, err error) {
 	}
 	for _, frame := range frames {
 		part := frame[:min(len(frame), s.space)]
-		s.got = append(s.got, part...)
+		s.keep(part)
 		s.space -= len(part)
 		n += len(part)
 	}
@@ -66,6 +70,36 @@ func (s *FakeSocket) SetUnacknowledged(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.unacked, s.known = n, true
+}
+
+// keep keeps bytes that were sent, or only looks for the awaited text. The
+// socket is locked.
+func (s *FakeSocket) keep(part []byte) {
+	n := len(s.awaited) - 1
+	if n < 0 {
+		s.got = append(s.got, part...)
+		return
+	}
+	s.edge = append(s.edge, part[:min(len(part), n)]...)
+	if bytes.Contains(part, s.awaited) || bytes.Contains(s.edge, s.awaited) {
+		select {
+		case s.seen <- time.Now():
+		default: // it was sent before
+		}
+	}
+	if len(part) > n {
+		s.edge = append(s.edge[:0], part[len(part)-n:]...)
+	}
+	s.edge = append(s.edge[:0], s.edge[max(len(s.edge)-n, 0):]...)
+}
+
+// Await makes the socket keep no more bytes. It returns a channel that receives
+// the time at which the first frame with a text is sent after the call.
+func (s *FakeSocket) Await(text string) <-chan time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.awaited, s.edge, s.seen = []byte(text), nil, make(chan time.Time, 1)
+	return s.seen
 }
 
 // Drain implements [outbox.Socket].

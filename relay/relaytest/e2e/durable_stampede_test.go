@@ -42,11 +42,11 @@ func TestDurableStampede(t *testing.T) {
 	if reads > 40 {
 		t.Errorf("%d clients caused %d reads", clients, reads)
 	}
-	if kept := metric(t, relay, "sidecast_history_bytes"); kept < 256 { // any kept entry has more bytes
+	if kept := metric(t, relay, "sidecast_page_cache_bytes"); kept < 256 { // any kept entry has more bytes
 		t.Error("the relay kept no entries for other clients that resume")
 	}
 	fleet.Drop()
-	awaitMetric(t, relay, "sidecast_history_bytes", func(kept float64) bool { return kept < 256 })
+	awaitMetric(t, relay, "sidecast_page_cache_bytes", func(kept float64) bool { return kept < 256 })
 }
 
 // TestDurableStampedeOfMany: many clients resume at once, each on a different
@@ -97,5 +97,22 @@ func sendSubscribe(t testing.TB, client *relaytest.Client, wish relaytest.Channe
 	text := fmt.Sprintf(`{"type":"subscribe","channels":[{"channel":%q,"after":%q}]}`, wish.Channel, wish.After)
 	if err := client.SendText(text); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestPageCacheSetting: PAGE_CACHE_BYTES bounds the entries that the relay keeps
+// for clients that resume.
+func TestPageCacheSetting(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relay := startDurable(t, server, map[string]string{"SIDECAST_PAGE_CACHE_BYTES": "1MiB"})
+	client := listen(t, relay, "order:1")
+	const entries = 40
+	for i := range entries {
+		add(server, "order:1", fmt.Sprint(i, strings.Repeat("x", 40_000)))
+	}
+	hears(t, client, entries)
+	if kept := metric(t, relay, "sidecast_page_cache_bytes"); kept < 100_000 || kept > 1<<20 {
+		t.Errorf("%v bytes are kept", kept)
 	}
 }

@@ -143,21 +143,50 @@ func TestDurableGaps(t *testing.T) {
 	}
 	server.CLI("PUBLISH", "order:1", "")
 	// Until the relay has noticed, it still has the entries that are missing.
-	wantHeard(t, staying, "order:1", append(entries(1, 3), "gap too_large", "after", "gap trimmed")...)
+	wantHeard(t, staying, "order:1", append(entries(1, 3), "gap too_large", "after", "gap trimmed", "3", "4")...)
 	late, answer := back(t, relay, leaving.Cursors()...)
 	if answer.Recovered {
 		t.Error("the answer is recovered although entries were trimmed")
 	}
 	add(server, "order:1", "more")
-	wantHeard(t, late, "order:1", "more")
+	wantHeard(t, late, "order:1", "gap trimmed", "3", "4", "more")
 
+	before := late.Last()
 	server.CLI("DEL", "order:1")
 	server.CLI("PUBLISH", "order:1", "")
-	if _, err := late.Await(t.Context(), relaytest.Is(relaytest.KindGap)); err != nil {
+	if _, err := late.AwaitAfter(t.Context(), before, relaytest.Is(relaytest.KindGap)); err != nil {
 		t.Fatal(err)
 	}
 	add(server, "order:1", "a new one")
-	wantHeard(t, late, "order:1", "more", "gap reset", "a new one")
+	wantHeard(t, late, "order:1", "gap trimmed", "3", "4", "more", "gap reset", "a new one")
+}
+
+// TestDurableCreatedAgain: if a key is deleted between two messages, clients
+// receive the second one, after a gap if their protocol has gaps. A client whose
+// cursor says that there was no stream receives a gap and everything that the
+// stream has.
+func TestDurableCreatedAgain(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relay := startDurable(t, server, nil)
+	client, empty := listen(t, relay, "order:1"), listen(t, relay, "order:2")
+	raw := listenRaw(t, relay, "order:1")
+	add(server, "order:1", "ordered")
+	wantHeard(t, client, "order:1", "ordered")
+	empty.Drop()
+	for _, key := range []string{"order:1", "order:2"} {
+		server.CLI("EVAL", "redis.call('XADD',KEYS[1],'*','data','paid');redis.call('XADD',KEYS[1],'*','data','packed')"+
+			"redis.call('DEL',KEYS[1]);redis.call('XADD',KEYS[1],'*','data','sent');redis.call('PUBLISH',KEYS[1],'')", "1", key)
+	}
+	wantHeard(t, client, "order:1", "ordered", "gap trimmed", "sent")
+	if received := hears(t, raw, 2); received[1].Data != "sent" {
+		t.Errorf("the raw client received %v", received)
+	}
+	returned, answer := back(t, relay, empty.Cursors()...)
+	if answer.Recovered {
+		t.Error("the answer is recovered although two entries are missing")
+	}
+	wantHeard(t, returned, "order:2", "gap reset", "sent")
 }
 
 // TestDurableNudgeLost: without a nudge, and after an outage, the relay still
