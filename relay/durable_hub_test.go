@@ -14,19 +14,30 @@ import (
 // that does not fail. pass may change that; see [storeConn].
 func newDurableHub(t *testing.T, pass func(ctx context.Context, op, channel string) error) *durableHub {
 	s := newPlainStore()
-	h := newTestHub(t, relay.HubConfig{Shards: 1, PingInterval: time.Hour, Streams: func() stream.Store {
-		return &storeConn{store: s, pass: pass}
-	}})
+	conn := &storeConn{store: s, pass: pass}
+	h := newTestHub(t, relay.HubConfig{
+		Shards: 1, PingInterval: time.Hour, Streams: func() stream.Store { return conn },
+	})
 	t.Cleanup(h.start())
 	h.Online(1)
 	synctest.Wait()
-	return &durableHub{h, s}
+	return &durableHub{h, s, conn}
 }
 
 // A durableHub is a hub with a store.
 type durableHub struct {
 	*testHub
 	store *store
+	conn  *storeConn
+}
+
+// changeDuringRead makes change happen in the next read of a state, between the
+// entries and the state.
+func (h *durableHub) changeDuringRead(change func()) {
+	h.conn.between = func(string) {
+		h.conn.between = nil
+		change()
+	}
 }
 
 // add adds entries n to m without a nudge.

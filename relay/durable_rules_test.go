@@ -281,7 +281,10 @@ func (r *durableRules) jump(e *event, was, now *spot) error {
 		}
 	}
 	now.floor = max(now.floor, was.floor)
-	if now.floor > was.floor {
+	restored := slices.ContainsFunc(r.store.log[was.floor:now.floor], func(rec *record) bool { // what exists now may not have existed then
+		return rec.channel == e.channel && rec.removal == removalFailover && rec.removed > 0
+	})
+	if now.floor > was.floor && !restored {
 		if left := r.survivor(was, now.floor, math.MaxInt64); left != nil {
 			return fmt.Errorf("record %d was skipped by a gap, after %v", left.number, was.id)
 		}

@@ -193,7 +193,7 @@ func (s *store) reuseIDs(channel string) {
 	}
 }
 
-// read is XRANGE, and the state if the same transaction reads that.
+// read is XRANGE.
 func (s *store) read(channel string, from stream.ID, limit int) (page stream.Page) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,14 +205,13 @@ func (s *store) read(channel string, from stream.ID, limit int) (page stream.Pag
 		}
 	}
 	page.More = len(page.Entries) > limit
-	if len(page.Entries) == 0 || page.Entries[0].ID != from {
-		page.State = new(s.state(channel))
-	}
 	return page
 }
 
-// state is XINFO and the last entry. The store is locked.
+// state is XINFO.
 func (s *store) state(channel string) stream.State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	k := s.key(channel)
 	if !k.exists {
 		return stream.State{Added: -1}
@@ -222,7 +221,7 @@ func (s *store) state(channel string) stream.State {
 		state.Added = -1
 	}
 	if n := len(k.entries); n > 0 {
-		state.Tail = k.entries[n-1].entry.Cursor
+		state.First, state.Tail = k.entries[0].entry.Cursor, k.entries[n-1].entry.Cursor
 	}
 	return state
 }
@@ -290,9 +289,12 @@ type storeConn struct {
 	*store
 	// pass delays or fails a request (op is read, state, later or append) or a
 	// response (op is response). nil passes all.
-	pass   func(ctx context.Context, op, channel string) error
-	newID  func(channel string) stream.ID // of what clients publish; nil for the next one
-	maxlen int
+	pass func(ctx context.Context, op, channel string) error
+	// between runs in a read after the entries were read and before the state
+	// is. nil does nothing.
+	between func(channel string)
+	newID   func(channel string) stream.ID // of what clients publish; nil for the next one
+	maxlen  int
 }
 
 // do sends a request, executes it, and receives the response.
@@ -310,17 +312,22 @@ func (c *storeConn) do(ctx context.Context, op, channel string, execute func()) 
 
 // Read implements [stream.Store].
 func (c *storeConn) Read(ctx context.Context, channel string, from stream.ID, limit int) (page stream.Page, err error) {
-	err = c.do(ctx, "read", channel, func() { page = c.read(channel, from, limit) })
+	err = c.do(ctx, "read", channel, func() {
+		page = c.read(channel, from, limit)
+		if page.BeginsAt(from) {
+			return
+		}
+		if c.between != nil {
+			c.between(channel)
+		}
+		page.State = new(c.state(channel))
+	})
 	return page, err
 }
 
 // State implements [stream.Store].
 func (c *storeConn) State(ctx context.Context, channel string) (state stream.State, err error) {
-	err = c.do(ctx, "state", channel, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		state = c.state(channel)
-	})
+	err = c.do(ctx, "state", channel, func() { state = c.state(channel) })
 	return state, err
 }
 

@@ -56,7 +56,7 @@ type outage struct {
 func (w *world) addRelay() {
 	r := &worldRelay{world: w, queue: make(chan func(), 1000), missed: make(map[int]bool)}
 	pick := func(choices ...int) int { return choices[w.random.IntN(len(choices))] }
-	conn := &storeConn{store: w.store, pass: r.pass, maxlen: w.maxlen, newID: func(channel string) stream.ID {
+	conn := &storeConn{store: w.store, pass: r.pass, between: w.betweenReads, maxlen: w.maxlen, newID: func(channel string) stream.ID {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.store.randomID(w.shared, channel)
@@ -209,6 +209,14 @@ func (r *worldRelay) pong() {
 		for _, done := range waiting {
 			done <- err
 		}
+	}
+}
+
+// betweenReads lets the streams change, now and then, between the two parts of
+// a read.
+func (w *world) betweenReads(string) {
+	if w.draw(4) == 0 {
+		time.Sleep(time.Duration(w.draw(300)) * time.Millisecond)
 	}
 }
 

@@ -17,8 +17,9 @@ import (
 //
 // It reads the entries after a known one with an XRANGE that starts at the
 // known entry itself: if that entry is the first in the answer, no entry after
-// it is missing. Otherwise it repeats the XRANGE in one MULTI with commands
-// that read what Redis knows about the key.
+// it is missing. Otherwise it repeats the XRANGE, followed by an XINFO on the
+// same connection. They are not in a MULTI, because Redis 7.0 refuses all
+// commands in one while it uses more memory than maxmemory allows.
 type streams struct {
 	client     func() (redis.UniversalClient, error)
 	names      access.Names
@@ -53,22 +54,38 @@ func (s *streams) Read(
 		if err != nil {
 			return err
 		}
-		if page, err = s.page(reply, limit); err != nil || len(page.Entries) > 0 && page.Entries[0].ID == from {
+		if page, err = s.page(reply, limit); err != nil || page.BeginsAt(from) {
 			return err
 		}
-		var again *redis.Cmd
-		state, err := s.state(ctx, node, key, func(tx redis.Pipeliner) { again = tx.Do(ctx, xrange...) })
-		if err != nil {
-			return err
+		page, err = s.readWithState(ctx, node, key, xrange, limit)
+		if page.BeginsAt(from) {
+			page.State = nil
 		}
-		if page, err = s.page(again.Val(), limit); err != nil {
-			return err
-		}
-		if len(page.Entries) == 0 || page.Entries[0].ID != from {
-			page.State = &state
-		}
-		return nil
+		return err
 	})
+	return page, err
+}
+
+// readWithState sends xrange and then reads the state of the stream, both on
+// one connection to node.
+func (s *streams) readWithState(
+	ctx context.Context, node redis.UniversalClient, key string, xrange []any, limit int,
+) (stream.Page, error) {
+	var entries *redis.Cmd
+	info := newInfo(ctx, key)
+	_, err := node.Pipelined(ctx, func(p redis.Pipeliner) error {
+		entries = p.Do(ctx, xrange...)
+		return p.Process(ctx, info)
+	})
+	if err != nil && !isNoKey(err) {
+		return stream.Page{}, err
+	}
+	page, err := s.page(entries.Val(), limit)
+	if err != nil {
+		return stream.Page{}, err
+	}
+	state, err := s.state(ctx, node, key, info)
+	page.State = &state
 	return page, err
 }
 
@@ -76,38 +93,11 @@ func (s *streams) Read(
 func (s *streams) State(ctx context.Context, channel string) (state stream.State, err error) {
 	key := s.names.Redis(channel)
 	err = s.do(ctx, key, func(node redis.UniversalClient) (err error) {
-		state, err = s.state(ctx, node, key, func(redis.Pipeliner) {})
+		info := newInfo(ctx, key)
+		_ = node.Process(ctx, info) // info has the error
+		state, err = s.state(ctx, node, key, info)
 		return err
 	})
-	return state, err
-}
-
-// state reads what Redis knows about the key, in one MULTI with the commands
-// that add adds, all of which must succeed.
-func (s *streams) state(
-	ctx context.Context, node redis.UniversalClient, key string, add func(redis.Pipeliner),
-) (stream.State, error) {
-	var tail *redis.Cmd
-	info := redis.NewMapStringInterfaceCmd(ctx, "XINFO", "STREAM", key)
-	cmds, err := node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-		add(tx)
-		tail = tx.Do(ctx, "XREVRANGE", key, "+", "-", "COUNT", 1)
-		return tx.Process(ctx, info)
-	})
-	if err := info.Err(); err != nil && tail.Err() == nil && strings.Contains(err.Error(), "no such key") {
-		return stream.State{Added: -1}, nil // the commands before XINFO succeeded
-	}
-	if err != nil {
-		return stream.State{}, withReason(err, cmds)
-	}
-	last, err := s.page(tail.Val(), 1)
-	if err != nil {
-		return stream.State{}, err
-	}
-	state, err := parseInfo(info.Val())
-	if len(last.Entries) > 0 {
-		state.Tail = last.Entries[0].Cursor
-	}
 	return state, err
 }
 
@@ -161,7 +151,7 @@ func (s *streams) Append(ctx context.Context, channel string, payload []byte) (i
 		})
 		text, _ := added.Val().(string)
 		if added.Err() != nil || err != nil && text == "" {
-			return withReason(err, cmds)
+			return abortReason(err, cmds)
 		}
 		ok := false
 		if id, ok = stream.ParseID(text); !ok {
@@ -212,23 +202,23 @@ func (s *streams) do(ctx context.Context, key string, f func(redis.UniversalClie
 	}
 }
 
-// isMoved reports whether a node of a cluster executed nothing because it does
-// not have the key. A transaction only reports that one of its commands could
-// not be queued.
+// isMoved reports whether a node of a cluster executed nothing because the key
+// is at another node, or is being moved to one.
 func isMoved(err error) bool {
 	_, moved := redis.IsMovedError(err)
-	return moved || strings.HasPrefix(err.Error(), "EXECABORT")
+	_, moving := redis.IsAskError(err)
+	return moved || moving
 }
 
-// withReason adds to the error of a transaction why one of its commands was not
-// queued, which the error itself does not contain.
-func withReason(err error, cmds []redis.Cmder) error {
+// abortReason returns the error of the command that made Redis discard a
+// transaction. The error of the transaction itself does not contain it.
+func abortReason(err error, cmds []redis.Cmder) error {
 	if !strings.HasPrefix(err.Error(), "EXECABORT") {
 		return err
 	}
 	for _, cmd := range cmds {
 		if reason := cmd.Err(); reason != nil && reason.Error() != err.Error() {
-			return fmt.Errorf("%w (%w)", err, reason)
+			return reason
 		}
 	}
 	return err

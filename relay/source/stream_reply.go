@@ -1,7 +1,11 @@
 package source
 
 import (
+	"context"
 	"errors"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay/stream"
 )
@@ -51,28 +55,69 @@ func (s *streams) entry(raw any) (e stream.Entry, ok bool) {
 	return stream.NewEntry(id, fields, s.maxPayload), true
 }
 
-// parseInfo parses the answer to XINFO STREAM.
-func parseInfo(fields map[string]any) (stream.State, error) {
-	state := stream.State{Exists: true, Added: -1}
-	found := 0
-	for name, value := range fields {
-		number, _ := value.(int64)
-		switch name {
-		case "length":
-			state.Length = number
-			found++
-		case "entries-added":
-			state.Added = number
-		case "last-generated-id":
-			text, _ := value.(string)
-			var ok bool
-			if state.Last, ok = stream.ParseID(text); ok {
-				found++
-			}
+// newInfo returns the command that reads what Redis knows about a stream.
+func newInfo(ctx context.Context, key string) *redis.MapStringInterfaceCmd {
+	return redis.NewMapStringInterfaceCmd(ctx, "XINFO", "STREAM", key)
+}
+
+// isNoKey reports whether XINFO answered that the stream does not exist.
+func isNoKey(err error) bool { return err != nil && strings.Contains(err.Error(), "no such key") }
+
+// state returns the answer to info, which was sent to node.
+func (s *streams) state(
+	ctx context.Context, node redis.UniversalClient, key string, info *redis.MapStringInterfaceCmd,
+) (stream.State, error) {
+	switch err := info.Err(); {
+	case isNoKey(err):
+		return stream.State{Added: -1}, nil
+	case err != nil:
+		return stream.State{}, err
+	}
+	state, err := s.parseInfo(info.Val())
+	if _, complete := info.Val()["last-entry"]; err != nil || complete {
+		return state, err
+	}
+	return s.addTail(ctx, node, key, state)
+}
+
+// addTail adds the last entry to a state, because miniredis does not report it.
+// The entry may be newer than the rest: then it is what was added last.
+func (s *streams) addTail(
+	ctx context.Context, node redis.UniversalClient, key string, state stream.State,
+) (stream.State, error) {
+	reply, err := node.Do(ctx, "XREVRANGE", key, "+", "-", "COUNT", 1).Result()
+	if err != nil {
+		return state, err
+	}
+	page, err := s.page(reply, 1)
+	if len(page.Entries) > 0 {
+		state.Tail = page.Entries[0].Cursor
+		if state.Last.Compare(state.Tail.ID) < 0 {
+			state.Last = state.Tail.ID
 		}
 	}
-	if found != 2 {
+	return state, err
+}
+
+// parseInfo parses the answer to XINFO STREAM.
+func (s *streams) parseInfo(fields map[string]any) (stream.State, error) {
+	state := stream.State{Exists: true, Added: -1}
+	var hasLength, hasLast bool
+	state.Length, hasLength = fields["length"].(int64)
+	if added, ok := fields["entries-added"].(int64); ok {
+		state.Added = added
+	}
+	text, _ := fields["last-generated-id"].(string)
+	state.Last, hasLast = stream.ParseID(text)
+	if !hasLength || !hasLast {
 		return stream.State{}, errStreamReply
+	}
+	// These are null if the stream is empty.
+	if first, ok := s.entry(fields["first-entry"]); ok {
+		state.First = first.Cursor
+	}
+	if last, ok := s.entry(fields["last-entry"]); ok {
+		state.Tail = last.Cursor
 	}
 	return state, nil
 }

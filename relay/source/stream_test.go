@@ -72,6 +72,9 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 		t.Fatalf("after the deleted one are %+v, %v", page, err)
 	}
 	want := stream.State{Exists: true, Last: ids[4], Tail: page.Entries[1].Cursor, Length: 3, Added: added}
+	if added >= 0 {
+		want.First = stream.NewEntry(ids[0], []string{stream.PayloadField, "1"}, 0).Cursor
+	}
 	if *page.State != want || want.Tail.ID != ids[3] {
 		t.Errorf("the state is %+v, want %+v", *page.State, want)
 	}
@@ -83,6 +86,12 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 	})
 	if err != nil || fmt.Sprint(behind) != "[true false false]" {
 		t.Errorf("behind: %v, %v", behind, err)
+	}
+
+	client.XTrimMaxLen(t.Context(), "app:"+channel, 0)
+	want = stream.State{Exists: true, Last: ids[4], Added: added}
+	if state, err := streams.State(t.Context(), channel); err != nil || state != want {
+		t.Errorf("the state of the empty stream is %+v, %v, want %+v", state, err, want)
 	}
 
 	client.Set(t.Context(), "app:string", "x", 0)

@@ -15,7 +15,7 @@ import (
 type Store interface {
 	// Read returns the first limit+1 entries whose id is from or higher.
 	Read(ctx context.Context, channel string, from ID, limit int) (Page, error)
-	// State returns only the state.
+	// State returns the state of the stream at one moment.
 	State(ctx context.Context, channel string) (State, error)
 	// Behind reports for each place whether the stream has entries after it. It
 	// asks Redis about all places in one request.
@@ -36,21 +36,28 @@ type Place struct {
 	ID      ID
 }
 
-// A Page is a part of a stream from some id on, read in one atomic step.
+// A Page is a part of a stream from some id on.
 type Page struct {
-	Entries []Entry // in order; the first has the requested id or a higher one
+	Entries []Entry // in order, read in one atomic step; the first has the requested id or a higher one
 	More    bool    // the stream may have more entries after these
 
-	// State is the state of the stream at the same moment. It is nil if the
-	// first of Entries has exactly the requested id: then nothing else is
-	// needed.
+	// State is the state of the stream at one moment after Entries were read
+	// from the same server. Between the two, entries may have been added and
+	// removed, and the stream deleted and created again. So the stream may have
+	// entries before State.Tail that are neither in Entries nor reported by
+	// More: only a gap may move a place to the tail. State is nil if the first
+	// of Entries has exactly the requested id: then nothing else is needed.
 	State *State
 }
+
+// BeginsAt reports whether the first entry of the page has this id.
+func (p *Page) BeginsAt(id ID) bool { return len(p.Entries) > 0 && p.Entries[0].ID == id }
 
 // A State is what Redis knows about a stream in addition to its entries.
 type State struct {
 	Exists bool
 	Last   ID     // the highest id ever added: last-generated-id
+	First  Cursor // the first entry; zero if the stream is empty, and maybe if Added is -1
 	Tail   Cursor // the last entry; zero if the stream is empty
 	Length int64
 	Added  int64 // number of entries ever added; -1 if the server does not count them (before Redis 7.0)
