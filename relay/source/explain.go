@@ -139,5 +139,5 @@ func grantPattern(pattern string) string {
 // grantStreams tells how to grant the right to read the streams that a pattern
 // matches.
 func grantStreams(pattern string) string {
-	return "grant %R~" + pattern + " and +xrange +xrevrange +xinfo +multi +exec"
+	return "grant %R~" + pattern + " and +xrange +xinfo"
 }

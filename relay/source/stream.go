@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -129,9 +128,12 @@ func (s *streams) Behind(ctx context.Context, places []stream.Place) ([]bool, er
 	return behind, nil
 }
 
-// Append implements [stream.Store] with an XADD and an empty PUBLISH in one
-// MULTI. It trims the stream with `MAXLEN ~`, so that clients cannot fill
-// Redis.
+// Append implements [stream.Store] with an XADD and an empty PUBLISH, which
+// Redis executes in this order. They are not in a MULTI: go-redis does not read
+// all replies if the user lacks the right to it, although XADD was executed. A
+// PUBLISH after an XADD that failed only makes the relays read the stream.
+//
+// It trims the stream with `MAXLEN ~`, so that clients cannot fill Redis.
 func (s *streams) Append(ctx context.Context, channel string, payload []byte) (id stream.ID, err error) {
 	if s.names.Reserved(channel) {
 		return id, ErrReserved
@@ -144,14 +146,14 @@ func (s *streams) Append(ctx context.Context, channel string, payload []byte) (i
 	xadd = append(xadd, "*", stream.PayloadField, payload)
 	err = s.do(ctx, key, func(node redis.UniversalClient) error {
 		var added *redis.Cmd
-		cmds, err := node.TxPipelined(ctx, func(tx redis.Pipeliner) error {
-			added = tx.Do(ctx, xadd...)
-			tx.Publish(ctx, key, "")
+		_, _ = node.Pipelined(ctx, func(p redis.Pipeliner) error { // without the PUBLISH, the entry is found later
+			added = p.Do(ctx, xadd...)
+			p.Publish(ctx, key, "")
 			return nil
 		})
-		text, _ := added.Val().(string)
-		if added.Err() != nil || err != nil && text == "" {
-			return abortReason(err, cmds)
+		text, err := added.Text()
+		if err != nil {
+			return err
 		}
 		ok := false
 		if id, ok = stream.ParseID(text); !ok {
@@ -208,20 +210,6 @@ func isMoved(err error) bool {
 	_, moved := redis.IsMovedError(err)
 	_, moving := redis.IsAskError(err)
 	return moved || moving
-}
-
-// abortReason returns the error of the command that made Redis discard a
-// transaction. The error of the transaction itself does not contain it.
-func abortReason(err error, cmds []redis.Cmder) error {
-	if !strings.HasPrefix(err.Error(), "EXECABORT") {
-		return err
-	}
-	for _, cmd := range cmds {
-		if reason := cmd.Err(); reason != nil && reason.Error() != err.Error() {
-			return reason
-		}
-	}
-	return err
 }
 
 // streamError wraps an error in one of those that [stream.Store] promises.
