@@ -54,7 +54,7 @@ func readBus(ctx context.Context, conn doer) (state busState, unlinked int, err 
 	links, err := ask.Result()
 	if err != nil {
 		if isRefusal(err) {
-			return nil, 0, errBusUnsupported
+			return nil, 0, fmt.Errorf("%w: %w", errBusUnsupported, err)
 		}
 		return nil, 0, err
 	}
@@ -103,7 +103,7 @@ func (b *busMonitor) verify(c *pubsubConn) error {
 		switch {
 		case errors.Is(err, errBusUnsupported):
 			b.unsupported = true
-			c.link.reporter.busUnsupported()
+			c.link.reporter.busUnsupported(err)
 			return nil
 		case err == nil && maps.Equal(b.baseline, now):
 			return nil

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,8 +142,11 @@ func (c *check) logIn(ctx context.Context) bool {
 	switch {
 	case err == nil:
 		c.ok("server", c.addr+" answers")
-	case isRefusal(err) && isDenied(err.Error()):
+	case isDenied(replyOf(err)):
 		c.warn("server", c.addr+" answers, but refuses PING", "grant +ping")
+	case isWritesRefused(err):
+		problem, do := explain(err)
+		c.warn("server", c.addr+" answers, but "+problem, do)
 	default:
 		c.failure("server", err)
 		return false
@@ -165,7 +169,7 @@ func (c *check) checkVersion(ctx context.Context) {
 	switch number, known := versionNumber(version); {
 	case infoField(info, "run_id") == "" && !c.cfg.MarkersOff:
 		c.warn("version", "the server does not report its run_id, so clients cannot resume at another replica of the relay",
-			"grant +info")
+			advise(cmp.Or(err, errNodeUnsupported), "grant +info"))
 	case !known:
 		c.ok("version", "the server does not report its version")
 	case number < oldestVersion:
@@ -193,7 +197,8 @@ func (c *check) checkRole(ctx context.Context) {
 	case err == nil:
 		c.ok("role", "master")
 	case errors.Is(err, errRoleUnsupported):
-		c.warn("role", "the server does not report its role, so the relay would not notice a replica", "grant +role")
+		c.warn("role", "the server does not report its role, so the relay would not notice a replica",
+			advise(err, "grant +role"))
 	default:
 		c.failure("role", err)
 	}
@@ -211,7 +216,7 @@ func (c *check) checkBus(ctx context.Context) {
 		c.ok("bus", fmt.Sprintf("links from %d nodes", len(bus)))
 	case errors.Is(err, errBusUnsupported):
 		c.warn("bus", "the server does not report its links, so the relay would not notice messages lost between nodes",
-			"grant +cluster|links; it needs Redis 7.0")
+			advise(err, grantBus))
 	default:
 		c.failure("bus", err)
 	}

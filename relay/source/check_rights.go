@@ -67,7 +67,7 @@ func (c *check) checkStreams(ctx context.Context, pattern access.Pattern) {
 	streams := NewStreams(c.client, c.cfg)
 	switch _, err := streams.Read(ctx, channel, stream.ID{}, 1); {
 	case err == nil:
-	case errors.Is(err, stream.ErrNoStream):
+	case isDenied(replyOf(err)):
 		c.fail(subject, "Redis does not let the relay read them", grantStreams(redisPattern))
 		return
 	default:
@@ -83,8 +83,11 @@ func (c *check) checkStreams(ctx context.Context, pattern access.Pattern) {
 	switch {
 	case err == nil, errors.Is(err, redis.Nil):
 		c.ok(subject, "the relay may read them and add to them")
-	case isRefusal(err):
+	case isDenied(err.Error()):
 		c.ok(subject, "the relay may only read them: browsers cannot publish to them without +xadd and %RW~"+redisPattern)
+	case isWritesRefused(err):
+		problem, do := explain(err)
+		c.warn(subject, "the relay may read them, but "+problem, do)
 	default:
 		c.failure(subject, err)
 	}

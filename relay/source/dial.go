@@ -137,7 +137,7 @@ func (l *Link) prepareConn(ctx context.Context, conn *redis.Conn) error {
 	}
 	err := readRole(ctx, conn)
 	if errors.Is(err, errRoleUnsupported) {
-		l.reporter.roleUnsupported()
+		l.reporter.roleUnsupported(err)
 		err = nil
 	}
 	if err != nil {
@@ -155,7 +155,7 @@ func (l *Link) prepareConn(ctx context.Context, conn *redis.Conn) error {
 func (l *Link) setNodeTag(ctx context.Context, conn doer) error {
 	node, err := readNodeTag(ctx, conn)
 	if errors.Is(err, errNodeUnsupported) {
-		l.reporter.nodeUnsupported()
+		l.reporter.nodeUnsupported(err)
 		return nil
 	}
 	if c := l.current(); err == nil && c != nil { // it was dialled just before, on this goroutine
@@ -171,7 +171,7 @@ func (l *Link) setBusBaseline(ctx context.Context, conn doer) error {
 	for began := time.Now(); ; time.Sleep(busPollInterval) {
 		bus, unlinked, err := readBus(ctx, conn)
 		if errors.Is(err, errBusUnsupported) {
-			l.reporter.busUnsupported()
+			l.reporter.busUnsupported(err)
 			return nil
 		}
 		if err != nil {

@@ -37,21 +37,30 @@ func isUnauthenticated(reply string) bool {
 }
 
 // isTransient reports whether an error reply means that the server cannot serve
-// any client at the moment.
+// any client at the moment, or cannot execute any client's writes.
 func isTransient(reply string) bool {
-	for _, prefix := range []string{"LOADING", "MASTERDOWN", "BUSY", "CLUSTERDOWN", "TRYAGAIN", "READONLY", "OOM",
-		"ERR max number of clients"} {
-		if strings.HasPrefix(reply, prefix) {
-			return true
-		}
-	}
-	return false
+	_, ok := conditionOf(reply)
+	return ok || strings.HasPrefix(reply, "ERR max number of clients")
 }
 
 // isRefusal reports whether the server answered that it does not run this
 // command for this user. A server that requires a login first, or that cannot
 // serve any client, has not refused the command.
 func isRefusal(err error) bool {
-	_, replied := errors.AsType[redis.Error](err)
-	return replied && !isUnauthenticated(err.Error()) && !isTransient(err.Error())
+	reply, ok := errors.AsType[redis.Error](err)
+	return ok && !isUnauthenticated(reply.Error()) && !isTransient(reply.Error())
+}
+
+// replyOf returns the error reply in err, or an empty string.
+func replyOf(err error) string {
+	if denied, ok := errors.AsType[*deniedError](err); ok {
+		return denied.reply
+	}
+	if other, ok := errors.AsType[*replyError](err); ok {
+		return other.reply
+	}
+	if reply, ok := errors.AsType[redis.Error](err); ok {
+		return reply.Error()
+	}
+	return ""
 }

@@ -43,10 +43,20 @@ func explain(err error) (problem, do string) {
 	return "the connection failed", "check the error and Redis's log"
 }
 
+// advise returns what the operator can do about an error: grant if the user
+// lacks a right, and otherwise the advice of explain.
+func advise(err error, grant string) string {
+	if isDenied(replyOf(err)) {
+		return grant
+	}
+	_, do := explain(err)
+	return do
+}
+
 // explainReply explains the errors that the server or a Sentinel returned. For
 // any other error it returns empty strings.
 func explainReply(err error) (problem, do string) {
-	text := err.Error()
+	text, reply := err.Error(), replyOf(err)
 	has := func(word string) bool { return strings.Contains(text, word) }
 	_, denied := errors.AsType[*deniedError](err)
 	if sentinel, ok := errors.AsType[*sentinelError](err); ok {
@@ -54,6 +64,9 @@ func explainReply(err error) (problem, do string) {
 	}
 	if _, ok := errors.AsType[*credentialsError](err); ok {
 		return "user and password cannot be read", "check the file that SIDECAST_REDIS_PASSWORD_FILE names"
+	}
+	if c, ok := conditionOf(reply); ok {
+		return c.problem, c.do
 	}
 	switch {
 	case errors.Is(err, errReplica):
@@ -78,11 +91,26 @@ func explainReply(err error) (problem, do string) {
 		return "the server is not part of a cluster", "unset SIDECAST_REDIS_MODE, or correct SIDECAST_REDIS_URL"
 	case has("DB index is out of range"):
 		return "the server does not have this database", "lower the database number in SIDECAST_REDIS_URL"
-	case has("LOADING"):
-		return "the server is loading its data", "wait"
 	case has("NOPERM"):
 		return "the user lacks the rights to log in",
 			"grant +hello +auth +ping +subscribe +psubscribe: run `sidecast check`"
+	}
+	return explainCommand(err)
+}
+
+// explainCommand explains why the server does not execute or know a command.
+// For any other error it returns empty strings.
+func explainCommand(err error) (problem, do string) {
+	reply := replyOf(err)
+	switch {
+	case strings.HasPrefix(reply, "WRONGTYPE"):
+		return "the key is not a stream", "delete the key, or give the channel another name"
+	case strings.HasPrefix(reply, "MOVED"):
+		return "the key is at another node of a cluster",
+			"set SIDECAST_REDIS_MODE=cluster; if it is set, run redis-cli --cluster check"
+	case strings.HasPrefix(strings.ToLower(reply), "err unknown "), errors.Is(err, errStreamReply),
+		errors.Is(err, errRoleUnsupported), errors.Is(err, errNodeUnsupported):
+		return "the server lacks a command or an answer that Redis has", "use Redis 7.0 or newer, or Valkey"
 	}
 	return "", ""
 }
@@ -129,6 +157,9 @@ func explainTLS(err error) (problem, do string) {
 	}
 	return "", ""
 }
+
+// grantBus tells how to grant the right to watch the bus of a cluster.
+const grantBus = "grant +cluster|links; it needs Redis 7.0"
 
 // grantPattern tells how to grant the right to subscribe to a pattern.
 func grantPattern(pattern string) string {

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"hash/fnv"
 	"math/rand/v2"
 	"strings"
@@ -22,6 +23,9 @@ func readNodeTag(ctx context.Context, conn doer) (uint32, error) {
 	}
 	if id := infoField(info, "run_id"); err == nil && id != "" {
 		return nodeTag(id), nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("%w: %w", errNodeUnsupported, err)
 	}
 	return 0, errNodeUnsupported
 }

@@ -36,7 +36,8 @@ import (
 //	wrong password, later valid              TestWrongPasswordIsExplained, TestPasswordIsRotated
 //	password replaced in its file            TestPasswordIsRotated, TestPasswordFileIsMissing
 //	loading                                  TestLoading
-//	writes refused (OOM, NOREPLICAS)         TestWritesAreRefused
+//	writes refused (OOM, NOREPLICAS)         TestWritesAreRefused, TestConditionsOfRedis
+//	busy with a script                       TestConditionsOfRedis
 //	too many clients                         TestTooManyClients
 //	another address for the host's name      TestAddressMoves
 //	healthy, but delivers nothing            TestLostMarkerEndsTheEpoch

@@ -42,13 +42,11 @@ func (l *Link) Publish(ctx context.Context, channel string, payload []byte) (rec
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	receivers, err = l.publishOnce(ctx, l.cfg.Names.Redis(channel), payload)
-	switch {
-	case err == nil:
+	if err == nil {
 		return receivers, nil
-	case isRefusal(err):
-		if isDenied(err.Error()) {
-			l.reporter.clientPublishDenied(err)
-		}
+	}
+	l.reporter.clientPublishFailed(err)
+	if isRefusal(err) {
 		return 0, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	return 0, fmt.Errorf("%w: %w", ErrUnavailable, err)
@@ -123,5 +121,8 @@ func (l *Link) Streams() stream.Store {
 		}
 		return l.commands, nil
 	}
-	return &streams{client: client, names: l.cfg.Names, maxPayload: l.cfg.MaxPayload, maxLength: l.cfg.StreamLength}
+	return &streams{
+		client: client, names: l.cfg.Names, maxPayload: l.cfg.MaxPayload, maxLength: l.cfg.StreamLength,
+		appendFailed: l.reporter.clientAppendFailed,
+	}
 }

@@ -24,7 +24,11 @@ type errorReporter struct {
 	loggedAt time.Time
 
 	// Warnings that are logged once. Any goroutine may use them.
-	role, node, bus, ping, markerSubscribe, markerPublish, clientPublish, foreign sync.Once
+	role, node, bus, ping, pingFails, markerSubscribe, markerPublish, clientPublish, clientAppend, foreign sync.Once
+
+	// Guarded by mu.
+	mu         sync.Mutex
+	reportedAt map[string]time.Time // when conditions that prevent publishing were last logged, by code
 }
 
 // connected forgets the last problem. Called on the link's goroutine, like
@@ -84,23 +88,33 @@ func (r *errorReporter) warnOnce(once *sync.Once, message, do string, args ...an
 	once.Do(func() { r.warn(message, do, args...) })
 }
 
-func (r *errorReporter) roleUnsupported() {
+// unsupported logs once that the server did not answer a question.
+func (r *errorReporter) unsupported(once *sync.Once, message string, err error, grant string) {
+	var args []any
+	if reply := replyOf(err); reply != "" {
+		args = []any{"err", reply}
+	}
+	r.warnOnce(once, message, advise(err, grant), args...)
+}
+
+func (r *errorReporter) roleUnsupported(err error) {
 	if !r.link.cfg.Embedded {
-		r.warnOnce(&r.role, "redis does not report its role, so the relay would not notice a replica", "grant +role")
+		r.unsupported(&r.role, "redis does not report its role, so the relay would not notice a replica",
+			err, "grant +role")
 	}
 }
 
-func (r *errorReporter) nodeUnsupported() {
+func (r *errorReporter) nodeUnsupported(err error) {
 	if !r.link.cfg.Embedded && !r.link.cfg.MarkersOff {
-		r.warnOnce(&r.node, "redis does not report its run_id, so clients cannot resume at another replica of the relay",
-			"grant +info")
+		r.unsupported(&r.node, "redis does not report its run_id, so clients cannot resume at another replica of the relay",
+			err, "grant +info")
 	}
 }
 
-func (r *errorReporter) busUnsupported() {
-	r.warnOnce(&r.bus,
+func (r *errorReporter) busUnsupported(err error) {
+	r.unsupported(&r.bus,
 		"redis does not report its cluster's bus links, so the relay would not notice messages lost between nodes",
-		"grant +cluster|links; it needs Redis 7.0")
+		err, grantBus)
 }
 
 // markerSlotMoved is called once in an epoch.
@@ -118,7 +132,12 @@ func (r *errorReporter) nodesUnlinked(nodes int) {
 }
 
 func (r *errorReporter) pingRefused(reply string) {
-	r.warnOnce(&r.ping, "redis refuses PING; the relay accepts the refusals as answers", "grant +ping", "err", reply)
+	once := &r.ping
+	if !isDenied(reply) {
+		once = &r.pingFails
+	}
+	r.warnOnce(once, "redis refuses PING; the relay accepts the refusals as answers",
+		advise(&replyError{reply}, "grant +ping"), "err", reply)
 }
 
 func (r *errorReporter) markerSubscriptionDenied(reply string) {
@@ -135,13 +154,56 @@ func (r *errorReporter) markerPublishDenied(err error) {
 // markerPublishFailing is called periodically while markers cannot be published
 // in an epoch.
 func (r *errorReporter) markerPublishFailing(err error) {
+	do := "check that Redis accepts more connections"
+	if replyOf(err) != "" {
+		_, do = explain(err)
+	}
 	r.warn("publishing markers fails although redis is connected, so the relay cannot probe delivery",
-		"check that Redis accepts more connections", "err", r.link.cfg.Server.redact(err))
+		do, "err", r.link.cfg.Server.redact(err))
 }
 
-func (r *errorReporter) clientPublishDenied(err error) {
-	r.warnOnce(&r.clientPublish, "redis refuses messages that clients publish",
-		"grant +publish and the channels of SIDECAST_PUBLISH_CHANNELS", "err", err)
+const clientMessagesRefused = "redis refuses messages that clients publish"
+
+// clientPublishFailed is called for each message of a client that could not be
+// published.
+func (r *errorReporter) clientPublishFailed(err error) {
+	if isDenied(replyOf(err)) {
+		r.warnOnce(&r.clientPublish, clientMessagesRefused,
+			"grant +publish and the channels of SIDECAST_PUBLISH_CHANNELS", "err", err)
+	}
+	r.conditionPreventsPublishing(err)
+}
+
+// clientAppendFailed is called for each message of a client that could not be
+// added to the stream of a durable channel.
+func (r *errorReporter) clientAppendFailed(err error) {
+	if isDenied(replyOf(err)) {
+		r.warnOnce(&r.clientAppend, clientMessagesRefused,
+			"grant +xadd and %RW~ for the streams of SIDECAST_PUBLISH_CHANNELS", "err", err)
+	}
+	r.conditionPreventsPublishing(err)
+}
+
+// conditionPreventsPublishing logs the condition of the server that err
+// reports, if any, at most once a minute.
+func (r *errorReporter) conditionPreventsPublishing(err error) {
+	c, ok := conditionOf(replyOf(err))
+	if !ok {
+		return
+	}
+	r.mu.Lock()
+	last, seen := r.reportedAt[c.code]
+	due := !seen || time.Since(last) >= repeatAfter
+	if due {
+		if r.reportedAt == nil {
+			r.reportedAt = make(map[string]time.Time)
+		}
+		r.reportedAt[c.code] = time.Now()
+	}
+	r.mu.Unlock()
+	if due {
+		r.warn(clientMessagesRefused, c.do, "problem", c.problem, "err", replyOf(err))
+	}
 }
 
 func (r *errorReporter) foreignRelay() {
@@ -154,5 +216,5 @@ func (r *errorReporter) foreignRelay() {
 func (r *errorReporter) streamsDenied(pattern access.Pattern, err error) {
 	cfg := &r.link.cfg
 	r.warn("redis does not let the relay read streams, so these durable channels do not work",
-		grantStreams(cfg.Names.RedisPattern(pattern)), "pattern", pattern.String(), "err", cfg.Server.redact(err))
+		advise(err, grantStreams(cfg.Names.RedisPattern(pattern))), "pattern", pattern.String(), "err", cfg.Server.redact(err))
 }

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -29,19 +30,23 @@ type doer interface {
 // that the link must not listen to, errRoleUnsupported if the server refuses to
 // answer, and other errors if it could not be asked.
 func readRole(ctx context.Context, server doer) error {
-	reply, err := server.Do(ctx, "ROLE").Slice()
-	if err == nil && len(reply) > 0 {
+	reply, refused := server.Do(ctx, "ROLE").Slice()
+	if refused == nil && len(reply) > 0 {
 		role, _ := reply[0].(string)
 		return classifyRole(role)
 	}
-	if err != nil && !isRefusal(err) {
-		return err
+	if refused != nil && !isRefusal(refused) {
+		return refused
 	}
 	info, err := server.Do(ctx, "INFO", "replication").Text()
 	if err != nil && !isRefusal(err) {
 		return err
 	}
-	return classifyRole(infoField(info, "role"))
+	err = classifyRole(infoField(info, "role"))
+	if errors.Is(err, errRoleUnsupported) && refused != nil {
+		return fmt.Errorf("%w: %w", err, refused)
+	}
+	return err
 }
 
 func classifyRole(role string) error {

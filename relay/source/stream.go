@@ -24,6 +24,8 @@ type streams struct {
 	names      access.Names
 	maxPayload int // bytes
 	maxLength  int // approximate number of entries to which a stream is trimmed when a client adds one; 0: no trimming
+
+	appendFailed func(error) // is called for each entry that cannot be added
 }
 
 var _ stream.Store = (*streams)(nil)
@@ -38,6 +40,7 @@ func NewStreams(client redis.UniversalClient, cfg Config) stream.Store {
 	return &streams{
 		client: func() (redis.UniversalClient, error) { return client, nil },
 		names:  cfg.Names, maxPayload: maxPayload, maxLength: cfg.StreamLength,
+		appendFailed: func(error) {},
 	}
 }
 
@@ -161,6 +164,9 @@ func (s *streams) Append(ctx context.Context, channel string, payload []byte) (i
 		}
 		return nil
 	})
+	if err != nil {
+		s.appendFailed(err)
+	}
 	return id, err
 }
 
@@ -219,6 +225,9 @@ func streamError(err error) error {
 		return nil
 	case isRefusal(err), errors.Is(err, errStreamReply):
 		return fmt.Errorf("%w: %w", stream.ErrNoStream, err)
+	}
+	if c, ok := conditionOf(replyOf(err)); ok {
+		return fmt.Errorf("%w: %s: %s (%w)", ErrUnavailable, c.problem, c.do, err)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }

@@ -51,6 +51,7 @@ func TestDurableAboveMaxmemory(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "unavailable") {
 		t.Errorf("publishing returned %v", err)
 	}
+	late.AwaitLog(func(line string) bool { return strings.Contains(line, "raise maxmemory in Redis") })
 	if log := relay.Log() + late.Log(); strings.Contains(log, "durable channels cannot be read") {
 		t.Errorf("a relay could not read:\n%s", log)
 	}

@@ -126,15 +126,16 @@ func grantsStreams(t *testing.T, text string) {
 	if !answer.Recovered {
 		t.Errorf("answered %v", answer)
 	}
+	if strings.Contains(relay.Log(), `"level":"WARN"`) {
+		t.Errorf("the relay logged a warning:\n%s", relay.Log())
+	}
 	if _, err := returned.Publish(t.Context(), "order:7", []byte("x")); err == nil {
 		t.Error("a browser may publish although the user lacks the right")
 	}
+	relay.AwaitLog(func(line string) bool { return strings.Contains(line, "grant +xadd and %RW~") })
 	paste(t, server, "ACL SETUSER relay %RW~order:* +xadd\n")
 	if _, err := returned.Publish(t.Context(), "order:7", []byte("four")); err != nil {
 		t.Errorf("publishing: %v", err)
 	}
 	wantHeard(t, returned, "order:7", "three", "four")
-	if strings.Contains(relay.Log(), `"level":"WARN"`) {
-		t.Errorf("the relay logged a warning:\n%s", relay.Log())
-	}
 }
