@@ -33,6 +33,8 @@ type worldRelay struct {
 	stop  func()
 	queue chan func()
 
+	total, historyBytes, cacheBytes int // bounds of its memory
+
 	subscribed bool // while down: Redis has its subscription, and its messages arrive later. Owned by the source
 
 	mu       sync.Mutex
@@ -61,9 +63,10 @@ func (w *world) addRelay() {
 		defer w.mu.Unlock()
 		return w.store.randomID(w.shared, channel)
 	}}
+	r.total = pick(1<<30, 1<<30, 400_000, 60_000)
 	cfg := relay.HubConfig{
 		Access: mixedRules(),
-		Budget: outbox.NewBudget(pick(2000, 8000, 100_000, 1<<20), pick(1<<30, 1<<30, 400_000), time.Duration(pick(8, 3600))*time.Second, nil),
+		Budget: outbox.NewBudget(pick(2000, 8000, 100_000, 1<<20), r.total, time.Duration(pick(8, 3600))*time.Second, nil),
 		Shards: pick(1, 2, 3, 4), PingInterval: time.Duration(pick(2, 3, 3600)) * time.Second, CatchUp: r.catchUp,
 		HistoryBytes: pick(0, 1500, 8000, 20_000, 1<<20), HistoryAge: time.Duration(pick(2, 3600)) * time.Second,
 		Streams: func() stream.Store { return conn }, PageCacheBytes: pick(700, 5000, 20_000, 64<<20),
@@ -71,6 +74,7 @@ func (w *world) addRelay() {
 	if w.complete {
 		cfg.HistoryBytes, cfg.HistoryAge = 1<<22, time.Hour
 	}
+	r.historyBytes, r.cacheBytes = cfg.HistoryBytes, cfg.PageCacheBytes
 	r.testHub = newTestHub(w.t, cfg)
 	r.stop = r.start()
 	w.relays = append(w.relays, r)
@@ -81,6 +85,28 @@ func (w *world) addRelay() {
 	}()
 	if w.complete || w.random.IntN(4) > 0 {
 		r.setLink(true)
+	}
+}
+
+// memorySlack is more than what is added to a bounded memory before the bound is
+// enforced: a page, or a frame for each shard.
+const memorySlack = 128 << 10
+
+// checkMemory checks that the relay's memory is within its bounds.
+func (r *worldRelay) checkMemory() {
+	cached, _, _ := r.PageCache()
+	for _, m := range []struct {
+		what       string
+		bytes, max int64
+	}{
+		{"outboxes", r.budget.Used(), int64(r.total)},
+		{"replays", r.budget.ReplayBytes(), int64(r.total) / 4},
+		{"pages", cached, int64(r.cacheBytes)},
+		{"the history", r.HistoryBytes(), int64(r.historyBytes)},
+	} {
+		if m.bytes > m.max+memorySlack {
+			r.t.Errorf("%d bytes in %s, of %d", m.bytes, m.what, m.max)
+		}
 	}
 }
 

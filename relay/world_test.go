@@ -150,6 +150,7 @@ func (w *world) step() {
 		w.actors[w.random.IntN(len(w.actors))].act(r)
 	}
 	w.pause()
+	r.checkMemory()
 }
 
 // sleep lets so many milliseconds pass. If the histories have everything, no

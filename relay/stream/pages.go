@@ -6,11 +6,8 @@ import (
 	"sidecast/relay/pagecache"
 )
 
-const (
-	// pageEntryBytes is about how many bytes of payload a page has to which new
-	// entries are added.
-	pageEntryBytes = 32 << 10
-)
+// pageCharge bounds for how many bytes a page of several entries counts.
+const pageCharge = 64 << 10
 
 // A page holds entries of a stream that follow each other: nothing was between
 // two of them. The cache's lock guards it. Its entries do not change, but more
@@ -98,13 +95,25 @@ func (ps *pages) until(id ID) int {
 func (ps *pages) append(from Cursor, entries []*Held) {
 	ps.cache.Lock()
 	defer ps.cache.Unlock()
-	if n := len(ps.list); n > 0 && ps.list[n-1].last() == from && ps.list[n-1].bytes < pageEntryBytes {
+	if n := len(ps.list); n > 0 && ps.list[n-1].last() == from {
 		p := ps.list[n-1]
-		p.add(entries)
+		fit := fitting(entries, pageCharge-p.bytes)
+		p.add(entries[:fit])
 		ps.cache.Resize(&p.Page, p.bytes)
-		return
+		from, entries = p.last(), entries[fit:]
 	}
-	ps.insertLocked(from, true, entries)
+	if len(entries) > 0 {
+		ps.insertLocked(from, true, entries)
+	}
+}
+
+// fitting returns how many of the entries count for at most limit bytes.
+func fitting(entries []*Held, limit int) (n int) {
+	for n < len(entries) && entries[n].charge() <= limit {
+		limit -= entries[n].charge()
+		n++
+	}
+	return n
 }
 
 // insert adds entries that were read after from. If from is not known, nothing
@@ -132,10 +141,18 @@ func (ps *pages) insertLocked(from Cursor, known bool, entries []*Held) {
 	if n < len(ps.list) {
 		entries = ps.cut(entries, ps.list[n])
 	}
-	p := &page{from: from, known: known}
-	p.add(entries)
-	ps.list = slices.Insert(ps.list, n, p)
-	ps.cache.Add(&p.Page, p.bytes, func() { ps.list = slices.DeleteFunc(ps.list, func(other *page) bool { return other == p }) })
+	var list []*page
+	for len(entries) > 0 {
+		n := max(fitting(entries, pageCharge), 1)
+		p := &page{from: from, known: known}
+		p.add(entries[:n])
+		list = append(list, p)
+		from, known, entries = p.last(), true, entries[n:]
+	}
+	for _, p := range slices.Backward(list) { // the first page is needed now, so it is dropped last
+		ps.list = slices.Insert(ps.list, ps.until(p.first().ID), p)
+		ps.cache.Add(&p.Page, p.bytes, func() { ps.list = slices.DeleteFunc(ps.list, func(other *page) bool { return other == p }) })
+	}
 }
 
 // cut returns the entries before a page, which then directly follows them. If
