@@ -258,11 +258,16 @@
 // An idle client costs about 6 KiB of the process and as much again of the
 // kernel. In addition the relay holds at most
 //
-//	OUTBOX_TOTAL_BYTES + HISTORY_BYTES + shards x (16 MiB of mailbox + 4 MiB to group messages by client) + the messages of one read from Redis
+//	OUTBOX_TOTAL_BYTES + HISTORY_BYTES + PAGE_CACHE_BYTES + shards x (16 MiB of mailbox + 4 MiB to group messages by client) + the messages of one read from Redis
 //
-// and for durable channels 64 MiB of kept entries and 16 pages of up to 512
-// entries that are being read. There is one shard for each processor. A frame
-// is shared by all clients that wait for it, and OUTBOX_TOTAL_BYTES counts it
-// once. OUTBOX_BYTES, the bound of one outbox, counts all its frames.
-// TestHistoryBytes verifies the bound of the history.
+// and for durable channels 10 pages of up to 512 entries that are being read.
+// There is one shard for each processor. A frame is shared by all clients that
+// wait for it, and OUTBOX_TOTAL_BYTES counts it once. OUTBOX_BYTES, the bound of
+// one outbox, counts all its frames. Replays hold a quarter of
+// OUTBOX_TOTAL_BYTES at most. A subscription costs up to 1 KiB while its resume
+// waits, and a message of which a client has sent only a part up to
+// MAX_INBOUND_BYTES.
+//
+// TestMemoryIsBounded fills all of this at once, and TestHistoryBytes verifies
+// the bound of the history.
 package relay

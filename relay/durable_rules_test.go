@@ -173,11 +173,19 @@ func (r *durableRules) survivor(p *spot, number int, moment int64) *record {
 		case rec.channel != next.channel || rec.entry.ID.Compare(id) <= 0:
 		case rec.entry.TooLarge || rec.by == r.id:
 			id = rec.entry.ID
-		case !rec.removedBy(moment):
+		case !rec.removedBy(moment) && !r.usedAgain(rec):
 			return rec
 		}
 	}
 	return nil
+}
+
+// usedAgain reports whether an earlier record had the same id: if the relay's
+// place is after that, it cannot tell whether clients have received it.
+func (r *durableRules) usedAgain(rec *record) bool {
+	return slices.ContainsFunc(r.store.log[:rec.number-1], func(other *record) bool {
+		return other.channel == rec.channel && other.entry.ID == rec.entry.ID
+	})
 }
 
 // missing returns a record that a client misses between a spot and the record

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"cmp"
 	"slices"
 
 	"sidecast/relay/history"
@@ -29,9 +28,15 @@ type messagePage struct {
 	messages []message
 }
 
-// after returns the index of the first message after an offset.
-func (p *messagePage) after(offset uint64) int {
-	i, _ := slices.BinarySearchFunc(p.messages, offset+1, func(m message, from uint64) int { return cmp.Compare(m.offset, from) })
+// after returns the index of the first message after a point. The page may begin
+// with messages that the history has dropped since.
+func (p *messagePage) after(from history.Point) int {
+	i, _ := slices.BinarySearchFunc(p.messages, from, func(m message, from history.Point) int {
+		if from.Before(m.point) {
+			return 1
+		}
+		return -1
+	})
 	return i
 }
 

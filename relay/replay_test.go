@@ -252,3 +252,33 @@ func TestEchoEndsWithItsPlace(t *testing.T) {
 		})
 	}
 }
+
+// A page that is encoded already may have messages that the history has dropped
+// since. They are not sent again to a client that has them.
+func TestReplayOfAPageWithDroppedMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newLiveHub(t, 20_000, nil)
+		begin := h.newCursor("a")
+		live := h.subscriber("a", "")
+		h.publish("a", 1, 5)
+		fifth := live.want("a live client", "subscribed false,"+numbers(1, 5))
+		h.publish("a", 6, 6)
+		h.subscriber("a", begin).want("the first client that resumes", "subscribed true,"+numbers(1, 6))
+		dropped := false
+		for got := "subscribed true,6"; got == "subscribed true,6"; {
+			h.publish("b", 1, 1)
+			first := h.subscriber("a", begin)
+			text, _ := first.received()
+			dropped = dropped || text == "subscribed false"
+			first.leave()
+			c := h.subscriber("a", fifth)
+			if got, _ = c.received(); got != "subscribed true,6" && got != "subscribed false" {
+				t.Fatalf("a client that has the fifth message: %s", got)
+			}
+			c.leave()
+		}
+		if !dropped {
+			t.Error("the first messages were never dropped alone")
+		}
+	})
+}

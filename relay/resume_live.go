@@ -212,7 +212,7 @@ func (b *liveBacklog) nextLocked() (offset uint64, state messagesState) {
 // bytes they count.
 func (b *liveBacklog) take(p *messagePage, limit int, frames *[][]byte) (total int) {
 	s, name := b.sub.session, b.sub.channel.Name()
-	for i := p.after(b.last); i < len(p.messages); i++ {
+	for i := p.after(b.from); i < len(p.messages); i++ {
 		m := &p.messages[i]
 		if total >= limit {
 			break
