@@ -224,6 +224,8 @@ func (c *testClient) received() (text, cursor string) {
 			lines = append(lines, "gap "+e.reason)
 		case "heartbeat":
 			lines = append(lines, fmt.Sprint("heartbeat ", e.at != ""))
+		case "error":
+			lines = append(lines, "error "+e.reason)
 		case "welcome", "ping", "offline":
 		default:
 			lines = append(lines, e.kind)

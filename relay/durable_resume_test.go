@@ -207,7 +207,7 @@ func TestDurableLastDeleted(t *testing.T) {
 // when Redis returns; a subscribe that was not answered by then is rejected.
 func TestDurableReplayOutlastsFailures(t *testing.T) {
 	for possible, want := range map[int]string{
-		0: "error",
+		0: "error unavailable",
 		1: "subscribed true," + numbers(1, 101),
 		2: "subscribed true," + numbers(1, 101),
 	} {

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
@@ -86,16 +87,16 @@ func (e *event) decode(proto protocol.ID) error {
 
 func (e *event) decodeV1() error {
 	var f struct {
-		Type, Channel, Reason, Cursor, At string
-		Ref                               int
-		Offline, Recovered                bool
-		Data                              *string
-		Base64                            []byte
+		Type, Channel, Reason, Code, Cursor, At string
+		Ref                                     int
+		Offline, Recovered                      bool
+		Data                                    *string
+		Base64                                  []byte
 	}
 	if err := json.Unmarshal(e.payload, &f); err != nil || e.op != byte(protocol.OpText) {
 		return fmt.Errorf("a frame of type %x with %.80q: %w", e.op, e.payload, err)
 	}
-	e.kind, e.channel, e.reason, e.ref, e.offline = f.Type, f.Channel, f.Reason, f.Ref, f.Offline
+	e.kind, e.channel, e.reason, e.ref, e.offline = f.Type, f.Channel, cmp.Or(f.Reason, f.Code), f.Ref, f.Offline
 	e.cursor, e.at, e.recovered = f.Cursor, f.At, f.Recovered
 	switch {
 	case f.Type == "message" && f.Data != nil:

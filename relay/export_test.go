@@ -52,3 +52,11 @@ func (h *Hub) Scratch(shard int) [][]byte {
 	defer s.mu.Unlock()
 	return s.frames[:cap(s.frames)]
 }
+
+// Waiting returns how many resumes wait for the link, or until the hub has
+// caught up.
+func (h *Hub) Waiting() int {
+	h.resumer.mu.Lock()
+	defer h.resumer.mu.Unlock()
+	return len(h.resumer.forLink) + len(h.resumer.behind)
+}

@@ -94,8 +94,7 @@ type Hub struct {
 	history       *history.History[fanout]
 	batch         batch
 	offline       bool
-	online        chan struct{} // closed when Redis is back; nil while it is there
-	streamSeq     stream.Seq    // of the last item on any durable channel
+	streamSeq     stream.Seq // of the last item on any durable channel
 	streamReaders map[string]*stream.Reader
 }
 
@@ -118,7 +117,7 @@ func NewHub(cfg HubConfig) *Hub {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
 	h := &Hub{
-		cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), offline: true, online: make(chan struct{}),
+		cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), offline: true,
 		history:       history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge),
 		streamReaders: make(map[string]*stream.Reader),
 	}
@@ -178,9 +177,6 @@ func (h *Hub) Offline() {
 	h.dispatch()
 	h.mu.Lock()
 	h.offline = true
-	if h.online == nil {
-		h.online = make(chan struct{})
-	}
 	h.history.Seq++
 	h.history.Break()
 	it := item{kind: itemOffline, seq: uint64(h.history.Seq)}
@@ -200,10 +196,6 @@ func (h *Hub) Online(node uint32) {
 	h.dispatch()
 	h.mu.Lock()
 	h.offline = false
-	if h.online != nil {
-		close(h.online)
-		h.online = nil
-	}
 	h.history.Seq++
 	h.history.Begin(node)
 	it := item{kind: itemOnline, seq: uint64(h.history.Seq), reason: protocol.GapRedis}

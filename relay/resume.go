@@ -126,6 +126,9 @@ func (s *Session) awaitAnswers(list []*resume) {
 
 // step sends the next page. room says whether the client has room for one.
 func (r *resume) step(room bool) stepResult {
+	if r.sub.removed.Load() {
+		return stepDone
+	}
 	p := r.backlog.next(room)
 	if p.kind == pageWait && !r.answered && r.hub.now() >= r.deadline {
 		p = r.backlog.late()

@@ -15,6 +15,7 @@ type Subscription struct {
 
 	pending atomic.Bool // the subscribe is not answered yet
 	failed  atomic.Bool // it ended with an error in place of the answer
+	removed atomic.Bool // as the state says, for those that do not hold the shard's mu
 
 	// Guarded by the hub's mu.
 	noEcho  bool // it may have to skip a message
@@ -100,6 +101,7 @@ func (h *Hub) removeSubscription(sub *Subscription, answer []byte) bool {
 		s.pendingSubs--
 	}
 	sub.state = subscriptionRemoved
+	sub.removed.Store(true)
 	if sub.reader == nil {
 		s.liveChannels--
 	}
