@@ -110,7 +110,7 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 	i := s.subscription(request.Channel)
 	switch {
 	case code != protocol.CodeOK:
-	case i >= 0 && (request.After != "" || request.At != "" || s.subs[i].pending.Load()):
+	case i >= 0 && (request.After != "" || request.At != "" || s.subs[i].is(subscribePending)):
 		code = protocol.CodeBadRequest
 	case i < 0 && len(s.subs) >= s.hub.cfg.MaxChannels:
 		code = protocol.CodeTooManyChannels
@@ -184,7 +184,7 @@ func (s *Session) unsubscribe(cmd protocol.Command) {
 // removeFailed forgets the subscriptions that have ended with an error.
 func (s *Session) removeFailed() {
 	if s.hasFailed.Swap(false) {
-		s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool { return sub.failed.Load() })
+		s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool { return sub.is(subscribeFailed) })
 		s.setDeadline()
 	}
 }

@@ -37,7 +37,7 @@
 //	source -> Hub.Publish -> Hub.dispatch -> shard.deliver -> outbox.Outbox -> socket
 //
 // Hub.Publish adds the message to a batch. Hub.dispatch sequences the batch
-// (Hub.sequence numbers a message and adds it to the history). Hub.enqueue
+// (ledger.sequence numbers a message and adds it to the history). Hub.enqueue
 // encodes each message once for each protocol of its subscribers, and gives it
 // to every shard that has subscribers.
 //
@@ -121,7 +121,8 @@
 // # Files
 //
 //	hub.go           the hub: configuration, link state, sessions
-//	ingest.go        messages from Redis: batch, sequence numbers, encoding
+//	ledger.go        what the hub has received, numbered in one order
+//	ingest.go        messages from Redis: batch and encoding
 //	shard.go         fan-out to a share of the sessions
 //	mailbox.go       the bounded queue of a shard
 //	subscribers.go   the subscribers of a channel, laid out for the fan-out

@@ -26,8 +26,8 @@ func (h *Hub) Event(channel []byte) {
 
 // streamReader returns the reader of a channel that has subscribers, or nil.
 func (h *Hub) streamReader(channel []byte) *stream.Reader {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	return h.streamReaders[string(channel)]
 }
 
@@ -54,8 +54,8 @@ type channelSink struct {
 // Number implements [stream.Sink].
 func (s *channelSink) Number(n int) (first stream.Seq, to stream.Audience, ok bool) {
 	h := s.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	if h.streamReaders[s.channel.Name()] != s.reader {
 		return 0, stream.Audience{}, false
 	}

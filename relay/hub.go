@@ -88,14 +88,7 @@ type Hub struct {
 	// every shard that it concerns.
 	flushed atomic.Uint64
 
-	// mu guards everything below. A goroutine that holds a shard's mu may lock
-	// it, not the other way round.
-	mu            sync.Mutex
-	history       *history.History[fanout]
-	batch         batch
-	offline       bool
-	streamSeq     stream.Seq // of the last item on any durable channel
-	streamReaders map[string]*stream.Reader
+	ledger
 }
 
 const (
@@ -117,9 +110,11 @@ func NewHub(cfg HubConfig) *Hub {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
 	h := &Hub{
-		cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), offline: true,
-		history:       history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge),
-		streamReaders: make(map[string]*stream.Reader),
+		cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(),
+		ledger: ledger{
+			offline: true, history: history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge),
+			streamReaders: make(map[string]*stream.Reader),
+		},
 	}
 	cache := pagecache.New(cmp.Or(cfg.PageCacheBytes, defaultPageCacheBytes), pageCacheAge, h.now)
 	if cfg.Streams != nil {
@@ -163,8 +158,8 @@ func (h *Hub) hash(payload []byte) uint64 { return maphash.Bytes(h.seed, payload
 // source calls it.
 func (h *Hub) Marker(id []byte) {
 	h.dispatch()
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	h.history.Seq++
 	if h.history.On() {
 		h.history.Mark(history.MarkerID(id))
@@ -175,12 +170,12 @@ func (h *Hub) Marker(id []byte) {
 // Only the source calls it.
 func (h *Hub) Offline() {
 	h.dispatch()
-	h.mu.Lock()
+	h.enter()
 	h.offline = true
 	h.history.Seq++
 	h.history.Break()
 	it := item{kind: itemOffline, seq: uint64(h.history.Seq)}
-	h.mu.Unlock()
+	h.leave()
 	if h.readers != nil {
 		h.readers.Offline()
 	}
@@ -194,12 +189,12 @@ func (h *Hub) Offline() {
 // identifies the Redis server. Only the source calls it.
 func (h *Hub) Online(node uint32) {
 	h.dispatch()
-	h.mu.Lock()
+	h.enter()
 	h.offline = false
 	h.history.Seq++
 	h.history.Begin(node)
 	it := item{kind: itemOnline, seq: uint64(h.history.Seq), reason: protocol.GapRedis}
-	h.mu.Unlock()
+	h.leave()
 	if h.readers != nil {
 		h.readers.Online()
 	}
@@ -211,16 +206,16 @@ func (h *Hub) Online(node uint32) {
 // state returns whether Redis is unavailable, and the sequence number of the
 // last item.
 func (h *Hub) state() (offline bool, seq history.Seq) {
-	h.lockSequenced()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	return h.offline, h.history.Seq
 }
 
 // HistoryBytes returns how many bytes of live channels are kept for clients that
 // return.
 func (h *Hub) HistoryBytes() int64 {
-	h.lockSequenced()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	return int64(h.history.Bytes())
 }
 

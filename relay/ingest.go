@@ -90,15 +90,7 @@ func (h *Hub) Oversize(name []byte) { h.receive(name, nil, true) }
 
 func (h *Hub) receive(name, payload []byte, large bool) {
 	hash := h.history.Hash(name)
-	h.mu.Lock()
-	if !h.history.On() && h.history.First(hash) == nil {
-		h.history.Seq++ // no subscribers and no history: the message needs no copy
-		h.mu.Unlock()
-		return
-	}
-	full := h.batch.add(name, payload, large, hash)
-	h.mu.Unlock()
-	if full {
+	if full := h.append(name, payload, large, hash); full {
 		h.dispatch()
 	}
 }
@@ -116,82 +108,15 @@ func (h *Hub) Flush() {
 
 // dispatch sequences the batch and enqueues its messages for the shards.
 func (h *Hub) dispatch() {
-	h.mu.Lock()
-	h.sequenceLocked()
+	h.enter()
 	list := h.batch.clear()
-	h.mu.Unlock()
+	h.leave()
 	for i := range list {
 		if list[i].channel != nil {
 			h.enqueue(&list[i])
 		}
 	}
 	clear(list)
-}
-
-// lockSequenced locks the hub and sequences the batch. A client that subscribes
-// or resumes needs that: what it does is ordered after every message that the
-// source has published.
-func (h *Hub) lockSequenced() {
-	h.mu.Lock()
-	h.sequenceLocked()
-}
-
-// sequenceLocked sequences the messages of the batch that are not yet.
-func (h *Hub) sequenceLocked() {
-	b := &h.batch
-	list := b.list[b.sequenced:]
-	for i := range list {
-		list[i].channel = h.history.First(list[i].hash)
-	}
-	h.touch(list)
-	removed := h.history.Removed()
-	for i := range list {
-		in := &list[i]
-		if removed == h.history.Removed() {
-			in.channel = in.channel.Named(in.name)
-		} else {
-			in.channel = h.history.Find(in.hash, in.name) // the channel found before may have been removed
-		}
-		h.sequence(in)
-	}
-	b.sequenced = len(b.list)
-}
-
-// touch has the memory of the channels fetched into the caches. The processor
-// waits for all of it at once, because no address depends on the content of
-// another channel. Some channels may be nil.
-func (h *Hub) touch(list []incoming) {
-	for i := range list {
-		if ch := list[i].channel; ch != nil {
-			h.history.Touched += ch.Touch() + uint64(ch.Hub.first.count.Load())
-		}
-	}
-}
-
-// sequence numbers a message, adds it to the history and determines its
-// audience. Its channel is nil if it is not known.
-func (h *Hub) sequence(in *incoming) {
-	h.history.Seq++
-	if h.history.On() {
-		if in.channel == nil {
-			in.channel = h.history.Channel(string(in.name))
-		}
-		h.history.Add(in.channel, in.payload, in.large)
-	}
-	ch := in.channel
-	if ch == nil || ch.Refs == 0 {
-		in.channel = nil
-		return
-	}
-	in.audience = audience{h.history.Seq, ch.Hub.home - 1, ch.Hub.protocols, ch.Hub.echoes}
-	if ch.Hub.others.Load() != nil {
-		in.audience.home = -1
-	}
-	if ch.Hub.protocols[protocol.V1ID] > 0 {
-		at := len(h.batch.cursors)
-		h.batch.cursors = h.history.AppendCursor(h.batch.cursors, ch.At())
-		in.cursor = h.batch.cursors[at:]
-	}
 }
 
 // enqueue encodes a message and gives it to the shards that have subscribers.

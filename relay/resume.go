@@ -126,7 +126,7 @@ func (s *Session) awaitAnswers(list []*resume) {
 
 // step sends the next page. room says whether the client has room for one.
 func (r *resume) step(room bool) stepResult {
-	if r.sub.removed.Load() {
+	if r.sub.is(subscribeEnded) || r.sub.is(subscribeFailed) {
 		return stepDone
 	}
 	p := r.backlog.next(room)
@@ -228,7 +228,7 @@ func (r *resume) sendGap(why protocol.GapReason, cursor []byte) {
 // fail ends the subscription with an error in place of the answer.
 func (r *resume) fail() {
 	s := r.sub.session
-	r.sub.failed.Store(true)
+	r.sub.end(subscribeFailed)
 	s.hasFailed.Store(true)
 	if r.hub.removeSubscription(r.sub, nil) {
 		s.refuse(protocol.Command{Type: protocol.CommandSubscribe, Ref: r.ref}, r.sub.channel.Name(), protocol.CodeUnavailable)
@@ -239,7 +239,7 @@ func (r *resume) fail() {
 // settle records that the subscribe is answered.
 func (r *resume) settle() {
 	r.answered = true
-	r.sub.pending.Store(false)
+	r.sub.progress.CompareAndSwap(uint32(subscribePending), uint32(subscribeAnswered))
 	close(r.settled)
 	r.stopTimer()
 }

@@ -57,8 +57,8 @@ func (b *liveBacklog) search() (p page, found bool) {
 	if !b.hasAfter && !b.hasAt {
 		return page{kind: pageGap}, false // no relay has made such cursors
 	}
-	b.hub.lockSequenced()
-	defer b.hub.mu.Unlock()
+	b.hub.enter()
+	defer b.hub.leave()
 	if b.locate() {
 		b.state = liveReplaying
 		return p, true
@@ -105,8 +105,8 @@ func (b *liveBacklog) locate() bool {
 
 // late implements [backlog]: the link is about to be declared lost.
 func (b *liveBacklog) late() page {
-	b.hub.lockSequenced()
-	defer b.hub.mu.Unlock()
+	b.hub.enter()
+	defer b.hub.leave()
 	return b.cutLocked()
 }
 
@@ -121,8 +121,8 @@ func (b *liveBacklog) cutLocked() page {
 
 // awaitLink waits until there is a link that has caught up.
 func (b *liveBacklog) awaitLink() page {
-	b.hub.lockSequenced()
-	defer b.hub.mu.Unlock()
+	b.hub.enter()
+	defer b.hub.leave()
 	switch result := b.hub.resumer.caughtUp(b.resume); {
 	case b.hub.offline:
 		b.hub.resumer.awaitLink(b.resume)
@@ -169,13 +169,13 @@ const (
 // messages returns a page of messages that holds the next one.
 func (b *liveBacklog) messages(room bool) (*messagePage, messagesState) {
 	h, ch := b.hub.history, b.sub.channel
-	b.hub.lockSequenced()
+	b.hub.enter()
 	next, state := b.nextLocked()
 	if state == messagesFound && !room {
 		state = messagesHeldBack
 	}
 	if state != messagesFound {
-		b.hub.mu.Unlock()
+		b.hub.leave()
 		return nil, state
 	}
 	first, end := h.Page(ch, next)
@@ -184,11 +184,11 @@ func (b *liveBacklog) messages(room bool) (*messagePage, messagesState) {
 		key.end, key.open = ch.Newest(), true
 	}
 	if p := b.hub.messages.find(key); p != nil {
-		b.hub.mu.Unlock()
+		b.hub.leave()
 		return p, messagesFound
 	}
 	copied, _ := copyMessages(h, first, end, math.MaxInt)
-	b.hub.mu.Unlock()
+	b.hub.leave()
 	return b.hub.messages.add(key, b.hub.encode(copied, b.sub)), messagesFound
 }
 
@@ -235,7 +235,7 @@ func (b *liveBacklog) take(p *messagePage, limit int, frames *[][]byte) (total i
 // join implements [backlog].
 func (b *liveBacklog) join() (frames [][]byte, joined bool) {
 	h := b.hub.history
-	b.hub.lockSequenced()
+	b.hub.enter()
 	offset, state := b.nextLocked()
 	var tail messageCopy
 	joined = state == messagesNone
@@ -245,7 +245,7 @@ func (b *liveBacklog) join() (frames [][]byte, joined bool) {
 	if joined {
 		b.hub.joinLive(b.sub)
 	}
-	b.hub.mu.Unlock()
+	b.hub.leave()
 	if joined {
 		b.take(b.hub.encode(tail, b.sub), math.MaxInt, &frames)
 	}
@@ -258,8 +258,8 @@ func (b *liveBacklog) joinFresh() []byte { return b.hub.joinFresh(b.sub) }
 // joinFresh makes a subscription to a live channel live from the newest message
 // on, and returns its cursor. The shard is locked.
 func (h *Hub) joinFresh(sub *Subscription) (cursor []byte) {
-	h.lockSequenced()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	h.joinLive(sub)
 	return h.history.AppendCursor(nil, h.history.Now(sub.channel))
 }

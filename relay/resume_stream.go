@@ -70,8 +70,8 @@ func (b *streamBacklog) retry(err error) page {
 	if errors.Is(err, stream.ErrNoStream) && !b.answered {
 		return page{kind: pageFailed}
 	}
-	h.lockSequenced()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	if h.offline {
 		h.resumer.awaitLink(b.resume)
 	} else {
@@ -86,9 +86,9 @@ func (b *streamBacklog) late() page { return page{kind: pageFailed} }
 // join implements [backlog].
 func (b *streamBacklog) join() (frames [][]byte, joined bool) {
 	entries, joined := b.Join(isTail, func(last stream.Seq) {
-		b.hub.mu.Lock()
+		b.hub.enter()
 		b.hub.join(b.sub, uint64(last))
-		b.hub.mu.Unlock()
+		b.hub.leave()
 	})
 	b.take(entries, math.MaxInt, &frames)
 	return frames, joined
@@ -100,9 +100,9 @@ func (b *streamBacklog) joinFresh() (cursor []byte) {
 		if known {
 			cursor = place.Text()
 		}
-		b.hub.mu.Lock()
+		b.hub.enter()
 		b.hub.join(b.sub, uint64(last))
-		b.hub.mu.Unlock()
+		b.hub.leave()
 	})
 	return cursor
 }

@@ -40,8 +40,6 @@ type Session struct {
 	outbox    *outbox.Outbox
 	publishTo string
 	transport protocol.Transport
-	noEcho    bool
-	gapClose  bool
 
 	// Owned by the reading goroutine.
 	subs      []*Subscription
@@ -62,11 +60,13 @@ type Session struct {
 	liveChannels int         // subscriptions to live channels
 	liveSince    history.Seq // the newest sequence number at which a subscription became live
 
-	hasFailed atomic.Bool  // subs may have a subscription that has failed
 	lastSeen  atomic.Int64 // when the client last sent anything
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never
 	blocked   atomic.Bool  // the reading goroutine waits for Redis or the application
 	closeCode atomic.Uint32
+	hasFailed atomic.Bool // subs may have a subscription that has failed
+	noEcho    bool        // does not change
+	gapClose  bool        // does not change
 	echoes    atomic.Pointer[echoes]
 }
 

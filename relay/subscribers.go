@@ -77,7 +77,7 @@ func (s *subscribers) add(sub *Subscription) {
 	if s.list == nil {
 		s.list = s.one[:0]
 	}
-	sub.index = len(s.list)
+	sub.index = int32(len(s.list))
 	s.list = append(s.list, subscriber{
 		outbox: sub.session.outbox, sub: sub, start: sub.start, protocol: sub.session.protocol.ID(),
 	})

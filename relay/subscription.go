@@ -13,19 +13,36 @@ type Subscription struct {
 	reader  *stream.Reader // of a durable channel; nil on a live channel
 	grant   *grant         // the application's answer that opened the channel; nil if it was not asked
 
-	pending atomic.Bool // the subscribe is not answered yet
-	failed  atomic.Bool // it ended with an error in place of the answer
-	removed atomic.Bool // as the state says, for those that do not hold the shard's mu
+	progress atomic.Uint32 // a subscribeProgress
 
 	// Guarded by the hub's mu.
 	noEcho  bool // it may have to skip a message
 	counted bool // the channel's counts include it
 
 	// Guarded by the shard's mu.
-	resume *resume // until it is live; nil if it was live from the beginning
 	state  subscriptionState
-	start  uint64 // messages up to this sequence number are not for it
-	index  int    // in the shard's subscribers
+	index  int32   // in the shard's subscribers
+	start  uint64  // messages up to this sequence number are not for it
+	resume *resume // until it is live; nil if it was live from the beginning
+}
+
+// A subscribeProgress says how far the subscribe is that made a subscription.
+type subscribeProgress uint32
+
+const (
+	subscribeAnswered subscribeProgress = iota
+	subscribePending                    // it is not answered yet
+	subscribeEnded                      // the subscription has ended
+	subscribeFailed                     // it has ended with an error in place of the answer
+)
+
+func (sub *Subscription) is(p subscribeProgress) bool { return sub.progress.Load() == uint32(p) }
+
+// end records that the subscription has ended, or that its subscribe has failed.
+func (sub *Subscription) end(how subscribeProgress) {
+	if !sub.is(subscribeFailed) {
+		sub.progress.Store(uint32(how))
+	}
 }
 
 type subscriptionState uint8
@@ -40,7 +57,7 @@ const (
 // reach it yet. The shard is locked.
 func (h *Hub) addSubscription(s *Session, name string, g *grant) *Subscription {
 	sub := &Subscription{session: s, noEcho: s.noEcho, grant: g}
-	h.mu.Lock()
+	h.enter()
 	ch := h.history.Channel(name)
 	ch.Hub.ensureShard(s.shard.index, len(h.shards))
 	if ch.Refs++; ch.Refs == 1 {
@@ -50,7 +67,7 @@ func (h *Hub) addSubscription(s *Session, name string, g *grant) *Subscription {
 	if h.isDurable(name) {
 		sub.reader = h.reader(ch)
 	}
-	h.mu.Unlock()
+	h.leave()
 	h.cfg.Stats.Subscriptions.Add(1)
 	s.pendingSubs++
 	if sub.reader == nil {
@@ -101,7 +118,7 @@ func (h *Hub) removeSubscription(sub *Subscription, answer []byte) bool {
 		s.pendingSubs--
 	}
 	sub.state = subscriptionRemoved
-	sub.removed.Store(true)
+	sub.end(subscribeEnded)
 	if sub.reader == nil {
 		s.liveChannels--
 	}
@@ -123,7 +140,7 @@ func (h *Hub) removeSubscription(sub *Subscription, answer []byte) bool {
 // locked.
 func (h *Hub) startResume(sub *Subscription, r *resume) {
 	sub.resume = r
-	sub.pending.Store(true)
+	sub.progress.Store(uint32(subscribePending))
 	h.cfg.Stats.Resuming.Add(1)
 	h.resumer.start(r)
 }
@@ -142,8 +159,8 @@ func (h *Hub) endResume(sub *Subscription) {
 func (h *Hub) uncount(sub *Subscription, live bool) (idle *stream.Reader) {
 	s, ch := sub.session, sub.channel
 	subscribers := ch.Hub.in(s.shard.index)
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	if live {
 		subscribers.count.Add(-1)
 		ch.Hub.protocols[s.protocol.ID()]--
@@ -165,8 +182,8 @@ func (h *Hub) uncount(sub *Subscription, live bool) (idle *stream.Reader) {
 // suppressEcho makes the messages of sub's channel carry the hash by which the
 // session recognizes its own.
 func (h *Hub) suppressEcho(sub *Subscription) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	if !sub.noEcho {
 		sub.noEcho = true
 		if sub.counted {

@@ -39,8 +39,8 @@ func (h *Hub) sweep(ctx context.Context) {
 
 // expireHistory drops messages that are too old.
 func (h *Hub) expireHistory() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	h.history.Expire(h.now())
 }
 
@@ -85,8 +85,8 @@ func (p *pingRound) frame(s *Session) []byte {
 // markerCursor returns the cursor of the newest marker at or before a sequence
 // number that other relays know too, or nothing.
 func (h *Hub) markerCursor(seq history.Seq) []byte {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.enter()
+	defer h.leave()
 	return h.history.MarkerCursor(seq)
 }
 

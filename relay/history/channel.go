@@ -34,9 +34,8 @@ type Channel[T any] struct {
 	text [48]byte
 
 	floor     Point  // the newest message that is not held any more
-	missing   Point  // the newest message whose payload was not kept
 	oldest    uint64 // offset in the ring; 0 if nothing is held
-	pages     []pageStart
+	index     *index // nil while there is no need for one
 	charged   bool
 	lingering bool
 

@@ -123,7 +123,7 @@ func (h *History[T]) Add(ch *Channel[T], payload []byte, empty bool) {
 		payload, empty = nil, true
 	}
 	if empty {
-		ch.missing = ch.At()
+		ch.indexOf().missing = ch.At()
 	}
 	e := Entry{Point: ch.At(), Size: uint32(len(payload)), storedAt: seconds(h.clock), Empty: empty}
 	h.evictFor(h.ring.span(len(payload)) + channelCharge + len(ch.name))

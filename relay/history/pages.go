@@ -18,6 +18,20 @@ type pageStart struct {
 	offset uint64
 }
 
+// An index has what few channels need, so that the others are small.
+type index struct {
+	pages   []pageStart
+	missing Point // the newest message whose payload was not kept
+}
+
+// indexOf returns the channel's index, and makes one if there is none.
+func (ch *Channel[T]) indexOf() *index {
+	if ch.index == nil {
+		ch.index = new(index)
+	}
+	return ch.index
+}
+
 // extendPage counts the newest message of a channel, which has size bytes of
 // payload, and begins another page with it if there is no space in this one.
 func (h *History[T]) extendPage(ch *Channel[T], size int) {
@@ -26,17 +40,21 @@ func (h *History[T]) extendPage(ch *Channel[T], size int) {
 		return
 	}
 	ch.pageBytes = uint32(entrySize + size)
-	ch.pages = append(ch.pages, pageStart{ch.At(), ch.newest})
+	x := ch.indexOf()
+	x.pages = append(x.pages, pageStart{ch.At(), ch.newest})
 	h.channelBytes += pageCharge
 }
 
 // dropPages forgets the pages that begin before the channel's oldest message.
 func (h *History[T]) dropPages(ch *Channel[T]) {
+	if ch.index == nil {
+		return
+	}
 	n := 0
-	for n < len(ch.pages) && ch.pages[n].offset <= ch.oldest {
+	for n < len(ch.index.pages) && ch.index.pages[n].offset <= ch.oldest {
 		n++
 	}
-	ch.pages = ch.pages[n:]
+	ch.index.pages = ch.index.pages[n:]
 	h.channelBytes -= n * pageCharge
 }
 
@@ -45,7 +63,7 @@ func (h *History[T]) dropPages(ch *Channel[T]) {
 // [History.After] continues there.
 func (h *History[T]) Locate(ch *Channel[T], p Point) (last uint64, ok bool) {
 	switch {
-	case p.Before(ch.floor), p.Before(ch.missing):
+	case p.Before(ch.floor), ch.index != nil && p.Before(ch.index.missing):
 		return 0, false
 	case ch.At().Before(p):
 		return ch.newest, p.Index == 0 // a marker without later messages; otherwise messages that this relay has not received
@@ -69,9 +87,8 @@ func (h *History[T]) Locate(ch *Channel[T], p Point) (last uint64, ok bool) {
 // at offset, and of the first message in the next page: 0 if there is none, so
 // that messages can be added to this page.
 func (h *History[T]) Page(ch *Channel[T], offset uint64) (first, next uint64) {
-	n := ch.pagesUntil(func(s pageStart) bool { return s.offset <= offset })
-	if n < len(ch.pages) {
-		next = ch.pages[n].offset
+	if n := ch.pagesUntil(func(s pageStart) bool { return s.offset <= offset }); ch.index != nil && n < len(ch.index.pages) {
+		next = ch.index.pages[n].offset
 	}
 	return h.pageOf(ch, func(s pageStart) bool { return s.offset <= offset }), next
 }
@@ -79,14 +96,17 @@ func (h *History[T]) Page(ch *Channel[T], offset uint64) (first, next uint64) {
 // pageOf returns the offset of the last page that begins before something.
 func (h *History[T]) pageOf(ch *Channel[T], before func(pageStart) bool) uint64 {
 	if n := ch.pagesUntil(before); n > 0 {
-		return ch.pages[n-1].offset
+		return ch.index.pages[n-1].offset
 	}
 	return ch.oldest
 }
 
 // pagesUntil returns how many pages begin before something.
 func (ch *Channel[T]) pagesUntil(before func(pageStart) bool) int {
-	n, _ := slices.BinarySearchFunc(ch.pages, struct{}{}, func(s pageStart, _ struct{}) int {
+	if ch.index == nil {
+		return 0
+	}
+	n, _ := slices.BinarySearchFunc(ch.index.pages, struct{}{}, func(s pageStart, _ struct{}) int {
 		if before(s) {
 			return -1
 		}

@@ -22,8 +22,10 @@ func (h *History[T]) freeSlot(ch *Channel[T]) {
 	h.channels[ch.slot] = nil
 	h.unusedSlots = append(h.unusedSlots, ch.slot)
 	ch.oldest, ch.newest = 0, 0
-	h.channelBytes -= len(ch.pages) * pageCharge
-	ch.pages = nil
+	if ch.index != nil {
+		h.channelBytes -= len(ch.index.pages) * pageCharge
+		ch.index.pages = nil
+	}
 	h.Release(ch)
 }
 
