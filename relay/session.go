@@ -34,12 +34,12 @@ type Client struct {
 // fields, because an idle session must not cost more than one allocation.
 type Session struct {
 	id        sessionID
+	transport protocol.Transport
 	hub       *Hub
 	shard     *shard
 	protocol  protocol.Protocol
 	outbox    *outbox.Outbox
 	publishTo string
-	transport protocol.Transport
 
 	// Owned by the reading goroutine.
 	subs      []*Subscription
