@@ -190,6 +190,7 @@ func (s *Session) SubscribeOwn() {
 	if id == nil {
 		return
 	}
+	s.removeFailed()
 	var started []*resume
 	for i, channel := range slices.Concat(id.Own, id.Join) {
 		code := s.hub.cfg.Access.Subscribe(id, channel)
@@ -210,19 +211,36 @@ func (s *Session) setDeadline() {
 	if id := s.principal.Identity; id != nil {
 		end = id.Until
 	}
+	s.shard.enter()
+	defer s.shard.exit()
 	for _, sub := range s.subs {
 		g := sub.grant
-		if g == nil {
+		if g == nil || !sub.is(subscribeAnswered) {
 			continue
 		}
 		if end.IsZero() || !g.until.IsZero() && g.until.Before(end) {
 			end = g.until
 		}
 	}
-	if end.IsZero() {
-		s.expires.Store(0)
+	s.expires.Store(s.deadline(end))
+}
+
+// limitDeadline lets the session expire when a right does that it uses from now
+// on. g may be nil. The shard is locked.
+func (s *Session) limitDeadline(g *grant) {
+	if g == nil || g.until.IsZero() {
 		return
 	}
+	if end, now := s.deadline(g.until), s.expires.Load(); now == 0 || end < now {
+		s.expires.Store(end)
+	}
+}
+
+// deadline returns a time as in Session.expires.
+func (s *Session) deadline(end time.Time) int64 {
+	if end.IsZero() {
+		return 0
+	}
 	const century = 100 * 365 * 24 * time.Hour
-	s.expires.Store(max(s.hub.now()+int64(min(time.Until(end), century)), 1))
+	return max(s.hub.now()+int64(min(time.Until(end), century)), 1)
 }

@@ -106,8 +106,12 @@ func (s *Session) Subscribe(channels []string) {
 }
 
 func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelRequest, answers grants) {
+	s.removeFailed()
 	code, g := s.authorize(request.Channel, answers)
 	i := s.subscription(request.Channel)
+	if i >= 0 && s.subs[i].is(subscribeFailed) { // just now
+		s.subs, i = slices.Delete(s.subs, i, i+1), -1
+	}
 	switch {
 	case code != protocol.CodeOK:
 	case i >= 0 && (request.After != "" || request.At != "" || s.subs[i].is(subscribePending)):

@@ -28,10 +28,10 @@ func (s *Session) ResumeWithPause(channel, after string, pause func()) {
 	s.shard.exit()
 	s.subs = append(s.subs, sub)
 	r := s.hub.newResume(sub, nil, protocol.ChannelRequest{Channel: channel, After: after})
-	r.step(true)
+	r.step(replayPage)
 	synctest.Wait()
 	pause()
-	for r.step(true) != stepDone {
+	for r.step(replayPage) != stepDone {
 		synctest.Wait()
 	}
 }
@@ -59,4 +59,11 @@ func (h *Hub) Waiting() int {
 	h.resumer.mu.Lock()
 	defer h.resumer.mu.Unlock()
 	return len(h.resumer.forLink) + len(h.resumer.behind)
+}
+
+// Turns returns how many resumes of the session can take a step.
+func (s *Session) Turns() int {
+	s.hub.resumer.mu.Lock()
+	defer s.hub.resumer.mu.Unlock()
+	return len(s.turns.ready)
 }

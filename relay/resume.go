@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"time"
 
 	"sidecast/relay/outbox"
@@ -53,15 +54,15 @@ type resume struct {
 // takes a step of the resume owns it. Only join and joinFresh are called with
 // the shard locked.
 type backlog interface {
-	// next returns what follows the client's position, and moves the position
-	// behind that. If the client has no room, it returns no frames.
-	next(room bool) page
+	// next returns about limit bytes of what follows the client's position, and
+	// moves the position behind that. If limit is 0, it returns no frames.
+	next(limit int) page
 	// late returns what to do instead if the answer has waited too long.
 	late() page
-	// join makes the subscription live, and returns the frames that have become
-	// available since the last page. It reports false if there is more than fits
-	// into this step.
-	join() (frames [][]byte, joined bool)
+	// join makes the subscription live, and adds the frames that have become
+	// available since the last page to it. It reports false if there is more than
+	// fits into this step.
+	join(to *page) (joined bool)
 	// joinFresh makes the subscription live from the newest message on, and
 	// returns its cursor.
 	joinFresh() (cursor []byte)
@@ -69,10 +70,11 @@ type backlog interface {
 
 // A page is the result of backlog.next.
 type page struct {
-	kind   pageKind
-	frames [][]byte
-	cursor []byte             // for the answer; of pageMore, pageLast and pageNotRecovered
-	why    protocol.GapReason // of pageHole and pageGap
+	kind    pageKind
+	frames  [][]byte
+	notices int                // frames that are not messages
+	cursor  []byte             // for the answer
+	why     protocol.GapReason // of pageHole and pageGap
 }
 
 type pageKind uint8
@@ -106,16 +108,24 @@ func (h *Hub) newResume(sub *Subscription, ref []byte, request protocol.ChannelR
 }
 
 // awaitAnswers waits until resumes have answered. Some may be nil. It gives up
-// when they can no longer do that.
+// when they can no longer do that, or when the session is being closed.
 func (s *Session) awaitAnswers(list []*resume) {
-	limit := time.NewTimer(resumeTimeout + sweepEvery)
+	list = slices.DeleteFunc(list, func(r *resume) bool { return r == nil })
+	if len(list) == 0 {
+		return
+	}
+	defer s.block()()
+	limit, look := time.NewTimer(resumeTimeout+sweepEvery), time.NewTicker(resumeRetry)
 	defer limit.Stop()
-	for _, r := range list {
-		if r == nil {
-			continue
-		}
+	defer look.Stop()
+	for len(list) > 0 {
 		select {
-		case <-r.settled:
+		case <-list[0].settled:
+			list = list[1:]
+		case <-look.C:
+			if s.closeCode.Load() != 0 {
+				return
+			}
 		case <-s.hub.resumer.done:
 			return
 		case <-limit.C:
@@ -124,18 +134,21 @@ func (s *Session) awaitAnswers(list []*resume) {
 	}
 }
 
-// step sends the next page. room says whether the client has room for one.
-func (r *resume) step(room bool) stepResult {
+// step sends the next page, of about limit bytes. If there is something to send,
+// but limit is 0, it only answers.
+func (r *resume) step(limit int) stepResult {
 	if r.sub.is(subscribeEnded) || r.sub.is(subscribeFailed) {
 		return stepDone
 	}
-	p := r.backlog.next(room)
+	p := r.backlog.next(limit)
 	if p.kind == pageWait && !r.answered && r.hub.now() >= r.deadline {
 		p = r.backlog.late()
 	}
 	switch p.kind {
 	case pageFull:
-		return stepFull
+		if r.answered {
+			return stepFull
+		}
 	case pageWait:
 		r.startTimer()
 		return stepWait
@@ -157,6 +170,9 @@ func (r *resume) step(room bool) stepResult {
 func (r *resume) send(p page) stepResult {
 	joined := false
 	switch p.kind {
+	case pageFull:
+		r.answer(true, p.cursor)
+		return stepFull
 	case pageNotRecovered:
 		r.answer(false, p.cursor)
 		return stepMore
@@ -168,14 +184,12 @@ func (r *resume) send(p page) stepResult {
 		r.giveUp(p.why)
 		return stepDone
 	case pageLast:
-		var tail [][]byte
-		tail, joined = r.backlog.join()
-		p.frames = append(p.frames, tail...)
+		joined = r.backlog.join(&p)
 	}
 	s, counters := r.sub.session, r.hub.cfg.Stats
 	r.answer(true, p.cursor)
 	if len(p.frames) > 0 && s.outbox.DeliverReplay(p.frames) {
-		counters.Deliveries[s.protocol.ID()].Add(len(p.frames))
+		counters.Deliveries[s.protocol.ID()].Add(len(p.frames) - p.notices)
 	}
 	r.hub.cfg.Budget.EnforceLimit()
 	if joined {
@@ -198,6 +212,7 @@ func (r *resume) answer(recovered bool, cursor []byte) {
 	if r.named {
 		r.hub.cfg.Stats.Resumes[result].Add(1)
 	}
+	r.sub.session.limitDeadline(r.sub.grant)
 	r.sub.session.answerSubscribe(r.sub, r.ref, recovered, cursor)
 }
 

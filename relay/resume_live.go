@@ -37,7 +37,7 @@ func newLiveBacklog(r *resume, request protocol.ChannelRequest) *liveBacklog {
 }
 
 // next implements [backlog].
-func (b *liveBacklog) next(room bool) page {
+func (b *liveBacklog) next(limit int) page {
 	switch b.state {
 	case liveSearching:
 		if p, found := b.search(); !found {
@@ -46,7 +46,7 @@ func (b *liveBacklog) next(room bool) page {
 	case liveCut:
 		return b.awaitLink()
 	}
-	return b.replay(room)
+	return b.replay(limit)
 }
 
 // search finds the client's place. If that is not known, the client's previous
@@ -133,11 +133,11 @@ func (b *liveBacklog) awaitLink() page {
 	return b.awaitCatchUp()
 }
 
-// replay returns the next messages, about replayPage bytes of them.
-func (b *liveBacklog) replay(room bool) (p page) {
+// replay returns the next messages, about limit bytes of them.
+func (b *liveBacklog) replay(limit int) (p page) {
 	p = page{kind: pageMore, cursor: b.cursor}
-	for total := 0; total < replayPage; {
-		messages, state := b.messages(room)
+	for total := 0; total < max(limit, 1); {
+		messages, state := b.messages(limit > 0)
 		switch {
 		case len(p.frames) > 0 && state != messagesFound && state != messagesNone:
 			return p // the next step says why there are no more
@@ -145,13 +145,13 @@ func (b *liveBacklog) replay(room bool) (p page) {
 			p.kind = pageLast
 			return p
 		case state == messagesHeldBack:
-			return page{kind: pageFull}
+			return page{kind: pageFull, cursor: b.cursor}
 		case state == messagesGone:
 			return page{kind: pageGap, why: protocol.GapHistory}
 		case state == messagesCut:
 			return page{kind: pageGap, why: protocol.GapRedis}
 		}
-		total += b.take(messages, replayPage-total, &p.frames)
+		total += b.take(messages, limit-total, &p)
 	}
 	return p
 }
@@ -210,10 +210,10 @@ func (b *liveBacklog) nextLocked() (offset uint64, state messagesState) {
 // take appends the frames of messages that follow the client's place, until
 // they count for limit bytes, and moves the place. It returns for how many
 // bytes they count.
-func (b *liveBacklog) take(p *messagePage, limit int, frames *[][]byte) (total int) {
+func (b *liveBacklog) take(from *messagePage, limit int, to *page) (total int) {
 	s, name := b.sub.session, b.sub.channel.Name()
-	for i := p.after(b.from); i < len(p.messages); i++ {
-		m := &p.messages[i]
+	for i := from.after(b.from); i < len(from.messages); i++ {
+		m := &from.messages[i]
 		if total >= limit {
 			break
 		}
@@ -221,11 +221,12 @@ func (b *liveBacklog) take(p *messagePage, limit int, frames *[][]byte) (total i
 		switch {
 		case m.large:
 			b.hub.cfg.Stats.Gaps[protocol.GapTooLarge].Add(1)
+			to.notices++
 		case s.isEcho(name, m.hash):
 			continue
 		}
 		if m.frame != nil {
-			*frames = append(*frames, m.frame)
+			to.frames = append(to.frames, m.frame)
 			total += size(m.frame)
 		}
 	}
@@ -233,7 +234,7 @@ func (b *liveBacklog) take(p *messagePage, limit int, frames *[][]byte) (total i
 }
 
 // join implements [backlog].
-func (b *liveBacklog) join() (frames [][]byte, joined bool) {
+func (b *liveBacklog) join(to *page) (joined bool) {
 	h := b.hub.history
 	b.hub.enter()
 	offset, state := b.nextLocked()
@@ -247,9 +248,9 @@ func (b *liveBacklog) join() (frames [][]byte, joined bool) {
 	}
 	b.hub.leave()
 	if joined {
-		b.take(b.hub.encode(tail, b.sub), math.MaxInt, &frames)
+		b.take(b.hub.encode(tail, b.sub), math.MaxInt, to)
 	}
-	return frames, joined
+	return joined
 }
 
 // joinFresh implements [backlog].

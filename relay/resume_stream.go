@@ -27,7 +27,7 @@ func newStreamBacklog(r *resume, after string) *streamBacklog {
 }
 
 // next implements [backlog].
-func (b *streamBacklog) next(room bool) page {
+func (b *streamBacklog) next(limit int) page {
 	wake := func() { b.hub.resumer.wake(b.resume) }
 	if b.fresh {
 		return b.nextFresh(b.Reader.Ready(wake))
@@ -40,11 +40,11 @@ func (b *streamBacklog) next(room bool) page {
 		return page{kind: pageWait}
 	case progress == stream.Gap:
 		return page{kind: pageHole, why: why, cursor: b.cursor}
-	case progress == stream.Entries && !room:
-		return page{kind: pageFull}
+	case progress == stream.Entries && limit == 0:
+		return page{kind: pageFull, cursor: b.cursor}
 	}
 	p := page{kind: pageLast, cursor: b.cursor}
-	if b.take(entries, replayPage, &p.frames) < len(entries) {
+	if b.take(entries, limit, &p) < len(entries) {
 		p.kind = pageMore
 	}
 	return p
@@ -84,14 +84,14 @@ func (b *streamBacklog) retry(err error) page {
 func (b *streamBacklog) late() page { return page{kind: pageFailed} }
 
 // join implements [backlog].
-func (b *streamBacklog) join() (frames [][]byte, joined bool) {
+func (b *streamBacklog) join(to *page) (joined bool) {
 	entries, joined := b.Join(isTail, func(last stream.Seq) {
 		b.hub.enter()
 		b.hub.join(b.sub, uint64(last))
 		b.hub.leave()
 	})
-	b.take(entries, math.MaxInt, &frames)
-	return frames, joined
+	b.take(entries, math.MaxInt, to)
+	return joined
 }
 
 // joinFresh implements [backlog].
@@ -109,18 +109,19 @@ func (b *streamBacklog) joinFresh() (cursor []byte) {
 
 // take appends the frames of entries, until they count for limit bytes, and
 // moves the position. It returns the number of entries.
-func (b *streamBacklog) take(entries []*stream.Held, limit int, frames *[][]byte) (n int) {
+func (b *streamBacklog) take(entries []*stream.Held, limit int, to *page) (n int) {
 	s, name := b.sub.session, b.sub.channel.Name()
 	for n < len(entries) && limit > 0 {
 		e := entries[n]
 		n++
 		b.Move(e.Cursor)
 		if frame := e.Frame(s.protocol, name); frame != nil && !s.isEcho(name, e.Hash()) {
-			*frames = append(*frames, frame)
+			to.frames = append(to.frames, frame)
 			limit -= size(frame)
 		}
 		if e.TooLarge {
 			b.hub.cfg.Stats.Gaps[protocol.GapTooLarge].Add(1)
+			to.notices++
 		}
 	}
 	return n

@@ -58,9 +58,11 @@ type turns struct {
 type resumeState uint8
 
 const (
-	resumeReady  resumeState = iota // in turns.ready, or taking a step
-	resumeAgain                     // as resumeReady, and it must take another step after this one
-	resumeParked                    // until wake
+	resumeReady    resumeState = iota // in turns.ready
+	resumeStepping                    // taking a step
+	resumeAgain                       // as resumeStepping, and it must take another step after this one
+	resumeParked                      // until wake
+	resumeEnded
 )
 
 func newResumer(h *Hub) *resumer {
@@ -109,9 +111,35 @@ func (q *resumer) wakeLocked(r *resume) {
 	switch r.state {
 	case resumeParked:
 		q.readyLocked(r)
-	case resumeReady:
+	case resumeStepping:
 		r.state = resumeAgain
 	}
+}
+
+// cancel ends a resume whose subscription has ended, unless it is taking a step:
+// then that is its last one. It may be called with a shard locked.
+func (q *resumer) cancel(r *resume) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch r.state {
+	case resumeStepping, resumeAgain:
+		return
+	case resumeReady:
+		s := r.sub.session
+		s.turns.ready = slices.DeleteFunc(s.turns.ready, func(other *resume) bool { return other == r })
+		if len(s.turns.ready) == 0 && s.turns.parked {
+			s.turns.parked, s.turns.busy = false, false
+		}
+	}
+	q.forgetLocked(r)
+}
+
+// forgetLocked drops what the resumer has of a resume that has ended.
+func (q *resumer) forgetLocked(r *resume) {
+	r.state = resumeEnded
+	delete(q.forLink, r)
+	delete(q.behind, r)
+	r.stopTimer()
 }
 
 func (q *resumer) readyLocked(r *resume) {
@@ -157,25 +185,30 @@ func (q *resumer) takeTurns() {
 func (q *resumer) next() (s *Session, r *resume, waited bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.queue) == 0 && !q.closed {
-		waited = true
-		q.work.Wait()
+	for {
+		for len(q.queue) == 0 && !q.closed {
+			waited = true
+			q.work.Wait()
+		}
+		if q.closed {
+			return nil, nil, waited
+		}
+		s = q.queue[0]
+		q.queue[0] = nil
+		q.queue = q.queue[1:]
+		if len(s.turns.ready) > 0 {
+			r = s.turns.ready[0]
+			s.turns.ready = slices.Delete(s.turns.ready, 0, 1)
+			r.state = resumeStepping
+			return s, r, waited
+		}
+		s.turns.busy = false // its resumes were canceled
 	}
-	if q.closed {
-		return nil, nil, waited
-	}
-	s = q.queue[0]
-	q.queue[0] = nil
-	q.queue = q.queue[1:]
-	r = s.turns.ready[0]
-	s.turns.ready = slices.Delete(s.turns.ready, 0, 1)
-	r.state = resumeReady
-	return s, r, waited
 }
 
 // turn takes a step of a resume.
 func (q *resumer) turn(s *Session, r *resume) stepResult {
-	if result := r.step(false); result != stepFull {
+	if result := r.step(0); result != stepFull {
 		return result
 	}
 	q.setWaits(s, true)
@@ -183,11 +216,18 @@ func (q *resumer) turn(s *Session, r *resume) stepResult {
 	case !open:
 		q.setWaits(s, false)
 		return stepDone // nothing can be sent any more
-	case !ready:
-		return stepFull
+	case ready:
+		q.setWaits(s, false)
+		return r.step(replayPage)
 	}
-	q.setWaits(s, false)
-	return r.step(true)
+	// Replays hold all that they may, or this client reads slowly. Clients that
+	// read slowly must not keep others from resuming, so one for which nothing
+	// waits always gets a little.
+	if bytes, _ := s.outbox.Pending(); bytes == 0 {
+		q.setWaits(s, false)
+		return r.step(replayTail)
+	}
+	return stepFull
 }
 
 func (q *resumer) setWaits(s *Session, waits bool) {
@@ -211,17 +251,13 @@ func (q *resumer) roomAgain(s *Session) {
 // finish ends a turn: it puts the resume where it belongs, and its session back
 // into the queue if that has a resume that can take another step.
 func (q *resumer) finish(s *Session, r *resume, result stepResult) {
-	if result == stepDone {
-		r.stopTimer()
-	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	again := r.state == resumeAgain
 	r.state = resumeReady
 	switch {
 	case result == stepDone:
-		delete(q.forLink, r)
-		delete(q.behind, r)
+		q.forgetLocked(r)
 	case result == stepFull:
 		s.turns.ready = slices.Insert(s.turns.ready, 0, r)
 		if s.turns.waits {

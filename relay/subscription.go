@@ -127,7 +127,7 @@ func (h *Hub) removeSubscription(sub *Subscription, answer []byte) bool {
 	}
 	s.forgetEchoes(ch.Name())
 	if sub.resume != nil {
-		h.resumer.wake(sub.resume)
+		h.resumer.cancel(sub.resume)
 		h.endResume(sub)
 	}
 	if idle := h.uncount(sub, was == subscriptionLive); idle != nil {

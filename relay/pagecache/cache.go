@@ -61,8 +61,10 @@ func (c *Cache) Use(p *Page) {
 // Miss counts a page that was needed and not in the cache.
 func (c *Cache) Miss() { c.misses++ }
 
-// Resize changes for how many bytes a page counts.
+// Resize changes for how many bytes a page counts, which is a use of it.
 func (c *Cache) Resize(p *Page, bytes int) {
+	p.usedAt = c.now()
+	c.used.MoveToFront(p.element)
 	c.bytes += bytes - p.bytes
 	p.bytes = bytes
 	for c.bytes > c.limit {

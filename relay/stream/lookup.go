@@ -64,6 +64,7 @@ func (r *Reader) lookUp(ctx context.Context) (more bool) {
 	var v verdict
 	page, err := r.readers.cfg.Store().Read(ctx, r.name, next.from.ID, limit)
 	if err == nil {
+		r.waitForOwnAdds() // as before a delivery
 		v = page.follow(next.from, first)
 	}
 	if next.owed && err == nil && !v.gap {
