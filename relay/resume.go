@@ -75,6 +75,7 @@ type page struct {
 	notices int                // frames that are not messages
 	cursor  []byte             // for the answer
 	why     protocol.GapReason // of pageHole and pageGap
+	after   []byte             // of pageHole: the cursor after the gap, if no messages follow
 }
 
 type pageKind uint8
@@ -178,7 +179,7 @@ func (r *resume) send(p page) stepResult {
 		return stepMore
 	case pageHole:
 		r.answer(false, p.cursor)
-		r.sendGap(p.why, nil)
+		r.sendGap(p.why, p.after)
 		return stepMore
 	case pageGap:
 		r.giveUp(p.why)

@@ -39,7 +39,7 @@ func (b *streamBacklog) next(limit int) page {
 	case progress == stream.Wait:
 		return page{kind: pageWait}
 	case progress == stream.Gap:
-		return page{kind: pageHole, why: why, cursor: b.cursor}
+		return page{kind: pageHole, why: why, cursor: b.cursor, after: b.Follows()}
 	case progress == stream.Entries && limit == 0:
 		return page{kind: pageFull, cursor: b.cursor}
 	}

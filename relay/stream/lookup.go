@@ -18,9 +18,9 @@ type lookup struct {
 // A lookupResult is what a read found after a position. If it found entries,
 // they are in the pages.
 type lookupResult struct {
-	found bool   // entries
-	none  bool   // no entries
-	place Cursor // of the reader, before that
+	found bool  // entries
+	none  bool  // no entries
+	place place // of the reader, before that
 	gap   bool
 	why   protocol.GapReason
 	at    Cursor // where the client continues after the gap
@@ -30,14 +30,17 @@ type lookupResult struct {
 
 // lookup reads the entries after a position. Positions that wait for the same
 // stream share its reads: the lowest one is read first, and the entries after it
-// usually include those of others.
-func (r *Reader) lookup(p *Position, wake func()) {
+// usually include those of others. If the last read failed a moment ago, lookup
+// returns its error.
+func (r *Reader) lookup(p *Position, wake func()) error {
 	r.mu.Lock()
-	if r.removed {
-		p.result = lookupResult{err: ErrRemoved}
+	switch {
+	case r.removed:
 		r.mu.Unlock()
-		wake()
-		return
+		return ErrRemoved
+	case r.lookupErr != nil && r.readers.cfg.Now() < r.lookupAgain:
+		defer r.mu.Unlock()
+		return r.lookupErr
 	}
 	p.pending = true
 	r.lookups = append(r.lookups, lookup{p, p.At, p.owed, wake})
@@ -46,6 +49,7 @@ func (r *Reader) lookup(p *Position, wake func()) {
 	if first {
 		r.readers.scheduleLookup(r)
 	}
+	return nil
 }
 
 // lookUp reads for one position, and wakes those for which it has a result. It
@@ -58,7 +62,8 @@ func (r *Reader) lookUp(ctx context.Context) (more bool) {
 		return false
 	}
 	next := slices.MinFunc(r.lookups, func(a, b lookup) int { return a.from.ID.Compare(b.from.ID) })
-	limit, place, first, moves := r.limit, r.place, r.firstLocked(epoch), r.moves
+	limit, first := r.limit, r.firstLocked(epoch)
+	before := place{known: r.hasPlace, at: r.place, moves: r.moves, epoch: epoch, checks: r.readsSucceeded}
 	r.mu.Unlock()
 
 	var v verdict
@@ -70,14 +75,13 @@ func (r *Reader) lookUp(ctx context.Context) (more bool) {
 	if next.owed && err == nil && !v.gap {
 		v.entries = page.Entries
 	}
-	return r.endLookups(next, v, place, moves, err)
+	return r.endLookups(next, v, before, err)
 }
 
-// endLookups wakes the positions for which a read for next has a result. place
-// is the relay's place before the read, and moves how often it had moved.
-func (r *Reader) endLookups(next lookup, v verdict, place Cursor, moves uint64, err error) (more bool) {
+// endLookups wakes the positions for which a read for next has a result.
+func (r *Reader) endLookups(next lookup, v verdict, before place, err error) (more bool) {
 	entries := newHeld(v.entries)
-	result := lookupResult{err: err, found: len(entries) > 0, none: err == nil && len(entries) == 0 && !v.again, place: place}
+	result := lookupResult{err: err, found: len(entries) > 0, none: err == nil && len(entries) == 0 && !v.again, place: before}
 	if v.gap {
 		result = lookupResult{gap: true, why: v.why, at: v.end}
 		if len(entries) > 0 {
@@ -86,7 +90,11 @@ func (r *Reader) endLookups(next lookup, v verdict, place Cursor, moves uint64, 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.moves != moves && err == nil {
+	if r.lookupErr = err; err != nil {
+		r.lookupAgain = r.readers.cfg.Now() + retryAfter
+		r.limit = max(r.limit/2, 1) // the page may have been too large for the timeout
+	}
+	if r.moves != before.moves && err == nil {
 		result, entries = lookupResult{}, nil // the stream was created again: read it again
 	}
 	if len(entries) > 0 && !r.removed {

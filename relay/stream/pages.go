@@ -95,6 +95,7 @@ func (ps *pages) until(id ID) int {
 func (ps *pages) append(from Cursor, entries []*Held) {
 	ps.cache.Lock()
 	defer ps.cache.Unlock()
+	ps.dropAfterLocked(from) // the stream may have changed since that was read
 	if n := len(ps.list); n > 0 && ps.list[n-1].last() == from {
 		p := ps.list[n-1]
 		fit := fitting(entries, pageCharge-p.bytes)
@@ -171,6 +172,30 @@ func (ps *pages) cut(entries []*Held, next *page) []*Held {
 		ps.cache.Remove(&ps.list[n].Page)
 	}
 	return entries
+}
+
+// dropAfter drops all entries after a place.
+func (ps *pages) dropAfter(c Cursor) {
+	ps.cache.Lock()
+	defer ps.cache.Unlock()
+	ps.dropAfterLocked(c)
+}
+
+func (ps *pages) dropAfterLocked(c Cursor) {
+	for n := len(ps.list); n > 0 && ps.list[n-1].last().ID.Compare(c.ID) > 0; n = len(ps.list) {
+		p := ps.list[n-1]
+		i := p.find(c)
+		if i < 0 {
+			ps.cache.Remove(&p.Page)
+			continue
+		}
+		rest := p.entries[i+1:]
+		p.entries = p.entries[: i+1 : i+1]
+		for _, e := range rest {
+			p.bytes -= e.charge()
+		}
+		ps.cache.Resize(&p.Page, p.bytes)
+	}
 }
 
 // drop removes all pages.

@@ -23,17 +23,26 @@ type Position struct {
 	// restored says that what is in memory does not count: the stream was found to
 	// have been restored from an older state.
 	restored bool
-	// atEnd says that the stream had no entry after At when the reader's place
-	// was end, and read is the number of a read of the reader that began later,
-	// if that is needed.
-	atEnd bool
-	end   Cursor
+	// end is where the reader was when the stream had no entry after At.
+	end place
+	// read is the number of a read that the reader had to make first, if At is
+	// not the reader's place: the client may come from another relay, which was
+	// ahead of this one, or the stream was restored from an older state.
 	read  uint64
 	waits bool // for the end of that read; guarded by the reader's mu
 
 	looking bool         // a lookup was started, and its result was not used yet
 	pending bool         // the lookup has no result yet; guarded by the reader's mu
 	result  lookupResult // likewise
+}
+
+// A place says where a reader was when a lookup began.
+type place struct {
+	known  bool
+	at     Cursor
+	moves  uint64 // how often it had moved because of a gap
+	epoch  uint64 // of the link
+	checks uint64 // the last read that had succeeded
 }
 
 // A Progress says what follows a position.
@@ -65,17 +74,17 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 		case result.found:
 			p.restored = false
 		case result.none:
-			p.atEnd, p.end = true, result.place
+			p.end = result.place
 		}
 	}
 	r := p.Reader
 	if ready, err := r.Ready(wake); !ready {
 		return nil, Wait, 0, err
 	}
-	switch ended, err := p.catchUp(wake); {
+	switch ended, waits, err := p.catchUp(wake); {
 	case ended:
 		return nil, End, 0, nil
-	case err != nil || p.read != 0:
+	case err != nil || waits:
 		return nil, Wait, 0, err
 	}
 	if !p.restored {
@@ -86,36 +95,36 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 	if _, up := r.readers.linkState(); !up {
 		return nil, Wait, 0, ErrUnavailable
 	}
-	p.atEnd, p.read, p.looking = false, 0, true
-	r.lookup(p, wake)
+	if err := r.lookup(p, wake); err != nil {
+		return nil, Wait, 0, err
+	}
+	p.end, p.looking = place{}, true
 	return nil, Wait, 0, nil
 }
 
-// catchUp reports whether the client is where the reader is. If that takes a
-// read, catchUp waits for it, and its number is p.read, or returns why there is
-// none.
-func (p *Position) catchUp(wake func()) (ended bool, err error) {
+// catchUp reports whether the client is where the reader is. If the reader has to
+// read before that is known, it waits for that, or returns why it cannot.
+func (p *Position) catchUp(wake func()) (ended, waits bool, err error) {
 	r := p.Reader
+	epoch, _ := r.readers.linkState()
 	r.mu.Lock()
-	ended, needed, waits := p.isAtEndLocked(), p.needsReadLocked(), p.waits
-	lastErr := r.lastErr
+	ended, waits = p.isAtEndLocked(epoch), p.waits
+	needed := p.end.known && p.end.at == r.place && p.end.epoch == epoch && p.At != r.place
+	done, lastErr := p.read != 0 && r.readsSucceeded >= p.read, r.lastErr
 	r.mu.Unlock()
 	switch {
-	case ended || waits:
-		return ended, nil
-	case !needed:
-		p.read = 0
-		return false, nil
+	case ended || waits || !needed || done:
+		return ended, waits, nil
 	case p.read != 0 && lastErr != nil: // that read failed
 		p.read = 0
-		return false, lastErr
+		return false, false, lastErr
 	}
 	p.waits = true
 	p.read, err = r.await(func() { p.waits = false; wake() })
 	if err != nil {
 		p.waits = false
 	}
-	return false, err
+	return false, true, err
 }
 
 // lookedUp returns the result of the lookup, if it has ended.
@@ -126,24 +135,28 @@ func (p *Position) lookedUp() (result lookupResult, ended bool) {
 }
 
 // isAtEndLocked reports whether the client has everything up to the reader's
-// place.
-func (p *Position) isAtEndLocked() bool {
-	place := p.Reader.place
-	return p.Reader.hasPlace && !p.owed && (p.At == place || p.atEnd && p.end == place && !p.needsReadLocked())
+// place. If its own place is another one, a lookup that began after a read of
+// the reader must have found nothing.
+func (p *Position) isAtEndLocked(epoch uint64) bool {
+	r, end := p.Reader, &p.end
+	if !r.hasPlace || p.owed || p.At == r.place {
+		return r.hasPlace && !p.owed
+	}
+	return end.known && end.at == r.place && end.moves == r.moves && end.epoch == epoch && p.read != 0 && end.checks >= p.read
 }
 
-// needsReadLocked reports whether the reader has to read before it is known that
-// the client has everything: it may come from another relay, which was ahead of
-// this one, or the stream was created again. If a read finds nothing, the
-// entries between the two places do not exist any more.
-func (p *Position) needsReadLocked() bool {
-	r := p.Reader
-	return p.atEnd && r.hasPlace && p.end == r.place && p.At != r.place && (p.read == 0 || r.readsSucceeded < p.read)
+// Follows returns the cursor of the position, in wire form, if the client has
+// everything up to it: nothing after a gap that entries follow.
+func (p *Position) Follows() []byte {
+	if p.owed {
+		return nil
+	}
+	return p.At.Text()
 }
 
 // Move moves the position to an entry that the client has received.
 func (p *Position) Move(to Cursor) {
-	p.At, p.owed, p.restored, p.atEnd, p.read = to, false, false, false, 0
+	p.At, p.owed, p.restored, p.end, p.read = to, false, false, place{}, 0
 }
 
 // Join calls use with the number of the last item that was delivered, and
@@ -152,9 +165,10 @@ func (p *Position) Move(to Cursor) {
 // that it makes live misses nothing.
 func (p *Position) Join(fit func([]*Held) bool, use func(last Seq)) (entries []*Held, ok bool) {
 	r := p.Reader
+	epoch, _ := r.readers.linkState()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !p.isAtEndLocked() {
+	if !p.isAtEndLocked(epoch) {
 		if p.restored {
 			return nil, false
 		}

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
@@ -19,6 +20,10 @@ const (
 	pageMax   = 512
 	pageBytes = 128 << 10
 )
+
+// retryAfter is how long clients wait until a read is tried again that failed,
+// in nanoseconds.
+const retryAfter = int64(250 * time.Millisecond)
 
 // A Reader reads the stream of one channel. It holds the relay's own place in
 // the stream, and the recent entries as far as they are in the page cache.
@@ -62,7 +67,11 @@ type Reader struct {
 	readsSucceeded           uint64 // the last one that succeeded
 	waiting                  []readWaiter
 
-	lookups []lookup        // wait for entries before place
+	lookups     []lookup // wait for entries before place
+	lookupErr   error    // of the last read for them
+	lookupAgain int64    // until then it is not tried again, if that failed; by Config.Now
+	readAgainAt int64    // likewise for reads of new entries that clients ask for
+
 	ownAdds []chan struct{} // each is closed when a client's entry has its id
 }
 
@@ -96,11 +105,26 @@ func (r *Reader) Ready(wake func()) (ready bool, err error) {
 	case ready:
 		return true, nil
 	case err != nil:
-		r.readers.schedule(r)
+		r.retry()
 		return false, err
 	}
 	_, err = r.await(wake)
 	return false, err
+}
+
+// retry schedules a read after one that failed, but not for each client that
+// asks.
+func (r *Reader) retry() {
+	now := r.readers.cfg.Now()
+	r.mu.Lock()
+	due := now >= r.readAgainAt
+	if due {
+		r.readAgainAt = now + retryAfter
+	}
+	r.mu.Unlock()
+	if due {
+		r.readers.schedule(r)
+	}
 }
 
 // A readWaiter waits for the end of a read.
@@ -136,6 +160,16 @@ func (r *Reader) wakeLocked(read uint64) {
 		}
 		return w.read <= read
 	})
+}
+
+// forgetAhead drops the entries after the relay's place, which were read for
+// clients over an earlier link.
+func (r *Reader) forgetAhead() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.hasPlace {
+		r.pages.dropAfter(r.place)
+	}
 }
 
 // interrupt wakes those that wait for a read, because there is no link.

@@ -112,13 +112,15 @@ func (rs *Readers) Remove(r *Reader) {
 // once, because nudges published before are lost.
 func (rs *Readers) Online() {
 	rs.mu.Lock()
-	defer rs.mu.Unlock()
 	if rs.epoch%2 == 1 {
 		rs.epoch++
 	}
 	rs.epoch++
-	for r := range rs.active {
-		rs.scheduleLocked(r)
+	list := slices.Collect(maps.Keys(rs.active))
+	rs.mu.Unlock()
+	for _, r := range list {
+		r.forgetAhead()
+		rs.schedule(r)
 	}
 }
 
