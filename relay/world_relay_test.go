@@ -89,8 +89,8 @@ func (w *world) addRelay() {
 }
 
 // memorySlack is more than what is added to a bounded memory before the bound is
-// enforced: a page, or a frame for each shard.
-const memorySlack = 128 << 10
+// enforced: a page, or the frames of one step of each shard.
+const memorySlack = 512 << 10
 
 // checkMemory checks that the relay's memory is within its bounds.
 func (r *worldRelay) checkMemory() {
