@@ -167,6 +167,14 @@
 //     (TestReplicas, TestModel, TestSoak, TestResumeOnlyFromWhatWasSaid). The
 //     relay decides that it is impossible only after it has caught up with
 //     Redis (TestGapWaitsForTheLink).
+//   - However many clients resume, they do not delay new messages. They share
+//     the pages that they need, and a position is found by reading one page
+//     (TestPagesAreEncodedOnce, TestLocateReadsOnePage). A client that reads is
+//     served, whatever slower ones do (TestSlowReplaysDelayNoAnswer). The
+//     benchmark BenchmarkReturning measures it.
+//   - While a subscribe waits for Redis, the client's other commands are
+//     answered (TestPendingSubscribe), and all channels of one command are
+//     answered within ten seconds (TestOneDeadlineForACommand).
 //   - Missed messages are sent as fast as the client reads: at most 48 KiB and
 //     one message wait in its outbox (TestReplayIsPulled, TestReplayOfAllSizes,
 //     TestDurableReplayOfAllSizes). If the client reads so slowly that the

@@ -8,7 +8,10 @@
 //     subscribers. Each of them has one [Reader], which delivers new entries to
 //     its [Sink] and keeps recent ones for clients that resume.
 //   - [Position] is one client's place in a stream. It finds the entries that
-//     the client has missed.
+//     the client has missed. It holds none of them, and does not wait.
+//   - The pages (pages.go) are runs of entries that follow each other, in a
+//     cache that all streams share. If a client needs entries that are not
+//     there, its reader reads them, once for all clients that wait (lookup.go).
 //   - [Cursor] is a place in a stream as clients hold it, and [Entry] is one
 //     message. [Held] is an entry that the relay keeps, together with its
 //     encoded frames.
@@ -24,7 +27,8 @@
 // # What the package guarantees
 //
 // Each reader delivers the entries of its stream once and in order. If entries
-// may be missing between two deliveries, the sink gets a gap instead. One rule
+// may be missing between two deliveries, the sink gets a gap between them. After
+// a gap, it gets everything with a higher id that the stream still has. One rule
 // (follow.go) decides whether entries may be missing. It is the same for the
 // relay's own place and for the place of a client.
 //
@@ -32,7 +36,7 @@
 //
 // All methods of Readers and Reader may be called concurrently. A Position
 // belongs to one goroutine. The lock order is: shard, Reader, hub. The reader's
-// lock is held while [Sink.Number] and the functions given to [Reader.Join] and
-// [Position.Kept] run, and the mutex of Readers is never held together with
-// that of a Reader.
+// lock is held while [Sink.Number], the functions given to [Reader.Join] and
+// [Position.Join], and wake functions run. The lock of the page cache is taken
+// last. The mutex of Readers is never held together with that of a Reader.
 package stream

@@ -21,6 +21,17 @@ const (
 	pageBytes = 128 << 10
 )
 
+// A readState says what happens with a reader.
+type readState uint8
+
+const (
+	readIdle    readState = iota
+	readQueued            // a goroutine will read its stream
+	readFirst             // a goroutine reads the first page
+	readPaused            // as readQueued, to continue with another page
+	readFurther           // a goroutine reads another page
+)
+
 // retryAfter is how long clients wait until a read is tried again that failed,
 // in nanoseconds.
 const retryAfter = int64(250 * time.Millisecond)
@@ -41,10 +52,8 @@ type Reader struct {
 	pages   pages
 
 	// Guarded by readers.mu.
-	queued    bool
-	reading   bool
-	paging    bool // the read continues with another page
-	readAgain bool // a read was requested during the current one
+	state readState
+	again bool // a read was requested during the current one
 
 	mu         sync.Mutex
 	hasPlace   bool    // place is valid

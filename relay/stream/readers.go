@@ -153,16 +153,16 @@ func (rs *Readers) schedule(r *Reader) {
 
 func (rs *Readers) scheduleLocked(r *Reader) {
 	switch {
-	case rs.epoch%2 == 0: // Online schedules it
-	case r.reading, r.paging:
-		r.readAgain = true
-	case !r.queued:
-		rs.pushLocked(r)
+	case rs.epoch%2 == 0 || r.state == readQueued: // without a link, Online schedules it
+	case r.state == readIdle:
+		rs.pushLocked(r, readQueued)
+	default:
+		r.again = true
 	}
 }
 
-func (rs *Readers) pushLocked(r *Reader) {
-	r.queued = true
+func (rs *Readers) pushLocked(r *Reader, state readState) {
+	r.state = state
 	rs.queue = append(rs.queue, r)
 	rs.workReady.Signal()
 }
@@ -200,8 +200,12 @@ func (rs *Readers) nextReader() (r *Reader, epoch uint64, more bool) {
 	r = rs.queue[0]
 	rs.queue[0] = nil
 	rs.queue = rs.queue[1:]
-	r.queued, r.reading = false, true
-	return r, rs.epoch, r.paging
+	if r.state == readPaused {
+		r.state = readFurther
+	} else {
+		r.state = readFirst
+	}
+	return r, rs.epoch, r.state == readFurther
 }
 
 // finishRead ends the read of a page. If there are more pages, or another read
@@ -211,13 +215,16 @@ func (rs *Readers) finishRead(r *Reader, more bool) {
 	defer rs.mu.Unlock()
 	_, active := rs.active[r]
 	active = active && rs.epoch%2 == 1
-	r.reading, r.paging = false, more && active
-	if !r.paging {
-		active, r.readAgain = active && r.readAgain, false
+	switch {
+	case active && more:
+		rs.pushLocked(r, readPaused)
+		return
+	case active && r.again:
+		rs.pushLocked(r, readQueued)
+	default:
+		r.state = readIdle
 	}
-	if active {
-		rs.pushLocked(r)
-	}
+	r.again = false
 }
 
 // scheduleLookup has a goroutine read for the clients that wait for r.
