@@ -21,7 +21,25 @@ type pageStart struct {
 // An index has what few channels need, so that the others are small.
 type index struct {
 	pages   []pageStart
+	dropped int   // the first so many of pages are not held any more
 	missing Point // the newest message whose payload was not kept
+}
+
+// held returns the pages that are held. x may be nil.
+func (x *index) held() []pageStart {
+	if x == nil {
+		return nil
+	}
+	return x.pages[x.dropped:]
+}
+
+// add adds a page. It reuses the memory of pages that were dropped.
+func (x *index) add(p pageStart) {
+	if len(x.pages) == cap(x.pages) && x.dropped > len(x.pages)/2 {
+		x.pages = x.pages[:copy(x.pages, x.held())]
+		x.dropped = 0
+	}
+	x.pages = append(x.pages, p)
 }
 
 // indexOf returns the channel's index, and makes one if there is none.
@@ -40,22 +58,19 @@ func (h *History[T]) extendPage(ch *Channel[T], size int) {
 		return
 	}
 	ch.pageBytes = uint32(entrySize + size)
-	x := ch.indexOf()
-	x.pages = append(x.pages, pageStart{ch.At(), ch.newest})
+	ch.indexOf().add(pageStart{ch.At(), ch.newest})
 	h.channelBytes += pageCharge
 }
 
 // dropPages forgets the pages that begin before the channel's oldest message.
 func (h *History[T]) dropPages(ch *Channel[T]) {
-	if ch.index == nil {
-		return
+	for _, p := range ch.index.held() {
+		if p.offset > ch.oldest {
+			return
+		}
+		ch.index.dropped++
+		h.channelBytes -= pageCharge
 	}
-	n := 0
-	for n < len(ch.index.pages) && ch.index.pages[n].offset <= ch.oldest {
-		n++
-	}
-	ch.index.pages = ch.index.pages[n:]
-	h.channelBytes -= n * pageCharge
 }
 
 // Locate returns the offset of the newest held message at or before p, or 0,
@@ -87,8 +102,10 @@ func (h *History[T]) Locate(ch *Channel[T], p Point) (last uint64, ok bool) {
 // at offset, and of the first message in the next page: 0 if there is none, so
 // that messages can be added to this page.
 func (h *History[T]) Page(ch *Channel[T], offset uint64) (first, next uint64) {
-	if n := ch.pagesUntil(func(s pageStart) bool { return s.offset <= offset }); ch.index != nil && n < len(ch.index.pages) {
-		next = ch.index.pages[n].offset
+	if pages := ch.index.held(); len(pages) > 0 {
+		if n := ch.pagesUntil(func(s pageStart) bool { return s.offset <= offset }); n < len(pages) {
+			next = pages[n].offset
+		}
 	}
 	return h.pageOf(ch, func(s pageStart) bool { return s.offset <= offset }), next
 }
@@ -96,17 +113,14 @@ func (h *History[T]) Page(ch *Channel[T], offset uint64) (first, next uint64) {
 // pageOf returns the offset of the last page that begins before something.
 func (h *History[T]) pageOf(ch *Channel[T], before func(pageStart) bool) uint64 {
 	if n := ch.pagesUntil(before); n > 0 {
-		return ch.index.pages[n-1].offset
+		return ch.index.held()[n-1].offset
 	}
 	return ch.oldest
 }
 
 // pagesUntil returns how many pages begin before something.
 func (ch *Channel[T]) pagesUntil(before func(pageStart) bool) int {
-	if ch.index == nil {
-		return 0
-	}
-	n, _ := slices.BinarySearchFunc(ch.index.pages, struct{}{}, func(s pageStart, _ struct{}) int {
+	n, _ := slices.BinarySearchFunc(ch.index.held(), struct{}{}, func(s pageStart, _ struct{}) int {
 		if before(s) {
 			return -1
 		}

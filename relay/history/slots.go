@@ -23,8 +23,8 @@ func (h *History[T]) freeSlot(ch *Channel[T]) {
 	h.unusedSlots = append(h.unusedSlots, ch.slot)
 	ch.oldest, ch.newest = 0, 0
 	if ch.index != nil {
-		h.channelBytes -= len(ch.index.pages) * pageCharge
-		ch.index.pages = nil
+		h.channelBytes -= len(ch.index.held()) * pageCharge
+		ch.index.pages, ch.index.dropped = nil, 0
 	}
 	h.Release(ch)
 }
