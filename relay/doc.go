@@ -74,8 +74,8 @@
 // channel, streamBacklog does the same with a [stream.Reader]. Pages that are
 // encoded once serve all clients. The step that finds nothing newer calls
 // backlog.join, which calls Hub.join: from then on, the fan-out reaches the
-// subscription. A resume that waits for Redis, for the link, or for its client
-// is parked, and holds no messages.
+// subscription. A resume that waits for Redis or for the link is parked, and the
+// session of one whose client has no room is stalled. Neither holds messages.
 //
 // The path of a message and the path of a subscribe meet only in two
 // structures: the [Session], and the lists of subscribers that each shard
@@ -116,7 +116,7 @@
 // order. Only one goroutine at a time may wait for the lock on behalf of a
 // session (shard.enter), so that the fan-out does not have to compete with
 // thousands. Locks are taken in the order shard, [stream.Reader], hub, outbox,
-// resumer.
+// resumer; the lock of the page cache is the last.
 //
 // # Files
 //

@@ -8,9 +8,9 @@ import (
 	"sidecast/relay/stream"
 )
 
-// A ledger is the hub's record of what has arrived from Redis, in one order: all
-// that the hub's lock guards. A goroutine that holds a shard's mu may enter it,
-// not the other way round.
+// A ledger is the hub's record of what has arrived from Redis, in one order. It
+// contains everything that the hub's lock guards. A goroutine that holds a
+// shard's mu may enter it, not the other way round.
 type ledger struct {
 	mu            sync.Mutex
 	history       *history.History[fanout]

@@ -50,8 +50,8 @@ func (p *messagePage) charge() (n int) {
 
 // A messageKey identifies a page of the history, in one protocol.
 type messageKey struct {
-	end      uint64 // offset of the first message of the next page; if the page is open, of its own last one
-	open     bool   // more messages may be added to the page
+	end      uint64 // offset of the next page's first message; if open, of this page's last one
+	open     bool   // the history may still add messages to this run; then it gets another key
 	protocol protocol.ID
 }
 

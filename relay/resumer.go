@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// resumeTimeout is how long a subscribe waits for Redis before it is
-	// answered without it.
+	// resumeTimeout is how long a subscribe waits for Redis. Then a durable
+	// channel is answered with `unavailable`, and a live one as not recovered.
 	resumeTimeout = 10 * time.Second
 	// resumeRetry is how soon Redis is asked again after an error.
 	resumeRetry = 250 * time.Millisecond
@@ -48,10 +48,10 @@ type resumer struct {
 // Turns are the resumes of one session that can take a step. The resumer's mu
 // guards them.
 type turns struct {
-	ready  []*resume // the next one first
-	busy   bool      // the session is in the queue, has its turn, or is parked
-	waits  bool      // its outbox will say when there is room
-	parked bool      // its next turn is when there is room
+	ready   []*resume // the next one first
+	busy    bool      // the session is in the queue, has its turn, or is stalled
+	waits   bool      // its outbox will say when there is room
+	stalled bool      // its next turn is when there is room
 }
 
 // A resumeState says where a resume is. The resumer's mu guards it.
@@ -127,8 +127,8 @@ func (q *resumer) cancel(r *resume) {
 	case resumeReady:
 		s := r.sub.session
 		s.turns.ready = slices.DeleteFunc(s.turns.ready, func(other *resume) bool { return other == r })
-		if len(s.turns.ready) == 0 && s.turns.parked {
-			s.turns.parked, s.turns.busy = false, false
+		if len(s.turns.ready) == 0 && s.turns.stalled {
+			s.turns.stalled, s.turns.busy = false, false
 		}
 	}
 	q.forgetLocked(r)
@@ -242,8 +242,8 @@ func (q *resumer) roomAgain(s *Session) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	s.turns.waits = false
-	if s.turns.parked {
-		s.turns.parked = false
+	if s.turns.stalled {
+		s.turns.stalled = false
 		q.pushLocked(s)
 	}
 }
@@ -261,7 +261,7 @@ func (q *resumer) finish(s *Session, r *resume, result stepResult) {
 	case result == stepFull:
 		s.turns.ready = slices.Insert(s.turns.ready, 0, r)
 		if s.turns.waits {
-			s.turns.parked = true
+			s.turns.stalled = true
 			return
 		}
 	case result == stepWait && !again:

@@ -9,8 +9,8 @@ const (
 	pageCharge = 64
 )
 
-// A pageStart is the first message of a page: a run of messages of one channel.
-// Clients that resume at different points get the same pages, so their frames
+// A page is a run of messages of one channel, and a pageStart is its first
+// message. Clients that resume at different points get the same pages, so their frames
 // are encoded once, and a point is found without reading all messages. The page
 // of the oldest messages has no pageStart.
 type pageStart struct {
@@ -99,8 +99,8 @@ func (h *History[T]) Locate(ch *Channel[T], p Point) (last uint64, ok bool) {
 }
 
 // Page returns the offsets of the first held message in the page of the message
-// at offset, and of the first message in the next page: 0 if there is none, so
-// that messages can be added to this page.
+// at offset, and of the first message in the next page. next is 0 if this is the
+// newest page, to which messages may still be added.
 func (h *History[T]) Page(ch *Channel[T], offset uint64) (first, next uint64) {
 	if pages := ch.index.held(); len(pages) > 0 {
 		if n := ch.pagesUntil(func(s pageStart) bool { return s.offset <= offset }); n < len(pages) {
@@ -110,7 +110,8 @@ func (h *History[T]) Page(ch *Channel[T], offset uint64) (first, next uint64) {
 	return h.pageOf(ch, func(s pageStart) bool { return s.offset <= offset }), next
 }
 
-// pageOf returns the offset of the last page that begins before something.
+// pageOf returns the offset of the first held message in the last page whose
+// start satisfies before.
 func (h *History[T]) pageOf(ch *Channel[T], before func(pageStart) bool) uint64 {
 	if n := ch.pagesUntil(before); n > 0 {
 		return ch.index.held()[n-1].offset
@@ -118,7 +119,7 @@ func (h *History[T]) pageOf(ch *Channel[T], before func(pageStart) bool) uint64 
 	return ch.oldest
 }
 
-// pagesUntil returns how many pages begin before something.
+// pagesUntil returns how many page starts satisfy before.
 func (ch *Channel[T]) pagesUntil(before func(pageStart) bool) int {
 	n, _ := slices.BinarySearchFunc(ch.index.held(), struct{}{}, func(s pageStart, _ struct{}) int {
 		if before(s) {

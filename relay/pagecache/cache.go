@@ -1,6 +1,6 @@
 // Package pagecache bounds the memory of the pages from which clients that
 // resume get the messages that they missed. All channels share one [Cache]. It
-// drops the page that was not used for the longest time.
+// drops the page that has not been used for the longest time.
 package pagecache
 
 import (
@@ -41,8 +41,9 @@ func New(limit int, maxAge time.Duration, now func() int64) *Cache {
 	return &Cache{limit: limit, maxAge: int64(maxAge), now: now}
 }
 
-// Add adds a page that counts for so many bytes. Pages that exceed the limit
-// with it are dropped, but not the page itself, because its client needs it now.
+// Add adds a page that counts for so many bytes. If the limit is
+// exceeded, the least recently used pages are dropped, but never p: its client
+// needs it now.
 // drop removes a page from its index: it is called with the cache locked.
 func (c *Cache) Add(p *Page, bytes int, drop func()) {
 	p.drop = drop

@@ -5,12 +5,12 @@
 //   - [Store] is the interface to Redis: it reads and writes streams. Package
 //     source implements it.
 //   - [Readers] reads the streams of all durable channels that have
-//     subscribers. Each of them has one [Reader], which delivers new entries to
+//     subscribers. Each such channel has one [Reader], which delivers new entries to
 //     its [Sink] and keeps recent ones for clients that resume.
 //   - [Position] is one client's place in a stream. It finds the entries that
 //     the client has missed. It holds none of them, and does not wait.
 //   - The pages (pages.go) are runs of entries that follow each other, in a
-//     cache that all streams share. If a client needs entries that are not
+//     cache that all channels share. If a client needs entries that are not
 //     there, its reader reads them, once for all clients that wait (lookup.go).
 //   - [Cursor] is a place in a stream as clients hold it, and [Entry] is one
 //     message. [Held] is an entry that the relay keeps, together with its

@@ -20,14 +20,15 @@ type Position struct {
 
 	// owed says that the client does not have the entry at At: it follows a gap.
 	owed bool
-	// restored says that what is in memory does not count: the stream was found to
-	// have been restored from an older state.
+	// restored says that entries in memory must not be used: the stream was found
+	// to have been restored from an older state.
 	restored bool
 	// end is where the reader was when the stream had no entry after At.
 	end place
-	// read is the number of a read that the reader had to make first, if At is
-	// not the reader's place: the client may come from another relay, which was
-	// ahead of this one, or the stream was restored from an older state.
+	// If At is not the reader's place, the reader must read once more before the
+	// client can be said to be at the end: it may come from another relay, which
+	// was ahead of this one, or the stream was restored from an older state. read
+	// is the number of that read, or 0.
 	read  uint64
 	waits bool // for the end of that read; guarded by the reader's mu
 
@@ -56,8 +57,9 @@ const (
 )
 
 // Next returns what follows the position. It does not move the position, except
-// for a gap, which it returns once. If it returns [Wait], wake will be called,
-// with locks held. If the stream cannot be read, it returns the reason.
+// for a gap, which it returns once. If err is nil and it
+// returns [Wait], wake will be called, with locks held. If the stream cannot be
+// read, err is the reason, and wake may never be called.
 func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why protocol.GapReason, err error) {
 	if p.looking {
 		result, ended := p.lookedUp()
