@@ -11,6 +11,7 @@ import (
 
 	"sidecast/relay"
 	"sidecast/relay/outbox/outboxtest"
+	"sidecast/relay/stats"
 	"sidecast/relay/stream"
 )
 
@@ -176,4 +177,70 @@ func TestDurableGapOnlyOnce(t *testing.T) {
 			c.leave()
 		}
 	})
+}
+
+// However many clients resume, and whatever filled the page cache before, the
+// relay reads what they missed about once.
+func TestDurableReadsAreShared(t *testing.T) {
+	for _, test := range []struct {
+		why     string
+		missed  int
+		hogs    int // channels that were busy before, whose entries fill the cache
+		clients int
+		most    int32 // reads
+	}{
+		{"more than a few pages", 2000, 0, 50, 40},
+		{"each from another place", 200, 0, 200, 20},
+		{"the cache is full of other channels", 5, 20, 100, 5},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var reads atomic.Int32
+				s := newPlainStore()
+				conn := &storeConn{store: s, pass: func(_ context.Context, op, _ string) error {
+					if op == "read" {
+						reads.Add(1)
+					}
+					return nil
+				}}
+				h := &durableHub{testHub: newTestHub(t, relay.HubConfig{
+					Shards: 1, PingInterval: time.Hour, Streams: func() stream.Store { return conn }, PageCacheBytes: 16 << 20,
+				}), store: s}
+				t.Cleanup(h.start())
+				h.Online(1)
+				h.add("a", 0, 0)
+				h.subscriber("a", "")
+				for i := range test.hogs {
+					name := fmt.Sprint("hog", i)
+					h.subscriber(name, "")
+					s.fill(name, 1, 300, 1000)
+					h.nudge(name)
+				}
+				s.fill("a", 1, test.missed, 100)
+				h.nudge("a")
+				var cursors []string
+				for _, r := range s.log {
+					if text, _ := r.entry.AppendText(nil); r.channel == "a" {
+						cursors = append(cursors, string(text))
+					}
+				}
+				reads.Store(0)
+				for i := range test.clients {
+					from := i % test.missed
+					if test.missed > 1000 {
+						from = 0
+					}
+					c := h.client(outboxtest.Unlimited)
+					c.handle(`{"type":"subscribe","channels":[{"channel":"a","after":%q}]}`, cursors[from])
+				}
+				synctest.Wait()
+				if n := h.stats.Resumes[stats.ResumeRecovered].Load(); n != uint64(test.clients) {
+					t.Errorf("%d of %d clients are recovered", n, test.clients)
+				}
+				if n := reads.Load(); n > test.most {
+					t.Errorf("%d reads, want %d at most", n, test.most)
+				}
+			})
+		})
+	}
 }
