@@ -392,9 +392,9 @@ func (h *randomHistory) check(before resumingClient, got []string) {
 		return
 	}
 	// The id was used twice, because the clock was set back, and the second
-	// entry was deleted. No rule can detect that.
+	// entry was deleted or trimmed. No rule can detect that.
 	if last := h.contents; last != nil && len(last.entries) > 0 && len(got) == 0 {
-		if e := last.entries[len(last.entries)-1]; e.id == before.at.ID && e.token != before.token && last.deleted[e.token] {
+		if e := last.entries[len(last.entries)-1]; e.id == before.at.ID && e.token != before.token && (last.deleted[e.token] || last.trimmed == len(last.entries)) {
 			h.totals.twice++
 			return
 		}
