@@ -177,7 +177,10 @@ func liveReplayMemory(clients, channels int) func(b *testing.B) {
 // is made for each, and do not read.
 func (h *testHub) replayMemory(b *testing.B, clients int, command func(i int) string) {
 	c := h.crowd(clients, "nothing", connectOptions{})
-	used := func() int64 { return h.budget.Used() + h.HistoryBytes() }
+	used := func() int64 {
+		cached, _, _ := h.PageCache()
+		return h.budget.Used() + h.HistoryBytes() + cached
+	}
 	settle(used)
 	before, charged := memory(), used()
 	for i, one := range c.clients {

@@ -100,3 +100,15 @@ func TestCacheModel(t *testing.T) {
 		}
 	}
 }
+
+// A page that grows is used: others are dropped for it, however long it was not
+// used before.
+func TestResizeOfAnOldPage(t *testing.T) {
+	s := newSetup(1000)
+	s.add(1, 10)
+	s.add(2, 900)
+	s.Resize(s.index[1], 600)
+	if bytes, _, _ := s.Stats(); bytes != 600 || s.index[2] != nil {
+		t.Errorf("%d bytes are in a cache of 1000", bytes)
+	}
+}
