@@ -55,7 +55,7 @@ type resume struct {
 // the shard locked.
 type backlog interface {
 	// next returns about limit bytes of what follows the client's position, and
-	// moves the position behind that. If limit is 0, it returns no frames.
+	// moves the position to its end. If limit is 0, it returns no frames.
 	next(limit int) page
 	// late returns what to do instead if the answer has waited too long.
 	late() page

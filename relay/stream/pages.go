@@ -31,6 +31,15 @@ func (p *page) add(entries []*Held) {
 	}
 }
 
+// prepend adds entries before the first one, so that clients that resume at many
+// places do not leave as many small pages.
+func (p *page) prepend(from Cursor, known bool, entries []*Held) {
+	after := p.entries
+	p.from, p.known, p.entries = from, known, nil
+	p.add(entries)
+	p.entries = append(p.entries, after...)
+}
+
 // find returns the index of the entry at c, or -1.
 func (p *page) find(c Cursor) int {
 	i, found := slices.BinarySearchFunc(p.entries, c.ID, func(e *Held, id ID) int { return e.ID.Compare(id) })
@@ -78,6 +87,13 @@ func (ps *pages) afterLocked(c Cursor, owed bool) []*Held {
 func (ps *pages) use(p *page, i int) []*Held {
 	ps.cache.Use(&p.Page)
 	return p.entries[i:len(p.entries):len(p.entries)]
+}
+
+// forget removes a page that the cache has dropped.
+func (ps *pages) forget(p *page) {
+	if i := ps.until(p.first().ID) - 1; i >= 0 && ps.list[i] == p {
+		ps.list = slices.Delete(ps.list, i, i+1)
+	}
 }
 
 // until returns how many pages begin at id or before it.
@@ -140,7 +156,13 @@ func (ps *pages) insertLocked(from Cursor, known bool, entries []*Held) {
 		n--
 	}
 	if n < len(ps.list) {
-		entries = ps.cut(entries, ps.list[n])
+		next := ps.list[n]
+		entries = ps.cut(entries, next)
+		if next.known && next.from == entries[len(entries)-1].Cursor && fitting(entries, pageCharge-next.bytes) == len(entries) {
+			next.prepend(from, known, entries)
+			ps.cache.Resize(&next.Page, next.bytes)
+			return
+		}
 	}
 	var list []*page
 	for len(entries) > 0 {
@@ -152,7 +174,7 @@ func (ps *pages) insertLocked(from Cursor, known bool, entries []*Held) {
 	}
 	for _, p := range slices.Backward(list) { // the first page is needed now, so it is dropped last
 		ps.list = slices.Insert(ps.list, ps.until(p.first().ID), p)
-		ps.cache.Add(&p.Page, p.bytes, func() { ps.list = slices.DeleteFunc(ps.list, func(other *page) bool { return other == p }) })
+		ps.cache.Add(&p.Page, p.bytes, func() { ps.forget(p) })
 	}
 }
 
@@ -202,7 +224,9 @@ func (ps *pages) dropAfterLocked(c Cursor) {
 func (ps *pages) drop() {
 	ps.cache.Lock()
 	defer ps.cache.Unlock()
-	for len(ps.list) > 0 {
-		ps.cache.Remove(&ps.list[0].Page)
+	list := ps.list
+	ps.list = nil
+	for _, p := range list {
+		ps.cache.Remove(&p.Page)
 	}
 }

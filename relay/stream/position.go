@@ -57,9 +57,9 @@ const (
 )
 
 // Next returns what follows the position. It does not move the position, except
-// for a gap, which it returns once. If err is nil and it
-// returns [Wait], wake will be called, with locks held. If the stream cannot be
-// read, err is the reason, and wake may never be called.
+// for a gap, which it returns once. If err is nil and it returns [Wait], wake
+// will be called, with locks held. If the stream cannot be read, err is the
+// reason, and wake may never be called.
 func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why protocol.GapReason, err error) {
 	if p.looking {
 		result, ended := p.lookedUp()
