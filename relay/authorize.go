@@ -177,7 +177,7 @@ func (s *Session) leaveRevoked() {
 		if sub.grant != nil || s.hub.cfg.Access.Subscribe(s.principal.Identity, channel) == protocol.CodeOK {
 			return false
 		}
-		s.hub.removeSubscription(sub, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Channel: channel}))
+		s.hub.removeSubscription(sub, subscribeEnded, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Channel: channel}))
 		return true
 	})
 }

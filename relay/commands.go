@@ -72,8 +72,23 @@ func (s *Session) count(t protocol.CommandType, code protocol.Code) {
 // refuse answers a command with an error, or closes the session if the protocol
 // has no error frame.
 func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Code) {
-	s.count(cmd.Type, code)
-	if s.send(protocol.Event{Type: protocol.EventError, Ref: cmd.Ref, Channel: channel, Code: code}) {
+	frame := s.errorFrame(cmd.Ref, channel, code)
+	if frame != nil {
+		s.outbox.Send(frame)
+	}
+	s.refused(cmd.Type, code, frame)
+}
+
+// errorFrame returns the frame of an error, or nil if the protocol has none.
+func (s *Session) errorFrame(ref []byte, channel string, code protocol.Code) []byte {
+	return s.protocol.Event(protocol.Event{Type: protocol.EventError, Ref: ref, Channel: channel, Code: code})
+}
+
+// refused counts a command that was answered with the frame of an error, and
+// closes the session if there is no such frame.
+func (s *Session) refused(t protocol.CommandType, code protocol.Code, frame []byte) {
+	s.count(t, code)
+	if frame != nil {
 		return
 	}
 	switch code {
@@ -175,7 +190,7 @@ func (s *Session) unsubscribe(cmd protocol.Command) {
 	sub := s.subs[i]
 	s.subs = slices.Delete(s.subs, i, i+1)
 	answer := s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Ref: cmd.Ref, Channel: cmd.Channel})
-	if !s.hub.removeSubscription(sub, answer) {
+	if !s.hub.removeSubscription(sub, subscribeEnded, answer) {
 		s.refuse(cmd, cmd.Channel, protocol.CodeNotSubscribed)
 		return
 	}

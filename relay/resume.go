@@ -244,10 +244,10 @@ func (r *resume) sendGap(why protocol.GapReason, cursor []byte) {
 // fail ends the subscription with an error in place of the answer.
 func (r *resume) fail() {
 	s := r.sub.session
-	r.sub.end(subscribeFailed)
-	s.hasFailed.Store(true)
-	if r.hub.removeSubscription(r.sub, nil) {
-		s.refuse(protocol.Command{Type: protocol.CommandSubscribe, Ref: r.ref}, r.sub.channel.Name(), protocol.CodeUnavailable)
+	answer := s.errorFrame(r.ref, r.sub.channel.Name(), protocol.CodeUnavailable)
+	if r.hub.removeSubscription(r.sub, subscribeFailed, answer) {
+		s.hasFailed.Store(true)
+		s.refused(protocol.CommandSubscribe, protocol.CodeUnavailable, answer)
 	}
 	r.settle()
 }

@@ -260,3 +260,28 @@ func TestReplayCountsMessages(t *testing.T) {
 		}
 	})
 }
+
+// slowErrors takes a second to encode the error `unavailable`.
+type slowErrors struct{ protocol.V1 }
+
+func (p slowErrors) Event(e protocol.Event) []byte {
+	if e.Code == protocol.CodeUnavailable {
+		time.Sleep(time.Second)
+	}
+	return p.V1.Event(e)
+}
+
+// An unsubscribe while a subscribe fails is not answered as if that had failed
+// before: its client has not received the error yet.
+func TestUnsubscribeWhileSubscribeFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newDurableHub(t, func(ctx context.Context, _, _ string) error { <-ctx.Done(); return ctx.Err() })
+		c := h.connect(connectOptions{room: outboxtest.Unlimited, protocol: slowErrors{}})
+		t.Cleanup(c.leave)
+		c.subscribe("a", "")
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		c.handle(`{"type":"unsubscribe","channel":"a"}`)
+		time.Sleep(time.Minute)
+		c.want("of a subscribe that fails", "unsubscribed")
+	})
+}

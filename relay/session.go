@@ -113,7 +113,7 @@ func (h *Hub) Join(c Client) *Session {
 // to it afterwards.
 func (s *Session) Leave() {
 	for _, sub := range s.subs {
-		s.hub.removeSubscription(sub, nil)
+		s.hub.removeSubscription(sub, subscribeEnded, nil)
 	}
 	s.subs = nil
 	s.shard.remove(s)

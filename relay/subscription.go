@@ -38,13 +38,6 @@ const (
 
 func (sub *Subscription) is(p subscribeProgress) bool { return sub.progress.Load() == uint32(p) }
 
-// end records that the subscription has ended, or that its subscribe has failed.
-func (sub *Subscription) end(how subscribeProgress) {
-	if !sub.is(subscribeFailed) {
-		sub.progress.Store(uint32(how))
-	}
-}
-
 type subscriptionState uint8
 
 const (
@@ -103,7 +96,7 @@ func (h *Hub) join(sub *Subscription, start uint64) {
 
 // removeSubscription ends sub, and reports whether it was not ended before.
 // Nothing of its channel follows answer, which may be nil.
-func (h *Hub) removeSubscription(sub *Subscription, answer []byte) bool {
+func (h *Hub) removeSubscription(sub *Subscription, how subscribeProgress, answer []byte) bool {
 	s, ch := sub.session, sub.channel
 	subscribers := ch.Hub.in(s.shard.index)
 	s.shard.enter()
@@ -118,7 +111,7 @@ func (h *Hub) removeSubscription(sub *Subscription, answer []byte) bool {
 		s.pendingSubs--
 	}
 	sub.state = subscriptionRemoved
-	sub.end(subscribeEnded)
+	sub.progress.Store(uint32(how))
 	if sub.reader == nil {
 		s.liveChannels--
 	}
