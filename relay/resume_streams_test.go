@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -175,6 +176,39 @@ func TestDurableGapOnlyOnce(t *testing.T) {
 			c := h.subscriber("a", cursor)
 			cursor = c.want("a client that returns", want)
 			c.leave()
+		}
+	})
+}
+
+// A stream is created again while a client that has everything waits to be told
+// so. The client gets one gap, not another one when the relay reads on.
+func TestDurableGapNotTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		reads := math.MinInt
+		var h *durableHub
+		h = newDurableHub(t, func(_ context.Context, op, _ string) error {
+			if op == "read" {
+				if reads++; reads == 3 { // for the client, by the relay, for the client
+					h.store.reset("a")
+					h.add("a", 1, 1)
+				}
+			}
+			return nil
+		})
+		first := h.subscriber("a", "")
+		h.add("a", 1, 3)
+		h.nudge("a")
+		cursor := first.want("at first", "subscribed false,1,2,3")
+		first.leave()
+		h.add("a", 4, 4)
+		h.subscriber("a", "")
+		h.store.remove("a", 0)
+		reads = 0
+		c := h.subscriber("a", cursor)
+		h.nudge("a")
+		c.want("a client that resumes", "subscribed false,gap reset")
+		if reads < 4 {
+			t.Errorf("%d reads", reads)
 		}
 	})
 }

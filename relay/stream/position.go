@@ -71,7 +71,8 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 		case result.err != nil:
 			return nil, Wait, 0, result.err
 		case result.gap:
-			p.At, p.owed, p.restored = result.at, result.owed, !result.owed
+			p.Move(result.at)
+			p.owed, p.restored = result.owed, !result.owed
 			return nil, Gap, result.why, nil
 		case result.found:
 			p.restored = false
@@ -156,7 +157,8 @@ func (p *Position) Follows() []byte {
 	return p.At.Text()
 }
 
-// Move moves the position to an entry that the client has received.
+// Move moves the position to an entry that the client has received. The reader
+// has to read again before the client can be said to be at the end.
 func (p *Position) Move(to Cursor) {
 	p.At, p.owed, p.restored, p.end, p.read = to, false, false, place{}, 0
 }
