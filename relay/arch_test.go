@@ -64,7 +64,7 @@ var dependencies = []struct {
 	tests    bool // whether all tests and kits may, too
 	why      string
 }{
-	{"github.com/lxzan/gws", []string{"relay/ws"}, false, "a frame of 14 bytes crashes it, so only relay/ws reads with it, behind a guard"},
+	{"github.com/lxzan/gws", []string{"relay/ws"}, false, "a frame of 14 bytes crashes it, so relay/ws reads what clients send without it"},
 	{"github.com/redis/go-redis/v9", []string{"relay/source", "relay/cli"}, true, "other packages get functions from relay/app and can be tested without Redis"},
 	{"github.com/kelseyhightower/envconfig", []string{"config"}, false, "its errors contain the values of settings, passwords included"},
 	{"github.com/alicebob/miniredis/v2", []string{"relay/embedded"}, false, "tests use a real Redis, see relay/relaytest/redistest"},

@@ -205,7 +205,9 @@
 //     (TestReservedNames).
 //   - A client that sends hostile frames gets a close code. The frames allocate
 //     no memory for bytes that have not arrived, and do not disturb other
-//     clients (TestHostileFrames, TestAnnouncedBytesAreNotAllocated).
+//     clients (TestHostileFrames, TestAnnouncedBytesAreNotAllocated). A message
+//     that arrives too slowly gets one, too (TestMessageTime), and until then
+//     costs at most twice what has arrived of it (TestHalfMessagesAreSmall).
 //   - A user or address with many questions to the application, about logins or
 //     channels, does not make the application unavailable to others: at most
 //     one question of each user and address is sent before theirs
@@ -274,8 +276,8 @@
 // wait for it, and OUTBOX_TOTAL_BYTES counts it once. OUTBOX_BYTES, the bound of
 // one outbox, counts all its frames. Replays hold a quarter of
 // OUTBOX_TOTAL_BYTES at most. A subscription costs up to 1 KiB while its resume
-// waits, and a message of which a client has sent only a part up to
-// MAX_INBOUND_BYTES.
+// waits. A message of which only a part has arrived costs at most twice that
+// part: at most 2 x MAX_INBOUND_BYTES for each client.
 //
 // TestMemoryIsBounded fills all of this at once, and TestHistoryBytes verifies
 // the bound of the history.

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"time"
 
 	"sidecast/relay/protocol"
@@ -15,60 +16,63 @@ const (
 	maxControlPayload = 125 // RFC 6455 section 5.5
 )
 
-// A guard checks the frame headers that a client sends before the WebSocket
-// library sees them. It stops at the first header that violates RFC 6455 or
-// exceeds a limit. Without it, the library panics on a length with the top bit
-// set, which it takes for a negative size, and allocates as many bytes as a
-// header announces. A guard is not safe for concurrent use.
+// A guard checks the frame headers that a client sends. It stops at the first
+// header that violates RFC 6455 or exceeds a limit, before anything is
+// allocated for the frame. A guard is not safe for concurrent use.
 type guard struct {
-	skip  uint64 // remaining bytes of the current payload
+	left  uint64 // bytes of the current payload that have not arrived
 	limit uint32 // maximum bytes of a message, with all its fragments
-	size  uint32 // bytes of the current message so far
+	size  uint32 // bytes of the current message, as far as they are announced
 
 	second    uint32 // the second in which control frames are counted
 	controls  uint16
 	fragments uint16 // frames of the current message so far
 	open      bool   // a fragmented message is not complete
-	closing   bool   // the client sent a close frame: nothing may follow
+	began     int64  // when the current message, or a frame between two, began; Unix time in nanoseconds, or 0
 
 	have   uint8 // bytes of header that have arrived
 	header [14]byte
-	code   protocol.CloseCode
 }
 
-// inspect checks the next bytes and returns how many of them the library may
-// see. If it returns less than len(b), the caller stops reading: g.code is the
-// reason, or 0 if the client has sent a close frame.
-func (g *guard) inspect(b []byte, now time.Time) int {
-	for i := 0; i < len(b); {
-		if g.closing && g.skip == 0 && g.have == 0 {
-			return i // bytes after a close frame are ignored
-		}
-		if g.skip > 0 {
-			n := min(g.skip, uint64(len(b)-i))
-			g.skip -= n
-			i += int(n)
-			continue
-		}
-		start := i
-		for i < len(b) && g.have < g.headerLen() {
-			g.header[g.have] = b[i]
-			g.have++
-			i++
-			if g.have == 2 {
-				if g.code = g.checkStart(now); g.code != 0 {
-					return start
-				}
+// read reads and checks the next bytes of a header. It returns how many of b
+// belong to it, or the code to close the connection with.
+func (g *guard) read(b []byte, now time.Time) (n int, code protocol.CloseCode) {
+	if g.began == 0 {
+		g.began = now.UnixNano()
+	}
+	for n < len(b) && g.have < g.headerLen() {
+		g.header[g.have] = b[n]
+		g.have++
+		n++
+		if g.have == 2 {
+			if code = g.checkStart(now); code != 0 {
+				return n, code
 			}
 		}
-		if g.have < g.headerLen() {
-			return i
-		}
-		if g.code = g.checkLength(); g.code != 0 {
-			return start
-		}
 	}
-	return len(b)
+	if g.complete() {
+		code = g.checkLength()
+	}
+	return n, code
+}
+
+// complete reports whether the current header has arrived. Then left is valid.
+func (g *guard) complete() bool { return g.have >= g.headerLen() }
+
+// next ends a frame: another header follows.
+func (g *guard) next() {
+	g.have = 0
+	if !g.open {
+		g.size, g.began = 0, 0
+	}
+}
+
+func (g *guard) opcode() protocol.Opcode { return protocol.Opcode(g.header[0] & 0x0f) }
+
+// mask returns the mask of the current payload from its byte at on, modulo 4.
+func (g *guard) mask(at uint8) uint32 {
+	mask := binary.LittleEndian.Uint32(g.header[g.headerLen()-4:])
+	return bits.RotateLeft32(mask, -8*int(at))
 }
 
 // headerLen returns the length of the current header, or 2 if its first two
@@ -108,7 +112,6 @@ func (g *guard) checkStart(now time.Time) protocol.CloseCode {
 		if !final || length > maxControlPayload {
 			return protocol.CloseProtocol
 		}
-		g.closing = opcode == 8
 		return g.countControl(now)
 	default:
 		return protocol.CloseProtocol
@@ -130,8 +133,8 @@ func (g *guard) countControl(now time.Time) protocol.CloseCode {
 	return 0
 }
 
-// checkLength checks the length in a complete header. If it is valid,
-// checkLength returns 0 and the payload is next.
+// checkLength checks the length in a complete header. It returns 0 if it is
+// valid.
 func (g *guard) checkLength() protocol.CloseCode {
 	length := uint64(g.header[1] & 0x7f)
 	switch length {
@@ -152,6 +155,6 @@ func (g *guard) checkLength() protocol.CloseCode {
 		}
 		g.size += uint32(length)
 	}
-	g.have, g.skip = 0, length
+	g.left = length
 	return 0
 }

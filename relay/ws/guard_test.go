@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -47,26 +48,32 @@ var guardHeaders = []struct {
 // The guard checks each form of header at its limits, in one piece and byte by
 // byte.
 func TestGuardHeaders(t *testing.T) {
-	now := time.Unix(1, 0)
 	for _, test := range guardHeaders {
-		whole := guard{limit: uint32(test.limit)}
-		n := whole.inspect(test.send, now)
-		if whole.code != test.want || (test.want == 0) != (n == len(test.send)) || test.want != 0 && n != 0 {
-			t.Errorf("%s: code %d, want %d, and %d of %d bytes pass", test.why, whole.code, test.want, n, len(test.send))
+		whole, pieced := guard{limit: uint32(test.limit)}, guard{limit: uint32(test.limit)}
+		n, code := whole.read(test.send, time.Unix(1, 0))
+		if code != test.want || code == 0 && n != len(test.send) {
+			t.Errorf("%s: code %d after %d bytes, want %d", test.why, code, n, test.want)
 		}
-		pieces := guard{limit: uint32(test.limit)}
-		for i := range test.send {
-			if pieces.inspect(test.send[i:i+1], now) == 0 {
+		for _, b := range pieces(test.send, 1) {
+			if _, code = pieced.read(b, time.Unix(1, 0)); code != 0 {
 				break
 			}
 		}
-		if pieces.code != test.want {
-			t.Errorf("%s: byte by byte the code is %d, want %d", test.why, pieces.code, test.want)
-		}
-		if test.want == 0 && pieces.skip != whole.skip {
-			t.Errorf("%s: the payload has %d bytes, byte by byte %d", test.why, whole.skip, pieces.skip)
+		if code != test.want || pieced.left != whole.left {
+			t.Errorf("%s: byte by byte the code is %d, want %d, and the payload has %d bytes, not %d",
+				test.why, code, test.want, pieced.left, whole.left)
 		}
 	}
+}
+
+// decodeAll returns the code for a client that sends chunks.
+func decodeAll(d *decoder, chunks [][]byte) (code protocol.CloseCode) {
+	for _, b := range chunks {
+		if code = d.decode(bytes.Clone(b), time.Unix(1, 0), new(result)); code != 0 {
+			return code
+		}
+	}
+	return 0
 }
 
 // Some limits are reached only by a sequence of frames.
@@ -91,40 +98,33 @@ func TestGuardSequences(t *testing.T) {
 		{"a continuation after the end of the message", [][]byte{begin, end, end}, protocol.CloseProtocol},
 		{"a message inside another", [][]byte{begin, begin}, protocol.CloseProtocol},
 	} {
-		g := guard{limit: 1000}
-		for _, b := range test.send {
-			if g.inspect(b, time.Unix(1, 0)) < len(b) {
-				break
-			}
-		}
-		if g.code != test.want {
-			t.Errorf("%s: code %d, want %d", test.why, g.code, test.want)
+		d := decoder{guard: guard{limit: 1000}}
+		if code := decodeAll(&d, test.send); code != test.want {
+			t.Errorf("%s: code %d, want %d", test.why, code, test.want)
 		}
 	}
 }
 
 // Control frames are counted for each second.
 func TestGuardCountsBySecond(t *testing.T) {
-	g := guard{limit: 1000}
+	d := decoder{guard: guard{limit: 1000}}
 	for second := range int64(5) {
 		b := bytes.Join(repeat(frame(0x8a, ""), maxControlPerSec), nil)
-		if n := g.inspect(b, time.Unix(second, 0)); n < len(b) {
-			t.Fatalf("second %d: code %d, and %d of %d bytes pass", second, g.code, n, len(b))
+		if code := d.decode(b, time.Unix(second, 0), new(result)); code != 0 {
+			t.Fatalf("second %d: code %d", second, code)
 		}
 	}
 }
 
 // The bytes after a close frame are ignored, even if they are invalid.
-func TestGuardStopsAfterClose(t *testing.T) {
+func TestDecoderStopsAfterClose(t *testing.T) {
 	closing := frame(0x88, "\x03\xe8bye")
 	for _, after := range [][]byte{text("more"), {0xff, 0xff, 0xff}, header64(0x82, 1<<63)} {
 		for _, split := range []int{0, 1, len(closing) - 1, len(closing), len(closing) + 1} {
 			b := slices.Concat(closing, after)
-			g := guard{limit: 1000}
-			n := g.inspect(b[:split], time.Time{})
-			n += g.inspect(b[split:], time.Time{})
-			if n != len(closing) || g.code != 0 {
-				t.Errorf("split at %d: %d bytes pass with code %d, want %d", split, n, g.code, len(closing))
+			got := runDecoder([][]byte{b[:split], b[split:]}, 1000)
+			if want := (result{code: 1000, peerCode: 1000}); !reflect.DeepEqual(got, want) {
+				t.Errorf("split at %d: %+v, want %+v", split, got, want)
 			}
 		}
 	}

@@ -1,11 +1,10 @@
 // Package ws is the WebSocket transport, and the only package that uses the
-// WebSocket library. The library reads frames and answers handshakes. All
-// outgoing bytes pass through the session's outbox, and all incoming frame
-// headers pass the guard first.
+// WebSocket library, which answers handshakes and is the client of the tools.
+// What clients send is read by a decoder that allocates only for bytes that have
+// arrived, and all outgoing bytes pass through the session's outbox.
 package ws
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"log/slog"
@@ -80,16 +79,12 @@ func New(cfg Config) *Handler {
 	h := &Handler{cfg: cfg, codecs: make(map[string]*codec)}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	for name, proto := range cfg.Protocols {
-		option := &gws.ServerOption{
-			ReadMaxPayloadSize: cfg.MaxInbound,
-			CheckUtf8Enabled:   true,
-			NewSession:         func() gws.SessionStorage { return noStorage{} },
-		}
+		option := &gws.ServerOption{NewSession: func() gws.SessionStorage { return noStorage{} }}
 		if name != "" {
 			option.SubProtocols = []string{name}
 		}
 		h.codecs[name] = &codec{
-			name: name, protocol: proto, upgrader: gws.NewUpgrader(events{}, option),
+			name: name, protocol: proto, upgrader: gws.NewUpgrader(gws.BuiltinEventHandler{}, option),
 			slow: proto.Close(protocol.CloseSlow),
 		}
 	}
@@ -177,15 +172,14 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake)
 		_ = tcp.SetWriteBuffer(sendBuffer)
 	}
 	c := &conn{
-		Conn: netConn, handler: h, guard: guard{limit: uint32(h.cfg.MaxInbound)}, early: early,
+		Conn: netConn, handler: h, decoder: decoder{guard: guard{limit: uint32(h.cfg.MaxInbound)}}, early: early,
 		address: hs.address, remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now().UnixMilli(),
 	}
 	c.outbox.Init(h.cfg.Budget, newSocket(c), hs.codec.slow)
 	if hs.codec.name != "" {
 		r.Header.Set(headerProtocol, hs.codec.name) // the library reads only the first of several headers
 	}
-	socket, err := hs.codec.upgrader.UpgradeFromConn(c, bufio.NewReaderSize(c, readBuffer), r)
-	if err != nil {
+	if _, err := hs.codec.upgrader.UpgradeFromConn(handshakeConn{outbox: &c.outbox}, nil, r); err != nil {
 		c.outbox.Shut()
 		_ = netConn.Close()
 		return false
@@ -197,7 +191,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake)
 		c.session.SubscribeOwn()
 	}
 	c.outbox.Release()
-	go c.serve(socket)
+	go c.serve()
 	return true
 }
 

@@ -3,6 +3,7 @@ package ws
 import (
 	"bytes"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,6 +76,47 @@ func TestHostileFrames(t *testing.T) {
 	}
 }
 
+// A message that has not arrived needs no memory, and one of which a part has
+// arrived needs at most twice that.
+func TestHalfMessagesAreSmall(t *testing.T) {
+	const limit, part, clients = 1 << 20, 8 << 10, 200
+	for _, test := range []struct {
+		why  string
+		send []byte
+		most int // bytes for each client
+	}{
+		{"a header", append(frame(0x89, "seen"), header64(0x82, limit)...), 512},
+		{"a header and a byte", append(frame(0x89, "seen"), append(header64(0x82, limit), 'x')...), 512},
+		{"a fragment", slices.Concat(frame(0x02, strings.Repeat("x", part)), frame(0x89, "seen"), header64(0x80, limit-part)), 2*part + 512},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			r := newTestRelay(t, func(c *relayConfig) { c.ws.MaxInbound = limit })
+			var peers []*peer
+			for range clients {
+				peers = append(peers, r.dial("/"))
+			}
+			await(t, "the clients to join", func() bool { return r.hub.Sessions() == clients })
+			before := heap()
+			for _, p := range peers {
+				p.write(test.send)
+				p.want(10, "seen")
+			}
+			if grown := heap() - before; grown > clients*test.most+1<<20 {
+				t.Errorf("%d clients need %d KiB", clients, grown>>10)
+			}
+		})
+	}
+}
+
+// heap returns how many bytes of the heap are in use.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // the first one only empties pools
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
 // The relay does not allocate the length that a header announces: 200 headers
 // that announce 16 MiB each need little memory.
 func TestAnnouncedBytesAreNotAllocated(t *testing.T) {
@@ -84,17 +126,13 @@ func TestAnnouncedBytesAreNotAllocated(t *testing.T) {
 		peers = append(peers, r.dial("/"))
 	}
 	await(t, "the clients to join", func() bool { return r.hub.Sessions() == len(peers) })
-	var before, after runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&before)
+	before := heap()
 	for _, p := range peers {
 		p.write(header64(0x82, 16<<20))
 		p.wantClose(protocol.CloseTooBig)
 	}
 	await(t, "the clients to be disconnected", func() bool { return r.hub.Sessions() == 0 })
-	runtime.GC()
-	runtime.ReadMemStats(&after)
-	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 16<<20 {
+	if grown := heap() - before; grown > 16<<20 {
 		t.Errorf("200 headers that announce 16 MiB each increase the heap by %d bytes", grown)
 	}
 }

@@ -2,29 +2,37 @@ package ws
 
 import "io"
 
-// Read is called by gws through a bufio.Reader. The goroutine of an idle
-// connection waits in this method, in the runtime's poller. Each stack frame
-// below it exists once for each of thousands of connections, so the call chain
-// is short: it reads from the descriptor, which needs half the stack of
-// Conn.Read, and the goroutine keeps its initial stack of 2 KiB.
-func (c *conn) Read(p []byte) (int, error) {
-	if c.early != nil || c.guard.code != 0 || c.direct.raw == nil {
-		return c.readIndirect(p)
+// read reads until the connection ends, or until receive wants no more. The
+// goroutine of an idle connection waits in this method, in the runtime's poller,
+// without a buffer. Each stack frame below it exists once for each of thousands
+// of connections, so the call chain is short: it reads from the descriptor,
+// which needs half the stack of Conn.Read, and the goroutine keeps its initial
+// stack of 2 KiB.
+func (c *conn) read() error {
+	if c.direct.raw == nil {
+		return c.readIndirect()
 	}
-	c.direct.buf = p
-	if err := c.direct.raw.Read(c.direct.onReadable); err != nil {
-		return 0, err
+	for {
+		if err := c.direct.raw.Read(c.direct.onReadable); err != nil {
+			return err
+		}
+		if more, err := c.direct.take(); !more {
+			return err
+		}
 	}
-	return c.readResult(p)
 }
 
-// readResult returns the result of onReadable.
-func (c *conn) readResult(p []byte) (int, error) {
+// take handles what readOnce has read. It reports false at the end of the
+// connection.
+func (s *directSocket) take() (more bool, err error) {
 	switch {
-	case c.direct.errno != 0:
-		return 0, c.direct.errno
-	case c.direct.n == 0:
-		return 0, io.EOF
+	case s.errno != 0:
+		return false, s.errno
+	case s.n == 0:
+		return false, io.EOF
 	}
-	return c.filter(p[:c.direct.n], nil)
+	more = s.conn.receive(s.buf[:s.n])
+	readBuffers.Put(s.buf)
+	s.buf = nil
+	return more, nil
 }

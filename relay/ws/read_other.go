@@ -2,5 +2,5 @@
 
 package ws
 
-// Read is called by gws through a bufio.Reader.
-func (c *conn) Read(p []byte) (int, error) { return c.readIndirect(p) }
+// read reads until the connection ends, or until receive wants no more.
+func (c *conn) read() error { return c.readIndirect() }

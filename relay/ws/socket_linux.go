@@ -33,11 +33,10 @@ type directSocket struct {
 	conn *conn
 	raw  syscall.RawConn
 
-	// Owned by the reading goroutine: the argument and the results of one
-	// readOnce.
+	// Owned by the reading goroutine: the results of one readOnce.
 	onReadable func(fd uintptr) bool // readOnce
-	buf        []byte
-	n          int // 0 at the end of the connection
+	buf        *[readBuffer]byte     // if n > 0
+	n          int                   // 0 at the end of the connection
 	errno      syscall.Errno
 }
 
@@ -126,21 +125,21 @@ func (s *directSocket) Finish() {
 // Expire implements [outbox.Socket].
 func (s *directSocket) Expire(d time.Duration) { s.conn.expire(d) }
 
-// readOnce reads into buf with one system call. It reports false if there is
-// nothing to read yet: the poller calls it again when there is.
+// readOnce reads with one system call. It reports false if there is nothing to
+// read yet: the poller calls it again when there is.
 func (s *directSocket) readOnce(fd uintptr) bool {
+	buf := readBuffers.Get().(*[readBuffer]byte)
 	for {
-		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(unsafe.SliceData(s.buf))),
-			uintptr(len(s.buf)))
-		switch errno {
-		case syscall.EAGAIN:
-			return false
-		case syscall.EINTR:
+		n, _, errno := syscall.RawSyscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(buf)), readBuffer)
+		switch {
+		case errno == syscall.EINTR:
 			continue
+		case errno == 0 && n > 0:
+			s.buf, s.n, s.errno = buf, int(n), 0
+			return true
 		}
-		s.n, s.errno = int(n), errno
-		break
+		readBuffers.Put(buf)
+		s.n, s.errno = 0, errno
+		return errno != syscall.EAGAIN
 	}
-	s.buf = nil
-	return true
 }

@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"slices"
@@ -55,7 +56,8 @@ func TestHeartbeats(t *testing.T) {
 }
 
 // The relay disconnects a client that does not answer a ping for 10 s. Any
-// bytes that it sends are an answer, even at the last moment.
+// bytes that it sends are an answer, even at the last moment; but a message must
+// be complete in 10 s.
 func TestPongTimeout(t *testing.T) {
 	for _, test := range []struct {
 		why    string
@@ -96,10 +98,61 @@ func TestPongTimeout(t *testing.T) {
 				if waited := e.endedAt().Sub(pings[len(pings)-1].at); waited < 10*time.Second || waited > 10*time.Second+sweepStep {
 					t.Errorf("the client is disconnected %v after the ping", waited)
 				}
-				if log := b.log.String(); !strings.Contains(log, "code=1006") || b.hub.Sessions() != 0 {
+				code := "code=1006"
+				if half {
+					code = "code=1008"
+				}
+				if log := b.log.String(); !strings.Contains(log, code) || b.hub.Sessions() != 0 {
 					t.Errorf("%d sessions, log:\n%s", b.hub.Sessions(), log)
 				}
 			})
+		})
+	}
+}
+
+// A client must finish a message in 10 s, and a second more for each 32 KiB that
+// its headers announce, even if it sends bytes and answers pings all the time.
+func TestMessageTime(t *testing.T) {
+	whole := text(strings.Repeat("x", 64<<10))
+	for _, test := range []struct {
+		why   string
+		pause time.Duration
+		send  [][]byte
+		stays time.Duration // 0: the client stays connected
+	}{
+		{"a byte at a time", 6 * time.Second, pieces(text("12345678"), 1), 10 * time.Second},
+		{"a small message, just in time", 9900 * time.Millisecond, pieces(text("x"), 4), 0},
+		{"64 KiB in 11 s", time.Second, pieces(whole, len(whole)/11), 0},
+		{"64 KiB in 13 s", time.Second, pieces(whole, len(whole)/13), 12 * time.Second},
+		{"fragments and pongs", 4 * time.Second, [][]byte{frame(0x01, "a"), frame(0x8a, ""), frame(0x00, "b"), frame(0x8a, ""), frame(0x80, "c")}, 10 * time.Second},
+		{"fragments in time", 3 * time.Second, [][]byte{frame(0x01, "a"), frame(0x8a, ""), frame(0x00, "b"), frame(0x80, "c")}, 0},
+		{"half a pong", 11 * time.Second, pieces(frame(0x8a, "12"), 4), 10 * time.Second},
+		// Each read ends within a message, so it is never between two.
+		{"messages across reads", 6 * time.Second, pieces(bytes.Repeat(text("1234"), 10), 11), 0},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			inBubble(t, func(b *bubble) {
+				p := b.connect("/?channel=a&publish=b")
+				e := b.record(p, nil)
+				began := time.Now()
+				for _, piece := range test.send {
+					_, _ = p.conn.Write(piece)
+					sleep(test.pause)
+				}
+				if test.stays == 0 {
+					if !e.endedAt().IsZero() {
+						t.Errorf("the client is disconnected after %v", e.endedAt().Sub(began))
+					}
+					return
+				}
+				sleep(5 * time.Second)
+				if stayed := e.endedAt().Sub(began); stayed < test.stays || stayed > test.stays+2*time.Second {
+					t.Errorf("the client is disconnected after %v, want %v", stayed, test.stays)
+				}
+				if log := b.log.String(); !strings.Contains(log, "code=1008") {
+					t.Errorf("log:\n%s", log)
+				}
+			}, func(c *relayConfig) { c.ws.MaxInbound, c.hub.PingInterval = 64<<10, time.Hour })
 		})
 	}
 }

@@ -1,0 +1,64 @@
+package ws
+
+import (
+	"sync/atomic"
+	"time"
+
+	"sidecast/relay/protocol"
+)
+
+// A message must be complete messageTime after its first byte, and a second
+// later for each messageRate bytes that its headers announce. A client that
+// sends more slowly would keep memory, and need not answer pings.
+const (
+	messageTime = 10 * time.Second
+	messageRate = 32 << 10
+)
+
+// A messageLimit closes a connection whose client does not finish a message.
+// Only the reading goroutine calls update and stop.
+type messageLimit struct {
+	timer *time.Timer  // nil until a message arrives in parts
+	began int64        // of the message for which the timer runs; Unix time in nanoseconds
+	due   atomic.Int64 // when the message must be complete; 0 between messages
+}
+
+// update takes note of what the decoder has received.
+func (l *messageLimit) update(c *conn, now time.Time) {
+	began := c.decoder.began
+	if began == 0 {
+		l.stop()
+		return
+	}
+	limit := messageTime + time.Duration(c.decoder.size)*time.Second/messageRate
+	l.due.Store(began + int64(limit))
+	switch {
+	case l.timer == nil:
+		l.timer = time.AfterFunc(limit, func() { l.expire(c) })
+	case l.began != began:
+		l.timer.Reset(limit)
+	}
+	l.began = began
+}
+
+// stop records that no message is incomplete.
+func (l *messageLimit) stop() {
+	if l.began != 0 {
+		l.began = 0
+		l.due.Store(0)
+		l.timer.Stop()
+	}
+}
+
+// expire runs when a message should be complete.
+func (l *messageLimit) expire(c *conn) {
+	due := l.due.Load()
+	if due == 0 {
+		return
+	}
+	if left := time.Duration(due - time.Now().UnixNano()); left > 0 { // it is larger than the timer was set for
+		l.timer.Reset(left)
+		return
+	}
+	c.session.Close(protocol.ClosePolicy)
+}

@@ -1,0 +1,36 @@
+package ws
+
+import "sync"
+
+const (
+	// readBuffer is how many bytes are read at once.
+	readBuffer = 16 << 10
+	// idleBuffer is the size of the buffer in which a connection without a
+	// descriptor waits for the next message.
+	idleBuffer = 128
+)
+
+// readBuffers has buffers of readBuffer bytes. Connections with a descriptor use
+// them only while they have something to read.
+var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
+
+// readIndirect is read for connections without a descriptor. Their buffer exists
+// while they wait, so it grows only with what has arrived of a message.
+func (c *conn) readIndirect() error {
+	buffer := make([]byte, idleBuffer)
+	for {
+		n, err := c.Conn.Read(buffer)
+		if n > 0 && !c.receive(buffer[:n]) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		switch between := c.decoder.began == 0; {
+		case between && len(buffer) > idleBuffer:
+			buffer = make([]byte, idleBuffer)
+		case !between && n == len(buffer):
+			buffer = make([]byte, min(2*n, readBuffer))
+		}
+	}
+}
