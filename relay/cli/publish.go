@@ -33,7 +33,7 @@ func publish(ctx context.Context, p *Program, args []string) error {
 		return err
 	}
 	if s.Access.Durable.Match(channel) {
-		streams := source.NewStreams(client, source.Config{Names: names, StreamLength: s.StreamLength})
+		streams := source.NewStreams(client, source.Config{Server: s.Redis, Names: names, StreamLength: s.StreamLength})
 		id, err := streams.Append(ctx, channel, payload)
 		if err != nil {
 			return fmt.Errorf("adding to the stream: %w; run `sidecast check`", err)

@@ -2,7 +2,6 @@ package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
@@ -64,7 +63,7 @@ func (c *check) checkStreams(ctx context.Context, pattern access.Pattern) {
 		c.ok(subject, "not checked: the check cannot construct a channel name that matches the pattern")
 		return
 	}
-	streams := NewStreams(c.client, c.cfg)
+	streams := newStreams(c.client, c.cfg)
 	switch _, err := streams.Read(ctx, channel, stream.ID{}, 1); {
 	case err == nil:
 	case isDenied(replyOf(err)):
@@ -78,18 +77,26 @@ func (c *check) checkStreams(ctx context.Context, pattern access.Pattern) {
 		c.ok(subject, "the relay may read them")
 		return
 	}
-	// With NOMKSTREAM, XADD adds nothing to a stream that does not exist.
-	err := c.client.Do(ctx, "XADD", c.cfg.Names.Redis(channel), "NOMKSTREAM", "*", stream.PayloadField, "").Err()
-	switch {
-	case err == nil, errors.Is(err, redis.Nil):
+	switch err := streams.tryAppend(ctx, channel); {
+	case err == nil:
 		c.ok(subject, "the relay may read them and add to them")
-	case isDenied(err.Error()):
+	case isDenied(replyOf(err)):
 		c.ok(subject, "the relay may only read them: browsers cannot publish to them without +xadd and %RW~"+redisPattern)
 	case isWritesRefused(err):
 		problem, do := explain(err)
 		c.warn(subject, "the relay may read them, but "+problem, do)
 	default:
 		c.failure(subject, err)
+	}
+}
+
+// checkRedirects checks whether the relay can use a stream while a cluster
+// moves it.
+func (c *check) checkRedirects(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, checkStep)
+	defer cancel()
+	if err := c.node.Do(ctx, "ASKING").Err(); isDenied(replyOf(err)) {
+		c.warn("moving streams", "clients cannot use a durable channel while its slot moves to another node", "grant +asking")
 	}
 }
 

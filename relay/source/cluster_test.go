@@ -119,6 +119,11 @@ func TestClusterLeastRights(t *testing.T) {
 		return strings.Contains(l.log.String(), "does not report its cluster's bus links")
 	})
 	l.expectLost(t, 0) // although the right was removed
+
+	found := fmt.Sprint(report(source.Check(t.Context(), checkConfig("", []string{"chat:*"}, c.server, user, durableFirst))))
+	if !strings.Contains(found, "warn moving streams: ") || !strings.Contains(found, "grant +asking") {
+		t.Errorf("the check does not name the right that is missing while a slot moves: %s", found)
+	}
 }
 
 // TestClusterReshardLosesNothing moves slots, including that of the marker

@@ -65,7 +65,8 @@
 // such a channel is a nudge, whatever its payload: the sink receives it through
 // [Nudged], and the hub reads the stream with [Link.Streams]. It reads from the
 // last entry that it knows, including that entry, and from the master only. If
-// Redis sends keyspace events, they count as nudges too. They use a separate
+// a cluster moves the stream, it follows the redirects MOVED and ASK. If Redis
+// sends keyspace events, they count as nudges too. They use a separate
 // connection, so that the link is not affected if a server refuses them.
 //
 // # Rights
@@ -88,7 +89,8 @@
 // +pubsub|numsub it reports more.
 //
 // In a cluster the user also needs +cluster|slots and +cluster|links, on all
-// nodes. The second needs Redis 7.0.
+// nodes. The second needs Redis 7.0. Durable channels also need +asking, without
+// which their streams cannot be used while their slot moves.
 //
 // # Sentinel
 //

@@ -122,7 +122,7 @@ func (l *Link) Streams() stream.Store {
 		return l.commands, nil
 	}
 	return &streams{
-		client: client, names: l.cfg.Names, maxPayload: l.cfg.MaxPayload, maxLength: l.cfg.StreamLength,
+		client: client, nodeClient: l.cfg.Server.nodeClient, names: l.cfg.Names, maxPayload: l.cfg.MaxPayload, maxLength: l.cfg.StreamLength,
 		appendFailed: l.reporter.clientAppendFailed,
 	}
 }

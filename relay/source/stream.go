@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -21,6 +20,7 @@ import (
 // commands in one while it uses more memory than maxmemory allows.
 type streams struct {
 	client     func() (redis.UniversalClient, error)
+	nodeClient func(addr string) redis.UniversalClient // for one node of a cluster
 	names      access.Names
 	maxPayload int // bytes
 	maxLength  int // approximate number of entries to which a stream is trimmed when a client adds one; 0: no trimming
@@ -31,15 +31,19 @@ type streams struct {
 var _ stream.Store = (*streams)(nil)
 
 // NewStreams returns access to streams through the given client. It uses only
-// the names and the limits of cfg.
+// the server, the names and the limits of cfg.
 func NewStreams(client redis.UniversalClient, cfg Config) stream.Store {
+	return newStreams(client, cfg)
+}
+
+func newStreams(client redis.UniversalClient, cfg Config) *streams {
 	maxPayload := cfg.MaxPayload
 	if maxPayload == 0 {
 		maxPayload = DefaultMaxPayload
 	}
 	return &streams{
-		client: func() (redis.UniversalClient, error) { return client, nil },
-		names:  cfg.Names, maxPayload: maxPayload, maxLength: cfg.StreamLength,
+		client: func() (redis.UniversalClient, error) { return client, nil }, nodeClient: cfg.Server.nodeClient,
+		names: cfg.Names, maxPayload: maxPayload, maxLength: cfg.StreamLength,
 		appendFailed: func(error) {},
 	}
 }
@@ -51,12 +55,13 @@ func (s *streams) Read(
 	key := s.names.Redis(channel)
 	limit++ // the known entry itself
 	xrange := []any{"XRANGE", key, from.String(), "+", "COUNT", limit}
-	err = s.do(ctx, key, func(node redis.UniversalClient) error {
-		reply, err := node.Do(ctx, xrange...).Result()
+	err = s.do(ctx, key, func(node streamNode) error {
+		entries := redis.NewCmd(ctx, xrange...)
+		err := node.run(ctx, entries)
 		if err != nil {
 			return err
 		}
-		if page, err = s.page(reply, limit); err != nil || page.BeginsAt(from) {
+		if page, err = s.page(entries.Val(), limit); err != nil || page.BeginsAt(from) {
 			return err
 		}
 		page, err = s.readWithState(ctx, node, key, xrange, limit)
@@ -71,14 +76,10 @@ func (s *streams) Read(
 // readWithState sends xrange and then reads the state of the stream, both on
 // one connection to node.
 func (s *streams) readWithState(
-	ctx context.Context, node redis.UniversalClient, key string, xrange []any, limit int,
+	ctx context.Context, node streamNode, key string, xrange []any, limit int,
 ) (stream.Page, error) {
-	var entries *redis.Cmd
-	info := newInfo(ctx, key)
-	_, err := node.Pipelined(ctx, func(p redis.Pipeliner) error {
-		entries = p.Do(ctx, xrange...)
-		return p.Process(ctx, info)
-	})
+	entries, info := redis.NewCmd(ctx, xrange...), newInfo(ctx, key)
+	err := node.run(ctx, entries, info)
 	if err != nil && !isNoKey(err) {
 		return stream.Page{}, err
 	}
@@ -94,9 +95,11 @@ func (s *streams) readWithState(
 // State implements [stream.Store].
 func (s *streams) State(ctx context.Context, channel string) (state stream.State, err error) {
 	key := s.names.Redis(channel)
-	err = s.do(ctx, key, func(node redis.UniversalClient) (err error) {
+	err = s.do(ctx, key, func(node streamNode) (err error) {
 		info := newInfo(ctx, key)
-		_ = node.Process(ctx, info) // info has the error
+		if err := node.run(ctx, info); err != nil && !isNoKey(err) {
+			return err
+		}
 		state, err = s.state(ctx, node, key, info)
 		return err
 	})
@@ -147,13 +150,9 @@ func (s *streams) Append(ctx context.Context, channel string, payload []byte) (i
 		xadd = append(xadd, "MAXLEN", "~", s.maxLength)
 	}
 	xadd = append(xadd, "*", stream.PayloadField, payload)
-	err = s.do(ctx, key, func(node redis.UniversalClient) error {
-		var added *redis.Cmd
-		_, _ = node.Pipelined(ctx, func(p redis.Pipeliner) error { // without the PUBLISH, the entry is found later
-			added = p.Do(ctx, xadd...)
-			p.Publish(ctx, key, "")
-			return nil
-		})
+	err = s.do(ctx, key, func(node streamNode) error {
+		added := redis.NewCmd(ctx, xadd...)
+		_ = node.run(ctx, added, redis.NewCmd(ctx, "PUBLISH", key, "")) // without the PUBLISH, the entry is found later
 		text, err := added.Text()
 		if err != nil {
 			return err
@@ -170,52 +169,32 @@ func (s *streams) Append(ctx context.Context, channel string, payload []byte) (i
 	return id, err
 }
 
-// If the key of a stream has moved to another node, the command is retried up
-// to moveAttempts times, first after moveWait and then after twice as long each
-// time.
-const (
-	moveAttempts = 4
-	moveWait     = 20 * time.Millisecond
-)
+// tryAppend checks the right to add an entry with a stream that does not exist,
+// to which NOMKSTREAM adds nothing.
+func (s *streams) tryAppend(ctx context.Context, channel string) error {
+	key := s.names.Redis(channel)
+	return s.do(ctx, key, func(node streamNode) error {
+		err := node.run(ctx, redis.NewCmd(ctx, "XADD", key, "NOMKSTREAM", "*", stream.PayloadField, ""))
+		if errors.Is(err, redis.Nil) {
+			return nil
+		}
+		return err
+	})
+}
 
-// do calls f with a client for the master that has the key, and returns one of
-// the errors that [stream.Store] promises. If a cluster has moved the key, do
-// calls f again: the node that reports the move has not executed the command.
-func (s *streams) do(ctx context.Context, key string, f func(redis.UniversalClient) error) error {
+// do calls f with the server, or with the master of a cluster that has the key,
+// and returns one of the errors that [stream.Store] promises.
+func (s *streams) do(ctx context.Context, key string, f func(streamNode) error) error {
 	client, err := s.client()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
-	cluster, clustered := client.(router)
-	if !clustered {
-		return streamError(f(client))
+	if cluster, ok := client.(router); ok {
+		return streamError(s.runAtMaster(ctx, cluster, key, f))
 	}
-	for attempt := 0; ; attempt++ {
-		master, err := cluster.MasterForKey(ctx, key)
-		if err != nil {
-			return streamError(err)
-		}
-		err = f(master)
-		if err == nil || attempt == moveAttempts || !isMoved(err) {
-			return streamError(err)
-		}
-		cluster.ReloadState(ctx) // asynchronous
-		select {
-		case <-ctx.Done():
-			return streamError(err)
-		case <-time.After(moveWait << attempt):
-		}
-	}
-}
-
-// isMoved reports whether a node of a cluster executed nothing because the key
-// is at another node, or is being moved to one.
-func isMoved(err error) bool {
-	_, moved := redis.IsMovedError(err)
-	_, moving := redis.IsAskError(err)
-	return moved || moving
+	return streamError(f(streamNode{UniversalClient: client}))
 }
 
 // streamError wraps an error in one of those that [stream.Store] promises.

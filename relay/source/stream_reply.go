@@ -65,7 +65,7 @@ func isNoKey(err error) bool { return err != nil && strings.Contains(err.Error()
 
 // state returns the answer to info, which was sent to node.
 func (s *streams) state(
-	ctx context.Context, node redis.UniversalClient, key string, info *redis.MapStringInterfaceCmd,
+	ctx context.Context, node streamNode, key string, info *redis.MapStringInterfaceCmd,
 ) (stream.State, error) {
 	switch err := info.Err(); {
 	case isNoKey(err):
@@ -83,13 +83,13 @@ func (s *streams) state(
 // addTail adds the last entry to a state, because miniredis does not report it.
 // The entry may be newer than the rest: then it is what was added last.
 func (s *streams) addTail(
-	ctx context.Context, node redis.UniversalClient, key string, state stream.State,
+	ctx context.Context, node streamNode, key string, state stream.State,
 ) (stream.State, error) {
-	reply, err := node.Do(ctx, "XREVRANGE", key, "+", "-", "COUNT", 1).Result()
-	if err != nil {
+	last := redis.NewCmd(ctx, "XREVRANGE", key, "+", "-", "COUNT", 1)
+	if err := node.run(ctx, last); err != nil {
 		return state, err
 	}
-	page, err := s.page(reply, 1)
+	page, err := s.page(last.Val(), 1)
 	if len(page.Entries) > 0 {
 		state.Tail = page.Entries[0].Cursor
 		if state.Last.Compare(state.Tail.ID) < 0 {
