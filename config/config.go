@@ -64,6 +64,8 @@ type Redis struct {
 	RedisSentinelUsername string    `split_words:"true" desc:"ACL user for the Sentinels; the user in the URL is for Redis only"`
 	RedisSentinelPassword Secret    `split_words:"true" desc:"password for the Sentinels"`
 	RedisCA               CertFile  `split_words:"true" desc:"PEM file with the certificates to trust for 'rediss://', instead of the system's"`
+	RedisCert             CertFile  `split_words:"true" desc:"PEM file with the client certificate, if Redis requires one (tls-auth-clients)"`
+	RedisKey              KeyFile   `split_words:"true" desc:"PEM file with the private key of that certificate; both files are read again for each connection"`
 	RedisProtocol         Count     `split_words:"true" default:"2" oneof:"2,3" desc:"RESP version"`
 	Markers               Decision  `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish short messages (markers) to Redis, by which a client can resume at another relay; auto: if Redis permits it"`
 }

@@ -50,6 +50,8 @@ func TestFaults(t *testing.T) {
 		{"REDIS_CA=" + notPEM, `REDIS_CA: ` + syntax.Quote(notPEM) + ` contains no certificate; write the path of a PEM file with BEGIN CERTIFICATE in it`},
 		{"REDIS_CA=-----BEGIN CERTIFICATE-----", `REDIS_CA: is the certificate itself; write the path of a file that contains it`},
 		{"REDIS_CA=" + certificateFile(t), `REDIS_CA: is set, but SIDECAST_REDIS_URL does not use TLS; write rediss:// in the URL, or unset SIDECAST_REDIS_CA`},
+		{"REDIS_CERT=" + certificateFile(t), `REDIS_CERT: is set, but SIDECAST_REDIS_URL does not use TLS; write rediss:// in the URL, or unset SIDECAST_REDIS_CERT`},
+		{"REDIS_KEY=-----BEGIN PRIVATE KEY-----", `REDIS_KEY: is the key itself; write the path of a file that contains it`},
 		{"REDIS_MODE=replica", `REDIS_MODE: "replica" is not an allowed value; write standalone, sentinel or cluster`},
 		{"REDIS_SENTINEL_USERNAME=x", `REDIS_SENTINEL_USERNAME: is set, but SIDECAST_REDIS_MODE is standalone; set SIDECAST_REDIS_MODE=sentinel, or unset SIDECAST_REDIS_SENTINEL_USERNAME`},
 		{"REDIS_SENTINEL_PASSWORD=x", `REDIS_SENTINEL_PASSWORD: is set, but SIDECAST_REDIS_MODE is standalone; set SIDECAST_REDIS_MODE=sentinel, or unset SIDECAST_REDIS_SENTINEL_PASSWORD`},

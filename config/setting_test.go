@@ -46,6 +46,8 @@ func settingRows(t *testing.T) []settingRow {
 		{"REDIS_SENTINEL_PASSWORD", "pw", func(c *Config) any { return c.RedisSentinelPassword.Reveal() }, "pw",
 			append([]string{"REDIS_MODE=sentinel"}, sentinelRedis...)},
 		{"REDIS_CA", ca, func(c *Config) any { return c.RedisCA }, CertFile(ca), []string{"REDIS_URL=rediss://redis"}},
+		{"REDIS_CERT", ca, func(c *Config) any { return c.RedisCert }, CertFile(ca), []string{"REDIS_URL=rediss://redis", "REDIS_KEY=" + private}},
+		{"REDIS_KEY", private, func(c *Config) any { return c.RedisKey }, KeyFile(private), []string{"REDIS_URL=rediss://redis", "REDIS_CERT=" + ca}},
 		{"REDIS_PROTOCOL", "3", func(c *Config) any { return c.RedisProtocol }, Count(3), nil},
 		{"MARKERS", "false", func(c *Config) any { return c.Markers }, False, nil},
 		{"CHANNELS", "a:*,b", func(c *Config) any { return c.Channels.String() }, "a:*,b", nil},

@@ -50,6 +50,7 @@ func (v *validation) mode() {
 		}
 		for _, name := range []string{
 			"REDIS_MODE", "REDIS_USERNAME", "REDIS_PASSWORD", "REDIS_SENTINEL_USERNAME", "REDIS_SENTINEL_PASSWORD", "REDIS_CA",
+			"REDIS_CERT", "REDIS_KEY",
 		} {
 			if set[name] {
 				v.faults.Add(name, "is set, but "+Prefix+"REDIS_URL is not", "set "+Prefix+"REDIS_URL, or unset "+Prefix+name)
@@ -96,9 +97,11 @@ func (v *validation) redis() {
 			"set "+Prefix+"REDIS_PASSWORD; to use a password without a user, write redis://:password@host")
 	}
 	v.sentinel()
-	if v.valid("REDIS_CA") && c.RedisCA != "" && !u.TLS {
-		v.faults.Add("REDIS_CA", "is set, but "+Prefix+"REDIS_URL does not use TLS",
-			"write rediss:// in the URL, or unset "+Prefix+"REDIS_CA")
+	for _, name := range []string{"REDIS_CA", "REDIS_CERT", "REDIS_KEY"} {
+		if v.valid(name) && c.set[name] && !u.TLS {
+			v.faults.Add(name, "is set, but "+Prefix+"REDIS_URL does not use TLS",
+				"write rediss:// in the URL, or unset "+Prefix+name)
+		}
 	}
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"cmp"
+	"crypto/tls"
 	"fmt"
 	"os"
 	"slices"
@@ -42,8 +43,11 @@ func Translate(cfg *config.Config) (*Settings, config.Faults) {
 		if s.Redis, err = redisServer(cfg); err != nil {
 			faults.Add("REDIS_CA", err.Error(), "set it to a PEM file with certificates, and write the URL with rediss://")
 		}
+		addRedisCertificate(cfg, &s.Redis, &faults)
 	}
-	for name, other := range map[string]string{"TLS_CERT": "TLS_KEY", "TLS_KEY": "TLS_CERT"} {
+	for name, other := range map[string]string{
+		"TLS_CERT": "TLS_KEY", "TLS_KEY": "TLS_CERT", "REDIS_CERT": "REDIS_KEY", "REDIS_KEY": "REDIS_CERT",
+	} {
 		if cfg.IsSet(name) && !cfg.IsSet(other) {
 			faults.Add(other, "is unset, but SIDECAST_"+name+" is set", "set both or neither")
 		}
@@ -56,6 +60,24 @@ func Translate(cfg *config.Config) (*Settings, config.Faults) {
 	}
 	s.Origins = origins
 	return s, faults
+}
+
+// addRedisCertificate makes the relay present the configured client
+// certificate, which it reads at each connection.
+func addRedisCertificate(cfg *config.Config, redis *source.Server, faults *config.Faults) {
+	if cfg.RedisCert == "" || cfg.RedisKey == "" {
+		return
+	}
+	redis.Certificate = func() (tls.Certificate, error) {
+		return tls.LoadX509KeyPair(string(cfg.RedisCert), string(cfg.RedisKey))
+	}
+	if _, err := redis.Certificate(); err != nil {
+		problem := err.Error()
+		if strings.Contains(problem, "does not match") { // package tls has no type for this error
+			problem = "does not belong to SIDECAST_REDIS_CERT"
+		}
+		faults.Add("REDIS_KEY", problem, "set it to the file with the key of the certificate in SIDECAST_REDIS_CERT")
+	}
 }
 
 // rules converts the settings that decide who may subscribe and publish.

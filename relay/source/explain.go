@@ -36,7 +36,7 @@ func explain(err error) (problem, do string) {
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
 		errors.Is(err, net.ErrClosed):
 		return "the connection was closed during the login", "use a rediss:// URL if Redis requires TLS, " +
-			"and check Redis's log"
+			setCertificate + " if it requires a client certificate, and check Redis's log"
 	case errors.Is(err, errUnconfirmed):
 		return "the subscriptions were not confirmed", "check Redis's log"
 	}
@@ -64,6 +64,9 @@ func explainReply(err error) (problem, do string) {
 	}
 	if _, ok := errors.AsType[*credentialsError](err); ok {
 		return "user and password cannot be read", "check the file that SIDECAST_REDIS_PASSWORD_FILE names"
+	}
+	if _, ok := errors.AsType[*certificateError](err); ok {
+		return "the client certificate cannot be read", "check the files that SIDECAST_REDIS_CERT and SIDECAST_REDIS_KEY name"
 	}
 	if c, ok := conditionOf(reply); ok {
 		return c.problem, c.do
@@ -139,7 +142,10 @@ func explainTLS(err error) (problem, do string) {
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	_, host := errors.AsType[x509.HostnameError](err)
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	alert := tlsAlert(err)
 	switch {
+	case alert != "":
+		return explainAlert(alert)
 	case authority:
 		return "the server's certificate is signed by an unknown authority", "set SIDECAST_REDIS_CA"
 	case host:
@@ -153,9 +159,38 @@ func explainTLS(err error) (problem, do string) {
 		return "the TLS handshake was not answered", "use a redis:// URL, or the server's TLS port"
 	case isTLS:
 		return "the TLS handshake failed",
-			"check that the port is the server's TLS port, and whether the server requires a client certificate"
+			"check that the port is the server's TLS port, and set SIDECAST_REDIS_CERT if the server requires a client certificate"
 	}
 	return "", ""
+}
+
+// tlsAlert returns the alert with which the server ended TLS, or an empty
+// string. With TLS 1.3 the server verifies the client certificate after the
+// handshake, so the alert is the answer to the login.
+func tlsAlert(err error) string {
+	op, ok := errors.AsType[*net.OpError](err)
+	if !ok || op.Op != "remote error" {
+		return ""
+	}
+	return strings.TrimPrefix(op.Err.Error(), "tls: ")
+}
+
+const setCertificate = "set SIDECAST_REDIS_CERT and SIDECAST_REDIS_KEY"
+
+// explainAlert explains why the server ended TLS.
+func explainAlert(alert string) (problem, do string) {
+	switch {
+	case alert == "certificate required":
+		return "the server requires a client certificate", setCertificate
+	case alert == "handshake failure": // the answer to a missing certificate with TLS 1.2
+		return "the server refuses the TLS handshake", setCertificate + " if the server requires a client certificate"
+	case strings.Contains(alert, "certificate"), alert == "error decrypting message": // of a CA with the same name
+		return "the server rejects the client certificate",
+			"check that SIDECAST_REDIS_CERT is signed by a CA in Redis's tls-ca-cert-file, and has not expired"
+	case alert == "protocol version not supported":
+		return "the server does not support TLS 1.2 or newer", "update Redis, or change its tls-protocols"
+	}
+	return "the server ended TLS", "check Redis's log"
 }
 
 // grantBus tells how to grant the right to watch the bus of a cluster.

@@ -147,23 +147,15 @@ func (s Server) dial(ctx context.Context, network, addr string) (net.Conn, error
 	if err != nil || s.TLS == nil {
 		return conn, err
 	}
-	config := s.TLS.Clone()
-	if config.ServerName == "" {
-		config.ServerName = addr
-		if host, _, err := net.SplitHostPort(addr); err == nil {
-			config.ServerName = host
-		}
+	config, err := s.tlsConfig(addr)
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
 	}
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
 		return nil, &tlsError{err}
 	}
-	return secure, nil
+	return &tlsConn{Conn: secure}, nil
 }
-
-// tlsError reports that TLS failed on an open connection.
-type tlsError struct{ err error }
-
-func (e *tlsError) Error() string { return "TLS handshake: " + e.err.Error() }
-func (e *tlsError) Unwrap() error { return e.err }

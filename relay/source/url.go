@@ -39,6 +39,11 @@ type Server struct {
 	// secret.
 	Credentials func() (username, password string, err error)
 
+	// Certificate, if set, is called at each dial with TLS and returns the
+	// client certificate, which a server may require. It may be called
+	// concurrently. Its errors must not contain a secret.
+	Certificate func() (tls.Certificate, error)
+
 	// With Sentinel only.
 	MasterName       string // the name under which the Sentinels know the master
 	SentinelUsername string // of the Sentinels, which have their own users
@@ -86,6 +91,12 @@ type credentialsError struct{ err error }
 
 func (e *credentialsError) Error() string { return "reading user and password: " + e.err.Error() }
 func (e *credentialsError) Unwrap() error { return e.err }
+
+// certificateError reports that the client certificate could not be read.
+type certificateError struct{ err error }
+
+func (e *certificateError) Error() string { return "reading the client certificate: " + e.err.Error() }
+func (e *certificateError) Unwrap() error { return e.err }
 
 // TrustCA trusts only the given PEM-encoded certificates to sign the server's
 // certificate. It returns an error for a server without TLS.

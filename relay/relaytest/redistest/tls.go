@@ -19,21 +19,30 @@ import (
 // [Server.CLI] does not work with this server.
 func StartTLS(t testing.TB, args ...string) (s *Server, ca []byte) {
 	t.Helper()
+	s, ca, _, _ = StartMutualTLS(t, append([]string{"--tls-auth-clients", "no"}, args...)...)
+	return s, ca
+}
+
+// StartMutualTLS is [StartTLS] for a server that requires client certificates,
+// which is the default of Redis. It also returns, in PEM, a certificate that
+// clients can use, and its key.
+func StartMutualTLS(t testing.TB, args ...string) (s *Server, ca, cert, key []byte) {
+	t.Helper()
 	Require(t, "redis-server", "redis-server")
-	ca, cert, key := certificates(t)
+	ca, cert, key = Certificates(t, "localhost", "127.0.0.1")
 	s = start(t, serverReady, func(port string) []string {
 		return slices.Concat(defaults(t), []string{
-			"--port", "0", "--tls-port", port, "--tls-auth-clients", "no",
+			"--port", "0", "--tls-port", port,
 			"--tls-ca-cert-file", WriteFile(t, "ca.pem", ca),
 			"--tls-cert-file", WriteFile(t, "cert.pem", cert), "--tls-key-file", WriteFile(t, "key.pem", key),
 		}, args)
 	})
-	return s, ca
+	return s, ca, cert, key
 }
 
-// certificates returns, in PEM, a new CA and a certificate that it signed for
-// this host.
-func certificates(t testing.TB) (ca, cert, key []byte) {
+// Certificates returns, in PEM, a new CA and a certificate that it signed for
+// the hosts. Without hosts, the certificate has only a common name.
+func Certificates(t testing.TB, hosts ...string) (ca, cert, key []byte) {
 	t.Helper()
 	template := func(serial int64, name string) *x509.Certificate {
 		return &x509.Certificate{
@@ -44,7 +53,13 @@ func certificates(t testing.TB) (ca, cert, key []byte) {
 	root := template(1, "redistest CA")
 	root.IsCA, root.BasicConstraintsValid, root.KeyUsage = true, true, x509.KeyUsageCertSign
 	leaf := template(2, "redistest")
-	leaf.DNSNames, leaf.IPAddresses = []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1)}
+	for _, host := range hosts {
+		if ip := net.ParseIP(host); ip != nil {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		} else {
+			leaf.DNSNames = append(leaf.DNSNames, host)
+		}
+	}
 
 	rootKey, leafKey := newKey(t), newKey(t)
 	ca = encode(t, "CERTIFICATE", must(t)(x509.CreateCertificate(rand.Reader, root, root, &rootKey.PublicKey, rootKey)))
