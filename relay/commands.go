@@ -47,10 +47,7 @@ func (s *Session) Handle(data []byte, text bool) {
 func (s *Session) run(cmd protocol.Command) {
 	switch cmd.Type {
 	case protocol.CommandSubscribe:
-		answers := s.askApplication(cmd.Subscribe)
-		for _, request := range cmd.Subscribe {
-			s.subscribe(cmd, request, answers)
-		}
+		s.subscribeAll(cmd)
 	case protocol.CommandUnsubscribe:
 		s.unsubscribe(cmd)
 	case protocol.CommandPublish:
@@ -118,6 +115,20 @@ func (s *Session) Subscribe(channels []string) {
 	s.admitted = nil
 	s.setDeadline()
 	s.awaitAnswers(started)
+}
+
+// subscribeAll runs a subscribe. If it names more channels than a session may
+// have, it gets one answer: with an error for each channel, a client could make
+// the relay send many times as much as it receives.
+func (s *Session) subscribeAll(cmd protocol.Command) {
+	if len(cmd.Subscribe) > s.hub.cfg.MaxChannels {
+		s.refuse(cmd, "", protocol.CodeTooManyChannels)
+		return
+	}
+	answers := s.askApplication(cmd.Subscribe)
+	for _, request := range cmd.Subscribe {
+		s.subscribe(cmd, request, answers)
+	}
 }
 
 func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelRequest, answers grants) {

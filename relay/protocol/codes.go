@@ -26,7 +26,7 @@ var codes = [NumResults]struct{ name, message string }{
 	CodeBadChannel:      {"bad_channel", "this is not a channel name"},
 	CodeUnauthorized:    {"unauthorized", "log in again"},
 	CodeForbidden:       {"forbidden", "this is not open to you"},
-	CodeTooManyChannels: {"too_many_channels", "the session has as many channels as it may have"},
+	CodeTooManyChannels: {"too_many_channels", "more channels than a session may have"},
 	CodeRateLimited:     {"rate_limited", "too many commands"},
 	CodeTooLarge:        {"too_large", "the payload is too large"},
 	CodeUnavailable:     {"unavailable", "this cannot be done now; try again later"},

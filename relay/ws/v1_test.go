@@ -88,7 +88,8 @@ var v1Transcripts = []struct {
 		> {"type":"ping","ref":null,"more":[1,2,{}]}
 		< {"type":"pong"}`},
 	{"invalid, reserved and forbidden names", `
-		> {"type":"subscribe","channels":[{"channel":"sidecast:mark"},{"channel":"__keyspace@0__:x"},{"channel":""},{"channel":"a\u0000"},{"channel":"closed"},{"channel":"*"}]}
+		> {"type":"subscribe","channels":[{"channel":"sidecast:mark"},{"channel":"__keyspace@0__:x"},{"channel":""}]}
+		> {"type":"subscribe","channels":[{"channel":"a\u0000"},{"channel":"closed"},{"channel":"*"}]}
 		< {"type":"error","code":"bad_channel","message":"this is not a channel name","channel":"sidecast:mark"}
 		< {"type":"error","code":"bad_channel","message":"this is not a channel name","channel":"__keyspace@0__:x"}
 		< {"type":"error","code":"bad_channel","message":"this is not a channel name"}
@@ -100,15 +101,25 @@ var v1Transcripts = []struct {
 		> {"type":"publish","channel":"closed","data":"x"}
 		< {"type":"error","code":"forbidden","message":"this is not open to you","channel":"closed"}`},
 	{"more channels than a session may have", `
-		> {"type":"subscribe","channels":[{"channel":"a"},{"channel":"a1"},{"channel":"a2"},{"channel":"a3"}]}
+		> {"type":"subscribe","channels":[{"channel":"a"},{"channel":"a1"}]}
 		< {"type":"subscribed","channel":"a","recovered":false}
 		< {"type":"subscribed","channel":"a1","recovered":false}
+		> {"type":"subscribe","channels":[{"channel":"a2"},{"channel":"a3"}]}
 		< {"type":"subscribed","channel":"a2","recovered":false}
-		< {"type":"error","code":"too_many_channels","message":"the session has as many channels as it may have","channel":"a3"}
+		< {"type":"error","code":"too_many_channels","message":"more channels than a session may have","channel":"a3"}
 		> {"type":"unsubscribe","channel":"a"}
 		< {"type":"unsubscribed","channel":"a"}
 		> {"type":"subscribe","channels":[{"channel":"a3"}]}
 		< {"type":"subscribed","channel":"a3","recovered":false}`},
+	{"a subscribe with more entries than a session may have channels gets one answer", `
+		> {"type":"subscribe","channels":[{},{},{},{}],"ref":1}
+		< {"type":"error","code":"too_many_channels","message":"more channels than a session may have","ref":1}
+		> {"type":"subscribe","channels":[{"channel":"a"},{"channel":"a"},{"channel":"a"},{"channel":"a"}]}
+		< {"type":"error","code":"too_many_channels","message":"more channels than a session may have"}
+		> {"type":"subscribe","channels":[{"channel":"a"},{"channel":"a"},{"channel":"a"}]}
+		< {"type":"subscribed","channel":"a","recovered":false}
+		< {"type":"subscribed","channel":"a","recovered":true}
+		< {"type":"subscribed","channel":"a","recovered":true}`},
 	{"text that is not JSON closes the session", `
 		> {"type":"ping"
 		x 1007`},
