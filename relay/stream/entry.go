@@ -2,9 +2,12 @@ package stream
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
 	"hash/crc32"
+	"strings"
+	"unicode/utf8"
 )
 
 // An Entry is one message of a durable channel.
@@ -20,8 +23,9 @@ const PayloadField = "data"
 // NewEntry returns the entry with these fields, which are names and values in
 // turn. Its payload is the value of the first field named [PayloadField]. If
 // there is no such field, the payload is a JSON object of all fields in their
-// order, in which bytes that are not valid UTF-8 become U+FFFD. A payload of
-// more than limit bytes is left out and the entry is marked as too large.
+// order. Values in it that are not UTF-8 are {"base64":".."}, and names that are
+// not are "base64:..". A payload of more than limit bytes is left out and the
+// entry is marked as too large.
 func NewEntry(id ID, fields []string, limit int) Entry {
 	e := Entry{Cursor: Cursor{ID: id, Check: checkFields(fields)}}
 	payload := payloadFromFields(fields)
@@ -56,11 +60,32 @@ func payloadFromFields(fields []string) []byte {
 		if i > 0 {
 			object = append(object, ',')
 		}
-		object = appendJSON(append(appendJSON(object, fields[i]), ':'), fields[i+1])
+		object = appendValue(append(appendName(object, fields[i]), ':'), fields[i+1])
 	}
 	return append(object, '}')
 }
 
+// encodedName begins the name of a field that is base64 in the object.
+const encodedName = "base64:"
+
+// appendName appends the name of a field. A name that is text and begins with
+// [encodedName] is encoded too, so that no two names look the same.
+func appendName(b []byte, name string) []byte {
+	if !utf8.ValidString(name) || strings.HasPrefix(name, encodedName) {
+		name = encodedName + base64.StdEncoding.EncodeToString([]byte(name))
+	}
+	return appendJSON(b, name)
+}
+
+func appendValue(b []byte, value string) []byte {
+	if utf8.ValidString(value) {
+		return appendJSON(b, value)
+	}
+	b = base64.StdEncoding.AppendEncode(append(b, `{"base64":"`...), []byte(value))
+	return append(b, '"', '}')
+}
+
+// appendJSON appends text, which is UTF-8, as a JSON string.
 func appendJSON(b []byte, text string) []byte {
 	var quoted bytes.Buffer
 	encoder := json.NewEncoder(&quoted)

@@ -18,7 +18,12 @@ func TestNewEntry(t *testing.T) {
 		{[]string{"event", "paid", "id", "5"}, `{"event":"paid","id":"5"}`, 0x1b0a4582}, // fields keep their order
 		{[]string{"b", "1", "a", "2", "b", "3"}, `{"b":"1","a":"2","b":"3"}`, 0x2a834e45},
 		{[]string{"<&>", "\"\\\n\x01é"}, `{"<&>":"\"\\\n\u0001é"}`, 0xc38e73be}, // nothing is escaped for HTML
-		{[]string{"x", "a\xffb"}, `{"x":"a\ufffdb"}`, 0x8ff416cf},
+		// Bytes that are not UTF-8 are base64, and so is a text that looks like it.
+		{[]string{"x", "a\xffb"}, `{"x":{"base64":"Yf9i"}}`, 0x8ff416cf},
+		{[]string{"x\xff", "b"}, `{"base64:eP8=":"b"}`, 0x948d2b09},
+		{[]string{"base64:eP8=", `{"base64":"Yf9i"}`}, `{"base64:YmFzZTY0OmVQOD0=":"{\"base64\":\"Yf9i\"}"}`, 0xc2fba253},
+		{[]string{"\xed\xa0\x80", "\xfe"}, `{"base64:7aCA":{"base64":"/g=="}}`, 0x620a029b},
+		{[]string{"\ufffd", "\ufffd"}, "{\"\ufffd\":\"\ufffd\"}", 0xad168507},
 	}
 	for _, tt := range tests {
 		e := stream.NewEntry(stream.ID{Ms: 1}, tt.fields, 100)
