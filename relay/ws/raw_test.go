@@ -86,10 +86,11 @@ func TestRawCannotPublish(t *testing.T) {
 		want            protocol.CloseCode
 		why             string
 	}{
-		{"/?channel=other", "x", protocol.ClosePolicy, "no permission"},
-		{"/?channel=chat&channel=other", "x", protocol.ClosePolicy, "several channels and no publish"},
-		{"/?channel=chat&publish=sidecast:control", "x", protocol.ClosePolicy, "a reserved name"},
-		{"/?channel=chat", strings.Repeat("x", 101), protocol.CloseTooBig, "larger than the maximum payload"},
+		{"/?channel=other", "x", protocol.ClosePolicy.Because(protocol.ReasonPublish), "no permission"},
+		{"/?channel=chat&channel=other", "x", protocol.ClosePolicy.Because(protocol.ReasonPublishSeveral), "several channels and no publish"},
+		{"/?channel=chat&publish=sidecast:control", "x", protocol.ClosePolicy.Because(protocol.ReasonPublishName), "a reserved name"},
+		{"/?channel=chat", strings.Repeat("x", 101), protocol.CloseTooBig.Because(protocol.ReasonPublishTooLarge), "larger than the maximum payload"},
+		{"/?channel=other", `{"type":"subscribe","channels":[]}`, protocol.ClosePolicy.Because(protocol.ReasonCommand), "a command of sidecast.v1"},
 	} {
 		p := r.dial(test.target)
 		p.write(text(test.payload))
@@ -106,7 +107,7 @@ func TestRawRateLimit(t *testing.T) {
 	for range 4 {
 		p.write(text("x"))
 	}
-	p.wantClose(protocol.ClosePolicy)
+	p.wantClose(protocol.ClosePolicy.Because(protocol.ReasonRate))
 	if got := r.publications(); len(got) != 3 {
 		t.Errorf("published %q, want three messages", got)
 	}
@@ -149,8 +150,8 @@ func TestClientCloses(t *testing.T) {
 	r := newTestRelay(t)
 	p := r.dial("/")
 	r.publish("chat", "before")
-	p.write(append(frame(0x88, "\x03\xe9"), text("after the close")...)) // 1001
 	p.want(1, "before")
+	p.write(append(frame(0x88, "\x03\xe9"), text("after the close")...)) // 1001
 	p.wantClose(protocol.CloseNormal)
 	if got := r.publications(); len(got) != 1 {
 		t.Errorf("a message after a close frame was published: %q", got)
