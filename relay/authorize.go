@@ -39,7 +39,7 @@ type grants map[string]grant
 // and may wait for the application, whose grants it stores in c.
 func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.CloseCode {
 	if len(channels) > h.cfg.MaxChannels {
-		return protocol.ClosePolicy
+		return protocol.ClosePolicy.Because(protocol.ReasonChannels)
 	}
 	answers := h.askApplication(ctx, c.Principal, channels)
 	for _, channel := range channels {
@@ -47,14 +47,17 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 		if answer, asked := answers[channel]; asked {
 			code = answer.code
 		}
+		h.logNotReceived(channel, code)
 		switch code {
 		case protocol.CodeOK:
 		case protocol.CodeUnauthorized:
-			return protocol.CloseUnauthorized
+			return protocol.CloseUnauthorized.Because(protocol.ReasonLogin)
 		case protocol.CodeUnavailable:
 			return protocol.CloseTryLater
+		case protocol.CodeBadChannel:
+			return protocol.CloseForbidden.Because(protocol.ReasonName)
 		default:
-			return protocol.CloseForbidden
+			return protocol.CloseForbidden.Because(protocol.ReasonChannel)
 		}
 	}
 	c.grants = answers
@@ -154,7 +157,7 @@ func (s *Session) authenticate(cmd protocol.Command) {
 	was := s.principal.Identity
 	if code != protocol.CodeOK || was != nil && was.User != id.User {
 		s.count(cmd.Type, protocol.CodeUnauthorized)
-		s.Close(protocol.CloseUnauthorized)
+		s.Close(protocol.CloseUnauthorized.Because(protocol.ReasonOtherUser))
 		return
 	}
 	s.count(cmd.Type, protocol.CodeOK)

@@ -34,7 +34,7 @@ func (s *Session) Handle(data []byte, text bool) {
 		return
 	case limitClose:
 		s.count(cmd.Type, protocol.CodeRateLimited)
-		s.Close(protocol.ClosePolicy)
+		s.Close(protocol.ClosePolicy.Because(protocol.ReasonRate))
 		return
 	}
 	if cmd.Fault != protocol.CodeOK {
@@ -69,33 +69,18 @@ func (s *Session) count(t protocol.CommandType, code protocol.Code) {
 // refuse answers a command with an error, or closes the session if the protocol
 // has no error frame.
 func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Code) {
+	s.count(cmd.Type, code)
 	frame := s.errorFrame(cmd.Ref, channel, code)
-	if frame != nil {
-		s.outbox.Send(frame)
+	if frame == nil {
+		s.Close(s.refusal(cmd, code))
+		return
 	}
-	s.refused(cmd.Type, code, frame)
+	s.outbox.Send(frame)
 }
 
 // errorFrame returns the frame of an error, or nil if the protocol has none.
 func (s *Session) errorFrame(ref []byte, channel string, code protocol.Code) []byte {
 	return s.protocol.Event(protocol.Event{Type: protocol.EventError, Ref: ref, Channel: channel, Code: code})
-}
-
-// refused counts a command that was answered with the frame of an error, and
-// closes the session if there is no such frame.
-func (s *Session) refused(t protocol.CommandType, code protocol.Code, frame []byte) {
-	s.count(t, code)
-	if frame != nil {
-		return
-	}
-	switch code {
-	case protocol.CodeUnavailable:
-		s.Close(protocol.CloseTryLater)
-	case protocol.CodeTooLarge:
-		s.Close(protocol.CloseTooBig)
-	default:
-		s.Close(protocol.ClosePolicy)
-	}
 }
 
 // Subscribe subscribes the session to channels for which it was admitted by
@@ -146,6 +131,7 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 		code = protocol.CodeTooManyChannels
 	}
 	if code != protocol.CodeOK {
+		s.hub.logNotReceived(request.Channel, code)
 		s.refuse(cmd, request.Channel, code)
 		return
 	}
@@ -231,7 +217,7 @@ const publishTimeout = time.Second
 
 func (s *Session) publish(cmd protocol.Command) {
 	code := s.hub.cfg.Access.PublishTo(s.principal.Identity, cmd.Channel)
-	if s.hub.cfg.WrapPublished {
+	if code == protocol.CodeOK && s.hub.cfg.WrapPublished {
 		cmd.Data = protocol.WrapPublished(s.principal.Identity.UserID(), s.ID(), cmd.Data)
 	}
 	if code == protocol.CodeOK && len(cmd.Data) > s.hub.cfg.MaxPayload {
@@ -241,6 +227,7 @@ func (s *Session) publish(cmd protocol.Command) {
 		code = protocol.CodeUnavailable
 	}
 	if code != protocol.CodeOK {
+		s.hub.logNotPublished(cmd.Channel, code)
 		s.refuse(cmd, cmd.Channel, code)
 		return
 	}

@@ -130,6 +130,7 @@
 //	durable.go       durable channels: nudges, readers, delivery of the entries
 //	session.go       one connected client: joining, leaving, closing
 //	commands.go      the commands of a client
+//	refusal.go       why clients are refused
 //	authorize.go     rights: grants, tokens, the application's answers
 //	resume.go        the steps from a client's position to the fan-out
 //	resume_live.go   what a client missed on a live channel

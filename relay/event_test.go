@@ -72,9 +72,7 @@ func (e *event) decode(proto protocol.ID) error {
 		return fmt.Errorf("a close frame of %d bytes", len(e.payload))
 	case e.op == byte(protocol.OpClose):
 		e.kind, e.closeCode = "close", protocol.CloseCode(binary.BigEndian.Uint16(e.payload))
-		if reason := string(e.payload[2:]); reason != e.closeCode.Reason() {
-			return fmt.Errorf("close %d with the reason %q", e.closeCode, reason)
-		}
+		return e.checkReason(string(e.payload[2:]))
 	case e.op == byte(protocol.OpPing):
 		e.kind = "ping"
 	case proto == protocol.V1ID:
@@ -83,6 +81,16 @@ func (e *event) decode(proto protocol.ID) error {
 		e.message(e.payload)
 	}
 	return nil
+}
+
+// checkReason returns an error if the close frame has none of the fixed reasons.
+func (e *event) checkReason(reason string) error {
+	for _, why := range protocol.CloseReasons() {
+		if reason == e.closeCode.Because(why).Reason() {
+			return nil
+		}
+	}
+	return fmt.Errorf("close %d with the reason %q", e.closeCode, reason)
 }
 
 func (e *event) decodeV1() error {

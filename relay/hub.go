@@ -84,6 +84,8 @@ type Hub struct {
 
 	draining atomic.Uint32 // the close code for new clients; 0 unless the hub drains
 
+	refusals refusalLog
+
 	// flushed is the sequence number of the last item that is on its way to
 	// every shard that it concerns.
 	flushed atomic.Uint64
@@ -123,6 +125,7 @@ func NewHub(cfg HubConfig) *Hub {
 		})
 	}
 	h.resumer = newResumer(h)
+	h.refusals.limit = newLimiter(1, 10)
 	h.messages = messagePages{cache: cache, index: make(map[messageKey]*messagePage)}
 	for i := range cfg.Shards {
 		h.shards = append(h.shards, newShard(h, i))

@@ -247,7 +247,10 @@ func (r *resume) fail() {
 	answer := s.errorFrame(r.ref, r.sub.channel.Name(), protocol.CodeUnavailable)
 	if r.hub.removeSubscription(r.sub, subscribeFailed, answer) {
 		s.hasFailed.Store(true)
-		s.refused(protocol.CommandSubscribe, protocol.CodeUnavailable, answer)
+		s.count(protocol.CommandSubscribe, protocol.CodeUnavailable)
+		if answer == nil {
+			s.Close(protocol.CloseTryLater)
+		}
 	}
 	r.settle()
 }

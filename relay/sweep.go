@@ -110,7 +110,7 @@ func (s *Session) position() []byte {
 // ping was not answered in time. The shard is locked.
 func (s *Session) tick(now int64, round *pingRound) {
 	if until := s.expires.Load(); until != 0 && now >= until-int64(sweepEvery/2) {
-		s.closeLocked(protocol.CloseUnauthorized)
+		s.closeLocked(protocol.CloseUnauthorized.Because(protocol.ReasonExpired))
 	}
 	timeout := int64(s.hub.cfg.PongTimeout)
 	if s.pingSent != 0 && s.lastSeen.Load() < s.pingSent && s.pingMoves() {

@@ -1,9 +1,11 @@
 package protocol
 
-// A CloseCode is a WebSocket close code (RFC 6455 section 7.4). Each code has a
-// fixed reason, so that a client never sees an internal error, an address or a
-// path.
-type CloseCode uint16
+// A CloseCode is a WebSocket close code (RFC 6455 section 7.4) together with one
+// of its fixed reasons, so that a client never sees an internal error, an address
+// or a path. The low 16 bits are the code, and the others are the
+// [CloseReason]. The constants have the code's usual reason;
+// [CloseCode.Because] gives a code another one.
+type CloseCode uint32
 
 // The close codes that the relay sends. It sends no others.
 const (
@@ -24,21 +26,21 @@ const (
 
 var closeCodes = [...]struct {
 	code   CloseCode
-	reason string
+	reason string // the usual one
 }{
 	{CloseNormal, ""},
-	{CloseGoingAway, "going away"},
-	{CloseProtocol, "protocol error"},
-	{CloseBadData, "bad data"},
-	{ClosePolicy, "policy violation"},
-	{CloseTooBig, "message too big"},
-	{CloseRestart, "restarting"},
-	{CloseTryLater, "try again later"},
-	{CloseUnauthorized, "unauthorized"},
-	{CloseForbidden, "forbidden"},
-	{CloseSlow, "slow consumer"},
-	{CloseKicked, "disconnected"},
-	{CloseGap, "gap"},
+	{CloseGoingAway, "the relay shuts down: reconnect"},
+	{CloseProtocol, "not a WebSocket frame (RFC 6455)"},
+	{CloseBadData, "a text frame must be UTF-8"},
+	{ClosePolicy, "not allowed: change the request"},
+	{CloseTooBig, "the message is larger than SIDECAST_MAX_INBOUND_BYTES allows"},
+	{CloseRestart, "the relay restarts: reconnect after a random delay"},
+	{CloseTryLater, "not available now: try again later"},
+	{CloseUnauthorized, "no valid login: log in again"},
+	{CloseForbidden, "not allowed: do not reconnect"},
+	{CloseSlow, "the client reads too slowly: reconnect"},
+	{CloseKicked, "disconnected by the application: do not reconnect"},
+	{CloseGap, "messages may be missing: load the state again, then reconnect"},
 }
 
 // The slots of [CloseCode.Slot] after those of the codes that the relay sends.
@@ -53,19 +55,37 @@ const (
 // never sent.
 const CloseAbnormal CloseCode = 1006
 
-// Reason returns the fixed reason of the code, or "" if the relay does not send
-// it.
+// Because returns the code with another reason.
+func (c CloseCode) Because(why CloseReason) CloseCode {
+	return c.Plain() | CloseCode(why)<<reasonShift
+}
+
+// Plain returns the code with its usual reason. Compare plain codes if the
+// reason does not matter.
+func (c CloseCode) Plain() CloseCode { return c & (1<<reasonShift - 1) }
+
+// Number returns the code as it is sent.
+func (c CloseCode) Number() uint16 { return uint16(c) }
+
+const reasonShift = 16
+
+// Reason returns the reason as it is sent, or "" if the relay does not send the
+// code.
 func (c CloseCode) Reason() string {
-	if i := c.Slot(); i < len(closeCodes) {
-		return closeCodes[i].reason
+	i := c.Slot()
+	if i >= len(closeCodes) {
+		return ""
 	}
-	return ""
+	if why := CloseReason(c >> reasonShift); why != ReasonUsual {
+		return why.String()
+	}
+	return closeCodes[i].reason
 }
 
 // Slot returns the index of the code in [sidecast/relay/stats.Stats.Closed].
 func (c CloseCode) Slot() int {
 	for i := range closeCodes {
-		if closeCodes[i].code == c {
+		if closeCodes[i].code == c.Plain() {
 			return i
 		}
 	}
@@ -89,8 +109,8 @@ func CloseSlots() [NumCloseSlots]CloseCode {
 
 var pingFrame = NewFrame(OpPing, 0)
 
-// closeFrames holds every close frame, so that thousands of clients share one
-// when the relay restarts.
+// closeFrames holds the close frames with the usual reasons, so that thousands of
+// clients share one when the relay restarts.
 var closeFrames = func() map[CloseCode][]byte {
 	frames := make(map[CloseCode][]byte)
 	for _, code := range CloseSlots() {

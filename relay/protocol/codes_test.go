@@ -44,20 +44,59 @@ func TestCloseCodes(t *testing.T) {
 			t.Errorf("%d must not be sent (RFC 6455 section 7.4)", code)
 		}
 		reason := code.Reason()
-		if len(reason) > 123 || (reason == "") != (code == CloseNormal) {
+		if (reason == "") != (code == CloseNormal) {
 			t.Errorf("%d has the reason %q", code, reason)
 		}
-		for _, c := range reason {
-			if c != ' ' && (c < 'a' || c > 'z') {
-				t.Errorf("%d has the reason %q, want only words", code, reason)
-			}
-		}
+		checkReason(t, reason)
 		if code.Slot() != i {
 			t.Errorf("Slot of %d = %d, want %d", code, code.Slot(), i)
 		}
 		if frame := CloseFrame(code); len(frame) != 4+len(reason) || len(frame) != cap(frame) || frame[0] != 0x88 ||
 			int(frame[1]) != 2+len(reason) || CloseCode(frame[2])<<8|CloseCode(frame[3]) != code || string(frame[4:]) != reason {
 			t.Errorf("the close frame for %d is % x", code, frame)
+		}
+	}
+}
+
+// TestCloseReasons checks that a code keeps its number, its slot and its rank in
+// comparisons of plain codes, whatever its reason is, and that each reason is
+// sent.
+func TestCloseReasons(t *testing.T) {
+	seen := map[string]bool{}
+	for _, why := range CloseReasons() {
+		code := CloseForbidden.Because(ReasonComma).Because(why)
+		if code.Number() != 4403 || code.Plain() != CloseForbidden || code.Slot() != CloseForbidden.Slot() {
+			t.Errorf("with the reason %q the code is %d in slot %d", why, code.Number(), code.Slot())
+		}
+		want := why.String()
+		if why == ReasonUsual {
+			want = CloseForbidden.Reason()
+		}
+		if seen[want] || want == "" {
+			t.Errorf("the reason %d has no text of its own: %q", why, want)
+		}
+		seen[want] = true
+		checkReason(t, want)
+		if frame := (Raw{}).Close(code); string(frame[4:]) != want || int(frame[1]) != 2+len(want) || frame[2] != 4403>>8 {
+			t.Errorf("the close frame for %q is %q", want, frame)
+		}
+	}
+	if CloseAbnormal.Because(ReasonComma).Slot() == slotAbnormal || CloseCode(4999).Because(ReasonComma).Reason() != "" ||
+		CloseForbidden.Because(numReasons).Reason() != "" {
+		t.Error("codes that are not sent have a reason")
+	}
+}
+
+// checkReason checks that a reason fits into a close frame (RFC 6455 section
+// 5.5.1) and is plain text.
+func checkReason(t *testing.T, reason string) {
+	t.Helper()
+	if len(reason) > 123 {
+		t.Errorf("the reason %q has %d bytes, want at most 123", reason, len(reason))
+	}
+	for _, c := range reason {
+		if c < ' ' || c > '~' {
+			t.Errorf("the reason %q contains %q", reason, c)
 		}
 	}
 }

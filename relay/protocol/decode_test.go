@@ -130,8 +130,8 @@ func TestV1DecodeCloses(t *testing.T) {
 		{"ten thousand nested arrays", `{"a":` + strings.Repeat("[", 10_001) + strings.Repeat("]", 10_001) + `}`, true},
 		{"RESP", "*1\r\n$4\r\nPING\r\n", true},
 	} {
-		if cmd, code := (V1{}).Decode([]byte(test.data), test.text); code != CloseBadData {
-			t.Errorf("%s: Decode(%.40q) = %+v, %d, want %d", test.why, test.data, cmd, code, CloseBadData)
+		if cmd, code := (V1{}).Decode([]byte(test.data), test.text); code != CloseBadData.Because(ReasonJSON) {
+			t.Errorf("%s: Decode(%.40q) = %+v, %d, want %d", test.why, test.data, cmd, code.Number(), CloseBadData)
 		}
 	}
 }

@@ -24,9 +24,9 @@ func ExampleV1_Decode() {
 	fmt.Println("without a channel:", cmd.Fault)
 
 	_, code := v1.Decode([]byte("hello"), true)
-	fmt.Println("not JSON:", code, code.Reason())
+	fmt.Println("not JSON:", code.Number(), code.Reason())
 	// Output:
 	// publish to chat:42: hello (ref 7)
 	// without a channel: bad_request
-	// not JSON: 1007 bad data
+	// not JSON: 1007 sidecast.v1 takes one JSON object in each text frame
 }

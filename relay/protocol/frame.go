@@ -56,7 +56,7 @@ func NewFrame(op Opcode, n int) []byte {
 func CloseFrame(code CloseCode) []byte {
 	reason := code.Reason()
 	frame := NewFrame(OpClose, 2+len(reason))
-	return append(binary.BigEndian.AppendUint16(frame, uint16(code)), reason...)
+	return append(binary.BigEndian.AppendUint16(frame, code.Number()), reason...)
 }
 
 // PayloadOpcode returns OpText if the payload is valid UTF-8, or else OpBinary.

@@ -221,6 +221,9 @@ func TestGolden(t *testing.T) {
 					cases = append(cases, goldenCase{"close", p.Close(code)})
 				}
 			}
+			for _, why := range CloseReasons() {
+				cases = append(cases, goldenCase{"close with another reason", p.Close(ClosePolicy.Because(why))})
+			}
 			cases = append(cases, goldenCase{"close with a code of the client", p.Close(4999)})
 			checkGolden(t, p.ID().String(), cases)
 		})

@@ -132,7 +132,7 @@ type channelRequest struct {
 // a Fault.
 func (V1) Decode(data []byte, text bool) (Command, CloseCode) {
 	if !text || !json.Valid(data) || !isObject(data) {
-		return Command{}, CloseBadData
+		return Command{}, CloseBadData.Because(ReasonJSON)
 	}
 	var f clientFrame
 	err := json.Unmarshal(data, &f)
@@ -163,6 +163,12 @@ func (V1) Decode(data []byte, text bool) (Command, CloseCode) {
 		cmd.Fault = CodeBadRequest
 	}
 	return cmd, 0
+}
+
+// IsCommand reports whether data is a command of sidecast.v1, valid or not.
+func IsCommand(data []byte) bool {
+	cmd, code := V1{}.Decode(data, true)
+	return code == 0 && cmd.Type != CommandUnknown
 }
 
 var commandTypes = map[string]CommandType{

@@ -125,10 +125,14 @@ func (c *conn) logClosed() {
 		return
 	}
 	sent, messages := c.outbox.Sent()
+	code := c.session.CloseCode()
 	attrs := []any{
 		"session", c.session, "remote", c.remote, "transport", protocol.WebSocket.String(),
-		"protocol", c.session.Protocol().ID().String(), "code", int(c.session.CloseCode()),
+		"protocol", c.session.Protocol().ID().String(), "code", code.Number(),
 		"duration", time.Since(time.UnixMilli(c.began)).Round(time.Millisecond), "messages", messages, "bytes", sent,
+	}
+	if code != code.Plain() {
+		attrs = append(attrs, "reason", code.Reason())
 	}
 	if c.origin != "" {
 		attrs = append(attrs, "origin", c.origin)

@@ -118,7 +118,7 @@ func (g *guard) checkStart(now time.Time) protocol.CloseCode {
 	}
 	g.open = !final
 	if g.fragments++; g.fragments > maxFragments {
-		return protocol.ClosePolicy
+		return protocol.ClosePolicy.Because(protocol.ReasonFragments)
 	}
 	return 0
 }
@@ -128,7 +128,7 @@ func (g *guard) countControl(now time.Time) protocol.CloseCode {
 		g.second, g.controls = second, 0
 	}
 	if g.controls++; g.controls > maxControlPerSec {
-		return protocol.ClosePolicy
+		return protocol.ClosePolicy.Because(protocol.ReasonControl)
 	}
 	return 0
 }

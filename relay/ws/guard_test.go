@@ -99,7 +99,7 @@ func TestGuardSequences(t *testing.T) {
 		{"a message inside another", [][]byte{begin, begin}, protocol.CloseProtocol},
 	} {
 		d := decoder{guard: guard{limit: 1000}}
-		if code := decodeAll(&d, test.send); code != test.want {
+		if code := decodeAll(&d, test.send).Plain(); code != test.want {
 			t.Errorf("%s: code %d, want %d", test.why, code, test.want)
 		}
 	}

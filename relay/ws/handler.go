@@ -130,7 +130,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.conns.add(1)
 	hs.client = relay.Client{Transport: protocol.WebSocket, Protocol: hs.codec.protocol}
 	if code := h.admit(w, r, hs); code != 0 {
-		h.cfg.Stats.Rejected[rejections[code]].Add(1)
+		h.cfg.Stats.Rejected[rejections[code.Plain()]].Add(1)
 		acceptAndClose(w, r, hs.codec.name, code)
 		h.release(hs.address)
 		return

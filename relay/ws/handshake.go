@@ -103,7 +103,7 @@ func (hs *handshake) readJoin(r *http.Request, defaults []string) protocol.Close
 	}
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
-		return protocol.ClosePolicy
+		return protocol.ClosePolicy.Because(protocol.ReasonQuery)
 	}
 	hs.client.PublishTo = query.Get("publish")
 	hs.client.NoEcho = query.Get("echo") == "false"
@@ -119,7 +119,7 @@ func (hs *handshake) readJoin(r *http.Request, defaults []string) protocol.Close
 		join.channels = slices.Concat(join.channels, id.Join) // all channels that a token names must be permitted
 	}
 	if len(join.channels) == 0 && (id == nil || len(id.Own) == 0) {
-		return protocol.ClosePolicy // no channel to subscribe to
+		return protocol.ClosePolicy.Because(protocol.ReasonNoChannel)
 	}
 	return 0
 }

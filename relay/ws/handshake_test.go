@@ -118,13 +118,13 @@ func TestRejectedAfterHandshake(t *testing.T) {
 		headers      []string
 		want         protocol.CloseCode
 	}{
-		{"a forbidden channel", "/?channel=other", nil, protocol.CloseForbidden},
-		{"one of two channels is forbidden", "/?channel=chat1&channel=other", nil, protocol.CloseForbidden},
-		{"a reserved name", "/?channel=sidecast:mark", nil, protocol.CloseForbidden},
-		{"an invalid name", "/?channel=a%00b", nil, protocol.CloseForbidden},
-		{"an empty name", "/?channel=", nil, protocol.CloseForbidden},
-		{"too many channels", many.String(), nil, protocol.ClosePolicy},
-		{"an invalid query", "/?channel=%zz", nil, protocol.ClosePolicy},
+		{"a forbidden channel", "/?channel=other", nil, protocol.CloseForbidden.Because(protocol.ReasonChannel)},
+		{"one of two channels is forbidden", "/?channel=chat1&channel=other", nil, protocol.CloseForbidden.Because(protocol.ReasonChannel)},
+		{"a reserved name", "/?channel=sidecast:mark", nil, protocol.CloseForbidden.Because(protocol.ReasonName)},
+		{"an invalid name", "/?channel=a%00b", nil, protocol.CloseForbidden.Because(protocol.ReasonName)},
+		{"an empty name", "/?channel=", nil, protocol.CloseForbidden.Because(protocol.ReasonName)},
+		{"too many channels", many.String(), nil, protocol.ClosePolicy.Because(protocol.ReasonChannels)},
+		{"an invalid query", "/?channel=%zz", nil, protocol.ClosePolicy.Because(protocol.ReasonQuery)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := r.connect()

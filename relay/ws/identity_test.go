@@ -86,8 +86,8 @@ func TestChannelAuthExpires(t *testing.T) {
 	raw, v1, other := r.dial("/?channel=order:7"), r.dialV1(), r.dialV1()
 	v1.write(text(`{"type":"subscribe","channels":[{"channel":"order:7"}]}`))
 	v1.wantText(`{"type":"subscribed"`)
-	raw.wantClose(protocol.CloseUnauthorized)
-	v1.wantClose(protocol.CloseUnauthorized)
+	raw.wantClose(protocol.CloseUnauthorized.Because(protocol.ReasonExpired))
+	v1.wantClose(protocol.CloseUnauthorized.Because(protocol.ReasonExpired))
 	other.write(text(`{"type":"ping"}`))
 	other.wantText(`{"type":"pong"}`)
 }

@@ -98,15 +98,17 @@ var refusals = []struct {
 	code                         int
 	reason                       string
 }{
-	{"not public, with a way to log in", "?channel=secret", `undefined`, ``, 4401, "unauthorized"},
-	{"reserved", "?channel=sidecast:mark", `undefined`, ``, 4403, "forbidden"},
-	{"a bad token", "?channel=chat:1", `["sidecast.v1", "sidecast.token.abc"]`, ``, 4401, "unauthorized"},
-	{"no channel", "", `undefined`, ``, 1008, "policy violation"},
-	{"too many channels", "?channel=" + strings.Join(channels("chat", 129), "&channel="), `undefined`, ``, 1008, "policy violation"},
-	{"a message for two channels", "?channel=chat:1&channel=chat:2", `undefined`, `"hi"`, 1008, "policy violation"},
-	{"no right to publish", "?channel=chat:1&publish=secret", `undefined`, `"hi"`, 1008, "policy violation"},
-	{"not JSON", "", `"sidecast.v1"`, `"hi"`, 1007, "bad data"},
-	{"too big", "?channel=chat:1", `undefined`, `"x".repeat(16 * 1024 + 1)`, 1009, "message too big"},
+	{"not public, with a way to log in", "?channel=secret", `undefined`, ``, 4401, "receiving this channel needs a login"},
+	{"reserved", "?channel=sidecast:mark", `undefined`, ``, 4403, "not a channel name, or a reserved one"},
+	{"a bad token", "?channel=chat:1", `["sidecast.v1", "sidecast.token.abc"]`, ``, 4401, "no valid login: log in again"},
+	{"no channel", "", `undefined`, ``, 1008, "no channel named: add ?channel=NAME or set SIDECAST_DEFAULT_CHANNELS"},
+	{"too many channels", "?channel=" + strings.Join(channels("chat", 129), "&channel="), `undefined`, ``, 1008,
+		"too many channels: name fewer, or increase SIDECAST_MAX_CHANNELS_PER_SESSION"},
+	{"a message for two channels", "?channel=chat:1&channel=chat:2", `undefined`, `"hi"`, 1008, "several channels: add &publish=NAME"},
+	{"no right to publish", "?channel=chat:1&publish=secret", `undefined`, `"hi"`, 1008, "publishing to this channel is not allowed"},
+	{"not JSON", "", `"sidecast.v1"`, `"hi"`, 1007, "sidecast.v1 takes one JSON object in each text frame"},
+	{"too big", "?channel=chat:1", `undefined`, `"x".repeat(16 * 1024 + 1)`, 1009,
+		"the message is larger than SIDECAST_MAX_INBOUND_BYTES allows"},
 	// Chromium reports 1006 without a reason for everything that is not a close
 	// frame.
 	{"an unknown subprotocol", "?channel=chat:1", `"soap"`, ``, 1006, ""},
@@ -137,7 +139,7 @@ func TestRefusals(t *testing.T) {
 	t.Run("not public, and no way to log in", func(t *testing.T) {
 		plain := startRelay(t, server, map[string]string{"SIDECAST_PUBLIC_CHANNELS": "chat:*"})
 		connect(ctx, t, plain, "?channel=secret", `undefined`, ``)
-		wantCloseEvent(ctx, t, 4403, "forbidden")
+		wantCloseEvent(ctx, t, 4403, "receiving this channel is not allowed")
 	})
 
 	connectOpen := func(t *testing.T, query string) {
@@ -149,17 +151,17 @@ func TestRefusals(t *testing.T) {
 		connectOpen(t, "?channel=chat:1")
 		server.Kill()
 		browser.Eval[chromedp.Void](ctx, t, `socket.send("hi")`)
-		wantCloseEvent(ctx, t, 1013, "try again later")
+		wantCloseEvent(ctx, t, 1013, "the message may not have been published: try again later")
 	})
 	t.Run("a gap", func(t *testing.T) {
 		connectOpen(t, "?channel=chat:1&gap=close")
 		server.Restart()
-		wantCloseEvent(ctx, t, 4410, "gap")
+		wantCloseEvent(ctx, t, 4410, "messages may be missing: load the state again, then reconnect")
 	})
 	t.Run("the relay restarts", func(t *testing.T) {
 		connectOpen(t, "?channel=chat:1")
 		terminate(relay)
-		wantCloseEvent(ctx, t, 1012, "restarting")
+		wantCloseEvent(ctx, t, 1012, "the relay restarts: reconnect after a random delay")
 		if code := relay.Wait(); code != 0 {
 			t.Errorf("exit code %d", code)
 		}
