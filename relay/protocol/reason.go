@@ -30,6 +30,7 @@ const (
 	ReasonRate                               // too many messages or commands
 	ReasonControl                            // too many control frames
 	ReasonFragments                          // a message in too many frames
+	ReasonMessageTime                        // a message that was not complete in time
 	ReasonJSON                               // not a JSON object
 	numReasons
 )
@@ -58,6 +59,7 @@ var reasonTexts = [numReasons]string{
 	ReasonRate:            "too many messages: send fewer, or increase SIDECAST_COMMAND_RATE",
 	ReasonControl:         "too many pings or pongs: send fewer",
 	ReasonFragments:       "a message in too many frames: send larger frames",
+	ReasonMessageTime:     "a message did not arrive in time: send it in one piece",
 	ReasonJSON:            "sidecast.v1 takes one JSON object in each text frame",
 }
 

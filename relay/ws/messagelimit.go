@@ -60,5 +60,5 @@ func (l *messageLimit) expire(c *conn) {
 		l.timer.Reset(left)
 		return
 	}
-	c.session.Close(protocol.ClosePolicy)
+	c.session.Close(protocol.ClosePolicy.Because(protocol.ReasonMessageTime))
 }
