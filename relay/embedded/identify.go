@@ -24,6 +24,7 @@ type portOwner uint8
 const (
 	ownerNone     portOwner = iota // nothing answers
 	ownerRedis                     // Redis, Valkey or a compatible server
+	ownerLocked                    // the same, but it requires a password
 	ownerEmbedded                  // the in-memory Redis of another relay
 	ownerOther                     // any other program
 )
@@ -33,15 +34,33 @@ const (
 func (o portOwner) notice(requested, actual string) string {
 	switch o {
 	case ownerRedis:
-		return fmt.Sprintf("a Redis server already runs on %[1]s; to use it: SIDECAST_REDIS_URL=redis://%[1]s"+
-			" SIDECAST_CHANNELS='chat*' SIDECAST_PUBLIC_CHANNELS='chat*' go run .\n"+
-			"this relay uses its own in-memory Redis on %[2]s", requested, actual)
+		return redisNotice(requested, actual, "redis://"+requested, "run:")
+	case ownerLocked:
+		return redisNotice(requested, actual, "redis://:PASSWORD@"+requested, "run, with its password:")
 	case ownerEmbedded:
 		return fmt.Sprintf("another relay runs its in-memory Redis on %s; this relay runs its own on %s", requested, actual)
 	case ownerOther:
 		return fmt.Sprintf("another program, which is not Redis, uses %s; this relay runs its in-memory Redis on %s", requested, actual)
 	}
 	return ""
+}
+
+// redisNotice shows how to use the server instead. The settings keep every page
+// working that works without settings: a page that names no channel needs a
+// default channel and the right to publish to it.
+func redisNotice(requested, actual, url, run string) string {
+	return fmt.Sprintf(`a Redis server already runs on %s; this relay uses its own in-memory Redis on %s
+To use that server, stop this relay and %s
+
+SIDECAST_REDIS_URL=%s \
+SIDECAST_CHANNELS='chat,chat:*' \
+SIDECAST_PUBLIC_CHANNELS='chat,chat:*' \
+SIDECAST_PUBLISH_CHANNELS=chat \
+SIDECAST_DEFAULT_CHANNELS=chat \
+SIDECAST_DEMO=true \
+go run .
+
+Open pages at http://localhost then, not as files: php -S localhost:8000 serves a directory.`, requested, actual, run, url)
 }
 
 // identify connects to addr and determines what kind of program answers.
@@ -54,6 +73,8 @@ func identify(addr string) portOwner {
 		return ownerOther
 	case len(answers) == 2 && strings.HasPrefix(answers[1], ":"):
 		return ownerEmbedded
+	case strings.HasPrefix(answers[0], "-NOAUTH "):
+		return ownerLocked
 	}
 	return ownerRedis
 }

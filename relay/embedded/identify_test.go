@@ -15,13 +15,15 @@ func TestStartOnUsedPort(t *testing.T) {
 	tests := []struct {
 		name   string
 		listen func(t *testing.T) (addr string)
-		notice string // the expected beginning; % stands for the address
+		notice string // the expected beginning; % stands for the requested address, @ for the actual one
 	}{
 		{"free port", func(t *testing.T) string { return redistest.FreeAddr(t) }, ""},
 		{"Redis", func(t *testing.T) string { return redistest.Start(t).Addr },
-			"a Redis server already runs on %; to use it: SIDECAST_REDIS_URL=redis://% SIDECAST_CHANNELS="},
+			"a Redis server already runs on %; this relay uses its own in-memory Redis on @\n" +
+				"To use that server, stop this relay and run:\n\nSIDECAST_REDIS_URL=redis://% \\\nSIDECAST_CHANNELS="},
 		{"Redis with a password", func(t *testing.T) string { return redistest.Start(t, "--requirepass", "secret").Addr },
-			"a Redis server already runs on %; to use it: "},
+			"a Redis server already runs on %; this relay uses its own in-memory Redis on @\n" +
+				"To use that server, stop this relay and run, with its password:\n\nSIDECAST_REDIS_URL=redis://:PASSWORD@% \\\n"},
 		{"Redis of another relay", func(t *testing.T) string { return start(t).Addr() },
 			"another relay runs its in-memory Redis on %; "},
 		{"web server", webServer, "another program, which is not Redis, uses %; "},
@@ -40,7 +42,7 @@ func TestStartOnUsedPort(t *testing.T) {
 			if got := s.Addr(); (got == requested) != (tt.notice == "") || identify(got) != ownerEmbedded {
 				t.Errorf("listens on %s, requested %s", got, requested)
 			}
-			notice := strings.ReplaceAll(tt.notice, "%", requested)
+			notice := strings.NewReplacer("%", requested, "on @", "on "+s.Addr()).Replace(tt.notice)
 			if got := s.Notice(); (notice == "") != (got == "") || !strings.HasPrefix(got, notice) {
 				t.Errorf("Notice = %q, want %q", got, notice)
 			}

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"sidecast/relay/embedded"
 	"sidecast/relay/relaytest"
 	"sidecast/relay/relaytest/browser"
 	"sidecast/relay/relaytest/redistest"
@@ -330,24 +332,68 @@ func findsTests(t *testing.T, text string) {
 	}
 }
 
-// runsWithRedis: the pages of the tutorials and the demo page work with the
+// runsWithRedis: every page that works without settings works with the
 // settings for a Redis of the reader's own, and other channels stay closed.
 func runsWithRedis(t *testing.T, text string) {
 	server := redistest.Start(t)
-	url := newShell(t, nil).start(onPort(t, text, "redis://127.0.0.1:6379", server.Addr))
+	command := onPort(t, text, "redis://127.0.0.1:6379", server.Addr)
+	url := newShell(t, nil).start(command)
 	wantOpen(t, url, server)
-	addr := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws")
-	if body := get(t, "http://"+addr+"/"); !strings.Contains(body, "<title>") {
-		t.Errorf("the demo page is %q", body)
+	wantPages(t, strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws"), server)
+}
+
+// TestPrintedCommand: the command that a relay prints if it finds a Redis on
+// this machine keeps the same pages working.
+func TestPrintedCommand(t *testing.T) {
+	t.Parallel()
+	redistest.Require(t, "sh", "dash")
+	server := redistest.Start(t)
+	inMemory, err := embedded.Start(server.Addr, nil)
+	if err != nil {
+		t.Fatal(err)
 	}
+	notice := inMemory.Notice()
+	inMemory.Close()
+	begin, end := strings.Index(notice, ownRedis), strings.Index(notice, "go run .")
+	if begin < 0 || end < begin {
+		t.Fatalf("no command in:\n%s", notice)
+	}
+	command := notice[begin : end+len("go run .")]
+	if readme := snippet(t, "sh", ownRedis); command+"\n" != onPort(t, readme, "redis://127.0.0.1:6379", server.Addr) {
+		t.Errorf("the relay prints\n%s\nand the README has\n%s", command, readme)
+	}
+	url := newShell(t, nil).start(command)
+	wantPages(t, strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws"), server)
+}
+
+// wantPages checks that the pages of the tutorials, the README's page that
+// resumes and the demo page receive what PHP publishes, and that they receive
+// what their user sends.
+func wantPages(t *testing.T, addr string, server *redistest.Server) {
+	t.Helper()
+	const items = `[...document.querySelectorAll("#log li")].map((e) => e.textContent)`
+	resumes := chatPage{name: "the README's that resumes", lines: items, html: func(t testing.TB) string {
+		return snippet(t, "html", "frame.recovered")
+	}}
+	demo := chatPage{name: "the demo page", input: "#text", lines: `[...document.querySelectorAll("#messages li span")].map((e) => e.textContent)`}
 	ctx := browser.Start(t)
-	for _, page := range chatPages {
-		html := onPort(t, page.html(t), "ws://localhost:8080", addr)
-		tab := open(ctx, t, serve(t, html, "localhost"))
+	for _, page := range slices.Concat(chatPages, []chatPage{resumes, demo}) {
+		_, port, _ := net.SplitHostPort(addr)
+		url, ready := "http://localhost:"+port+"/", `document.getElementById("status").dataset.state === "live"`
+		if page.html != nil {
+			url, ready = serve(t, onPort(t, page.html(t), "ws://localhost:8080", addr), "localhost"), `true`
+		}
+		if page.name == resumes.name {
+			ready = `after !== undefined`
+		}
+		tab := open(ctx, t, url)
+		browser.Await(tab, t, ready)
 		server.CLI("PUBLISH", "chat", "from PHP to "+page.name)
 		browser.Await(tab, t, page.lines+fmt.Sprintf(`[0] === %q`, "from PHP to "+page.name))
-		say(tab, t, page, "from "+page.name)
-		browser.Await(tab, t, page.lines+fmt.Sprintf(`[1] === %q`, "from "+page.name))
+		if page.input != "" {
+			say(tab, t, page, "from "+page.name)
+			browser.Await(tab, t, page.lines+fmt.Sprintf(`[1] === %q`, "from "+page.name))
+		}
 	}
 }
 
