@@ -156,6 +156,10 @@ func (c *Config) IsEmbedded() bool {
 // loginSettings are the settings of which each one alone lets clients log in.
 var loginSettings = []string{"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL", "AUTH_URL", "CHANNEL_AUTH_URL"}
 
+// LoginSettings returns the names, without the prefix, of the settings of which
+// each one alone lets clients log in.
+func LoginSettings() []string { return slices.Clone(loginSettings) }
+
 // HasLogin reports whether a client can log in. A setting that has a fault
 // counts, so that one mistake does not cause two faults.
 func (c *Config) HasLogin() bool {

@@ -87,6 +87,7 @@ func (a *App) AdminAddr() net.Addr { return a.admin.Addr() }
 // the cause of ctx it does not wait for load balancers and clients.
 func (a *App) Run(ctx context.Context) error {
 	defer a.embedded.close()
+	a.options.Logger.Info("relay starts with these settings", a.inForce()...)
 	a.options.Logger.Info("listening", "addr", a.Addr().String())
 	a.options.Logger.Info("admin listening", "addr", a.AdminAddr().String())
 

@@ -1,8 +1,10 @@
 package app_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -72,5 +74,53 @@ func TestInvalidSettings(t *testing.T) {
 		if !errors.As(err, &faults) || err.Error() != "SIDECAST_JWT_ALGORITHMS: "+want {
 			t.Errorf("%s: %v, want %s", algorithms, err, want)
 		}
+	}
+}
+
+// The line that a relay logs when it starts says what is in force.
+func TestStartLine(t *testing.T) {
+	redis := redistest.Start(t)
+	for name, tt := range map[string]struct {
+		settings map[string]string
+		want     []string
+	}{
+		"what is set": {
+			map[string]string{
+				"REDIS_URL": "redis://:hunter2@" + redis.Addr, "CHANNELS": "chat,chat:*", "DURABLE_CHANNELS": "order:*",
+				"PUBLIC_CHANNELS": "chat", "PUBLISH_CHANNELS": "chat:*", "DEFAULT_CHANNELS": "chat",
+				"JWT_SECRET": strings.Repeat("s", 32), "CHANNEL_PREFIX": "app_",
+			},
+			[]string{
+				"version=1.2.3", "redis=" + redis.Addr, "in_memory=false", "channels=chat,chat:*", "durable=order:*", "prefix=app_",
+				"public=chat", "publish=chat:*", "default=chat", "login=SIDECAST_JWT_SECRET",
+			},
+		},
+		"what is not set": {
+			map[string]string{"REDIS_URL": redis.URL(), "CHANNELS": "chat", "PUBLIC_CHANNELS": "chat"},
+			[]string{"durable=none", "prefix=none", "publish=none", "default=none", "login=none"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tt.settings["LISTEN"], tt.settings["ADMIN_LISTEN"] = "127.0.0.1:0", "127.0.0.1:0"
+			var log bytes.Buffer
+			a, err := app.New(load(t, tt.settings), app.Options{Logger: slog.New(slog.NewTextHandler(&log, nil)), Version: "1.2.3"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			cancel(server.ErrHurry)
+			if err := a.Run(ctx); err != nil {
+				t.Error(err)
+			}
+			line, _, _ := strings.Cut(log.String(), "\n")
+			for _, attribute := range tt.want {
+				if !strings.Contains(line+" ", " "+attribute+" ") {
+					t.Errorf("%s is missing in %s", attribute, line)
+				}
+			}
+			if strings.Contains(log.String(), "hunter2") {
+				t.Error("the log contains the password")
+			}
+		})
 	}
 }

@@ -1,0 +1,36 @@
+package app
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+
+	"sidecast/config"
+)
+
+// inForce returns the attributes of the line that a relay logs when it starts:
+// what it relays, and what clients that are not logged in may do. Most mistakes
+// in the settings are visible here.
+func (a *App) inForce() []any {
+	cfg := a.cfg
+	redis := cmp.Or(a.embedded.addr(), a.settings.Redis.Address)
+	return []any{
+		"version", cmp.Or(a.options.Version, "unknown"),
+		"redis", redis, "in_memory", cfg.IsEmbedded(),
+		"channels", orNone(cfg.Channels), "durable", orNone(cfg.DurableChannels), "prefix", orNone(config.List{cfg.ChannelPrefix}),
+		"public", orNone(cfg.PublicChannels), "publish", orNone(cfg.PublishChannels), "default", orNone(cfg.DefaultChannels),
+		"login", orNone(logins(cfg)),
+	}
+}
+
+// logins returns the settings by which clients log in.
+func logins(cfg *config.Config) (list config.List) {
+	for _, name := range config.LoginSettings() {
+		if cfg.IsSet(name) {
+			list = append(list, config.Prefix+name)
+		}
+	}
+	return list
+}
+
+func orNone(list fmt.Stringer) string { return cmp.Or(strings.TrimSpace(list.String()), "none") }
