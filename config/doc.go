@@ -26,10 +26,13 @@
 // # Values
 //
 // White space around a value is ignored, except in a secret. A variable that is
-// set but empty is a fault, because it is usually the result of an unset shell
-// variable. Durations have a unit (10s), sizes may have one (64MiB), lists are
-// separated by commas, and numbers are written in decimal digits. COMMAND_RATE
-// is the number of commands per second; [Rate.Burst] is 2.5 times that.
+// set but empty counts as unset and causes a warning. It is a fault if the
+// relay could be open without it: a secret, REDIS_URL and EMBEDDED. Quotes,
+// comments and byte order marks, which some readers of a file of variables
+// keep, are faults, in a secret they cause a warning. Durations have a unit
+// (10s), sizes may have one (64MiB), lists are separated by commas, and numbers
+// are written in decimal digits. COMMAND_RATE is the number of commands per
+// second; [Rate.Burst] is 2.5 times that.
 //
 // # Secrets
 //

@@ -2,8 +2,11 @@ package config
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -187,7 +190,7 @@ func TestModes(t *testing.T) {
 		{"every page with its own token", []string{"JWT_SECRET=x", "ALLOWED_ORIGINS=*"}, nil},
 		{"an invalid URL counts as a real Redis", []string{"REDIS_URL=redis"},
 			[]string{"REDIS_URL", "CHANNELS", "PUBLIC_CHANNELS"}},
-		{"an invalid list does not also count as unset", []string{"REDIS_URL=redis://redis", "CHANNELS=", "PUBLIC_CHANNELS=,"},
+		{"an invalid list does not also count as unset", []string{"REDIS_URL=redis://redis", "CHANNELS=,", "PUBLIC_CHANNELS=,"},
 			[]string{"CHANNELS", "PUBLIC_CHANNELS"}},
 		{"an invalid pattern does not make a default channel forbidden",
 			[]string{"REDIS_URL=redis://redis", "CHANNELS=*", "DURABLE_CHANNELS=[", "PUBLIC_CHANNELS=*", "DEFAULT_CHANNELS=a"}, []string{"DURABLE_CHANNELS"}},
@@ -225,8 +228,9 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
-// TestSetButEmpty checks that no setting, and no path of a secret's file, may
-// be set but empty.
+// TestSetButEmpty checks that a variable that is set but empty counts as unset,
+// with a warning. Only those are faults without which the relay would be open:
+// secrets, their files, REDIS_URL and EMBEDDED.
 func TestSetButEmpty(t *testing.T) {
 	for _, s := range settings() {
 		names := []string{s.variable()}
@@ -236,15 +240,105 @@ func TestSetButEmpty(t *testing.T) {
 		for _, name := range names {
 			for _, empty := range []string{"", "  ", "\r\n"} {
 				variables := env(realRedis...)
-				if delete(variables, s.variable()); name == s.variable() || s.secret {
+				if delete(variables, s.variable()); s.secret || s.name == "EMBEDDED" {
 					variables[name] = empty
+					faults := faultsOf(t, variables)
+					if len(faults) != 1 || faults[0].Name != s.variable() || !strings.Contains(faults[0].Error(), "empty") {
+						t.Errorf("%s=%q: %v", name, empty, faults)
+					}
+					continue
 				}
-				faults := faultsOf(t, variables)
-				if len(faults) != 1 || faults[0].Name != s.variable() || !strings.Contains(faults[0].Error(), "empty") {
-					t.Errorf("%s=%q: %v", name, empty, faults)
+				setenv(t, variables)
+				unset, _, err := Load()
+				variables[name] = empty
+				got := warningsOf(t, variables)
+				if want := name + ": is set but empty, which counts as unset"; got != want {
+					t.Errorf("%s=%q: warnings %q, want %q", name, empty, got, want)
+				}
+				c, _, emptyErr := Load()
+				if !reflect.DeepEqual(c.Effective(), unset.Effective()) || fmt.Sprint(emptyErr) != fmt.Sprint(err) {
+					t.Errorf("%s=%q differs from unset: %v, %v", name, empty, emptyErr, err)
 				}
 			}
 		}
+	}
+}
+
+// TestEnvFileSyntax checks that quotes, comments and byte order marks, which
+// docker run --env-file keeps, are rejected by the name of the setting.
+func TestEnvFileSyntax(t *testing.T) {
+	const quotes, note, mark = "has quotes", "has a comment", "begins with a byte order mark"
+	bom := "\ufeff"
+	for _, tt := range []struct{ set, problem string }{
+		{`CHANNELS="chat:*"`, quotes},
+		{`CHANNELS='chat:*'`, quotes},
+		{`CHANNELS="chat:*" # all`, quotes},
+		{`CHANNELS='"chat:*"'`, quotes},
+		{`CHANNELS=news,"chat:*"`, quotes},
+		{`CHANNELS="chat:*,news"`, quotes},
+		{`CHANNELS=chat:* # all`, note},
+		{`CHANNELS=chat:* #all`, note},
+		{`CHANNELS=chat:*	# all, really`, note},
+		{`CHANNELS=# all`, note},
+		{`CHANNELS=` + bom + `chat:*`, mark},
+		{`LISTEN=":9000"`, quotes},
+		{`LISTEN=:9000 # for clients`, note},
+		{`KEY_PREFIX='app:'`, quotes},
+		{`LOG_LEVEL="debug"`, quotes},
+		{`MAX_CONNECTIONS="10"`, quotes},
+		{`AUTH_URL="http://app/live"`, quotes},
+		{`AUTH_URL=http://app/live # login`, note},
+		{`JWT_PUBLIC_KEY="-----BEGIN PUBLIC KEY-----"`, quotes},
+		{`REDIS_URL="redis://:` + canary + `@redis"`, quotes},
+		{`REDIS_URL=redis://:` + canary + `@redis # main`, note},
+		{`REDIS_URL=` + bom + `redis://:` + canary + `@redis`, mark},
+		{`REDIS_URL_FILE=` + writeFile(t, "url", bom+"redis://:"+canary+"@redis\r\n"), "the file that SIDECAST_REDIS_URL_FILE names " + mark},
+		{`REDIS_URL_FILE=` + writeFile(t, "url", `"redis://:`+canary+`@redis"`), "the file that SIDECAST_REDIS_URL_FILE names " + quotes},
+		{`REDIS_PASSWORD_FILE="/run/secrets/` + canary + `"`, "is read from a file, but SIDECAST_REDIS_PASSWORD_FILE " + quotes},
+	} {
+		name, _, _ := strings.Cut(tt.set, "=")
+		variables := env(append(slices.Clone(realRedis), tt.set)...)
+		if bare, ok := strings.CutSuffix(name, fileSuffix); ok {
+			name = bare
+			delete(variables, Prefix+bare)
+		}
+		faults := faultsOf(t, variables)
+		text := faults.Error()
+		if len(faults) == 0 || !strings.HasPrefix(text, Prefix+name+": "+tt.problem) || len(faults) > 1 || leaks(text) {
+			t.Errorf("%s: %v", tt.set, faults)
+		}
+	}
+	for _, set := range []string{
+		"CHANNELS=#general, #random", `CHANNELS=it's:*,a"b`, "CHANNELS= chat:* \r", `CHANNELS=\"odd\"`, "CHANNEL_PREFIX=app_\r",
+	} {
+		if faults := faultsOf(t, env(append(slices.Clone(realRedis), set)...)); len(faults) > 0 {
+			t.Errorf("%q: %v", set, faults)
+		}
+	}
+}
+
+// TestBOMInFiles checks that a PEM file with a byte order mark is rejected
+// because of it.
+func TestBOMInFiles(t *testing.T) {
+	for name, text := range map[string]string{"JWT_PUBLIC_KEY": publicPEM, "TLS_KEY": privatePEM, "TLS_CERT": "-----BEGIN CERTIFICATE-----"} {
+		file := writeFile(t, "file.pem", "\ufeff"+text)
+		faults := faultsOf(t, env(append(slices.Clone(realRedis), name+"="+file)...))
+		if len(faults) != 1 || !strings.Contains(faults.Error(), "byte order mark") || faults[0].Remedy != hintBOM {
+			t.Errorf("%s: %v", name, faults)
+		}
+	}
+}
+
+// TestBOMInNames checks that a variable whose name begins with a byte order mark
+// is not ignored: it is the first line of a file, often REDIS_URL.
+func TestBOMInNames(t *testing.T) {
+	variables := env(realRedis...)
+	variables["\ufeff"+Prefix+"REDIS_URL"] = variables[Prefix+"REDIS_URL"]
+	delete(variables, Prefix+"REDIS_URL")
+	t.Setenv("\ufeff"+Prefix+"REDIS_URL", "")
+	want := "SIDECAST_REDIS_URL: has a byte order mark (BOM) before its name, so it is not read; " + hintBOM
+	if got := faultsOf(t, variables).Error(); got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
@@ -310,7 +404,7 @@ func TestLeastOutbox(t *testing.T) {
 // TestNoConsequentialFaults checks that a setting with a fault is not compared
 // with others, so that one mistake causes one fault.
 func TestNoConsequentialFaults(t *testing.T) {
-	faults := faultsOf(t, env("MAX_PAYLOAD_BYTES=8MiB", "OUTBOX_BYTES=lots", "PING_INTERVAL=1", "KEY_PREFIX=", "CHANNEL_PREFIX=x"))
+	faults := faultsOf(t, env("MAX_PAYLOAD_BYTES=8MiB", "OUTBOX_BYTES=lots", "PING_INTERVAL=1", `KEY_PREFIX="x"`, "CHANNEL_PREFIX=x"))
 	if len(faults) != 3 {
 		t.Errorf("want three faults:\n%v", faults)
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -21,15 +22,16 @@ import (
 // could not be read is zero in it.
 func Load() (*Config, []Warning, error) {
 	c := &Config{set: make(map[string]bool), faulty: make(map[string]bool), files: make(map[string]string)}
-	for _, s := range settings() {
-		_, direct := os.LookupEnv(s.variable())
-		_, file := os.LookupEnv(s.variable() + fileSuffix)
-		if direct || file && s.secret {
-			c.set[s.name] = true
-		}
+	empty := c.findSet()
+	faults := unread(os.Environ())
+	for _, f := range faults {
+		name := strings.TrimSuffix(strings.TrimPrefix(f.Name, Prefix), fileSuffix)
+		c.set[name], c.faulty[name] = true, true
 	}
-	var faults Faults
 	for _, s := range settings() {
+		if c.faulty[s.name] {
+			continue
+		}
 		if err := c.read(s); err != nil {
 			c.faulty[s.name] = true
 			s.value(c).SetZero()
@@ -37,11 +39,29 @@ func Load() (*Config, []Warning, error) {
 		}
 	}
 	faults = append(faults, c.Validate()...)
-	return c, append(c.warnings(), misspelt(os.Environ())...), faults.Err()
+	return c, slices.Concat(empty, c.warnings(), misspelt(os.Environ())), faults.Err()
+}
+
+// findSet notes which settings are set, and returns a warning for each that is
+// set but empty and counts as unset.
+func (c *Config) findSet() (empty []Warning) {
+	for _, s := range settings() {
+		text, direct := os.LookupEnv(s.variable())
+		_, file := os.LookupEnv(s.variable() + fileSuffix)
+		if direct && s.mayBeEmpty() && strings.TrimSpace(text) == "" {
+			empty = append(empty, Warning{s.variable(), "is set but empty, which counts as unset"})
+		} else if direct || file && s.secret {
+			c.set[s.name] = true
+		}
+	}
+	return empty
 }
 
 // read sets the field of one setting.
 func (c *Config) read(s setting) *syntax.Error {
+	if !c.set[s.name] {
+		return s.decodeDefault(s.value(c), c.IsEmbedded())
+	}
 	text, direct := os.LookupEnv(s.variable())
 	file, fromFile := os.LookupEnv(s.variable() + fileSuffix)
 	if s.secret && fromFile {
@@ -50,10 +70,8 @@ func (c *Config) read(s setting) *syntax.Error {
 		}
 		return c.readFile(s, file)
 	}
-	if direct {
-		if err := checkText(s, text); err != nil {
-			return err
-		}
+	if err := checkText(s, text); err != nil {
+		return err
 	}
 	spec := s.spec(c.IsEmbedded())
 	if err := envconfig.Process(envPrefix, spec.Interface()); err != nil {
@@ -79,6 +97,9 @@ func (c *Config) readFile(s setting, path string) *syntax.Error {
 	if strings.TrimSpace(path) == "" {
 		return syntax.New("is read from a file, but "+variable+" is empty", "unset "+variable+", or set it to the path of a file")
 	}
+	if err := s.hasEnvFileSyntax(strings.TrimSpace(path)); err != nil {
+		return syntax.New("is read from a file, but "+variable+" "+err.Problem, err.Hint)
+	}
 	content := "secret"
 	if s.name == "REDIS_URL" {
 		content = "URL"
@@ -92,6 +113,11 @@ func (c *Config) readFile(s setting, path string) *syntax.Error {
 		return syntax.New("the file that "+variable+" names cannot be read: "+reason(err), hintReadable)
 	case strings.TrimSpace(text) == "":
 		return syntax.New("the file that "+variable+" names is empty", "write the "+content+" into it")
+	}
+	if s.name == "REDIS_URL" {
+		if err := checkText(s, text); err != nil {
+			return syntax.New("the file that "+variable+" names "+err.Problem, err.Hint)
+		}
 	}
 	if err := s.value(c).Addr().Interface().(envconfig.Decoder).Decode(text); err != nil {
 		return describe(s, err)
@@ -107,11 +133,15 @@ func checkText(s setting, text string) *syntax.Error {
 	switch {
 	case trimmed == "":
 		return syntax.New("is set but empty", "unset it, or give it a value")
-	case s.secret:
+	case s.secret && s.name != "REDIS_URL": // may contain anything; see doubtful
 		return nil
 	case !utf8.ValidString(trimmed):
 		return syntax.New("is not valid UTF-8", "write it in UTF-8")
-	case !s.manyLines && strings.ContainsFunc(trimmed, unicode.IsControl):
+	}
+	if err := s.hasEnvFileSyntax(trimmed); err != nil {
+		return err
+	}
+	if !s.manyLines && strings.ContainsFunc(trimmed, unicode.IsControl) {
 		return syntax.New("contains a control character, perhaps a line break", "write it on one line")
 	}
 	return nil

@@ -33,6 +33,20 @@ func misspelt(environ []string) []Warning {
 	return list
 }
 
+// unread returns a fault for each variable that would be a setting if its name
+// did not begin with a byte order mark. The first line of a file that an editor
+// saved with one has such a name. To ignore REDIS_URL because of it would start
+// a relay with its own Redis.
+func unread(environ []string) (faults Faults) {
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if bare, ok := strings.CutPrefix(name, "\ufeff"+Prefix); ok {
+			faults.Add(bare, "has a byte order mark (BOM) before its name, so it is not read", hintBOM)
+		}
+	}
+	return faults
+}
+
 // serviceLink reports whether Kubernetes sets a variable of this name for a
 // Service whose name begins with sidecast.
 func serviceLink(name string) bool {

@@ -30,6 +30,8 @@ func (c *CertFile) Decode(value string) error {
 	switch {
 	case err != nil:
 		return syntax.New("reading "+syntax.Quote(value)+": "+reason(err), hintReadable)
+	case syntax.HasBOM(string(text)):
+		return syntax.New(syntax.Quote(value)+" begins with a byte order mark (BOM)", hintBOM)
 	case !x509.NewCertPool().AppendCertsFromPEM(text):
 		return syntax.New(syntax.Quote(value)+" contains no certificate", "write the path of a PEM file with BEGIN CERTIFICATE in it")
 	}
@@ -52,6 +54,8 @@ func (k *KeyFile) Decode(value string) error {
 		return syntax.New(syntax.Quote(value)+" is larger than 64 KiB", "write the path of a file that contains only the key")
 	case err != nil:
 		return syntax.New("reading "+syntax.Quote(value)+": "+reason(err), hintReadable)
+	case syntax.HasBOM(text):
+		return syntax.New(syntax.Quote(value)+" begins with a byte order mark (BOM)", hintBOM)
 	}
 	if block, _ := pem.Decode([]byte(text)); block == nil || !strings.HasSuffix(block.Type, "PRIVATE KEY") {
 		return syntax.New(syntax.Quote(value)+" contains no private key", "write the path of a PEM file with BEGIN PRIVATE KEY in it")

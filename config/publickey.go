@@ -39,6 +39,9 @@ func (k *PublicKey) Decode(value string) error {
 		if err != nil {
 			return syntax.New("is not PEM, and cannot be read as a file: "+reason(err), hintPublicKey)
 		}
+		if syntax.HasBOM(string(text)) {
+			return syntax.New("is a file that begins with a byte order mark (BOM)", hintBOM)
+		}
 		found = PublicKey{shown: value, text: string(text)}
 	}
 	if _, err := publickey.Parse([]byte(found.text)); err != nil {

@@ -108,6 +108,29 @@ func (s setting) defaultValue(embedded bool) string {
 	return s.field.Tag.Get("default")
 }
 
+// decodeDefault sets a field to the setting's default. If there is none, the
+// field keeps its zero value.
+func (s setting) decodeDefault(field reflect.Value, embedded bool) *syntax.Error {
+	text := s.defaultValue(embedded)
+	if text == "" {
+		return nil
+	}
+	decoder, ok := field.Addr().Interface().(envconfig.Decoder)
+	if !ok {
+		field.SetString(text)
+		return nil
+	}
+	if err := decoder.Decode(text); err != nil {
+		return describe(s, err)
+	}
+	return nil
+}
+
+// mayBeEmpty reports whether a variable that is set but empty counts as unset.
+// It does not where an empty shell variable would open the relay: without a
+// secret there is no login, and without a URL everything is open.
+func (s setting) mayBeEmpty() bool { return !s.secret && s.name != "EMBEDDED" }
+
 // defaults describes the setting's defaults, each formatted by literal. It
 // returns "" if there are no defaults.
 func (s setting) defaults(literal func(string) string) string {

@@ -1,7 +1,5 @@
 package config
 
-import "strings"
-
 // A Warning is an unusual property of a variable that does not prevent Sidecast
 // from running. It never contains a value.
 type Warning struct {
@@ -19,12 +17,11 @@ const minSecret = 32
 // warnings returns warnings about settings that have valid values.
 func (c *Config) warnings() []Warning {
 	var list []Warning
-	for _, secret := range []struct {
-		name string
-		Secret
-	}{{"REDIS_PASSWORD", c.RedisPassword}, {"JWT_SECRET", c.JWTSecret}, {"JWT_PREVIOUS_SECRET", c.JWTPreviousSecret}} {
-		if text := secret.Reveal(); strings.TrimSpace(text) != text {
-			list = append(list, Warning{Prefix + secret.name, "begins or ends with white space, which is part of the value"})
+	for _, s := range settings() {
+		if secret, ok := s.value(c).Interface().(Secret); ok {
+			if text := doubtful(secret.Reveal()); text != "" {
+				list = append(list, Warning{s.variable(), text})
+			}
 		}
 	}
 	if c.JWTSecret.IsSet() && len(c.JWTSecret.Reveal()) < minSecret {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -28,11 +29,20 @@ func TestUnusualValues(t *testing.T) {
 			"SIDECAST_TRUSTED_PROXIES: 0.0.0.0/0 trusts every peer, so that any client can claim any address and host"},
 		{"a line break at the end of a password", []string{"REDIS_PASSWORD=x\n"},
 			"SIDECAST_REDIS_PASSWORD: begins or ends with white space, which is part of the value"},
+		{"quotes around a password", []string{`REDIS_PASSWORD="x"`}, "SIDECAST_REDIS_PASSWORD: has quotes, which are part of the value"},
+		{"a comment after a password", []string{"REDIS_PASSWORD=x # for Redis"}, "SIDECAST_REDIS_PASSWORD: has a comment, which is part of the value"},
+		{"a byte order mark before a password", []string{"REDIS_PASSWORD_FILE=" + writeFile(t, "password", "\ufeffx\r\n")},
+			"SIDECAST_REDIS_PASSWORD: begins with a byte order mark (BOM), which is part of the value"},
+		{"a password in UTF-16", []string{"REDIS_PASSWORD_FILE=" + writeFile(t, "password", "\xff\xfex\x00")},
+			"SIDECAST_REDIS_PASSWORD: begins with a byte order mark (BOM), which is part of the value"},
+		{"a line break of Windows", []string{"REDIS_PASSWORD_FILE=" + writeFile(t, "password", "x\r\n")}, ""},
+		{"a blank after another secret", []string{"REDIS_SENTINEL_PASSWORD=x ", "REDIS_MODE=sentinel", "REDIS_URL=redis://s?master_name=m"},
+			"SIDECAST_REDIS_SENTINEL_PASSWORD: begins or ends with white space, which is part of the value"},
 		{"a secret that can be guessed", []string{"JWT_SECRET=secret"},
 			"SIDECAST_JWT_SECRET: is shorter than 32 bytes, so that anyone who has a token can guess it; `openssl rand -base64 32` generates a good one"},
 		{"usual values", []string{"TRUSTED_PROXIES=10.0.0.0/8", "REDIS_PASSWORD=x y"}, ""},
 	} {
-		if got := warningsOf(t, env(append(tt.set, realRedis...)...)); got != tt.want {
+		if got := warningsOf(t, env(append(slices.Clone(realRedis), tt.set...)...)); got != tt.want {
 			t.Errorf("%s: %q", tt.comment, got)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"sidecast/relay/access"
+	"sidecast/relay/syntax"
 )
 
 // Bounds on how long a grant of the application lasts.
@@ -39,6 +40,8 @@ var (
 	errLoginStatus   = errors.New("the HTTP status must be 2xx, 401, 403 or a redirect")
 	errChannelStatus = errors.New("the HTTP status must be 2xx, 401 or 403")
 
+	errAnswerBOM = errors.New("the answer begins with a byte order mark (BOM): save the application's file as UTF-8 without BOM")
+
 	errLoginAnswer = errors.New(`the answer is not JSON like {"user":"42","channels":["chat:*"]}; ` +
 		"the application must answer 401 if it does not know the user")
 	errChannelAnswer = errors.New("only an empty answer or a JSON object opens a channel")
@@ -54,6 +57,8 @@ func parseLogin(grants Grants, status int, body []byte) (answer, error) {
 		return answer{outcome: forbidden}, nil
 	case status < 200 || status > 299:
 		return answer{}, errLoginStatus
+	case syntax.HasBOM(string(body)):
+		return answer{}, errAnswerBOM
 	}
 	var login struct {
 		User      userID   `json:"user"`
@@ -84,6 +89,8 @@ func parseChannel(status int, body []byte) (answer, error) {
 		return answer{outcome: forbidden}, nil
 	case status < 200 || status > 299:
 		return answer{}, errChannelStatus
+	case syntax.HasBOM(string(body)):
+		return answer{}, errAnswerBOM
 	}
 	var grant struct {
 		ExpiresIn *float64 `json:"expires_in"`

@@ -176,3 +176,23 @@ func FuzzChannelAnswer(f *testing.F) {
 		}
 	})
 }
+
+// TestAnswerWithBOM checks that an answer with a byte order mark, which a script
+// has that an editor saved with one, grants nothing, and that the log says so.
+// A line break of Windows after the answer is no problem.
+func TestAnswerWithBOM(t *testing.T) {
+	a := newTestApp(t, respond(200, "\ufeff"+`{"user":"42"}`))
+	if _, code := a.Login(t.Context(), request("Cookie", "s=1")); code != protocol.CodeUnavailable {
+		t.Errorf("with a byte order mark: %v", code)
+	}
+	if !strings.Contains(a.log.String(), "byte order mark (BOM)") {
+		t.Errorf("logged %q", a.log)
+	}
+	if _, err := parseChannel(200, []byte("\ufeff")); err != errAnswerBOM {
+		t.Errorf("the answer about a channel: %v", err)
+	}
+	a = newTestApp(t, respond(200, `{"user":"42"}`+"\r\n"))
+	if _, code := a.Login(t.Context(), request("Cookie", "s=1")); code != protocol.CodeOK {
+		t.Errorf("with a line break: %v", code)
+	}
+}

@@ -24,7 +24,7 @@ var (
 func fetchReason(err error) string {
 	for _, known := range []error{
 		errRequest, errConnection, errTimeout, errTooLarge, errMalformed,
-		errLoginStatus, errLoginAnswer, errChannelStatus, errChannelAnswer, errKeysStatus,
+		errLoginStatus, errLoginAnswer, errChannelStatus, errChannelAnswer, errAnswerBOM, errKeysStatus,
 	} {
 		if errors.Is(err, known) {
 			return known.Error()

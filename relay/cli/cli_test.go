@@ -119,3 +119,19 @@ func TestFaultsAreReportedOnce(t *testing.T) {
 		t.Errorf("exit %d, %q", code, errs)
 	}
 }
+
+// The file of a token may end with a line break, also one of Windows. A byte
+// order mark is named, because an editor does not show it.
+func TestTokenFile(t *testing.T) {
+	for text, want := range map[string]string{
+		"a.b.c\r\n":          "",
+		"\ufeffa.b.c\n":      "byte order mark",
+		"a.b.c d":            "one token and nothing else",
+		"\xff\xfea\x00.\x00": "byte order mark",
+	} {
+		token, err := readToken(strings.NewReader(text), "the file")
+		if want == "" && (err != nil || token != "a.b.c") || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%q: %q, %v, want %s", text, token, err, want)
+		}
+	}
+}

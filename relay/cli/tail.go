@@ -12,6 +12,7 @@ import (
 
 	"sidecast/relay/app"
 	"sidecast/relay/embedded"
+	"sidecast/relay/syntax"
 )
 
 func tailCommand() *command {
@@ -91,6 +92,8 @@ func readToken(from io.Reader, name string) (string, error) {
 	switch {
 	case err != nil:
 		return "", fmt.Errorf("reading the token: %w", err)
+	case syntax.HasBOM(token):
+		return "", fmt.Errorf("reading the token: %s begins with a byte order mark (BOM): save it as UTF-8 without BOM", name)
 	case token == "" || strings.ContainsAny(token, " ,\r\n\t"):
 		return "", fmt.Errorf("reading the token: %s must contain one token and nothing else; `sidecast token` makes one", name)
 	}

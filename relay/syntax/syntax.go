@@ -52,3 +52,9 @@ func ValidPort(text string) bool {
 	n, err := strconv.ParseUint(text, 10, 16)
 	return err == nil && n > 0
 }
+
+// HasBOM reports whether text begins with a byte order mark, which some editors
+// write at the begin of a file: that of UTF-8, or that of UTF-16.
+func HasBOM(text string) bool {
+	return strings.HasPrefix(text, "\ufeff") || strings.HasPrefix(text, "\xff\xfe") || strings.HasPrefix(text, "\xfe\xff")
+}

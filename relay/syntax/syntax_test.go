@@ -47,3 +47,13 @@ func TestValidPort(t *testing.T) {
 		}
 	}
 }
+
+func TestHasBOM(t *testing.T) {
+	for text, want := range map[string]bool{
+		"\ufeffx": true, "\xff\xfex\x00": true, "\xfe\xff\x00x": true, "x\ufeff": false, "": false, "\xef\xbb": false,
+	} {
+		if got := HasBOM(text); got != want {
+			t.Errorf("HasBOM(%q) = %v", text, got)
+		}
+	}
+}
