@@ -49,7 +49,7 @@ func TestFaults(t *testing.T) {
 		{"REDIS_URL=redis://relay@redis", `REDIS_URL: has a user without a password; set SIDECAST_REDIS_PASSWORD; to use a password without a user, write redis://:password@host`},
 		{"REDIS_URL=redis://relay:@redis", `REDIS_URL: has a user without a password; set SIDECAST_REDIS_PASSWORD; to use a password without a user, write redis://:password@host`},
 		{"REDIS_USERNAME=relay", `REDIS_USERNAME: is set without a password; set SIDECAST_REDIS_PASSWORD; to use a password without a user, write redis://:password@host`},
-		{"REDIS_CA=" + missing, `REDIS_CA: reading ` + syntax.Quote(missing) + `: ` + reason(notFound) + `; write the path of a file that this user can read`},
+		{"REDIS_CA=" + missing, `REDIS_CA: names a file that cannot be read: ` + reason(notFound) + `; write the path of a file that this user can read`},
 		{"REDIS_CA=" + notPEM, `REDIS_CA: ` + syntax.Quote(notPEM) + ` contains no certificate; write the path of a PEM file with BEGIN CERTIFICATE in it`},
 		{"REDIS_CA=-----BEGIN CERTIFICATE-----", `REDIS_CA: is the certificate itself; write the path of a file that contains it`},
 		{"REDIS_CA=" + certificateFile(t), `REDIS_CA: is set, but SIDECAST_REDIS_URL does not use TLS; write rediss:// in the URL, or unset SIDECAST_REDIS_CA`},
@@ -64,7 +64,7 @@ func TestFaults(t *testing.T) {
 
 		{"TLS_KEY=-----BEGIN PRIVATE KEY-----", `TLS_KEY: is the key itself; write the path of a file that contains it`},
 		{"TLS_KEY=" + notPEM, `TLS_KEY: ` + syntax.Quote(notPEM) + ` contains no private key; write the path of a PEM file with BEGIN PRIVATE KEY in it`},
-		{"TLS_KEY=" + missing, `TLS_KEY: reading ` + syntax.Quote(missing) + `: ` + reason(notFound) + `; write the path of a file that this user can read`},
+		{"TLS_KEY=" + missing, `TLS_KEY: names a file that cannot be read: ` + reason(notFound) + `; write the path of a file that this user can read`},
 		{"MAX_CONNECTIONS_PER_IP=-1", `MAX_CONNECTIONS_PER_IP: "-1" is not a whole number; write only digits, like 1000`},
 		{"MAX_CONNECT_RATE_PER_IP=1000001", `MAX_CONNECT_RATE_PER_IP: 1000001 is above the maximum; write 1000000 or less`},
 

@@ -21,14 +21,37 @@ import (
 // there are faults, it is only useful for finding more of them; a setting that
 // could not be read is zero in it.
 func Load() (*Config, []Warning, error) {
-	c := &Config{set: make(map[string]bool), faulty: make(map[string]bool), files: make(map[string]string)}
+	c := newConfig()
 	empty := c.findSet()
 	faults := unread(os.Environ())
 	for _, f := range faults {
 		name := strings.TrimSuffix(strings.TrimPrefix(f.Name, Prefix), fileSuffix)
 		c.set[name], c.faulty[name] = true, true
 	}
-	for _, s := range settings() {
+	faults = append(faults, c.readAll(settings())...)
+	faults = append(faults, c.Validate()...)
+	return c, slices.Concat(empty, c.warnings(), misspelt(os.Environ())), faults.Err()
+}
+
+// LoadOnly reads only the settings with these names, which are without the
+// prefix. The others are zero, whatever their variables are, and no file is
+// read for them; [Config.IsSet] and [Config.IsEmbedded] know whether they are
+// set. It is for commands that have to work while a file cannot be read.
+func LoadOnly(names ...string) (*Config, error) {
+	c := newConfig()
+	c.findSet()
+	return c, c.readAll(slices.DeleteFunc(slices.Clone(settings()), func(s setting) bool {
+		return !slices.Contains(names, s.name)
+	})).Err()
+}
+
+func newConfig() *Config {
+	return &Config{set: make(map[string]bool), faulty: make(map[string]bool), files: make(map[string]string)}
+}
+
+// readAll sets the fields of settings, except those that have a fault already.
+func (c *Config) readAll(list []setting) (faults Faults) {
+	for _, s := range list {
 		if c.faulty[s.name] {
 			continue
 		}
@@ -38,8 +61,7 @@ func Load() (*Config, []Warning, error) {
 			faults.Add(s.name, err.Problem, err.Hint)
 		}
 	}
-	faults = append(faults, c.Validate()...)
-	return c, slices.Concat(empty, c.warnings(), misspelt(os.Environ())), faults.Err()
+	return faults
 }
 
 // findSet notes which settings are set, and returns a warning for each that is

@@ -106,3 +106,21 @@ func TestAllowedValuesInAnyCase(t *testing.T) {
 		t.Errorf("read %q and %q", c.LogFormat, c.PublishFormat)
 	}
 }
+
+// TestLoadOnly checks that only the named settings can have faults, and that
+// the mode does not depend on the content of a file.
+func TestLoadOnly(t *testing.T) {
+	setenv(t, env("REDIS_URL_FILE=/missing", "TLS_KEY=/missing", "PING_INTERVAL=soon", "ADMIN_LISTEN=:9999"))
+	c, err := LoadOnly("EMBEDDED", "ADMIN_LISTEN")
+	if err != nil || c.IsEmbedded() || c.AdminListen != ":9999" || !c.IsSet("ADMIN_LISTEN") || c.PingInterval != 0 {
+		t.Errorf("embedded %v, admin %q, error %v", c.IsEmbedded(), c.AdminListen, err)
+	}
+	setenv(t, env("ADMIN_LISTEN=9999", "TLS_KEY=/missing"))
+	if _, err := LoadOnly("EMBEDDED", "ADMIN_LISTEN"); err == nil || err.Error() != `SIDECAST_ADMIN_LISTEN: "9999" is only a port; write :9999` {
+		t.Errorf("error %v", err)
+	}
+	setenv(t, nil)
+	if c, err := LoadOnly("EMBEDDED", "ADMIN_LISTEN"); err != nil || !c.IsEmbedded() || c.AdminListen != "127.0.0.1:9190" {
+		t.Errorf("without variables: embedded %v, admin %q, error %v", c.IsEmbedded(), c.AdminListen, err)
+	}
+}

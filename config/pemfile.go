@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -29,7 +30,7 @@ func (c *CertFile) Decode(value string) error {
 	text, err := readFile(value, maxCertFile)
 	switch {
 	case err != nil:
-		return syntax.New("reading "+syntax.Quote(value)+": "+reason(err), hintReadable)
+		return unreadable(value, err)
 	case syntax.HasBOM(string(text)):
 		return syntax.New(syntax.Quote(value)+" begins with a byte order mark (BOM)", hintBOM)
 	case !x509.NewCertPool().AppendCertsFromPEM(text):
@@ -53,7 +54,7 @@ func (k *KeyFile) Decode(value string) error {
 	case errors.Is(err, errFileSize):
 		return syntax.New(syntax.Quote(value)+" is larger than 64 KiB", "write the path of a file that contains only the key")
 	case err != nil:
-		return syntax.New("reading "+syntax.Quote(value)+": "+reason(err), hintReadable)
+		return unreadable(value, err)
 	case syntax.HasBOM(text):
 		return syntax.New(syntax.Quote(value)+" begins with a byte order mark (BOM)", hintBOM)
 	}
@@ -62,6 +63,15 @@ func (k *KeyFile) Decode(value string) error {
 	}
 	*k = KeyFile(value)
 	return nil
+}
+
+// unreadable reports a file that cannot be read. It repeats the path only if
+// something is there: otherwise the value may be a key without its BEGIN line.
+func unreadable(path string, err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return syntax.New("reading "+syntax.Quote(path)+": "+reason(err), hintReadable)
+	}
+	return syntax.New("names a file that cannot be read: "+reason(err), hintReadable)
 }
 
 // isPEM reports whether a value is the content of a PEM file rather than a

@@ -86,6 +86,8 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		{"REDIS_PASSWORD=" + canary + "\n"},
 		{"ADMIN_TOKEN=" + canary, "ADMIN_TOKEN_FILE=" + file},
 		{"ADMIN_TOKEN_FILE=" + big},
+		// A key without its BEGIN line is in the variable for the path of its file.
+		{"TLS_KEY=" + canary + "/+=="}, {"TLS_CERT=" + canary}, {"REDIS_CA=" + strings.Repeat(canary, 1000)}, {"JWT_PUBLIC_KEY=" + canary},
 		// The secret is in the variable for the path of its file.
 		{"ADMIN_TOKEN_FILE=" + canary, "REDIS_PASSWORD_FILE=/" + canary, "REDIS_URL_FILE=redis://:" + canary + "@redis"},
 		// The secret is in a misspelt variable, or in a variable without the

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"sidecast/config"
 	"sidecast/relay/app"
 	"sidecast/relay/embedded"
 )
@@ -13,9 +14,10 @@ import (
 const healthAdvice = "is the relay running on this machine, with the same SIDECAST_ADMIN_LISTEN as here?"
 
 // healthcheck asks the relay on this machine whether it is alive, as a
-// container runtime does.
-func healthcheck(ctx context.Context, p *Program, _ []string) error {
-	cfg, _, err := p.load()
+// container runtime does. It needs the admin address only: a certificate that
+// cannot be read for a moment must not restart the container.
+func healthcheck(ctx context.Context, _ *Program, _ []string) error {
+	cfg, err := config.LoadOnly("EMBEDDED", "ADMIN_LISTEN")
 	if err != nil {
 		return err
 	}
