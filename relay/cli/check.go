@@ -38,7 +38,7 @@ func check(ctx context.Context, p *Program, _ []string) error {
 func report(out io.Writer, findings []source.Finding) error {
 	failed := false
 	for _, f := range findings {
-		fmt.Fprintf(out, "%-4s  %s: %s\n", f.Level, f.Subject, f.Text)
+		fmt.Fprintf(out, "%-4s  %s: %s\n", f.Level, printable(f.Subject), printable(f.Text))
 		if f.Do != "" {
 			fmt.Fprintf(out, "      %s\n", f.Do)
 		}

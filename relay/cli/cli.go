@@ -61,13 +61,13 @@ func Main(ctx context.Context, p Program, args []string) int {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &faults):
-		fmt.Fprintf(p.Stderr, "sidecast: invalid configuration:\n%v\n", faults)
+		fmt.Fprintf(p.Stderr, "sidecast: invalid configuration:\n%s\n", printableLines(faults.Error()))
 		return exitConfig
 	case errors.As(err, &usage):
-		fmt.Fprintf(p.Stderr, "sidecast: %v\n", usage)
+		fmt.Fprintf(p.Stderr, "sidecast: %s\n", printable(usage.Error()))
 		return exitConfig
 	}
-	fmt.Fprintf(p.Stderr, "sidecast: %v\n", err)
+	fmt.Fprintf(p.Stderr, "sidecast: %s\n", printableLines(err.Error())) // it may repeat a server's answer
 	return exitFailure
 }
 

@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"os"
 	"slices"
 
 	"sidecast/config"
@@ -38,27 +35,4 @@ func printConfig(_ context.Context, p *Program, _ []string) error {
 		err = errors.Join(cfg.Print(p.Stdout), err)
 	}
 	return err
-}
-
-// logger returns the logger that the settings ask for.
-func (p *Program) logger(cfg *config.Config) *slog.Logger {
-	options := &slog.HandlerOptions{Level: cfg.LogLevel, ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
-		if a.Value.Kind() == slog.KindDuration {
-			a.Value = slog.StringValue(a.Value.Duration().String()) // not a number of nanoseconds
-		}
-		return a
-	}}
-	if cfg.LogFormat == "json" || cfg.LogFormat == "auto" && !isTerminal(p.Stderr) {
-		return slog.New(slog.NewJSONHandler(p.Stderr, options))
-	}
-	return slog.New(slog.NewTextHandler(p.Stderr, options))
-}
-
-func isTerminal(w io.Writer) bool {
-	file, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := file.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -37,6 +37,7 @@ func tailCommand() *command {
 		}
 		return (&tailer{
 			url: target, token: tokenFrom(tokenFile, p.Stdin), channels: channels, out: p.Stdout, notes: p.Stderr,
+			escape: isTerminal(p.Stdout),
 		}).run(ctx)
 	}
 	return c

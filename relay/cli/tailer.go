@@ -22,6 +22,7 @@ type tailer struct {
 	channels []string
 	out      io.Writer // one line for each message
 	notes    io.Writer // everything else
+	escape   bool      // out is a terminal, which a message must not control
 
 	// Of the current connection.
 	first   bool // it is the first one
@@ -44,7 +45,7 @@ func (t *tailer) run(ctx context.Context) error {
 		case err != nil && t.first:
 			return err
 		case err != nil:
-			fmt.Fprintf(t.notes, "# %v\n", err)
+			fmt.Fprintf(t.notes, "# %s\n", printable(err.Error()))
 		default:
 			backoff = 500 * time.Millisecond
 			fmt.Fprintln(t.notes, "# disconnected")
@@ -115,12 +116,12 @@ func (t *tailer) receive(message []byte) {
 		t.print(f)
 	case "subscribed":
 		if t.first {
-			fmt.Fprintf(t.notes, "# listening to %s\n", f.Channel)
+			fmt.Fprintf(t.notes, "# listening to %s\n", printable(f.Channel))
 		} else {
-			fmt.Fprintf(t.notes, "# listening to %s again; messages may be missing\n", f.Channel)
+			fmt.Fprintf(t.notes, "# listening to %s again; messages may be missing\n", printable(f.Channel))
 		}
 	case "gap":
-		fmt.Fprintf(t.notes, "# gap (%s): messages may be missing\n", f.Reason)
+		fmt.Fprintf(t.notes, "# gap (%s): messages may be missing\n", printable(f.Reason))
 	case "offline":
 		fmt.Fprintf(t.notes, "# the relay has lost its connection to Redis\n")
 	case "error":
@@ -141,7 +142,7 @@ func (t *tailer) advice(unauthorized bool) string {
 }
 
 // print writes one message on one line, after the channel and a tab if there
-// are several channels.
+// are several channels. Only on a terminal it changes the message.
 func (t *tailer) print(f tailFrame) {
 	data := f.Data
 	if f.Base64 != "" {
@@ -149,8 +150,12 @@ func (t *tailer) print(f tailFrame) {
 			data = string(raw)
 		}
 	}
+	channel := f.Channel
+	if t.escape {
+		channel, data = printable(channel), printable(data)
+	}
 	if len(t.channels) > 1 {
-		fmt.Fprintf(t.out, "%s\t%s\n", f.Channel, data)
+		fmt.Fprintf(t.out, "%s\t%s\n", channel, data)
 		return
 	}
 	fmt.Fprintf(t.out, "%s\n", data)
