@@ -135,3 +135,18 @@ func TestTokenFile(t *testing.T) {
 		}
 	}
 }
+
+// The number that PUBLISH returns is not the number of browsers.
+func TestMeaning(t *testing.T) {
+	for want, got := range map[string]string{
+		"1 Redis subscriber, usually the relay; browsers are not counted":                                          meaning(1, false),
+		"3 Redis subscribers, such as relays; browsers are not counted":                                            meaning(3, false),
+		"1 Redis subscriber on one node of the cluster, usually the relay; browsers are not counted":               meaning(1, true),
+		"no Redis subscribers on one node of the cluster; Redis does not count those of other nodes":               meaning(0, true),
+		"nothing subscribes to it in Redis: is a relay running, and does the channel match its SIDECAST_CHANNELS?": meaning(0, false),
+	} {
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -42,15 +42,29 @@ func publish(ctx context.Context, p *Program, args []string) error {
 		return nil
 	}
 	receivers, err := client.Publish(ctx, names.Redis(channel), payload).Result()
-	switch {
-	case err != nil:
+	if err != nil {
 		return fmt.Errorf("publishing to Redis: %w; run `sidecast check`", err)
-	case receivers == 0:
-		fmt.Fprintf(p.Stdout, "published to %s, but nothing subscribes to it: is a relay running, and does the channel match its SIDECAST_CHANNELS?\n", channel)
-	default:
-		fmt.Fprintf(p.Stdout, "published to %s; Redis subscribers that received it: %d\n", channel, receivers)
 	}
-	return nil
+	_, err = fmt.Fprintf(p.Stdout, "published to %s: %s\n", channel, meaning(receivers, s.Redis.Mode == source.Cluster))
+	return err
+}
+
+// meaning says what the number that PUBLISH returns means. It is usually taken
+// for the number of browsers.
+func meaning(receivers int64, cluster bool) string {
+	where := ""
+	if cluster { // Redis does not count the subscribers of other nodes
+		where = " on one node of the cluster"
+	}
+	switch {
+	case receivers == 0 && cluster:
+		return "no Redis subscribers" + where + "; Redis does not count those of other nodes"
+	case receivers == 0:
+		return "nothing subscribes to it in Redis: is a relay running, and does the channel match its SIDECAST_CHANNELS?"
+	case receivers == 1:
+		return "1 Redis subscriber" + where + ", usually the relay; browsers are not counted"
+	}
+	return fmt.Sprintf("%d Redis subscribers%s, such as relays; browsers are not counted", receivers, where)
 }
 
 // redis returns a client for the configured Redis, or for that of the embedded
