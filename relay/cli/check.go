@@ -23,6 +23,8 @@ func check(ctx context.Context, p *Program, _ []string) error {
 	}
 	connections, files := server.DefaultConnections()
 	findings := []source.Finding{fileLimit(cfg.MaxConnections.Or(connections), files)}
+	findings = append(findings, checkPorts(ctx, cfg)...)
+	findings = append(findings, checkPatterns(cfg)...)
 	if cfg.IsEmbedded() {
 		findings = append(findings, source.Finding{
 			Subject: "server", Text: "an embedded Redis in memory, for development: set SIDECAST_REDIS_URL to check yours",

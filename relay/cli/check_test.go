@@ -1,0 +1,119 @@
+package cli
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"sidecast/config"
+	"sidecast/relay/source"
+)
+
+// settings loads the settings of "NAME=value" entries, without a Redis.
+func settings(t *testing.T, entries ...string) *config.Config {
+	t.Helper()
+	for _, entry := range append([]string{"REDIS_URL=redis://127.0.0.1:1", "CHANNELS=chat:*", "PUBLIC_CHANNELS=chat:*"}, entries...) {
+		name, value, _ := strings.Cut(entry, "=")
+		t.Setenv("SIDECAST_"+name, value)
+	}
+	cfg, _, err := config.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
+}
+
+// lines returns findings as check prints them.
+func lines(findings []source.Finding) string {
+	var out strings.Builder
+	_ = report(&out, findings)
+	return out.String()
+}
+
+// Patterns that Redis accepts and that match nothing of what their author meant
+// get no green light.
+func TestCheckPatterns(t *testing.T) {
+	for _, tt := range []struct{ set, want string }{
+		{"CHANNELS=chat:* news", `warn  SIDECAST_CHANNELS: "chat:* news" has a blank`},
+		{"CHANNELS=chat:*;news", `warn  SIDECAST_CHANNELS: "chat:*;news" has a semicolon`},
+		{`CHANNELS=[chat:*]`, `warn  SIDECAST_CHANNELS: "[chat:*]" looks like JSON`},
+		{`DURABLE_CHANNELS=["order:*"]`, `warn  SIDECAST_DURABLE_CHANNELS: "[\"order:*\"]" looks like JSON`},
+		{"CHANNELS=chat:.*", `warn  SIDECAST_CHANNELS: "chat:.*" looks like a regular expression`},
+		{"CHANNELS=.*", `warn  SIDECAST_CHANNELS: ".*" looks like a regular expression`},
+		{"CHANNELS=^chat:*", `warn  SIDECAST_CHANNELS: "^chat:*" looks like a regular expression`},
+		{`CHANNELS=chat:\d`, `warn  SIDECAST_CHANNELS: "chat:\\d" looks like a regular expression`},
+		{"CHANNELS=chat.*", `ok    SIDECAST_CHANNELS: "chat.*" matches only names with a dot, such as chat.1`},
+		{"PUBLIC_CHANNELS=news", `fail  SIDECAST_PUBLIC_CHANNELS: "news" matches no channel that is relayed`},
+		{"PUBLIC_CHANNELS=news,*:1", `warn  SIDECAST_PUBLIC_CHANNELS: "news" matches no channel that is relayed`},
+		{"PUBLISH_CHANNELS=chat", `warn  SIDECAST_PUBLISH_CHANNELS: "chat" matches no channel that is relayed`},
+		{"REDIS_URL=redis://127.0.0.1:1/2", `warn  SIDECAST_REDIS_URL: database 2 has no effect on PUBLISH`},
+		{"REDIS_URL=redis://127.0.0.1:1/0", ""},
+		{"PUBLISH_CHANNELS=chat:lobby", ""},
+		{"CHANNELS=*", ""},
+	} {
+		t.Run(tt.set, func(t *testing.T) {
+			got := lines(checkPatterns(settings(t, tt.set)))
+			if !strings.Contains(got, tt.want) || tt.want == "" && got != "" {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+	t.Run("a prefix that is repeated", func(t *testing.T) {
+		got := lines(checkPatterns(settings(t, "CHANNEL_PREFIX=app_", "CHANNELS=app_chat:*,chat:*")))
+		want := "warn  SIDECAST_CHANNELS: \"app_chat:*\" begins with SIDECAST_CHANNEL_PREFIX, so in Redis it is app_app_chat:*\n" +
+			"      write it without the prefix: chat:*\n"
+		if got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+	t.Run("public channels that a login can open", func(t *testing.T) {
+		got := lines(checkPatterns(settings(t, "PUBLIC_CHANNELS=news", "AUTH_URL=http://app")))
+		if !strings.HasPrefix(got, "warn") {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
+// A port that another program uses gets no green light, and one that a relay
+// uses does.
+func TestCheckPorts(t *testing.T) {
+	serve := func(handler http.HandlerFunc) string {
+		server := httptest.NewServer(handler)
+		t.Cleanup(server.Close)
+		return server.Listener.Addr().String()
+	}
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := silent.Addr().String()
+	silent.Close()
+	relay := serve(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	other := serve(func(w http.ResponseWriter, r *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	for _, tt := range []struct {
+		listen, want string
+	}{
+		{free, "ok    SIDECAST_LISTEN: nothing listens on " + free},
+		{relay, "ok    SIDECAST_LISTEN: a relay answers on " + relay},
+		{other, "fail  SIDECAST_LISTEN: a program that does not answer like Sidecast listens on " + other},
+		{"127.0.0.1:0", "ok    SIDECAST_LISTEN: any free port"},
+	} {
+		t.Run(tt.want, func(t *testing.T) {
+			got := lines(checkPorts(t.Context(), settings(t, "LISTEN="+tt.listen, "ADMIN_LISTEN=127.0.0.1:0")))
+			if !strings.HasPrefix(got, tt.want) || !strings.HasSuffix(got, "ok    SIDECAST_ADMIN_LISTEN: any free port\n") {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+		})
+	}
+	t.Run("the admin listener", func(t *testing.T) {
+		got := lines(checkPorts(t.Context(), settings(t, "LISTEN=127.0.0.1:0", "ADMIN_LISTEN="+other)))
+		if !strings.Contains(got, "fail  SIDECAST_ADMIN_LISTEN: ") {
+			t.Errorf("%q", got)
+		}
+	})
+}
