@@ -2,7 +2,6 @@ package auth
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"time"
@@ -60,21 +59,19 @@ func parseLogin(grants Grants, status int, body []byte) (answer, error) {
 	case syntax.HasBOM(string(body)):
 		return answer{}, errAnswerBOM
 	}
-	var login struct {
-		User      userID   `json:"user"`
-		Channels  []string `json:"channels"`
-		Publish   []string `json:"publish"`
-		ExpiresIn *float64 `json:"expires_in"`
-	}
-	if err := json.Unmarshal(body, &login); err != nil {
+	o, err := parseObject(body)
+	if err != nil {
 		return answer{}, errLoginAnswer
 	}
+	user, lists := o.user("user"), grantLists{channels: o.strings("channels"), publish: o.strings("publish")}
 	expiry := defaultExpiry
-	if login.ExpiresIn != nil {
-		expiry = boundExpiry(*login.ExpiresIn)
+	if seconds, ok := o.number("expires_in"); ok {
+		expiry = boundExpiry(seconds)
 	}
-	lists := grantLists{channels: login.Channels, publish: login.Publish}
-	id, err := grants.identity(string(login.User), lists, time.Now().Add(expiry))
+	if o.err != nil {
+		return answer{}, errLoginAnswer
+	}
+	id, err := grants.identity(user, lists, time.Now().Add(expiry))
 	if err != nil {
 		return answer{}, errLoginAnswer
 	}
@@ -92,19 +89,22 @@ func parseChannel(status int, body []byte) (answer, error) {
 	case syntax.HasBOM(string(body)):
 		return answer{}, errAnswerBOM
 	}
-	var grant struct {
-		ExpiresIn *float64 `json:"expires_in"`
-	}
 	body = bytes.TrimSpace(body)
-	if len(body) > 0 && string(body) != "[]" { // PHP encodes an empty array as [], also if {} is meant
-		if json.Unmarshal(body, &grant) != nil || body[0] != '{' {
-			return answer{}, errChannelAnswer
-		}
-	}
-	if grant.ExpiresIn == nil {
+	if len(body) == 0 || string(body) == "[]" { // PHP encodes an empty array as [], also if {} is meant
 		return answer{outcome: granted, maxAge: maxExpiry}, nil
 	}
-	expiry := boundExpiry(*grant.ExpiresIn)
+	o, err := parseObject(body)
+	if err != nil {
+		return answer{}, errChannelAnswer
+	}
+	seconds, limited := o.number("expires_in")
+	switch {
+	case o.err != nil:
+		return answer{}, errChannelAnswer
+	case !limited:
+		return answer{outcome: granted, maxAge: maxExpiry}, nil
+	}
+	expiry := boundExpiry(seconds)
 	return answer{outcome: granted, until: time.Now().Add(expiry), maxAge: expiry / 2}, nil
 }
 

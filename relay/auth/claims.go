@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"encoding/json"
-	"errors"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -21,44 +19,41 @@ const (
 // claims are the claims of a token that the relay uses. It implements
 // [jwt.Claims].
 type claims struct {
-	Subject   userID           `json:"sub"`
-	Expires   *numericDate     `json:"exp"`
-	NotBefore *numericDate     `json:"nbf"`
-	IssuedAt  *numericDate     `json:"iat"`
-	Issuer    string           `json:"iss"`
-	Audience  jwt.ClaimStrings `json:"aud"`
+	user      string       // sub
+	expires   *numericDate // exp; nil if it is missing, like the next two
+	notBefore *numericDate // nbf
+	issuedAt  *numericDate // iat
+	issuer    string       // iss
+	audience  []string     // aud
+	grants    grantLists
+}
 
-	Channels  []string `json:"channels"`  // patterns of channels that the user may receive
-	Publish   []string `json:"publish"`   // patterns of channels that the user may publish to
-	Subscribe []string `json:"subscribe"` // channels to subscribe to when the client connects
+// UnmarshalJSON implements [json.Unmarshaler].
+func (c *claims) UnmarshalJSON(text []byte) error {
+	o, err := parseObject(text)
+	if err != nil {
+		return err
+	}
+	*c = claims{
+		user: o.user("sub"), expires: o.date("exp"), notBefore: o.date("nbf"), issuedAt: o.date("iat"),
+		issuer: o.string("iss"), audience: o.oneOrMore("aud"),
+		grants: grantLists{channels: o.strings("channels"), publish: o.strings("publish"), subscribe: o.strings("subscribe")},
+	}
+	return o.err
 }
 
 // The library has one leeway for all times. The relay does not use it: nbf and
 // iat are moved instead, and exp is not.
 
-func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.Expires.minus(0), nil }
-func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.IssuedAt.minus(leeway), nil }
-func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.NotBefore.minus(leeway), nil }
-func (c *claims) GetIssuer() (string, error)                   { return c.Issuer, nil }
-func (c *claims) GetSubject() (string, error)                  { return string(c.Subject), nil }
-func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return c.Audience, nil }
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.expires.minus(0), nil }
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.issuedAt.minus(leeway), nil }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.notBefore.minus(leeway), nil }
+func (c *claims) GetIssuer() (string, error)                   { return c.issuer, nil }
+func (c *claims) GetSubject() (string, error)                  { return c.user, nil }
+func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return c.audience, nil }
 
-// numericDate is a time in JSON (RFC 7519 section 2): a number of seconds, of
-// which the fraction is dropped.
+// numericDate is a time in seconds since 1970.
 type numericDate int64
-
-var errDate = errors.New("a time is not a valid number of seconds")
-
-// UnmarshalJSON implements [json.Unmarshaler]. It is not called for null, which
-// leaves a pointer nil.
-func (d *numericDate) UnmarshalJSON(b []byte) error {
-	var seconds float64
-	if err := json.Unmarshal(b, &seconds); err != nil || seconds < 0 || seconds > maxDate {
-		return errDate
-	}
-	*d = numericDate(seconds)
-	return nil
-}
 
 func (d numericDate) time() time.Time { return time.Unix(int64(d), 0) }
 

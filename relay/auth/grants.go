@@ -1,8 +1,6 @@
 package auth
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -78,20 +76,3 @@ func parsePatterns(user string, sources []string) (access.Patterns, error) {
 func encodeUser(id string) string { return userEncoding.Replace(id) }
 
 var userEncoding = strings.NewReplacer("%", "%25", ":", "%3A")
-
-// A userID is a user's id in JSON: a string, or a whole number, because many
-// databases use numbers.
-type userID string
-
-// UnmarshalJSON implements [json.Unmarshaler].
-func (u *userID) UnmarshalJSON(b []byte) error {
-	if len(b) > 0 && b[0] == '"' {
-		return json.Unmarshal(b, (*string)(u))
-	}
-	notDigit := func(r rune) bool { return r < '0' || r > '9' }
-	if len(b) == 0 || len(b) > 20 || bytes.ContainsFunc(bytes.TrimPrefix(b, []byte("-")), notDigit) {
-		return errUser
-	}
-	*u = userID(b)
-	return nil
-}

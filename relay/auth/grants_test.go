@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"encoding/json"
 	"testing"
 	"time"
 )
@@ -49,10 +48,12 @@ func TestUserID(t *testing.T) {
 		`"42"`: "42", `42`: "42", `-1`: "-1", `"a\u0062"`: "ab", `18446744073709551615`: "18446744073709551615",
 		`1.5`: "", `1e3`: "", `true`: "", `null`: "", `[]`: "", `123456789012345678901`: "",
 	} {
-		var id userID
-		err := json.Unmarshal([]byte(text), &id)
-		if string(id) != want || (err == nil) != (want != "") {
-			t.Errorf("user id %s: got %q, %v", text, id, err)
+		o, err := parseObject([]byte(`{"sub":` + text + `}`))
+		if err != nil {
+			t.Fatalf("%s: %v", text, err)
+		}
+		if id := o.user("sub"); id != want || (o.err == nil) != (want != "") {
+			t.Errorf("user id %s: got %q, %v", text, id, o.err)
 		}
 	}
 }

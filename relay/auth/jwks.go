@@ -146,21 +146,27 @@ func (s *jwks) refresh(ctx context.Context) error {
 // parseKeys parses a set of keys. It ignores keys that are not for signatures
 // or not supported, and returns an error if no key remains.
 func parseKeys(body []byte) (byID map[string][]jwt.VerificationKey, all []jwt.VerificationKey, err error) {
-	var set struct {
-		Keys []json.RawMessage `json:"keys"`
+	set, err := parseObject(body)
+	if err != nil {
+		return nil, nil, errMalformed
 	}
-	if err := json.Unmarshal(body, &set); err != nil || len(set.Keys) > jwksMaxKeys {
+	var list []json.RawMessage
+	if json.Unmarshal(set.members["keys"], &list) != nil || len(list) > jwksMaxKeys {
 		return nil, nil, errMalformed
 	}
 	byID = make(map[string][]jwt.VerificationKey)
-	for _, raw := range set.Keys {
-		var header struct{ Kid, Use string }
-		if json.Unmarshal(raw, &header) != nil || header.Use != "" && header.Use != "sig" {
+	for _, raw := range list {
+		header, err := parseObject(raw)
+		if err != nil {
+			continue
+		}
+		use, kid := header.string("use"), header.string("kid")
+		if header.err != nil || use != "" && use != "sig" {
 			continue
 		}
 		for _, key := range publicKeys(raw) {
 			all = append(all, key)
-			byID[header.Kid] = append(byID[header.Kid], key)
+			byID[kid] = append(byID[kid], key)
 		}
 	}
 	if len(all) == 0 {

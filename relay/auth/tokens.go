@@ -2,8 +2,11 @@ package auth
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -93,12 +96,9 @@ func (t *Tokens) verify(ctx context.Context, token string) (*access.Identity, er
 	}
 	var c claims
 	_, err := t.parser.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
-		if _, critical := parsed.Header["crit"]; critical {
-			return nil, errTokenExtension // RFC 7515 section 4.1.11: a verifier rejects extensions that it does not know
-		}
-		kid, isString := parsed.Header["kid"].(string)
-		if _, has := parsed.Header["kid"]; has && !isString {
-			return nil, errKeyUnknown
+		kid, err := keyID(parsed)
+		if err != nil {
+			return nil, err
 		}
 		keys, err := t.keys.find(ctx, kid)
 		return jwt.VerificationKeySet{Keys: keys}, err
@@ -106,12 +106,33 @@ func (t *Tokens) verify(ctx context.Context, token string) (*access.Identity, er
 	if err != nil {
 		return nil, err
 	}
-	lists := grantLists{channels: c.Channels, publish: c.Publish, subscribe: c.Subscribe}
-	id, err := t.grants.identity(string(c.Subject), lists, c.Expires.time())
+	id, err := t.grants.identity(c.user, c.grants, c.expires.time())
 	if err != nil {
 		return nil, errTokenGrants
 	}
 	return id, nil
+}
+
+// keyID returns the id of the key with which a token is signed, or "" if its
+// header names none. The header is parsed again, because the library does not
+// notice names that occur twice.
+func keyID(token *jwt.Token) (string, error) {
+	encoded, _, _ := strings.Cut(token.Raw, ".")
+	text, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		return "", fmt.Errorf("decoding the header: %w", err)
+	}
+	header, err := parseObject(text)
+	if err != nil {
+		return "", fmt.Errorf("parsing the header: %w", err)
+	}
+	if _, critical := header.members["crit"]; critical {
+		return "", errTokenExtension // RFC 7515 section 4.1.11: a verifier rejects extensions that it does not know
+	}
+	if header.members["kid"] != nil && !header.has("kid") {
+		return "", errKeyUnknown // null
+	}
+	return header.string("kid"), header.err
 }
 
 // rejectionReasons are the texts that the log has for errors, whose own texts
@@ -135,6 +156,9 @@ var rejectionReasons = []struct {
 }
 
 func rejectionReason(err error) string {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p.text
+	}
 	for _, r := range rejectionReasons {
 		if errors.Is(err, r.err) {
 			return r.text
