@@ -26,7 +26,7 @@ func TestPatternAgreesWithRedis(t *testing.T) {
 	}
 	for _, source := range []string{
 		"*", "chat", "chat:*", "*:*", "?", "??", "[ab]", "[^ab]", "[a-c]*", "[c-a]*", `[\]]`, `[\^]`, "[]", "[^]", `\*`, `\?`, `\\`,
-		"a*", "*9", "[*]", "[?]", "[^a-z]", "[a-]*", "[-a]", "[a-c-e]", "x?", "*\xff", "[^]a]", "chat:[^a]*",
+		"a*", "*9", "[*]", "[?]", "[^a-z]", "[a-]*", "[-a]", "[a-c-e]", "x?", "*\xff", "[^]a]", "chat:[^a]*", `[\a\-\b]`, `[\b-x]`,
 	} {
 		p, err := access.ParsePattern(source)
 		if err != nil {

@@ -58,10 +58,10 @@ func (g Grants) identity(user string, lists grantLists, until time.Time) (*acces
 // parsePatterns replaces {user} in the patterns by the user's id, which then
 // matches only itself.
 func parsePatterns(user string, sources []string) (access.Patterns, error) {
-	literal := access.EscapePattern(encodeUser(user))
+	literal := encodeUser(user)
 	patterns := make(access.Patterns, len(sources))
 	for i, source := range sources {
-		pattern, err := access.ParsePattern(strings.ReplaceAll(source, userPlaceholder, literal))
+		pattern, err := access.ExpandPattern(source, userPlaceholder, literal)
 		if err != nil {
 			return nil, err
 		}

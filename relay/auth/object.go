@@ -27,6 +27,9 @@ var (
 // parseObject parses a text that is one JSON object. It rejects names that
 // occur twice, because other programs may use the other value.
 func parseObject(text []byte) (*object, error) {
+	if err := checkUnicode(text); err != nil {
+		return nil, err
+	}
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
 		return nil, errNotObject

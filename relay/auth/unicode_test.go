@@ -1,0 +1,70 @@
+package auth
+
+import (
+	"testing"
+	"time"
+
+	"sidecast/relay/protocol"
+)
+
+// TestLossyText checks that two users whose ids differ in bytes that JSON
+// cannot express do not become one, and that such texts are rejected in every
+// member.
+func TestLossyText(t *testing.T) {
+	tokens := newTokens(t, SecretKeys(secret))
+	for text, valid := range map[string]bool{
+		`Ren\u00e9`:          true,
+		"Ren\u00e9":          true,
+		`\ud83d\ude00`:       true,
+		`\uD83D\uDE00`:       true,
+		`\\ud83d`:            true, // a backslash and letters
+		`\\\\ud83d`:          true,
+		"\ufffd":             true, // a user may have this name
+		`\ufffd`:             true,
+		"Ren\xe9":            false,
+		"Ren\xe8":            false,
+		"\xed\xa0\x80":       false, // half of a pair, in UTF-8
+		"\xc0\xaf":           false, // not the shortest form
+		`\ud83d`:             false,
+		`\ude00`:             false,
+		`\ud83dx`:            false,
+		`\ud83d\n`:           false,
+		`\ud83d\u0041`:       false,
+		`\ud83d\ud83d\ude00`: false,
+		`\ude00\ud83d`:       false,
+		`\\\ud83d`:           false, // a backslash and half of a pair
+	} {
+		for _, claims := range []string{`{"sub":"` + text + `",` + exp + `}`, `{"sub":"42","name":["` + text + `"],` + exp + `}`} {
+			if _, code := tokens.Verify(t.Context(), rawToken(t, `{"alg":"HS256"}`, claims)); (code == protocol.CodeOK) != valid {
+				t.Errorf("token %q: %v", claims, code)
+			}
+		}
+		for _, body := range []string{`{"user":"` + text + `"}`, `{"user":"42","name":{"x":"` + text + `"}}`, `{"user":"42","` + text + `":1}`} {
+			if _, err := parseLogin(Grants{}, 200, []byte(body)); (err == nil) != valid {
+				t.Errorf("answer %q: %v", body, err)
+			}
+		}
+	}
+}
+
+// TestIncompleteEscapes checks texts that end within an escape sequence.
+func TestIncompleteEscapes(t *testing.T) {
+	for _, text := range []string{`{"user":"\`, `{"user":"\u`, `{"user":"\ud83d`, `{"user":"\ud83d\`, `{"user":"\ud83d\ude0`, `\`, `\u`, ``} {
+		if o, err := parseObject([]byte(text)); err == nil {
+			t.Errorf("%q is parsed as %v", text, o.members)
+		}
+	}
+}
+
+// TestUserInClass checks that a user's id grants nothing but its own characters
+// in a bracket class.
+func TestUserInClass(t *testing.T) {
+	lists := grantLists{channels: []string{"room:[{user}]"}, publish: []string{"room:[{user}]"}}
+	id, code := Grants{}.identity("a-z", lists, time.Time{})
+	if code != nil || id.Subscribe.Match("room:b") || id.Publish.Match("room:b") || !id.Subscribe.Match("room:z") {
+		t.Errorf("%+v, %v", id, code)
+	}
+	if id, err := (Grants{}).identity("42", grantLists{channels: []string{"room:[a-{user}]"}}, time.Time{}); err == nil {
+		t.Errorf("a range up to the user's id: %+v", id)
+	}
+}
