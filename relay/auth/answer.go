@@ -2,8 +2,8 @@ package auth
 
 import (
 	"bytes"
-	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"sidecast/relay/access"
@@ -35,16 +35,20 @@ type answer struct {
 	maxAge   time.Duration    // how long the answer may be cached
 }
 
-var (
-	errLoginStatus   = errors.New("the HTTP status must be 2xx, 401, 403 or a redirect")
-	errChannelStatus = errors.New("the HTTP status must be 2xx, 401 or 403")
-
-	errAnswerBOM = errors.New("the answer begins with a byte order mark (BOM): save the application's file as UTF-8 without BOM")
-
-	errLoginAnswer = errors.New(`the answer is not JSON like {"user":"42","channels":["chat:*"]}; ` +
-		"the application must answer 401 if it does not know the user")
-	errChannelAnswer = errors.New("only an empty answer or a JSON object opens a channel")
+// What the application has to answer.
+const (
+	doLogin = `answer 200 with JSON like {"user":"42","channels":["chat:*"]}, ` +
+		"or 401 if the application does not know the user"
+	doChannel = "answer 204 if the client may receive the channel, and 403 if not"
 )
+
+// parseAnswer parses the JSON object in an answer.
+func parseAnswer(body []byte) (*object, error) {
+	if syntax.HasBOM(string(body)) {
+		return nil, &problem{"the answer begins with a byte order mark (BOM)", "save the application's file as UTF-8 without BOM"}
+	}
+	return parseObject(body)
+}
 
 // parseLogin parses the answer to a question about a user. An error means that
 // the answer is unusable: it neither grants nor denies anything.
@@ -55,61 +59,67 @@ func parseLogin(grants Grants, status int, body []byte) (answer, error) {
 	case status == http.StatusForbidden:
 		return answer{outcome: forbidden}, nil
 	case status < 200 || status > 299:
-		return answer{}, errLoginStatus
-	case syntax.HasBOM(string(body)):
-		return answer{}, errAnswerBOM
+		return answer{}, statusProblem(status, doLogin)
 	}
-	o, err := parseObject(body)
+	o, err := parseAnswer(body)
 	if err != nil {
-		return answer{}, errLoginAnswer
+		return answer{}, withAdvice(err, doLogin)
 	}
 	user, lists := o.user("user"), grantLists{channels: o.strings("channels"), publish: o.strings("publish")}
-	expiry := defaultExpiry
-	if seconds, ok := o.number("expires_in"); ok {
-		expiry = boundExpiry(seconds)
+	expiry, limited := o.expiry()
+	if !limited {
+		expiry = defaultExpiry
 	}
 	if o.err != nil {
-		return answer{}, errLoginAnswer
+		return answer{}, withAdvice(o.err, doLogin)
 	}
 	id, err := grants.identity(user, lists, time.Now().Add(expiry))
 	if err != nil {
-		return answer{}, errLoginAnswer
+		return answer{}, err
 	}
 	return answer{outcome: granted, identity: id, maxAge: expiry / 2}, nil
 }
 
-// parseChannel parses the answer to a question about a channel. A web page,
-// such as a login form, opens nothing.
+// parseChannel parses the answer to a question about a channel. A channel opens
+// only if the application clearly says so: a web page such as a login form opens
+// nothing, and neither does an object that may mean no, such as
+// {"allowed":false}.
 func parseChannel(status int, body []byte) (answer, error) {
+	body = bytes.Trim(body, " \t\r\n")
 	switch {
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return answer{outcome: forbidden}, nil
-	case status < 200 || status > 299:
-		return answer{}, errChannelStatus
-	case syntax.HasBOM(string(body)):
-		return answer{}, errAnswerBOM
-	}
-	body = bytes.TrimSpace(body)
-	if len(body) == 0 || string(body) == "[]" { // PHP encodes an empty array as [], also if {} is meant
+	case status == http.StatusNoContent, status == http.StatusOK && len(body) == 0:
 		return answer{outcome: granted, maxAge: maxExpiry}, nil
+	case status != http.StatusOK:
+		return answer{}, statusProblem(status, doChannel)
 	}
-	o, err := parseObject(body)
+	o, err := parseAnswer(body)
 	if err != nil {
-		return answer{}, errChannelAnswer
+		return answer{}, withAdvice(err, doChannel)
 	}
-	seconds, limited := o.number("expires_in")
+	o.onlyKnown("expires_in")
+	expiry, limited := o.expiry()
 	switch {
 	case o.err != nil:
-		return answer{}, errChannelAnswer
+		return answer{}, withAdvice(o.err, doChannel)
 	case !limited:
 		return answer{outcome: granted, maxAge: maxExpiry}, nil
 	}
-	expiry := boundExpiry(seconds)
 	return answer{outcome: granted, until: time.Now().Add(expiry), maxAge: expiry / 2}, nil
 }
 
-// boundExpiry converts expires_in to a duration and limits it to the range from
-// minExpiry to maxExpiry.
-func boundExpiry(seconds float64) time.Duration {
-	return time.Duration(min(max(seconds, minExpiry.Seconds()), maxExpiry.Seconds()) * float64(time.Second))
+// statusProblem is the problem of an answer with a status that decides nothing.
+func statusProblem(status int, do string) *problem {
+	return &problem{text: "HTTP status " + strconv.Itoa(status), do: do}
+}
+
+// expiry reads expires_in, and limits it to the range from minExpiry to
+// maxExpiry. A grant that has ended already is a mistake.
+func (o *object) expiry() (expiry time.Duration, limited bool) {
+	seconds, limited := o.number("expires_in")
+	if limited && seconds <= 0 {
+		o.fail("expires_in", "is 0 or less", "send the number of seconds from now, or 401 or 403")
+	}
+	return time.Duration(min(max(seconds, minExpiry.Seconds()), maxExpiry.Seconds()) * float64(time.Second)), limited
 }

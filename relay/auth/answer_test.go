@@ -48,6 +48,8 @@ func TestLoginOutcomes(t *testing.T) {
 		{"channels is not a list", respond(200, `{"user":"42","channels":"*"}`), "", protocol.CodeUnavailable},
 		{"invalid pattern", respond(200, `{"user":"42","channels":["["]}`), "", protocol.CodeUnavailable},
 		{"expires_in is a string", respond(200, `{"user":"42","expires_in":"3600"}`), "", protocol.CodeUnavailable},
+		{"expires_in is 0", respond(200, `{"user":"42","expires_in":0}`), "", protocol.CodeUnavailable},
+		{"expires_in is negative", respond(200, `{"user":"42","expires_in":-5}`), "", protocol.CodeUnavailable},
 		{"two answers", respond(200, `{"user":"42"}{"user":"43"}`), "", protocol.CodeUnavailable},
 		{"PHP warning before the JSON", respond(200, "Warning: x\n"+`{"user":"42"}`), "", protocol.CodeUnavailable},
 		{"too large", respond(200, `{"user":"42","pad":"`+strings.Repeat("x", maxAnswerBytes)+`"}`), "", protocol.CodeUnavailable},
@@ -95,8 +97,19 @@ func TestChannelOutcomes(t *testing.T) {
 		{"empty", respond(200, ""), protocol.CodeOK},
 		{"204", respond(204, ""), protocol.CodeOK},
 		{"object", respond(200, `{}`), protocol.CodeOK},
-		{"empty array, as PHP encodes it", respond(200, `[]`), protocol.CodeOK},
+		{"white space", respond(200, " \r\n"), protocol.CodeOK},
 		{"with expires_in", respond(200, `{"expires_in":60}`), protocol.CodeOK},
+		{"expires_in is null", respond(200, `{"expires_in":null}`), protocol.CodeOK},
+		{"expires_in is 0", respond(200, `{"expires_in":0}`), protocol.CodeUnavailable},
+		{"expires_in is negative", respond(200, `{"expires_in":-5}`), protocol.CodeUnavailable},
+		{"not allowed", respond(200, `{"allowed":false}`), protocol.CodeUnavailable},
+		{"allowed, in a way that Sidecast does not know", respond(200, `{"allowed":true,"expires_in":60}`), protocol.CodeUnavailable},
+		{"an error", respond(200, `{"error":"no such order"}`), protocol.CodeUnavailable},
+		{"expires_in in another case", respond(200, `{"Expires_In":60}`), protocol.CodeUnavailable},
+		{"an empty array", respond(200, `[]`), protocol.CodeUnavailable},
+		{"201", respond(201, ""), protocol.CodeUnavailable},
+		{"202 with an object", respond(202, "{}"), protocol.CodeUnavailable},
+		{"a space that is not ASCII", respond(200, "\u00a0"), protocol.CodeUnavailable},
 		{"401", respond(401, ""), protocol.CodeForbidden},
 		{"403", respond(403, ""), protocol.CodeForbidden},
 		{"302", redirect, protocol.CodeUnavailable},
@@ -123,8 +136,8 @@ func TestExpiry(t *testing.T) {
 		`{"user":1}`:                    time.Hour,
 		`{"user":1,"expires_in":60}`:    time.Minute,
 		`{"user":1,"expires_in":90.5}`:  90500 * time.Millisecond,
-		`{"user":1,"expires_in":0}`:     10 * time.Second,
-		`{"user":1,"expires_in":-5}`:    10 * time.Second,
+		`{"user":1,"expires_in":0.1}`:   10 * time.Second,
+		`{"user":1,"expires_in":9}`:     10 * time.Second,
 		`{"user":1,"expires_in":1e300}`: 24 * time.Hour,
 		`{"user":1,"expires_in":null}`:  time.Hour,
 	} {
@@ -136,6 +149,38 @@ func TestExpiry(t *testing.T) {
 		}
 		if left := time.Until(id.Until); left > want || left < want-5*time.Second {
 			t.Errorf("%s: %v left, want %v", body, left, want)
+		}
+	}
+}
+
+// TestChannelExpiry checks how long a channel is open for each expires_in.
+func TestChannelExpiry(t *testing.T) {
+	for body, want := range map[string]time.Duration{
+		`{"expires_in":60}`: time.Minute, `{"expires_in":1}`: 10 * time.Second, `{"expires_in":10}`: 10 * time.Second,
+		`{"expires_in":0.001}`: 10 * time.Second, `{"expires_in":1e9}`: 24 * time.Hour,
+	} {
+		a, err := parseChannel(200, []byte(body))
+		if left := time.Until(a.until); err != nil || left > want || left < want-5*time.Second {
+			t.Errorf("%s: %v left, %v; want %v", body, left, err, want)
+		}
+	}
+	for _, body := range []string{``, `{}`} {
+		if a, err := parseChannel(200, []byte(body)); err != nil || !a.until.IsZero() {
+			t.Errorf("%q: until %v, %v; want no end", body, a.until, err)
+		}
+	}
+}
+
+// TestUnknownKeyIsNamed checks that the log names what prevents a channel from
+// opening, and does not contain the value.
+func TestUnknownKeyIsNamed(t *testing.T) {
+	a := newTestApp(t, respond(200, `{"expires_in":60,"allowed":"canary","zzz":1}`))
+	if _, code := a.ChannelAuthorizer(request("Cookie", "s=1"), nil)(t.Context(), "", "order:1"); code != protocol.CodeUnavailable {
+		t.Errorf("code %v", code)
+	}
+	for text, want := range map[string]bool{`allowed`: true, "is unknown": true, "SIDECAST_CHANNEL_AUTH_URL": true, "canary": false} {
+		if strings.Contains(a.log.String(), text) != want {
+			t.Errorf("the log contains %q: %v\n%s", text, !want, a.log)
 		}
 	}
 }
@@ -164,14 +209,14 @@ func FuzzLoginAnswer(f *testing.F) {
 }
 
 // FuzzChannelAnswer checks that no answer with an error or a status other than
-// 2xx opens a channel.
+// 200 and 204 opens a channel.
 func FuzzChannelAnswer(f *testing.F) {
 	for _, seed := range []string{``, `{}`, `[]`, `{"expires_in":60}`, `{"expires_in":"x"}`, `<form>`, `null`, `true`} {
 		f.Add(200, []byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		answered, err := parseChannel(status, body)
-		if answered.outcome == granted && (err != nil || status < 200 || status > 299) {
+		if answered.outcome == granted && (err != nil || status != 200 && status != 204) {
 			t.Errorf("status %d, body %q: the channel is open", status, body)
 		}
 	})
@@ -188,7 +233,7 @@ func TestAnswerWithBOM(t *testing.T) {
 	if !strings.Contains(a.log.String(), "byte order mark (BOM)") {
 		t.Errorf("logged %q", a.log)
 	}
-	if _, err := parseChannel(200, []byte("\ufeff")); err != errAnswerBOM {
+	if _, err := parseChannel(200, []byte("\ufeff")); err == nil || !strings.Contains(err.Error(), "byte order mark") {
 		t.Errorf("the answer about a channel: %v", err)
 	}
 	a = newTestApp(t, respond(200, `{"user":"42"}`+"\r\n"))

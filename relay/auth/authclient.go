@@ -97,8 +97,9 @@ func (c *authClient) fetch(key cacheKey, header http.Header) answer {
 	switch {
 	case err != nil:
 		c.logLimit.Do(func() {
+			reason, do := explain(err)
 			c.logger.Warn("the application's answer is unusable: clients are asked to try again later",
-				"setting", c.setting, "reason", fetchReason(err))
+				"setting", c.setting, "reason", reason, "do", do)
 		})
 		return answer{}
 	case answered.outcome == granted:

@@ -81,6 +81,7 @@ func TestCheckCallsApplication(t *testing.T) {
 		"/404":  http.NotFound,
 		"/page": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
 		"/big":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 65<<10)) },
+		"/yes":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{}`)) },
 		"/any":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"user":"1"}`)) },
 	}
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -96,12 +97,13 @@ func TestCheckCallsApplication(t *testing.T) {
 		{login, app.URL + "/401", "ok    SIDECAST_AUTH_URL: the application answers 401"},
 		{login, app.URL + "/403", "ok    SIDECAST_AUTH_URL: the application answers 403"},
 		{login, app.URL + "/302", "ok    SIDECAST_AUTH_URL: the application answers 302"},
-		{login, app.URL + "/404", "warn  SIDECAST_AUTH_URL: the application answers 404 to a random test cookie: the HTTP status must be 2xx, 401, 403 or a redirect"},
-		{login, app.URL + "/page", "warn  SIDECAST_AUTH_URL: the application answers 200"},
+		{login, app.URL + "/404", "warn  SIDECAST_AUTH_URL: the application's answer to a random test cookie cannot be used: HTTP status 404"},
+		{login, app.URL + "/page", "warn  SIDECAST_AUTH_URL: the application's answer to a random test cookie cannot be used: not a JSON object: HTML"},
 		{login, app.URL + "/any", "warn  SIDECAST_AUTH_URL: the application answers 200 to a random test cookie, and grants access"},
 		{channel, app.URL + "/403", "ok    SIDECAST_CHANNEL_AUTH_URL: the application answers 403"},
-		{channel, app.URL + "/302", "warn  SIDECAST_CHANNEL_AUTH_URL: the application answers 302"},
-		{channel, app.URL + "/any", "warn  SIDECAST_CHANNEL_AUTH_URL: the application answers 200 to a random test cookie, and grants access"},
+		{channel, app.URL + "/302", "warn  SIDECAST_CHANNEL_AUTH_URL: the application's answer to a random test cookie cannot be used: HTTP status 302"},
+		{channel, app.URL + "/any", `warn  SIDECAST_CHANNEL_AUTH_URL: the application's answer to a random test cookie cannot be used: "user" is unknown`},
+		{channel, app.URL + "/yes", "warn  SIDECAST_CHANNEL_AUTH_URL: the application answers 200 to a random test cookie, and grants access"},
 		{login, app.URL + "/big", "fail  SIDECAST_AUTH_URL: the answer is too large\n      correct the URL, or the answer of the application; until then, logins fail"},
 		{login, "http://" + redistest.FreeAddr(t) + "/", "fail  SIDECAST_AUTH_URL: the connection failed\n      start the application, or correct the URL; until then, logins fail"},
 	} {

@@ -42,7 +42,7 @@ func ExampleMint() {
 	})
 	fmt.Println(err)
 	// Output:
-	// the user's id is missing or invalid: it must have 1 to 128 bytes and no control characters
+	// the user's id is missing or invalid; it must have 1 to 128 bytes and no control characters
 }
 
 // While a secret is being replaced, tokens of the previous secret are accepted

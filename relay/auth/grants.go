@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,8 +16,8 @@ const maxGrants = 256
 const userPlaceholder = "{user}"
 
 var (
-	errUser   = errors.New("the user's id is missing or invalid: it must have 1 to 128 bytes and no control characters")
-	errGrants = fmt.Errorf("too many patterns and channels: at most %d are allowed, all lists together", maxGrants)
+	errUser   = &problem{text: "the user's id is missing or invalid", do: "it must have 1 to 128 bytes and no control characters"}
+	errGrants = &problem{text: fmt.Sprintf("too many patterns and channels: at most %d are allowed, all lists together", maxGrants)}
 )
 
 // Grants creates identities. UserChannels are the names of each user's own
@@ -44,10 +43,10 @@ func (g Grants) identity(user string, lists grantLists, until time.Time) (*acces
 	id := &access.Identity{User: user, Join: lists.subscribe, Until: until}
 	var err error
 	if id.Subscribe, err = parsePatterns(user, lists.channels); err != nil {
-		return nil, fmt.Errorf("parsing channels: %w", err)
+		return nil, &problem{text: "channels: " + err.Error()}
 	}
 	if id.Publish, err = parsePatterns(user, lists.publish); err != nil {
-		return nil, fmt.Errorf("parsing publish: %w", err)
+		return nil, &problem{text: "publish: " + err.Error()}
 	}
 	for _, channel := range g.UserChannels {
 		id.Own = append(id.Own, strings.ReplaceAll(channel, userPlaceholder, encodeUser(user)))

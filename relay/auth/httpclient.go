@@ -19,18 +19,18 @@ var (
 	errMalformed  = errors.New("the answer has the wrong format")
 )
 
-// fetchReason returns the text to log for err. Only texts from this package are
-// logged.
-func fetchReason(err error) string {
-	for _, known := range []error{
-		errRequest, errConnection, errTimeout, errTooLarge, errMalformed,
-		errLoginStatus, errLoginAnswer, errChannelStatus, errChannelAnswer, errAnswerBOM, errKeysStatus,
-	} {
+// explain returns why the answer of another server cannot be used, and what the
+// operator can do about it. Only texts from this package are logged.
+func explain(err error) (reason, do string) {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p.text, p.do
+	}
+	for _, known := range []error{errRequest, errConnection, errTimeout, errTooLarge, errMalformed, errKeysStatus} {
 		if errors.Is(err, known) {
-			return known.Error()
+			return known.Error(), ""
 		}
 	}
-	return errConnection.Error()
+	return errConnection.Error(), ""
 }
 
 // newHTTPClient returns a client that keeps up to maxConns connections to a

@@ -62,8 +62,9 @@ func (s *jwks) run(ctx context.Context, logger *slog.Logger) error {
 	for {
 		wait := jwksRefresh
 		if err := s.fetch(ctx); err != nil && ctx.Err() == nil {
+			reason, _ := explain(err)
 			logger.Warn("fetching the keys for tokens failed; retrying in 10 s",
-				"setting", "SIDECAST_JWT_JWKS_URL", "reason", fetchReason(err),
+				"setting", "SIDECAST_JWT_JWKS_URL", "reason", reason,
 				"do", "check that this host can reach the URL, and that it serves a set of keys (JWKS)")
 			wait = jwksRetry
 		}

@@ -3,7 +3,9 @@ package auth
 import (
 	"bytes"
 	"encoding/json"
-	"io"
+	"maps"
+	"slices"
+	"strconv"
 	"strings"
 
 	"sidecast/relay/access"
@@ -19,10 +21,7 @@ type object struct {
 	err     error
 }
 
-var (
-	errNotObject = &problem{text: "it is not a JSON object"}
-	errTwice     = &problem{text: "it contains a name twice", do: "write each name once"}
-)
+var errTwice = &problem{text: "a name occurs twice", do: "write each name once"}
 
 // parseObject parses a text that is one JSON object. It rejects names that
 // occur twice, because other programs may use the other value.
@@ -30,33 +29,44 @@ func parseObject(text []byte) (*object, error) {
 	if err := checkUnicode(text); err != nil {
 		return nil, err
 	}
-	decoder := json.NewDecoder(bytes.NewReader(text))
-	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
-		return nil, errNotObject
+	if !json.Valid(text) || bytes.TrimSpace(text)[0] != '{' {
+		return nil, notObject(text)
 	}
+	// The text is valid, so the decoder returns no errors.
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	_, _ = decoder.Token()
 	o := &object{members: make(map[string]json.RawMessage)}
 	for decoder.More() {
-		token, err := decoder.Token()
-		name, ok := token.(string)
-		if err != nil || !ok {
-			return nil, errNotObject
-		}
+		token, _ := decoder.Token()
+		name, _ := token.(string)
 		var value json.RawMessage
-		if decoder.Decode(&value) != nil {
-			return nil, errNotObject
-		}
+		_ = decoder.Decode(&value)
 		if _, exists := o.members[name]; exists {
 			return nil, errTwice
 		}
 		o.members[name] = value
 	}
-	if _, err := decoder.Token(); err != nil {
-		return nil, errNotObject
-	}
-	if _, err := decoder.Token(); err != io.EOF {
-		return nil, errNotObject
-	}
 	return o, nil
+}
+
+// notObject says what a text is that is not a JSON object.
+func notObject(text []byte) *problem {
+	text = bytes.TrimSpace(text)
+	switch {
+	case len(text) == 0:
+		return &problem{text: "not a JSON object: empty"}
+	case bytes.HasPrefix(text, []byte("\ufeff")):
+		return &problem{text: "not a JSON object: a byte order mark (BOM) before it", do: "save the program's files as UTF-8 without a BOM"}
+	case text[0] == '<':
+		return &problem{text: "not a JSON object: HTML"}
+	case text[0] == '{':
+		return &problem{text: "not one valid JSON object", do: "print one object and nothing else"}
+	case bytes.IndexByte(text, '{') > 0 && text[0] != '[' && text[0] != '"':
+		return &problem{
+			text: "not a JSON object: text before it", do: "print nothing else, also no warnings; in PHP, set display_errors=Off",
+		}
+	}
+	return &problem{text: "not a JSON object"}
 }
 
 // has reports whether the member exists and is not null.
@@ -189,4 +199,25 @@ func (o *object) user(name string) string {
 		return ""
 	}
 	return id
+}
+
+// onlyKnown rejects an object that has a member of another name. Of several it
+// names the first in alphabetical order.
+func (o *object) onlyKnown(known ...string) {
+	for _, name := range slices.Sorted(maps.Keys(o.members)) {
+		if !slices.Contains(known, name) {
+			o.fail(quoteName(name), "is unknown", "send only "+strings.Join(known, ", "))
+			return
+		}
+	}
+}
+
+// quoteName returns a name that another program chose in a form that can be
+// logged.
+func quoteName(name string) string {
+	const limit = 64
+	if len(name) > limit {
+		name = strings.ToValidUTF8(name[:limit], "") + "..."
+	}
+	return strconv.Quote(name)
 }

@@ -51,7 +51,8 @@ func probeURL(client *authClient, header http.Header) Probed {
 	}
 	answered, _, err := client.send(header)
 	if err != nil {
-		result.Why, result.TooLarge = fetchReason(err), errors.Is(err, errTooLarge)
+		result.Why, _ = explain(err)
+		result.TooLarge = errors.Is(err, errTooLarge)
 	}
 	result.Opens = answered.outcome == granted
 	return result

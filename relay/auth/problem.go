@@ -1,5 +1,7 @@
 package auth
 
+import "errors"
+
 // A problem is the reason why a token or an answer cannot be used. Its texts
 // may be logged: of the token or the answer they contain no more than the names
 // of members. Errors of libraries may contain secrets.
@@ -8,5 +10,18 @@ type problem struct {
 	do   string // what the operator can do about it; may be empty
 }
 
-// Error returns the reason without the advice.
-func (p *problem) Error() string { return p.text }
+// Error returns both texts.
+func (p *problem) Error() string {
+	if p.do == "" {
+		return p.text
+	}
+	return p.text + "; " + p.do
+}
+
+// withAdvice returns err with this advice, if it is a problem that has none.
+func withAdvice(err error, do string) error {
+	if p, ok := errors.AsType[*problem](err); ok && p.do == "" {
+		return &problem{text: p.text, do: do}
+	}
+	return err
+}

@@ -8,9 +8,9 @@ import (
 )
 
 var (
-	errEncoding  = &problem{text: "it contains bytes that are not UTF-8", do: "encode it as UTF-8"}
+	errEncoding  = &problem{text: "bytes that are not UTF-8", do: "encode it as UTF-8"}
 	errSurrogate = &problem{
-		text: `it contains half of a surrogate pair, such as \ud83d alone`, do: "do not cut texts within a character",
+		text: `half of a surrogate pair, such as \ud83d alone`, do: "do not cut texts within a character",
 	}
 )
 

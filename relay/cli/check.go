@@ -85,7 +85,7 @@ func checkLogin(ctx context.Context, c auth.ApplicationConfig) (findings []sourc
 			f.Level, f.Text = source.LevelFail, p.Why
 			f.Do = "start the application, or correct the URL; until then, " + affected + " fail"
 		case p.Why != "":
-			f.Level, f.Text = source.LevelWarn, f.Text+": "+p.Why
+			f.Level, f.Text = source.LevelWarn, "the application's answer to a random test cookie cannot be used: "+p.Why
 			f.Do = "correct the URL, or the answer of the application; until then, " + affected + " fail"
 		case p.Opens:
 			f.Level, f.Text = source.LevelWarn, f.Text+", and grants access"
