@@ -88,7 +88,7 @@ type Rights struct {
 // Tokens defines which tokens identify a client. One kind of key verifies all
 // of them.
 type Tokens struct {
-	JWTSecret         Secret     `split_words:"true" desc:"secret shared with the application, for HS256, HS384 and HS512"`
+	JWTSecret         Secret     `split_words:"true" desc:"secret of at least 32 bytes that the application shares, for HS256, HS384 and HS512"`
 	JWTPreviousSecret Secret     `split_words:"true" desc:"previous value of that secret, also accepted while you replace it"`
 	JWTPublicKey      PublicKey  `split_words:"true" desc:"public key in PEM, or the path of its file: RSA for RS256, P-256 for ES256, Ed25519 for EdDSA"`
 	JWTJwksURL        KeysURL    `split_words:"true" desc:"URL of a set of public keys (JWKS): 'https://', or 'http://' on this machine"`
@@ -142,7 +142,7 @@ type Drain struct {
 type Operations struct {
 	ReadyNeedsRedis Switch    `split_words:"true" default:"false" desc:"answer 503 on '/readyz' while Redis is unavailable"`
 	Demo            Switch    `split_words:"true" default:"false" embedded:"true" desc:"serve the demo page at '/'"`
-	AdminToken      Secret    `split_words:"true" desc:"bearer token for the profiles on the admin listener; without it, they are available on loopback only"`
+	AdminToken      Secret    `split_words:"true" desc:"bearer token of at least 16 bytes for the profiles on the admin listener; without it, they are available on loopback only"`
 	LogLevel        Level     `split_words:"true" default:"info" oneof:"debug,info,warn,error" desc:"minimum log level"`
 	LogFormat       LogFormat `split_words:"true" default:"auto" oneof:"auto,text,json" desc:"log format; auto: text on a terminal, otherwise json"`
 }

@@ -63,7 +63,7 @@ var sentinelRedis = []string{"REDIS_URL=redis://sentinel:26379?master_name=main"
 // TestDefaults checks the defaults that differ between the two modes, and the
 // mode.
 func TestDefaults(t *testing.T) {
-	embedded, real := mustLoad(t, nil), mustLoad(t, env("REDIS_URL=redis://redis", "CHANNELS=x", "JWT_SECRET=x"))
+	embedded, real := mustLoad(t, nil), mustLoad(t, env("REDIS_URL=redis://redis", "CHANNELS=x", "JWT_SECRET="+longSecret))
 	for _, tt := range []struct{ name, embedded, real string }{
 		{"EMBEDDED", "true", "false"},
 		{"LISTEN", "127.0.0.1:8080", ":8080"},

@@ -16,7 +16,7 @@ import (
 
 // canary is part of every secret in these tests and must not appear in any
 // output.
-const canary = "hunter2canary"
+const canary = "hunter2canary16b" // long enough for ADMIN_TOKEN
 
 // prints returns value in every form in which it could appear in a log, on a
 // terminal or on a page.
@@ -92,7 +92,7 @@ func TestSecretsAreNeverShown(t *testing.T) {
 		{"ADMIN_TOKEN_FILE=" + canary, "REDIS_PASSWORD_FILE=/" + canary, "REDIS_URL_FILE=redis://:" + canary + "@redis"},
 		// The secret is in a misspelt variable, or in a variable without the
 		// prefix.
-		{"REDIS_PASWORD=" + canary, "JWT_SECRET=" + canary, "PORT=" + canary},
+		{"REDIS_PASWORD=" + canary, "JWT_SECRET=" + canary + canary, "PORT=" + canary},
 		// The secret is in another URL.
 		{"ALLOWED_ORIGINS=https://u:" + canary + "@a.example.com"},
 		{"ALLOWED_ORIGINS=u:" + canary + "@a.example.com"},
@@ -174,7 +174,7 @@ func TestSecretFiles(t *testing.T) {
 // TestEverySecretAsFile checks that every secret can be read from a file, and
 // that a URL in a file ends embedded mode like a URL in the environment.
 func TestEverySecretAsFile(t *testing.T) {
-	file := writeFile(t, "secret", "redis://:token@redis\n")
+	file := writeFile(t, "secret", "redis://:a-password-of-32-bytes@redis\n")
 	count := 0
 	for _, s := range settings() {
 		if !s.secret {
@@ -183,7 +183,7 @@ func TestEverySecretAsFile(t *testing.T) {
 		count++
 		variables := env("CHANNELS=*", "PUBLIC_CHANNELS=*", "REDIS_URL=redis://redis")
 		if s.name == "JWT_PREVIOUS_SECRET" {
-			variables[Prefix+"JWT_SECRET"] = "x"
+			variables[Prefix+"JWT_SECRET"] = longSecret
 		}
 		if s.name == "REDIS_SENTINEL_PASSWORD" {
 			variables[Prefix+"REDIS_MODE"], variables[Prefix+"REDIS_URL"] = "sentinel", "redis://redis?master_name=main"
@@ -192,7 +192,7 @@ func TestEverySecretAsFile(t *testing.T) {
 		variables[s.variable()+fileSuffix] = file
 		c := mustLoad(t, variables)
 		got := s.value(c).Interface().(interface{ Reveal() string }).Reveal()
-		if got != "redis://:token@redis" || c.IsEmbedded() {
+		if got != "redis://:a-password-of-32-bytes@redis" || c.IsEmbedded() {
 			t.Errorf("%s: read %q, embedded %v", s.name, got, c.IsEmbedded())
 		}
 	}
@@ -249,7 +249,7 @@ func TestSecretFileFaults(t *testing.T) {
 			`the file that SIDECAST_ADMIN_TOKEN_FILE names is larger than 64 KiB; write the path of a file that contains only the secret`},
 		{"empty", []string{"ADMIN_TOKEN_FILE=" + writeFile(t, "s", "\n")},
 			`the file that SIDECAST_ADMIN_TOKEN_FILE names is empty; write the secret into it`},
-		{"not fit for a header", []string{"ADMIN_TOKEN_FILE=" + writeFile(t, "s", "a\n\n")},
+		{"not fit for a header", []string{"ADMIN_TOKEN_FILE=" + writeFile(t, "s", longSecret+"\n\n")},
 			`contains white space or characters that are not ASCII, which an HTTP header cannot contain; write only printable ASCII characters`},
 	} {
 		want := "SIDECAST_ADMIN_TOKEN: " + tt.want

@@ -26,7 +26,10 @@ type settingRow struct {
 
 var withLogin = []string{"AUTH_URL=http://app"}
 
-var withSecret = []string{"JWT_SECRET=x"}
+// longSecret is long enough for every setting.
+const longSecret = "correct horse battery staple, 32+"
+
+var withSecret = []string{"JWT_SECRET=" + longSecret}
 
 func settingRows(t *testing.T) []settingRow {
 	ca, key, private := certificateFile(t), writeFile(t, "key.pem", publicPEM), writeFile(t, "private.pem", privatePEM)
@@ -60,8 +63,8 @@ func settingRows(t *testing.T) []settingRow {
 		{"KEY_PREFIX", "{sidecast}:", func(c *Config) any { return c.KeyPrefix }, "{sidecast}:", nil},
 		{"USER_CHANNELS", "inbox:{user},all", func(c *Config) any { return c.UserChannels }, List{"inbox:{user}", "all"}, nil},
 		{"PUBLISH_FORMAT", "json", func(c *Config) any { return c.PublishFormat }, FormatJSON, nil},
-		{"JWT_SECRET", "s3cret", func(c *Config) any { return c.JWTSecret.Reveal() }, "s3cret", nil},
-		{"JWT_PREVIOUS_SECRET", "old", func(c *Config) any { return c.JWTPreviousSecret.Reveal() }, "old", withSecret},
+		{"JWT_SECRET", longSecret, func(c *Config) any { return c.JWTSecret.Reveal() }, longSecret, nil},
+		{"JWT_PREVIOUS_SECRET", longSecret + "!", func(c *Config) any { return c.JWTPreviousSecret.Reveal() }, longSecret + "!", withSecret},
 		{"JWT_PUBLIC_KEY", key, func(c *Config) any { return c.JWTPublicKey.String() }, key, nil},
 		{"JWT_JWKS_URL", "https://id.example.com/jwks", func(c *Config) any { return c.JWTJwksURL }, KeysURL{"https://id.example.com/jwks"}, nil},
 		{"JWT_ALGORITHMS", "HS512", func(c *Config) any { return c.JWTAlgorithms }, List{"HS512"}, withSecret},
@@ -96,7 +99,7 @@ func settingRows(t *testing.T) []settingRow {
 		{"DRAIN_TIMEOUT", "1h", func(c *Config) any { return c.DrainTimeout }, Duration(time.Hour), nil},
 		{"READY_NEEDS_REDIS", "true", func(c *Config) any { return c.ReadyNeedsRedis }, Switch(true), nil},
 		{"DEMO", "true", func(c *Config) any { return c.Demo }, Switch(true), nil},
-		{"ADMIN_TOKEN", "t0ken", func(c *Config) any { return c.AdminToken.Reveal() }, "t0ken", nil},
+		{"ADMIN_TOKEN", "a-token-of-16-by", func(c *Config) any { return c.AdminToken.Reveal() }, "a-token-of-16-by", nil},
 		{"LOG_LEVEL", "debug", func(c *Config) any { return c.LogLevel.Level() }, slog.LevelDebug, nil},
 		{"LOG_FORMAT", "text", func(c *Config) any { return c.LogFormat }, TextFormat, nil},
 	}

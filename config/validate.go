@@ -21,6 +21,7 @@ func (c *Config) Validate() Faults {
 	v.prefixes()
 	v.channels()
 	v.tokens()
+	v.secrets()
 	v.login()
 	v.origins()
 	v.limits()

@@ -10,10 +10,6 @@ type Warning struct {
 // String returns the warning on one line.
 func (w Warning) String() string { return w.Name + ": " + w.Text }
 
-// minSecret is the minimum length of a secret for HS256 in bytes (RFC 7518
-// section 3.2).
-const minSecret = 32
-
 // warnings returns warnings about settings that have valid values.
 func (c *Config) warnings() []Warning {
 	var list []Warning
@@ -23,10 +19,6 @@ func (c *Config) warnings() []Warning {
 				list = append(list, Warning{s.variable(), text})
 			}
 		}
-	}
-	if c.JWTSecret.IsSet() && len(c.JWTSecret.Reveal()) < minSecret {
-		list = append(list, Warning{Prefix + "JWT_SECRET",
-			"is shorter than 32 bytes, so that anyone who has a token can guess it; `openssl rand -base64 32` generates a good one"})
 	}
 	for _, network := range c.TrustedProxies {
 		if network.Bits() == 0 {
