@@ -70,44 +70,51 @@ func (g *Gate) Identify(r *http.Request, offered *string) (access.Principal, pro
 // identity uses exactly one method, so the grants of a token and of a login are
 // never combined. It sets up no timeout if there is nothing to wait for.
 func (g *Gate) identity(r *http.Request, offered *string) (*access.Identity, protocol.Code) {
-	token, presented := "", false
+	var tokens []string
 	if g.cfg.Tokens != nil {
-		token, presented = g.token(r, offered)
+		tokens = g.presented(r, offered)
 	}
-	if !presented && g.cfg.Application == nil {
+	if len(tokens) == 0 && g.cfg.Application == nil {
 		return nil, protocol.CodeOK
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), identifyTimeout)
 	defer cancel()
-	if presented {
-		return g.cfg.Tokens.Verify(ctx, token)
+	if len(tokens) > 0 {
+		return g.cfg.Tokens.verifyFirst(ctx, tokens)
 	}
 	return g.cfg.Application.Login(ctx, r)
 }
 
-// token returns the token that the client presents, and whether it presents
-// one, valid or not. It looks at the subprotocol, the Authorization header and
-// the cookie, in this order. The first that is present counts: if that token is
-// bad, the others are not tried.
-func (g *Gate) token(r *http.Request, offered *string) (token string, presented bool) {
+// maxCookies is how many cookies of one name are tried.
+const maxCookies = 8
+
+// presented returns the tokens that the client presents, valid or not. It looks
+// at the subprotocol, the Authorization header and the cookies, in this order,
+// and the first place with a token counts. Only cookies can be several: a
+// browser sends all cookies of a name, from different paths and domains, and
+// the page cannot tell which is the right one.
+func (g *Gate) presented(r *http.Request, offered *string) (tokens []string) {
 	if offered != nil {
-		return *offered, true
+		return []string{*offered}
 	}
 	if lines := r.Header.Values("Authorization"); len(lines) > 0 {
 		scheme, token, _ := strings.Cut(lines[0], " ")
 		if strings.EqualFold(scheme, "Bearer") {
 			if len(lines) > 1 {
-				return "", true
+				return []string{""}
 			}
-			return strings.TrimSpace(token), true
+			return []string{strings.TrimSpace(token)}
 		}
 	}
-	if g.cfg.Cookie != "" {
-		if cookie, err := r.Cookie(g.cfg.Cookie); err == nil && cookie.Value != "" {
-			return cookie.Value, true
+	if g.cfg.Cookie == "" {
+		return nil
+	}
+	for _, cookie := range r.CookiesNamed(g.cfg.Cookie) {
+		if cookie.Value != "" && len(tokens) < maxCookies {
+			tokens = append(tokens, cookie.Value)
 		}
 	}
-	return "", false
+	return tokens
 }
 
 // closeCode translates an error code to the code with which a new connection is

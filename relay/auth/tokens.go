@@ -71,15 +71,30 @@ func (t *Tokens) Run(ctx context.Context) error {
 // [protocol.CodeUnavailable] if the keys to verify it cannot be fetched now.
 // Verify blocks only while it fetches keys.
 func (t *Tokens) Verify(ctx context.Context, token string) (*access.Identity, protocol.Code) {
-	id, err := t.verify(ctx, token)
-	switch {
-	case err == nil:
-		return id, protocol.CodeOK
-	case errors.Is(err, errKeysUnavailable):
+	return t.verifyFirst(ctx, []string{token})
+}
+
+// verifyFirst returns the identity that the first valid token grants. If none
+// is valid, it returns the code that [Tokens.Verify] describes.
+func (t *Tokens) verifyFirst(ctx context.Context, tokens []string) (*access.Identity, protocol.Code) {
+	var invalid error
+	unavailable := false
+	for _, token := range tokens {
+		id, err := t.verify(ctx, token)
+		switch {
+		case err == nil:
+			return id, protocol.CodeOK
+		case errors.Is(err, errKeysUnavailable):
+			unavailable = true
+		case invalid == nil:
+			invalid = err
+		}
+	}
+	if unavailable {
 		return nil, protocol.CodeUnavailable
 	}
 	t.logLimit.Do(func() {
-		t.logger.Warn("rejected a token: its client has to log in again", "reason", rejectionReason(err))
+		t.logger.Warn("rejected a token: its client has to log in again", "reason", rejectionReason(invalid))
 	})
 	return nil, protocol.CodeUnauthorized
 }
