@@ -52,8 +52,10 @@ func parseAnswer(body []byte) (*object, error) {
 
 // parseLogin parses the answer to a question about a user. An error means that
 // the answer is unusable: it neither grants nor denies anything.
-func parseLogin(grants Grants, status int, body []byte) (answer, error) {
-	switch {
+func parseLogin(grants Grants, r reply) (answer, error) {
+	switch status := r.status; {
+	case r.misdirected != nil:
+		return answer{}, r.misdirected
 	case status == http.StatusUnauthorized, status >= 300 && status < 400:
 		return answer{outcome: anonymous}, nil
 	case status == http.StatusForbidden:
@@ -61,7 +63,7 @@ func parseLogin(grants Grants, status int, body []byte) (answer, error) {
 	case status < 200 || status > 299:
 		return answer{}, statusProblem(status, doLogin)
 	}
-	o, err := parseAnswer(body)
+	o, err := parseAnswer(r.body)
 	if err != nil {
 		return answer{}, withAdvice(err, doLogin)
 	}
@@ -84,9 +86,11 @@ func parseLogin(grants Grants, status int, body []byte) (answer, error) {
 // only if the application clearly says so: a web page such as a login form opens
 // nothing, and neither does an object that may mean no, such as
 // {"allowed":false}.
-func parseChannel(status int, body []byte) (answer, error) {
-	body = bytes.Trim(body, " \t\r\n")
-	switch {
+func parseChannel(r reply) (answer, error) {
+	body := bytes.Trim(r.body, " \t\r\n")
+	switch status := r.status; {
+	case r.misdirected != nil:
+		return answer{}, r.misdirected
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return answer{outcome: forbidden}, nil
 	case status == http.StatusNoContent, status == http.StatusOK && len(body) == 0:

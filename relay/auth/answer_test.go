@@ -27,8 +27,11 @@ func TestLoginOutcomes(t *testing.T) {
 		{"401", respond(401, `{"user":"42"}`), "", protocol.CodeOK},
 		{"302", redirect, "", protocol.CodeOK},
 		{"301 to another host", func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "http://169.254.169.254/", http.StatusMovedPermanently)
+			http.Redirect(w, r, "http://169.254.169.254/login", http.StatusMovedPermanently)
 		}, "", protocol.CodeOK},
+		{"301 to the same path on another host", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://169.254.169.254/", http.StatusMovedPermanently)
+		}, "", protocol.CodeUnavailable},
 		{"403", respond(403, ""), "", protocol.CodeForbidden},
 		{"404", respond(404, `{"user":"42"}`), "", protocol.CodeUnavailable},
 		{"419, the status of Laravel for an expired page", respond(419, `{"user":"42"}`), "", protocol.CodeUnavailable},
@@ -159,13 +162,13 @@ func TestChannelExpiry(t *testing.T) {
 		`{"expires_in":60}`: time.Minute, `{"expires_in":1}`: 10 * time.Second, `{"expires_in":10}`: 10 * time.Second,
 		`{"expires_in":0.001}`: 10 * time.Second, `{"expires_in":1e9}`: 24 * time.Hour,
 	} {
-		a, err := parseChannel(200, []byte(body))
+		a, err := parseChannel(reply{status: 200, body: []byte(body)})
 		if left := time.Until(a.until); err != nil || left > want || left < want-5*time.Second {
 			t.Errorf("%s: %v left, %v; want %v", body, left, err, want)
 		}
 	}
 	for _, body := range []string{``, `{}`} {
-		if a, err := parseChannel(200, []byte(body)); err != nil || !a.until.IsZero() {
+		if a, err := parseChannel(reply{status: 200, body: []byte(body)}); err != nil || !a.until.IsZero() {
 			t.Errorf("%q: until %v, %v; want no end", body, a.until, err)
 		}
 	}
@@ -197,7 +200,7 @@ func FuzzLoginAnswer(f *testing.F) {
 	}
 	grants := Grants{UserChannels: []string{"user:{user}"}}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		answered, err := parseLogin(grants, status, body)
+		answered, err := parseLogin(grants, reply{status: status, body: body})
 		if (answered.outcome == granted) != (answered.identity != nil) || err != nil && answered.outcome != unavailable {
 			t.Errorf("status %d, body %q: %+v, %v", status, body, answered, err)
 		}
@@ -215,7 +218,7 @@ func FuzzChannelAnswer(f *testing.F) {
 		f.Add(200, []byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		answered, err := parseChannel(status, body)
+		answered, err := parseChannel(reply{status: status, body: body})
 		if answered.outcome == granted && (err != nil || status != 200 && status != 204) {
 			t.Errorf("status %d, body %q: the channel is open", status, body)
 		}
@@ -233,7 +236,7 @@ func TestAnswerWithBOM(t *testing.T) {
 	if !strings.Contains(a.log.String(), "byte order mark (BOM)") {
 		t.Errorf("logged %q", a.log)
 	}
-	if _, err := parseChannel(200, []byte("\ufeff")); err == nil || !strings.Contains(err.Error(), "byte order mark") {
+	if _, err := parseChannel(reply{status: 200, body: []byte("\ufeff")}); err == nil || !strings.Contains(err.Error(), "byte order mark") {
 		t.Errorf("the answer about a channel: %v", err)
 	}
 	a = newTestApp(t, respond(200, `{"user":"42"}`+"\r\n"))

@@ -47,8 +47,8 @@ type Application struct {
 func NewApplication(c ApplicationConfig) *Application {
 	a := &Application{pool: newRequestPool(c), proxies: c.Proxies}
 	if c.LoginURL != "" {
-		a.logins = newAuthClient(a.pool, c.LoginURL, "SIDECAST_AUTH_URL", func(status int, body []byte) (answer, error) {
-			return parseLogin(c.Grants, status, body)
+		a.logins = newAuthClient(a.pool, c.LoginURL, "SIDECAST_AUTH_URL", func(r reply) (answer, error) {
+			return parseLogin(c.Grants, r)
 		})
 	}
 	if c.ChannelURL != "" {

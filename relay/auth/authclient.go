@@ -24,13 +24,13 @@ type authClient struct {
 	*requestPool
 	url     string
 	setting string // the setting that holds the URL, for the log
-	parse   func(status int, body []byte) (answer, error)
+	parse   func(reply) (answer, error)
 
 	cache   *cache
 	flights map[cacheKey]*flight // that wait or run; guarded by requestPool.mu
 }
 
-func newAuthClient(p *requestPool, url, setting string, parse func(int, []byte) (answer, error)) *authClient {
+func newAuthClient(p *requestPool, url, setting string, parse func(reply) (answer, error)) *authClient {
 	return &authClient{
 		requestPool: p, url: url, setting: setting, parse: parse,
 		cache: newCache(), flights: make(map[cacheKey]*flight),
@@ -115,18 +115,18 @@ func (c *authClient) fetch(key cacheKey, header http.Header) answer {
 func (c *authClient) send(header http.Header) (answered answer, size int, err error) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
 	defer cancel()
-	status, body, err := httpGet(ctx, c.client, c.url, header, maxAnswerBytes)
+	r, err := httpGet(ctx, c.client, c.url, header, maxAnswerBytes)
 	if err != nil {
 		return answer{}, 0, err
 	}
-	answered, err = c.parse(status, body)
-	return answered, len(body), err
+	answered, err = c.parse(r)
+	return answered, len(r.body), err
 }
 
 // authResult returns the metric's label for an answer or an error.
 func authResult(answered answer, err error) stats.AuthResult {
 	switch {
-	case errors.Is(err, errTimeout):
+	case errors.Is(err, errConnectTimeout), errors.Is(err, errAnswerTimeout):
 		return stats.AuthTimeout
 	case err != nil:
 		return stats.AuthFailed

@@ -75,10 +75,13 @@ func TestTailLoginErrors(t *testing.T) {
 // that does not answer, or that grants something to a random cookie.
 func TestCheckCallsApplication(t *testing.T) {
 	answers := map[string]http.HandlerFunc{
-		"/401":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) },
-		"/403":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) },
-		"/302":  func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) },
-		"/404":  http.NotFound,
+		"/401": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) },
+		"/403": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(403) },
+		"/302": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) },
+		"/404": http.NotFound,
+		"/tls": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://"+r.Host+"/tls", http.StatusMovedPermanently)
+		},
 		"/page": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
 		"/big":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 65<<10)) },
 		"/yes":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{}`)) },
@@ -100,12 +103,14 @@ func TestCheckCallsApplication(t *testing.T) {
 		{login, app.URL + "/404", "warn  SIDECAST_AUTH_URL: the application's answer to a random test cookie cannot be used: HTTP status 404"},
 		{login, app.URL + "/page", "warn  SIDECAST_AUTH_URL: the application's answer to a random test cookie cannot be used: not a JSON object: HTML"},
 		{login, app.URL + "/any", "warn  SIDECAST_AUTH_URL: the application answers 200 to a random test cookie, and grants access"},
+		{login, app.URL + "/tls", "fail  SIDECAST_AUTH_URL: the URL redirects to https\n      write the URL to which it redirects: Sidecast does not follow redirects; until then, logins fail"},
+		{channel, app.URL + "/tls", "fail  SIDECAST_CHANNEL_AUTH_URL: the URL redirects to https\n"},
 		{channel, app.URL + "/403", "ok    SIDECAST_CHANNEL_AUTH_URL: the application answers 403"},
 		{channel, app.URL + "/302", "warn  SIDECAST_CHANNEL_AUTH_URL: the application's answer to a random test cookie cannot be used: HTTP status 302"},
 		{channel, app.URL + "/any", `warn  SIDECAST_CHANNEL_AUTH_URL: the application's answer to a random test cookie cannot be used: "user" is unknown`},
 		{channel, app.URL + "/yes", "warn  SIDECAST_CHANNEL_AUTH_URL: the application answers 200 to a random test cookie, and grants access"},
-		{login, app.URL + "/big", "fail  SIDECAST_AUTH_URL: the answer is too large\n      correct the URL, or the answer of the application; until then, logins fail"},
-		{login, "http://" + redistest.FreeAddr(t) + "/", "fail  SIDECAST_AUTH_URL: the connection failed\n      start the application, or correct the URL; until then, logins fail"},
+		{login, app.URL + "/big", "fail  SIDECAST_AUTH_URL: the answer is too large\n      correct the URL, or the answer; until then, logins fail"},
+		{login, "http://" + redistest.FreeAddr(t) + "/", "fail  SIDECAST_AUTH_URL: nothing listens at this address\n      start the application, or correct the URL; until then, logins fail"},
 	} {
 		command := s.command("check")
 		command.Env = append(command.Env, "SIDECAST_"+tt.setting+"="+tt.url, "SIDECAST_MARKERS=false")

@@ -1,37 +1,15 @@
 package auth
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
 	"time"
 )
-
-// Reasons why the answer of another server cannot be used. They replace the
-// errors of net/http, whose texts may contain URLs and secrets in them.
-var (
-	errRequest    = errors.New("the request cannot be created")
-	errConnection = errors.New("the connection failed")
-	errTimeout    = errors.New("no complete answer in time")
-	errTooLarge   = errors.New("the answer is too large")
-	errMalformed  = errors.New("the answer has the wrong format")
-)
-
-// explain returns why the answer of another server cannot be used, and what the
-// operator can do about it. Only texts from this package are logged.
-func explain(err error) (reason, do string) {
-	if p, ok := errors.AsType[*problem](err); ok {
-		return p.text, p.do
-	}
-	for _, known := range []error{errRequest, errConnection, errTimeout, errTooLarge, errMalformed, errKeysStatus} {
-		if errors.Is(err, known) {
-			return known.Error(), ""
-		}
-	}
-	return errConnection.Error(), ""
-}
 
 // newHTTPClient returns a client that keeps up to maxConns connections to a
 // host open. It does not follow redirects, ignores HTTP_PROXY and the like, and
@@ -50,34 +28,39 @@ func newHTTPClient(maxConns int) *http.Client {
 	}
 }
 
-// httpGet sends a GET request and returns the answer's status and body. It
-// returns an error if the body is longer than maxBytes, or if ctx ends before
-// the whole body has arrived.
-func httpGet(ctx context.Context, client *http.Client, url string, header http.Header, maxBytes int) (
-	status int, body []byte, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+// A reply is the HTTP response of another server.
+type reply struct {
+	status int
+	body   []byte
+	// misdirected is why the response says nothing but that the URL is wrong;
+	// nil for any other response.
+	misdirected *problem
+}
+
+// httpGet sends a GET request and returns the response. It returns a [problem]
+// if the body is longer than maxBytes, or if ctx ends before the whole body has
+// arrived.
+func httpGet(ctx context.Context, client *http.Client, url string, header http.Header, maxBytes int) (reply, error) {
+	var connected atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	request, err := http.NewRequestWithContext(traced, http.MethodGet, url, nil)
 	if err != nil {
-		return 0, nil, errRequest
+		return reply{}, &problem{text: "the request cannot be created", do: "correct the URL"}
 	}
 	request.Header = header
 	response, err := client.Do(request)
 	if err != nil {
-		return 0, nil, connectionError(ctx)
+		return reply{}, connectionProblem(ctx, err, connected.Load())
 	}
 	defer response.Body.Close()
-	body, err = io.ReadAll(io.LimitReader(response.Body, int64(maxBytes)+1))
+	body, err := io.ReadAll(io.LimitReader(response.Body, int64(maxBytes)+1))
 	switch {
 	case err != nil:
-		return 0, nil, connectionError(ctx)
+		return reply{}, connectionProblem(ctx, err, true)
 	case len(body) > maxBytes:
-		return 0, nil, errTooLarge
+		return reply{}, errTooLarge
 	}
-	return response.StatusCode, body, nil
-}
-
-func connectionError(ctx context.Context) error {
-	if ctx.Err() != nil {
-		return errTimeout
-	}
-	return errConnection
+	return reply{
+		status: response.StatusCode, body: body, misdirected: cmp.Or(redirectProblem(response), schemeProblem(response, body)),
+	}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -28,6 +29,9 @@ const (
 	jwksRetry    = 10 * time.Second // after a failed fetch; also the average time between fetches for unknown keys
 	jwksMaxAge   = 24 * time.Hour   // keys that could not be refreshed for this long are no longer accepted
 )
+
+// doKeys is the advice about an answer that is not a set of keys.
+const doKeys = "check that the URL serves a set of keys (JWKS)"
 
 // A jwks is the set of keys at one URL (RFC 7517). It is the only source of
 // keys: of the keys and URLs in a token's header, only the key's id (kid) is
@@ -62,10 +66,9 @@ func (s *jwks) run(ctx context.Context, logger *slog.Logger) error {
 	for {
 		wait := jwksRefresh
 		if err := s.fetch(ctx); err != nil && ctx.Err() == nil {
-			reason, _ := explain(err)
+			reason, do := explain(withAdvice(err, doKeys))
 			logger.Warn("fetching the keys for tokens failed; retrying in 10 s",
-				"setting", "SIDECAST_JWT_JWKS_URL", "reason", reason,
-				"do", "check that this host can reach the URL, and that it serves a set of keys (JWKS)")
+				"setting", "SIDECAST_JWT_JWKS_URL", "reason", reason, "do", do)
 			wait = jwksRetry
 		}
 		select {
@@ -127,14 +130,16 @@ func (s *jwks) fetch(ctx context.Context) error {
 }
 
 func (s *jwks) refresh(ctx context.Context) error {
-	status, body, err := httpGet(ctx, s.client, s.url, http.Header{"Accept": {"application/json"}}, jwksMaxBytes)
+	r, err := httpGet(ctx, s.client, s.url, http.Header{"Accept": {"application/json"}}, jwksMaxBytes)
 	switch {
 	case err != nil:
 		return err
-	case status != http.StatusOK:
-		return errKeysStatus
+	case r.misdirected != nil:
+		return r.misdirected
+	case r.status != http.StatusOK:
+		return statusProblem(r.status, doKeys)
 	}
-	byID, all, err := parseKeys(body)
+	byID, all, err := parseKeys(r.body)
 	if err != nil {
 		return err
 	}
@@ -149,11 +154,14 @@ func (s *jwks) refresh(ctx context.Context) error {
 func parseKeys(body []byte) (byID map[string][]jwt.VerificationKey, all []jwt.VerificationKey, err error) {
 	set, err := parseObject(body)
 	if err != nil {
-		return nil, nil, errMalformed
+		return nil, nil, err
 	}
 	var list []json.RawMessage
-	if json.Unmarshal(set.members["keys"], &list) != nil || len(list) > jwksMaxKeys {
-		return nil, nil, errMalformed
+	if !set.has("keys") || json.Unmarshal(set.members["keys"], &list) != nil {
+		return nil, nil, &problem{text: "keys is missing or not a list"}
+	}
+	if len(list) > jwksMaxKeys {
+		return nil, nil, &problem{text: fmt.Sprintf("there are more than %d keys", jwksMaxKeys)}
 	}
 	byID = make(map[string][]jwt.VerificationKey)
 	for _, raw := range list {
@@ -171,7 +179,10 @@ func parseKeys(body []byte) (byID map[string][]jwt.VerificationKey, all []jwt.Ve
 		}
 	}
 	if len(all) == 0 {
-		return nil, nil, errMalformed
+		return nil, nil, &problem{
+			text: "none of the keys can verify tokens",
+			do:   "publish an RSA key of 2048 bits or more, one of the curve P-256, or Ed25519",
+		}
 	}
 	return byID, all, nil
 }

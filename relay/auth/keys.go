@@ -18,7 +18,6 @@ var Algorithms = []string{"HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"}
 var (
 	errKeyUnknown      = errors.New("no key matches the token")
 	errKeysUnavailable = errors.New("the keys cannot be fetched")
-	errKeysStatus      = errors.New("the HTTP status must be 200")
 )
 
 // Keys finds the keys that verify tokens. Each kind of key is used only for its

@@ -59,16 +59,16 @@ func TestAnswerNames(t *testing.T) {
 		`{"user":"42","user":"1"}`:                       "",
 		`{"user":"42","x":1,"x":1}`:                      "",
 	} {
-		got, err := parseLogin(Grants{}, 200, []byte(body))
+		got, err := parseLogin(Grants{}, reply{status: 200, body: []byte(body)})
 		if got.identity.UserID() != want || (err == nil) != (want != "") {
 			t.Errorf("%s: %q, %v; want %q", body, got.identity.UserID(), err, want)
 		}
 	}
-	got, err := parseLogin(Grants{}, 200, []byte(`{"user":"42","Channels":["*"],"PUBLISH":["*"],"Expires_in":60}`))
+	got, err := parseLogin(Grants{}, reply{status: 200, body: []byte(`{"user":"42","Channels":["*"],"PUBLISH":["*"],"Expires_in":60}`)})
 	if err != nil || len(got.identity.Subscribe)+len(got.identity.Publish) > 0 || time.Until(got.identity.Until) < 59*time.Minute {
 		t.Errorf("names in another case have an effect: %+v, %v", got.identity, err)
 	}
-	if got, err := parseChannel(200, []byte(`{"expires_in":60,"expires_in":86400}`)); err == nil {
+	if got, err := parseChannel(reply{status: 200, body: []byte(`{"expires_in":60,"expires_in":86400}`)}); err == nil {
 		t.Errorf("expires_in twice: %+v", got)
 	}
 }

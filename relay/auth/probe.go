@@ -3,18 +3,18 @@ package auth
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"net/http"
 )
 
 // Probed is the result of one test request to the application, with a random
 // cookie that the application cannot know.
 type Probed struct {
-	Setting  string // name of the setting that holds the URL
-	Status   int    // HTTP status of the answer; 0: there was no complete answer in time, or it was too large
-	TooLarge bool   // there was an answer, and it was too large
-	Why      string // why the answer is unusable, without the URL and the answer's text; empty: it is usable
-	Opens    bool   // the answer grants something to the random cookie
+	Setting string // name of the setting that holds the URL
+	Status  int    // HTTP status of the answer; 0: there was no complete answer
+	Why     string // why there is no usable answer, without the URL and the answer's text; empty: it is usable
+	Do      string // what to do about that; may be empty
+	Broken  bool   // no client can get a usable answer from this URL
+	Opens   bool   // the answer grants something to the random cookie
 }
 
 // Probe sends one request to each URL of c, as the relay would. Of c, it uses
@@ -43,16 +43,15 @@ func Probe(ctx context.Context, c ApplicationConfig) (results []Probed) {
 // probeURL changes the client, so the client must not be used for anything
 // else.
 func probeURL(client *authClient, header http.Header) Probed {
-	result := Probed{Setting: client.setting}
+	result := Probed{Setting: client.setting, Broken: true}
 	parse := client.parse
-	client.parse = func(status int, body []byte) (answer, error) {
-		result.Status = status
-		return parse(status, body)
+	client.parse = func(r reply) (answer, error) {
+		result.Status, result.Broken = r.status, r.misdirected != nil
+		return parse(r)
 	}
 	answered, _, err := client.send(header)
 	if err != nil {
-		result.Why, _ = explain(err)
-		result.TooLarge = errors.Is(err, errTooLarge)
+		result.Why, result.Do = explain(err)
 	}
 	result.Opens = answered.outcome == granted
 	return result

@@ -18,6 +18,15 @@ func (p *problem) Error() string {
 	return p.text + "; " + p.do
 }
 
+// explain returns the texts of a problem. For any other error it returns a
+// general text, because the error's own may contain secrets.
+func explain(err error) (text, do string) {
+	if p, ok := errors.AsType[*problem](err); ok {
+		return p.text, p.do
+	}
+	return "cannot be used", ""
+}
+
 // withAdvice returns err with this advice, if it is a problem that has none.
 func withAdvice(err error, do string) error {
 	if p, ok := errors.AsType[*problem](err); ok && p.do == "" {

@@ -40,7 +40,7 @@ func TestLossyText(t *testing.T) {
 			}
 		}
 		for _, body := range []string{`{"user":"` + text + `"}`, `{"user":"42","name":{"x":"` + text + `"}}`, `{"user":"42","` + text + `":1}`} {
-			if _, err := parseLogin(Grants{}, 200, []byte(body)); (err == nil) != valid {
+			if _, err := parseLogin(Grants{}, reply{status: 200, body: []byte(body)}); (err == nil) != valid {
 				t.Errorf("answer %q: %v", body, err)
 			}
 		}

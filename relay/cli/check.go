@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -78,15 +79,14 @@ func checkLogin(ctx context.Context, c auth.ApplicationConfig) (findings []sourc
 			affected = "subscriptions that only the application can allow"
 		}
 		switch {
-		case p.TooLarge:
-			f.Level, f.Text = source.LevelFail, p.Why
-			f.Do = "correct the URL, or the answer of the application; until then, " + affected + " fail"
-		case p.Status == 0:
-			f.Level, f.Text = source.LevelFail, p.Why
-			f.Do = "start the application, or correct the URL; until then, " + affected + " fail"
 		case p.Why != "":
-			f.Level, f.Text = source.LevelWarn, "the application's answer to a random test cookie cannot be used: "+p.Why
-			f.Do = "correct the URL, or the answer of the application; until then, " + affected + " fail"
+			f.Level, f.Do = source.LevelWarn, cmp.Or(p.Do, "correct the URL, or the answer of the application")+"; until then, "+affected+" fail"
+			f.Text = p.Why
+			if p.Broken {
+				f.Level = source.LevelFail
+			} else {
+				f.Text = "the application's answer to a random test cookie cannot be used: " + p.Why
+			}
 		case p.Opens:
 			f.Level, f.Text = source.LevelWarn, f.Text+", and grants access"
 			f.Do = "answer 401 for users that the application does not know, and 403 for channels that are not the user's"
