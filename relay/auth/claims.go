@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"slices"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -17,8 +18,10 @@ const (
 )
 
 // claims are the claims of a token that the relay uses. It implements
-// [jwt.Claims].
+// [jwt.ClaimsValidator].
 type claims struct {
+	wanted wantedClaims
+
 	user      string       // sub
 	expires   *numericDate // exp; nil if it is missing, like the next two
 	notBefore *numericDate // nbf
@@ -35,22 +38,54 @@ func (c *claims) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	*c = claims{
-		user: o.user("sub"), expires: o.date("exp"), notBefore: o.date("nbf"), issuedAt: o.date("iat"),
+		wanted: c.wanted,
+		user:   o.user("sub"), expires: o.date("exp"), notBefore: o.date("nbf"), issuedAt: o.date("iat"),
 		issuer: o.string("iss"), audience: o.oneOrMore("aud"),
 		grants: grantLists{channels: o.strings("channels"), publish: o.strings("publish"), subscribe: o.strings("subscribe")},
 	}
 	return o.err
 }
 
+// wantedClaims are values that a token must have; empty: any value, or none.
+type wantedClaims struct{ issuer, audience string }
+
+// Validate implements [jwt.ClaimsValidator]. It checks what the library could
+// check, too, but without saying which claim is missing.
+func (c *claims) Validate() error {
+	switch wanted := c.wanted; {
+	case wanted.issuer != "" && c.issuer == "":
+		return &problem{text: "iss is missing", do: doIssuer}
+	case wanted.issuer != "" && c.issuer != wanted.issuer:
+		return &problem{text: "iss is another issuer", do: doIssuer}
+	case wanted.audience != "" && len(c.audience) == 0:
+		return &problem{text: "aud is missing", do: doAudience}
+	case wanted.audience != "" && !slices.Contains(c.audience, wanted.audience):
+		return &problem{text: "aud is another audience", do: doAudience}
+	}
+	return nil
+}
+
+const (
+	doIssuer   = "put the value of SIDECAST_JWT_ISSUER into iss, or correct the setting"
+	doAudience = "put the value of SIDECAST_JWT_AUDIENCE into aud, or correct the setting"
+)
+
 // The library has one leeway for all times. The relay does not use it: nbf and
 // iat are moved instead, and exp is not.
 
-func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) { return c.expires.minus(0), nil }
-func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)       { return c.issuedAt.minus(leeway), nil }
-func (c *claims) GetNotBefore() (*jwt.NumericDate, error)      { return c.notBefore.minus(leeway), nil }
-func (c *claims) GetIssuer() (string, error)                   { return c.issuer, nil }
-func (c *claims) GetSubject() (string, error)                  { return c.user, nil }
-func (c *claims) GetAudience() (jwt.ClaimStrings, error)       { return c.audience, nil }
+// GetExpirationTime implements [jwt.Claims].
+func (c *claims) GetExpirationTime() (*jwt.NumericDate, error) {
+	if c.expires == nil {
+		return nil, &problem{text: "exp is missing", do: "put the time at which the token expires into exp, in seconds since 1970"}
+	}
+	return c.expires.minus(0), nil
+}
+
+func (c *claims) GetIssuedAt() (*jwt.NumericDate, error)  { return c.issuedAt.minus(leeway), nil }
+func (c *claims) GetNotBefore() (*jwt.NumericDate, error) { return c.notBefore.minus(leeway), nil }
+func (c *claims) GetIssuer() (string, error)              { return c.issuer, nil }
+func (c *claims) GetSubject() (string, error)             { return c.user, nil }
+func (c *claims) GetAudience() (jwt.ClaimStrings, error)  { return c.audience, nil }
 
 // numericDate is a time in seconds since 1970.
 type numericDate int64

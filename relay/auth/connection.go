@@ -16,7 +16,8 @@ import (
 // Problems that callers compare errors with.
 var (
 	errConnectTimeout = &problem{
-		text: "no connection in time", do: "check that a firewall or network policy lets this host reach the server",
+		text: "no connection in time",
+		do:   "check that a firewall or network policy lets this host reach the server, and that https:// is right for the port",
 	}
 	errAnswerTimeout = &problem{
 		text: "no complete answer in time",

@@ -16,7 +16,9 @@ import (
 var Algorithms = []string{"HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"}
 
 var (
-	errKeyUnknown      = errors.New("no key matches the token")
+	errKeyUnknown = &problem{
+		text: "unknown key id (kid)", do: "sign with a key that SIDECAST_JWT_JWKS_URL serves, and name its kid in the token",
+	}
 	errKeysUnavailable = errors.New("the keys cannot be fetched")
 )
 

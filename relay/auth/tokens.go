@@ -1,11 +1,13 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +35,7 @@ type TokensConfig struct {
 type Tokens struct {
 	keys     *Keys
 	parser   *jwt.Parser
+	wanted   wantedClaims
 	grants   Grants
 	logger   *slog.Logger
 	logLimit *rate.Sometimes // clients that send bad tokens must not fill the disk
@@ -42,17 +45,11 @@ type Tokens struct {
 // token's header can choose one of these, and has no other influence on the
 // verification.
 func NewTokens(c TokensConfig) *Tokens {
-	options := []jwt.ParserOption{
-		jwt.WithValidMethods(c.Keys.algorithms), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithStrictDecoding(),
-	}
-	if c.Issuer != "" {
-		options = append(options, jwt.WithIssuer(c.Issuer))
-	}
-	if c.Audience != "" {
-		options = append(options, jwt.WithAudience(c.Audience))
-	}
 	return &Tokens{
-		keys: c.Keys, parser: jwt.NewParser(options...), grants: c.Grants, logger: c.Logger,
+		keys: c.Keys,
+		parser: jwt.NewParser(
+			jwt.WithValidMethods(c.Keys.algorithms), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithStrictDecoding()),
+		wanted: wantedClaims{issuer: c.Issuer, audience: c.Audience}, grants: c.Grants, logger: c.Logger,
 		logLimit: &rate.Sometimes{First: 10, Interval: time.Second},
 	}
 }
@@ -94,23 +91,18 @@ func (t *Tokens) verifyFirst(ctx context.Context, tokens []string) (*access.Iden
 		return nil, protocol.CodeUnavailable
 	}
 	t.logLimit.Do(func() {
-		t.logger.Warn("rejected a token: its client has to log in again", "reason", rejectionReason(invalid))
+		reason, do := rejection(invalid)
+		t.logger.Warn("rejected a token: its client has to log in again", "reason", reason, "do", do, "note", notePublic)
 	})
 	return nil, protocol.CodeUnauthorized
 }
-
-var (
-	errTokenLength    = errors.New("the token is too long")
-	errTokenExtension = errors.New("the token requires an extension")
-	errTokenGrants    = errors.New("the token's user or a grant is invalid")
-)
 
 func (t *Tokens) verify(ctx context.Context, token string) (*access.Identity, error) {
 	if len(token) > maxTokenBytes {
 		return nil, errTokenLength
 	}
-	var c claims
-	_, err := t.parser.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
+	c := claims{wanted: t.wanted}
+	parsed, err := t.parser.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
 		kid, err := keyID(parsed)
 		if err != nil {
 			return nil, err
@@ -119,13 +111,21 @@ func (t *Tokens) verify(ctx context.Context, token string) (*access.Identity, er
 		return jwt.VerificationKeySet{Keys: keys}, err
 	})
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(t.wrongAlgorithm(parsed), err)
 	}
-	id, err := t.grants.identity(c.user, c.grants, c.expires.time())
-	if err != nil {
-		return nil, errTokenGrants
+	return t.grants.identity(c.user, c.grants, c.expires.time())
+}
+
+// wrongAlgorithm returns a problem if a token is signed with an algorithm that
+// the library knows and that is not allowed, and nil otherwise.
+func (t *Tokens) wrongAlgorithm(token *jwt.Token) error {
+	if token == nil || token.Method == nil || slices.Contains(t.keys.algorithms, token.Method.Alg()) {
+		return nil
 	}
-	return id, nil
+	return &problem{
+		text: "signed with " + token.Method.Alg() + " (alg), but only " + strings.Join(t.keys.algorithms, ", ") + " is accepted",
+		do:   "sign with one of these, or configure the key that verifies the other one",
+	}
 }
 
 // keyID returns the id of the key with which a token is signed, or "" if its
@@ -148,36 +148,4 @@ func keyID(token *jwt.Token) (string, error) {
 		return "", errKeyUnknown // null
 	}
 	return header.string("kid"), header.err
-}
-
-// rejectionReasons are the texts that the log has for errors, whose own texts
-// may repeat parts of a token.
-var rejectionReasons = []struct {
-	err  error
-	text string
-}{
-	{errTokenLength, "longer than 8 KiB"},
-	{errTokenExtension, "requires an extension (crit)"},
-	{errTokenGrants, "sub or a grant is invalid"},
-	{errKeyUnknown, "unknown key id (kid)"},
-	{jwt.ErrTokenExpired, "expired"},
-	{jwt.ErrTokenNotValidYet, "not valid yet (nbf)"},
-	{jwt.ErrTokenUsedBeforeIssued, "issued in the future (iat)"},
-	{jwt.ErrTokenInvalidAudience, "wrong audience (aud)"},
-	{jwt.ErrTokenInvalidIssuer, "wrong issuer (iss)"},
-	{jwt.ErrTokenRequiredClaimMissing, "a required claim is missing"},
-	{jwt.ErrTokenMalformed, "malformed"},
-	{jwt.ErrTokenSignatureInvalid, "wrong signature or algorithm"},
-}
-
-func rejectionReason(err error) string {
-	if p, ok := errors.AsType[*problem](err); ok {
-		return p.text
-	}
-	for _, r := range rejectionReasons {
-		if errors.Is(err, r.err) {
-			return r.text
-		}
-	}
-	return "cannot be verified"
 }
