@@ -115,7 +115,7 @@ type Origins struct {
 
 // Limits bounds the resources that clients and publishers can use.
 type Limits struct {
-	MaxConnections        AutoCount `split_words:"true" default:"auto" min:"1" max:"10000000" desc:"maximum number of connections; auto: 80 % of the file descriptors, at most 50000"`
+	MaxConnections        AutoCount `split_words:"true" default:"auto" min:"1" max:"10000000" desc:"maximum number of connections, including those that only request pages; auto: 80 % of the file descriptors, at most 50000; 128 descriptors are always kept free"`
 	MaxConnectionsPerIP   Count     `split_words:"true" default:"1000" min:"0" max:"10000000" desc:"maximum number of connections from one public address, or from one address that a trusted proxy forwards; IPv6 by /64; 0: no limit"`
 	MaxConnectRatePerIP   Count     `split_words:"true" default:"200" min:"0" max:"1000000" desc:"new connections per second from one such address; 0: no limit"`
 	MaxChannelsPerSession Count     `split_words:"true" default:"128" min:"1" max:"10000" desc:"maximum number of channels of one client"`

@@ -213,6 +213,10 @@
 //     channels, does not make the application unavailable to others: at most
 //     one question of each user and address is sent before theirs
 //     (TestFloodDelaysNoOtherClient).
+//   - Connections that do not become clients keep no client out: if all places
+//     are taken, the oldest of them is closed. They cannot use up the file
+//     descriptors, and health probes and metrics are answered
+//     (TestConnectionsThatNeverBecomeClients).
 //   - If two patterns match a channel, each message is delivered once
 //     (TestOverlappingPatterns).
 //

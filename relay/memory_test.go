@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/accept"
 	"sidecast/relay/outbox"
 	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
@@ -82,7 +83,7 @@ const maxInbound = 16 << 10
 func (h *testHub) sendHalfMessages(n int) {
 	h.t.Helper()
 	server := httptest.NewServer(ws.New(ws.Config{
-		Hub: h.Hub, Budget: h.budget, Slots: ws.NewSlots(n), Stats: h.stats, Logger: slog.New(slog.DiscardHandler),
+		Hub: h.Hub, Budget: h.budget, Slots: accept.NewSlots(n), Stats: h.stats, Logger: slog.New(slog.DiscardHandler),
 		MaxInbound: maxInbound, DefaultChannels: []string{"elsewhere"}, Protocols: map[string]protocol.Protocol{"": protocol.Raw{}},
 	}))
 	h.t.Cleanup(server.Close)

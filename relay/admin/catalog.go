@@ -121,6 +121,10 @@ func relayMetrics(s *stats.Stats, gauges Gauges, version, commit string) []metri
 		newMetric(prometheus.GaugeValue, "sidecast_build_info", "Always 1. The labels describe the build.",
 			func(emit emitFunc) { emit(1, version, commit) }, "version", "commit"),
 	}
+	if read := gauges.Sockets; read != nil {
+		list = append(list, gauge("sidecast_sockets", "Open connections that MAX_CONNECTIONS limits: clients, and connections that serve plain HTTP.",
+			func() float64 { return float64(read()) }))
+	}
 	if read := gauges.OutboxBytes; read != nil {
 		list = append(list, gauge("sidecast_outbox_bytes", "Bytes that wait in outboxes for slow clients. A message that waits for several clients counts once.",
 			func() float64 { return float64(read()) }))

@@ -13,6 +13,7 @@ import (
 // called at every scrape and must be safe for concurrent use. A nil function is
 // not exported.
 type Gauges struct {
+	Sockets      func() int // open connections that count towards MAX_CONNECTIONS
 	OutboxBytes  func() int64
 	ReplayBytes  func() int64
 	HistoryBytes func() int64

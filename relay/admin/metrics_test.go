@@ -26,13 +26,14 @@ func registry(stats *stats.Stats) *prometheus.Registry {
 	return NewRegistry(stats, Gauges{
 		OutboxBytes: func() int64 { return 77 }, HistoryBytes: func() int64 { return 78 }, ReplayBytes: func() int64 { return 79 },
 		PageCache: func() (bytes int64, hits, misses uint64) { return 80, 81, 82 },
+		Sockets:   func() int { return 83 },
 	}, "v1.2.3", "abcdef")
 }
 
 // gaugeSeries are the series of the gauges given to registry.
 var gaugeSeries = []string{
 	"sidecast_outbox_bytes{} 77", "sidecast_history_bytes{} 78", "sidecast_replay_bytes{} 79", "sidecast_page_cache_bytes{} 80",
-	"sidecast_page_cache_reads_total{result=hit} 81", "sidecast_page_cache_reads_total{result=miss} 82",
+	"sidecast_page_cache_reads_total{result=hit} 81", "sidecast_page_cache_reads_total{result=miss} 82", "sidecast_sockets{} 83",
 }
 
 // A sample is one series as Prometheus reads it.

@@ -13,6 +13,7 @@ import (
 
 	"sidecast/config"
 	"sidecast/relay"
+	"sidecast/relay/accept"
 	"sidecast/relay/auth"
 	"sidecast/relay/outbox"
 	"sidecast/relay/server"
@@ -38,12 +39,15 @@ type App struct {
 	public, admin net.Listener
 	embedded      *embeddedRedis // nil unless there is one
 
-	stats  *stats.Stats
-	budget *outbox.Budget
-	gate   *auth.Gate
-	hub    *relay.Hub
-	link   *source.Link
-	server *server.Server
+	stats    *stats.Stats
+	budget   *outbox.Budget
+	gate     *auth.Gate
+	hub      *relay.Hub
+	slots    *accept.Slots
+	refusals *accept.Refusals
+	limiter  *accept.IPLimiter
+	link     *source.Link
+	server   *server.Server
 }
 
 // New binds the listeners, starts the embedded Redis if the settings ask for
@@ -73,6 +77,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 		a.embedded.close()
 		return nil, errors.Join(err, a.public.Close(), a.admin.Close())
 	}
+	a.limits()
 	a.server = server.New(a.serverConfig(certificate))
 	return a, nil
 }

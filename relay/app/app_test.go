@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -122,5 +124,31 @@ func TestStartLine(t *testing.T) {
 				t.Error("the log contains the password")
 			}
 		})
+	}
+}
+
+// A limit on connections above the number of files that the process may open is
+// lowered, and the log says so.
+func TestMaxConnectionsAboveTheFiles(t *testing.T) {
+	const limit = 10_000_000
+	used, files := server.Connections(limit)
+	if used == limit {
+		t.Skipf("the limit on open files is %d", files)
+	}
+	var log bytes.Buffer
+	a, err := app.New(load(t, map[string]string{
+		"REDIS_URL": "redis://127.0.0.1:1", "CHANNELS": "*", "PUBLIC_CHANNELS": "*", "LISTEN": "127.0.0.1:0", "ADMIN_LISTEN": "127.0.0.1:0",
+		"MAX_CONNECTIONS": strconv.Itoa(limit),
+	}), app.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(server.ErrHurry)
+	if err := a.Run(ctx); err != nil {
+		t.Error(err)
+	}
+	if want := fmt.Sprintf("value=%d used=%d files=%d", limit, used, files); !strings.Contains(log.String(), want) {
+		t.Errorf("the log does not contain %q:\n%s", want, log.String())
 	}
 }

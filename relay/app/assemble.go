@@ -8,6 +8,7 @@ import (
 
 	"sidecast/config"
 	"sidecast/relay"
+	"sidecast/relay/accept"
 	"sidecast/relay/admin"
 	"sidecast/relay/auth"
 	"sidecast/relay/loopback"
@@ -85,18 +86,31 @@ func (a *App) assemble() error {
 	return nil
 }
 
+// limits creates the limits on connections.
+func (a *App) limits() {
+	limit := a.cfg.MaxConnections.Or(0)
+	connections, files := server.Connections(limit)
+	if connections < limit {
+		a.options.Logger.Warn("SIDECAST_MAX_CONNECTIONS is lowered: the process may not open enough files",
+			"setting", "SIDECAST_MAX_CONNECTIONS", "value", limit, "used", connections, "files", files,
+			"do", "raise the limit on open files (ulimit -n, LimitNOFILE=, nofile) or lower the setting")
+	}
+	a.refusals = accept.NewRefusals(a.stats, a.options.Logger)
+	a.slots = accept.NewSlots(connections)
+	a.limiter = accept.NewIPLimiter(int(a.cfg.MaxConnectionsPerIP), int(a.cfg.MaxConnectRatePerIP))
+}
+
 // handler returns the WebSocket transport.
 func (a *App) handler() *ws.Handler {
 	cfg := a.cfg
-	connections, _ := server.DefaultConnections()
 	return ws.New(ws.Config{
-		Hub: a.hub, Budget: a.budget, Slots: ws.NewSlots(cfg.MaxConnections.Or(connections)), Stats: a.stats, Logger: a.options.Logger,
+		Hub: a.hub, Budget: a.budget, Slots: a.slots, Stats: a.stats, Logger: a.options.Logger, Refusals: a.refusals,
 		Protocols: map[string]protocol.Protocol{
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
 		Listened: true, MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
 		Identify: a.gate.Identify, Limited: a.settings.Proxies.Limited,
-		IPLimiter: ws.NewIPLimiter(int(cfg.MaxConnectionsPerIP), int(cfg.MaxConnectRatePerIP)),
+		IPLimiter: a.limiter,
 		Remote:    func(r *http.Request) string { return a.settings.Proxies.Client(r).String() },
 	})
 }
@@ -108,7 +122,7 @@ func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 	c := server.Config{
 		Public: a.public, Admin: a.admin, Hub: a.hub, WS: a.handler(), Origins: a.settings.Origins,
 		Proxies: a.settings.Proxies, Stats: a.stats, Logger: a.options.Logger,
-		BasePath: string(cfg.BasePath), Ready: a.link.Ready, Up: a.link.Up, ReadyNeedsRedis: bool(cfg.ReadyNeedsRedis),
+		Slots: a.slots, IPLimiter: a.limiter, Refusals: a.refusals, BasePath: string(cfg.BasePath), Ready: a.link.Ready, Up: a.link.Up, ReadyNeedsRedis: bool(cfg.ReadyNeedsRedis),
 		DrainDelay: time.Duration(cfg.DrainDelay), DrainTimeout: time.Duration(cfg.DrainTimeout),
 		AdminHandler: a.adminHandler,
 	}
@@ -123,7 +137,7 @@ func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 
 func (a *App) adminHandler(ready, live http.Handler) http.Handler {
 	gauges := admin.Gauges{
-		OutboxBytes: a.budget.Used, ReplayBytes: a.budget.ReplayBytes, HistoryBytes: a.hub.HistoryBytes, PageCache: a.hub.PageCache,
+		Sockets: a.slots.Used, OutboxBytes: a.budget.Used, ReplayBytes: a.budget.ReplayBytes, HistoryBytes: a.hub.HistoryBytes, PageCache: a.hub.PageCache,
 	}
 	return admin.Handler(admin.Config{
 		Registry: admin.NewRegistry(a.stats, gauges, a.options.Version, a.options.Commit),

@@ -60,12 +60,25 @@ func (p Proxies) Limited(r *http.Request) netip.Addr {
 		return netip.Addr{}
 	}
 	if !p.trusts(address) {
-		if exempt(address) {
-			return netip.Addr{}
-		}
-	} else if address = p.Client(r); p.trusts(address) {
+		return p.LimitedPeer(address)
+	}
+	if address = p.Client(r); p.trusts(address) {
 		return netip.Addr{} // the proxy does not forward a client's address
 	}
+	return limitedPrefix(address)
+}
+
+// LimitedPeer returns the address to which the limits per client address apply
+// when a connection from peer is accepted. It returns the zero Addr if peer may
+// be a proxy, so that only a request can tell the client's address.
+func (p Proxies) LimitedPeer(peer netip.Addr) netip.Addr {
+	if p.trusts(peer) || exempt(peer) {
+		return netip.Addr{}
+	}
+	return limitedPrefix(peer)
+}
+
+func limitedPrefix(address netip.Addr) netip.Addr {
 	if address.Is4() {
 		return address
 	}

@@ -22,8 +22,7 @@ func check(ctx context.Context, p *Program, _ []string) error {
 	if err != nil {
 		return err
 	}
-	connections, files := server.DefaultConnections()
-	findings := []source.Finding{fileLimit(cfg.MaxConnections.Or(connections), files)}
+	findings := []source.Finding{fileLimit(cfg.MaxConnections.Or(0))}
 	findings = append(findings, checkPorts(ctx, cfg)...)
 	findings = append(findings, checkPatterns(cfg)...)
 	if cfg.IsEmbedded() {
@@ -54,14 +53,16 @@ func report(out io.Writer, findings []source.Finding) error {
 }
 
 // fileLimit checks whether the process may open as many files as it accepts
-// connections. files is 0 if there is no limit.
-func fileLimit(connections, files int) source.Finding {
+// connections. limit is the limit on connections that the operator sets, or 0.
+func fileLimit(limit int) source.Finding {
+	connections, files := server.Connections(limit)
 	f := source.Finding{Subject: "file descriptors", Text: fmt.Sprintf("room for %d connections", connections)}
 	switch {
 	case files == 0:
-	case connections > files/5*4:
+	case connections < limit:
 		f.Level, f.Do = source.LevelWarn, "raise the limit (ulimit -n, LimitNOFILE=, nofile) or lower SIDECAST_MAX_CONNECTIONS"
-		f.Text = fmt.Sprintf("%d connections are permitted, but only %d files may be open", connections, files)
+		f.Text = fmt.Sprintf("SIDECAST_MAX_CONNECTIONS is %d, but only %d files may be open; the relay accepts %d connections",
+			limit, files, connections)
 	case connections < 1000:
 		f.Level, f.Do = source.LevelWarn, "raise the limit (ulimit -n, LimitNOFILE=, nofile)"
 		f.Text = fmt.Sprintf("only %d connections fit: %d files may be open", connections, files)

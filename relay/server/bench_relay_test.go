@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/accept"
 	"sidecast/relay/access"
 	"sidecast/relay/auth"
 	"sidecast/relay/outbox"
@@ -38,13 +39,19 @@ type relayOptions struct {
 	maxPayload int
 	history    int // bytes
 	shards     int // 0: one per processor
+	slots      int // connections
+	perAddress int // connections of one address; 0: no limit
+	proxies    auth.Proxies
+	base       string
+	logger     *slog.Logger
 }
 
 // startRelay runs a relay until the test ends. Its settings are the defaults,
 // changed by change.
 func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	t.Helper()
-	o := relayOptions{each: 3 << 20, total: 256 << 20, maxPayload: 1 << 20, history: 64 << 20}
+	o := relayOptions{each: 3 << 20, total: 256 << 20, maxPayload: 1 << 20, history: 64 << 20, slots: 50_000}
+	o.logger = slog.New(slog.DiscardHandler)
 	for _, f := range change {
 		f(&o)
 	}
@@ -53,15 +60,17 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	}
 	r := &testRelay{stats: new(stats.Stats), addr: o.listener.Addr().String()}
 	r.budget = outbox.NewBudget(o.each, o.total, 10*time.Second, r.stats)
-	logger := slog.New(slog.DiscardHandler)
+	logger := o.logger
 	r.hub = relay.NewHub(relay.HubConfig{
 		Access: &access.Rules{Names: access.NewNames("", ""), Channels: allChannels, Public: allChannels}, Budget: r.budget,
 		Protocols: protocol.All(), Stats: r.stats, Logger: logger, Shards: o.shards, MaxChannels: 128, MaxPayload: o.maxPayload,
 		CommandRate: 20, CommandBurst: 50, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Hour,
 		HistoryBytes: o.history, HistoryAge: 5 * time.Minute,
 	})
+	slots, refusals := accept.NewSlots(o.slots), accept.NewRefusals(r.stats, logger)
+	limiter := accept.NewIPLimiter(o.perAddress, 0)
 	handler := ws.New(ws.Config{
-		Hub: r.hub, Budget: r.budget, Slots: ws.NewSlots(50_000), Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
+		Hub: r.hub, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited, Refusals: refusals, Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
 		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{}},
 	})
 	origins, err := auth.NewOrigins(auth.OriginsConfig{})
@@ -70,6 +79,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	}
 	r.run(t, server.New(server.Config{
 		Public: o.listener, Admin: listen(t), TLS: o.tls, Hub: r.hub, WS: handler, Origins: origins, Stats: r.stats,
+		Slots: slots, IPLimiter: limiter, Proxies: o.proxies, Refusals: refusals, BasePath: o.base,
 		Logger: logger, AdminHandler: func(ready, live http.Handler) http.Handler { return live },
 		Ready: func() bool { return true }, Up: func() bool { return true },
 	}))

@@ -3,6 +3,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sidecast/relay"
+	"sidecast/relay/accept"
 	"sidecast/relay/auth"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
@@ -24,8 +26,12 @@ import (
 // Limits on requests, in addition to those of [http.Server].
 const (
 	headerBytes   = 16 << 10
-	headerTimeout = 5 * time.Second // for receiving the headers; slower clients are considered an attack
-	idleTimeout   = 60 * time.Second
+	headerTimeout = 5 * time.Second  // for receiving the headers; slower clients are considered an attack
+	idleTimeout   = 10 * time.Second // between two requests; each connection to the public listener takes a place
+	writeTimeout  = 10 * time.Second // for a response; a WebSocket connection has no such limit
+
+	// adminIdleTimeout lets Prometheus keep its connection between two scrapes.
+	adminIdleTimeout = 60 * time.Second
 	// drainGrace is how long the server waits after the last close frame for
 	// clients that do not read.
 	drainGrace = 3 * time.Second
@@ -36,12 +42,16 @@ type Config struct {
 	Public, Admin net.Listener // Run closes both
 	TLS           *tls.Config  // of the public listener; nil for plain TCP
 
-	Hub     *relay.Hub
-	WS      *ws.Handler
-	Origins *auth.Origins
-	Proxies auth.Proxies
-	Stats   *stats.Stats
-	Logger  *slog.Logger
+	Slots     *accept.Slots     // of the connections to the public listener
+	IPLimiter *accept.IPLimiter // may be nil
+
+	Hub      *relay.Hub
+	WS       *ws.Handler
+	Origins  *auth.Origins
+	Proxies  auth.Proxies
+	Stats    *stats.Stats
+	Logger   *slog.Logger
+	Refusals *accept.Refusals
 
 	BasePath     string       // prefix of all public paths; empty or /path
 	Demo         http.Handler // the page at /; nil for no page
@@ -64,23 +74,44 @@ type Server struct {
 
 // New returns a server. [Server.Run] starts it.
 func New(cfg Config) *Server {
+	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger))
 	s := &Server{cfg: cfg}
 	public := newPublicHandler(&s.cfg)
 	s.public = s.httpServer(public.routes())
+	s.public.IdleTimeout, s.public.WriteTimeout = idleTimeout, writeTimeout
 	s.admin = s.httpServer(cfg.AdminHandler(http.HandlerFunc(public.ready), http.HandlerFunc(live)))
+	s.limit()
 	return s
 }
 
-// httpServer limits the size and the duration of requests. It sets no write
-// timeout, because that would end streams; the outbox limits the bytes that a
-// client does not read.
+// limit counts the connections of both listeners when they are accepted.
+func (s *Server) limit() {
+	public := accept.NewTable(accept.Config{
+		Slots: s.cfg.Slots, Limiter: s.cfg.IPLimiter, Address: s.cfg.Proxies.LimitedPeer, Refused: s.refused,
+	})
+	admin := accept.NewTable(accept.Config{Slots: accept.NewSlots(maxAdmin)})
+	public.Track(s.public)
+	admin.Track(s.admin)
+	s.cfg.Public, s.cfg.Admin = public.Listener(s.cfg.Public), admin.Listener(s.cfg.Admin)
+}
+
+// refused counts and logs a connection that the public listener refuses.
+func (s *Server) refused(why accept.Refusal, peer string) {
+	problem := &addressLimit
+	if why == accept.RefusedIdle {
+		problem = &idleLimit
+	}
+	s.cfg.Refusals.Add(problem, peer)
+}
+
+// httpServer limits the size and the duration of requests.
 func (s *Server) httpServer(h http.Handler) *http.Server {
 	return &http.Server{
 		Handler:           h,
 		MaxHeaderBytes:    headerBytes,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       2 * headerTimeout,
-		IdleTimeout:       idleTimeout,
+		IdleTimeout:       adminIdleTimeout,
 		ErrorLog:          slog.NewLogLogger(s.cfg.Logger.Handler(), slog.LevelDebug),
 	}
 }

@@ -49,12 +49,13 @@ const (
 	RejectDraining                      // the relay shuts down
 	RejectAddress                       // a limit per client address is reached
 	RejectUnauthorized                  // invalid credentials
+	RejectIdle                          // a connection without a client, closed because MAX_CONNECTIONS is reached
 	numRejections
 )
 
 // Rejections are the label values, by [Rejection].
 var Rejections = [numRejections]string{
-	"handshake", "origin", "capacity", "forbidden", "bad_request", "unavailable", "draining", "address", "unauthorized",
+	"handshake", "origin", "capacity", "forbidden", "bad_request", "unavailable", "draining", "address", "unauthorized", "idle",
 }
 
 // An AuthResult is the result of a request to the application.

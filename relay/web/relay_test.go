@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/accept"
 	"sidecast/relay/access"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
@@ -82,7 +83,7 @@ func (r *testRelay) start() {
 	})
 	r.hub.Online(1)
 	handler := ws.New(ws.Config{
-		Hub: r.hub, Budget: budget, Slots: ws.NewSlots(1000), Stats: counters, Logger: logger, MaxInbound: 16 << 10,
+		Hub: r.hub, Budget: budget, Slots: accept.NewSlots(1000), Stats: counters, Logger: logger, MaxInbound: 16 << 10,
 		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}},
 		Identify: func(*http.Request, *string) (access.Principal, protocol.CloseCode) {
 			r.mu.Lock()

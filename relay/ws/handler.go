@@ -16,6 +16,7 @@ import (
 	"github.com/lxzan/gws"
 
 	"sidecast/relay"
+	"sidecast/relay/accept"
 	"sidecast/relay/access"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
@@ -31,9 +32,10 @@ const sendBuffer = 128 << 10
 type Config struct {
 	Hub       *relay.Hub
 	Budget    *outbox.Budget
-	Slots     *Slots
+	Slots     *accept.Slots
 	Stats     *stats.Stats
 	Logger    *slog.Logger
+	Refusals  *accept.Refusals             // nil: the handler has its own
 	Protocols map[string]protocol.Protocol // by subprotocol; "" is for clients that offer no subprotocol
 
 	// Identify authenticates a client from its request and from the token that
@@ -49,7 +51,7 @@ type Config struct {
 	// Limited returns the client address that IPLimiter counts; the zero Addr
 	// is not counted. It may be nil if IPLimiter is nil.
 	Limited   func(*http.Request) netip.Addr
-	IPLimiter *IPLimiter
+	IPLimiter *accept.IPLimiter
 
 	// Remote returns the client's name in the log. If it is nil, the log has
 	// the address of the peer.
@@ -76,6 +78,7 @@ type codec struct {
 
 // New returns a handler. Its caller stops it with [Handler.Wait].
 func New(cfg Config) *Handler {
+	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger))
 	h := &Handler{cfg: cfg, codecs: make(map[string]*codec)}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	for name, proto := range cfg.Protocols {
@@ -109,28 +112,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		handshakes.Put(hs)
 	}()
 	if invalid := hs.validate(r, h.codecs); invalid != nil {
-		h.cfg.Stats.Rejected[stats.RejectHandshake].Add(1)
+		h.cfg.Refusals.Count(stats.RejectHandshake)
 		invalid.write(w)
 		return
 	}
-	if h.cfg.IPLimiter != nil {
-		hs.address = h.cfg.Limited(r)
-	}
-	if !h.cfg.IPLimiter.Take(hs.address) {
-		h.cfg.Stats.Rejected[stats.RejectAddress].Add(1)
-		addressLimit.write(w)
-		return
-	}
-	if !h.cfg.Slots.Take() {
-		h.cfg.IPLimiter.Free(hs.address)
-		h.cfg.Stats.Rejected[stats.RejectCapacity].Add(1)
-		connectionLimit.write(w)
+	if limit := h.take(r, hs); limit != nil {
+		limit.write(w)
 		return
 	}
 	h.conns.add(1)
 	hs.client = relay.Client{Transport: protocol.WebSocket, Protocol: hs.codec.protocol}
 	if code := h.admit(w, r, hs); code != 0 {
-		h.cfg.Stats.Rejected[rejections[code.Plain()]].Add(1)
+		h.cfg.Refusals.Count(rejections[code.Plain()])
 		acceptAndClose(w, r, hs.codec.name, code)
 		h.release(hs.address)
 		return
@@ -138,6 +131,32 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !h.upgrade(w, r, hs) {
 		h.release(hs.address)
 	}
+}
+
+// take counts the client, or returns the response for a client that exceeds a
+// limit.
+func (h *Handler) take(r *http.Request, hs *handshake) *httpError {
+	conn := accept.FromContext(r.Context())
+	if conn.OverLimit() {
+		return addressLimit // counted when the connection was accepted
+	}
+	hs.address = conn.Counted()
+	counted := hs.address.IsValid()
+	if !counted && h.cfg.IPLimiter != nil {
+		hs.address = h.cfg.Limited(r)
+		if !h.cfg.IPLimiter.Take(hs.address) {
+			h.cfg.Refusals.Count(stats.RejectAddress)
+			return addressLimit
+		}
+	}
+	if conn.Claim(h.cfg.Slots) {
+		return nil
+	}
+	if !counted {
+		h.cfg.IPLimiter.Free(hs.address)
+	}
+	h.cfg.Refusals.Count(stats.RejectCapacity)
+	return connectionLimit
 }
 
 // admit authenticates the client and authorizes its requests, or returns the

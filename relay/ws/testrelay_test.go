@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sidecast/relay"
+	"sidecast/relay/accept"
 	"sidecast/relay/access"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
@@ -24,7 +25,7 @@ type testRelay struct {
 	hub     *relay.Hub
 	budget  *outbox.Budget
 	stats   *stats.Stats
-	slots   *Slots
+	slots   *accept.Slots
 	handler *Handler
 	addr    string
 	log     *logBuffer
@@ -76,7 +77,7 @@ func buildRelay(t testing.TB, options []relayOption) *testRelay {
 	for _, option := range options {
 		option(&c)
 	}
-	r.budget, r.slots = outbox.NewBudget(c.each, c.total, c.age, r.stats), NewSlots(c.slots)
+	r.budget, r.slots = outbox.NewBudget(c.each, c.total, c.age, r.stats), accept.NewSlots(c.slots)
 	c.hub.Budget, c.ws.Budget, c.ws.Slots = r.budget, r.budget, r.slots
 	r.hub = relay.NewHub(c.hub)
 	c.ws.Hub = r.hub

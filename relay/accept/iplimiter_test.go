@@ -1,4 +1,4 @@
-package ws
+package accept
 
 import (
 	"net/netip"

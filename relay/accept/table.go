@@ -1,0 +1,240 @@
+package accept
+
+import (
+	"container/list"
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+)
+
+// MaxExtra is the maximum number of extra connections of a table, and also of
+// those that exceed the limits of their address.
+const MaxExtra = 16
+
+// Config configures a [Table].
+type Config struct {
+	Slots   *Slots
+	Limiter *IPLimiter // of addresses; nil: no limits
+
+	// Address returns the address that Limiter counts when a connection from
+	// peer is accepted. It returns the zero Addr for a peer that may be a
+	// proxy: only the request tells the address of its client. It may be nil
+	// if Limiter is nil.
+	Address func(peer netip.Addr) netip.Addr
+
+	Refused func(why Refusal, peer string) // called without a lock held; may be nil
+}
+
+// A Refusal is the reason why a table closes a connection, or does not let it
+// become a client.
+type Refusal uint8
+
+// The reasons.
+const (
+	RefusedIdle    Refusal = iota // closed in favor of a new connection
+	RefusedAddress                // its address has too many connections
+)
+
+// A Table tracks the connections of one listener and of one http.Server until
+// they become clients or close. It is safe for concurrent use.
+type Table struct {
+	cfg Config
+
+	mu    sync.Mutex
+	conns map[net.Conn]*Conn
+	// In each list, the connection that changed its state last is at the back.
+	waiting list.List // connections with a slot
+	extra   list.List // connections without a slot
+	limited list.List // connections that exceed the limits of their address; without a slot
+}
+
+// A Conn is a connection that serves plain HTTP. The methods of a nil *Conn
+// behave as if there were no table.
+type Conn struct {
+	table *Table
+	net   net.Conn
+	list  *list.List
+	place *list.Element
+
+	address netip.Addr // counted by the limiter; may be zero
+	slot    bool       // has one of the slots
+}
+
+// NewTable returns an empty table.
+func NewTable(c Config) *Table { return &Table{cfg: c, conns: make(map[net.Conn]*Conn)} }
+
+// Listener returns a listener that adds each connection that l accepts to the
+// table. The server that serves it must be passed to [Table.Track].
+func (t *Table) Listener(l net.Listener) net.Listener { return &listener{l, t} }
+
+type listener struct {
+	net.Listener
+	table *Table
+}
+
+// Accept implements [net.Listener].
+func (l *listener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	l.table.add(conn)
+	return conn, nil
+}
+
+// Track makes s report the state of its connections to the table.
+func (t *Table) Track(s *http.Server) {
+	s.ConnState = func(c net.Conn, state http.ConnState) { t.changed(withoutTLS(c), state) }
+	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		return context.WithValue(ctx, contextKey{}, t.find(withoutTLS(c)))
+	}
+}
+
+type contextKey struct{}
+
+// FromContext returns the connection of a request, or nil if no table tracks
+// it.
+func FromContext(ctx context.Context) *Conn {
+	c, _ := ctx.Value(contextKey{}).(*Conn)
+	return c
+}
+
+// add adds a connection that was just accepted, and makes room for it.
+func (t *Table) add(conn net.Conn) {
+	c := &Conn{table: t, net: conn}
+	address := t.address(conn)
+	t.mu.Lock()
+	allowed := t.cfg.Limiter.Take(address)
+	if allowed {
+		c.address = address
+	}
+	closed, idle := t.makeRoom(c, allowed)
+	c.place = c.list.PushBack(c)
+	t.conns[conn] = c
+	t.mu.Unlock()
+	if closed != nil {
+		_ = closed.net.Close()
+	}
+	switch {
+	case t.cfg.Refused == nil:
+	case !allowed:
+		t.cfg.Refused(RefusedAddress, conn.RemoteAddr().String())
+	case idle:
+		t.cfg.Refused(RefusedIdle, closed.net.RemoteAddr().String())
+	}
+}
+
+// makeRoom selects the list for a new connection, and removes a connection that
+// its caller must close, if there has to be one. idle says that c took its
+// slot.
+func (t *Table) makeRoom(c *Conn, allowed bool) (closed *Conn, idle bool) {
+	switch {
+	case !allowed:
+		c.list = &t.limited
+	case t.cfg.Slots.Take():
+		c.list, c.slot = &t.waiting, true
+		return nil, false
+	case t.waiting.Len() > 0:
+		oldest := t.waiting.Front().Value.(*Conn)
+		oldest.slot = false
+		t.remove(oldest)
+		c.list, c.slot = &t.waiting, true
+		return oldest, true
+	default:
+		c.list = &t.extra
+	}
+	if c.list.Len() < MaxExtra {
+		return nil, false
+	}
+	oldest := c.list.Front().Value.(*Conn)
+	t.remove(oldest)
+	return oldest, false
+}
+
+// remove removes a connection from the table, and frees what it holds.
+func (t *Table) remove(c *Conn) {
+	t.forget(c)
+	t.cfg.Limiter.Free(c.address)
+	if c.slot {
+		t.cfg.Slots.Free()
+	}
+}
+
+// forget removes a connection from the table.
+func (t *Table) forget(c *Conn) {
+	c.list.Remove(c.place)
+	c.place = nil
+	delete(t.conns, c.net)
+}
+
+// changed updates the table after a connection changed its state.
+func (t *Table) changed(conn net.Conn, state http.ConnState) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c := t.conns[conn]
+	switch {
+	case c == nil:
+	case state == http.StateClosed, state == http.StateHijacked:
+		t.remove(c)
+	default:
+		c.list.MoveToBack(c.place)
+	}
+}
+
+func (t *Table) find(conn net.Conn) *Conn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.conns[conn]
+}
+
+// address returns the address that the limiter counts for a connection that was
+// just accepted.
+func (t *Table) address(conn net.Conn) netip.Addr {
+	if t.cfg.Limiter == nil {
+		return netip.Addr{}
+	}
+	peer, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+	if err != nil {
+		return netip.Addr{} // a Unix socket
+	}
+	return t.cfg.Address(peer.Addr().Unmap().WithZone(""))
+}
+
+// OverLimit reports whether the connection exceeds the limits of its address.
+func (c *Conn) OverLimit() bool { return c != nil && c.list == &c.table.limited }
+
+// Counted returns the address that the limiter counted when the connection was
+// accepted, or the zero Addr.
+func (c *Conn) Counted() netip.Addr {
+	if c == nil {
+		return netip.Addr{}
+	}
+	return c.address
+}
+
+// Claim passes a slot, and the connection's place in the limits of its address,
+// to the caller, who becomes responsible for freeing them. It reports false if
+// there is no free slot, or if the table has closed the connection. Without a
+// table, it takes a slot from slots.
+func (c *Conn) Claim(slots *Slots) bool {
+	if c == nil {
+		return slots.Take()
+	}
+	c.table.mu.Lock()
+	defer c.table.mu.Unlock()
+	if c.place == nil || !c.slot && !slots.Take() {
+		return false
+	}
+	c.table.forget(c)
+	return true
+}
+
+// withoutTLS returns the connection below TLS, or c itself.
+func withoutTLS(c net.Conn) net.Conn {
+	if secured, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return secured.NetConn()
+	}
+	return c
+}

@@ -1,0 +1,272 @@
+package accept
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A service is an http.Server in a synctest bubble whose connections a table
+// limits. A request for /claim claims its connection, as a handshake does.
+type service struct {
+	t        *testing.T
+	slots    *Slots
+	limiter  *IPLimiter
+	listener *pipeListener
+
+	mu      sync.Mutex
+	refused []string
+	claimed []func() // end the connections that were claimed
+}
+
+// inBubble runs test with a service that has so many slots and connections per
+// address. At the end, nothing may be counted any more.
+func inBubble(t *testing.T, slots, perAddress int, test func(*service)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := &service{t: t, slots: NewSlots(slots), limiter: NewIPLimiter(perAddress, 0)}
+		s.listener = &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+		table := NewTable(Config{
+			Slots: s.slots, Limiter: s.limiter, Address: addressOf, Refused: func(why Refusal, peer string) {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.refused = append(s.refused, fmt.Sprint(why, " ", peer))
+			},
+		})
+		server := &http.Server{Handler: s, IdleTimeout: 10 * time.Second, ReadHeaderTimeout: 5 * time.Second}
+		table.Track(server)
+		done := make(chan struct{})
+		go func() { _ = server.Serve(table.Listener(s.listener)); close(done) }()
+		test(s)
+		for _, end := range s.claimed {
+			end()
+		}
+		_ = server.Close()
+		<-done
+		synctest.Wait()
+		if n := s.slots.Used(); n != 0 || len(s.limiter.open) != 0 || len(table.conns) != 0 {
+			t.Errorf("at the end, %d slots are in use, addresses %v, connections %d", n, s.limiter.open, len(table.conns))
+		}
+		if n := table.waiting.Len() + table.extra.Len() + table.limited.Len(); n != 0 {
+			t.Errorf("at the end, %d connections are listed", n)
+		}
+	})
+}
+
+// addressOf exempts private addresses.
+func addressOf(peer netip.Addr) netip.Addr {
+	if peer.IsPrivate() {
+		return netip.Addr{}
+	}
+	return peer
+}
+
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	conn := FromContext(r.Context())
+	switch {
+	case conn.OverLimit():
+		w.WriteHeader(http.StatusTooManyRequests)
+	case r.URL.Path != "/claim":
+		_, _ = io.WriteString(w, "ok")
+	case !conn.Claim(s.slots):
+		w.WriteHeader(http.StatusServiceUnavailable)
+	default:
+		address := conn.Counted()
+		hijacked, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			s.t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(hijacked, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.claimed = append(s.claimed, func() {
+			_ = hijacked.Close()
+			s.limiter.Free(address)
+			s.slots.Free()
+		})
+	}
+}
+
+// A client is one connection to a service.
+type client struct {
+	s    *service
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+// connect connects from an address, and waits until the service has accepted
+// the connection.
+func (s *service) connect(from string) *client {
+	ours, theirs := net.Pipe()
+	s.listener.conns <- &peerConn{Conn: theirs, peer: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 1))}
+	synctest.Wait()
+	return &client{s, ours, bufio.NewReader(ours)}
+}
+
+// get requests a path, and returns the status, or 0 if the connection ends.
+func (c *client) get(path string) int {
+	if _, err := io.WriteString(c.conn, "GET "+path+" HTTP/1.1\r\nHost: relay\r\n\r\n"); err != nil {
+		return 0
+	}
+	response, err := http.ReadResponse(c.in, nil)
+	if err != nil {
+		return 0
+	}
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		_, _ = io.Copy(io.Discard, response.Body)
+	}
+	synctest.Wait()
+	return response.StatusCode
+}
+
+func (c *client) want(path string, status int, comment string) {
+	c.s.t.Helper()
+	if got := c.get(path); got != status {
+		c.s.t.Errorf("%s: status %d, want %d", comment, got, status)
+	}
+}
+
+func (s *service) wantRefused(comment string, want ...string) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Equal(s.refused, want) {
+		s.t.Errorf("%s: the table reports %v, want %v", comment, s.refused, want)
+	}
+}
+
+type peerConn struct {
+	net.Conn
+	peer net.Addr
+}
+
+func (c *peerConn) RemoteAddr() net.Addr { return c.peer }
+
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+// If no slot is free, the connection without a client that has done nothing for
+// the longest time is closed.
+func TestOldestIdleConnectionIsClosed(t *testing.T) {
+	inBubble(t, 3, 0, func(s *service) {
+		a, b, c := s.connect("10.0.0.1"), s.connect("10.0.0.2"), s.connect("10.0.0.3")
+		a.want("/", 200, "with a free slot")
+		if n := s.slots.Used(); n != 3 {
+			t.Errorf("%d slots are in use by 3 connections", n)
+		}
+		d := s.connect("10.0.0.4")
+		d.want("/claim", 101, "the fourth, instead of the second")
+		b.want("/", 0, "the second, which never sent anything")
+		s.wantRefused("the second", "0 10.0.0.2:1")
+		s.connect("10.0.0.5").want("/", 200, "the fifth, instead of the third")
+		c.want("/", 0, "the third")
+		a.want("/", 200, "the first, whose request was later")
+		if n := s.slots.Used(); n != 3 {
+			t.Errorf("%d slots are in use at the end", n)
+		}
+	})
+}
+
+// If clients have all slots, further connections get answers, but cannot become
+// clients until a slot is free. They are few.
+func TestExtraConnections(t *testing.T) {
+	inBubble(t, 2, 0, func(s *service) {
+		s.connect("10.0.0.1").want("/claim", 101, "first client")
+		s.connect("10.0.0.2").want("/claim", 101, "second client")
+		extra := s.connect("10.0.0.3")
+		extra.want("/", 200, "a probe")
+		extra.want("/claim", 503, "a third client")
+		var more []*client
+		for i := range 2 * MaxExtra {
+			more = append(more, s.connect(fmt.Sprintf("10.0.1.%d", i)))
+		}
+		extra.want("/", 0, "the oldest extra connection")
+		open := 0
+		for _, c := range more {
+			if c.get("/") == 200 {
+				open++
+			}
+		}
+		if open != MaxExtra {
+			t.Errorf("%d extra connections are open, want %d", open, MaxExtra)
+		}
+		s.claimed[0]()
+		s.claimed = s.claimed[1:]
+		more[len(more)-1].want("/claim", 101, "an extra connection, when a slot is free")
+	})
+}
+
+// Connections count for the limits of their address when they are accepted,
+// unless the peer may be a proxy.
+func TestAddressCountsWhenAccepted(t *testing.T) {
+	inBubble(t, 100, 5, func(s *service) {
+		var five []*client
+		for range 5 {
+			five = append(five, s.connect("192.0.2.1"))
+		}
+		s.connect("192.0.2.1").want("/claim", 429, "the sixth of an address")
+		s.wantRefused("the sixth of an address", "1 192.0.2.1:1")
+		s.connect("192.0.2.2").want("/claim", 101, "another address")
+		for range 20 {
+			s.connect("10.0.0.1").want("/", 200, "a peer that may be a proxy")
+		}
+		five[0].want("/claim", 101, "one of the five")
+		five[1].conn.Close()
+		synctest.Wait()
+		s.connect("192.0.2.1").want("/claim", 101, "the sixth, after one was closed")
+		for range 200 {
+			s.connect("192.0.2.1")
+		}
+		if n := s.slots.Used(); n != 26 {
+			t.Errorf("%d slots are in use, want 26: the limited address must take none", n)
+		}
+		s.connect("192.0.2.3").want("/", 200, "an honest client during the flood")
+	})
+}
+
+// A connection that is idle ends with the timeouts of the server, and its slot
+// is free again.
+func TestIdleConnectionFreesItsSlot(t *testing.T) {
+	inBubble(t, 2, 5, func(s *service) {
+		s.connect("192.0.2.1").want("/", 200, "a connection that stays open")
+		s.connect("192.0.2.1")
+		<-time.After(11 * time.Second)
+		synctest.Wait()
+		if n := s.slots.Used(); n != 0 {
+			t.Errorf("after the timeout, %d slots are in use", n)
+		}
+	})
+}
+
+// A nil *Conn belongs to a server without a table.
+func TestNoTable(t *testing.T) {
+	var c *Conn
+	slots := NewSlots(1)
+	if c.OverLimit() || c.Counted().IsValid() || !c.Claim(slots) || c.Claim(slots) {
+		t.Error("a nil *Conn does not just take slots")
+	}
+}
