@@ -128,7 +128,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.release(hs.address)
 		return
 	}
-	if !h.upgrade(w, r, hs) {
+	if err := h.upgrade(w, r, hs); err != nil {
+		h.cfg.Refusals.Add(&notUpgraded, h.remote(r))
 		h.release(hs.address)
 	}
 }
@@ -180,12 +181,12 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, hs *handshake) p
 	return h.cfg.Hub.Admit(ctx, &hs.client, hs.join.channels)
 }
 
-// upgrade upgrades the connection and starts to serve it. It reports false if
-// the connection failed.
-func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake) bool {
+// upgrade upgrades the connection and starts to serve it. It returns an error
+// if the connection failed, or if the library refuses the handshake.
+func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake) error {
 	netConn, early, err := hijack(w)
 	if err != nil {
-		return false
+		return err
 	}
 	if tcp, ok := withoutTLS(netConn).(*net.TCPConn); ok && (!h.cfg.Listened || setSendBuffer == nil) {
 		_ = tcp.SetWriteBuffer(sendBuffer)
@@ -195,13 +196,11 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake)
 		address: hs.address, remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now().UnixMilli(),
 	}
 	c.outbox.Init(h.cfg.Budget, newSocket(c), hs.codec.slow)
-	if hs.codec.name != "" {
-		r.Header.Set(headerProtocol, hs.codec.name) // the library reads only the first of several headers
-	}
+	hs.canonicalize(r.Header)
 	if _, err := hs.codec.upgrader.UpgradeFromConn(handshakeConn{outbox: &c.outbox}, nil, r); err != nil {
 		c.outbox.Shut()
 		_ = netConn.Close()
-		return false
+		return err
 	}
 	hs.client.Outbox = &c.outbox
 	c.session = h.cfg.Hub.Join(hs.client)
@@ -211,7 +210,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake)
 	}
 	c.outbox.Release()
 	go c.serve()
-	return true
+	return nil
 }
 
 // release returns a connection's slot and its place in the limits.

@@ -16,9 +16,11 @@ import (
 // Headers as net/http keeps them in its maps, which differs from RFC 6455. With
 // any other spelling, net/http allocates memory for each lookup.
 const (
-	headerKey      = "Sec-Websocket-Key"
-	headerVersion  = "Sec-Websocket-Version"
-	headerProtocol = "Sec-Websocket-Protocol"
+	headerKey        = "Sec-Websocket-Key"
+	headerVersion    = "Sec-Websocket-Version"
+	headerProtocol   = "Sec-Websocket-Protocol"
+	headerConnection = "Connection"
+	headerUpgrade    = "Upgrade"
 )
 
 // A handshake is a request that becomes a connection. Handshakes are pooled: as
@@ -46,14 +48,14 @@ type joinRequest struct {
 // IsUpgrade reports whether a request is meant as a WebSocket handshake, valid
 // or not.
 func IsUpgrade(r *http.Request) bool {
-	return hasToken(r.Header, "Upgrade", "websocket") || r.Header.Get(headerKey) != ""
+	return hasToken(r.Header, headerUpgrade, "websocket") || r.Header.Get(headerKey) != ""
 }
 
 // validate checks the handshake (RFC 6455 section 4.2.1), and sets the codec
 // and the token.
 func (hs *handshake) validate(r *http.Request, codecs map[string]*codec) *httpError {
 	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 ||
-		!hasToken(r.Header, "Upgrade", "websocket") || !hasToken(r.Header, "Connection", "upgrade") {
+		!hasToken(r.Header, headerUpgrade, "websocket") || !hasToken(r.Header, headerConnection, "upgrade") {
 		return notUpgrade
 	}
 	if r.Header.Get(headerVersion) != "13" {
@@ -62,20 +64,35 @@ func (hs *handshake) validate(r *http.Request, codecs map[string]*codec) *httpEr
 	if keys := r.Header[headerKey]; len(keys) != 1 || !validKey(keys[0]) {
 		return wrongKey
 	}
+	if r.ContentLength != 0 {
+		return hasBody
+	}
 	return hs.negotiate(r.Header[headerProtocol], codecs)
 }
 
+// canonicalize replaces headers of a valid handshake whose values are lists.
+// The library reads only the first header of a name, and takes some of them for
+// a single value.
+func (hs *handshake) canonicalize(header http.Header) {
+	header[headerConnection], header[headerUpgrade] = connectionUpgrade, upgradeWebSocket
+	if hs.codec.name != "" {
+		header.Set(headerProtocol, hs.codec.name)
+	}
+}
+
+// Headers of each handshake that the library receives.
+var connectionUpgrade, upgradeWebSocket = []string{"Upgrade"}, []string{"websocket"}
+
 // negotiate selects the first offered subprotocol that the relay supports, or
-// "" if the client offers no subprotocol. A token alone is not enough: a
+// "" if the client offers no subprotocol; empty names do not count. A token alone is not enough: a
 // browser closes a connection if the response selects none of the subprotocols
 // that it offered.
 func (hs *handshake) negotiate(lines []string, codecs map[string]*codec) *httpError {
-	if len(lines) == 0 {
-		hs.codec = codecs[""]
-	}
+	offered := false
 	for _, line := range lines {
 		for name := range strings.SplitSeq(line, ",") {
 			name = strings.TrimSpace(name)
+			offered = offered || name != ""
 			if token, ok := strings.CutPrefix(name, protocol.TokenPrefix); ok {
 				if hs.token != nil {
 					return severalTokens
@@ -85,6 +102,9 @@ func (hs *handshake) negotiate(lines []string, codecs map[string]*codec) *httpEr
 				hs.codec = known
 			}
 		}
+	}
+	if !offered {
+		hs.codec = codecs[""]
 	}
 	if hs.codec == nil {
 		return unknownSubprotocol

@@ -7,8 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/lxzan/gws"
+
 	"sidecast/relay/access"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 )
 
 func TestHandshake(t *testing.T) {
@@ -33,6 +36,15 @@ func TestHandshake(t *testing.T) {
 	}{
 		{"valid", good, 101, ""},
 		{"Connection with several tokens", with("Connection", "keep-alive, Upgrade"), 101, ""},
+		{"Connection in several headers", with("Connection", "keep-alive\r\nConnection: Upgrade"), 101, ""},
+		{"Upgrade with several protocols", with("Upgrade", "h2c, websocket"), 101, ""},
+		{"Upgrade in several headers", with("Upgrade", "h2c\r\nUpgrade: websocket"), 101, ""},
+		{"Upgrade with an empty element", with("Upgrade", "websocket,"), 101, ""},
+		{"an empty body", with("Content-Length", "0"), 101, ""},
+		{"a body", with("Content-Length", "6") + "\x88\x80\x00\x00\x00\x00", 400, "no body"},
+		{"a body of unknown length", with("Transfer-Encoding", "chunked") + "0\r\n\r\n", 400, "no body"},
+		{"an empty subprotocol", with("Sec-WebSocket-Protocol", ""), 101, ""},
+		{"a list of empty subprotocols", with("Sec-WebSocket-Protocol", ","), 101, ""},
 		{"Upgrade in capitals", with("Upgrade", "WebSocket"), 101, ""},
 		{"no Upgrade", without("Upgrade"), 426, "accepts only WebSocket"},
 		{"no Connection", without("Connection"), 426, "accepts only WebSocket"},
@@ -45,7 +57,6 @@ func TestHandshake(t *testing.T) {
 		{"a key of 15 bytes", with("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAA"), 400, "Sec-WebSocket-Key"},
 		{"two keys", with("Sec-WebSocket-Key", sampleKey+"\r\nSec-WebSocket-Key: "+sampleKey), 400, "Sec-WebSocket-Key"},
 		{"an unknown subprotocol", with("Sec-WebSocket-Protocol", "graphql-ws"), 400, "sidecast.v1"},
-		{"an empty subprotocol", with("Sec-WebSocket-Protocol", ","), 400, "sidecast.v1"},
 		{"only a token", with("Sec-WebSocket-Protocol", "sidecast.token.x"), 400, "sidecast.v1"},
 		{"a token and an unknown subprotocol", with("Sec-WebSocket-Protocol", "sidecast.token.x, graphql-ws"), 400, "sidecast.v1"},
 		{"two tokens", with("Sec-WebSocket-Protocol", "sidecast.v1, sidecast.token.x, sidecast.token.x"), 400, "more than one token"},
@@ -138,6 +149,24 @@ func TestRejectedAfterHandshake(t *testing.T) {
 	}
 	if r.stats.Opened.Load() != 0 {
 		t.Error("a rejected client has a session")
+	}
+}
+
+// A handshake that the library refuses is counted and logged, and frees its
+// slot.
+func TestLibraryRefusesHandshake(t *testing.T) {
+	r := newTestRelay(t)
+	r.handler.codecs[""].upgrader = gws.NewUpgrader(events{}, &gws.ServerOption{
+		Authorize: func(*http.Request, gws.SessionStorage) bool { return false },
+	})
+	p := r.connect()
+	p.write([]byte(handshakeText("/")))
+	if _, err := http.ReadResponse(p.in, nil); err == nil {
+		t.Error("the client gets a response")
+	}
+	await(t, "the slot to be freed", func() bool { return r.slots.Used() == 0 })
+	if n := r.stats.Rejected[stats.RejectHandshake].Load(); n != 1 || !strings.Contains(r.log.String(), "reason=handshake") {
+		t.Errorf("%d handshakes are counted, the log is:\n%s", n, r.log.String())
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"time"
 
+	"sidecast/relay/accept"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
 )
@@ -42,6 +43,10 @@ var (
 		status: http.StatusBadRequest,
 		text:   "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455)",
 	}
+	hasBody = &httpError{
+		status: http.StatusBadRequest,
+		text:   "a WebSocket handshake has no body (RFC 6455)",
+	}
 	unknownSubprotocol = &httpError{
 		status: http.StatusBadRequest,
 		text: "the offered subprotocols are not supported: offer " + protocol.SubprotocolV1 + " or " +
@@ -62,6 +67,13 @@ var (
 		headers: [][2]string{{"Retry-After", "5"}},
 	}
 )
+
+// notUpgraded is a handshake that the relay accepts and the library does not.
+var notUpgraded = accept.Problem{
+	Reason: stats.RejectHandshake,
+	Text:   "the connection could not be upgraded, although the handshake is valid",
+	Do:     "report the client and its request headers as a bug of Sidecast",
+}
 
 // rejections maps the close code of a rejected client to the label of the
 // metric.
