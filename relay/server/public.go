@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"path"
 	"strings"
 	"sync"
 	"time"
@@ -31,7 +32,7 @@ func (h *publicHandler) routes() http.Handler {
 	mux := http.NewServeMux()
 	base := h.cfg.BasePath
 	mux.Handle(base+"/ws", h.cfg.WS)
-	mux.HandleFunc(base+"/{$}", h.root)
+	mux.HandleFunc(base+"/{$}", h.page)
 	mux.HandleFunc("/", h.page)
 	prefixes := []string{""}
 	if base != "" {
@@ -41,7 +42,27 @@ func (h *publicHandler) routes() http.Handler {
 		mux.HandleFunc("GET "+prefix+"/livez", live)
 		mux.HandleFunc("GET "+prefix+"/readyz", h.ready)
 	}
-	return h.originCheck(mux)
+	return h.originCheck(h.handshakes(mux))
+}
+
+// handshakes serves WebSocket handshakes at `/ws` and also at the root, for
+// `new WebSocket("ws://host")`, which has no path. It ignores doubled and final
+// slashes: a mux would redirect such paths, and a WebSocket client cannot
+// follow.
+func (h *publicHandler) handshakes(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if ws.IsUpgrade(r) && h.isEndpoint(path.Clean(r.URL.Path)) {
+			h.cfg.WS.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isEndpoint reports whether WebSocket clients can connect to a clean path.
+func (h *publicHandler) isEndpoint(path string) bool {
+	below, ok := strings.CutPrefix(path, h.cfg.BasePath)
+	return ok && (below == "" || below == "/" || below == "/ws")
 }
 
 // originCheck rejects pages of foreign origins before next handles the request.
@@ -69,15 +90,6 @@ func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 
 func isProbe(r *http.Request) bool {
 	return (r.URL.Path == "/livez" || r.URL.Path == "/readyz") && r.Header.Get("Origin") == ""
-}
-
-// root serves `new WebSocket("ws://host")`, which has no path.
-func (h *publicHandler) root(w http.ResponseWriter, r *http.Request) {
-	if ws.IsUpgrade(r) {
-		h.cfg.WS.ServeHTTP(w, r)
-		return
-	}
-	h.page(w, r)
 }
 
 // page serves the demo page if there is one.

@@ -1,0 +1,65 @@
+package server_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// request sends a request over a new connection, and returns the response with
+// its body. headers are lines.
+func request(t *testing.T, r *testRelay, target string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	text := "GET " + target + " HTTP/1.1\r\nHost: relay\r\n"
+	for _, line := range headers {
+		text += line + "\r\n"
+	}
+	if _, err := io.WriteString(conn, text+"\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var body []byte
+	if response.StatusCode != http.StatusSwitchingProtocols {
+		body, _ = io.ReadAll(response.Body)
+	}
+	return response, string(body)
+}
+
+// handshake are the headers of a WebSocket handshake.
+var handshake = []string{
+	"Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+}
+
+// A WebSocket client cannot follow a redirect, so handshakes get none.
+func TestPaths(t *testing.T) {
+	for base, paths := range map[string]map[string]int{
+		"": {"/": 101, "/ws": 101, "/ws/": 101, "//ws": 101, "/?channel=a": 101, "/wsx": 404, "/ws/x": 404, "/live/ws": 404},
+		"/live": {
+			"/live": 101, "/live?channel=a": 101, "/live/": 101, "/live/ws": 101, "/live/ws/": 101, "//live/ws": 101, "/live//ws": 101,
+			"/": 404, "/ws": 404, "/livews": 404, "/live/x": 404,
+		},
+	} {
+		r := startRelay(t, func(o *relayOptions) { o.base = base })
+		r.hub.Online(1)
+		for target, want := range paths {
+			if response, body := request(t, r, target, handshake...); response.StatusCode != want {
+				t.Errorf("base path %q: %s answers %s %s, want %d", base, target, response.Status, body, want)
+			}
+		}
+		if response, _ := request(t, r, base+"/ws"); response.StatusCode != http.StatusUpgradeRequired {
+			t.Errorf("base path %q: without a handshake, /ws answers %s", base, response.Status)
+		}
+	}
+}
