@@ -109,8 +109,8 @@ type Login struct {
 
 // Origins defines which pages may connect, and which proxies are trusted.
 type Origins struct {
-	AllowedOrigins OriginList  `split_words:"true" desc:"origins of the pages that may connect, instead of pages of the same host: 'https://app.example.com', 'https://*.example.com', or '*' alone"`
-	TrustedProxies NetworkList `split_words:"true" desc:"addresses and CIDR ranges of the proxies whose X-Forwarded-Host and X-Forwarded-For are trusted"`
+	AllowedOrigins OriginList  `split_words:"true" desc:"origins of the pages that may connect, instead of pages of the same host (over TLS, only those with https): 'https://app.example.com', 'https://*.example.com', or '*' alone"`
+	TrustedProxies NetworkList `split_words:"true" desc:"addresses and CIDR ranges of the proxies whose X-Forwarded-Host, X-Forwarded-Proto and X-Forwarded-For are trusted"`
 }
 
 // Limits bounds the resources that clients and publishers can use.

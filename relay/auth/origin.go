@@ -14,7 +14,9 @@ import (
 // Reasons for which [Origins.Check] rejects a request.
 var (
 	ErrOrigin = errors.New("this page's origin may not connect: add it to SIDECAST_ALLOWED_ORIGINS")
-	ErrHost   = errors.New("the development relay answers to loopback names only, such as localhost")
+	ErrScheme = errors.New("this page was loaded over http, but it connects over TLS: load it over https, " +
+		"or add its origin to SIDECAST_ALLOWED_ORIGINS")
+	ErrHost = errors.New("the development relay answers to loopback names only, such as localhost")
 )
 
 // Origins decides from which pages a browser may connect. It protects against
@@ -30,7 +32,9 @@ type Origins struct {
 type OriginsConfig struct {
 	// Allowed is a list that [origin.ParseList] reads. If it is empty, pages
 	// are allowed whose host name is the one that the request was sent to,
-	// whatever the scheme and port, because cookies ignore ports too.
+	// whatever the port, because cookies ignore ports too. If the browser sent
+	// the request over TLS, the page must have been loaded over https: anyone in
+	// the network can change a page that was not.
 	Allowed []string
 	// Embedded allows pages of every loopback host and pages without an origin
 	// (files). It requires a loopback name in the Host header, so that a page
@@ -61,27 +65,28 @@ func (o *Origins) Check(r *http.Request) error {
 	case len(headers) > 1:
 		return ErrOrigin
 	}
-	if o.allowed(headers[0], r) {
-		return nil
-	}
-	return ErrOrigin
+	return o.checkPage(headers[0], r)
 }
 
-func (o *Origins) allowed(header string, r *http.Request) bool {
+// checkPage checks an Origin header.
+func (o *Origins) checkPage(header string, r *http.Request) error {
 	if o.listed.Any() || o.embedded && header == "null" {
-		return true
+		return nil
 	}
 	page, ok := origin.Parse(header)
-	if !ok {
-		return false
+	switch {
+	case !ok:
+		return ErrOrigin
+	case o.embedded && loopback.PageHost(page.Host), !o.listed.Empty() && o.listed.Contains(page):
+		return nil
+	case o.embedded, !o.listed.Empty(), page.Host != hostName(o.proxies.Host(r)):
+		return ErrOrigin
+	case page.Scheme == "http" && o.proxies.TLS(r):
+		return ErrScheme
+	case page.Scheme != "https" && o.proxies.TLS(r):
+		return ErrOrigin
 	}
-	if o.embedded && loopback.PageHost(page.Host) {
-		return true
-	}
-	if o.listed.Empty() {
-		return !o.embedded && page.Host == hostName(o.proxies.Host(r))
-	}
-	return o.listed.Contains(page)
+	return nil
 }
 
 // hostName returns the host of a Host header in lower case, without the port.

@@ -1,8 +1,10 @@
 package auth
 
 import (
+	"crypto/tls"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
@@ -32,7 +34,7 @@ func TestOrigins(t *testing.T) {
 	}{
 		{"no Origin: not a browser", same, "good.com", nil, "", true},
 		{"same host", same, "good.com", headers{"https://good.com"}, "", true},
-		{"another scheme: cookies ignore it", same, "good.com", headers{"http://good.com"}, "", true},
+		{"http, without TLS", same, "good.com", headers{"http://good.com"}, "", true},
 		{"another port: cookies ignore it", same, "good.com:8443", headers{"https://good.com:444"}, "", true},
 		{"upper case", same, "GOOD.com", headers{"https://Good.COM"}, "", true},
 		{"IPv6", same, "[2001:db8::1]:80", headers{"http://[2001:db8::1]:3000"}, "", true},
@@ -78,6 +80,18 @@ func TestOrigins(t *testing.T) {
 		{"not the Host header behind a proxy", proxied, "internal", headers{"https://internal", "X-Forwarded-Host", "good.com"}, "10.0.0.1:1", false},
 		{"the host that an untrusted peer forwards", proxied, "internal", headers{"https://evil.com", "X-Forwarded-Host", "evil.com"}, "203.0.113.9:1", false},
 
+		{"http and TLS", same, "TLS good.com", headers{"http://good.com"}, "", false},
+		{"https and TLS", same, "TLS good.com", headers{"https://good.com"}, "", true},
+		{"another scheme and TLS", same, "TLS good.com", headers{"capacitor://good.com"}, "", false},
+		{"http and TLS, but listed", listed, "TLS relay.com", headers{"http://dev.test:3000"}, "", true},
+		{"http and TLS, but all origins are allowed", all, "TLS relay.com", headers{"http://evil.com"}, "", true},
+		{"http and TLS at a trusted proxy", proxied, "good.com", headers{"http://good.com", "X-Forwarded-Proto", "https"}, "10.0.0.1:1", false},
+		{"http and TLS at a proxy that says wss", proxied, "good.com", headers{"http://good.com", "X-Forwarded-Proto", "WSS"}, "10.0.0.1:1", false},
+		{"http and TLS at the first of two proxies", proxied, "good.com", headers{"http://good.com", "X-Forwarded-Proto", "https, http"}, "10.0.0.1:1", false},
+		{"https and TLS at a trusted proxy", proxied, "good.com", headers{"https://good.com", "X-Forwarded-Proto", "https"}, "10.0.0.1:1", true},
+		{"http at a trusted proxy", proxied, "good.com", headers{"http://good.com", "X-Forwarded-Proto", "http"}, "10.0.0.1:1", true},
+		{"http, and an untrusted peer claims TLS", proxied, "good.com", headers{"http://good.com", "X-Forwarded-Proto", "https"}, "203.0.113.9:1", true},
+
 		{"embedded: a file", embedded, "localhost:8080", headers{"null"}, "", true},
 		{"embedded: another port", embedded, "localhost:8080", headers{"http://127.0.0.1:3000"}, "", true},
 		{"embedded: a page of another host", embedded, "localhost:8080", headers{"https://evil.com"}, "", false},
@@ -89,9 +103,13 @@ func TestOrigins(t *testing.T) {
 		{"embedded: an address that is not loopback", embedded, "0.0.0.0:8080", nil, "", false},
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/ws", nil)
-		r.Host, r.RemoteAddr = tt.host, tt.peer
+		host, secured := strings.CutPrefix(tt.host, "TLS ")
+		r.Host, r.RemoteAddr = host, tt.peer
+		if secured {
+			r.TLS = new(tls.ConnectionState)
+		}
 		for i := 0; i < len(tt.headers); i++ {
-			if tt.headers[i] == "X-Forwarded-Host" {
+			if strings.HasPrefix(tt.headers[i], "X-Forwarded-") {
 				r.Header.Set(tt.headers[i], tt.headers[i+1])
 				break
 			}

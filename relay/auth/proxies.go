@@ -103,13 +103,31 @@ func (p Proxies) UntrustedForwarder(r *http.Request) (netip.Addr, bool) {
 // in X-Forwarded-Host if the peer is a trusted proxy that sends it, otherwise
 // the Host header.
 func (p Proxies) Host(r *http.Request) string {
-	if address, ok := peer(r); ok && p.trusts(address) {
-		if forwarded := r.Header.Get("X-Forwarded-Host"); forwarded != "" {
-			first, _, _ := strings.Cut(forwarded, ",")
-			return strings.TrimSpace(first)
-		}
+	if forwarded := p.forwarded(r, "X-Forwarded-Host"); forwarded != "" {
+		return forwarded
 	}
 	return r.Host
+}
+
+// TLS reports whether the browser sent the request over TLS: to this process,
+// or to a trusted proxy that says so in X-Forwarded-Proto.
+func (p Proxies) TLS(r *http.Request) bool {
+	if r.TLS != nil {
+		return true
+	}
+	scheme := p.forwarded(r, "X-Forwarded-Proto")
+	return strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "wss") // Traefik says wss
+}
+
+// forwarded returns the first value of a header that a trusted proxy sets, or
+// an empty string.
+func (p Proxies) forwarded(r *http.Request, name string) string {
+	value := r.Header.Get(name)
+	if address, ok := peer(r); value == "" || !ok || !p.trusts(address) {
+		return ""
+	}
+	first, _, _ := strings.Cut(value, ",")
+	return strings.TrimSpace(first)
 }
 
 // peer returns the address at the other end of the connection, and false if the
