@@ -191,6 +191,22 @@ func (h *Hub) Offline() {
 // gap, which concerns its live channels: streams are read again. node
 // identifies the Redis server. Only the source calls it.
 func (h *Hub) Online(node uint32) {
+	it := h.breakHistory(node)
+	if h.readers != nil {
+		h.readers.Online()
+	}
+	h.resumer.linkUp()
+	h.enqueueForAll(it)
+}
+
+// Gap reports that messages that were published before may be missing, although
+// the link goes on. Every existing session gets one gap, and no client resumes
+// from a position before it. Only the source calls it.
+func (h *Hub) Gap(node uint32) { h.enqueueForAll(h.breakHistory(node)) }
+
+// breakHistory ends all positions before now, and returns the gap that notifies
+// the sessions.
+func (h *Hub) breakHistory(node uint32) item {
 	h.dispatch()
 	h.enter()
 	h.offline = false
@@ -198,12 +214,8 @@ func (h *Hub) Online(node uint32) {
 	h.history.Begin(node)
 	it := item{kind: itemOnline, seq: uint64(h.history.Seq), reason: protocol.GapRedis}
 	h.leave()
-	if h.readers != nil {
-		h.readers.Online()
-	}
-	h.resumer.linkUp()
 	h.encodeEvent(&it, protocol.Event{Type: protocol.EventGap, Reason: protocol.GapRedis})
-	h.enqueueForAll(it)
+	return it
 }
 
 // state returns whether Redis is unavailable, and the sequence number of the

@@ -120,6 +120,24 @@ func TestLateJoinHasItsOwnGap(t *testing.T) {
 	})
 }
 
+// A gap within a link reaches every client. A client that was away at that time
+// is not recovered.
+func TestGapWithinALink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, before := missed(t, 1<<20, 2)
+		c := h.subscriber("a", "")
+		c.want("a new client", "subscribed false")
+		h.publish("a", 3, 3)
+		h.Gap(1)
+		h.publish("a", 4, 4)
+		c.want("a client that stays", "3,gap redis,4")
+		h.subscriber("a", before).want("a client that was away", "subscribed false")
+		after := h.newCursor("a")
+		h.publish("a", 5, 5)
+		h.subscriber("a", after).want("a client that leaves after the gap", "subscribed true,5")
+	})
+}
+
 // A client is not recovered if one of the messages that it missed was too
 // large.
 func TestTooLargeIsNotRecovered(t *testing.T) {

@@ -51,7 +51,7 @@ func TestOnlyLongEpochResetsBackoff(t *testing.T) {
 		l.backoff.failures = 7
 		l.beginEpoch(newPubsubConn(new(scriptedConn), l), false)
 		l.epochBegan = time.Now().Add(-lasted)
-		l.endEpoch(stats.CauseError, io.EOF)
+		l.endEpoch(new(pubsubConn), stats.CauseError, io.EOF)
 		if got := l.backoff.failures; got != want {
 			t.Errorf("after an epoch of %v there are %d failures, want %d", lasted, got, want)
 		}

@@ -40,6 +40,7 @@ func (n *discardSink) Flush()              {}
 func (n *discardSink) Marker([]byte)       {}
 func (n *discardSink) Offline()            { n.lost++ }
 func (n *discardSink) Online(uint32)       {}
+func (n *discardSink) Gap(uint32)          {}
 
 func messages(protocol int) []byte {
 	var b strings.Builder

@@ -76,6 +76,8 @@ type pubsubConn struct {
 	pinged       atomic.Uint64 // sequence number of the last PING written
 	ponged       atomic.Uint64 // sequence number of the last PONG read
 
+	gapDue atomic.Bool // the reader must report a gap; set by the watch of deposed masters
+
 	writeMu sync.Mutex // held during each write
 
 	// Guarded by mu.
@@ -223,7 +225,7 @@ func (c *pubsubConn) end(err error) error {
 		c.live = false
 		c.epochRunning.Store(false)
 		c.flush()
-		c.link.endEpoch(loss.cause, loss.err)
+		c.link.endEpoch(c, loss.cause, loss.err)
 	}
 	c.link.backoff.fail()
 	return loss

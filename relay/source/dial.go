@@ -54,6 +54,9 @@ func (l *Link) dial(ctx, run context.Context, network, addr string) (net.Conn, e
 	}
 	c := newPubsubConn(conn, l)
 	c.addr = addr
+	if l.cfg.Server.Mode == Sentinel {
+		l.deposed.follow(l.lastMaster, addr)
+	}
 	l.commandConns.follow(addr)
 	if l.cfg.Server.Mode != Standalone {
 		c.nodeClient = l.cfg.Server.nodeClient(addr)

@@ -97,7 +97,11 @@
 // The dialer asks all Sentinels for the master and uses the most frequent
 // answer. The relay asks them again every 5 s. The link leaves a master that
 // they no longer name, even if that server is running and considers itself the
-// master.
+// master. Until it becomes a replica or stops, applications that have not
+// noticed the failover publish to it, after clients got the gap of the new
+// epoch. So the relay asks it for its role once a second, for 5 minutes at most,
+// and reports one more gap when it is no longer a master or has not answered for
+// 30 s.
 //
 // # Cluster
 //

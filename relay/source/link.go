@@ -32,12 +32,14 @@ type Link struct {
 	subscriber    redis.UniversalClient
 	commands      redis.UniversalClient
 	probe         *probe
+	deposed       *deposedMasters
 
 	// Owned by the link's goroutine, which is the one that calls Run.
 	backoff      backoff
 	epochBegan   time.Time
 	epochEnded   time.Time // or when the link was started
 	sinkNotified bool      // Offline or Online was called at least once
+	lastMaster   string    // where the last epoch was, if that server may still be a master; used with Sentinels
 
 	// For any goroutine.
 	started      atomic.Bool
@@ -94,6 +96,7 @@ func New(cfg Config, sink Sink) (*Link, error) {
 		l.markerChannel = cfg.Names.Marker()
 	}
 	l.probe = newProbe(l)
+	l.deposed = newDeposedMasters(l)
 	return l, nil
 }
 
@@ -123,6 +126,7 @@ func (l *Link) Run(ctx context.Context) error {
 	helpers.Go(func() { runWatchdog(ctx, l) })
 	helpers.Go(func() { l.probe.run(ctx) })
 	helpers.Go(func() { (&topologyWatcher{link: l}).run(ctx) })
+	helpers.Go(func() { l.deposed.run(ctx) })
 	helpers.Go(func() { listenForEvents(ctx, l) })
 	helpers.Go(func() { checkStreamRights(ctx, l) })
 	l.listen(ctx) // until ctx ends
@@ -213,8 +217,11 @@ func (l *Link) beginEpoch(c *pubsubConn, markers bool) {
 }
 
 // endEpoch ends the epoch. Called by the connection on the link's goroutine.
-func (l *Link) endEpoch(cause stats.Cause, err error) {
+func (l *Link) endEpoch(c *pubsubConn, cause stats.Cause, err error) {
 	l.epochEnded = time.Now()
+	if l.lastMaster = c.addr; errors.Is(err, errReplica) {
+		l.lastMaster = "" // it accepts no more messages, so the gap of the next epoch covers all
+	}
 	l.up.Store(false)
 	l.stats.RedisUp.Store(false)
 	l.stats.RedisEpochs[cause].Add(1)

@@ -43,6 +43,7 @@ import (
 //	healthy, but delivers nothing            TestLostMarkerEndsTheEpoch
 //	a replica, at once or later              TestReplicaIsRefused, TestDemotedServerEndsTheEpoch
 //	failover by Sentinels                    TestSentinelFailover, TestSentinelsNameAnotherMaster, TestSentinelsDisagree
+//	old master still in use after a failover TestDeposedMaster
 //	Sentinels down                           TestSentinelsAreUnreachable, TestSentinelErrorsAreExplained
 //	cluster: nodes lost or demoted           TestClusterLosesNodes, TestClusterNodeIsDemoted
 //	cluster: slots moved                     TestClusterReshardLosesNothing

@@ -292,6 +292,7 @@ func (c *pubsubConn) parseError(b []byte) (bool, error) {
 	case c.live && c.ponged.Load() < c.pinged.Load():
 		c.r += end
 		c.ponged.Add(1) // answers arrive in order
+		c.deliverGap()
 		c.link.barrier.ponged(c)
 		c.link.reporter.pingRefused(text)
 		return true, nil

@@ -85,6 +85,7 @@ func (c *pubsubConn) recordPong(nonce []byte) bool {
 		return false
 	}
 	c.ponged.Store(seq)
+	c.deliverGap() // before CatchUp returns
 	c.link.barrier.ponged(c)
 	return true
 }

@@ -84,6 +84,8 @@ func (r *recorder) Online(node uint32) {
 	r.add("online")
 }
 
+func (r *recorder) Gap(uint32) { r.add("gap") }
+
 // deliveries returns all events so far except flushes and markers.
 func (r *recorder) deliveries() []string {
 	r.mu.Lock()

@@ -2,6 +2,7 @@ package source_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,16 +17,16 @@ func (c *cluster) addNode(t testing.TB) *redistest.Server {
 	node := redistest.StartClusterNode(t)
 	bus := c.nodes[0].CLI("CONFIG", "GET", "cluster-port")
 	node.CLI("CLUSTER", "MEET", "127.0.0.1", c.nodes[0].Port(), strings.TrimPrefix(bus, "cluster-port\n"))
-	for _, other := range c.nodes {
-		eventually(t, "the nodes to know the new one", func() bool {
-			return strings.Contains(other.CLI("CLUSTER", "NODES"), node.Addr) &&
-				strings.Contains(node.CLI("CLUSTER", "NODES"), other.Addr)
+	all := append(slices.Clone(c.nodes), node)
+	eventually(t, "every node to have links from all others", func() bool {
+		return !slices.ContainsFunc(all, func(n *redistest.Server) bool {
+			return strings.Count(n.CLI("CLUSTER", "LINKS"), "from") != len(c.nodes)
 		})
-	}
-	c.ids[node.Addr] = node.CLI("CLUSTER", "MYID")
+	})
 	eventually(t, "the new node", func() bool {
 		return strings.Contains(node.CLI("CLUSTER", "INFO"), "cluster_state:ok")
 	})
+	c.ids[node.Addr] = node.CLI("CLUSTER", "MYID")
 	return node
 }
 

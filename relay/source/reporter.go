@@ -124,6 +124,12 @@ func (r *errorReporter) markerSlotMoved(addr, owner string) {
 		"restart this relay at a convenient time", "addr", addr, "owner", owner)
 }
 
+// stillMaster is called when the watch of a deposed master ends.
+func (r *errorReporter) stillMaster(addr string) {
+	r.warn("the master before the failover still accepts messages, which reach no client",
+		"make it a replica of the new master, or stop it", "addr", addr)
+}
+
 // nodesUnlinked is called at the beginning of an epoch.
 func (r *errorReporter) nodesUnlinked(nodes int) {
 	r.warn("some cluster nodes have no bus link to the node that the relay listens to; "+

@@ -130,6 +130,7 @@ func (s lineSink) Flush()                          { s.add("flush") }
 func (s lineSink) Marker(id []byte)                { s.add("marker %x", id) }
 func (s lineSink) Offline()                        { s.add("offline") }
 func (s lineSink) Online(uint32)                   { s.add("online") }
+func (s lineSink) Gap(uint32)                      {}
 
 // testLink returns a link for tests that use a pubsubConn directly and do not
 // call Run.

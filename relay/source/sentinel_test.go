@@ -182,3 +182,39 @@ func TestSentinelsAreUnreachable(t *testing.T) {
 // aboveRoleInterval is longer than the time between two checks of the link's
 // server.
 const aboveRoleInterval = 6 * time.Second
+
+// TestDeposedMaster fails over in a way that the old master does not notice, as
+// in a network split: applications publish to it after clients got the gap of
+// the failover. They get one more when it becomes a replica, or has been
+// unreachable for 30 s.
+func TestDeposedMaster(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(old, next *redistest.Server){
+		"becomes a replica": func(old, next *redistest.Server) { old.CLI("REPLICAOF", "127.0.0.1", next.Port()) },
+		"is stopped":        func(old, _ *redistest.Server) { old.Kill() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
+				old, next := redistest.Start(t), redistest.Start(t)
+				sentinel := redistest.StartSentinel(t, old)
+				l := startLive(t, "", []string{"*"}, sentinels(sentinel.Addr), useProtocol)
+				monitorMaster(sentinel, next)
+				l.awaitEvent(t, "online", 2)
+				old.CLI("PUBLISH", "chat", "lost")
+				l.expectDelivery(t, next, "chat")
+				if n := count(l.allEvents(), "gap"); n > 0 {
+					t.Errorf("%d gaps while the old master accepts messages", n)
+				}
+				end(old, next)
+				l.awaitEvent(t, "gap", 1)
+				l.expectDelivery(t, next, "chat")
+				l.expectLost(t, 1) // in spite of the gap, the link stays
+				l.awaitLog(t, "the master before the failover accepts no more messages", "addr="+old.Addr)
+				if n := count(l.allEvents(), "gap"); n != 1 {
+					t.Errorf("%d gaps", n)
+				}
+			})
+		})
+	}
+}

@@ -42,6 +42,10 @@ type Sink interface {
 	// server does not identify itself, node is a random number, a new one for
 	// each epoch.
 	Online(node uint32)
+	// Gap reports, within an epoch, that messages may be lost that were published
+	// before: after a failover they went to the deposed master. node is that of
+	// Online.
+	Gap(node uint32)
 }
 
 // Nudged is an interface that a [Sink] must also implement if there are durable
