@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -144,6 +145,32 @@ func TestRawEcho(t *testing.T) {
 	you.want(1, "mine")
 	r.publish("a", "end")
 	me.want(1, "end")
+}
+
+// The relay answers a close frame with 1000, or with the client's own code, if
+// the client may send its code (RFC 6455 section 7.4 and the registry of IANA).
+func TestClientsCloseCode(t *testing.T) {
+	r := newTestRelay(t)
+	for _, test := range []struct {
+		code uint16
+		want protocol.CloseCode
+	}{
+		{1000, protocol.CloseNormal}, {1001, protocol.CloseNormal}, {1003, protocol.CloseNormal}, {1011, protocol.CloseNormal},
+		{1012, protocol.CloseNormal}, {1013, protocol.CloseNormal}, {1014, protocol.CloseNormal},
+		{3000, 3000}, {4999, 4999},
+		{999, protocol.CloseProtocol}, {1004, protocol.CloseProtocol}, {1005, protocol.CloseProtocol}, {1006, protocol.CloseProtocol},
+		{1015, protocol.CloseProtocol}, {1016, protocol.CloseProtocol}, {2999, protocol.CloseProtocol}, {5000, protocol.CloseProtocol},
+	} {
+		for _, reason := range []string{"", "bye"} {
+			p := r.dial("/")
+			p.write(frame(0x88, string(binary.BigEndian.AppendUint16(nil, test.code))+reason))
+			p.wantClose(test.want)
+			_ = p.conn.Close()
+		}
+	}
+	p := r.dial("/")
+	p.write(frame(0x88, "\x03\xf6\xff")) // 1014, and a reason that is not UTF-8
+	p.wantClose(protocol.CloseBadData)
 }
 
 func TestClientCloses(t *testing.T) {
