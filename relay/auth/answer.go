@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"sidecast/relay/access"
-	"sidecast/relay/syntax"
 )
 
 // Bounds on how long a grant of the application lasts.
@@ -42,14 +41,6 @@ const (
 	doChannel = "answer 204 if the client may receive the channel, and 403 if not"
 )
 
-// parseAnswer parses the JSON object in an answer.
-func parseAnswer(body []byte) (*object, error) {
-	if syntax.HasBOM(string(body)) {
-		return nil, &problem{"the answer begins with a byte order mark (BOM)", "save the application's file as UTF-8 without BOM"}
-	}
-	return parseObject(body)
-}
-
 // parseLogin parses the answer to a question about a user. An error means that
 // the answer is unusable: it neither grants nor denies anything.
 func parseLogin(grants Grants, r reply) (answer, error) {
@@ -63,7 +54,7 @@ func parseLogin(grants Grants, r reply) (answer, error) {
 	case status < 200 || status > 299:
 		return answer{}, statusProblem(status, doLogin)
 	}
-	o, err := parseAnswer(r.body)
+	o, err := parseObject(r.body)
 	if err != nil {
 		return answer{}, withAdvice(err, doLogin)
 	}
@@ -98,7 +89,7 @@ func parseChannel(r reply) (answer, error) {
 	case status != http.StatusOK:
 		return answer{}, statusProblem(status, doChannel)
 	}
-	o, err := parseAnswer(body)
+	o, err := parseObject(body)
 	if err != nil {
 		return answer{}, withAdvice(err, doChannel)
 	}

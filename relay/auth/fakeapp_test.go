@@ -86,7 +86,13 @@ func newStubApp(t *testing.T, answer func(*http.Request) (status int, body strin
 
 type roundTripFunc func(*http.Request) (*http.Response, error)
 
-func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := f(r)
+	if response != nil {
+		response.Request = r
+	}
+	return response, err
+}
 
 // request returns a request with the given headers, which are pairs of a name
 // and a value.

@@ -156,7 +156,7 @@ func TestRejectedAfterHandshake(t *testing.T) {
 // slot.
 func TestLibraryRefusesHandshake(t *testing.T) {
 	r := newTestRelay(t)
-	r.handler.codecs[""].upgrader = gws.NewUpgrader(events{}, &gws.ServerOption{
+	r.handler.codecs[""].upgrader = gws.NewUpgrader(gws.BuiltinEventHandler{}, &gws.ServerOption{
 		Authorize: func(*http.Request, gws.SessionStorage) bool { return false },
 	})
 	p := r.connect()
