@@ -2,6 +2,8 @@ package accept
 
 import (
 	"log/slog"
+	"net/http"
+	"sync"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -9,45 +11,100 @@ import (
 	"sidecast/relay/stats"
 )
 
-// Refusals counts rejected clients, and logs some of them: for each reason the
-// first ten, and then one in ten seconds, so that hostile clients cannot fill
-// the disk. It is safe for concurrent use.
-type Refusals struct {
-	stats  *stats.Stats
-	logger *slog.Logger
-	limits [len(stats.Rejections)]rate.Sometimes
-}
-
-// A Problem says why a client is rejected. Its texts are constants: they
-// contain nothing that a client sent.
+// A Problem says why a client is rejected. It is logged with the client's
+// address. Its texts are constants: they contain nothing that a client sent.
 type Problem struct {
 	Reason stats.Rejection
 	Text   string // what is wrong
 	Do     string // what the operator or the author of the page can do
 }
 
+// Problems of connections, also of those that are not rejected when they are
+// accepted.
+var (
+	AddressLimit = Problem{
+		Reason: stats.RejectAddress,
+		Text:   "too many connections from one address, or too many new ones in a second",
+		Do: "if many users share this address, raise SIDECAST_MAX_CONNECTIONS_PER_IP or SIDECAST_MAX_CONNECT_RATE_PER_IP; " +
+			"if it is your proxy, add it to SIDECAST_TRUSTED_PROXIES",
+	}
+	ConnectionLimit = Problem{
+		Reason: stats.RejectCapacity,
+		Text:   "the relay has as many clients as it accepts",
+		Do:     "raise SIDECAST_MAX_CONNECTIONS, or start another relay",
+	}
+	idleClosed = Problem{
+		Reason: stats.RejectIdle,
+		Text:   "all places are taken, so the oldest connection without a WebSocket is closed",
+		Do:     "if this is no attack, raise SIDECAST_MAX_CONNECTIONS, or start another relay",
+	}
+	malformed = Problem{
+		Reason: stats.RejectMalformed,
+		Text: "an HTTP request cannot be read: it is malformed or incomplete, or its headers are larger than " +
+			"16 KiB (431)",
+		Do: "if this is a browser, its cookies for this host may be too large: let the application set fewer or smaller ones",
+	}
+)
+
+// Refusals counts rejected clients, and logs some of them: of each problem the
+// first ten, and then one in ten seconds, so that hostile clients cannot fill
+// the disk. It is safe for concurrent use. The methods of a nil *Refusals do
+// nothing.
+type Refusals struct {
+	stats  *stats.Stats
+	logger *slog.Logger
+
+	mu     sync.Mutex
+	limits map[*Problem]*rate.Sometimes
+}
+
 // NewRefusals returns Refusals that count in s.
 func NewRefusals(s *stats.Stats, logger *slog.Logger) *Refusals {
-	r := &Refusals{stats: s, logger: logger}
-	for i := range r.limits {
-		r.limits[i] = rate.Sometimes{First: 10, Interval: 10 * time.Second}
-	}
-	return r
+	return &Refusals{stats: s, logger: logger, limits: make(map[*Problem]*rate.Sometimes)}
 }
 
 // Count counts a client that is rejected for a reason that needs no log entry.
-func (r *Refusals) Count(reason stats.Rejection) { r.stats.Rejected[reason].Add(1) }
+func (r *Refusals) Count(reason stats.Rejection) {
+	if r != nil {
+		r.stats.Rejected[reason].Add(1)
+	}
+}
 
-// Add counts a rejected client. client is its address.
+// Add counts a rejected client and logs it. client is its address. p must be
+// one of a few that exist as long as the process.
 func (r *Refusals) Add(p *Problem, client string) {
-	r.Count(p.Reason)
-	r.Log(p, client)
+	if r != nil {
+		r.Count(p.Reason)
+		r.Log(p, client)
+	}
 }
 
 // Log logs a rejected client without counting it.
 func (r *Refusals) Log(p *Problem, client string) {
-	r.limits[p.Reason].Do(func() {
+	r.limit(p).Do(func() {
 		r.logger.Warn("client rejected",
 			"reason", stats.Rejections[p.Reason], "remote", client, "problem", p.Text, "do", p.Do)
+	})
+}
+
+func (r *Refusals) limit(p *Problem) *rate.Sometimes {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	limit := r.limits[p]
+	if limit == nil {
+		limit = &rate.Sometimes{First: 10, Interval: 10 * time.Second}
+		r.limits[p] = limit
+	}
+	return limit
+}
+
+// serve marks the connections whose requests reach a handler: the HTTP server
+// rejects all other requests without notice.
+func serve(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c := FromContext(r.Context()); c != nil {
+			c.served.Store(true)
+		}
+		next.ServeHTTP(w, r)
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // MaxExtra is the maximum number of extra connections of a table, and also of
@@ -24,18 +25,8 @@ type Config struct {
 	// if Limiter is nil.
 	Address func(peer netip.Addr) netip.Addr
 
-	Refused func(why Refusal, peer string) // called without a lock held; may be nil
+	Refusals *Refusals // may be nil
 }
-
-// A Refusal is the reason why a table closes a connection, or does not let it
-// become a client.
-type Refusal uint8
-
-// The reasons.
-const (
-	RefusedIdle    Refusal = iota // closed in favor of a new connection
-	RefusedAddress                // its address has too many connections
-)
 
 // A Table tracks the connections of one listener and of one http.Server until
 // they become clients or close. It is safe for concurrent use.
@@ -60,6 +51,9 @@ type Conn struct {
 
 	address netip.Addr // counted by the limiter; may be zero
 	slot    bool       // has one of the slots
+
+	received bool        // a request, whether valid or not, since served was reset
+	served   atomic.Bool // a handler has it
 }
 
 // NewTable returns an empty table.
@@ -86,6 +80,7 @@ func (l *listener) Accept() (net.Conn, error) {
 
 // Track makes s report the state of its connections to the table.
 func (t *Table) Track(s *http.Server) {
+	s.Handler = serve(s.Handler)
 	s.ConnState = func(c net.Conn, state http.ConnState) { t.changed(withoutTLS(c), state) }
 	s.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 		return context.WithValue(ctx, contextKey{}, t.find(withoutTLS(c)))
@@ -118,11 +113,10 @@ func (t *Table) add(conn net.Conn) {
 		_ = closed.net.Close()
 	}
 	switch {
-	case t.cfg.Refused == nil:
 	case !allowed:
-		t.cfg.Refused(RefusedAddress, conn.RemoteAddr().String())
+		t.cfg.Refusals.Add(&AddressLimit, peerOf(conn))
 	case idle:
-		t.cfg.Refused(RefusedIdle, closed.net.RemoteAddr().String())
+		t.cfg.Refusals.Add(&idleClosed, peerOf(closed.net))
 	}
 }
 
@@ -171,16 +165,38 @@ func (t *Table) forget(c *Conn) {
 
 // changed updates the table after a connection changed its state.
 func (t *Table) changed(conn net.Conn, state http.ConnState) {
+	if t.update(conn, state) {
+		t.cfg.Refusals.Add(&malformed, peerOf(conn))
+	}
+}
+
+// update reports whether the connection is closed because of its request.
+func (t *Table) update(conn net.Conn, state http.ConnState) (rejected bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.conns[conn]
-	switch {
-	case c == nil:
-	case state == http.StateClosed, state == http.StateHijacked:
-		t.remove(c)
-	default:
-		c.list.MoveToBack(c.place)
+	if c == nil {
+		return false
 	}
+	if state == http.StateClosed || state == http.StateHijacked {
+		t.remove(c)
+		return c.received && !c.served.Load()
+	}
+	if state == http.StateActive {
+		c.received = true
+		c.served.Store(false)
+	}
+	c.list.MoveToBack(c.place)
+	return false
+}
+
+// peerOf returns the address of a connection's peer.
+func peerOf(conn net.Conn) string {
+	text := conn.RemoteAddr().String()
+	if host, _, err := net.SplitHostPort(text); err == nil {
+		return host
+	}
+	return text
 }
 
 func (t *Table) find(conn net.Conn) *Conn {

@@ -2,16 +2,20 @@ package accept
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sidecast/relay/stats"
 )
 
 // A service is an http.Server in a synctest bubble whose connections a table
@@ -22,8 +26,7 @@ type service struct {
 	limiter  *IPLimiter
 	listener *pipeListener
 
-	mu      sync.Mutex
-	refused []string
+	log     bytes.Buffer
 	claimed []func() // end the connections that were claimed
 }
 
@@ -35,11 +38,8 @@ func inBubble(t *testing.T, slots, perAddress int, test func(*service)) {
 		s := &service{t: t, slots: NewSlots(slots), limiter: NewIPLimiter(perAddress, 0)}
 		s.listener = &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		table := NewTable(Config{
-			Slots: s.slots, Limiter: s.limiter, Address: addressOf, Refused: func(why Refusal, peer string) {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.refused = append(s.refused, fmt.Sprint(why, " ", peer))
-			},
+			Slots: s.slots, Limiter: s.limiter, Address: addressOf,
+			Refusals: NewRefusals(new(stats.Stats), slog.New(slog.NewTextHandler(&s.log, nil))),
 		})
 		server := &http.Server{Handler: s, IdleTimeout: 10 * time.Second, ReadHeaderTimeout: 5 * time.Second}
 		table.Track(server)
@@ -86,8 +86,6 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		_, _ = io.WriteString(hijacked, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
-		s.mu.Lock()
-		defer s.mu.Unlock()
 		s.claimed = append(s.claimed, func() {
 			_ = hijacked.Close()
 			s.limiter.Free(address)
@@ -135,12 +133,14 @@ func (c *client) want(path string, status int, comment string) {
 	}
 }
 
-func (s *service) wantRefused(comment string, want ...string) {
+// wantLog checks the last line of the log.
+func (s *service) wantLog(comment, reason, peer string) {
 	s.t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !slices.Equal(s.refused, want) {
-		s.t.Errorf("%s: the table reports %v, want %v", comment, s.refused, want)
+	synctest.Wait()
+	lines := strings.Split(strings.TrimSpace(s.log.String()), "\n")
+	last := lines[len(lines)-1]
+	if !strings.Contains(last, "reason="+reason+" remote="+peer+" problem=") || !strings.Contains(last, " do=") {
+		s.t.Errorf("%s: the log is %q, want the reason %s and the address %s", comment, s.log.String(), reason, peer)
 	}
 }
 
@@ -181,7 +181,7 @@ func TestOldestIdleConnectionIsClosed(t *testing.T) {
 		d := s.connect("10.0.0.4")
 		d.want("/claim", 101, "the fourth, instead of the second")
 		b.want("/", 0, "the second, which never sent anything")
-		s.wantRefused("the second", "0 10.0.0.2:1")
+		s.wantLog("the second", "idle", "10.0.0.2")
 		s.connect("10.0.0.5").want("/", 200, "the fifth, instead of the third")
 		c.want("/", 0, "the third")
 		a.want("/", 200, "the first, whose request was later")
@@ -229,7 +229,7 @@ func TestAddressCountsWhenAccepted(t *testing.T) {
 			five = append(five, s.connect("192.0.2.1"))
 		}
 		s.connect("192.0.2.1").want("/claim", 429, "the sixth of an address")
-		s.wantRefused("the sixth of an address", "1 192.0.2.1:1")
+		s.wantLog("the sixth of an address", "address", "192.0.2.1")
 		s.connect("192.0.2.2").want("/claim", 101, "another address")
 		for range 20 {
 			s.connect("10.0.0.1").want("/", 200, "a peer that may be a proxy")
@@ -260,6 +260,50 @@ func TestIdleConnectionFreesItsSlot(t *testing.T) {
 			t.Errorf("after the timeout, %d slots are in use", n)
 		}
 	})
+}
+
+// Requests that the HTTP server rejects itself are logged and counted. Those
+// that a handler answers are not, and neither are connections without a
+// request.
+func TestMalformedRequests(t *testing.T) {
+	cookies := "GET / HTTP/1.1\r\nHost: relay\r\nCookie: " + strings.Repeat("x", 2<<20) + "\r\n\r\n"
+	for name, test := range map[string]struct {
+		sent   string
+		status int
+		logged bool
+	}{
+		"headers that are too large":    {cookies, 431, true},
+		"not HTTP":                      {"SSH-2.0-scanner\r\n\r\n", 400, true},
+		"no Host":                       {"GET / HTTP/1.1\r\n\r\n", 400, true},
+		"an unknown version":            {"GET / HTTP/3.0\r\nHost: relay\r\n\r\n", 505, true},
+		"an unknown transfer encoding":  {"GET / HTTP/1.1\r\nHost: relay\r\nTransfer-Encoding: zip\r\n\r\n", 501, true},
+		"a second request is too large": {"GET / HTTP/1.1\r\nHost: relay\r\n\r\n" + cookies, 200, true},
+		"incomplete headers":            {"GET / HTTP/1.1\r\nHost:", 0, true},
+		"a valid request":               {"GET / HTTP/1.1\r\nHost: relay\r\n\r\n", 200, false},
+		"two valid requests":            {"GET / HTTP/1.1\r\nHost: relay\r\n\r\nGET / HTTP/1.1\r\nHost: relay\r\n\r\n", 200, false},
+		"no request":                    {"", 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, 5, 0, func(s *service) {
+				c := s.connect("192.0.2.7")
+				go func() { _, _ = io.WriteString(c.conn, test.sent) }()
+				if test.status != 0 {
+					response, err := http.ReadResponse(c.in, nil)
+					if err != nil || response.StatusCode != test.status {
+						t.Errorf("the response is %v, %v, want status %d", response, err, test.status)
+					}
+				}
+				go func() { _, _ = io.Copy(io.Discard, c.in) }()
+				<-time.After(20 * time.Second)
+				_ = c.conn.Close()
+				if test.logged {
+					s.wantLog(name, "malformed", "192.0.2.7")
+				} else if synctest.Wait(); s.log.Len() > 0 {
+					t.Errorf("the log is %q, want nothing", s.log.String())
+				}
+			})
+		})
+	}
 }
 
 // A nil *Conn belongs to a server without a table.

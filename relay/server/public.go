@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"sidecast/relay/accept"
 	"sidecast/relay/auth"
 	"sidecast/relay/stats"
 	"sidecast/relay/ws"
@@ -21,10 +22,18 @@ type publicHandler struct {
 	// rejections limits log entries about rejected requests to the first 10,
 	// and then one in each second, so that a hostile page cannot fill the disk.
 	rejections rate.Sometimes
+	notFound   accept.Problem
 }
 
 func newPublicHandler(cfg *Config) *publicHandler {
-	return &publicHandler{cfg: cfg, rejections: rate.Sometimes{First: 10, Interval: time.Second}}
+	return &publicHandler{
+		cfg: cfg, rejections: rate.Sometimes{First: 10, Interval: time.Second},
+		notFound: accept.Problem{
+			Reason: stats.RejectNotFound,
+			Text:   "a request for a path that the relay does not serve",
+			Do:     "let WebSocket clients connect to " + cfg.BasePath + "/ws; if the URL is right, check the paths in your proxy's configuration",
+		},
+	}
 }
 
 // routes returns the handler of all public paths.
@@ -78,7 +87,7 @@ func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 			})
 		}
 		if err := h.cfg.Origins.Check(r); err != nil && !isProbe(r) {
-			h.cfg.Stats.Rejected[stats.RejectOrigin].Add(1)
+			h.cfg.Refusals.Count(stats.RejectOrigin)
 			h.logRejection(r, err)
 			w.Header().Set("Connection", "close")
 			http.Error(w, err.Error(), http.StatusForbidden)
@@ -99,6 +108,7 @@ func (h *publicHandler) page(w http.ResponseWriter, r *http.Request) {
 		http.StripPrefix(h.cfg.BasePath, h.cfg.Demo).ServeHTTP(w, r)
 		return
 	}
+	h.cfg.Refusals.Add(&h.notFound, h.cfg.Proxies.Client(r).String())
 	http.Error(w, "no page at this path; WebSocket clients connect to "+h.cfg.BasePath+"/ws", http.StatusNotFound)
 }
 
@@ -131,6 +141,6 @@ func (h *publicHandler) logRejection(r *http.Request, why error) {
 			setting = "SIDECAST_REDIS_URL"
 		}
 		h.cfg.Logger.Warn("request rejected by the origin check",
-			"origin", r.Header.Get("Origin"), "host", r.Host, "setting", setting, "err", why)
+			"remote", h.cfg.Proxies.Client(r).String(), "origin", r.Header.Get("Origin"), "host", r.Host, "setting", setting, "err", why)
 	})
 }

@@ -2,11 +2,16 @@ package server_test
 
 import (
 	"bufio"
+	"bytes"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
+
+	"sidecast/relay/stats"
 )
 
 // request sends a request over a new connection, and returns the response with
@@ -61,5 +66,22 @@ func TestPaths(t *testing.T) {
 		if response, _ := request(t, r, base+"/ws"); response.StatusCode != http.StatusUpgradeRequired {
 			t.Errorf("base path %q: without a handshake, /ws answers %s", base, response.Status)
 		}
+	}
+}
+
+// A request for an unknown path is counted, and the log says where clients can
+// connect. It contains nothing that the client sent.
+func TestNotFoundIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	r := startRelay(t, func(o *relayOptions) { o.base, o.logger = "/live", slog.New(slog.NewTextHandler(&log, nil)) })
+	if response, body := request(t, r, "/secret?token=secret", handshake...); response.StatusCode != http.StatusNotFound {
+		t.Errorf("%s %s", response.Status, body)
+	}
+	if n := r.stats.Rejected[stats.RejectNotFound].Load(); n != 1 {
+		t.Errorf("%d requests are counted", n)
+	}
+	const want = `msg="client rejected" reason=not_found remote=127.0.0.1 `
+	if text := log.String(); !strings.Contains(text, want) || !strings.Contains(text, "connect to /live/ws") || strings.Contains(text, "secret") {
+		t.Errorf("the log is:\n%s", text)
 	}
 }

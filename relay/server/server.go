@@ -87,21 +87,12 @@ func New(cfg Config) *Server {
 // limit counts the connections of both listeners when they are accepted.
 func (s *Server) limit() {
 	public := accept.NewTable(accept.Config{
-		Slots: s.cfg.Slots, Limiter: s.cfg.IPLimiter, Address: s.cfg.Proxies.LimitedPeer, Refused: s.refused,
+		Slots: s.cfg.Slots, Limiter: s.cfg.IPLimiter, Address: s.cfg.Proxies.LimitedPeer, Refusals: s.cfg.Refusals,
 	})
 	admin := accept.NewTable(accept.Config{Slots: accept.NewSlots(maxAdmin)})
 	public.Track(s.public)
 	admin.Track(s.admin)
 	s.cfg.Public, s.cfg.Admin = public.Listener(s.cfg.Public), admin.Listener(s.cfg.Admin)
-}
-
-// refused counts and logs a connection that the public listener refuses.
-func (s *Server) refused(why accept.Refusal, peer string) {
-	problem := &addressLimit
-	if why == accept.RefusedIdle {
-		problem = &idleLimit
-	}
-	s.cfg.Refusals.Add(problem, peer)
 }
 
 // httpServer limits the size and the duration of requests.

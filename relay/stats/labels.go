@@ -50,12 +50,15 @@ const (
 	RejectAddress                       // a limit per client address is reached
 	RejectUnauthorized                  // invalid credentials
 	RejectIdle                          // a connection without a client, closed because MAX_CONNECTIONS is reached
+	RejectMalformed                     // an HTTP request that cannot be read
+	RejectNotFound                      // a path that the relay does not serve
 	numRejections
 )
 
 // Rejections are the label values, by [Rejection].
 var Rejections = [numRejections]string{
 	"handshake", "origin", "capacity", "forbidden", "bad_request", "unavailable", "draining", "address", "unauthorized", "idle",
+	"malformed", "not_found",
 }
 
 // An AuthResult is the result of a request to the application.

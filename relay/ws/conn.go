@@ -85,6 +85,9 @@ func (c *conn) cleanUp() {
 	}
 	c.limit.stop()
 	c.disconnect()
+	if c.session.CloseCode() == protocol.CloseTooBig {
+		c.handler.cfg.Refusals.Log(problems[protocol.CloseTooBig], c.remote)
+	}
 	c.handler.release(c.address)
 }
 

@@ -112,18 +112,17 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		handshakes.Put(hs)
 	}()
 	if invalid := hs.validate(r, h.codecs); invalid != nil {
-		h.cfg.Refusals.Count(stats.RejectHandshake)
-		invalid.write(w)
+		h.reject(w, r, invalid)
 		return
 	}
 	if limit := h.take(r, hs); limit != nil {
-		limit.write(w)
+		h.reject(w, r, limit)
 		return
 	}
 	h.conns.add(1)
 	hs.client = relay.Client{Transport: protocol.WebSocket, Protocol: hs.codec.protocol}
 	if code := h.admit(w, r, hs); code != 0 {
-		h.cfg.Refusals.Count(rejections[code.Plain()])
+		h.countRejection(r, code)
 		acceptAndClose(w, r, hs.codec.name, code)
 		h.release(hs.address)
 		return
@@ -134,19 +133,38 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// reject answers a handshake that fails.
+func (h *Handler) reject(w http.ResponseWriter, r *http.Request, response *httpError) {
+	switch {
+	case response.problem == nil:
+		h.cfg.Refusals.Count(stats.RejectHandshake)
+	case !accept.FromContext(r.Context()).OverLimit(): // otherwise counted when the connection was accepted
+		h.cfg.Refusals.Add(response.problem, h.remote(r))
+	}
+	response.write(w)
+}
+
+// countRejection counts a client that gets a close code after its handshake.
+func (h *Handler) countRejection(r *http.Request, code protocol.CloseCode) {
+	if problem := problems[code]; problem != nil {
+		h.cfg.Refusals.Add(problem, h.remote(r))
+		return
+	}
+	h.cfg.Refusals.Count(rejections[code.Plain()])
+}
+
 // take counts the client, or returns the response for a client that exceeds a
 // limit.
 func (h *Handler) take(r *http.Request, hs *handshake) *httpError {
 	conn := accept.FromContext(r.Context())
 	if conn.OverLimit() {
-		return addressLimit // counted when the connection was accepted
+		return addressLimit
 	}
 	hs.address = conn.Counted()
 	counted := hs.address.IsValid()
 	if !counted && h.cfg.IPLimiter != nil {
 		hs.address = h.cfg.Limited(r)
 		if !h.cfg.IPLimiter.Take(hs.address) {
-			h.cfg.Refusals.Count(stats.RejectAddress)
 			return addressLimit
 		}
 	}
@@ -156,7 +174,6 @@ func (h *Handler) take(r *http.Request, hs *handshake) *httpError {
 	if !counted {
 		h.cfg.IPLimiter.Free(hs.address)
 	}
-	h.cfg.Refusals.Count(stats.RejectCapacity)
 	return connectionLimit
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"sidecast/relay"
+	"sidecast/relay/accept"
 	"sidecast/relay/protocol"
 )
 
@@ -56,6 +57,9 @@ func IsUpgrade(r *http.Request) bool {
 func (hs *handshake) validate(r *http.Request, codecs map[string]*codec) *httpError {
 	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 ||
 		!hasToken(r.Header, headerUpgrade, "websocket") || !hasToken(r.Header, headerConnection, "upgrade") {
+		if r.Method == http.MethodGet && r.Header.Get(headerKey) != "" {
+			return upgradeRemoved
+		}
 		return notUpgrade
 	}
 	if r.Header.Get(headerVersion) != "13" {

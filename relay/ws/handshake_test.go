@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 
 	"github.com/lxzan/gws"
 
+	"sidecast/relay/accept"
 	"sidecast/relay/access"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
@@ -46,10 +48,11 @@ func TestHandshake(t *testing.T) {
 		{"an empty subprotocol", with("Sec-WebSocket-Protocol", ""), 101, ""},
 		{"a list of empty subprotocols", with("Sec-WebSocket-Protocol", ","), 101, ""},
 		{"Upgrade in capitals", with("Upgrade", "WebSocket"), 101, ""},
-		{"no Upgrade", without("Upgrade"), 426, "accepts only WebSocket"},
-		{"no Connection", without("Connection"), 426, "accepts only WebSocket"},
+		{"no Upgrade", without("Upgrade"), 426, "a proxy must pass them on"},
+		{"no Connection", without("Connection"), 426, "a proxy must pass them on"},
+		{"no handshake", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 426, "accepts only WebSocket"},
 		{"POST", strings.Replace(good, "GET", "POST", 1), 426, "accepts only WebSocket"},
-		{"HTTP/1.0", strings.Replace(good, "HTTP/1.1", "HTTP/1.0", 1), 426, "accepts only WebSocket"},
+		{"HTTP/1.0", strings.Replace(good, "HTTP/1.1", "HTTP/1.0", 1), 426, "as HTTP/1.1"},
 		{"no version", without("Sec-WebSocket-Version"), 426, "version 13"},
 		{"an old version", with("Sec-WebSocket-Version", "8"), 426, "version 13"},
 		{"no key", without("Sec-WebSocket-Key"), 400, "Sec-WebSocket-Key"},
@@ -150,6 +153,69 @@ func TestRejectedAfterHandshake(t *testing.T) {
 	if r.stats.Opened.Load() != 0 {
 		t.Error("a rejected client has a session")
 	}
+}
+
+// Each rejection is counted, and its log line has the client's address and
+// what to do, but nothing that the client sent.
+func TestRejectionsAreLogged(t *testing.T) {
+	proxied := "GET /?channel=secret HTTP/1.0\r\nHost: localhost\r\nSec-WebSocket-Key: " + sampleKey + "\r\n\r\n"
+	for _, test := range []struct {
+		name, request string
+		reason        stats.Rejection
+		problem, do   string
+	}{
+		{"channel[]", handshakeText("/?channel[]=secret"), stats.RejectBadRequest, "names no channel", "not channel[]"},
+		{"a semicolon", handshakeText("/?channel=secret;b"), stats.RejectBadRequest, "the query of the URL is invalid", "encodeURIComponent"},
+		{"a bare percent sign", handshakeText("/?channel=100%&secret"), stats.RejectBadRequest, "the query of the URL is invalid", "encodeURIComponent"},
+		{
+			"too many channels", handshakeText("/?channel=secret" + strings.Repeat("&channel=a", 128)), stats.RejectBadRequest,
+			"more channels than one client may have", "MAX_CHANNELS_PER_SESSION",
+		},
+		{"an unknown subprotocol", handshakeText("/", "Sec-WebSocket-Protocol: secret"), stats.RejectHandshake, "none of the offered subprotocols", "sidecast.v1"},
+		{
+			"two tokens", handshakeText("/", v1Header+", sidecast.token.secret, sidecast.token.secret"), stats.RejectHandshake,
+			"more than one token", "a single",
+		},
+		{"a proxy removed Upgrade", proxied, stats.RejectHandshake, "lost its Upgrade header", "let the proxy pass"},
+		{"a body", handshakeText("/", "Content-Length: 6") + "secret", stats.RejectHandshake, "a handshake with a body", "RFC 6455"},
+		{"no place", handshakeText("/?channel=secret"), stats.RejectCapacity, "as many clients as it accepts", "MAX_CONNECTIONS"},
+		{"too many from an address", handshakeText("/?channel=secret"), stats.RejectAddress, "too many connections from one address", "MAX_CONNECTIONS_PER_IP"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := newTestRelay(t, func(c *relayConfig) {
+				c.ws.DefaultChannels = nil
+				c.ws.Remote = func(*http.Request) string { return "192.0.2.1" }
+				if test.reason == stats.RejectCapacity {
+					c.slots = 0
+				}
+				if test.reason == stats.RejectAddress {
+					c.ws.Limited = func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.1") }
+					c.ws.IPLimiter = accept.NewIPLimiter(1, 0)
+					c.ws.IPLimiter.Take(c.ws.Limited(nil))
+				}
+			})
+			p := r.connect()
+			p.write([]byte(test.request))
+			p.response()
+			await(t, "the counter", func() bool { return r.stats.Rejected[test.reason].Load() == 1 })
+			await(t, "the log line", func() bool { return r.log.String() != "" })
+			log := r.log.String()
+			head := `msg="client rejected" reason=` + stats.Rejections[test.reason] + " remote=192.0.2.1 "
+			if !strings.Contains(log, head) || !strings.Contains(log, test.problem) || !strings.Contains(log, test.do) ||
+				strings.Count(log, "\n") != 1 || strings.Contains(log, "secret") {
+				t.Errorf("want one line with %q, %q and %q, and without what the client sent:\n%s", head, test.problem, test.do, log)
+			}
+		})
+	}
+}
+
+// A message that is too large is logged with what to do.
+func TestTooLargeMessageIsLogged(t *testing.T) {
+	r := newTestRelay(t)
+	p := r.dial("/")
+	p.write(header64(0x81, 1<<20))
+	p.wantClose(protocol.CloseTooBig)
+	await(t, "the log line", func() bool { return strings.Contains(r.log.String(), "raise SIDECAST_MAX_INBOUND_BYTES") })
 }
 
 // A handshake that the library refuses is counted and logged, and frees its

@@ -18,6 +18,7 @@ type httpError struct {
 	status  int
 	text    string
 	headers [][2]string
+	problem *accept.Problem // nil: it is counted as [stats.RejectHandshake], and not logged
 }
 
 func (e *httpError) write(w http.ResponseWriter) {
@@ -28,43 +29,67 @@ func (e *httpError) write(w http.ResponseWriter) {
 	http.Error(w, e.text, e.status)
 }
 
+// invalidHandshake returns what the log says about a handshake that gets status
+// 400 or 426.
+func invalidHandshake(text, do string) *accept.Problem {
+	return &accept.Problem{Reason: stats.RejectHandshake, Text: text, Do: do}
+}
+
 var (
 	notUpgrade = &httpError{
 		status:  http.StatusUpgradeRequired,
 		text:    "this URL accepts only WebSocket connections (RFC 6455): connect with new WebSocket(url)",
 		headers: [][2]string{{"Upgrade", "websocket"}},
 	}
+	// upgradeRemoved is for requests with the key of a handshake, which only
+	// WebSocket clients send.
+	upgradeRemoved = &httpError{
+		status: http.StatusUpgradeRequired,
+		text: "this WebSocket handshake has no Upgrade and Connection header, or is not HTTP/1.1: a proxy must pass them on, " +
+			"as HTTP/1.1",
+		headers: [][2]string{{"Upgrade", "websocket"}},
+		problem: invalidHandshake("a WebSocket handshake has lost its Upgrade header, probably in a proxy",
+			"let the proxy pass the headers Upgrade and Connection, as HTTP/1.1: see relay/auth/README.md, Web server configuration"),
+	}
 	wrongVersion = &httpError{
 		status:  http.StatusUpgradeRequired,
 		text:    "only WebSocket version 13 is supported (RFC 6455)",
 		headers: [][2]string{{"Sec-WebSocket-Version", "13"}},
+		problem: invalidHandshake("a handshake of another version of WebSocket than 13", "use a client that follows RFC 6455"),
 	}
 	wrongKey = &httpError{
-		status: http.StatusBadRequest,
-		text:   "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455)",
+		status:  http.StatusBadRequest,
+		text:    "Sec-WebSocket-Key must be 16 bytes in base64 (RFC 6455)",
+		problem: invalidHandshake("a handshake without a valid Sec-WebSocket-Key", "use a client that follows RFC 6455"),
 	}
 	hasBody = &httpError{
-		status: http.StatusBadRequest,
-		text:   "a WebSocket handshake has no body (RFC 6455)",
+		status:  http.StatusBadRequest,
+		text:    "a WebSocket handshake has no body (RFC 6455)",
+		problem: invalidHandshake("a handshake with a body", "use a client that follows RFC 6455"),
 	}
 	unknownSubprotocol = &httpError{
 		status: http.StatusBadRequest,
 		text: "the offered subprotocols are not supported: offer " + protocol.SubprotocolV1 + " or " +
 			protocol.SubprotocolRaw + ", in addition to a token; or offer no subprotocol to receive raw payloads",
+		problem: invalidHandshake("none of the offered subprotocols is supported", "let the page offer "+protocol.SubprotocolV1+" or "+
+			protocol.SubprotocolRaw+", in addition to a token; or no subprotocol, to receive raw payloads"),
 	}
 	severalTokens = &httpError{
-		status: http.StatusBadRequest,
-		text:   "more than one token is offered: offer a single " + protocol.TokenPrefix + "...",
+		status:  http.StatusBadRequest,
+		text:    "more than one token is offered: offer a single " + protocol.TokenPrefix + "...",
+		problem: invalidHandshake("a handshake offers more than one token", "let the page offer a single "+protocol.TokenPrefix+"..."),
 	}
 	addressLimit = &httpError{
 		status:  http.StatusTooManyRequests,
 		text:    "too many connections from this address; try again later",
 		headers: [][2]string{{"Retry-After", "5"}},
+		problem: &accept.AddressLimit,
 	}
 	connectionLimit = &httpError{
 		status:  http.StatusServiceUnavailable,
 		text:    "too many connections; try again later",
 		headers: [][2]string{{"Retry-After", "5"}},
+		problem: &accept.ConnectionLimit,
 	}
 )
 
@@ -73,6 +98,30 @@ var notUpgraded = accept.Problem{
 	Reason: stats.RejectHandshake,
 	Text:   "the connection could not be upgraded, although the handshake is valid",
 	Do:     "report the client and its request headers as a bug of Sidecast",
+}
+
+// problems has what the log says of clients that are rejected with a close code.
+var problems = map[protocol.CloseCode]*accept.Problem{
+	protocol.ClosePolicy.Because(protocol.ReasonQuery): {
+		Reason: stats.RejectBadRequest,
+		Text:   "the query of the URL is invalid: it contains a semicolon, or a % without two hexadecimal digits after it",
+		Do:     "encode channel names with encodeURIComponent, and separate parameters with &",
+	},
+	protocol.ClosePolicy.Because(protocol.ReasonNoChannel): {
+		Reason: stats.RejectBadRequest,
+		Text:   "the URL names no channel, and there is no default channel",
+		Do:     "add ?channel=NAME to the URL (channel, not channel[] or channels), or set SIDECAST_DEFAULT_CHANNELS",
+	},
+	protocol.ClosePolicy.Because(protocol.ReasonChannels): {
+		Reason: stats.RejectBadRequest,
+		Text:   "the URL asks for more channels than one client may have",
+		Do:     "name fewer channels, or raise SIDECAST_MAX_CHANNELS_PER_SESSION",
+	},
+	protocol.CloseTooBig: {
+		Reason: stats.RejectBadRequest,
+		Text:   "a message from a client is larger than SIDECAST_MAX_INBOUND_BYTES (close code 1009)",
+		Do:     "let the page send smaller messages, or raise SIDECAST_MAX_INBOUND_BYTES",
+	},
 }
 
 // rejections maps the close code of a rejected client to the label of the
