@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"sidecast/relay"
@@ -33,8 +34,13 @@ type conn struct {
 	decoder  decoder
 	limit    messageLimit
 	early    *[]byte // bytes that arrived together with the handshake request; may be nil
-	peerCode uint16  // of the close frame that the client sent
+	closing  bool    // the client sent a close frame
+	peerCode uint16  // of that frame; 0 if it has none
 	expired  bool    // the read deadline passed, see [conn.expire]
+
+	// peerClosed is set when the client has sent its close frame and the
+	// connection cannot be half-closed: it ends as soon as everything is sent.
+	peerClosed atomic.Bool
 
 	address        netip.Addr // counted by the IPLimiter
 	remote, origin string
@@ -73,7 +79,7 @@ func (c *conn) receivePing(payload []byte) {
 	c.outbox.Send(append(protocol.NewFrame(protocol.OpPong, len(payload)), payload...))
 }
 
-func (c *conn) receiveClose(code uint16) { c.peerCode = code }
+func (c *conn) receiveClose(code uint16) { c.closing, c.peerCode = true, code }
 
 // cleanUp ends the session and the connection, also after a panic. serve defers
 // it.
@@ -109,12 +115,20 @@ func (c *conn) disconnect() {
 
 // linger reads until the client closes its half. If the relay closed a
 // connection with unread bytes, the kernel would send a reset, and the client
-// would lose the close frame.
+// would lose the close frame. A client that has sent its own close frame sends
+// nothing more, and waits for the relay to close the connection (RFC 6455
+// section 7.1.1).
 func (c *conn) linger() {
 	if _, evicted := c.outbox.Evicted(); evicted || c.expired {
 		return // the client already had its time
 	}
 	c.expire(lingerTime)
+	if _, halfCloses := c.Conn.(*net.TCPConn); c.closing && !halfCloses {
+		c.peerClosed.Store(true)
+		if c.outbox.Flushed() {
+			return
+		}
+	}
 	var sink [512]byte
 	for {
 		if _, err := c.Conn.Read(sink[:]); err != nil {

@@ -10,7 +10,6 @@ import (
 	"sync"
 
 	"sidecast/relay"
-	"sidecast/relay/accept"
 	"sidecast/relay/protocol"
 )
 

@@ -37,11 +37,15 @@ func (s *blockingSocket) Drain(o *outbox.Outbox) {
 }
 
 // Finish implements [outbox.Socket]. It does not half-close TLS, because that
-// would need a write; the client closes the connection when it receives the
-// close frame.
+// would need a write. If the client has sent its close frame, reading ends at
+// once, and with it the connection.
 func (s *blockingSocket) Finish() {
 	if tcp, ok := s.conn.Conn.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()
+	}
+	if s.conn.peerClosed.Load() {
+		s.conn.expire(0)
+		return
 	}
 	s.Expire(lingerTime)
 }
