@@ -18,14 +18,20 @@ func main() {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // nohup makes it ignored
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		if <-signals == os.Interrupt {
 			cancel(cli.ErrHurry)
 		} else {
 			cancel(nil)
 		}
-		<-signals // a second signal ends the program at once
-		os.Exit(1)
+		for s := range signals {
+			if s != syscall.SIGHUP { // a terminal that closes can send several
+				os.Exit(1) // a second signal ends the program at once
+			}
+		}
 	}()
 	os.Exit(cli.Main(ctx, cli.Program{
 		Version: version, Commit: commit, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,

@@ -70,6 +70,23 @@ func TestDrain(t *testing.T) {
 	}
 }
 
+// TestHangup: the relay drains when its terminal closes, also if that sends
+// several signals.
+func TestHangup(t *testing.T) {
+	t.Parallel()
+	relay := startRelay(t, redistest.Start(t), map[string]string{
+		"SIDECAST_DRAIN_DELAY": "300ms", "SIDECAST_DRAIN_TIMEOUT": "1s",
+	})
+	client := listen(t, relay, "news")
+	relay.Signal(syscall.SIGHUP)
+	relay.AwaitMessage("draining")
+	relay.Signal(syscall.SIGHUP)
+	wantClose(t, client, 1012)
+	if code := relay.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 // fillOutbox connects a client that does not read and publishes more to it than
 // its socket holds, so that the relay has bytes queued that it cannot send.
 func fillOutbox(t testing.TB, server *redistest.Server, relay *relaytest.Process) {
