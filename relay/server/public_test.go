@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"sidecast/relay/stats"
 )
@@ -18,20 +17,7 @@ import (
 // its body. headers are lines.
 func request(t *testing.T, r *testRelay, target string, headers ...string) (*http.Response, string) {
 	t.Helper()
-	conn, err := net.Dial("tcp", r.addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(patience))
-	text := "GET " + target + " HTTP/1.1\r\nHost: relay\r\n"
-	for _, line := range headers {
-		text += line + "\r\n"
-	}
-	if _, err := io.WriteString(conn, text+"\r\n"); err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	response, err := send(connectTo(t, r, false), target, headers...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,6 +26,27 @@ func request(t *testing.T, r *testRelay, target string, headers ...string) (*htt
 		body, _ = io.ReadAll(response.Body)
 	}
 	return response, string(body)
+}
+
+// exchange sends a request and returns the status of the response.
+func exchange(t *testing.T, conn net.Conn, target string, headers ...string) int {
+	t.Helper()
+	response, err := send(conn, target, headers...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode
+}
+
+func send(conn net.Conn, target string, headers ...string) (*http.Response, error) {
+	text := "GET " + target + " HTTP/1.1\r\nHost: relay\r\n"
+	for _, line := range headers {
+		text += line + "\r\n"
+	}
+	if _, err := io.WriteString(conn, text+"\r\n"); err != nil {
+		return nil, err
+	}
+	return http.ReadResponse(bufio.NewReader(conn), nil)
 }
 
 // handshake are the headers of a WebSocket handshake.
