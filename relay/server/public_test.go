@@ -39,11 +39,12 @@ func exchange(t *testing.T, conn net.Conn, target string, headers ...string) int
 }
 
 func send(conn net.Conn, target string, headers ...string) (*http.Response, error) {
-	text := "GET " + target + " HTTP/1.1\r\nHost: relay\r\n"
+	var text strings.Builder
+	text.WriteString("GET " + target + " HTTP/1.1\r\nHost: relay\r\n")
 	for _, line := range headers {
-		text += line + "\r\n"
+		text.WriteString(line + "\r\n")
 	}
-	if _, err := io.WriteString(conn, text+"\r\n"); err != nil {
+	if _, err := io.WriteString(conn, text.String()+"\r\n"); err != nil {
 		return nil, err
 	}
 	return http.ReadResponse(bufio.NewReader(conn), nil)
