@@ -17,7 +17,7 @@ const (
 	CloseTooBig       CloseCode = 1009 // a message larger than MAX_INBOUND_BYTES
 	CloseRestart      CloseCode = 1012 // the relay restarts: reconnect
 	CloseTryLater     CloseCode = 1013 // the relay is overloaded, or Redis is unavailable: reconnect later
-	CloseUnauthorized CloseCode = 4401 // the client must log in again
+	CloseUnauthorized CloseCode = 4401 // the client must log in again: also if it wants public channels and sent an invalid token
 	CloseForbidden    CloseCode = 4403 // the client must not reconnect
 	CloseSlow         CloseCode = 4408 // the client reads too slowly: reconnect
 	CloseKicked       CloseCode = 4409 // the client was disconnected and must not reconnect
