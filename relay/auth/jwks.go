@@ -11,13 +11,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/time/rate"
 
 	"sidecast/relay/loopback"
-	"sidecast/relay/publickey"
 )
 
 // Bounds on a set of keys.
@@ -149,8 +147,8 @@ func (s *jwks) refresh(ctx context.Context) error {
 	return nil
 }
 
-// parseKeys parses a set of keys. It ignores keys that are not for signatures
-// or not supported, and returns an error if no key remains.
+// parseKeys parses a set of keys. It ignores keys that must not verify tokens,
+// and returns an error if no key remains.
 func parseKeys(body []byte) (byID map[string][]jwt.VerificationKey, all []jwt.VerificationKey, err error) {
 	set, err := parseObject(body)
 	if err != nil {
@@ -165,15 +163,8 @@ func parseKeys(body []byte) (byID map[string][]jwt.VerificationKey, all []jwt.Ve
 	}
 	byID = make(map[string][]jwt.VerificationKey)
 	for _, raw := range list {
-		header, err := parseObject(raw)
-		if err != nil {
-			continue
-		}
-		use, kid := header.string("use"), header.string("kid")
-		if header.err != nil || use != "" && use != "sig" {
-			continue
-		}
-		for _, key := range publicKeys(raw) {
+		kid, key, ok := parseKey(raw)
+		if ok {
 			all = append(all, key)
 			byID[kid] = append(byID[kid], key)
 		}
@@ -185,23 +176,4 @@ func parseKeys(body []byte) (byID map[string][]jwt.VerificationKey, all []jwt.Ve
 		}
 	}
 	return byID, all, nil
-}
-
-// publicKeys returns the public key in one JWK, or nothing if it is not
-// supported.
-func publicKeys(raw json.RawMessage) (keys []jwt.VerificationKey) {
-	parsed, err := keyfunc.NewJWKJSON(raw)
-	if err != nil {
-		return nil
-	}
-	set, err := parsed.VerificationKeySet(context.Background())
-	if err != nil {
-		return nil
-	}
-	for _, key := range set.Keys {
-		if _, err := publickey.AlgorithmOf(key); err == nil {
-			keys = append(keys, key)
-		}
-	}
-	return keys
 }

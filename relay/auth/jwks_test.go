@@ -173,6 +173,47 @@ func TestJWKSFaults(t *testing.T) {
 	wantCode(t, tokens, signRSA(t, key, "one"), protocol.CodeUnavailable, "a closed port")
 }
 
+// TestKeyUse checks that a key verifies tokens only if its issuer has published
+// it for that, whatever its kind.
+func TestKeyUse(t *testing.T) {
+	rsa := keySet(jwkRSA("one", rsaKey(t, 2048)))
+	const ed25519 = `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"one","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}`
+	for _, tt := range []struct {
+		set, members string
+		want         bool
+	}{
+		{rsa, `"alg":"RS256"`, true},
+		{rsa, `"alg":"RS256","use":"sig","key_ops":["verify"]`, true},
+		{rsa, `"alg":null,"use":null,"key_ops":null`, true},
+		{rsa, `"key_ops":["sign","verify"]`, true},
+		{rsa, `"alg":"PS256"`, false},
+		{rsa, `"alg":"RS512"`, false},
+		{rsa, `"alg":"RSA-OAEP"`, false},
+		{rsa, `"alg":"rs256"`, false},
+		{rsa, `"alg":"HS256"`, false},
+		{rsa, `"alg":7`, false},
+		{rsa, `"use":"enc"`, false},
+		{rsa, `"use":["sig"]`, false},
+		{rsa, `"key_ops":["encrypt","wrapKey"]`, false},
+		{rsa, `"key_ops":["sign"]`, false},
+		{rsa, `"key_ops":[]`, false},
+		{rsa, `"key_ops":"verify"`, false},
+		{rsa, `"use":"sig","key_ops":["deriveKey"]`, false},
+		{ed25519, `"alg":"EdDSA"`, true},
+		{ed25519, `"alg":"Ed25519"`, true},
+		{ed25519, `"alg":"RS256"`, false},
+		{ed25519, `"alg":"ECDH-ES"`, false},
+		{rsa, `"ALG":"PS256","KEY_OPS":["encrypt"],"KTY":"oct"`, true}, // other names
+		{rsa, `"N":"AQAB"`, true},
+	} {
+		body := strings.Replace(tt.set, `"kty"`, tt.members+`,"kty"`, 1)
+		byID, _, err := parseKeys([]byte(body))
+		if got := err == nil && len(byID["one"]) == 1; got != tt.want {
+			t.Errorf("%s: used %v, %v", tt.members, got, err)
+		}
+	}
+}
+
 // TestJWKSKeepsKeys checks that a failed fetch removes no keys, and that
 // unsupported keys in a set are ignored.
 func TestJWKSKeepsKeys(t *testing.T) {

@@ -17,7 +17,7 @@ var Algorithms = []string{"HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"}
 
 var (
 	errKeyUnknown = &problem{
-		text: "unknown key id (kid)", do: "sign with a key that SIDECAST_JWT_JWKS_URL serves, and name its kid in the token",
+		text: "unknown key id (kid)", do: "sign with a key that SIDECAST_JWT_JWKS_URL serves, whose alg, use and key_ops allow it",
 	}
 	errKeysUnavailable = errors.New("the keys cannot be fetched")
 )
