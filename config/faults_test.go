@@ -192,6 +192,8 @@ func TestModes(t *testing.T) {
 		{"every page with its own token", []string{"JWT_SECRET=" + longSecret, "ALLOWED_ORIGINS=*"}, nil},
 		{"the previous secret can be guessed", []string{"JWT_SECRET=" + longSecret, "JWT_PREVIOUS_SECRET=b"}, []string{"JWT_PREVIOUS_SECRET"}},
 		{"white space does not make a secret longer", []string{"JWT_SECRET=x" + strings.Repeat(" ", 40)}, []string{"JWT_SECRET"}},
+		{"the default key prefix stays reserved", []string{"KEY_PREFIX=k:", "CHANNEL_PREFIX=sidecast:"}, []string{"CHANNEL_PREFIX"}},
+		{"the default key prefix stays reserved, in a name", []string{"KEY_PREFIX=k:", "USER_CHANNELS=sidecast:{user}"}, []string{"USER_CHANNELS"}},
 		{"an invalid URL counts as a real Redis", []string{"REDIS_URL=redis"},
 			[]string{"REDIS_URL", "CHANNELS", "PUBLIC_CHANNELS"}},
 		{"an invalid list does not also count as unset", []string{"REDIS_URL=redis://redis", "CHANNELS=,", "PUBLIC_CHANNELS=,"},

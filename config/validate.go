@@ -135,15 +135,18 @@ func (v *validation) prefixes() {
 		}
 	}
 	if v.valid("CHANNEL_PREFIX", "KEY_PREFIX") && c.reservesAll() {
-		v.faults.Add("CHANNEL_PREFIX", "begins with __ or with "+Prefix+"KEY_PREFIX: every channel name would be reserved",
-			"write another prefix")
+		start := "__ or with " + Prefix + "KEY_PREFIX"
+		if c.KeyPrefix != access.DefaultKeyPrefix && strings.HasPrefix(c.ChannelPrefix, access.DefaultKeyPrefix) {
+			start = access.DefaultKeyPrefix
+		}
+		v.faults.Add("CHANNEL_PREFIX", "begins with "+start+": every channel name would be reserved", "write another prefix")
 	}
 }
 
 // reservesAll reports whether the channel prefix makes every channel name
 // reserved.
 func (c *Config) reservesAll() bool {
-	return strings.HasPrefix(c.ChannelPrefix, "__") || c.KeyPrefix != "" && strings.HasPrefix(c.ChannelPrefix, c.KeyPrefix)
+	return access.NewNames("", c.KeyPrefix).Reserved(c.ChannelPrefix)
 }
 
 // channels checks the names of channels that clients join.

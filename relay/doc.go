@@ -204,7 +204,7 @@
 //     before the close frame, unless the client is evicted
 //     (TestCloseComesAfterTheQueue).
 //   - No client can receive, subscribe to or publish to a channel whose name is
-//     reserved: it begins with `sidecast:` or `__`
+//     reserved: it begins with `sidecast:`, with the key prefix or with `__`
 //     (TestReservedNames).
 //   - A client that sends hostile frames gets a close code. The frames allocate
 //     no memory for bytes that have not arrived, and do not disturb other

@@ -1,9 +1,6 @@
 package access
 
-import (
-	"strings"
-	"unicode/utf8"
-)
+import "unicode/utf8"
 
 // Maximum lengths of names, in bytes.
 const (
@@ -61,9 +58,9 @@ func forbiddenRune(r rune) bool {
 }
 
 // Names translates between the names of channels and their names in Redis, and
-// knows which names are reserved. The zero value has no channel prefix, and
-// reserves only names that begin with `__`. Use [NewNames] to get one with the
-// default key prefix. A Names is immutable.
+// knows which names are reserved. The zero value has no channel prefix and no
+// key prefix; use [NewNames] to get one with the default key prefix. A Names is
+// immutable.
 type Names struct {
 	channelPrefix string
 	keyPrefix     string
@@ -100,10 +97,12 @@ func (n Names) Marker() string { return n.keyPrefix + "mark" }
 
 // Reserved reports whether channel is reserved: no client may subscribe or
 // publish to it, whatever the grants and settings say. A name is reserved if it
-// begins, with or without the channel prefix, with the key prefix or with `__`
-// (names of Redis itself).
+// begins, with or without the channel prefix, with the key prefix, with
+// [DefaultKeyPrefix], or with `__` (names of Redis itself). The default prefix
+// stays reserved if the key prefix is another one, because other relays on the
+// same Redis may use it.
 func (n Names) Reserved(channel string) bool {
-	return n.reservedName(channel) || n.channelPrefix != "" && n.reservedName(n.channelPrefix+channel)
+	return hasReservedPrefix(channel, n.keyPrefix) || n.channelPrefix != "" && hasReservedPrefix(n.channelPrefix+channel, n.keyPrefix)
 }
 
 // ReservedBytes is [Names.Reserved] without an allocation, for names as Redis
@@ -113,13 +112,10 @@ func (n Names) ReservedBytes(name, channel []byte) bool {
 	return hasReservedPrefix(name, n.keyPrefix) || len(name) != len(channel) && hasReservedPrefix(channel, n.keyPrefix)
 }
 
-func (n Names) reservedName(name string) bool {
-	return strings.HasPrefix(name, "__") || n.keyPrefix != "" && strings.HasPrefix(name, n.keyPrefix)
+func hasReservedPrefix[T string | []byte](name T, keyPrefix string) bool {
+	return hasPrefix(name, "__") || hasPrefix(name, DefaultKeyPrefix) || keyPrefix != "" && hasPrefix(name, keyPrefix)
 }
 
-func hasReservedPrefix(name []byte, keyPrefix string) bool {
-	if len(name) >= 2 && name[0] == '_' && name[1] == '_' {
-		return true
-	}
-	return keyPrefix != "" && len(name) >= len(keyPrefix) && string(name[:len(keyPrefix)]) == keyPrefix
+func hasPrefix[T string | []byte](name T, prefix string) bool {
+	return len(name) >= len(prefix) && string(name[:len(prefix)]) == prefix
 }

@@ -53,9 +53,9 @@ var reserved = []struct {
 	{
 		name:     "another KEY_PREFIX",
 		settings: map[string]string{"SIDECAST_KEY_PREFIX": "k*y:"},
-		names:    []string{"k*y:x", "k*y:mark", "__x"},
-		redis:    []string{"k*y:x", "__x"},
-		free:     "sidecast:x",
+		names:    []string{"k*y:x", "k*y:mark", "__x", "sidecast:x", "sidecast:mark"},
+		redis:    []string{"k*y:x", "__x", "sidecast:x"},
+		free:     "sidecast",
 	},
 }
 
