@@ -109,7 +109,7 @@ type Login struct {
 
 // Origins defines which pages may connect, and which proxies are trusted.
 type Origins struct {
-	AllowedOrigins OriginList  `split_words:"true" desc:"origins of the pages that may connect, instead of pages of the same host (over TLS, only those with https): 'https://app.example.com', 'https://*.example.com', or '*' alone"`
+	AllowedOrigins OriginList  `split_words:"true" desc:"origins of the pages that may connect, instead of pages of the same host (over TLS, only those with https): 'https://app.example.com', 'https://*.example.com', 'null' and 'file://' for pages without an origin such as those in apps, or '*' alone"`
 	TrustedProxies NetworkList `split_words:"true" desc:"addresses and CIDR ranges of the proxies whose X-Forwarded-Host, X-Forwarded-Proto and X-Forwarded-For are trusted"`
 }
 
@@ -159,6 +159,15 @@ var loginSettings = []string{"JWT_SECRET", "JWT_PUBLIC_KEY", "JWT_JWKS_URL", "AU
 // LoginSettings returns the names, without the prefix, of the settings of which
 // each one alone lets clients log in.
 func LoginSettings() []string { return slices.Clone(loginSettings) }
+
+// cookieSettings are the settings of which each one alone lets clients log in
+// with the cookies that a browser sends by itself.
+var cookieSettings = []string{"JWT_COOKIE", "AUTH_URL", "CHANNEL_AUTH_URL"}
+
+// HasCookieLogin reports whether a client can log in with a cookie.
+func (c *Config) HasCookieLogin() bool {
+	return slices.ContainsFunc(cookieSettings, func(name string) bool { return c.set[name] })
+}
 
 // HasLogin reports whether a client can log in. A setting that has a fault
 // counts, so that one mistake does not cause two faults.

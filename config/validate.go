@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"sidecast/relay/access"
+	"sidecast/relay/origin"
 	"sidecast/relay/redisurl"
 	"sidecast/relay/syntax"
 )
@@ -244,14 +245,17 @@ func (v *validation) login() {
 // origins checks that a page of another site cannot use the cookies that a
 // browser sends automatically.
 func (v *validation) origins() {
-	c := v.c
-	if !v.valid("ALLOWED_ORIGINS") || c.AllowedOrigins.String() != "*" {
+	if !v.valid("ALLOWED_ORIGINS") {
 		return
 	}
-	for _, name := range []string{"JWT_COOKIE", "AUTH_URL", "CHANNEL_AUTH_URL"} {
-		if c.set[name] {
-			v.faults.Add("ALLOWED_ORIGINS", "is *, and "+Prefix+name+" is set: every page could act as the user who visits it",
-				"list the origins of your pages")
+	cookies := slices.IndexFunc(cookieSettings, func(name string) bool { return v.c.set[name] })
+	if cookies < 0 {
+		return
+	}
+	for _, item := range v.c.AllowedOrigins {
+		if item == "*" || origin.Opaque(item) {
+			v.faults.Add("ALLOWED_ORIGINS", "allows "+item+", and "+Prefix+cookieSettings[cookies]+
+				" is set: every page could act as the user who visits it", "list the origins of your pages")
 			return
 		}
 	}

@@ -10,6 +10,13 @@ type Warning struct {
 // String returns the warning on one line.
 func (w Warning) String() string { return w.Name + ": " + w.Text }
 
+// opaqueOrigins are warnings about pages without an origin.
+var opaqueOrigins = map[string]string{
+	"null": "null allows every website to connect from the browsers of its visitors: " +
+		"this is what a sandboxed frame sends, and any website can show one",
+	"file://": "file:// allows every file to connect that a user opens in a browser or an app",
+}
+
 // warnings returns warnings about settings that have valid values.
 func (c *Config) warnings() []Warning {
 	var list []Warning
@@ -18,6 +25,11 @@ func (c *Config) warnings() []Warning {
 			if text := doubtful(secret.Reveal()); text != "" {
 				list = append(list, Warning{s.variable(), text})
 			}
+		}
+	}
+	for _, item := range c.AllowedOrigins {
+		if text, ok := opaqueOrigins[item]; ok {
+			list = append(list, Warning{Prefix + "ALLOWED_ORIGINS", text})
 		}
 	}
 	for _, network := range c.TrustedProxies {

@@ -38,6 +38,11 @@ func TestUnusualValues(t *testing.T) {
 		{"a line break of Windows", []string{"REDIS_PASSWORD_FILE=" + writeFile(t, "password", "x\r\n")}, ""},
 		{"a blank after another secret", []string{"REDIS_SENTINEL_PASSWORD=x ", "REDIS_MODE=sentinel", "REDIS_URL=redis://s?master_name=m"},
 			"SIDECAST_REDIS_SENTINEL_PASSWORD: begins or ends with white space, which is part of the value"},
+		{"pages without an origin", []string{"ALLOWED_ORIGINS=https://a.example,null"},
+			"SIDECAST_ALLOWED_ORIGINS: null allows every website to connect from the browsers of its visitors: " +
+				"this is what a sandboxed frame sends, and any website can show one"},
+		{"files", []string{"ALLOWED_ORIGINS=file://"},
+			"SIDECAST_ALLOWED_ORIGINS: file:// allows every file to connect that a user opens in a browser or an app"},
 		{"usual values", []string{"TRUSTED_PROXIES=10.0.0.0/8", "REDIS_PASSWORD=x y"}, ""},
 	} {
 		if got := warningsOf(t, env(append(slices.Clone(realRedis), tt.set...)...)); got != tt.want {

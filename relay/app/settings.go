@@ -53,7 +53,7 @@ func Translate(cfg *config.Config) (*Settings, config.Faults) {
 		}
 	}
 	origins, err := auth.NewOrigins(auth.OriginsConfig{
-		Allowed: cfg.AllowedOrigins, Embedded: cfg.IsEmbedded(), Proxies: s.Proxies,
+		Allowed: cfg.AllowedOrigins, Embedded: cfg.IsEmbedded(), Cookies: cfg.HasCookieLogin(), Proxies: s.Proxies,
 	})
 	if err != nil {
 		faults.Add("ALLOWED_ORIGINS", err.Error(), "list the origins of your pages")

@@ -20,6 +20,7 @@ func TestOrigins(t *testing.T) {
 	}
 	same := origins(OriginsConfig{})
 	listed := origins(OriginsConfig{Allowed: []string{"https://good.com", "http://dev.test:3000", "https://*.wide.com", "https://xn--bcher-kva.example"}})
+	opaque := origins(OriginsConfig{Allowed: []string{"null", "file://"}})
 	all := origins(OriginsConfig{Allowed: []string{"*"}})
 	proxied := origins(OriginsConfig{Proxies: NewProxies(prefixes("10.0.0.0/8"))})
 	embedded := origins(OriginsConfig{Embedded: true})
@@ -70,6 +71,10 @@ func TestOrigins(t *testing.T) {
 		{"a wildcard followed by another domain", listed, "relay.com", headers{"https://a.wide.com.evil.com"}, "", false},
 		{"punycode as browsers send it", listed, "relay.com", headers{"https://xn--bcher-kva.example"}, "", true},
 		{"a star in the Origin header", listed, "relay.com", headers{"https://*.wide.com"}, "", true}, // it is below wide.com
+		{"null is listed", opaque, "relay.com", headers{"null", "Cookie", "session=1"}, "", true},
+		{"file:// is listed", opaque, "relay.com", headers{"file://"}, "", true},
+		{"null in upper case", opaque, "relay.com", headers{"NULL"}, "", false},
+		{"null twice", opaque, "relay.com", headers{"null", "null"}, "", false},
 		{"null is not listed", listed, "relay.com", headers{"null"}, "", false},
 
 		{"all origins are allowed", all, "relay.com", headers{"https://evil.com"}, "", true},
@@ -93,6 +98,10 @@ func TestOrigins(t *testing.T) {
 		{"http, and an untrusted peer claims TLS", proxied, "good.com", headers{"http://good.com", "X-Forwarded-Proto", "https"}, "203.0.113.9:1", true},
 
 		{"embedded: a file", embedded, "localhost:8080", headers{"null"}, "", true},
+		{"embedded: a frame of any site, with cookies", embedded, "localhost:8080", headers{"null", "Cookie", "session=1"}, "", false},
+		{"embedded: a file of an app", embedded, "localhost:8080", headers{"file://"}, "", true},
+		{"embedded: a file of an app, with cookies", embedded, "localhost:8080", headers{"file://", "Cookie", "session=1"}, "", false},
+		{"embedded: a page of localhost, with cookies", embedded, "localhost:8080", headers{"http://localhost:3000", "Cookie", "session=1"}, "", true},
 		{"embedded: another port", embedded, "localhost:8080", headers{"http://127.0.0.1:3000"}, "", true},
 		{"embedded: a page of another host", embedded, "localhost:8080", headers{"https://evil.com"}, "", false},
 		{"embedded: a name that looks local", embedded, "localhost:8080", headers{"https://localhost.evil.com"}, "", false},
@@ -109,7 +118,7 @@ func TestOrigins(t *testing.T) {
 			r.TLS = new(tls.ConnectionState)
 		}
 		for i := 0; i < len(tt.headers); i++ {
-			if strings.HasPrefix(tt.headers[i], "X-Forwarded-") {
+			if strings.HasPrefix(tt.headers[i], "X-Forwarded-") || tt.headers[i] == "Cookie" {
 				r.Header.Set(tt.headers[i], tt.headers[i+1])
 				break
 			}
@@ -122,6 +131,60 @@ func TestOrigins(t *testing.T) {
 	for _, bad := range []string{"good.com", "https://", "https://good.com/", "https://*.*.com", "https://a.*.com", "https://u@good.com", "https://good.com:"} {
 		if _, err := NewOrigins(OriginsConfig{Allowed: []string{bad}}); err == nil {
 			t.Errorf("%q is accepted", bad)
+		}
+	}
+}
+
+// TestOriginAdvice checks that what the error of a rejected page advises to add
+// to the setting makes the page accepted, and that nothing is advised with which
+// Sidecast does not start.
+func TestOriginAdvice(t *testing.T) {
+	for _, tt := range []struct {
+		config OriginsConfig
+		origin string
+		want   string // what to add; empty: nothing
+	}{
+		{OriginsConfig{}, "https://evil.com", "https://evil.com"},
+		{OriginsConfig{Allowed: []string{"https://good.com"}}, "https://evil.com", "https://evil.com"},
+		{OriginsConfig{Allowed: []string{"https://good.com"}}, "capacitor://localhost", "capacitor://localhost"},
+		{OriginsConfig{Embedded: true}, "https://evil.com", "https://evil.com"},
+		{OriginsConfig{}, "null", "null"},
+		{OriginsConfig{}, "file://", "file://"},
+		{OriginsConfig{Allowed: []string{"https://good.com"}}, "null", "null"},
+		{OriginsConfig{Cookies: true}, "null", ""},
+		{OriginsConfig{Cookies: true}, "file://", ""},
+		{OriginsConfig{Cookies: true, Embedded: true}, "null", ""}, // with cookies
+		{OriginsConfig{}, "", ""},
+		{OriginsConfig{}, "good.com", ""},
+		{OriginsConfig{}, "https://good.com, https://evil.com", ""},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/ws", nil)
+		r.Host = "localhost"
+		r.Header.Set("Origin", tt.origin)
+		r.Header.Set("Cookie", "session=1")
+		o, err := NewOrigins(tt.config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = o.Check(r)
+		if err == nil {
+			t.Errorf("%+v: %q is accepted", tt.config, tt.origin)
+			continue
+		}
+		const setting = "SIDECAST_ALLOWED_ORIGINS"
+		if tt.want == "" {
+			if strings.Contains(err.Error(), setting) {
+				t.Errorf("%+v: %q: %v", tt.config, tt.origin, err)
+			}
+			continue
+		}
+		others := len(tt.config.Allowed) == 0 && !tt.config.Embedded
+		if !strings.Contains(err.Error(), setting) || strings.Contains(err.Error(), "the origins of all your other pages") != others {
+			t.Errorf("%+v: %q: %v", tt.config, tt.origin, err)
+		}
+		tt.config.Allowed = append(tt.config.Allowed, tt.want)
+		if o, err = NewOrigins(tt.config); err != nil || o.Check(r) != nil {
+			t.Errorf("%+v: %q is still rejected: %v", tt.config, tt.origin, err)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package origin
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"sidecast/relay/syntax"
@@ -9,8 +10,9 @@ import (
 
 // A List is a set of origins that are allowed. Its items are
 // `scheme://host[:port]` for one origin, `https://*.example.com` for every name
-// below example.com, and `*` alone for every page. The zero List is empty. A
-// List is immutable and safe for concurrent use.
+// below example.com, `null` and `file://` for pages without an origin, and `*`
+// alone for every page. The zero List is empty. A List is immutable and safe for
+// concurrent use.
 type List struct {
 	items  []string // in normal form
 	exact  map[Origin]bool
@@ -28,6 +30,10 @@ func ParseList(items []string) (List, error) {
 				return List{}, syntax.New("has * together with other origins", "write * alone to allow every page, or remove it")
 			}
 			return List{items: []string{"*"}, any: true}, nil
+		}
+		if text := strings.ToLower(item); Opaque(text) {
+			l.items = append(l.items, text)
+			continue
 		}
 		o, err := parseItem(item)
 		if err != nil {
@@ -55,6 +61,16 @@ func (l List) Empty() bool { return len(l.items) == 0 }
 // origin.
 func (l List) Any() bool { return l.any }
 
+// Allows reports whether the list allows pages that send this text as their
+// origin.
+func (l List) Allows(text string) bool {
+	if l.any || Opaque(text) {
+		return l.any || slices.Contains(l.items, text)
+	}
+	o, ok := Parse(text)
+	return ok && l.Contains(o)
+}
+
 // Contains reports whether the list allows an origin.
 func (l List) Contains(o Origin) bool {
 	if l.any || l.exact[o] {
@@ -79,8 +95,8 @@ const (
 // parseItem reads one item other than `*`.
 func parseItem(item string) (Origin, error) {
 	switch {
-	case item == "null":
-		return Origin{}, syntax.New(`"null" is the origin of many unrelated pages`, "remove it")
+	case strings.HasPrefix(item, "file:"):
+		return Origin{}, syntax.New(syntax.Quote(item)+" is more than an origin", "write file://")
 	case strings.Contains(item, "@"): // the text before it may be a password
 		return Origin{}, syntax.New("has an origin with a user name in it", hintOrigin)
 	case !strings.Contains(item, "://"):

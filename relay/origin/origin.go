@@ -32,6 +32,10 @@ func Parse(text string) (Origin, bool) {
 	return fromURL(u), true
 }
 
+// Opaque reports whether a page sends this text if it has no origin of its own:
+// a file, a sandboxed frame of any site, or a page that is part of an app.
+func Opaque(text string) bool { return text == "null" || text == "file://" }
+
 // fromURL normalizes what url.Parse returns.
 func fromURL(u *url.URL) Origin {
 	port := u.Port()

@@ -67,6 +67,7 @@ func TestListNormalForm(t *testing.T) {
 		{"other ports are kept", "https://a.example:80 http://[::1]:3000", "https://a.example:80 http://[::1]:3000"},
 		{"a wildcard", "https://*.Example.com", "https://*.example.com"},
 		{"every page", "*", "*"},
+		{"pages without an origin", "NULL File:// https://a.example", "null file:// https://a.example"},
 		{"empty", "", ""},
 	} {
 		l, err := ParseList(strings.Fields(tt.items))
@@ -94,7 +95,8 @@ func TestListRejects(t *testing.T) {
 		{"the relay's own URL", "wss://a.example.com", `"wss://a.example.com" is the address of a WebSocket, not the origin of a page; write https://a.example.com`},
 		{"the relay's own URL without TLS", "ws://a.example.com:8080", `"ws://a.example.com:8080" is the address of a WebSocket, not the origin of a page; write http://a.example.com:8080`},
 		{"every page and one more", "* https://a.example.com", `has * together with other origins; write * alone to allow every page, or remove it`},
-		{"pages without an origin", "null", `"null" is the origin of many unrelated pages; remove it`},
+		{"a file", "file:///home/x.html", `"file:///home/x.html" is more than an origin; write file://`},
+		{"every page and those without an origin", "null *", `has * together with other origins; write * alone to allow every page, or remove it`},
 		{"no host", "https://", `"https://" is not an origin; ` + hintOrigin},
 		{"an empty port", "https://a.example.com:", `"https://a.example.com:" is not an origin; ` + hintOrigin},
 		{"port 0", "https://a.example.com:0", `"https://a.example.com:0" has a port that is not 1 to 65535; ` + hintOrigin},
@@ -151,5 +153,36 @@ func TestListContains(t *testing.T) {
 	}
 	if (List{}).Contains(Origin{"https", "good.com", ""}) {
 		t.Error("the zero List allows an origin")
+	}
+}
+
+// TestListAllows checks that pages without an origin are allowed only if they
+// are listed.
+func TestListAllows(t *testing.T) {
+	for _, tt := range []struct {
+		items, text string
+		want        bool
+	}{
+		{"null", "null", true},
+		{"null", "file://", false},
+		{"null", "NULL", false}, // no browser sends it
+		{"null", "https://good.com", false},
+		{"null", "", false},
+		{"file://", "file://", true},
+		{"file://", "null", false},
+		{"file://", "file:///home/x.html", false},
+		{"https://good.com file://", "https://good.com", true},
+		{"https://good.com", "null", false},
+		{"https://good.com", "file://", false},
+		{"capacitor://localhost app://x", "capacitor://localhost", true},
+		{"capacitor://localhost app://x", "app://x", true},
+		{"*", "null", true},
+		{"*", "file://", true},
+		{"", "null", false},
+	} {
+		l, err := ParseList(strings.Fields(tt.items))
+		if err != nil || l.Allows(tt.text) != tt.want {
+			t.Errorf("%q allows %q: %v, %v", tt.items, tt.text, !tt.want, err)
+		}
 	}
 }
