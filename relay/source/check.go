@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -65,6 +66,7 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	c.checkRole(ctx)
 	if cfg.Server.Mode == Cluster {
 		c.checkBus(ctx)
+		c.checkMasters(ctx)
 	}
 	for _, pattern := range subscriptions(cfg.Names, cfg.Patterns) {
 		c.checkPattern(ctx, pattern)
@@ -113,13 +115,13 @@ func (c *check) findNode(ctx context.Context) bool {
 	defer cancel()
 	switch c.cfg.Server.Mode {
 	case Sentinel:
-		addr, _, err := c.cfg.Server.master(ctx)
+		master, _, err := c.cfg.Server.master(ctx)
 		if err != nil {
 			c.failure("sentinel", err)
 			return false
 		}
-		c.addr = addr
-		c.ok("sentinel", c.cfg.Server.MasterName+" is at "+addr)
+		c.addr = master.addr
+		c.ok("sentinel", c.cfg.Server.MasterName+" is at "+c.addr)
 	case Cluster:
 		cluster, ok := c.client.(router)
 		if !ok {
@@ -142,6 +144,9 @@ func (c *check) logIn(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*checkStep)
 	defer cancel()
 	err := c.node.Ping(ctx).Err()
+	if c.cfg.Server.Mode == Cluster {
+		err = c.cfg.Server.announcer(ctx, c.addr, err)
+	}
 	switch {
 	case err == nil:
 		c.ok("server", c.addr+" answers")
@@ -223,4 +228,28 @@ func (c *check) checkBus(ctx context.Context) {
 	default:
 		c.failure("bus", err)
 	}
+}
+
+// checkMasters checks whether all masters of a cluster can be reached: messages
+// of clients, and streams, go to the master of their slot.
+func (c *check) checkMasters(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*checkStep)
+	defer cancel()
+	cluster, ok := c.client.(interface {
+		ForEachMaster(context.Context, func(context.Context, *redis.Client) error) error
+	})
+	if !ok {
+		return
+	}
+	var mu sync.Mutex
+	_ = cluster.ForEachMaster(ctx, func(ctx context.Context, master *redis.Client) error {
+		addr := master.Options().Addr
+		if err := master.Ping(ctx).Err(); err != nil && replyOf(err) == "" {
+			err = c.cfg.Server.announcer(ctx, addr, err)
+			mu.Lock()
+			defer mu.Unlock()
+			c.failure("master "+addr, err)
+		}
+		return nil
+	})
 }

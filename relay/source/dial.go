@@ -72,27 +72,33 @@ func (l *Link) dial(ctx, run context.Context, network, addr string) (net.Conn, e
 // its address. addr is go-redis's address, which it uses only if there is a
 // single node.
 func (l *Link) dialNode(ctx context.Context, network, addr string) (net.Conn, string, error) {
-	if l.cfg.Server.Mode != Standalone {
-		var err error
-		if addr, err = l.locate(ctx); err != nil {
+	server := l.cfg.Server
+	switch server.Mode {
+	case Sentinel:
+		master, _, err := server.master(ctx)
+		if err != nil {
 			return nil, "", err
 		}
+		conn, err := server.dial(ctx, network, master.addr)
+		return conn, master.addr, master.explain(err)
+	case Cluster:
+		addr, err := l.locate(ctx)
+		if err != nil {
+			return nil, "", err
+		}
+		conn, err := server.dial(ctx, network, addr)
+		return conn, addr, server.announcer(ctx, addr, err)
 	}
-	conn, err := l.cfg.Server.dial(ctx, network, addr)
+	conn, err := server.dial(ctx, network, addr)
 	return conn, addr, err
 }
 
-// locate returns the address of the node to listen to: the master that
-// Sentinels name, or in a cluster the master that owns the slot of the marker
-// channel, so that all relays listen to one node and receive all messages in
-// one order.
+// locate returns the address of the node of a cluster to listen to: the master
+// that owns the slot of the marker channel, so that all relays listen to one
+// node and receive all messages in one order.
 func (l *Link) locate(ctx context.Context) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	if l.cfg.Server.Mode == Sentinel {
-		addr, _, err := l.cfg.Server.master(ctx)
-		return addr, err
-	}
 	cluster, ok := l.commands.(router)
 	if !ok {
 		return "", errNoRouter
@@ -104,10 +110,11 @@ func (l *Link) locate(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("finding the cluster's node for the marker channel: %w", err)
 	}
+	addr := node.Options().Addr
 	if err := ownsSlot(ctx, node, slotOf(l.cfg.Names.Marker())); err != nil && time.Since(l.epochEnded) < slotSettleTime {
-		return "", err
+		return "", l.cfg.Server.announcer(ctx, addr, err)
 	}
-	return node.Options().Addr, nil
+	return addr, nil
 }
 
 // dialCommand opens a connection for commands to the link's server, in the mode
@@ -115,10 +122,11 @@ func (l *Link) locate(ctx context.Context) (string, error) {
 func (l *Link) dialCommand(ctx context.Context, network, _ string) (net.Conn, error) {
 	addr := l.commandConns.current()
 	if addr == "" {
-		var err error
-		if addr, _, err = l.cfg.Server.master(ctx); err != nil {
+		master, _, err := l.cfg.Server.master(ctx)
+		if err != nil {
 			return nil, err
 		}
+		addr = master.addr
 	}
 	conn, err := l.cfg.Server.dial(ctx, network, addr)
 	if err != nil {

@@ -20,27 +20,53 @@ func explain(err error) (problem, do string) {
 	if problem, do = explainTLS(err); problem != "" {
 		return problem, do
 	}
-	timeout, isNet := errors.AsType[net.Error](err)
+	if announced, ok := errors.AsType[*announcedError](err); ok {
+		return explainAnnounced(announced)
+	}
+	return explainNetwork(err)
+}
+
+// explainNetwork explains errors of the network, according to what the relay
+// was doing.
+func explainNetwork(err error) (problem, do string) {
 	_, noName := errors.AsType[*net.DNSError](err)
+	_, subscribing := errors.AsType[*lossError](err)
 	switch {
 	case noName:
 		return "the host name cannot be resolved", "check the host in SIDECAST_REDIS_URL"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "nothing listens at this address", "start Redis, or correct SIDECAST_REDIS_URL"
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
+		return "there is no route to this address", "check the address, and the network of this host"
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EACCES):
 		return "the socket does not exist or cannot be opened",
 			"check the path in SIDECAST_REDIS_URL and its permissions"
-	case isNet && timeout.Timeout(), errors.Is(err, context.DeadlineExceeded):
-		return "no answer in time", "check that a firewall or network policy lets this host reach Redis, " +
-			"and that the URL begins with rediss:// if Redis requires TLS"
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
-		errors.Is(err, net.ErrClosed):
+	case isTimeout(err) && isDialError(err):
+		return "no answer in time", "check the address, and that a firewall or network policy lets this host reach Redis"
+	case isTimeout(err):
+		return "the server accepts the connection, but does not answer the login",
+			"check that the server is Redis and is not stopped or overloaded, " +
+				"and that the URL begins with rediss:// if Redis requires TLS"
+	case isClosed(err) && subscribing:
+		return "the connection was closed before the subscriptions were confirmed", "check Redis's log"
+	case isClosed(err):
 		return "the connection was closed during the login", "use a rediss:// URL if Redis requires TLS, " +
-			setCertificate + " if it requires a client certificate, and check Redis's log"
+			"and check Redis's log"
 	case errors.Is(err, errUnconfirmed):
 		return "the subscriptions were not confirmed", "check Redis's log"
 	}
 	return "the connection failed", "check the error and Redis's log"
+}
+
+func isTimeout(err error) bool {
+	timeout, isNet := errors.AsType[net.Error](err)
+	return isNet && timeout.Timeout() || errors.Is(err, context.DeadlineExceeded)
+}
+
+// isClosed reports whether the server, or a proxy, closed the connection.
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) ||
+		errors.Is(err, syscall.EPIPE) || errors.Is(err, net.ErrClosed)
 }
 
 // advise returns what the operator can do about an error: grant if the user
@@ -137,10 +163,10 @@ func explainSentinel(err *sentinelError) (problem, do string) {
 // explainTLS explains errors of TLS. For any other error it returns empty
 // strings.
 func explainTLS(err error) (problem, do string) {
-	_, isTLS := errors.AsType[*tlsError](err)
+	failed, isTLS := errors.AsType[*tlsError](err)
 	_, plain := errors.AsType[tls.RecordHeaderError](err)
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
-	_, host := errors.AsType[x509.HostnameError](err)
+	hostname, host := errors.AsType[x509.HostnameError](err)
 	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
 	alert := tlsAlert(err)
 	switch {
@@ -148,6 +174,9 @@ func explainTLS(err error) (problem, do string) {
 		return explainAlert(alert)
 	case authority:
 		return "the server's certificate is signed by an unknown authority", "set SIDECAST_REDIS_CA"
+	case host && len(hostname.Certificate.DNSNames)+len(hostname.Certificate.IPAddresses) == 0:
+		return "the server's certificate names a host only in its common name, which is no longer used",
+			"issue a certificate with a subjectAltName for the host in SIDECAST_REDIS_URL"
 	case host:
 		return "the server's certificate names another host",
 			"use the host in SIDECAST_REDIS_URL that the certificate names"
@@ -155,6 +184,9 @@ func explainTLS(err error) (problem, do string) {
 		return "the server's certificate is not valid", "renew it, or correct the clock"
 	case plain:
 		return "the server does not use TLS on this port", "use a redis:// URL, or the server's TLS port"
+	case isTLS && failed.established:
+		return "the server closed the connection after the TLS handshake",
+			setCertificate + " if it requires a client certificate, and check Redis's log"
 	case isTLS && errors.Is(err, context.DeadlineExceeded):
 		return "the TLS handshake was not answered", "use a redis:// URL, or the server's TLS port"
 	case isTLS:

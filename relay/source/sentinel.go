@@ -30,25 +30,25 @@ func (e *sentinelError) Error() string {
 func (e *sentinelError) Unwrap() error { return e.err }
 
 // master asks all Sentinels at once for the master's address and returns the
-// most frequent answer. The answer is certain if more than half of the
+// most frequent answer, and one of the Sentinels that gave it. The answer is certain if more than half of the
 // configured Sentinels gave it, or all that answered: a single Sentinel may
 // have missed a failover, or be on the wrong side of a network split. It
 // returns as soon as the answer is certain.
-func (s Server) master(ctx context.Context) (addr string, certain bool, err error) {
+func (s Server) master(ctx context.Context) (master announcement, certain bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, sentinelTimeout)
 	var asking sync.WaitGroup
 	defer asking.Wait()
 	defer cancel()
 	type answer struct {
-		addr string
-		err  error
+		announcement
+		err error
 	}
 	sentinels := s.addresses()
 	answers := make(chan answer, len(sentinels))
 	for _, sentinel := range sentinels {
 		asking.Go(func() {
 			addr, err := s.askSentinel(ctx, sentinel)
-			answers <- answer{addr, err}
+			answers <- answer{announcement{addr, "Sentinel " + sentinel}, err}
 		})
 	}
 	votes, answered := make(map[string]int), 0
@@ -61,17 +61,17 @@ func (s Server) master(ctx context.Context) (addr string, certain bool, err erro
 		}
 		answered++
 		votes[a.addr]++
-		if votes[a.addr] > votes[addr] {
-			addr = a.addr
+		if votes[a.addr] > votes[master.addr] {
+			master = a.announcement
 		}
-		if votes[addr] > len(sentinels)/2 {
-			return addr, true, nil
+		if votes[master.addr] > len(sentinels)/2 {
+			return master, true, nil
 		}
 	}
 	if answered == 0 {
-		return "", false, &sentinelError{errors.Join(errs...)}
+		return announcement{}, false, &sentinelError{errors.Join(errs...)}
 	}
-	return addr, votes[addr] == answered, nil
+	return master, votes[master.addr] == answered, nil
 }
 
 // askSentinel asks one Sentinel for the master's address.

@@ -100,11 +100,12 @@ func (s Server) options() *redis.UniversalOptions {
 	switch s.Mode {
 	case Sentinel:
 		o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			addr, _, err := s.master(ctx) // go-redis would believe the first Sentinel that answers
+			master, _, err := s.master(ctx) // go-redis would believe the first Sentinel that answers
 			if err != nil {
 				return nil, err
 			}
-			return s.dial(ctx, network, addr)
+			conn, err := s.dial(ctx, network, master.addr)
+			return conn, master.explain(err)
 		}
 	case Cluster:
 		o.Addrs = s.addresses()
@@ -155,7 +156,7 @@ func (s Server) dial(ctx context.Context, network, addr string) (net.Conn, error
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()
-		return nil, &tlsError{err}
+		return nil, &tlsError{err: err}
 	}
 	return &tlsConn{Conn: secure}, nil
 }

@@ -30,9 +30,17 @@ func (s Server) tlsConfig(addr string) (*tls.Config, error) {
 }
 
 // tlsError reports that TLS failed on an open connection.
-type tlsError struct{ err error }
+type tlsError struct {
+	err         error
+	established bool // it failed after the handshake
+}
 
-func (e *tlsError) Error() string { return "TLS handshake: " + e.err.Error() }
+func (e *tlsError) Error() string {
+	if e.established {
+		return "after the TLS handshake: " + e.err.Error()
+	}
+	return "TLS handshake: " + e.err.Error()
+}
 func (e *tlsError) Unwrap() error { return e.err }
 
 // A tlsConn is a connection after the TLS handshake. With TLS 1.3 the server
@@ -53,7 +61,7 @@ func (c *tlsConn) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.answered.Store(true)
 	}
-	return n, err
+	return n, c.explain(err)
 }
 
 func (c *tlsConn) Write(p []byte) (int, error) {
@@ -65,5 +73,13 @@ func (c *tlsConn) Write(p []byte) (int, error) {
 	if _, alert := c.Conn.Read(make([]byte, 1)); tlsAlert(alert) != "" {
 		return n, alert
 	}
-	return n, err
+	return n, c.explain(err)
+}
+
+// explain says that the connection was closed before the server sent anything.
+func (c *tlsConn) explain(err error) error {
+	if err == nil || !isClosed(err) || c.answered.Load() {
+		return err
+	}
+	return &tlsError{err, true}
 }

@@ -59,6 +59,9 @@ func TestTLSErrorsAreExplained(t *testing.T) {
 		server, ca := redistest.StartTLS(t)
 		_, otherCA := redistest.StartTLS(t)
 		plain := redistest.Start(t)
+		namedCA, cert, key := redistest.Certificates(t)
+		named, _ := redistest.StartTLS(t, "--tls-cert-file", redistest.WriteFile(t, "cert.pem", cert),
+			"--tls-key-file", redistest.WriteFile(t, "key.pem", key), "--tls-ca-cert-file", redistest.WriteFile(t, "ca.pem", namedCA))
 		tests := []struct {
 			why, addr string
 			change    func(*source.Config)
@@ -71,6 +74,7 @@ func TestTLSErrorsAreExplained(t *testing.T) {
 				useTLS(t, server.Addr, ca)(c)
 				c.Server.TLS.ServerName = "redis.example.com"
 			}, "use the host in SIDECAST_REDIS_URL that the certificate names"},
+			{"a common name only", named.Addr, useTLS(t, named.Addr, namedCA), "with a subjectAltName for the host"},
 		}
 		for _, test := range tests {
 			t.Run(test.why, func(t *testing.T) {

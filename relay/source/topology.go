@@ -63,7 +63,7 @@ func (w *topologyWatcher) check(ctx context.Context, c *pubsubConn) (stats.Cause
 		node = c.nodeClient
 	}
 	if server.Mode == Sentinel {
-		if addr, certain, err := server.master(ctx); err == nil && certain && addr != c.addr {
+		if master, certain, err := server.master(ctx); err == nil && certain && master.addr != c.addr {
 			return stats.CauseReplica, errMasterChanged
 		}
 	}
