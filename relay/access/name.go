@@ -95,6 +95,10 @@ func (n Names) RedisPattern(p Pattern) string { return EscapePattern(n.channelPr
 // Marker returns the Redis name of the channel on which relays publish markers.
 func (n Names) Marker() string { return n.keyPrefix + "mark" }
 
+// Check returns the Redis name of the channel on which `sidecast check`
+// publishes a message to itself.
+func (n Names) Check() string { return n.keyPrefix + "check" }
+
 // Reserved reports whether channel is reserved: no client may subscribe or
 // publish to it, whatever the grants and settings say. A name is reserved if it
 // begins, with or without the channel prefix, with the key prefix, with

@@ -45,8 +45,8 @@ const (
 
 // Check checks that the server of cfg provides everything that a link needs,
 // and looks for other relays on it, which takes some seconds more if there are
-// any. It changes nothing and publishes one message, an empty one on the marker
-// channel, which relays ignore. It stops early if the server cannot be reached.
+// any. It changes nothing and publishes two messages, which relays ignore: an
+// empty one on the marker channel, and one that it expects to receive. It stops early if the server cannot be reached.
 // cfg needs no Logger and no Stats.
 func Check(ctx context.Context, cfg Config) []Finding {
 	silenceGoRedis()
@@ -82,6 +82,7 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	} else {
 		c.checkMarkers(ctx)
 	}
+	c.checkDelivery(ctx)
 	return c.findings
 }
 
@@ -154,7 +155,7 @@ func (c *check) logIn(ctx context.Context) bool {
 		c.warn("server", c.addr+" answers, but refuses PING", "grant +ping")
 	case isWritesRefused(err):
 		problem, do := explain(err)
-		c.warn("server", c.addr+" answers, but "+problem, do)
+		c.warn("server", c.addr+" answers, but "+problem+"; live channels work all the same", do)
 	default:
 		c.failure("server", err)
 		return false

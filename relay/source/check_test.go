@@ -3,10 +3,14 @@ package source_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay/access"
 	"sidecast/relay/relaytest/redistest"
@@ -57,7 +61,7 @@ func TestCheck(t *testing.T) {
 	version := "ok version: Redis "
 	all := []string{
 		"ok server: " + server.Addr, version, "ok role: master", "ok pattern chat:*: the relay may", "ok receiving markers: allowed",
-		"ok publishing markers: allowed", "ok other relays: none",
+		"ok publishing markers: allowed", "ok other relays: none", "ok self-test: a message that was published to sidecast:check arrived after",
 	}
 	t.Run("all rights", func(t *testing.T) {
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"})), all...)
@@ -76,18 +80,18 @@ func TestCheck(t *testing.T) {
 			"warn version: the server does not report its run_id", "warn role: ",
 			"fail pattern chat:*: Redis refuses the subscription; grant it with ACL SETUSER <user> &chat:* (", "ok pattern news: ",
 			"warn receiving markers: Redis refuses the subscription: the relay does not notice if Redis stops delivering; "+
-				"grant +subscribe and &sidecast:mark")
+				"grant +subscribe and &sidecast:mark", "ok self-test: not run: it needs")
 	})
 	t.Run("no right to publish", func(t *testing.T) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role", "+pubsub")
 		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user)),
-			all[0], "warn version: ", all[2], all[3], all[4], "warn publishing markers: Redis refuses it: ", all[6])
+			all[0], "warn version: ", all[2], all[3], all[4], "warn publishing markers: Redis refuses it: ", all[6], "ok self-test: not run")
 	})
 	t.Run("no right to subscribe", func(t *testing.T) {
 		user := aclUser(t, server, "&chat:*", "&sidecast:*", "+role", "-psubscribe")
 		got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, user, markersOff))
 		expectFindings(t, got, all[0], "ok version: the server does not report its version", all[2],
-			"fail pattern chat:*: Redis refuses the subscription; grant the command: ACL SETUSER <user> +psubscribe", "warn markers: switched off")
+			"fail pattern chat:*: Redis refuses the subscription; grant the command: ACL SETUSER <user> +psubscribe", "warn markers: switched off", "ok self-test: not run")
 	})
 	t.Run("wrong password", func(t *testing.T) {
 		cfg := checkConfig(server.Addr, []string{"*"}, func(c *source.Config) {
@@ -118,6 +122,40 @@ func TestCheck(t *testing.T) {
 	})
 }
 
+// TestCheckHearsNothing uses a load balancer that leads to two servers: what is
+// published at one does not arrive at the other.
+func TestCheckHearsNothing(t *testing.T) {
+	t.Parallel()
+	one, other := redistest.Start(t), redistest.Start(t)
+	var dials atomic.Int32
+	got := source.Check(t.Context(), checkConfig(one.Addr, []string{"*"}, markersOff, func(c *source.Config) {
+		c.Connect = func(o *redis.UniversalOptions) redis.UniversalClient {
+			o.Dialer = func(ctx context.Context, network, _ string) (net.Conn, error) {
+				if dials.Add(1) == 1 {
+					return new(net.Dialer).DialContext(ctx, network, one.Addr)
+				}
+				return new(net.Dialer).DialContext(ctx, network, other.Addr)
+			}
+			return redis.NewUniversalClient(o)
+		}
+	}))
+	expectFindings(t, got[len(got)-1:], "fail self-test: a message that was published to sidecast:check did not arrive")
+}
+
+// TestCheckWhileSavingFails checks that the check does not condemn a server that
+// cannot save its data: live channels work.
+func TestCheckWhileSavingFails(t *testing.T) {
+	t.Parallel()
+	eachProtocol(t, func(t *testing.T, useProtocol func(*source.Config)) {
+		server := redistest.Start(t)
+		breakDisk(t, server)
+		expectFindings(t, source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, useProtocol)),
+			"warn server: "+server.Addr+" answers, but the server cannot save its data to disk, and refuses writes; live channels work all the same; ",
+			"ok version: ", "ok role: master", "ok pattern chat:*: ", "ok receiving markers: ", "ok publishing markers: ",
+			"ok other relays: ", "ok self-test: a message that was published to sidecast:check arrived")
+	})
+}
+
 func TestCheckFindsOtherRelays(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -126,7 +164,7 @@ func TestCheckFindsOtherRelays(t *testing.T) {
 	}
 	got := source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}))
 	expectFindings(t, got[6:],
-		"warn other relays: 1 with different patterns or prefixes", "ok other relays: 2 with the same settings")
+		"warn other relays: 1 with different patterns or prefixes", "ok other relays: 2 with the same settings", "ok self-test: a message")
 }
 
 func TestCheckDoesNotHang(t *testing.T) {
