@@ -66,7 +66,7 @@ type Redis struct {
 	RedisCA               CertFile  `split_words:"true" desc:"PEM file with the certificates to trust for 'rediss://', instead of the system's"`
 	RedisCert             CertFile  `split_words:"true" desc:"PEM file with the client certificate, if Redis requires one (tls-auth-clients)"`
 	RedisKey              KeyFile   `split_words:"true" desc:"PEM file with the private key of that certificate; both files are read again for each connection"`
-	RedisProtocol         Count     `split_words:"true" default:"2" oneof:"2,3" desc:"RESP version"`
+	RedisProtocol         Count     `split_words:"true" default:"2" oneof:"2,3" desc:"RESP version; overrides the protocol in the URL"`
 	Markers               Decision  `split_words:"true" default:"auto" oneof:"auto,false" desc:"publish short messages (markers) to Redis, by which a client can resume at another relay; auto: if Redis permits it"`
 }
 

@@ -153,7 +153,9 @@ func redisServer(cfg *config.Config) (source.Server, error) {
 	if err != nil {
 		return source.Server{Mode: mode}, nil // config reported the URL already
 	}
-	s.Protocol = int(cfg.RedisProtocol)
+	if s.Protocol == 0 || cfg.IsSet("REDIS_PROTOCOL") {
+		s.Protocol = int(cfg.RedisProtocol)
+	}
 	s.Username = cmp.Or(cfg.RedisUsername, s.Username)
 	if cfg.RedisPassword.IsSet() {
 		s.Password = cfg.RedisPassword.Reveal()
