@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"sidecast/relay/protocol"
 	"sidecast/relay/server"
 	"sidecast/relay/source"
+	"sidecast/relay/stats"
 	"sidecast/relay/stream"
 	"sidecast/relay/web"
 	"sidecast/relay/ws"
@@ -39,19 +41,18 @@ func SourceConfig(cfg *config.Config, s *Settings) source.Config {
 	}
 }
 
-// newGate returns the gate that authenticates clients.
-func (a *App) newGate() *auth.Gate {
-	cfg, logger := a.cfg, a.options.Logger
+// NewGate returns the gate that authenticates clients. Its caller has to run it.
+func NewGate(cfg *config.Config, s *Settings, counters *stats.Stats, logger *slog.Logger) *auth.Gate {
 	c := auth.GateConfig{Cookie: string(cfg.JWTCookie)}
-	if a.settings.Keys != nil {
+	if s.Keys != nil {
 		c.Tokens = auth.NewTokens(auth.TokensConfig{
-			Keys: a.settings.Keys, Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience,
+			Keys: s.Keys, Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience,
 			Grants: auth.Grants{UserChannels: cfg.UserChannels}, Logger: logger,
 		})
 	}
 	if cfg.AuthURL != "" || cfg.ChannelAuthURL != "" {
 		application := ApplicationConfig(cfg)
-		application.Proxies, application.Stats, application.Logger = a.settings.Proxies, a.stats, logger
+		application.Proxies, application.Stats, application.Logger = s.Proxies, counters, logger
 		c.Application = auth.NewApplication(application)
 	}
 	return auth.NewGate(c)
@@ -61,7 +62,7 @@ func (a *App) newGate() *auth.Gate {
 // the hub, and the budget of the outboxes.
 func (a *App) assemble() error {
 	cfg := a.cfg
-	a.gate = a.newGate()
+	a.gate = NewGate(cfg, a.settings, a.stats, a.options.Logger)
 	a.budget = outbox.NewBudget(cfg.OutboxBytes.Int(), cfg.OutboxTotalBytes.Int(), time.Duration(cfg.WriteTimeout), a.stats)
 	a.hub = relay.NewHub(relay.HubConfig{
 		Access: a.settings.Access, Budget: a.budget, Protocols: protocol.All(), Stats: a.stats, Logger: a.options.Logger,

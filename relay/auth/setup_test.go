@@ -52,7 +52,7 @@ func (s *setup) output(args ...string) string {
 // environment.
 func (s *setup) command(args ...string) *exec.Cmd {
 	command := exec.Command(relaytest.Build(s.t), args...)
-	command.Env = []string{"HOME=/nonexistent"}
+	command.Env = []string{"HOME=/nonexistent", "SIDECAST_LISTEN=127.0.0.1:0", "SIDECAST_ADMIN_LISTEN=127.0.0.1:0"}
 	for name, value := range s.env {
 		command.Env = append(command.Env, name+"="+value)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 
@@ -15,9 +16,31 @@ import (
 
 var errCheck = errors.New("the relay would not work with these settings: see the lines marked fail")
 
+func checkCommand() *command {
+	var cookie, channel string
+	c := &command{
+		name: "check", arguments: "[OPTION...]", summary: "report problems and how to solve them",
+		details: "It checks the settings, the connection to Redis, the rights of Sidecast's Redis user, and the\n" +
+			"answers from SIDECAST_AUTH_URL and SIDECAST_CHANNEL_AUTH_URL. With an option, it also says who\n" +
+			"the user of a browser is, and what opens a channel to this user, or why nothing does.",
+	}
+	c.flags = func(f *flag.FlagSet) {
+		f.StringVar(&cookie, "cookie", "", "the `COOKIE` header of a browser, NAME=VALUE; - reads it from standard input, @FILE from a file")
+		f.StringVar(&channel, "channel", "", "the `NAME` of a channel")
+	}
+	c.run = func(ctx context.Context, p *Program, _ []string) error {
+		header, err := cookieFrom(cookie, p.Stdin)
+		if err != nil {
+			return err
+		}
+		return check(ctx, p, header, channel)
+	}
+	return c
+}
+
 // check reports problems of the settings, of Redis and of the application's
-// login, and how to solve them.
-func check(ctx context.Context, p *Program, _ []string) error {
+// login, and how to solve them. cookie and channel are of a browser, or empty.
+func check(ctx context.Context, p *Program, cookie, channel string) error {
 	cfg, s, err := p.load()
 	if err != nil {
 		return err
@@ -33,6 +56,9 @@ func check(ctx context.Context, p *Program, _ []string) error {
 		findings = append(findings, source.Check(ctx, app.SourceConfig(cfg, s))...)
 	}
 	findings = append(findings, checkLogin(ctx, app.ApplicationConfig(cfg))...)
+	if cookie != "" || channel != "" {
+		findings = append(findings, checkBrowser(ctx, cfg, s, cookie, channel)...)
+	}
 	return report(p.Stdout, findings)
 }
 

@@ -23,10 +23,7 @@ func commands() []*command {
 		},
 		tailCommand(),
 		tokenCommand(),
-		{
-			name: "check", summary: "report problems and how to solve them", run: check,
-			details: "It checks the settings, the connection to Redis, the rights of Sidecast's Redis user, and the\nanswers from SIDECAST_AUTH_URL and SIDECAST_CHANNEL_AUTH_URL.",
-		},
+		checkCommand(),
 		{name: "config", summary: "print the settings in effect, without secrets", run: printConfig},
 		{name: "healthcheck", summary: "exit 0 if the relay on this machine is alive", run: healthcheck},
 		{name: "version", summary: "print the version", run: version},

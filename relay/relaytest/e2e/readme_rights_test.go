@@ -99,6 +99,7 @@ func grantsStreams(t *testing.T, text string) {
 	settings := openSettings(server, asRelay)
 	settings["SIDECAST_CHANNELS"], settings["SIDECAST_DURABLE_CHANNELS"] = "chat,chat:*", "order:*"
 	settings["SIDECAST_LOG_FORMAT"], settings["SIDECAST_LOG_LEVEL"] = "json", "debug"
+	settings["SIDECAST_LISTEN"], settings["SIDECAST_ADMIN_LISTEN"] = "127.0.0.1:0", "127.0.0.1:0"
 	check := func() string {
 		cmd := exec.Command(relaytest.Build(t), "check")
 		cmd.Env = environment(settings)
