@@ -2,6 +2,7 @@ package access
 
 import (
 	"math/rand/v2"
+	"strings"
 	"testing"
 )
 
@@ -46,11 +47,11 @@ func TestOverlapsAsMatch(t *testing.T) {
 	names := append(longer("", 7), "")
 	pieces := []string{"a", "b", "*", "?", "[ab]", "[^a]"}
 	random := func() Pattern {
-		source := ""
+		var source strings.Builder
 		for range 1 + rand.IntN(4) {
-			source += pieces[rand.IntN(len(pieces))]
+			source.WriteString(pieces[rand.IntN(len(pieces))])
 		}
-		return MustPattern(source)
+		return MustPattern(source.String())
 	}
 	for range 2000 {
 		a, b := random(), random()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 
 	"sidecast/relay/embedded"
 	"sidecast/relay/loopback"
@@ -45,7 +46,7 @@ func (a *App) startRedis() error {
 	if cfg.IsSet("LISTEN") && !loopback.Addr(a.Addr()) {
 		opened = string(cfg.Listen)
 	}
-	banner(a.options.Notices, "http://"+relay+"/", db.Addr(), opened)
+	banner(a.options.Notices, "http://"+forBrowser(relay)+"/", db.Addr(), opened)
 	return nil
 }
 
@@ -61,6 +62,16 @@ func (e *embeddedRedis) close() {
 		e.forget()
 		e.server.Close()
 	}
+}
+
+// forBrowser replaces a loopback address by localhost, which is the host name in
+// all examples: a page and its WebSocket must have the same one.
+func forBrowser(address string) string {
+	host, rest, ok := strings.Cut(address, ":")
+	if ok && loopback.Host(host) {
+		return "localhost:" + rest
+	}
+	return address
 }
 
 // Reachable turns the address of a listener into one to connect to: a listener

@@ -155,6 +155,7 @@ func TestLogInjection(t *testing.T) {
 			t.Errorf("%q is accepted", hostile)
 		}
 	}
+	s.relay.AwaitLog(func(line string) bool { return strings.Contains(line, `https://x\",`) }) // the last one
 	rejections := 0
 	for line := range strings.Lines(s.relay.Log()) {
 		if !strings.Contains(line, "SIDECAST_ALLOWED_ORIGINS") {

@@ -15,7 +15,7 @@ import (
 func (p *Program) load() (*config.Config, *app.Settings, error) {
 	cfg, warnings, err := config.Load()
 	for _, w := range warnings {
-		fmt.Fprintf(p.Stderr, "sidecast: warning: %v\n", w)
+		fmt.Fprintf(p.Stderr, "sidecast: warning: %s\n", printable(w.String()))
 	}
 	var faults config.Faults
 	if err != nil && !errors.As(err, &faults) {

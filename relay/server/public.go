@@ -87,6 +87,7 @@ func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 			})
 		}
 		if err := h.cfg.Origins.Check(r); err != nil && !isProbe(r) {
+			err = h.cfg.Origins.Explain(r, err)
 			h.cfg.Refusals.Count(stats.RejectOrigin)
 			h.logRejection(r, err)
 			w.Header().Set("Connection", "close")
@@ -137,8 +138,11 @@ func answerProbe(w http.ResponseWriter, status int, text string) {
 func (h *publicHandler) logRejection(r *http.Request, why error) {
 	h.rejections.Do(func() {
 		setting := "SIDECAST_ALLOWED_ORIGINS"
-		if why == auth.ErrHost {
+		switch why {
+		case auth.ErrHost:
 			setting = "SIDECAST_REDIS_URL"
+		case auth.ErrProxyUntrusted:
+			setting = "SIDECAST_TRUSTED_PROXIES"
 		}
 		h.cfg.Logger.Warn("request rejected by the origin check",
 			"remote", h.cfg.Proxies.Client(r).String(), "origin", r.Header.Get("Origin"), "host", r.Host, "setting", setting, "err", why)

@@ -41,6 +41,21 @@ func TestNothingArrives(t *testing.T) {
 			t.Errorf("a page of another host name: %v", err)
 		}
 	})
+	t.Run("403, a proxy replaces Host", func(t *testing.T) {
+		d := raw("?channel=chat")
+		d.Header = http.Header{"Origin": {"https://app.example.com"}} // the page's host, which the proxy does not pass
+		_, err := d.Dial(t.Context())
+		if refused, ok := errors.AsType[*relaytest.HandshakeError](err); !ok || refused.Status != http.StatusForbidden {
+			t.Errorf("a page whose host the proxy does not pass: %v", err)
+		}
+		eventually(t, func() string {
+			log := relay.Log()
+			if strings.Contains(log, `"host":"`+relay.Addr()+`"`) && strings.Contains(log, "a proxy probably replaces it") {
+				return ""
+			}
+			return "the log does not name the host and the proxy"
+		})
+	})
 	t.Run("426", func(t *testing.T) {
 		response, err := http.Get("http://" + relay.Addr() + "/ws?channel=chat")
 		if err != nil {

@@ -251,8 +251,8 @@ func (s *shell) redisPort() string {
 func runsDevelopment(t *testing.T, _ string) {
 	s, _, url := development(t)
 	page := s.await(`(http://\S+/)$`)
-	if host := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws"); page != "http://"+host+"/" {
-		t.Errorf("the demo page is said to be at %s, and the relay is at %s", page, host)
+	if _, port, _ := net.SplitHostPort(strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws")); page != "http://localhost:"+port+"/" {
+		t.Errorf("the demo page is said to be at %s, and the relay is at %s", page, url)
 	}
 	if body := get(t, page); !strings.Contains(body, "<title>") {
 		t.Errorf("the demo page is %q", body)
