@@ -26,7 +26,7 @@ var allowedImports = map[string][]string{
 	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/publickey", "relay/redisurl", "relay/syntax"},
 
 	"relay/server":      {"relay", "relay/accept", "relay/auth", "relay/protocol", "relay/stats", "relay/ws"},
-	"relay/ws":          {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats"},
+	"relay/ws":          {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats", "relay/syntax"},
 	"relay/accept":      {"relay/stats"},
 	"relay/source":      {"relay/access", "relay/loopback", "relay/redisurl", "relay/source/resp", "relay/stats", "relay/stream", "relay/syntax"},
 	"relay/source/resp": {},

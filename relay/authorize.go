@@ -48,16 +48,17 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 			code = answer.code
 		}
 		h.logNotReceived(channel, code)
+		mistake := access.Mistake(channel)
 		switch code {
 		case protocol.CodeOK:
 		case protocol.CodeUnauthorized:
-			return protocol.CloseUnauthorized.Because(protocol.ReasonLogin)
+			return protocol.CloseUnauthorized.Because(cmp.Or(mistake, protocol.ReasonLogin))
 		case protocol.CodeUnavailable:
 			return protocol.CloseTryLater
 		case protocol.CodeBadChannel:
-			return protocol.CloseForbidden.Because(protocol.ReasonName)
+			return protocol.CloseForbidden.Because(cmp.Or(mistake, protocol.ReasonName))
 		default:
-			return protocol.CloseForbidden.Because(protocol.ReasonChannel)
+			return protocol.CloseForbidden.Because(cmp.Or(mistake, protocol.ReasonChannel))
 		}
 	}
 	c.grants = answers
@@ -142,6 +143,7 @@ func (s *Session) authorize(channel string, answers grants) (protocol.Code, *gra
 func (s *Session) authenticate(cmd protocol.Command) {
 	verify := s.hub.cfg.Verify
 	if verify == nil {
+		cmd.Problem = "this relay accepts no tokens: set SIDECAST_JWT_SECRET, SIDECAST_JWT_PUBLIC_KEY or SIDECAST_JWT_JWKS_URL"
 		s.refuse(cmd, "", protocol.CodeUnknownType)
 		return
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -70,17 +71,14 @@ func (s *Session) count(t protocol.CommandType, code protocol.Code) {
 // has no error frame.
 func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Code) {
 	s.count(cmd.Type, code)
-	frame := s.errorFrame(cmd.Ref, channel, code)
+	frame := s.protocol.Event(protocol.Event{
+		Type: protocol.EventError, Ref: cmd.Ref, Channel: channel, Code: code, Message: cmd.Problem,
+	})
 	if frame == nil {
 		s.Close(s.refusal(cmd, code))
 		return
 	}
 	s.outbox.Send(frame)
-}
-
-// errorFrame returns the frame of an error, or nil if the protocol has none.
-func (s *Session) errorFrame(ref []byte, channel string, code protocol.Code) []byte {
-	return s.protocol.Event(protocol.Event{Type: protocol.EventError, Ref: ref, Channel: channel, Code: code})
 }
 
 // Subscribe subscribes the session to channels for which it was admitted by
@@ -125,13 +123,16 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 	}
 	switch {
 	case code != protocol.CodeOK:
-	case i >= 0 && (request.After != "" || request.At != "" || s.subs[i].is(subscribePending)):
-		code = protocol.CodeBadRequest
+	case i >= 0 && s.subs[i].is(subscribePending):
+		code, cmd.Problem = protocol.CodeBadRequest, "the last subscribe to this channel is not answered yet"
+	case i >= 0 && namesPlace(request):
+		code, cmd.Problem = protocol.CodeBadRequest, "already subscribed: unsubscribe before a subscribe with after or at"
 	case i < 0 && len(s.subs) >= s.hub.cfg.MaxChannels:
 		code = protocol.CodeTooManyChannels
 	}
 	if code != protocol.CodeOK {
 		s.hub.logNotReceived(request.Channel, code)
+		cmd.Problem = cmp.Or(cmd.Problem, nameProblem(request.Channel, code))
 		s.refuse(cmd, request.Channel, code)
 		return
 	}
@@ -155,6 +156,7 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 		s.refuse(cmd, request.Channel, protocol.CodeUnavailable)
 		return nil
 	}
+	s.hub.logMistake(s, request.Channel)
 	s.shard.enter()
 	defer s.shard.exit()
 	sub := s.hub.addSubscription(s, request.Channel, g)
@@ -228,6 +230,7 @@ func (s *Session) publish(cmd protocol.Command) {
 	}
 	if code != protocol.CodeOK {
 		s.hub.logNotPublished(cmd.Channel, code)
+		cmd.Problem = nameProblem(cmd.Channel, code)
 		s.refuse(cmd, cmd.Channel, code)
 		return
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"sync"
 
 	"sidecast/relay/access"
@@ -34,9 +35,9 @@ func (s *Session) whyNotPublished(cmd protocol.Command, code protocol.Code) prot
 	case cmd.Channel == "":
 		return protocol.ReasonPublishNone
 	case code == protocol.CodeBadChannel:
-		return protocol.ReasonPublishName
+		return cmp.Or(access.Mistake(cmd.Channel), protocol.ReasonPublishName)
 	}
-	return protocol.ReasonPublish
+	return cmp.Or(access.Mistake(cmd.Channel), protocol.ReasonPublish)
 }
 
 // A refusalLog logs which channels clients may not use, because close reasons
@@ -66,12 +67,7 @@ func (h *Hub) logNotPublished(channel string, code protocol.Code) {
 // logNotAllowed logs a refusal, with the setting that would allow the channel if
 // that is the only way: otherwise a grant can be missing.
 func (h *Hub) logNotAllowed(message, setting, channel string, code protocol.Code) {
-	switch code {
-	case protocol.CodeForbidden, protocol.CodeUnauthorized, protocol.CodeBadChannel:
-	default:
-		return
-	}
-	if channel == "" || !h.refusals.due(h.now()) {
+	if !notAllowed(code) || channel == "" || !h.refusals.due(h.now()) {
 		return
 	}
 	attrs := []any{"channel", cutName(channel), "code", code.String()}
@@ -81,7 +77,34 @@ func (h *Hub) logNotAllowed(message, setting, channel string, code protocol.Code
 	case relayed == protocol.CodeOK && !h.cfg.Access.Login:
 		attrs = append(attrs, "setting", setting)
 	}
+	if why := access.Mistake(channel); why != protocol.ReasonUsual {
+		attrs = append(attrs, "hint", why.String())
+	}
 	h.cfg.Logger.Info(message, attrs...)
+}
+
+// logMistake logs that a client joined a channel that it probably did not mean:
+// the client gets no error, and no messages.
+func (h *Hub) logMistake(s *Session, channel string) {
+	if why := access.Mistake(channel); why != protocol.ReasonUsual && h.refusals.due(h.now()) {
+		h.cfg.Logger.Warn("a client joined a channel whose name looks like a mistake",
+			"channel", channel, "hint", why.String(), "session", s)
+	}
+}
+
+// notAllowed reports whether an error means that the client may not use a
+// channel, now or ever.
+func notAllowed(code protocol.Code) bool {
+	return code == protocol.CodeForbidden || code == protocol.CodeUnauthorized || code == protocol.CodeBadChannel
+}
+
+// nameProblem returns a text about the name of a channel that a client may not
+// use, in place of the usual one of the error, or "".
+func nameProblem(channel string, code protocol.Code) string {
+	if !notAllowed(code) {
+		return ""
+	}
+	return access.Mistake(channel).String()
 }
 
 // cutName returns the beginning of a text that a client sent instead of a name.

@@ -244,7 +244,9 @@ func (r *resume) sendGap(why protocol.GapReason, cursor []byte) {
 // fail ends the subscription with an error in place of the answer.
 func (r *resume) fail() {
 	s := r.sub.session
-	answer := s.errorFrame(r.ref, r.sub.channel.Name(), protocol.CodeUnavailable)
+	answer := s.protocol.Event(protocol.Event{
+		Type: protocol.EventError, Ref: r.ref, Channel: r.sub.channel.Name(), Code: protocol.CodeUnavailable,
+	})
 	if r.hub.removeSubscription(r.sub, subscribeFailed, answer) {
 		s.hasFailed.Store(true)
 		s.count(protocol.CommandSubscribe, protocol.CodeUnavailable)

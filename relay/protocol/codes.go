@@ -22,8 +22,8 @@ const (
 var codes = [NumResults]struct{ name, message string }{
 	CodeOK:              {"ok", ""},
 	CodeBadRequest:      {"bad_request", "the command is incomplete or contradicts itself"},
-	CodeUnknownType:     {"unknown_type", "there is no command of this type"},
-	CodeBadChannel:      {"bad_channel", "this is not a channel name"},
+	CodeUnknownType:     {"unknown_type", "unknown type: send subscribe, unsubscribe, publish, auth or ping"},
+	CodeBadChannel:      {"bad_channel", "not a channel name, or a reserved one"},
 	CodeUnauthorized:    {"unauthorized", "log in again"},
 	CodeForbidden:       {"forbidden", "this is not open to you"},
 	CodeTooManyChannels: {"too_many_channels", "more channels than a session may have"},

@@ -10,14 +10,26 @@ func subscribe(channels ...ChannelRequest) Command {
 	return Command{Type: CommandSubscribe, Subscribe: channels}
 }
 
-func badRequest(kind CommandType, channel string) Command {
-	return Command{Type: kind, Channel: channel, Fault: CodeBadRequest}
+func badRequest(kind CommandType, channel, problem string) Command {
+	return Command{Type: kind, Channel: channel, Fault: CodeBadRequest, Problem: problem}
+}
+
+func withChannel(cmd Command, channel string) Command {
+	cmd.Channel = channel
+	return cmd
 }
 
 func withRef(cmd Command, ref string) Command {
 	cmd.Ref = []byte(ref)
 	return cmd
 }
+
+const (
+	missingChannels = `channels is missing: send a list, like [{"channel":"NAME"}]`
+	wrongChannels   = `channels must be a list, like [{"channel":"NAME"}]`
+	wrongBase64     = "base64 must be standard base64 with padding"
+	wrongRef        = "ref must be a number or a string of at most 64 bytes"
+)
 
 var ping = Command{Type: CommandPing}
 
@@ -34,15 +46,33 @@ var v1Commands = []struct {
 	{"a repeated name is left to the session", `{"type":"subscribe","channels":[{"channel":"a"},{"channel":"a"}]}`,
 		subscribe(ChannelRequest{Channel: "a"}, ChannelRequest{Channel: "a"})},
 	{"an invalid name is left to the session", `{"type":"subscribe","channels":[{}]}`, subscribe(ChannelRequest{})},
-	{"no list", `{"type":"subscribe"}`, badRequest(CommandSubscribe, "")},
-	{"an empty list", `{"type":"subscribe","channels":[]}`, badRequest(CommandSubscribe, "")},
-	{"a name instead of the list: the ref is kept", `{"type":"subscribe","channels":"a","ref":1}`,
-		withRef(badRequest(CommandSubscribe, ""), "1")},
-	{"names instead of objects", `{"type":"subscribe","channels":["a"]}`, badRequest(CommandSubscribe, "")},
+	{"no list", `{"type":"subscribe"}`, badRequest(CommandSubscribe, "", missingChannels)},
+	{"an empty list", `{"type":"subscribe","channels":[]}`, badRequest(CommandSubscribe, "", missingChannels)},
+	{"a name instead of the list", `{"type":"subscribe","channels":"a","ref":1}`, withRef(subscribe(ChannelRequest{Channel: "a"}), "1")},
+	{"names instead of objects", `{"type":"subscribe","channels":["a","\u0062"]}`, subscribe(ChannelRequest{Channel: "a"}, ChannelRequest{Channel: "b"})},
+	{"names and objects", `{"type":"subscribe","channels":["a",{"channel":"b","at":"x"}]}`,
+		subscribe(ChannelRequest{Channel: "a"}, ChannelRequest{Channel: "b", At: "x"})},
+	{"one channel without the list", `{"type":"subscribe","channel":"a","after":"AQ","at":"x"}`,
+		withChannel(subscribe(ChannelRequest{Channel: "a", After: "AQ", At: "x"}), "a")},
+	{"one channel and a list that is empty", `{"type":"subscribe","channel":"a","channels":[]}`,
+		withChannel(subscribe(ChannelRequest{Channel: "a"}), "a")},
+	{"one channel and a list", `{"type":"subscribe","channel":"a","channels":["b"]}`,
+		badRequest(CommandSubscribe, "a", "channel and channels: send only one of them")},
+	{"a list of numbers: the ref is kept", `{"type":"subscribe","channels":[1],"ref":1}`,
+		withRef(badRequest(CommandSubscribe, "", wrongChannels), "1")},
+	{"a list in a list", `{"type":"subscribe","channels":[["a"]]}`, badRequest(CommandSubscribe, "", wrongChannels)},
+	{"an object instead of the list", `{"type":"subscribe","channels":{"channel":"a"}}`, subscribe(ChannelRequest{Channel: "a"})},
+	{"a number instead of the list", `{"type":"subscribe","channels":7}`, badRequest(CommandSubscribe, "", wrongChannels)},
+	{"a cursor that is a number", `{"type":"subscribe","channels":[{"channel":"a","after":1}]}`, badRequest(CommandSubscribe, "", wrongChannels)},
+	{"another cursor that is a number", `{"type":"subscribe","channel":"a","at":1}`, badRequest(CommandSubscribe, "a", "at must be a string")},
 
+	{"unsubscribe with a list", `{"type":"unsubscribe","channels":["a"]}`,
+		badRequest(CommandUnsubscribe, "", "only subscribe takes channels: name one channel as channel")},
+	{"auth without a token", `{"type":"auth"}`, badRequest(CommandAuth, "", "token is missing")},
+	{"auth with an object", `{"type":"auth","token":{}}`, badRequest(CommandAuth, "", "token must be a string")},
 	{"unsubscribe", `{"type":"unsubscribe","channel":"a"}`, Command{Type: CommandUnsubscribe, Channel: "a"}},
-	{"unsubscribe without a channel", `{"type":"unsubscribe"}`, badRequest(CommandUnsubscribe, "")},
-	{"a channel that is a number", `{"type":"unsubscribe","channel":5}`, badRequest(CommandUnsubscribe, "")},
+	{"unsubscribe without a channel", `{"type":"unsubscribe"}`, badRequest(CommandUnsubscribe, "", "channel is missing")},
+	{"a channel that is a number", `{"type":"unsubscribe","channel":5}`, badRequest(CommandUnsubscribe, "", "channel must be a string")},
 
 	{"publish", `{"type":"publish","channel":"a","data":"hi"}`, Command{Type: CommandPublish, Channel: "a", Data: []byte("hi")}},
 	{"an empty payload", `{"type":"publish","channel":"a","data":""}`, Command{Type: CommandPublish, Channel: "a", Data: []byte{}}},
@@ -59,15 +89,15 @@ var v1Commands = []struct {
 		Command{Type: CommandPublish, Channel: "a", Data: []byte("x")}},
 	{"null is the same as no field", `{"type":"publish","channel":"a","data":"x","base64":null,"echo":null}`,
 		Command{Type: CommandPublish, Channel: "a", Data: []byte("x")}},
-	{"no payload", `{"type":"publish","channel":"a"}`, badRequest(CommandPublish, "a")},
-	{"two payloads", `{"type":"publish","channel":"a","data":"x","base64":"eA=="}`, badRequest(CommandPublish, "a")},
-	{"a payload that is not a string", `{"type":"publish","channel":"a","data":{"b":1}}`, badRequest(CommandPublish, "a")},
-	{"invalid base64", `{"type":"publish","channel":"a","base64":"*"}`, badRequest(CommandPublish, "a")},
-	{"base64 in the alphabet of URLs", `{"type":"publish","channel":"a","base64":"_w=="}`, badRequest(CommandPublish, "a")},
-	{"base64 without padding", `{"type":"publish","channel":"a","base64":"AP8"}`, badRequest(CommandPublish, "a")},
-	{"bytes as a list of numbers", `{"type":"publish","channel":"a","base64":[0,255]}`, badRequest(CommandPublish, "a")},
-	{"publish without a channel", `{"type":"publish","data":"x"}`, Command{Type: CommandPublish, Data: []byte("x"), Fault: CodeBadRequest}},
-	{"echo that is not a boolean", `{"type":"publish","channel":"a","data":"x","echo":"no"}`, badRequest(CommandPublish, "a")},
+	{"no payload", `{"type":"publish","channel":"a"}`, badRequest(CommandPublish, "a", "data is missing")},
+	{"two payloads", `{"type":"publish","channel":"a","data":"x","base64":"eA=="}`, badRequest(CommandPublish, "a", "data and base64: send only one of them")},
+	{"a payload that is not a string", `{"type":"publish","channel":"a","data":{"b":1}}`, badRequest(CommandPublish, "a", "data must be a string: use JSON.stringify for other values")},
+	{"invalid base64", `{"type":"publish","channel":"a","base64":"*"}`, badRequest(CommandPublish, "a", wrongBase64)},
+	{"base64 in the alphabet of URLs", `{"type":"publish","channel":"a","base64":"_w=="}`, badRequest(CommandPublish, "a", wrongBase64)},
+	{"base64 without padding", `{"type":"publish","channel":"a","base64":"AP8"}`, badRequest(CommandPublish, "a", wrongBase64)},
+	{"bytes as a list of numbers", `{"type":"publish","channel":"a","base64":[0,255]}`, badRequest(CommandPublish, "a", "base64 must be a string")},
+	{"publish without a channel", `{"type":"publish","data":"x"}`, Command{Type: CommandPublish, Data: []byte("x"), Fault: CodeBadRequest, Problem: "channel is missing"}},
+	{"echo that is not a boolean", `{"type":"publish","channel":"a","data":"x","echo":"no"}`, badRequest(CommandPublish, "a", "echo must be true or false")},
 
 	{"ping", `{"type":"ping"}`, ping},
 	{"white space", " \t\r\n{ \"type\" : \"ping\" , \"ref\" : 1 }\n", withRef(ping, "1")},
@@ -79,16 +109,16 @@ var v1Commands = []struct {
 	{"a ref that is a string with escapes", `{"type":"ping","ref":"a\u0041\"\\ é"}`, withRef(ping, `"a\u0041\"\\ é"`)},
 	{"an empty string is a ref", `{"type":"ping","ref":""}`, withRef(ping, `""`)},
 	{"the longest ref", `{"type":"ping","ref":` + longestRef + `}`, withRef(ping, longestRef)},
-	{"a ref that is a byte too long: it is not kept", `{"type":"ping","ref":"r` + longestRef[1:] + `}`, badRequest(CommandPing, "")},
+	{"a ref that is a byte too long: it is not kept", `{"type":"ping","ref":"r` + longestRef[1:] + `}`, badRequest(CommandPing, "", wrongRef)},
 	{"no ref", `{"type":"ping","ref":null}`, ping},
-	{"a ref that is a boolean", `{"type":"ping","ref":true}`, badRequest(CommandPing, "")},
-	{"a ref that is an object", `{"type":"ping","ref":{}}`, badRequest(CommandPing, "")},
-	{"a ref that is an array", `{"type":"ping","ref":[1]}`, badRequest(CommandPing, "")},
+	{"a ref that is a boolean", `{"type":"ping","ref":true}`, badRequest(CommandPing, "", wrongRef)},
+	{"a ref that is an object", `{"type":"ping","ref":{}}`, badRequest(CommandPing, "", wrongRef)},
+	{"a ref that is an array", `{"type":"ping","ref":[1]}`, badRequest(CommandPing, "", wrongRef)},
 
-	{"no type", `{}`, Command{}},
+	{"no type", `{}`, Command{Problem: "type is missing"}},
 	{"an unknown type: the ref is kept", `{"type":"dance","ref":1}`, withRef(Command{}, "1")},
 	{"types are case-sensitive", `{"type":"PING"}`, Command{}},
-	{"a type that is a number", `{"type":1}`, badRequest(CommandUnknown, "")},
+	{"a type that is a number", `{"type":1}`, badRequest(CommandUnknown, "", "type must be a string")},
 	{"a server message is not a command", `{"type":"message","channel":"a","data":"x"}`, Command{Channel: "a"}},
 }
 

@@ -194,6 +194,7 @@ func events() (list []struct {
 			add("error: "+code.String(), Event{Type: EventError, Code: code})
 		}
 	}
+	add("error with a message of its own", Event{Type: EventError, Code: CodeBadRequest, Message: "data must be a string"})
 	add("error with all fields",
 		Event{Type: EventError, Code: CodeForbidden, Channel: "a\x00\u2028", Ref: text})
 	return list

@@ -55,6 +55,7 @@ type Event struct {
 	Cursor    []byte    // subscribed, gap, heartbeat: a cursor in its wire form, or empty; valid during the call
 	Reason    GapReason // gap
 	Code      Code      // error
+	Message   string    // error: a text in place of the code's usual one, or empty
 }
 
 // A Command is a request of a client. The comments of the fields name the types
@@ -68,6 +69,7 @@ type Command struct {
 	Token     string           // auth
 	NoEcho    bool             // publish: the sender does not want to receive the message
 	Fault     Code             // if not CodeOK, the command is invalid: send this error and do nothing
+	Problem   string           // a text about what is wrong, in place of the usual one of the error; or empty
 }
 
 // A ChannelRequest is a request to subscribe to one channel.

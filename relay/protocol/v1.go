@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/json"
 	"slices"
@@ -99,32 +100,13 @@ func (V1) Event(e Event) []byte {
 		b = append(b, `{"type":"ok"`...)
 	case EventError:
 		b = appendField(append(b, `{"type":"error"`...), "code", e.Code.String())
-		b = appendField(b, "message", e.Code.Message())
+		b = appendField(b, "message", cmp.Or(e.Message, e.Code.Message()))
 		b = appendOptional(b, "channel", e.Channel)
 	}
 	if e.Ref != nil {
 		b = append(append(b, `,"ref":`...), e.Ref...)
 	}
 	return textFrame(append(b, '}'))
-}
-
-// A clientFrame holds the fields that a client may send. Unknown fields are
-// ignored.
-type clientFrame struct {
-	Type     string           `json:"type"`
-	Ref      json.RawMessage  `json:"ref"`
-	Channels []channelRequest `json:"channels"`
-	Channel  string           `json:"channel"`
-	Data     *string          `json:"data"`
-	Base64   *string          `json:"base64"`
-	Echo     *bool            `json:"echo"`
-	Token    *string          `json:"token"`
-}
-
-type channelRequest struct {
-	Channel string `json:"channel"`
-	After   string `json:"after"`
-	At      string `json:"at"`
 }
 
 // Decode decodes one command. It returns [CloseBadData] unless data is a JSON
@@ -134,33 +116,20 @@ func (V1) Decode(data []byte, text bool) (Command, CloseCode) {
 	if !text || !json.Valid(data) || !isObject(data) {
 		return Command{}, CloseBadData.Because(ReasonJSON)
 	}
-	var f clientFrame
-	err := json.Unmarshal(data, &f)
-	cmd := Command{Channel: f.Channel}
+	f, problem := decodeFrame(data)
+	cmd := Command{Type: commandTypes[f.Type], Channel: f.Channel}
 	switch {
 	case string(f.Ref) == "null":
 	case !validRef(f.Ref):
-		err = errRef
+		problem = "ref must be a number or a string of at most 64 bytes"
 	default:
 		cmd.Ref = f.Ref
 	}
-	cmd.Type = commandTypes[f.Type]
-	switch {
-	case err != nil:
-		cmd.Fault = CodeBadRequest
-	case cmd.Type == CommandSubscribe:
-		cmd.Subscribe, cmd.Fault = channelRequests(f.Channels)
-	case cmd.Type == CommandPublish:
-		cmd.Data, cmd.Fault = commandPayload(f)
-		cmd.NoEcho = f.Echo != nil && !*f.Echo
-	case cmd.Type == CommandAuth && f.Token == nil:
-		cmd.Fault = CodeBadRequest
-	case cmd.Type == CommandAuth:
-		cmd.Token = *f.Token
+	if problem == "" {
+		problem = f.fill(&cmd)
 	}
-	if cmd.Fault == CodeOK && cmd.Channel == "" &&
-		(cmd.Type == CommandUnsubscribe || cmd.Type == CommandPublish) {
-		cmd.Fault = CodeBadRequest
+	if problem != "" {
+		cmd.Fault, cmd.Problem = CodeBadRequest, problem
 	}
 	return cmd, 0
 }
@@ -177,29 +146,4 @@ var commandTypes = map[string]CommandType{
 	"publish":     CommandPublish,
 	"ping":        CommandPing,
 	"auth":        CommandAuth,
-}
-
-func channelRequests(list []channelRequest) ([]ChannelRequest, Code) {
-	if len(list) == 0 {
-		return nil, CodeBadRequest
-	}
-	requests := make([]ChannelRequest, len(list))
-	for i, r := range list {
-		requests[i] = ChannelRequest(r)
-	}
-	return requests, CodeOK
-}
-
-// commandPayload returns the payload of a publish command, which must have
-// exactly one of data and base64.
-func commandPayload(f clientFrame) ([]byte, Code) {
-	switch {
-	case f.Data != nil && f.Base64 == nil:
-		return []byte(*f.Data), CodeOK
-	case f.Base64 != nil && f.Data == nil:
-		if data, err := base64.StdEncoding.DecodeString(*f.Base64); err == nil {
-			return data, CodeOK
-		}
-	}
-	return nil, CodeBadRequest
 }

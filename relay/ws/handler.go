@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/lxzan/gws"
+	"golang.org/x/time/rate"
 
 	"sidecast/relay"
 	"sidecast/relay/accept"
@@ -66,6 +67,10 @@ type Handler struct {
 	stop   context.CancelFunc
 	codecs map[string]*codec // by subprotocol
 	conns  connCount
+
+	// mistakes limits log entries about mistakes in URLs to the first 10, and
+	// then one in each second, so that clients cannot fill the disk.
+	mistakes rate.Sometimes
 }
 
 // A codec holds the data that all connections of one subprotocol share.
@@ -79,7 +84,7 @@ type codec struct {
 // New returns a handler. Its caller stops it with [Handler.Wait].
 func New(cfg Config) *Handler {
 	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger))
-	h := &Handler{cfg: cfg, codecs: make(map[string]*codec)}
+	h := &Handler{cfg: cfg, codecs: make(map[string]*codec), mistakes: rate.Sometimes{First: 10, Interval: time.Second}}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	for name, proto := range cfg.Protocols {
 		option := &gws.ServerOption{NewSession: func() gws.SessionStorage { return noStorage{} }}
@@ -123,7 +128,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	hs.client = relay.Client{Transport: protocol.WebSocket, Protocol: hs.codec.protocol}
 	if code := h.admit(w, r, hs); code != 0 {
 		h.countRejection(r, code)
-		acceptAndClose(w, r, hs.codec.name, code)
+		acceptAndClose(w, r, hs.codec.name, explain(r, code))
 		h.release(hs.address)
 		return
 	}
@@ -219,6 +224,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake)
 		_ = netConn.Close()
 		return err
 	}
+	h.logMistake(r, hs.codec.protocol.ID())
 	hs.client.Outbox = &c.outbox
 	c.session = h.cfg.Hub.Join(hs.client)
 	c.session.Subscribe(hs.join.channels)

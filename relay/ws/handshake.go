@@ -59,7 +59,7 @@ func (hs *handshake) validate(r *http.Request, codecs map[string]*codec) *httpEr
 		if r.Method == http.MethodGet && r.Header.Get(headerKey) != "" {
 			return upgradeRemoved
 		}
-		return notUpgrade
+		return noUpgrade(r)
 	}
 	if r.Header.Get(headerVersion) != "13" {
 		return wrongVersion

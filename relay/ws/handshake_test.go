@@ -277,7 +277,7 @@ func TestEarlyBytes(t *testing.T) {
 
 func TestConnectionIsLoggedOnce(t *testing.T) {
 	r := newTestRelay(t)
-	p := r.dial("/?channel=secretroom&token=hunter2", "Origin: https://example.com")
+	p := r.dial("/?channel=secretroom&secret=hunter2", "Origin: https://example.com")
 	p.write(text("payload-in-log"))
 	p.want(1, "payload-in-log")
 	p.write(frame(0x88, "\x0f\xa0")) // 4000

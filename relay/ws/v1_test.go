@@ -37,9 +37,21 @@ var v1Transcripts = []struct {
 		> {"type":"subscribe","channels":[{"channel":"a"}]}
 		< {"type":"subscribed","channel":"a","recovered":true}
 		> {"type":"subscribe","channels":[{"channel":"a","after":"x"}],"ref":7}
-		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself","channel":"a","ref":7}
+		< {"type":"error","code":"bad_request","message":"already subscribed: unsubscribe before a subscribe with after or at","channel":"a","ref":7}
 		! a once
 		< {"type":"message","channel":"a","data":"once"}`},
+	{"a subscribe in short", `
+		> {"type":"subscribe","channel":"a","ref":1}
+		< {"type":"subscribed","channel":"a","recovered":false,"ref":1}
+		> {"type":"subscribe","channels":["b",{"channel":"a1"}]}
+		< {"type":"subscribed","channel":"b","recovered":false}
+		< {"type":"subscribed","channel":"a1","recovered":false}
+		! b two
+		< {"type":"message","channel":"b","data":"two"}
+		> {"type":"subscribe","channels":["c,a"]}
+		< {"type":"error","code":"forbidden","message":"a comma does not separate channels: name each one on its own, like ?channel=a&channel=b","channel":"c,a"}
+		> {"type":"publish","channel":"c*","data":"x"}
+		< {"type":"error","code":"forbidden","message":"a channel name is not a pattern: name each channel","channel":"c*"}`},
 	{"publish is answered after Redis has answered, and only with a ref", `
 		> {"type":"subscribe","channels":[{"channel":"a"}]}
 		< {"type":"subscribed","channel":"a","recovered":false}
@@ -66,38 +78,40 @@ var v1Transcripts = []struct {
 		< {"type":"pong"}`},
 	{"unknown and invalid commands are answered and the session continues", `
 		> {"type":"dance","ref":1}
-		< {"type":"error","code":"unknown_type","message":"there is no command of this type","ref":1}
+		< {"type":"error","code":"unknown_type","message":"unknown type: send subscribe, unsubscribe, publish, auth or ping","ref":1}
 		> {"type":"auth","token":"x"}
-		< {"type":"error","code":"unknown_type","message":"there is no command of this type"}
+		< {"type":"error","code":"unknown_type","message":"this relay accepts no tokens: set SIDECAST_JWT_SECRET, SIDECAST_JWT_PUBLIC_KEY or SIDECAST_JWT_JWKS_URL"}
 		> {}
-		< {"type":"error","code":"unknown_type","message":"there is no command of this type"}
+		< {"type":"error","code":"unknown_type","message":"type is missing"}
 		> {"type":"subscribe"}
-		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself"}
-		> {"type":"subscribe","channels":"a"}
-		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself"}
+		< {"type":"error","code":"bad_request","message":"channels is missing: send a list, like [{\"channel\":\"NAME\"}]"}
+		> {"type":"subscribe","channels":7}
+		< {"type":"error","code":"bad_request","message":"channels must be a list, like [{\"channel\":\"NAME\"}]"}
 		> {"type":"publish","channel":"a"}
-		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself","channel":"a"}
+		< {"type":"error","code":"bad_request","message":"data is missing","channel":"a"}
+		> {"type":"publish","channel":"a","data":{"text":"hi"}}
+		< {"type":"error","code":"bad_request","message":"data must be a string: use JSON.stringify for other values","channel":"a"}
 		> {"type":"publish","channel":"a","data":"x","base64":"eA=="}
-		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself","channel":"a"}
+		< {"type":"error","code":"bad_request","message":"data and base64: send only one of them","channel":"a"}
 		> {"type":"publish","data":"x"}
-		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself"}
+		< {"type":"error","code":"bad_request","message":"channel is missing"}
 		> {"type":"unsubscribe","channel":"never"}
 		< {"type":"error","code":"not_subscribed","message":"the session has not joined this channel","channel":"never"}
 		> {"type":"ping","ref":{"a":1}}
-		< {"type":"error","code":"bad_request","message":"the command is incomplete or contradicts itself"}
+		< {"type":"error","code":"bad_request","message":"ref must be a number or a string of at most 64 bytes"}
 		> {"type":"ping","ref":null,"more":[1,2,{}]}
 		< {"type":"pong"}`},
 	{"invalid, reserved and forbidden names", `
 		> {"type":"subscribe","channels":[{"channel":"sidecast:mark"},{"channel":"__keyspace@0__:x"},{"channel":""}]}
 		> {"type":"subscribe","channels":[{"channel":"a\u0000"},{"channel":"closed"},{"channel":"*"}]}
-		< {"type":"error","code":"bad_channel","message":"this is not a channel name","channel":"sidecast:mark"}
-		< {"type":"error","code":"bad_channel","message":"this is not a channel name","channel":"__keyspace@0__:x"}
-		< {"type":"error","code":"bad_channel","message":"this is not a channel name"}
-		< {"type":"error","code":"bad_channel","message":"this is not a channel name","channel":"a\u0000"}
+		< {"type":"error","code":"bad_channel","message":"not a channel name, or a reserved one","channel":"sidecast:mark"}
+		< {"type":"error","code":"bad_channel","message":"not a channel name, or a reserved one","channel":"__keyspace@0__:x"}
+		< {"type":"error","code":"bad_channel","message":"not a channel name, or a reserved one"}
+		< {"type":"error","code":"bad_channel","message":"not a channel name, or a reserved one","channel":"a\u0000"}
 		< {"type":"error","code":"forbidden","message":"this is not open to you","channel":"closed"}
-		< {"type":"error","code":"forbidden","message":"this is not open to you","channel":"*"}
+		< {"type":"error","code":"forbidden","message":"a channel name is not a pattern: name each channel","channel":"*"}
 		> {"type":"publish","channel":"sidecast:control","data":"x"}
-		< {"type":"error","code":"bad_channel","message":"this is not a channel name","channel":"sidecast:control"}
+		< {"type":"error","code":"bad_channel","message":"not a channel name, or a reserved one","channel":"sidecast:control"}
 		> {"type":"publish","channel":"closed","data":"x"}
 		< {"type":"error","code":"forbidden","message":"this is not open to you","channel":"closed"}`},
 	{"more channels than a session may have", `

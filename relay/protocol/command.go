@@ -1,0 +1,152 @@
+package protocol
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+)
+
+// A clientFrame holds the fields that a client may send. Unknown fields are
+// ignored.
+type clientFrame struct {
+	Type     string          `json:"type"`
+	Ref      json.RawMessage `json:"ref"`
+	Channels channelList     `json:"channels"`
+	Channel  string          `json:"channel"`
+	After    string          `json:"after"` // like at: of a subscribe without a list
+	At       string          `json:"at"`
+	Data     *string         `json:"data"`
+	Base64   *string         `json:"base64"`
+	Echo     *bool           `json:"echo"`
+	Token    *string         `json:"token"`
+}
+
+type channelRequest struct {
+	Channel string `json:"channel"`
+	After   string `json:"after"`
+	At      string `json:"at"`
+}
+
+// decodeFrame returns the fields of a JSON object. problem is a sentence about
+// the first one that has a wrong type, or empty.
+func decodeFrame(data []byte) (f clientFrame, problem string) {
+	err := json.Unmarshal(data, &f)
+	wrong, _ := errors.AsType[*json.UnmarshalTypeError](err)
+	switch {
+	case wrong != nil && wrongTypes[wrong.Field] != "":
+		return f, wrongTypes[wrong.Field]
+	case err != nil:
+		return f, CodeBadRequest.Message()
+	case f.Channels.wrong:
+		return f, wrongTypes["channels"]
+	}
+	return f, ""
+}
+
+// wrongTypes are the problems with a field that has a wrong type.
+var wrongTypes = map[string]string{
+	"type":     "type must be a string",
+	"channel":  "channel must be a string",
+	"after":    "after must be a string",
+	"at":       "at must be a string",
+	"channels": `channels must be a list, like [{"channel":"NAME"}]`,
+	"data":     "data must be a string: use JSON.stringify for other values",
+	"base64":   "base64 must be a string",
+	"echo":     "echo must be true or false",
+	"token":    "token must be a string",
+}
+
+// fill sets the fields of a command that its type needs, or returns the problem
+// with them.
+func (f *clientFrame) fill(cmd *Command) (problem string) {
+	switch cmd.Type {
+	case CommandSubscribe:
+		cmd.Subscribe, problem = f.requests()
+	case CommandPublish:
+		cmd.Data, problem = f.payload()
+		cmd.NoEcho = f.Echo != nil && !*f.Echo
+	case CommandAuth:
+		if f.Token == nil {
+			return "token is missing"
+		}
+		cmd.Token = *f.Token
+	case CommandUnknown:
+		if f.Type == "" {
+			cmd.Problem = "type is missing"
+		}
+	}
+	if problem == "" && cmd.Channel == "" && (cmd.Type == CommandUnsubscribe || cmd.Type == CommandPublish) {
+		if len(f.Channels.entries) > 0 {
+			return "only subscribe takes channels: name one channel as channel"
+		}
+		return "channel is missing"
+	}
+	return problem
+}
+
+// requests returns the channels of a subscribe. It may name one without a list.
+func (f *clientFrame) requests() (list []ChannelRequest, problem string) {
+	switch {
+	case len(f.Channels.entries) > 0 && f.Channel != "":
+		return nil, "channel and channels: send only one of them"
+	case f.Channel != "":
+		return []ChannelRequest{{Channel: f.Channel, After: f.After, At: f.At}}, ""
+	case len(f.Channels.entries) == 0:
+		return nil, `channels is missing: send a list, like [{"channel":"NAME"}]`
+	}
+	list = make([]ChannelRequest, len(f.Channels.entries))
+	for i, r := range f.Channels.entries {
+		list[i] = ChannelRequest(r)
+	}
+	return list, ""
+}
+
+// payload returns the payload of a publish, which must have exactly one of data
+// and base64.
+func (f *clientFrame) payload() (payload []byte, problem string) {
+	switch {
+	case f.Data != nil && f.Base64 != nil:
+		return nil, "data and base64: send only one of them"
+	case f.Data != nil:
+		return []byte(*f.Data), ""
+	case f.Base64 == nil:
+		return nil, "data is missing"
+	}
+	payload, err := base64.StdEncoding.DecodeString(*f.Base64)
+	if err != nil {
+		return nil, "base64 must be standard base64 with padding"
+	}
+	return payload, ""
+}
+
+// A channelList is a list of channels, each an object or a name, or one of them
+// without a list.
+type channelList struct {
+	entries []channelRequest
+	wrong   bool // it is something else
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. It returns no error, because that
+// would end the decoding of the other fields.
+func (l *channelList) UnmarshalJSON(b []byte) error {
+	*l = channelList{}
+	if json.Unmarshal(b, &l.entries) == nil {
+		return nil
+	}
+	list := []json.RawMessage{b}
+	if b[0] == '[' {
+		list = nil
+		_ = json.Unmarshal(b, &list) // it is valid JSON
+	}
+	l.entries = make([]channelRequest, len(list))
+	for i, entry := range list {
+		var into any = &l.entries[i]
+		if entry[0] == '"' {
+			into = &l.entries[i].Channel
+		}
+		if json.Unmarshal(entry, into) != nil {
+			l.wrong = true
+		}
+	}
+	return nil
+}
