@@ -7,10 +7,10 @@ package protocol
 // [CloseCode.Because] gives a code another one.
 type CloseCode uint32
 
-// The close codes that the relay sends. It sends no others.
+// The close codes. The relay sends no others.
 const (
 	CloseNormal       CloseCode = 1000 // the answer to a close frame of the client
-	CloseGoingAway    CloseCode = 1001 // the relay shuts down and does not restart
+	CloseGoingAway    CloseCode = 1001 // reserved: the relay sends CloseRestart instead
 	CloseProtocol     CloseCode = 1002 // a violation of RFC 6455: framing, masking, opcodes
 	CloseBadData      CloseCode = 1007 // text that is not UTF-8, or invalid JSON
 	ClosePolicy       CloseCode = 1008 // a violation of a rule or of a rate limit
@@ -20,7 +20,7 @@ const (
 	CloseUnauthorized CloseCode = 4401 // the client must log in again: also if it wants public channels and sent an invalid token
 	CloseForbidden    CloseCode = 4403 // the client must not reconnect
 	CloseSlow         CloseCode = 4408 // the client reads too slowly: reconnect
-	CloseKicked       CloseCode = 4409 // the client was disconnected and must not reconnect
+	CloseKicked       CloseCode = 4409 // reserved: no version sends it yet
 	CloseGap          CloseCode = 4410 // raw with gap=close: messages may be missing
 )
 
