@@ -70,10 +70,21 @@ func TestAlerts(t *testing.T) {
 			},
 		},
 		"SidecastOutboxesFull": {
-			fires: up + "\n" + `sidecast_outbox_bytes{} 210000000x40`,
+			fires: up + "\n" + `sidecast_outbox_bytes{} 80000000x40` + "\n" + `sidecast_limit{setting="outbox_total_bytes"} 100000000x40`,
 			quiet: []string{
-				up + "\n" + `sidecast_outbox_bytes{} 190000000x40`,
-				up + "\n" + `sidecast_outbox_bytes{} 0x5 260000000x5 0x30`, // a burst that clients read in time
+				up + "\n" + `sidecast_outbox_bytes{} 70000000x40` + "\n" + `sidecast_limit{setting="outbox_total_bytes"} 100000000x40`,
+				up + "\n" + `sidecast_outbox_bytes{} 210000000x40` + "\n" + `sidecast_limit{setting="outbox_total_bytes"} 1000000000x40` + "\n" +
+					`sidecast_limit{setting="outbox_bytes"} 1000000x40`,
+				// A burst that clients read in time.
+				up + "\n" + `sidecast_outbox_bytes{} 0x5 99000000x5 0x30` + "\n" + `sidecast_limit{setting="outbox_total_bytes"} 100000000x40`,
+			},
+		},
+		"SidecastNearCapacity": {
+			fires: up + "\n" + `sidecast_sockets{} 950x40` + "\n" + `sidecast_limit{setting="max_connections"} 1000x40`,
+			quiet: []string{
+				up + "\n" + `sidecast_sockets{} 850x40` + "\n" + `sidecast_limit{setting="max_connections"} 1000x40`,
+				up + "\n" + `sidecast_sockets{} 850x40` + "\n" + `sidecast_limit{setting="max_connections"} 1000x40` + "\n" +
+					`sidecast_limit{setting="max_connections_per_ip"} 100x40`,
 			},
 		},
 		"SidecastAtCapacity": {

@@ -180,6 +180,8 @@ func TestInvalidValues(t *testing.T) {
 		{"an unknown setting", "settings: {REDIS_UR: a}", "REDIS_UR"},
 		{"a setting with its prefix", "settings: {SIDECAST_CHANNELS: a}", "SIDECAST_CHANNELS"},
 		{"an empty setting", `settings: {CHANNELS: ""}`, "CHANNELS"},
+		{"an empty list", `settings: {CHANNELS: []}`, "CHANNELS"},
+		{"a list of numbers", `settings: {CHANNELS: [1]}`, "CHANNELS"},
 		{"a listener that is configured by ports", `settings: {LISTEN: ":1"}`, "LISTEN"},
 		{"a setting that cannot be read from a file", "existingSecret: {name: a, keys: {CHANNELS: a}}", "CHANNELS"},
 		{"keys without a Secret", "existingSecret: {keys: {JWT_SECRET: a}}", "name"},
@@ -200,6 +202,71 @@ func TestInvalidValues(t *testing.T) {
 				t.Errorf("error %v and %q, want the schema to reject %q", err, out, c.want)
 			}
 		})
+	}
+}
+
+// TestImageIsRequired checks that the chart does not render an image that nobody
+// has built, and says what to do.
+func TestImageIsRequired(t *testing.T) {
+	out, err := helm(t, "template", "relay", chart, "--kube-version", "1.34.0", "--set", "settings.REDIS_URL=redis://redis")
+	if err == nil || !strings.Contains(out, "image.repository is needed, because no image is published yet") {
+		t.Errorf("without an image, helm answers %v\n%s", err, out)
+	}
+}
+
+// TestListsOfChannels checks the ways to set several channels on the command
+// line that the guide names.
+func TestListsOfChannels(t *testing.T) {
+	want := core.EnvVar{Name: "SIDECAST_CHANNELS", Value: "chat:*,news"}
+	for _, args := range [][]string{
+		{"--set", "settings.CHANNELS={chat:*,news}"}, {"--set-string", `settings.CHANNELS=chat:*\,news`},
+	} {
+		objects, err := decode(render(t, chart, append(args, "--set", "image.repository=registry.example.com/sidecast")...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		env := objects["Deployment relay-sidecast"].(*apps.Deployment).Spec.Template.Spec.Containers[0].Env
+		if !slices.Contains(env, want) {
+			t.Errorf("%q: the environment %v lacks %v", args, env, want)
+		}
+		if guide := read(t, chart+"/README.md"); !strings.Contains(guide, args[0]+" '"+args[1]+"'") {
+			t.Errorf("the guide does not show %s '%s'", args[0], args[1])
+		}
+	}
+}
+
+// TestNotesWarnOfSecrets checks that the notes name settings whose secrets are in
+// clear text in the manifest, and do not repeat the secrets.
+func TestNotesWarnOfSecrets(t *testing.T) {
+	const warning = "in settings contains a secret"
+	// Only an installation prints the notes, and needs a cluster. So a copy of
+	// the chart has them in a ConfigMap.
+	dir := filepath.Join(t.TempDir(), "sidecast")
+	if err := os.CopyFS(dir, os.DirFS(chart)); err != nil {
+		t.Fatal(err)
+	}
+	object := `{{- define "notes" }}` + read(t, chart+"/templates/NOTES.txt") + "{{ end }}\n" +
+		"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\ndata:\n  notes: {{ include \"notes\" . | quote }}\n"
+	if err := os.WriteFile(filepath.Join(dir, "templates", "notes.yaml"), []byte(object), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	notes := func(settings ...string) string {
+		args := []string{"--show-only", "templates/notes.yaml", "--set", "image.repository=registry.example.com/sidecast"}
+		for _, setting := range settings {
+			args = append(args, "--set-string", "settings."+setting)
+		}
+		objects, err := decode(render(t, dir, args...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return objects["ConfigMap notes"].(*core.ConfigMap).Data["notes"]
+	}
+	if text := notes("REDIS_URL=redis://redis:6379", "CHANNELS=a@b:c@d", "REDIS_USERNAME=relay"); strings.Contains(text, warning) || text == "" {
+		t.Errorf("without a secret, the notes are\n%s", text)
+	}
+	text := notes("REDIS_URL=redis://relay:hunter2@redis:6379", "JWT_SECRET=hunter2", "CHANNELS=a")
+	if !strings.Contains(text, "WARNING: JWT_SECRET, REDIS_URL "+warning) || strings.Contains(text, "hunter2") {
+		t.Errorf("with two secrets, the notes are\n%s", text)
 	}
 }
 

@@ -31,7 +31,7 @@ the context of this chart, .Subcharts.sidecast:
   value: ":{{ .Values.ports.admin | int }}"
 {{- range $name, $value := .Values.settings }}
 - name: SIDECAST_{{ $name }}
-  value: {{ if kindIs "float64" $value }}{{ int64 $value | toString | quote }}{{ else }}{{ $value | toString | quote }}{{ end }}
+  value: {{ if kindIs "float64" $value }}{{ int64 $value | toString | quote }}{{ else if kindIs "slice" $value }}{{ join "," $value | quote }}{{ else }}{{ $value | toString | quote }}{{ end }}
 {{- end }}
 {{- $secret := .Values.existingSecret }}
 {{- range $name, $key := $secret.keys }}

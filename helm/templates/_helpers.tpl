@@ -39,12 +39,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{- define "sidecast.image" -}}
 {{- with .Values.image }}
+{{- $_ := required "image.repository is needed, because no image is published yet: build one, push it to your registry, and set image.repository and image.tag (see the chart's README.md)" .repository }}
 {{- if .digest }}
 {{- printf "%s@%s" .repository .digest }}
 {{- else }}
 {{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- /* The settings that contain a secret and are not in a Secret. A password in REDIS_URL counts. */}}
+{{- define "sidecast.openSecrets" -}}
+{{- $open := list }}
+{{- range $name, $value := .Values.settings }}
+{{- if has $name (list "REDIS_PASSWORD" "REDIS_SENTINEL_PASSWORD" "JWT_SECRET" "JWT_PREVIOUS_SECRET" "ADMIN_TOKEN") }}
+{{- $open = append $open $name }}
+{{- else if and (eq $name "REDIS_URL") (regexMatch "://[^/?#]*:[^/?#]*@" ($value | toString)) }}
+{{- $open = append $open $name }}
+{{- end }}
+{{- end }}
+{{- join ", " $open }}
 {{- end }}
 
 {{- define "sidecast.httpPort" -}}

@@ -125,6 +125,9 @@ func relayMetrics(s *stats.Stats, gauges Gauges, version, commit string) []metri
 		list = append(list, gauge("sidecast_sockets", "Open connections that MAX_CONNECTIONS limits: clients, and connections that serve plain HTTP.",
 			func() float64 { return float64(read()) }))
 	}
+	if len(gauges.Limits) > 0 {
+		list = append(list, limitMetric(gauges.Limits))
+	}
 	if read := gauges.OutboxBytes; read != nil {
 		list = append(list, gauge("sidecast_outbox_bytes", "Bytes that wait in outboxes for slow clients. A message that waits for several clients counts once.",
 			func() float64 { return float64(read()) }))
@@ -141,6 +144,15 @@ func relayMetrics(s *stats.Stats, gauges Gauges, version, commit string) []metri
 		list = append(list, pageCacheMetrics(read)...)
 	}
 	return list
+}
+
+func limitMetric(limits []Limit) metric {
+	return newMetric(prometheus.GaugeValue, "sidecast_limit",
+		"Limits in force, by setting: a number, or a number of bytes or seconds. 0 means the same as in the setting.", func(emit emitFunc) {
+			for _, limit := range limits {
+				emit(limit.Value, limit.Setting)
+			}
+		}, "setting")
 }
 
 // pageCacheMetrics returns the metrics about the pages that clients share when

@@ -20,6 +20,16 @@ type Gauges struct {
 	// PageCache returns the bytes in the page cache, and how often a page was
 	// found in it and not found.
 	PageCache func() (bytes int64, hits, misses uint64)
+	// Limits are the limits in force, so that other metrics can be compared
+	// with them.
+	Limits []Limit
+}
+
+// A Limit is the value of a setting that limits something: a number, or a number
+// of bytes or seconds.
+type Limit struct {
+	Setting string // in lower case, without the prefix
+	Value   float64
 }
 
 // NewRegistry returns a registry of all metrics: the counters of stats and the

@@ -27,6 +27,7 @@ func registry(stats *stats.Stats) *prometheus.Registry {
 		OutboxBytes: func() int64 { return 77 }, HistoryBytes: func() int64 { return 78 }, ReplayBytes: func() int64 { return 79 },
 		PageCache: func() (bytes int64, hits, misses uint64) { return 80, 81, 82 },
 		Sockets:   func() int { return 83 },
+		Limits:    []Limit{{"max_connections", 84}, {"history_age", 85}},
 	}, "v1.2.3", "abcdef")
 }
 
@@ -34,6 +35,7 @@ func registry(stats *stats.Stats) *prometheus.Registry {
 var gaugeSeries = []string{
 	"sidecast_outbox_bytes{} 77", "sidecast_history_bytes{} 78", "sidecast_replay_bytes{} 79", "sidecast_page_cache_bytes{} 80",
 	"sidecast_page_cache_reads_total{result=hit} 81", "sidecast_page_cache_reads_total{result=miss} 82", "sidecast_sockets{} 83",
+	"sidecast_limit{setting=max_connections} 84", "sidecast_limit{setting=history_age} 85",
 }
 
 // A sample is one series as Prometheus reads it.
@@ -103,7 +105,7 @@ func TestCatalog(t *testing.T) {
 // All label values are from fixed lists, so that they cannot contain a channel,
 // a user or an address.
 func TestLabels(t *testing.T) {
-	allowed := []string{"transport", "protocol", "code", "reason", "cause", "type", "result", "version", "commit"}
+	allowed := []string{"transport", "protocol", "code", "reason", "cause", "type", "result", "setting", "version", "commit"}
 	for _, s := range gather(t, registry(new(stats.Stats))) {
 		for _, label := range s.labels {
 			name, value, _ := strings.Cut(label, "=")

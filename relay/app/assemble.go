@@ -139,6 +139,7 @@ func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 func (a *App) adminHandler(ready, live http.Handler) http.Handler {
 	gauges := admin.Gauges{
 		Sockets: a.slots.Used, OutboxBytes: a.budget.Used, ReplayBytes: a.budget.ReplayBytes, HistoryBytes: a.hub.HistoryBytes, PageCache: a.hub.PageCache,
+		Limits: LimitGauges(a.cfg),
 	}
 	return admin.Handler(admin.Config{
 		Registry: admin.NewRegistry(a.stats, gauges, a.options.Version, a.options.Commit),

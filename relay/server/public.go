@@ -117,13 +117,25 @@ func (h *publicHandler) page(w http.ResponseWriter, r *http.Request) {
 // it stays ready without Redis unless the setting or the request says
 // otherwise.
 func (h *publicHandler) ready(w http.ResponseWriter, r *http.Request) {
-	needsRedis := h.cfg.ReadyNeedsRedis || r.URL.Query().Get("redis") == "1"
-	switch {
-	case h.cfg.Stats.Draining.Load(), !h.cfg.Ready(), needsRedis && !h.cfg.Up():
-		answerProbe(w, http.StatusServiceUnavailable, "not ready")
-	default:
-		answerProbe(w, http.StatusOK, "ok")
+	if why := h.whyNotReady(r); why != "" {
+		answerProbe(w, http.StatusServiceUnavailable, "not ready: "+why)
+		return
 	}
+	answerProbe(w, http.StatusOK, "ok")
+}
+
+// whyNotReady returns why the relay is not ready, or "" if it is. The public
+// listener shows it to everyone, so it has no address and no error of Redis.
+func (h *publicHandler) whyNotReady(r *http.Request) string {
+	switch {
+	case h.cfg.Stats.Draining.Load():
+		return "the relay is stopping"
+	case !h.cfg.Ready():
+		return "Redis has not confirmed all subscriptions yet; see the log, or run `sidecast check`"
+	case (h.cfg.ReadyNeedsRedis || r.URL.Query().Get("redis") == "1") && !h.cfg.Up():
+		return "the connection to Redis is lost"
+	}
+	return ""
 }
 
 func live(w http.ResponseWriter, _ *http.Request) { answerProbe(w, http.StatusOK, "ok") }
