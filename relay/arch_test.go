@@ -18,7 +18,7 @@ import (
 // package lists all packages of this module that its production code may import.
 var allowedImports = map[string][]string{
 	"":          {"relay/cli"},
-	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/syntax", "relay/ws"},
+	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/syntax", "relay/ws"},
 	"relay/app": {
 		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/embedded", "relay/loopback", "relay/outbox",
 		"relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/stream", "relay/web", "relay/ws",

@@ -68,14 +68,15 @@ func FuzzExpandPattern(f *testing.F) {
 		if err == nil && p.Match(name) != (name == others+user) {
 			t.Errorf("%q{user} for %q: Match(%q) = %v", others, user, name, p.Match(name))
 		}
-		class := "["
+		var class strings.Builder
+		class.WriteString("[")
 		for _, c := range []byte(others) {
-			class += `\` + string([]byte{c})
+			class.WriteString(`\` + string([]byte{c}))
 		}
-		p, err = access.ExpandPattern(class+"{user}]", "{user}", user)
+		p, err = access.ExpandPattern(class.String()+"{user}]", "{user}", user)
 		want := len(name) == 1 && strings.IndexByte(others+user, name[0]) >= 0
 		if err == nil && p.Match(name) != want {
-			t.Errorf("%s{user}] for %q: Match(%q) = %v", class, user, name, p.Match(name))
+			t.Errorf("%s{user}] for %q: Match(%q) = %v", class.String(), user, name, p.Match(name))
 		}
 	})
 }

@@ -23,8 +23,8 @@ func TestEveryLimitIsAGauge(t *testing.T) {
 	}
 	want := []string{"auth_concurrency"}
 	tags := reflect.TypeFor[config.Limits]()
-	for i := range tags.NumField() {
-		want = append(want, settingName(tags.Field(i).Name))
+	for field := range tags.Fields() {
+		want = append(want, settingName(field.Name))
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the limits are\n%q, want\n%q", got, want)

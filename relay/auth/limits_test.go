@@ -41,7 +41,7 @@ func TestAddressLimits(t *testing.T) {
 			t.Errorf("IPv6 %d: %d, want %d", i, status, want)
 		}
 	}
-	if log := s.relay.Log(); strings.Contains(log, "SIDECAST_TRUSTED_PROXIES") {
+	if log := s.relay.Log(); strings.Contains(log, "X-Forwarded-For ignored") {
 		t.Errorf("the log calls a trusted proxy untrusted:\n%s", log)
 	}
 }

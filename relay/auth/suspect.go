@@ -10,7 +10,7 @@ import (
 	"sidecast/relay/origin"
 )
 
-// Reasons that replace [ErrOrigin] where the request shows a more probable
+// Reasons that replace [ErrFirstOrigin] where the request shows a more probable
 // cause than a page that was forgotten in the list.
 var (
 	ErrLoopbackNames = errors.New("the page and the WebSocket have different names of this machine in their URLs: " +
@@ -22,11 +22,11 @@ var (
 		"add the proxy's address to SIDECAST_TRUSTED_PROXIES, or let it pass Host")
 )
 
-// Explain returns a more specific reason than err if err is [ErrOrigin] and the
-// request shows one: by default, pages of the host in the Host header are
+// Explain returns a more specific reason than err if err is [ErrFirstOrigin] and
+// the request shows one: by default, pages of the host in the Host header are
 // allowed, so a wrong Host header looks like a foreign page.
 func (o *Origins) Explain(r *http.Request, err error) error {
-	if err != ErrOrigin || o.embedded || !o.listed.Empty() {
+	if err != ErrFirstOrigin || o.embedded {
 		return err
 	}
 	page, ok := origin.Parse(r.Header.Get("Origin"))

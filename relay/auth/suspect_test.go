@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"net/http/httptest"
 	"net/netip"
 	"testing"
@@ -13,16 +14,16 @@ func TestExplain(t *testing.T) {
 		comment, origin, host, forwarded string
 		want                             error
 	}{
-		{"a foreign page", "https://evil.example", "app.example.com", "", ErrOrigin},
-		{"a file", "null", "localhost:8080", "", ErrOrigin},
+		{"a foreign page", "https://evil.example", "app.example.com", "", ErrFirstOrigin},
+		{"a file", "null", "localhost:8080", "", ErrOpaque},
 		{"127.0.0.1 to localhost", "http://127.0.0.1:8000", "localhost:8080", "", ErrLoopbackNames},
 		{"localhost to 127.0.0.1", "http://localhost:8000", "127.0.0.1:8080", "", ErrLoopbackNames},
 		{"localhost to IPv6", "http://localhost:8000", "[::1]:8080", "", ErrLoopbackNames},
 		{"nginx's default Host", "https://app.example.com", "127.0.0.1:8080", "", ErrProxyHost},
 		{"the name of an upstream", "https://app.example.com", "sidecast:8080", "", ErrProxyHost},
 		{"the name of a Kubernetes service", "https://app.example.com", "sidecast.web.svc.cluster.local", "", ErrProxyHost},
-		{"a public name", "https://app.example.com", "live.example.com", "", ErrOrigin},
-		{"two addresses", "http://192.0.2.1", "192.0.2.2:8080", "", ErrOrigin},
+		{"a public name", "https://app.example.com", "live.example.com", "", ErrFirstOrigin},
+		{"two addresses", "http://192.0.2.1", "192.0.2.2:8080", "", ErrFirstOrigin},
 		{"a proxy that is not trusted", "https://app.example.com", "127.0.0.1:8080", "app.example.com", ErrProxyUntrusted},
 		{"a proxy for another host", "https://app.example.com", "127.0.0.1:8080", "other.example.com", ErrProxyHost},
 	} {
@@ -36,7 +37,7 @@ func TestExplain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := o.Explain(r, o.Check(r)); got != tt.want {
+		if got := o.Explain(r, o.Check(r)); !errors.Is(got, tt.want) {
 			t.Errorf("%s: %v, want %v", tt.comment, got, tt.want)
 		}
 	}
@@ -63,7 +64,7 @@ func TestExplainOtherRules(t *testing.T) {
 	}
 	app := httptest.NewRequest("GET", "https://localhost/ws", nil) // over TLS
 	app.Header.Set("Origin", "capacitor://localhost")
-	if got := o.Explain(app, o.Check(app)); got != ErrOrigin {
+	if got := o.Explain(app, o.Check(app)); got != ErrFirstOrigin {
 		t.Errorf("an app shell over TLS: %v", got)
 	}
 	// A trusted proxy names the host itself.

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 	"time"
 )
@@ -77,9 +78,7 @@ func (d *deposedMasters) list() map[string]*deposedMaster {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	list := make(map[string]*deposedMaster, len(d.masters))
-	for addr, m := range d.masters {
-		list[addr] = m
-	}
+	maps.Copy(list, d.masters)
 	return list
 }
 
