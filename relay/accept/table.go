@@ -131,7 +131,7 @@ func (t *Table) makeRoom(c *Conn, allowed bool) (closed *Conn, idle bool) {
 		c.list, c.slot = &t.waiting, true
 		return nil, false
 	case t.waiting.Len() > 0:
-		oldest := t.waiting.Front().Value.(*Conn)
+		oldest := idlest(&t.waiting)
 		oldest.slot = false
 		t.remove(oldest)
 		c.list, c.slot = &t.waiting, true
@@ -142,9 +142,24 @@ func (t *Table) makeRoom(c *Conn, allowed bool) (closed *Conn, idle bool) {
 	if c.list.Len() < MaxExtra {
 		return nil, false
 	}
-	oldest := c.list.Front().Value.(*Conn)
+	oldest := idlest(c.list)
 	t.remove(oldest)
 	return oldest, false
+}
+
+// idlest returns the connection that has done nothing for the longest time. A
+// new connection whose request has arrived is not idle: if many clients
+// connect, its goroutine may not have run yet.
+func idlest(l *list.List) *Conn {
+	const limit = 16 // of connections to examine
+	for range min(limit, l.Len()) {
+		c := l.Front().Value.(*Conn)
+		if c.received || !unread(c.net) {
+			return c
+		}
+		l.MoveToBack(c.place)
+	}
+	return l.Front().Value.(*Conn)
 }
 
 // remove removes a connection from the table, and frees what it holds.
