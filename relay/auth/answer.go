@@ -68,7 +68,7 @@ func parseLogin(grants Grants, r reply) (answer, error) {
 	}
 	id, err := grants.identity(user, lists, time.Now().Add(expiry))
 	if err != nil {
-		return answer{}, err
+		return answer{}, withAdvice(err, doLogin)
 	}
 	return answer{outcome: granted, identity: id, maxAge: expiry / 2}, nil
 }

@@ -76,7 +76,7 @@ func TestUnusableAnswers(t *testing.T) {
 		if !strings.Contains(text, tt.reason) || !strings.Contains(text, tt.do) || !strings.Contains(text, "setting=SIDECAST_AUTH_URL") {
 			t.Errorf("logged %q, want %q and %q", text, tt.reason, tt.do)
 		}
-		if strings.Contains(text, "canary") || strings.Contains(text, "127.0.0.1") {
+		if strings.Contains(text, `do=""`) || strings.Contains(text, "canary") || strings.Contains(text, "127.0.0.1") {
 			t.Errorf("logged %q", text)
 		}
 	}

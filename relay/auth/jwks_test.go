@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -294,6 +295,38 @@ func TestJWKSRun(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "SIDECAST_JWT_JWKS_URL") || strings.Contains(log.String(), server.URL) {
 		t.Errorf("logged: %s", log.String())
+	}
+}
+
+// TestJWKSLog checks that the log says why there are no keys.
+func TestJWKSLog(t *testing.T) {
+	key := jwkRSA("one", rsaKey(t, 2048))
+	for reason, answer := range map[string]http.HandlerFunc{
+		"the URL redirects to https": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "https://"+r.Host+r.URL.Path, http.StatusMovedPermanently)
+		},
+		"HTTP status 404":                   respond(404, "canary"),
+		"not a JSON object: HTML":           respond(200, "<html>canary"),
+		"keys is missing or not a list":     respond(200, `{"keys":{"canary":1}}`),
+		"none of the keys can verify":       respond(200, `{"keys":[{"kty":"canary"}]}`),
+		"there are more than 64 keys":       respond(200, keySet(slices.Repeat([]map[string]string{key}, 65)...)),
+		"the answer is too large":           respond(200, strings.Repeat("canary", jwksMaxBytes)),
+		"a name occurs twice":               respond(200, `{"keys":[],"keys":["canary"]}`),
+		"the server closed the connection ": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	} {
+		server := newKeyServer(t)
+		server.answerWith(answer)
+		_, set := server.tokens(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var log strings.Builder
+		logger := slog.New(slog.NewTextHandler(writerFunc(func(p []byte) (int, error) { cancel(); return log.Write(p) }), nil))
+		if err := set.run(ctx, logger); err != nil {
+			t.Error(err)
+		}
+		text := log.String()
+		if !strings.Contains(text, reason) || strings.Contains(text, "canary") || strings.Contains(text, server.URL) || strings.Contains(text, `do=""`) {
+			t.Errorf("logged %q, want %q", text, reason)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -32,12 +33,12 @@ var rejections = []struct {
 // rejection returns why a token is rejected, and what to do about it.
 func rejection(err error) (reason, do string) {
 	if p, ok := errors.AsType[*problem](err); ok {
-		return p.text, p.do
+		return p.text, cmp.Or(p.do, "correct the tokens that the application creates")
 	}
 	for _, r := range rejections {
 		if errors.Is(err, r.err) {
 			return r.text, r.do
 		}
 	}
-	return "cannot be verified", ""
+	return "cannot be verified", "check the keys, and the tokens that the application creates"
 }

@@ -64,7 +64,7 @@ func TestRejectionReasons(t *testing.T) {
 		if id, code := tokens.Verify(t.Context(), tt.token); id != nil || code != protocol.CodeUnauthorized {
 			t.Errorf("%s: %v, %v", tt.reason, id, code)
 		}
-		if text := log.String(); !strings.Contains(text, tt.reason) || !strings.Contains(text, tt.do) || strings.Contains(text, canary) ||
+		if text := log.String(); !strings.Contains(text, tt.reason) || !strings.Contains(text, tt.do) || strings.Contains(text, canary) || strings.Contains(text, `do=""`) ||
 			!strings.Contains(text, "even if the client wants public channels only") {
 			t.Errorf("logged %q, want %q and %q", text, tt.reason, tt.do)
 		}

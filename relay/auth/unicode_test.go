@@ -1,6 +1,8 @@
 package auth
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -67,4 +69,22 @@ func TestUserInClass(t *testing.T) {
 	if id, err := (Grants{}).identity("42", grantLists{channels: []string{"room:[a-{user}]"}}, time.Time{}); err == nil {
 		t.Errorf("a range up to the user's id: %+v", id)
 	}
+}
+
+// FuzzLossyText compares checkUnicode with the decoder: a text is rejected if,
+// and only if, the decoder would replace something by U+FFFD.
+func FuzzLossyText(f *testing.F) {
+	for _, seed := range []string{`a`, `\ud83d\ude00`, `\ud83d`, `\\ud83d`, "\xe9", `\ud83d\ud83d\ude00`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var decoded string
+		if json.Unmarshal([]byte(`"`+text+`"`), &decoded) != nil || strings.Contains(strings.ToLower(text), `\ufffd`) {
+			return
+		}
+		replaced := strings.Count(decoded, "\ufffd") > strings.Count(text, "\ufffd")
+		if err := checkUnicode([]byte(`"` + text + `"`)); (err != nil) != replaced {
+			t.Errorf("%q is decoded as %q: %v", text, decoded, err)
+		}
+	})
 }
