@@ -28,6 +28,13 @@ var (
 		Do: "if many users share this address, raise SIDECAST_MAX_CONNECTIONS_PER_IP or SIDECAST_MAX_CONNECT_RATE_PER_IP; " +
 			"if it is your proxy, add it to SIDECAST_TRUSTED_PROXIES",
 	}
+	// ForwardedLimit concerns an address that a trusted proxy forwarded, so it
+	// is not the address of a proxy that is missing in the settings.
+	ForwardedLimit = Problem{
+		Reason: stats.RejectAddress,
+		Text:   "too many connections from one address, or too many new ones in a second",
+		Do:     "if many users share this address, raise SIDECAST_MAX_CONNECTIONS_PER_IP or SIDECAST_MAX_CONNECT_RATE_PER_IP",
+	}
 	ConnectionLimit = Problem{
 		Reason: stats.RejectCapacity,
 		Text:   "the relay has as many clients as it accepts",

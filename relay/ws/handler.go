@@ -170,7 +170,7 @@ func (h *Handler) take(r *http.Request, hs *handshake) *httpError {
 	if !counted && h.cfg.IPLimiter != nil {
 		hs.address = h.cfg.Limited(r)
 		if !h.cfg.IPLimiter.Take(hs.address) {
-			return addressLimit
+			return forwardedLimit
 		}
 	}
 	if conn.Claim(h.cfg.Slots) {

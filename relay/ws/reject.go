@@ -85,6 +85,9 @@ var (
 		headers: [][2]string{{"Retry-After", "5"}},
 		problem: &accept.AddressLimit,
 	}
+	forwardedLimit = &httpError{
+		status: addressLimit.status, text: addressLimit.text, headers: addressLimit.headers, problem: &accept.ForwardedLimit,
+	}
 	connectionLimit = &httpError{
 		status:  http.StatusServiceUnavailable,
 		text:    "too many connections; try again later",
