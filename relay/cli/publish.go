@@ -36,14 +36,14 @@ func publish(ctx context.Context, p *Program, args []string) error {
 		streams := source.NewStreams(client, source.Config{Server: s.Redis, Names: names, StreamLength: s.StreamLength})
 		id, err := streams.Append(ctx, channel, payload)
 		if err != nil {
-			return fmt.Errorf("adding to the stream: %w; run `sidecast check`", err)
+			return fmt.Errorf("adding to the stream: %s; run `sidecast check`", s.Redis.Redact(err))
 		}
 		fmt.Fprintf(p.Stdout, "added to the stream %s as %v\n", channel, id)
 		return nil
 	}
 	receivers, err := client.Publish(ctx, names.Redis(channel), payload).Result()
 	if err != nil {
-		return fmt.Errorf("publishing to Redis: %w; run `sidecast check`", err)
+		return fmt.Errorf("publishing to Redis: %s; run `sidecast check`", s.Redis.Redact(err))
 	}
 	_, err = fmt.Fprintf(p.Stdout, "published to %s: %s\n", channel, meaning(receivers, s.Redis.Mode == source.Cluster))
 	return err

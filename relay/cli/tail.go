@@ -33,7 +33,7 @@ func tailCommand() *command {
 			}
 		}
 		if u, err := url.Parse(target); err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss" {
-			return usageError(fmt.Sprintf("--url %q: write it like ws://host:8080/ws, or wss:// for TLS", target))
+			return usageError("--url: write it like ws://host:8080/ws, or wss:// for TLS") // a wrong URL may contain a token anywhere
 		}
 		return (&tailer{
 			url: target, token: tokenFrom(tokenFile, p.Stdin), channels: channels, out: p.Stdout, notes: p.Stderr,

@@ -106,7 +106,7 @@ func (c *check) fail(subject, text, do string) { c.add(LevelFail, subject, text,
 // failure adds an error that is not an answer to the question.
 func (c *check) failure(subject string, err error) {
 	problem, do := explain(err)
-	c.fail(subject, fmt.Sprintf("%s (%s)", problem, c.cfg.Server.redact(err)), do)
+	c.fail(subject, fmt.Sprintf("%s (%s)", problem, c.cfg.Server.Redact(err)), do)
 }
 
 // findNode finds the node that a link would listen to, and reports whether that

@@ -236,7 +236,7 @@ func (l *Link) endEpoch(c *pubsubConn, cause stats.Cause, err error) {
 		l.backoff.reset()
 	}
 	l.log.Warn("redis connection lost; messages published until it is back are lost and clients get a gap",
-		"cause", stats.Causes[cause], "err", l.cfg.Server.redact(err), "after", lasted.Round(time.Millisecond))
+		"cause", stats.Causes[cause], "err", l.cfg.Server.Redact(err), "after", lasted.Round(time.Millisecond))
 }
 
 // handleFailure handles an error of Receive, which is usually an attempt that

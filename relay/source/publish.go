@@ -45,6 +45,7 @@ func (l *Link) Publish(ctx context.Context, channel string, payload []byte) (rec
 	if err == nil {
 		return receivers, nil
 	}
+	err = &shownError{err}
 	l.reporter.clientPublishFailed(err)
 	if isRefusal(err) {
 		return 0, fmt.Errorf("%w: %w", ErrRefused, err)

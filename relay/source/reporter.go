@@ -42,7 +42,7 @@ func (r *errorReporter) connectFailed(err error) {
 	problem, do := explain(err)
 	if problem == r.problem && time.Since(r.loggedAt) < repeatAfter {
 		l.log.Debug("redis still cannot be used", "addr", l.cfg.Server.Address,
-			"err", l.cfg.Server.redact(err))
+			"err", l.cfg.Server.Redact(err))
 		return
 	}
 	if problem != r.problem {
@@ -58,7 +58,7 @@ func (r *errorReporter) connectFailed(err error) {
 		do = r.findDenied(denied, do)
 	}
 	l.log.Error("redis cannot be used", "addr", l.cfg.Server.Address, "problem", problem, "do", do,
-		"err", l.cfg.Server.redact(err))
+		"err", l.cfg.Server.Redact(err))
 }
 
 // findDenied tries each pattern to find the one that is denied, because Redis
@@ -92,7 +92,7 @@ func (r *errorReporter) warnOnce(once *sync.Once, message, do string, args ...an
 func (r *errorReporter) unsupported(once *sync.Once, message string, err error, grant string) {
 	var args []any
 	if reply := replyOf(err); reply != "" {
-		args = []any{"err", reply}
+		args = []any{"err", withoutArguments(reply)}
 	}
 	r.warnOnce(once, message, advise(err, grant), args...)
 }
@@ -143,7 +143,7 @@ func (r *errorReporter) pingRefused(reply string) {
 		once = &r.pingFails
 	}
 	r.warnOnce(once, "redis refuses PING; the relay accepts the refusals as answers",
-		advise(&replyError{reply}, "grant +ping"), "err", reply)
+		advise(&replyError{reply}, "grant +ping"), "err", withoutArguments(reply))
 }
 
 func (r *errorReporter) markerSubscriptionDenied(reply string) {
@@ -165,7 +165,7 @@ func (r *errorReporter) markerPublishFailing(err error) {
 		_, do = explain(err)
 	}
 	r.warn("publishing markers fails although redis is connected, so the relay cannot probe delivery",
-		do, "err", r.link.cfg.Server.redact(err))
+		do, "err", r.link.cfg.Server.Redact(err))
 }
 
 const clientMessagesRefused = "redis refuses messages that clients publish"
@@ -222,5 +222,5 @@ func (r *errorReporter) foreignRelay() {
 func (r *errorReporter) streamsDenied(pattern access.Pattern, err error) {
 	cfg := &r.link.cfg
 	r.warn("redis does not let the relay read streams, so these durable channels do not work",
-		advise(err, grantStreams(cfg.Names.RedisPattern(pattern))), "pattern", pattern.String(), "err", cfg.Server.redact(err))
+		advise(err, grantStreams(cfg.Names.RedisPattern(pattern))), "pattern", pattern.String(), "err", cfg.Server.Redact(err))
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"strings"
 	"sync"
 	"time"
 
@@ -20,24 +19,6 @@ const (
 	handshakeTimeout = 3 * time.Second // each reply before the subscriptions, and each write
 	commandTimeout   = time.Second     // a PUBLISH
 )
-
-// redact returns the text of an error without the passwords: a server that does
-// not know a command may repeat its arguments.
-func (s Server) redact(err error) string {
-	text := err.Error()
-	passwords := []string{s.Password, s.SentinelPassword}
-	if s.Credentials != nil {
-		if _, current, err := s.Credentials(); err == nil {
-			passwords = append(passwords, current)
-		}
-	}
-	for _, password := range passwords {
-		if password != "" {
-			text = strings.ReplaceAll(text, password, "[redacted]")
-		}
-	}
-	return text
-}
 
 // String returns the address.
 func (s Server) String() string { return s.Address }

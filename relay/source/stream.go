@@ -199,9 +199,11 @@ func (s *streams) do(ctx context.Context, key string, f func(streamNode) error) 
 
 // streamError wraps an error in one of those that [stream.Store] promises.
 func streamError(err error) error {
-	switch {
-	case err == nil:
+	if err == nil {
 		return nil
+	}
+	err = &shownError{err}
+	switch {
 	case isRefusal(err), errors.Is(err, errStreamReply):
 		return fmt.Errorf("%w: %w", stream.ErrNoStream, err)
 	}

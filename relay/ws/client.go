@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/lxzan/gws"
@@ -22,15 +23,15 @@ type Client struct {
 	events *clientEvents
 }
 
-// Dial connects to the relay at url and offers subprotocol. If token is not
+// Dial connects to the relay at the URL address and offers subprotocol. If token is not
 // empty, it is sent with the handshake.
-func Dial(ctx context.Context, url, subprotocol, token string) (*Client, error) {
+func Dial(ctx context.Context, address, subprotocol, token string) (*Client, error) {
 	events, offer := &clientEvents{}, subprotocol
 	if token != "" {
 		offer += ", " + protocol.TokenPrefix + token
 	}
 	socket, response, err := gws.NewClient(events, &gws.ClientOption{
-		Addr:               url,
+		Addr:               address,
 		HandshakeTimeout:   dialTimeout,
 		RequestHeader:      http.Header{headerProtocol: {offer}},
 		CheckUtf8Enabled:   true,
@@ -39,11 +40,21 @@ func Dial(ctx context.Context, url, subprotocol, token string) (*Client, error) 
 	})
 	if err != nil {
 		if response != nil && response.StatusCode != http.StatusSwitchingProtocols {
-			return nil, fmt.Errorf("connecting to %s: the server answers %s", url, response.Status)
+			return nil, fmt.Errorf("connecting to %s: the server answers %s", shownURL(address), response.Status)
 		}
-		return nil, fmt.Errorf("connecting to %s: %w", url, err)
+		return nil, fmt.Errorf("connecting to %s: %w", shownURL(address), err)
 	}
 	return &Client{socket: socket, events: events}, nil
+}
+
+// shownURL returns a URL without user, password and query, which may contain
+// secrets.
+func shownURL(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "the URL"
+	}
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }
 
 // contextDialer stops dialing when its context ends.
