@@ -77,9 +77,7 @@ func (d *deposedMasters) run(ctx context.Context) {
 func (d *deposedMasters) list() map[string]*deposedMaster {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	list := make(map[string]*deposedMaster, len(d.masters))
-	maps.Copy(list, d.masters)
-	return list
+	return maps.Clone(d.masters)
 }
 
 // check asks one master for its role and ends its watch if there is no more to
