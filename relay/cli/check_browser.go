@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -70,7 +71,7 @@ func checkBrowser(ctx context.Context, cfg *config.Config, s *app.Settings, cook
 	}
 	principal, code := gate.Identify(request, nil)
 	if code != 0 {
-		return []source.Finding{rejected(cfg, code, why.take())}
+		return []source.Finding{rejected(cfg, code, &why)}
 	}
 	findings := []source.Finding{{Subject: "login", Text: user(cfg, principal.Identity, cookie)}}
 	if channel == "" {
@@ -83,19 +84,21 @@ func checkBrowser(ctx context.Context, cfg *config.Config, s *app.Settings, cook
 // lastReason is a log that keeps the last reason that was logged. Keys are
 // fetched in the background, so it is safe for concurrent use.
 type lastReason struct {
-	mu   sync.Mutex
-	text string
+	mu         sync.Mutex
+	reason, do string
 }
 
-// take returns the reason as the end of a sentence, and forgets it.
-func (l *lastReason) take() string {
+// take returns the reason as the end of a sentence, and the advice, which is
+// usual unless the log has a better one. It forgets both.
+func (l *lastReason) take(usual string) (reason, do string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	defer func() { l.text = "" }()
-	if l.text == "" {
-		return ""
+	reason, do = l.reason, cmp.Or(l.do, usual)
+	l.reason, l.do = "", ""
+	if reason != "" {
+		reason = ": " + reason
 	}
-	return ": " + l.text
+	return reason, do
 }
 
 func (l *lastReason) Enabled(context.Context, slog.Level) bool { return true }
@@ -103,11 +106,14 @@ func (l *lastReason) WithAttrs([]slog.Attr) slog.Handler       { return l }
 func (l *lastReason) WithGroup(string) slog.Handler            { return l }
 
 func (l *lastReason) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	r.Attrs(func(a slog.Attr) bool {
-		if a.Key == "reason" {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.text = a.Value.String()
+		switch a.Key {
+		case "reason":
+			l.reason = a.Value.String()
+		case "do":
+			l.do = a.Value.String()
 		}
 		return true
 	})
@@ -116,15 +122,16 @@ func (l *lastReason) Handle(_ context.Context, r slog.Record) error {
 
 // rejected describes a client that the relay closes before it has looked at
 // channels.
-func rejected(cfg *config.Config, code protocol.CloseCode, why string) source.Finding {
+func rejected(cfg *config.Config, code protocol.CloseCode, why *lastReason) source.Finding {
 	f := source.Finding{Level: source.LevelWarn, Subject: "login"}
+	reason, do := why.take("see the lines above")
 	switch code {
 	case protocol.CloseUnauthorized:
-		f.Text, f.Do = "the token in the cookie "+string(cfg.JWTCookie)+" is not valid"+why, "log in again"
+		f.Text, f.Do = "the token in the cookie "+string(cfg.JWTCookie)+" is not valid"+reason, do
 	case protocol.CloseForbidden:
 		f.Text, f.Do = "the application refuses this user: SIDECAST_AUTH_URL answers 403", "answer 200 with the user, or 401 if the user is not known"
 	default:
-		f.Text, f.Do = "whose cookie this is cannot be found out now"+why, "see the lines above"
+		f.Text, f.Do = "whose cookie this is cannot be found out now"+reason, do
 	}
 	f.Text = fmt.Sprintf("%s; the relay closes with %d", f.Text, code)
 	return f
@@ -203,7 +210,7 @@ func (r *browserRights) subscribing(ctx context.Context) source.Finding {
 func (r *browserRights) asked(ctx context.Context, f source.Finding) source.Finding {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	r.why.take()
+	r.why.take("")
 	_, code := r.principal.Ask(ctx, r.principal.Identity.UserID(), r.channel)
 	switch code {
 	case protocol.CodeOK:
@@ -212,8 +219,8 @@ func (r *browserRights) asked(ctx context.Context, f source.Finding) source.Find
 		f.Level, f.Text = source.LevelWarn, "the application refuses it, by SIDECAST_CHANNEL_AUTH_URL, and no pattern grants it"
 		f.Do = "answer 204 for channels that this user may receive"
 	default:
-		f.Level, f.Text = source.LevelWarn, "SIDECAST_CHANNEL_AUTH_URL gives no usable answer"+r.why.take()
-		f.Do = "correct the URL, or the answer of the application"
+		reason, do := r.why.take("correct the URL, or the answer of the application")
+		f.Level, f.Text, f.Do = source.LevelWarn, "SIDECAST_CHANNEL_AUTH_URL gives no usable answer"+reason, do
 	}
 	return f
 }
