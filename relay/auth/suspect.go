@@ -26,7 +26,7 @@ var (
 // the request shows one: by default, pages of the host in the Host header are
 // allowed, so a wrong Host header looks like a foreign page.
 func (o *Origins) Explain(r *http.Request, err error) error {
-	if err != ErrFirstOrigin || o.embedded {
+	if err != ErrFirstOrigin {
 		return err
 	}
 	page, ok := origin.Parse(r.Header.Get("Origin"))
