@@ -2,11 +2,8 @@ package protocol
 
 import (
 	"bytes"
-	"errors"
 	"unicode/utf8"
 )
-
-var errRef = errors.New("ref is neither a number nor a string, or too long")
 
 // validRef reports whether ref, which is valid JSON or empty, is absent, or is
 // a number or string of at most maxRef bytes.
