@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -111,6 +112,9 @@ func (t *Table) add(conn net.Conn) {
 	t.mu.Unlock()
 	if closed != nil {
 		_ = closed.net.Close()
+		// The goroutines of the other connections get to read their requests
+		// first. Otherwise a burst of new connections would close them all.
+		runtime.Gosched()
 	}
 	switch {
 	case !allowed:
