@@ -247,27 +247,27 @@ func TestSetButEmpty(t *testing.T) {
 		if s.secret {
 			names = append(names, s.variable()+fileSuffix)
 		}
+		base := env(realRedis...)
+		delete(base, s.variable())
+		setenv(t, base)
+		unset, _, unsetErr := Load()
 		for _, name := range names {
 			for _, empty := range []string{"", "  ", "\r\n"} {
-				variables := env(realRedis...)
-				if delete(variables, s.variable()); s.secret || s.name == "EMBEDDED" {
-					variables[name] = empty
-					faults := faultsOf(t, variables)
+				t.Setenv(name, empty)
+				c, warnings, err := Load()
+				os.Unsetenv(name)
+				if s.secret || s.name == "EMBEDDED" {
+					faults, _ := errors.AsType[Faults](err)
 					if len(faults) != 1 || faults[0].Name != s.variable() || !strings.Contains(faults[0].Error(), "empty") {
 						t.Errorf("%s=%q: %v", name, empty, faults)
 					}
 					continue
 				}
-				setenv(t, variables)
-				unset, _, err := Load()
-				variables[name] = empty
-				got := warningsOf(t, variables)
-				if want := name + ": is set but empty, which counts as unset"; got != want {
-					t.Errorf("%s=%q: warnings %q, want %q", name, empty, got, want)
+				if want := name + ": is set but empty, which counts as unset"; len(warnings) != 1 || warnings[0].String() != want {
+					t.Errorf("%s=%q: warnings %q, want %q", name, empty, warnings, want)
 				}
-				c, _, emptyErr := Load()
-				if !reflect.DeepEqual(c.Effective(), unset.Effective()) || fmt.Sprint(emptyErr) != fmt.Sprint(err) {
-					t.Errorf("%s=%q differs from unset: %v, %v", name, empty, emptyErr, err)
+				if !reflect.DeepEqual(c.Effective(), unset.Effective()) || fmt.Sprint(err) != fmt.Sprint(unsetErr) {
+					t.Errorf("%s=%q differs from unset: %v, %v", name, empty, err, unsetErr)
 				}
 			}
 		}
