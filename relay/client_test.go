@@ -76,6 +76,7 @@ type connectOptions struct {
 	ask      func(ctx context.Context, user, channel string) (time.Time, protocol.Code)
 	moment   func() (moment int64, begun int) // recorded with each event; may be nil
 	tamper   func(messages [][]byte) [][]byte // changes the frames that the socket sends; may be nil
+	onSend   func(frames [][]byte)            // runs after each send, before the relay goes on; may be nil
 }
 
 // connect joins the hub as a transport does.
@@ -84,7 +85,7 @@ func (h *testHub) connect(o connectOptions) *testClient {
 		o.protocol = protocol.V1{}
 	}
 	c := &testClient{t: h.t, story: story{id: o.id, protocol: o.protocol.ID(), gapClose: o.gapClose}}
-	c.socket = &testSocket{FakeSocket: outboxtest.NewFakeSocket(o.room), moment: o.moment, tamper: o.tamper}
+	c.socket = &testSocket{FakeSocket: outboxtest.NewFakeSocket(o.room), moment: o.moment, tamper: o.tamper, onSend: o.onSend}
 	c.outbox.Init(h.budget, c.socket, o.protocol.Close(protocol.CloseSlow))
 	c.outbox.Hold([]byte(handshake))
 	c.session = h.Join(relay.Client{Protocol: o.protocol, Outbox: &c.outbox, GapClose: o.gapClose, Principal: access.Principal{Ask: o.ask}})
@@ -260,6 +261,7 @@ type testSocket struct {
 	*outboxtest.FakeSocket
 	moment func() (moment int64, begun int)
 	tamper func(messages [][]byte) [][]byte
+	onSend func(frames [][]byte)
 
 	mu       sync.Mutex
 	tampered bool
@@ -277,6 +279,9 @@ type sentMoment struct {
 
 // Send implements [outbox.Socket].
 func (s *testSocket) Send(frames [][]byte) (int, error) {
+	if s.onSend != nil {
+		defer s.onSend(frames)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.tamper != nil && !s.tampered && len(frames) >= 3 && sameChannel(frames[:3]) {

@@ -115,15 +115,12 @@ func (s *Session) subscribeAll(cmd protocol.Command) {
 }
 
 func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelRequest, answers grants) {
-	s.removeFailed()
 	code, g := s.authorize(request.Channel, answers)
+	s.removeFailed()
 	i := s.subscription(request.Channel)
-	if i >= 0 && s.subs[i].is(subscribeFailed) { // just now
-		s.subs, i = slices.Delete(s.subs, i, i+1), -1
-	}
 	switch {
 	case code != protocol.CodeOK:
-	case i >= 0 && s.subs[i].is(subscribePending):
+	case i >= 0 && !s.subs[i].is(subscribeAnswered): // pending, or failed just now
 		code, cmd.Problem = protocol.CodeBadRequest, "the last subscribe to this channel is not answered yet"
 	case i >= 0 && namesPlace(request):
 		code, cmd.Problem = protocol.CodeBadRequest, "already subscribed: unsubscribe before a subscribe with after or at"
@@ -201,8 +198,8 @@ func (s *Session) unsubscribe(cmd protocol.Command) {
 
 // removeFailed forgets the subscriptions that have ended with an error.
 func (s *Session) removeFailed() {
-	if s.hasFailed.Swap(false) {
-		s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool { return sub.is(subscribeFailed) })
+	n := len(s.subs)
+	if s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool { return sub.is(subscribeFailed) }); len(s.subs) < n {
 		s.setDeadline()
 	}
 }

@@ -248,7 +248,6 @@ func (r *resume) fail() {
 		Type: protocol.EventError, Ref: r.ref, Channel: r.sub.channel.Name(), Code: protocol.CodeUnavailable,
 	})
 	if r.hub.removeSubscription(r.sub, subscribeFailed, answer) {
-		s.hasFailed.Store(true)
 		s.count(protocol.CommandSubscribe, protocol.CodeUnavailable)
 		if answer == nil {
 			s.Close(protocol.CloseTryLater)

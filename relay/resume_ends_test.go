@@ -1,10 +1,12 @@
 package relay_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -283,5 +285,35 @@ func TestUnsubscribeWhileSubscribeFails(t *testing.T) {
 		c.handle(`{"type":"unsubscribe","channel":"a"}`)
 		time.Sleep(time.Minute)
 		c.want("of a subscribe that fails", "unsubscribed")
+	})
+}
+
+// A client that subscribes to another channel as soon as it has received that a
+// subscribe failed has room for it.
+func TestFailedSubscribeIsNotCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := &storeConn{store: newPlainStore(), pass: func(ctx context.Context, _, _ string) error { <-ctx.Done(); return ctx.Err() }}
+		h := newTestHub(t, relay.HubConfig{
+			Shards: 1, PingInterval: time.Hour, MaxChannels: 1, Streams: func() stream.Store { return conn },
+		})
+		t.Cleanup(h.start())
+		h.Online(1)
+		var c *testClient
+		var handled sync.WaitGroup
+		failed := false
+		c = h.connect(connectOptions{room: outboxtest.Unlimited, onSend: func(frames [][]byte) {
+			if !failed && bytes.Contains(bytes.Join(frames, nil), []byte("unavailable")) {
+				failed = true
+				handled.Go(func() { c.subscribe("b", "") })
+				for range 1000 { // the relay goes on only later
+					runtime.Gosched()
+				}
+			}
+		}})
+		t.Cleanup(c.leave)
+		c.subscribe("a", "")
+		time.Sleep(time.Minute)
+		handled.Wait()
+		c.want("of two subscribes", "error unavailable,error unavailable")
 	})
 }

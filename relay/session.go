@@ -64,9 +64,8 @@ type Session struct {
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never
 	blocked   atomic.Bool  // the reading goroutine waits for Redis or the application
 	closeCode atomic.Uint32
-	hasFailed atomic.Bool // subs may have a subscription that has failed
-	noEcho    bool        // does not change
-	gapClose  bool        // does not change
+	noEcho    bool // does not change
+	gapClose  bool // does not change
 	echoes    atomic.Pointer[echoes]
 }
 

@@ -9,11 +9,17 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // MaxExtra is the maximum number of extra connections of a table, and also of
 // those that exceed the limits of their address.
-const MaxExtra = 16
+const MaxExtra = 24
+
+// patience is how long a connection has done nothing before a new one may take
+// its slot. The request of a client on a slow line needs a moment to arrive: in
+// a burst, all connections would be closed otherwise before their requests.
+const patience = time.Second
 
 // Config configures a [Table].
 type Config struct {
@@ -52,6 +58,7 @@ type Conn struct {
 
 	address netip.Addr // counted by the limiter; may be zero
 	slot    bool       // has one of the slots
+	since   time.Time  // when it changed its state
 
 	received bool        // a request, whether valid or not, since served was reset
 	served   atomic.Bool // a handler has it
@@ -99,56 +106,76 @@ func FromContext(ctx context.Context) *Conn {
 
 // add adds a connection that was just accepted, and makes room for it.
 func (t *Table) add(conn net.Conn) {
-	c := &Conn{table: t, net: conn}
+	c := &Conn{table: t, net: conn, since: time.Now()}
 	address := t.address(conn)
 	t.mu.Lock()
 	allowed := t.cfg.Limiter.Take(address)
 	if allowed {
 		c.address = address
 	}
-	closed, idle := t.makeRoom(c, allowed)
+	closed, why := t.makeRoom(c, allowed)
 	c.place = c.list.PushBack(c)
 	t.conns[conn] = c
 	t.mu.Unlock()
+	if !allowed {
+		t.cfg.Refusals.Add(&AddressLimit, peerOf(conn))
+	}
 	if closed != nil {
-		_ = closed.net.Close()
+		t.end(closed, why)
 		// The goroutines of the other connections get to read their requests
 		// first. Otherwise a burst of new connections would close them all.
 		runtime.Gosched()
 	}
-	switch {
-	case !allowed:
-		t.cfg.Refusals.Add(&AddressLimit, peerOf(conn))
-	case idle:
-		t.cfg.Refusals.Add(&idleClosed, peerOf(closed.net))
+}
+
+// end closes a connection that was removed from the table. why may be nil.
+func (t *Table) end(c *Conn, why *Problem) {
+	_ = c.net.Close()
+	if why != nil {
+		t.cfg.Refusals.Add(why, peerOf(c.net))
 	}
 }
 
 // makeRoom selects the list for a new connection, and removes a connection that
-// its caller must close, if there has to be one. idle says that c took its
-// slot.
-func (t *Table) makeRoom(c *Conn, allowed bool) (closed *Conn, idle bool) {
+// its caller must end, if there has to be one.
+func (t *Table) makeRoom(c *Conn, allowed bool) (closed *Conn, why *Problem) {
 	switch {
 	case !allowed:
 		c.list = &t.limited
 	case t.cfg.Slots.Take():
 		c.list, c.slot = &t.waiting, true
-		return nil, false
-	case t.waiting.Len() > 0:
-		oldest := idlest(&t.waiting)
-		oldest.slot = false
-		t.remove(oldest)
-		c.list, c.slot = &t.waiting, true
-		return oldest, true
+		return nil, nil
 	default:
+		if oldest := t.takeSlot(patience); oldest != nil {
+			c.list, c.slot = &t.waiting, true
+			return oldest, &idleClosed
+		}
 		c.list = &t.extra
 	}
 	if c.list.Len() < MaxExtra {
-		return nil, false
+		return nil, nil
 	}
 	oldest := idlest(c.list)
 	t.remove(oldest)
-	return oldest, false
+	if c.list == &t.extra && !oldest.served.Load() {
+		why = &ConnectionLimit
+	}
+	return oldest, why
+}
+
+// takeSlot removes the connection that has waited for the longest time, if that
+// is at least this long, and passes its slot to the caller.
+func (t *Table) takeSlot(atLeast time.Duration) *Conn {
+	if t.waiting.Len() == 0 {
+		return nil
+	}
+	oldest := idlest(&t.waiting)
+	if time.Since(oldest.since) < atLeast {
+		return nil
+	}
+	oldest.slot = false
+	t.remove(oldest)
+	return oldest
 }
 
 // idlest returns the connection that has done nothing for the longest time. A
@@ -205,6 +232,7 @@ func (t *Table) update(conn net.Conn, state http.ConnState) (rejected bool) {
 		c.received = true
 		c.served.Store(false)
 	}
+	c.since = time.Now()
 	c.list.MoveToBack(c.place)
 	return false
 }
@@ -250,20 +278,30 @@ func (c *Conn) Counted() netip.Addr {
 }
 
 // Claim passes a slot, and the connection's place in the limits of its address,
-// to the caller, who becomes responsible for freeing them. It reports false if
-// there is no free slot, or if the table has closed the connection. Without a
-// table, it takes a slot from slots.
+// to the caller, who becomes responsible for freeing them. A connection without
+// a slot gets that of one whose handshake has not arrived. Claim reports false
+// if there is none, or if the table has closed the connection. Without a table,
+// it takes a slot from slots.
 func (c *Conn) Claim(slots *Slots) bool {
 	if c == nil {
 		return slots.Take()
 	}
-	c.table.mu.Lock()
-	defer c.table.mu.Unlock()
-	if c.place == nil || !c.slot && !slots.Take() {
-		return false
+	t := c.table
+	t.mu.Lock()
+	var closed *Conn
+	claimed := c.place != nil
+	if claimed && !c.slot && !slots.Take() {
+		closed = t.takeSlot(0)
+		claimed = closed != nil
 	}
-	c.table.forget(c)
-	return true
+	if claimed {
+		t.forget(c)
+	}
+	t.mu.Unlock()
+	if closed != nil {
+		t.end(closed, &idleClosed)
+	}
+	return claimed
 }
 
 // withoutTLS returns the connection below TLS, or c itself.

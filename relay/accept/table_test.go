@@ -26,7 +26,10 @@ type service struct {
 	limiter  *IPLimiter
 	listener *pipeListener
 
-	log     bytes.Buffer
+	stats stats.Stats
+	log   bytes.Buffer
+
+	mu      sync.Mutex
 	claimed []func() // end the connections that were claimed
 }
 
@@ -39,7 +42,7 @@ func inBubble(t *testing.T, slots, perAddress int, test func(*service)) {
 		s.listener = &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
 		table := NewTable(Config{
 			Slots: s.slots, Limiter: s.limiter, Address: addressOf,
-			Refusals: NewRefusals(new(stats.Stats), slog.New(slog.NewTextHandler(&s.log, nil))),
+			Refusals: NewRefusals(&s.stats, slog.New(slog.NewTextHandler(&s.log, nil))),
 		})
 		server := &http.Server{Handler: s, IdleTimeout: 10 * time.Second, ReadHeaderTimeout: 5 * time.Second}
 		table.Track(server)
@@ -86,6 +89,8 @@ func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		_, _ = io.WriteString(hijacked, "HTTP/1.1 101 Switching Protocols\r\n\r\n")
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.claimed = append(s.claimed, func() {
 			_ = hijacked.Close()
 			s.limiter.Free(address)
@@ -112,6 +117,13 @@ func (s *service) connect(from string) *client {
 
 // get requests a path, and returns the status, or 0 if the connection ends.
 func (c *client) get(path string) int {
+	status := c.request(path)
+	synctest.Wait()
+	return status
+}
+
+// request is get without waiting until the service has nothing more to do.
+func (c *client) request(path string) int {
 	if _, err := io.WriteString(c.conn, "GET "+path+" HTTP/1.1\r\nHost: relay\r\n\r\n"); err != nil {
 		return 0
 	}
@@ -122,7 +134,6 @@ func (c *client) get(path string) int {
 	if response.StatusCode != http.StatusSwitchingProtocols {
 		_, _ = io.Copy(io.Discard, response.Body)
 	}
-	synctest.Wait()
 	return response.StatusCode
 }
 
@@ -178,6 +189,7 @@ func TestOldestIdleConnectionIsClosed(t *testing.T) {
 		if n := s.slots.Used(); n != 3 {
 			t.Errorf("%d slots are in use by 3 connections", n)
 		}
+		<-time.After(patience)
 		d := s.connect("10.0.0.4")
 		d.want("/claim", 101, "the fourth, instead of the second")
 		b.want("/", 0, "the second, which never sent anything")
@@ -189,6 +201,60 @@ func TestOldestIdleConnectionIsClosed(t *testing.T) {
 			t.Errorf("%d slots are in use at the end", n)
 		}
 	})
+}
+
+// A wave of connections whose handshakes arrive a moment later does not keep
+// clients from taking the slots that are free.
+func TestWaveOfConnections(t *testing.T) {
+	inBubble(t, 100, 0, func(s *service) {
+		for range 90 {
+			s.connect("10.0.0.1").want("/claim", 101, "a client before the wave")
+		}
+		statuses := s.wave(1000)
+		if n := len(s.claimed); n != 100 || statuses[101] != 10 {
+			t.Errorf("%d of 100 slots belong to clients; the wave got %v", n, statuses)
+		}
+	})
+}
+
+// Every connection that a full table cannot serve is counted, whether or not its
+// request has arrived.
+func TestFullTableCounts(t *testing.T) {
+	inBubble(t, 10, 0, func(s *service) {
+		for range 10 {
+			s.connect("10.0.0.1").want("/claim", 101, "a client before the wave")
+		}
+		const wave = 500
+		statuses := s.wave(wave)
+		if closed := s.stats.Rejected[stats.RejectCapacity].Load(); statuses[503] == 0 || int(closed)+statuses[503] != wave {
+			t.Errorf("%d connections of %d are counted as closed; the wave got %v", closed, wave, statuses)
+		}
+	})
+}
+
+// wave opens 500 connections a second, whose handshakes arrive a tenth of a
+// second later, and returns how many got which status. 0 stands for none.
+func (s *service) wave(n int) map[int]int {
+	got := make(chan int)
+	statuses := map[int]int{}
+	var all sync.WaitGroup
+	for range n {
+		c := s.connect("10.0.0.2")
+		all.Go(func() {
+			<-time.After(100 * time.Millisecond)
+			got <- c.request("/claim")
+		})
+		select {
+		case <-time.After(2 * time.Millisecond):
+		case status := <-got:
+			statuses[status]++
+		}
+	}
+	go func() { all.Wait(); close(got) }()
+	for status := range got {
+		statuses[status]++
+	}
+	return statuses
 }
 
 // If clients have all slots, further connections get answers, but cannot become

@@ -34,6 +34,9 @@ func TestConnectionWithRequestIsNotIdle(t *testing.T) {
 	}
 	_, honest := connect("GET / HTTP/1.1\r\n\r\n")
 	_, silent := connect("")
+	for _, c := range table.conns {
+		c.since = c.since.Add(-patience)
+	}
 	_, third := connect("")
 	if table.find(honest) == nil || table.find(silent) != nil || table.find(third) == nil {
 		t.Error("the table does not close the silent connection, although the other one has sent a request")

@@ -131,7 +131,7 @@ func TestStartLine(t *testing.T) {
 // lowered, and the log says so.
 func TestMaxConnectionsAboveTheFiles(t *testing.T) {
 	const limit = 10_000_000
-	used, files := server.Connections(limit)
+	used, files := server.Connections(limit, 32)
 	if used == limit {
 		t.Skipf("the limit on open files is %d", files)
 	}

@@ -90,7 +90,7 @@ func (a *App) assemble() error {
 // limits creates the limits on connections.
 func (a *App) limits() {
 	limit := a.cfg.MaxConnections.Or(0)
-	connections, files := server.Connections(limit)
+	connections, files := Connections(a.cfg)
 	if connections < limit {
 		a.options.Logger.Warn("SIDECAST_MAX_CONNECTIONS is lowered: the process may not open enough files",
 			"setting", "SIDECAST_MAX_CONNECTIONS", "value", limit, "used", connections, "files", files,

@@ -10,7 +10,7 @@ import (
 
 // LimitGauges returns the limits in force, for the metrics.
 func LimitGauges(cfg *config.Config) []admin.Limit {
-	connections, _ := server.Connections(cfg.MaxConnections.Or(0))
+	connections, _ := Connections(cfg)
 	seconds := func(d config.Duration) float64 { return time.Duration(d).Seconds() }
 	return []admin.Limit{
 		{Setting: "auth_concurrency", Value: float64(cfg.AuthConcurrency)},
@@ -30,4 +30,10 @@ func LimitGauges(cfg *config.Config) []admin.Limit {
 		{Setting: "pong_timeout", Value: seconds(cfg.PongTimeout)},
 		{Setting: "command_rate", Value: float64(cfg.CommandRate)},
 	}
+}
+
+// Connections returns how many connections a relay with these settings serves,
+// and the limit on file descriptors of this process, or 0.
+func Connections(cfg *config.Config) (connections, files int) {
+	return server.Connections(cfg.MaxConnections.Or(0), int(cfg.AuthConcurrency))
 }

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"io"
 
+	"sidecast/config"
 	"sidecast/relay/app"
 	"sidecast/relay/auth"
-	"sidecast/relay/server"
 	"sidecast/relay/source"
 )
 
@@ -45,7 +45,7 @@ func check(ctx context.Context, p *Program, cookie, channel string) error {
 	if err != nil {
 		return err
 	}
-	findings := []source.Finding{fileLimit(cfg.MaxConnections.Or(0))}
+	findings := []source.Finding{fileLimit(cfg)}
 	findings = append(findings, checkPorts(ctx, cfg)...)
 	findings = append(findings, checkPatterns(cfg)...)
 	if cfg.IsEmbedded() {
@@ -79,9 +79,10 @@ func report(out io.Writer, findings []source.Finding) error {
 }
 
 // fileLimit checks whether the process may open as many files as it accepts
-// connections. limit is the limit on connections that the operator sets, or 0.
-func fileLimit(limit int) source.Finding {
-	connections, files := server.Connections(limit)
+// connections.
+func fileLimit(cfg *config.Config) source.Finding {
+	limit := cfg.MaxConnections.Or(0)
+	connections, files := app.Connections(cfg)
 	f := source.Finding{Subject: "file descriptors", Text: fmt.Sprintf("room for %d connections", connections)}
 	switch {
 	case files == 0:

@@ -10,28 +10,29 @@ const (
 	maxAdmin = 32
 	// reservedFiles is how many file descriptors the limit on connections
 	// leaves for connections that do not count, for the admin listener, and for
-	// connections to Redis and to the application.
-	reservedFiles = 2*accept.MaxExtra + maxAdmin + 64
+	// connections to Redis. Those to the application are added.
+	reservedFiles = 2*accept.MaxExtra + maxAdmin + 32
 )
 
 // Connections returns how many connections this process can serve, and its
 // limit on file descriptors. limit is the limit on connections that the
-// operator sets, or 0. By default, the result is 80 % of the file descriptors,
+// operator sets, or 0, and outgoing the number of connections to the
+// application. By default, the result is 80 % of the file descriptors,
 // but at most 50,000. It always leaves the file descriptors that the relay
 // needs for itself, so it can be lower than limit. files is 0 if there is no
 // limit.
-func Connections(limit int) (connections, files int) {
-	return connectionsWith(limit, fileLimit())
+func Connections(limit, outgoing int) (connections, files int) {
+	return connectionsWith(limit, outgoing, fileLimit())
 }
 
-func connectionsWith(limit, files int) (connections, _ int) {
+func connectionsWith(limit, outgoing, files int) (connections, _ int) {
 	if files == 0 {
 		if limit == 0 {
 			limit = maxConnections
 		}
 		return limit, 0
 	}
-	room := max(files-reservedFiles, files/4, 1)
+	room := max(files-reservedFiles-outgoing, files/4, 1)
 	if limit == 0 {
 		limit = min(files/5*4, maxConnections)
 	}

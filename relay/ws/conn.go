@@ -72,7 +72,10 @@ func (c *conn) receive(b []byte) bool {
 	return true
 }
 
-func (c *conn) receiveMessage(message []byte, text bool) { c.session.Handle(message, text) }
+func (c *conn) receiveMessage(message []byte, text bool) {
+	c.limit.stop() // the message is complete, and handling it may wait
+	c.session.Handle(message, text)
+}
 
 // receivePing answers with the payload, as RFC 6455 section 5.5.3 requires.
 func (c *conn) receivePing(payload []byte) {

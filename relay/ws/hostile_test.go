@@ -2,9 +2,11 @@ package ws
 
 import (
 	"bytes"
+	"context"
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"sidecast/relay/protocol"
@@ -105,6 +107,34 @@ func TestHalfMessagesAreSmall(t *testing.T) {
 				t.Errorf("%d clients need %d KiB", clients, grown>>10)
 			}
 		})
+	}
+}
+
+// A client whose command waits keeps no buffer.
+func TestWaitingCommandsAreSmall(t *testing.T) {
+	const clients, most = 300, 4 << 10
+	release := make(chan struct{})
+	var waiting atomic.Int64
+	r := newTestRelay(t, func(c *relayConfig) {
+		c.hub.Publish = func(context.Context, string, []byte) (int64, error) {
+			waiting.Add(1)
+			<-release
+			return 1, nil
+		}
+	})
+	t.Cleanup(func() { close(release) })
+	var peers []*peer
+	for range clients {
+		peers = append(peers, r.dial("/?channel=a"))
+	}
+	await(t, "the clients to join", func() bool { return r.hub.Sessions() == clients })
+	before := heap()
+	for _, p := range peers {
+		p.write(text("x"))
+	}
+	await(t, "the commands to wait", func() bool { return waiting.Load() == clients })
+	if grown := heap() - before; grown > clients*most {
+		t.Errorf("a client that waits needs %d bytes", grown/clients)
 	}
 }
 

@@ -56,9 +56,12 @@ func (l *messageLimit) expire(c *conn) {
 	if due == 0 {
 		return
 	}
-	if left := time.Duration(due - time.Now().UnixNano()); left > 0 { // it is larger than the timer was set for
-		l.timer.Reset(left)
-		return
+	switch late := time.Duration(time.Now().UnixNano() - due); {
+	case late < 0: // the message is larger than the timer was set for
+		l.timer.Reset(-late)
+	case late > time.Second && l.due.CompareAndSwap(due, due+int64(late+time.Second)):
+		l.timer.Reset(time.Second) // the process was suspended: what has arrived meanwhile is not read yet
+	default:
+		c.session.Close(protocol.ClosePolicy.Because(protocol.ReasonMessageTime))
 	}
-	c.session.Close(protocol.ClosePolicy.Because(protocol.ReasonMessageTime))
 }

@@ -1,6 +1,9 @@
 package ws
 
-import "io"
+import (
+	"bytes"
+	"io"
+)
 
 // read reads until the connection ends, or until receive wants no more. The
 // goroutine of an idle connection waits in this method, in the runtime's poller,
@@ -22,6 +25,10 @@ func (c *conn) read() error {
 	}
 }
 
+// smallRead is the most that is copied, so that a client whose command has to
+// wait does not keep a whole buffer.
+const smallRead = 512
+
 // take handles what readOnce has read. It reports false at the end of the
 // connection.
 func (s *directSocket) take() (more bool, err error) {
@@ -31,8 +38,18 @@ func (s *directSocket) take() (more bool, err error) {
 	case s.n == 0:
 		return false, io.EOF
 	}
+	if s.n <= smallRead {
+		return s.takeSmall(), nil
+	}
 	more = s.conn.receive(s.buf[:s.n])
 	readBuffers.Put(s.buf)
 	s.buf = nil
 	return more, nil
+}
+
+func (s *directSocket) takeSmall() (more bool) {
+	small := bytes.Clone(s.buf[:s.n])
+	readBuffers.Put(s.buf)
+	s.buf = nil
+	return s.conn.receive(small)
 }

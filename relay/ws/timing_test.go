@@ -157,6 +157,40 @@ func TestMessageTime(t *testing.T) {
 	}
 }
 
+// While the relay handles a complete message, the time does not count.
+func TestMessageTimeExceptWaiting(t *testing.T) {
+	inBubble(t, func(b *bubble) {
+		p := b.connect("/?channel=a&publish=a")
+		e := b.record(p, nil)
+		send := bytes.Repeat(text("1234"), 15)
+		_, _ = p.conn.Write(send[:5]) // the first message arrives in two parts
+		_, _ = p.conn.Write(send[5:])
+		sleep(time.Minute)
+		if !e.endedAt().IsZero() {
+			t.Errorf("the client is disconnected after %v:\n%s", e.endedAt().Sub(b.began), b.log)
+		}
+	}, func(c *relayConfig) {
+		c.hub.PingInterval = time.Hour
+		c.hub.Publish = func(context.Context, string, []byte) (int64, error) {
+			<-time.After(time.Second) // Redis is slow
+			return 1, nil
+		}
+	})
+}
+
+// If the process was suspended when a message should have been complete, the
+// relay reads what has arrived before it disconnects a client.
+func TestMessageTimeAfterSuspension(t *testing.T) {
+	var l messageLimit
+	l.timer = time.NewTimer(time.Hour)
+	defer l.timer.Stop()
+	l.due.Store(time.Now().Add(-time.Minute).UnixNano())
+	l.expire(nil) // it would panic if it disconnected the client
+	if left := time.Until(time.Unix(0, l.due.Load())); left <= 0 || left > time.Second {
+		t.Errorf("the message is due in %v", left)
+	}
+}
+
 // replyLate answers after a delay.
 func replyLate(p *peer, f receivedFrame, after time.Duration) []byte {
 	time.AfterFunc(after, func() { _, _ = p.conn.Write(reply(f)) })
