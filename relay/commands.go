@@ -216,7 +216,7 @@ const publishTimeout = time.Second
 
 func (s *Session) publish(cmd protocol.Command) {
 	code := s.hub.cfg.Access.PublishTo(s.principal.Identity, cmd.Channel)
-	if code == protocol.CodeOK && s.hub.cfg.WrapPublished {
+	if code == protocol.CodeOK && s.hub.cfg.WrapPublished && len(cmd.Data) <= s.hub.cfg.MaxPayload {
 		cmd.Data = protocol.WrapPublished(s.principal.Identity.UserID(), s.ID(), cmd.Data)
 	}
 	if code == protocol.CodeOK && len(cmd.Data) > s.hub.cfg.MaxPayload {

@@ -284,7 +284,9 @@
 // one outbox, counts all its frames. Replays hold a quarter of
 // OUTBOX_TOTAL_BYTES at most. A subscription costs up to 1 KiB while its resume
 // waits. A message of which only a part has arrived costs at most twice that
-// part: at most 2 x MAX_INBOUND_BYTES for each client.
+// part: at most 2 x MAX_INBOUND_BYTES for each client, and 2.5 x if the relay
+// encrypts. While a message that a client publishes waits for Redis, it costs
+// its size, and with PUBLISH_FORMAT=json up to 6 times that.
 //
 // TestMemoryIsBounded fills all of this at once, and TestHistoryBytes verifies
 // the bound of the history.
