@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"sidecast/relay/stream"
 )
 
 const (
@@ -13,7 +15,7 @@ const (
 	// channel is answered with `unavailable`, and a live one as not recovered.
 	resumeTimeout = 10 * time.Second
 	// resumeRetry is how soon Redis is asked again after an error.
-	resumeRetry = 250 * time.Millisecond
+	resumeRetry = stream.RetryAfter
 	// catchUpTimeout is longer than the link needs to detect that it is broken,
 	// which also ends the wait.
 	catchUpTimeout = 30 * time.Second

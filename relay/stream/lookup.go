@@ -91,7 +91,7 @@ func (r *Reader) endLookups(next lookup, v verdict, before place, err error) (mo
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.lookupErr = err; err != nil {
-		r.lookupAgain = r.readers.cfg.Now() + retryAfter
+		r.lookupAgain = r.readers.cfg.Now() + int64(RetryAfter)
 		r.limit = max(r.limit/2, 1) // the page may have been too large for the timeout
 	}
 	if r.moves != before.moves && err == nil {

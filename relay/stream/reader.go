@@ -32,9 +32,8 @@ const (
 	readFurther           // a goroutine reads another page
 )
 
-// retryAfter is how long clients wait until a read is tried again that failed,
-// in nanoseconds.
-const retryAfter = int64(250 * time.Millisecond)
+// RetryAfter is how long clients wait until a read is tried again that failed.
+const RetryAfter = 250 * time.Millisecond
 
 // A Reader reads the stream of one channel. It holds the relay's own place in
 // the stream, and the recent entries as far as they are in the page cache.
@@ -128,7 +127,7 @@ func (r *Reader) retry() {
 	r.mu.Lock()
 	due := now >= r.readAgainAt
 	if due {
-		r.readAgainAt = now + retryAfter
+		r.readAgainAt = now + int64(RetryAfter)
 	}
 	r.mu.Unlock()
 	if due {

@@ -84,7 +84,7 @@ func guardModel(data []byte, limit int) (allowed int, code protocol.CloseCode) {
 			if op != 0 {
 				fragments, size = 0, 0
 			}
-			if fragments++; fragments > maxFragments {
+			if fragments++; fragments > minFragments+limit/fragmentSize {
 				return len(data) - len(b), protocol.ClosePolicy
 			}
 			open = !final

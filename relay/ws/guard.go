@@ -11,9 +11,13 @@ import (
 // Limits on the frames that a client sends, in addition to the size of a
 // message.
 const (
-	maxFragments      = 128 // frames of one message
+	minFragments      = 128 // frames of one message that are always allowed
 	maxControlPerSec  = 20  // pings, pongs and close frames
 	maxControlPayload = 125 // RFC 6455 section 5.5
+
+	// fragmentSize allows more frames of larger messages, at least twice as many as
+	// Chromium sends: its frames have about 128 KiB, and the first ones less.
+	fragmentSize = 32 << 10
 )
 
 // A guard checks the frame headers that a client sends. It stops at the first
@@ -117,11 +121,14 @@ func (g *guard) checkStart(now time.Time) protocol.CloseCode {
 		return protocol.CloseProtocol
 	}
 	g.open = !final
-	if g.fragments++; g.fragments > maxFragments {
+	if g.fragments++; g.fragments > g.maxFragments() {
 		return protocol.ClosePolicy.Because(protocol.ReasonFragments)
 	}
 	return 0
 }
+
+// maxFragments returns how many frames a message may have.
+func (g *guard) maxFragments() uint16 { return minFragments + uint16(g.limit/fragmentSize) }
 
 func (g *guard) countControl(now time.Time) protocol.CloseCode {
 	if second := uint32(now.Unix()); second != g.second {

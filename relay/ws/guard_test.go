@@ -85,8 +85,8 @@ func TestGuardSequences(t *testing.T) {
 		send [][]byte
 		want protocol.CloseCode
 	}{
-		{"as many fragments as allowed", concat([][]byte{begin}, repeat(middle, maxFragments-2), [][]byte{end}), 0},
-		{"one more", concat([][]byte{begin}, repeat(middle, maxFragments-1), [][]byte{end}), protocol.ClosePolicy},
+		{"as many fragments as allowed", concat([][]byte{begin}, repeat(middle, minFragments-2), [][]byte{end}), 0},
+		{"one more", concat([][]byte{begin}, repeat(middle, minFragments-1), [][]byte{end}), protocol.ClosePolicy},
 		{"a new message has its own count", concat([][]byte{begin}, repeat(middle, 100), [][]byte{end, begin}, repeat(middle, 100), [][]byte{end}), 0},
 		{"fragments up to the limit", [][]byte{frame(0x02, strings.Repeat("x", 500)), frame(0x00, ""), frame(0x80, strings.Repeat("x", 500))}, 0},
 		{"fragments beyond the limit", [][]byte{frame(0x02, strings.Repeat("x", 500)), frame(0x80, strings.Repeat("x", 501))}, protocol.CloseTooBig},
