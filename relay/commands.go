@@ -100,21 +100,34 @@ func (s *Session) Subscribe(channels []string) {
 	s.awaitAnswers(started)
 }
 
+// freeErrors is how many channels of a subscribe may be rejected before each
+// further one counts as a command.
+const freeErrors = 8
+
 // subscribeAll runs a subscribe. If it names more channels than a session may
-// have, it gets one answer: with an error for each channel, a client could make
-// the relay send many times as much as it receives.
+// have, it gets one answer, and many rejected channels count as so many
+// commands: with an error for each channel, a client could make the relay send
+// many times as much as it receives.
 func (s *Session) subscribeAll(cmd protocol.Command) {
 	if len(cmd.Subscribe) > s.hub.cfg.MaxChannels {
 		s.refuse(cmd, "", protocol.CodeTooManyChannels)
 		return
 	}
 	answers := s.askApplication(cmd.Subscribe)
+	rejected := 0
 	for _, request := range cmd.Subscribe {
-		s.subscribe(cmd, request, answers)
+		if s.subscribe(cmd, request, answers) {
+			continue
+		}
+		if rejected++; rejected > freeErrors {
+			s.limiter.charge(s.hub.now())
+		}
 	}
 }
 
-func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelRequest, answers grants) {
+// subscribe subscribes the session to one channel, or reports false if it has
+// rejected that.
+func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelRequest, answers grants) bool {
 	code, g := s.authorize(request.Channel, answers)
 	s.removeFailed()
 	i := s.subscription(request.Channel)
@@ -131,19 +144,20 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 		s.hub.logNotReceived(request.Channel, code)
 		cmd.Problem = cmp.Or(cmd.Problem, nameProblem(request.Channel, code))
 		s.refuse(cmd, request.Channel, code)
-		return
+		return false
 	}
 	if i >= 0 {
 		s.count(protocol.CommandSubscribe, protocol.CodeOK)
 		// Without a cursor: messages before the current one may still wait for
 		// the client.
 		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: cmd.Ref, Channel: request.Channel, Recovered: true})
-		return
+		return true
 	}
 	s.join(cmd, request, g)
 	if g != nil {
 		s.setDeadline()
 	}
+	return true
 }
 
 // join subscribes the session to a channel. If the answer has to wait, it

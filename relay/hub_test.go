@@ -176,3 +176,28 @@ func TestPermissionOfAChannelThatWasLeft(t *testing.T) {
 		})
 	}
 }
+
+// A subscribe that names many channels which are rejected counts as many
+// commands, so that its answers are not many times as large as what the client
+// may send.
+func TestRejectedChannelsCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newTestHub(t, relay.HubConfig{Shards: 1, PingInterval: time.Hour, CommandRate: 20, CommandBurst: 50, MaxChannels: 128})
+		t.Cleanup(h.start())
+		h.Online(1)
+		c := h.client(outboxtest.Unlimited)
+		for _, test := range []struct {
+			why      string
+			rejected int
+			want     string
+		}{
+			{"a few", 8, strings.Repeat("error bad_channel,", 8) + "pong"},
+			{"many", 100, strings.Repeat("error bad_channel,", 100) + "error rate_limited"},
+		} {
+			c.handle("%s", `{"type":"subscribe","channels":[`+strings.Repeat(`"",`, test.rejected-1)+`""]}`)
+			c.handle(`{"type":"ping"}`)
+			c.want(test.why, test.want)
+			time.Sleep(time.Minute)
+		}
+	})
+}

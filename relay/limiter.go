@@ -59,3 +59,11 @@ func (l *limiter) take(now int64) limitResult {
 	l.reported = now
 	return limitRefuse
 }
+
+// charge counts one more command, even if the bucket does not allow it: then the
+// next commands have to wait for longer.
+func (l *limiter) charge(now int64) {
+	if l.cost > 0 {
+		l.fullAt = max(l.fullAt, now) + l.cost
+	}
+}

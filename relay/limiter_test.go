@@ -122,3 +122,24 @@ func TestLimiterOff(t *testing.T) {
 		t.Error("without a burst nothing is allowed at all")
 	}
 }
+
+// Commands that are charged afterwards delay the next ones.
+func TestLimiterCharges(t *testing.T) {
+	l := newLimiter(20, 50)
+	for range 120 {
+		l.charge(0)
+	}
+	for _, step := range []struct {
+		at   int64
+		want limitResult
+	}{{0, limitRefuse}, {3549 * milli, limitRefuse}, {3550 * milli, limitAllow}} {
+		if got := l.take(step.at); got != step.want {
+			t.Errorf("after %v: verdict %d, want %d", time.Duration(step.at), got, step.want)
+		}
+	}
+	unlimited := newLimiter(0, 0)
+	unlimited.charge(0)
+	if got := unlimited.take(0); got != limitAllow {
+		t.Errorf("without a limit: verdict %d", got)
+	}
+}

@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -89,6 +90,8 @@ func (f *clientFrame) requests() (list []ChannelRequest, problem string) {
 	switch {
 	case len(f.Channels.entries) > 0 && f.Channel != "":
 		return nil, "channel and channels: send only one of them"
+	case len(f.Channels.entries) > 0 && (f.After != "" || f.At != ""):
+		return nil, `after and at belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
 	case f.Channel != "":
 		return []ChannelRequest{{Channel: f.Channel, After: f.After, At: f.At}}, ""
 	case len(f.Channels.entries) == 0:
@@ -122,31 +125,45 @@ func (f *clientFrame) payload() (payload []byte, problem string) {
 // A channelList is a list of channels, each an object or a name, or one of them
 // without a list.
 type channelList struct {
-	entries []channelRequest
-	wrong   bool // it is something else
+	entries []channelRequest // at most maxEntries+1
+	wrong   bool             // it is something else
 }
+
+// maxEntries is the most channels that a client may have, whatever the settings
+// are. The entries after that are not decoded.
+const maxEntries = 10_000
 
 // UnmarshalJSON implements [json.Unmarshaler]. It returns no error, because that
 // would end the decoding of the other fields.
 func (l *channelList) UnmarshalJSON(b []byte) error {
 	*l = channelList{}
-	if json.Unmarshal(b, &l.entries) == nil {
+	switch {
+	case string(b) == "null": // the same as no field
+		return nil
+	case b[0] != '[':
+		l.add(b)
 		return nil
 	}
-	list := []json.RawMessage{b}
-	if b[0] == '[' {
-		list = nil
-		_ = json.Unmarshal(b, &list) // it is valid JSON
-	}
-	l.entries = make([]channelRequest, len(list))
-	for i, entry := range list {
-		var into any = &l.entries[i]
-		if entry[0] == '"' {
-			into = &l.entries[i].Channel
-		}
-		if json.Unmarshal(entry, into) != nil {
-			l.wrong = true
-		}
+	d := json.NewDecoder(bytes.NewReader(b))
+	_, _ = d.Token() // [, because b is valid JSON
+	for d.More() && !l.wrong && len(l.entries) <= maxEntries {
+		var entry json.RawMessage
+		_ = d.Decode(&entry)
+		l.add(entry)
 	}
 	return nil
+}
+
+// add adds an entry, which is valid JSON.
+func (l *channelList) add(entry []byte) {
+	var request channelRequest
+	switch {
+	case entry[0] == '{':
+		l.wrong = json.Unmarshal(entry, &request) != nil
+	case entry[0] == '"':
+		l.wrong = json.Unmarshal(entry, &request.Channel) != nil
+	default:
+		l.wrong = true
+	}
+	l.entries = append(l.entries, request)
 }

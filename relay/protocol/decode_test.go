@@ -27,6 +27,7 @@ func withRef(cmd Command, ref string) Command {
 const (
 	missingChannels = `channels is missing: send a list, like [{"channel":"NAME"}]`
 	wrongChannels   = `channels must be a list, like [{"channel":"NAME"}]`
+	cursorOutside   = `after and at belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
 	wrongBase64     = "base64 must be standard base64 with padding"
 	wrongRef        = "ref must be a number or a string of at most 64 bytes"
 )
@@ -58,6 +59,10 @@ var v1Commands = []struct {
 		withChannel(subscribe(ChannelRequest{Channel: "a"}), "a")},
 	{"one channel and a list", `{"type":"subscribe","channel":"a","channels":["b"]}`,
 		badRequest(CommandSubscribe, "a", "channel and channels: send only one of them")},
+	{"a null instead of the list", `{"type":"subscribe","channel":"a","channels":null}`,
+		withChannel(subscribe(ChannelRequest{Channel: "a"}), "a")},
+	{"a cursor beside the list", `{"type":"subscribe","channels":["a"],"after":"AQ"}`, badRequest(CommandSubscribe, "", cursorOutside)},
+	{"a heartbeat's place beside the list", `{"type":"subscribe","channels":"a","at":"x"}`, badRequest(CommandSubscribe, "", cursorOutside)},
 	{"a list of numbers: the ref is kept", `{"type":"subscribe","channels":[1],"ref":1}`,
 		withRef(badRequest(CommandSubscribe, "", wrongChannels), "1")},
 	{"a list in a list", `{"type":"subscribe","channels":[["a"]]}`, badRequest(CommandSubscribe, "", wrongChannels)},
@@ -175,6 +180,24 @@ func TestRawDecode(t *testing.T) {
 			if code != 0 || !reflect.DeepEqual(got, want) {
 				t.Errorf("Decode(%q) = %+v, %d", data, got, code)
 			}
+		}
+	}
+}
+
+// Of a list that is longer than any session can use, only the beginning is
+// decoded, and of one with something else only up to that.
+func TestV1DecodesLongListsInPart(t *testing.T) {
+	for why, test := range map[string]struct {
+		entry string
+		most  int
+	}{
+		"names":   {`"a"`, maxEntries + 1},
+		"objects": {`{}`, maxEntries + 1},
+		"numbers": {`1`, 1},
+	} {
+		f, _ := decodeFrame([]byte(`{"channels":[` + strings.Repeat(test.entry+",", 1<<18) + test.entry + `]}`))
+		if n := len(f.Channels.entries); n != test.most {
+			t.Errorf("%s: %d entries are decoded, want %d", why, n, test.most)
 		}
 	}
 }
