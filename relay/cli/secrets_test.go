@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -37,6 +38,63 @@ func TestNoSecretsInErrors(t *testing.T) {
 		code, out, errs := run(t, tt.args...)
 		if code == exitOK || !strings.Contains(errs, tt.want) || strings.Contains(out+errs, "hunter2") {
 			t.Errorf("%.9q: exit %d, %s%s", tt.args, code, out, errs)
+		}
+	}
+}
+
+// TestNoSecretsInEchoes uses servers that repeat everything that they receive,
+// which are not Redis.
+func TestNoSecretsInEchoes(t *testing.T) {
+	const password = `s3cr"et\pass`
+	for name, value := range map[string]string{
+		"CHANNELS": "chat", "DURABLE_CHANNELS": "order", "PUBLIC_CHANNELS": "*", "REDIS_PASSWORD": password,
+	} {
+		t.Setenv("SIDECAST_"+name, value)
+	}
+	for _, begin := range []string{"", "?", "-ERR bad request: ", "-NOPERM bad request: ", "-MOVED 1 ", "-BUSY "} {
+		t.Setenv("SIDECAST_REDIS_URL", "redis://side@"+echoServer(t, begin))
+		for _, args := range [][]string{{"publish", "chat", "x"}, {"publish", "order", "x"}, {"check"}} {
+			code, out, errs := run(t, args...)
+			if code == exitOK || strings.Contains(out+errs, "s3cr") {
+				t.Errorf("%q, %q: exit %d, %s%s", begin, args, code, out, errs)
+			}
+		}
+	}
+}
+
+// echoServer repeats what it receives in one line after begin.
+func echoServer(t *testing.T, begin string) (addr string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go echo(conn, begin)
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func echo(conn net.Conn, begin string) {
+	defer conn.Close()
+	received := make([]byte, 4<<10)
+	for {
+		n, err := conn.Read(received)
+		if err != nil {
+			return
+		}
+		answer := string(received[:n])
+		if begin != "" {
+			answer = begin + strings.ReplaceAll(answer, "\r\n", " ") + "\r\n"
+		}
+		if _, err := conn.Write([]byte(answer)); err != nil {
+			return
 		}
 	}
 }

@@ -67,7 +67,7 @@ func TestAdvice(t *testing.T) {
 		if strings.Contains(do, "grant") && !strings.HasPrefix(test.reply, "NOPERM") {
 			t.Errorf("%s: the advice is %q", test.reply, do)
 		}
-		err = streamError(err)
+		err = Server{}.streamError(err)
 		if errors.Is(err, ErrUnavailable) != test.transient || errors.Is(err, stream.ErrNoStream) == test.transient {
 			t.Errorf("%s: the streams return %v", test.reply, err)
 		}
@@ -77,10 +77,9 @@ func TestAdvice(t *testing.T) {
 	}
 }
 
-// TestWarningsGiveAdvice checks the same for each warning about a command that
-// Redis refuses.
-func TestWarningsGiveAdvice(t *testing.T) {
-	warnings := map[string]func(r *errorReporter, reply string){
+// warnings returns the warnings about commands that Redis refuses.
+func warnings() map[string]func(r *errorReporter, reply string) {
+	return map[string]func(r *errorReporter, reply string){
 		"PING": func(r *errorReporter, reply string) { r.pingRefused(reply) },
 		"ROLE": func(r *errorReporter, reply string) {
 			r.roleUnsupported(fmt.Errorf("%w: %w", errRoleUnsupported, refusal(reply)))
@@ -92,12 +91,17 @@ func TestWarningsGiveAdvice(t *testing.T) {
 			r.busUnsupported(fmt.Errorf("%w: %w", errBusUnsupported, refusal(reply)))
 		},
 		"XRANGE": func(r *errorReporter, reply string) {
-			r.streamsDenied(access.MustPattern("order:*"), streamError(refusal(reply)))
+			r.streamsDenied(access.MustPattern("order:*"), Server{}.streamError(refusal(reply)))
 		},
-		"XADD":    func(r *errorReporter, reply string) { r.clientAppendFailed(streamError(refusal(reply))) },
+		"XADD":    func(r *errorReporter, reply string) { r.clientAppendFailed(Server{}.streamError(refusal(reply))) },
 		"PUBLISH": func(r *errorReporter, reply string) { r.clientPublishFailed(refusal(reply)) },
 	}
-	for name, warn := range warnings {
+}
+
+// TestWarningsGiveAdvice checks the same for each warning about a command that
+// Redis refuses.
+func TestWarningsGiveAdvice(t *testing.T) {
+	for name, warn := range warnings() {
 		var log strings.Builder
 		l := testLink(t, lineSink{new([]string)}, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		warn(&l.reporter, "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.")
@@ -105,7 +109,7 @@ func TestWarningsGiveAdvice(t *testing.T) {
 			t.Errorf("%s: a server that cannot save logs %s", name, text)
 		}
 	}
-	for name, warn := range warnings {
+	for name, warn := range warnings() {
 		var log strings.Builder
 		l := testLink(t, lineSink{new([]string)}, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 		for range 2 {
@@ -115,6 +119,31 @@ func TestWarningsGiveAdvice(t *testing.T) {
 			t.Errorf("%s: a missing right logs %s", name, text)
 		} else if n := strings.Count(text, "level=WARN"); n != 1 && name != "XRANGE" {
 			t.Errorf("%s: a missing right is logged %d times", name, n)
+		}
+	}
+}
+
+// TestWarningsHideThePassword checks the same warnings with servers that repeat
+// what they receive.
+func TestWarningsHideThePassword(t *testing.T) {
+	const password = "s3cretpass"
+	all := warnings()
+	all["markers"] = func(r *errorReporter, reply string) {
+		r.markerSubscriptionDenied(reply)
+		r.markerPublishDenied(refusal(reply))
+		r.markerPublishFailing(refusal(reply))
+	}
+	for name, warn := range all {
+		for _, reply := range []string{"NOPERM bad request: " + password, "BUSY bad request: " + password, "ERR got " + password} {
+			var log strings.Builder
+			l := testLink(t, lineSink{new([]string)}, func(c *Config) {
+				c.Server.Password = password
+				c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+			})
+			warn(&l.reporter, reply)
+			if strings.Contains(log.String(), password) {
+				t.Errorf("%s: %s", name, log.String())
+			}
 		}
 	}
 }

@@ -83,7 +83,7 @@ func advise(err error, grant string) string {
 // any other error it returns empty strings.
 func explainReply(err error) (problem, do string) {
 	text, reply := err.Error(), replyOf(err)
-	has := func(word string) bool { return strings.Contains(text, word) }
+	has := func(word string) bool { return strings.Contains(text, word) || strings.Contains(reply, word) }
 	_, denied := errors.AsType[*deniedError](err)
 	if sentinel, ok := errors.AsType[*sentinelError](err); ok {
 		return explainSentinel(sentinel)

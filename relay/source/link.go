@@ -133,7 +133,7 @@ func (l *Link) Run(ctx context.Context) error {
 	helpers.Wait()
 	err := errors.Join(l.subscriber.Close(), l.commands.Close())
 	if err != nil {
-		l.log.Debug("closing the redis clients failed", "err", err)
+		l.log.Debug("closing the redis clients failed", "err", l.cfg.Server.Redact(err))
 	}
 	return nil
 }

@@ -1,10 +1,6 @@
 package source
 
-import (
-	"errors"
-
-	"sidecast/relay/source/resp"
-)
+import "sidecast/relay/source/resp"
 
 // maxPassed bounds the strings of a reply that goes to go-redis, which holds it
 // in memory.
@@ -297,7 +293,7 @@ func (c *pubsubConn) parseError(b []byte) (bool, error) {
 		c.link.reporter.pingRefused(text)
 		return true, nil
 	case c.live:
-		return false, errors.New(text)
+		return false, &replyError{text}
 	case c.subs.awaitsMarker() && isDenied(text):
 		c.link.reporter.markerSubscriptionDenied(text)
 		c.r += end

@@ -45,7 +45,7 @@ func (l *Link) Publish(ctx context.Context, channel string, payload []byte) (rec
 	if err == nil {
 		return receivers, nil
 	}
-	err = &shownError{err}
+	err = l.cfg.Server.shown(err)
 	l.reporter.clientPublishFailed(err)
 	if isRefusal(err) {
 		return 0, fmt.Errorf("%w: %w", ErrRefused, err)
@@ -123,7 +123,7 @@ func (l *Link) Streams() stream.Store {
 		return l.commands, nil
 	}
 	return &streams{
-		client: client, nodeClient: l.cfg.Server.nodeClient, names: l.cfg.Names, maxPayload: l.cfg.MaxPayload, maxLength: l.cfg.StreamLength,
+		client: client, server: l.cfg.Server, names: l.cfg.Names, maxPayload: l.cfg.MaxPayload, maxLength: l.cfg.StreamLength,
 		appendFailed: l.reporter.clientAppendFailed,
 	}
 }

@@ -79,7 +79,7 @@ func (s *streams) runAtMaster(
 // yet. The connection is not kept: redirects end when go-redis has learned of
 // the move.
 func (s *streams) runAt(addr string, ask bool, f func(streamNode) error) error {
-	node := s.nodeClient(addr)
+	node := s.server.nodeClient(addr)
 	defer node.Close()
 	return f(streamNode{node, ask})
 }

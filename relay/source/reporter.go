@@ -42,7 +42,7 @@ func (r *errorReporter) connectFailed(err error) {
 	problem, do := explain(err)
 	if problem == r.problem && time.Since(r.loggedAt) < repeatAfter {
 		l.log.Debug("redis still cannot be used", "addr", l.cfg.Server.Address,
-			"err", l.cfg.Server.Redact(err))
+			"err", r.shown(err))
 		return
 	}
 	if problem != r.problem {
@@ -58,7 +58,7 @@ func (r *errorReporter) connectFailed(err error) {
 		do = r.findDenied(denied, do)
 	}
 	l.log.Error("redis cannot be used", "addr", l.cfg.Server.Address, "problem", problem, "do", do,
-		"err", l.cfg.Server.Redact(err))
+		"err", r.shown(err))
 }
 
 // findDenied tries each pattern to find the one that is denied, because Redis
@@ -78,6 +78,9 @@ func (r *errorReporter) findDenied(denied *deniedError, otherwise string) string
 	return otherwise
 }
 
+// shown returns the text of an error without secrets, for the log.
+func (r *errorReporter) shown(err error) string { return r.link.cfg.Server.Redact(err) }
+
 // warn logs a warning and what to do about it.
 func (r *errorReporter) warn(message, do string, args ...any) {
 	r.link.log.Warn(message, append([]any{"do", do}, args...)...)
@@ -92,7 +95,7 @@ func (r *errorReporter) warnOnce(once *sync.Once, message, do string, args ...an
 func (r *errorReporter) unsupported(once *sync.Once, message string, err error, grant string) {
 	var args []any
 	if reply := replyOf(err); reply != "" {
-		args = []any{"err", withoutArguments(reply)}
+		args = []any{"err", r.shown(&replyError{reply})}
 	}
 	r.warnOnce(once, message, advise(err, grant), args...)
 }
@@ -143,18 +146,18 @@ func (r *errorReporter) pingRefused(reply string) {
 		once = &r.pingFails
 	}
 	r.warnOnce(once, "redis refuses PING; the relay accepts the refusals as answers",
-		advise(&replyError{reply}, "grant +ping"), "err", withoutArguments(reply))
+		advise(&replyError{reply}, "grant +ping"), "err", r.shown(&replyError{reply}))
 }
 
 func (r *errorReporter) markerSubscriptionDenied(reply string) {
 	r.warnOnce(&r.markerSubscribe,
 		"redis refuses the subscription to the marker channel, so the relay cannot probe delivery",
-		"grant +subscribe and &"+r.link.markerChannel, "err", reply)
+		"grant +subscribe and &"+r.link.markerChannel, "err", r.shown(&replyError{reply}))
 }
 
 func (r *errorReporter) markerPublishDenied(err error) {
 	r.warnOnce(&r.markerPublish, "redis refuses to publish markers, so the relay cannot probe delivery",
-		"grant +publish and &"+r.link.markerChannel, "err", err)
+		"grant +publish and &"+r.link.markerChannel, "err", r.shown(err))
 }
 
 // markerPublishFailing is called periodically while markers cannot be published
@@ -165,7 +168,7 @@ func (r *errorReporter) markerPublishFailing(err error) {
 		_, do = explain(err)
 	}
 	r.warn("publishing markers fails although redis is connected, so the relay cannot probe delivery",
-		do, "err", r.link.cfg.Server.Redact(err))
+		do, "err", r.shown(err))
 }
 
 const clientMessagesRefused = "redis refuses messages that clients publish"
@@ -175,7 +178,7 @@ const clientMessagesRefused = "redis refuses messages that clients publish"
 func (r *errorReporter) clientPublishFailed(err error) {
 	if isDenied(replyOf(err)) {
 		r.warnOnce(&r.clientPublish, clientMessagesRefused,
-			"grant +publish and the channels of SIDECAST_PUBLISH_CHANNELS", "err", err)
+			"grant +publish and the channels of SIDECAST_PUBLISH_CHANNELS", "err", r.shown(err))
 	}
 	r.conditionPreventsPublishing(err)
 }
@@ -185,7 +188,7 @@ func (r *errorReporter) clientPublishFailed(err error) {
 func (r *errorReporter) clientAppendFailed(err error) {
 	if isDenied(replyOf(err)) {
 		r.warnOnce(&r.clientAppend, clientMessagesRefused,
-			"grant +xadd and %RW~ for the streams of SIDECAST_PUBLISH_CHANNELS", "err", err)
+			"grant +xadd and %RW~ for the streams of SIDECAST_PUBLISH_CHANNELS", "err", r.shown(err))
 	}
 	r.conditionPreventsPublishing(err)
 }
@@ -208,7 +211,7 @@ func (r *errorReporter) conditionPreventsPublishing(err error) {
 	}
 	r.mu.Unlock()
 	if due {
-		r.warn(clientMessagesRefused, c.do, "problem", c.problem, "err", replyOf(err))
+		r.warn(clientMessagesRefused, c.do, "problem", c.problem, "err", r.shown(&replyError{replyOf(err)}))
 	}
 }
 
@@ -222,5 +225,5 @@ func (r *errorReporter) foreignRelay() {
 func (r *errorReporter) streamsDenied(pattern access.Pattern, err error) {
 	cfg := &r.link.cfg
 	r.warn("redis does not let the relay read streams, so these durable channels do not work",
-		advise(err, grantStreams(cfg.Names.RedisPattern(pattern))), "pattern", pattern.String(), "err", cfg.Server.Redact(err))
+		advise(err, grantStreams(cfg.Names.RedisPattern(pattern))), "pattern", pattern.String(), "err", r.shown(err))
 }

@@ -20,7 +20,7 @@ import (
 // commands in one while it uses more memory than maxmemory allows.
 type streams struct {
 	client     func() (redis.UniversalClient, error)
-	nodeClient func(addr string) redis.UniversalClient // for one node of a cluster
+	server     Server // for the nodes of a cluster, and the passwords
 	names      access.Names
 	maxPayload int // bytes
 	maxLength  int // approximate number of entries to which a stream is trimmed when a client adds one; 0: no trimming
@@ -42,7 +42,7 @@ func newStreams(client redis.UniversalClient, cfg Config) *streams {
 		maxPayload = DefaultMaxPayload
 	}
 	return &streams{
-		client: func() (redis.UniversalClient, error) { return client, nil }, nodeClient: cfg.Server.nodeClient,
+		client: func() (redis.UniversalClient, error) { return client, nil }, server: cfg.Server,
 		names: cfg.Names, maxPayload: maxPayload, maxLength: cfg.StreamLength,
 		appendFailed: func(error) {},
 	}
@@ -122,7 +122,7 @@ func (s *streams) Behind(ctx context.Context, places []stream.Place) ([]bool, er
 		return nil
 	})
 	if err != nil && !isRefusal(err) {
-		return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: %w", ErrUnavailable, s.server.shown(err))
 	}
 	behind := make([]bool, len(places))
 	for i, reply := range replies {
@@ -192,17 +192,17 @@ func (s *streams) do(ctx context.Context, key string, f func(streamNode) error) 
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	if cluster, ok := client.(router); ok {
-		return streamError(s.runAtMaster(ctx, cluster, key, f))
+		return s.server.streamError(s.runAtMaster(ctx, cluster, key, f))
 	}
-	return streamError(f(streamNode{UniversalClient: client}))
+	return s.server.streamError(f(streamNode{UniversalClient: client}))
 }
 
 // streamError wraps an error in one of those that [stream.Store] promises.
-func streamError(err error) error {
+func (s Server) streamError(err error) error {
 	if err == nil {
 		return nil
 	}
-	err = &shownError{err}
+	err = s.shown(err)
 	switch {
 	case isRefusal(err), errors.Is(err, errStreamReply):
 		return fmt.Errorf("%w: %w", stream.ErrNoStream, err)
