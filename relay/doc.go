@@ -156,9 +156,11 @@
 //   - If messages may be missing, the client receives a gap before the next
 //     message. After an outage of Redis it receives one gap, as soon as Redis
 //     has confirmed every pattern again (TestRedisKilled, TestV1Outage). After a
-//     failover by Sentinels it receives one more, when the old master accepts no
-//     more messages (TestDeposedMaster, TestGapWithinALink). If a message was
-//     too large, it receives a gap on this channel (TestV1Outage,
+//     failover by Sentinels it receives one more, when the old master is no
+//     longer a master or has not answered for 30 s, and another if it returned
+//     as a master after that, all within 5 minutes (TestDeposedMaster,
+//     TestDeposedMasterIsWatched, TestGapWithinALink). If a message was too
+//     large, it receives a gap on this channel (TestV1Outage,
 //     TestRawGapCloseOnOversize).
 //   - There is no gap without a cause (TestQuietAndTraffic).
 //   - Clients stay connected while Redis is down, and are notified

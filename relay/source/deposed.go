@@ -11,7 +11,7 @@ import (
 // Times of the watch of a deposed master.
 const (
 	deposedInterval    = time.Second
-	deposedUnreachable = 30 * time.Second // it counts as gone after this long without an answer
+	deposedUnreachable = 30 * time.Second // after this long without an answer, clients get the gap
 	deposedWatch       = 5 * time.Minute  // the watch ends
 )
 
@@ -19,7 +19,8 @@ const (
 // name another one. Until such a server becomes a replica, or stops, it accepts
 // what applications publish that have not noticed the failover. These messages
 // are lost after clients were notified of the failover, so they get another gap
-// when there can be no more.
+// when there can be no more for now. A server that cannot be reached may come
+// back as a master, so it is still watched after that.
 type deposedMasters struct {
 	link *Link
 	wake chan struct{} // a master was added
@@ -33,7 +34,18 @@ type deposedMasters struct {
 type deposedMaster struct {
 	leftAt     time.Time
 	answeredAt time.Time // when it last answered, or leftAt
+	reported   bool      // clients have got a gap since it last answered
 }
+
+// A deposedState is what the relay learns about a deposed master.
+type deposedState int
+
+const (
+	deposedUnchanged   deposedState = iota // nothing to report
+	deposedDemoted                         // it is no longer a master; clients get a gap
+	deposedSilent                          // it has not answered for deposedUnreachable; clients get a gap
+	deposedStillMaster                     // it was a master for deposedWatch
+)
 
 func newDeposedMasters(l *Link) *deposedMasters {
 	return &deposedMasters{link: l, wake: make(chan struct{}, 1), masters: make(map[string]*deposedMaster)}
@@ -80,52 +92,69 @@ func (d *deposedMasters) list() map[string]*deposedMaster {
 	return maps.Clone(d.masters)
 }
 
-// check asks one master for its role and ends its watch if there is no more to
-// learn.
+// check asks one master for its role, reports what that means for clients, and
+// ends its watch if there is no more to learn.
 func (d *deposedMasters) check(ctx context.Context, addr string, m *deposedMaster) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	client := d.link.cfg.Server.nodeClient(addr)
 	defer client.Close()
-	over, gap := m.judge(time.Now(), readRole(ctx, client))
-	if !over || !d.remove(addr, m) {
+	state, over := m.judge(time.Now(), readRole(ctx, client))
+	if !d.watches(addr, m, over) {
 		return
 	}
-	if gap {
-		d.link.reportGap(addr)
-	} else {
+	switch state {
+	case deposedDemoted:
+		d.link.reportGap(addr, "the master before the failover accepts no more messages; "+
+			"clients get a gap for those that it accepted")
+	case deposedSilent:
+		d.link.reportGap(addr, "the master before the failover has not answered for 30 s; "+
+			"clients get a gap for messages that it may have accepted")
+	case deposedStillMaster:
 		d.link.reporter.stillMaster(addr)
 	}
 }
 
-// remove ends the watch of a master, and reports false if it has ended already.
-func (d *deposedMasters) remove(addr string, m *deposedMaster) bool {
+// watches reports whether a master is still watched. If over is set, its watch
+// ends.
+func (d *deposedMasters) watches(addr string, m *deposedMaster, over bool) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.masters[addr] != m {
 		return false
 	}
-	delete(d.masters, addr)
+	if over {
+		delete(d.masters, addr)
+	}
 	return true
 }
 
-// judge decides, after the answer to a question for its role, whether the watch
-// of a master is over, and whether messages that it accepted may be lost.
-func (m *deposedMaster) judge(now time.Time, err error) (over, gap bool) {
+// judge decides, after the answer to a question for its role, what to report
+// about a master, and whether its watch is over. The watch of a server that has
+// not answered lately goes on until clients have got a gap.
+func (m *deposedMaster) judge(now time.Time, err error) (state deposedState, over bool) {
+	old := now.Sub(m.leftAt) >= deposedWatch
 	switch {
 	case errors.Is(err, errReplica), errors.Is(err, errSentinelRole):
-		return true, true
-	case err == nil, errors.Is(err, errRoleUnsupported), replyOf(err) != "":
-		m.answeredAt = now // it may still be a master
-	case now.Sub(m.answeredAt) >= deposedUnreachable:
-		return true, true
+		if m.reported {
+			return deposedUnchanged, true
+		}
+		return deposedDemoted, true
+	case err == nil, errors.Is(err, errRoleUnsupported), replyOf(err) != "": // it may be a master
+		m.answeredAt, m.reported = now, false
+		if old {
+			return deposedStillMaster, true
+		}
+	case !m.reported && now.Sub(m.answeredAt) >= deposedUnreachable:
+		m.reported = true
+		return deposedSilent, old
 	}
-	return now.Sub(m.leftAt) >= deposedWatch, false
+	return deposedUnchanged, old && m.reported
 }
 
 // reportGap makes the link's goroutine report a gap to the sink, if an epoch is
-// running. Otherwise the beginning of the next one reports it.
-func (l *Link) reportGap(deposed string) {
+// running, and logs why. Otherwise the beginning of the next one reports it.
+func (l *Link) reportGap(deposed, why string) {
 	c := l.current()
 	if c == nil {
 		return
@@ -135,8 +164,7 @@ func (l *Link) reportGap(deposed string) {
 		c.gapDue.Store(false)
 		return
 	}
-	l.log.Warn("the master before the failover accepts no more messages; clients get a gap for those that it accepted",
-		"addr", deposed)
+	l.log.Warn(why, "addr", deposed)
 }
 
 // deliverGap reports a gap to the sink if one is due. Called by the reader after

@@ -99,9 +99,11 @@
 // they no longer name, even if that server is running and considers itself the
 // master. Until it becomes a replica or stops, applications that have not
 // noticed the failover publish to it, after clients got the gap of the new
-// epoch. So the relay asks it for its role once a second, for 5 minutes at most,
-// and reports one more gap when it is no longer a master or has not answered for
-// 30 s.
+// epoch. So the relay asks it for its role once a second, for 5 minutes, and
+// reports one more gap when it is no longer a master or has not answered for
+// 30 s. In the latter case it may return as a master, for example until the
+// Sentinels make it a replica. Then the relay reports another gap in the same
+// way.
 //
 // # Cluster
 //

@@ -187,12 +187,36 @@ const aboveRoleInterval = 6 * time.Second
 // TestDeposedMaster fails over in a way that the old master does not notice, as
 // in a network split: applications publish to it after clients got the gap of
 // the failover. They get one more when it becomes a replica, or has been
-// unreachable for 30 s.
+// unreachable for 30 s, and another if it then returned as a master.
 func TestDeposedMaster(t *testing.T) {
 	t.Parallel()
-	for name, end := range map[string]func(old, next *redistest.Server){
-		"becomes a replica": func(old, next *redistest.Server) { old.CLI("REPLICAOF", "127.0.0.1", next.Port()) },
-		"is stopped":        func(old, _ *redistest.Server) { old.Kill() },
+	demote := func(t *testing.T, l *runningLink, old, next *redistest.Server, gaps int) {
+		old.CLI("PUBLISH", "chat", "lost")
+		l.expectDelivery(t, next, "chat")
+		if n := count(l.allEvents(), "gap"); n != gaps-1 {
+			t.Errorf("%d gaps while the old master accepts messages", n)
+		}
+		old.CLI("REPLICAOF", "127.0.0.1", next.Port())
+		l.awaitEvent(t, "gap", gaps)
+		l.awaitLog(t, "the master before the failover accepts no more messages", "addr="+old.Addr)
+	}
+	for name, end := range map[string]func(t *testing.T, l *runningLink, old, next *redistest.Server) (gaps int){
+		"becomes a replica": func(t *testing.T, l *runningLink, old, next *redistest.Server) int {
+			demote(t, l, old, next, 1)
+			return 1
+		},
+		"is stopped, and returns": func(t *testing.T, l *runningLink, old, next *redistest.Server) int {
+			old.Kill()
+			l.awaitEvent(t, "gap", 1)
+			l.awaitLog(t, "the master before the failover has not answered for 30 s", "addr="+old.Addr)
+			if strings.Contains(l.log.String(), "accepts no more messages") {
+				t.Error("the log says that a stopped server accepts no more messages")
+			}
+			old.Restart()
+			awaitAsked(t, old)
+			demote(t, l, old, next, 2)
+			return 2
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -202,20 +226,21 @@ func TestDeposedMaster(t *testing.T) {
 				l := startLive(t, "", []string{"*"}, sentinels(sentinel.Addr), useProtocol)
 				monitorMaster(sentinel, next)
 				l.awaitEvent(t, "online", 2)
-				old.CLI("PUBLISH", "chat", "lost")
+				gaps := end(t, l, old, next)
 				l.expectDelivery(t, next, "chat")
-				if n := count(l.allEvents(), "gap"); n > 0 {
-					t.Errorf("%d gaps while the old master accepts messages", n)
-				}
-				end(old, next)
-				l.awaitEvent(t, "gap", 1)
-				l.expectDelivery(t, next, "chat")
-				l.expectLost(t, 1) // in spite of the gap, the link stays
-				l.awaitLog(t, "the master before the failover accepts no more messages", "addr="+old.Addr)
-				if n := count(l.allEvents(), "gap"); n != 1 {
+				l.expectLost(t, 1) // in spite of the gaps, the link stays
+				if n := count(l.allEvents(), "gap"); n != gaps {
 					t.Errorf("%d gaps", n)
 				}
 			})
 		})
 	}
+}
+
+// awaitAsked waits until the relay has asked a server for its role.
+func awaitAsked(t *testing.T, server *redistest.Server) {
+	t.Helper()
+	eventually(t, "a question for the role", func() bool {
+		return strings.Contains(server.CLI("INFO", "commandstats"), "cmdstat_role:calls=")
+	})
 }
