@@ -67,7 +67,7 @@ func (c *check) checkStreams(ctx context.Context, pattern access.Pattern) {
 	switch _, err := streams.Read(ctx, channel, stream.ID{}, 1); {
 	case err == nil:
 	case isDenied(replyOf(err)):
-		c.fail(subject, "Redis does not let the relay read them", grantStreams(redisPattern))
+		c.fail(subject, "Redis does not let the relay read them", adviseStreams(err, grantStreams(redisPattern)))
 		return
 	default:
 		c.failure(subject, err)
@@ -96,7 +96,7 @@ func (c *check) checkRedirects(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
 	if err := c.node.Do(ctx, "ASKING").Err(); isDenied(replyOf(err)) {
-		c.warn("moving streams", "clients cannot use a durable channel while its slot moves to another node", "grant +asking")
+		c.warn("moving streams", "clients cannot use a durable channel while its slot moves to another node", grantAsking)
 	}
 }
 

@@ -123,6 +123,24 @@ func TestWarningsGiveAdvice(t *testing.T) {
 	}
 }
 
+// TestAdviceForMovingStreams checks that a missing right to ASKING leads to the
+// advice to grant that, and not the rights to read or to write.
+func TestAdviceForMovingStreams(t *testing.T) {
+	err := Server{}.streamError(refusal("NOPERM this user has no permissions to run the 'asking' command"))
+	for _, name := range []string{"XRANGE", "XADD"} {
+		var log strings.Builder
+		l := testLink(t, lineSink{new([]string)}, func(c *Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+		warnings()[name](&l.reporter, replyOf(err))
+		warnings()["XADD"](&l.reporter, "NOPERM no")
+		if text := log.String(); !strings.Contains(text, `do="grant +asking"`) || !strings.Contains(text, "grant +xadd") {
+			t.Errorf("%s: %s", name, text)
+		}
+	}
+	if advised, ok := errors.AsType[stream.Advised](err); !ok || advised.Advice() != "grant +asking" {
+		t.Errorf("%v has no advice", err)
+	}
+}
+
 // TestWarningsHideThePassword checks the same warnings with servers that repeat
 // what they receive.
 func TestWarningsHideThePassword(t *testing.T) {

@@ -29,6 +29,12 @@ func errBypassed(channel string) error {
 // isDenied reports whether an error reply means that the user lacks a right.
 func isDenied(reply string) bool { return strings.HasPrefix(reply, "NOPERM") }
 
+// isAskingDenied reports whether the user lacks the right to ASKING.
+func isAskingDenied(err error) bool {
+	reply := replyOf(err)
+	return isDenied(reply) && strings.Contains(reply, "'asking'")
+}
+
 // isUnauthenticated reports whether an error reply means that the login is
 // missing or failed.
 func isUnauthenticated(reply string) bool {

@@ -225,6 +225,18 @@ func explainAlert(alert string) (problem, do string) {
 	return "the server ended TLS", "check Redis's log"
 }
 
+// adviseStreams is [advise] for commands about a stream, before which a cluster
+// that moves the stream needs an ASKING.
+func adviseStreams(err error, grant string) string {
+	if isAskingDenied(err) {
+		return grantAsking
+	}
+	return advise(err, grant)
+}
+
+// grantAsking tells how to grant the right to use streams while they move.
+const grantAsking = "grant +asking"
+
 // grantBus tells how to grant the right to watch the bus of a cluster.
 const grantBus = "grant +cluster|links; it needs Redis 7.0"
 

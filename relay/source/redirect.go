@@ -25,20 +25,28 @@ type streamNode struct {
 	asking bool // the node is only receiving the key's slot, and needs ASKING before each command
 }
 
-// run sends the commands over one connection and returns the first error.
+// run sends the commands over one connection and returns the first error. If a
+// command fails because ASKING before it was refused, its error is that of
+// ASKING.
 func (n streamNode) run(ctx context.Context, commands ...redis.Cmder) error {
 	if len(commands) == 1 && !n.asking {
 		return n.Process(ctx, commands[0])
 	}
+	asked := make([]*redis.Cmd, len(commands))
 	_, err := n.Pipelined(ctx, func(p redis.Pipeliner) error {
-		for _, command := range commands {
+		for i, command := range commands {
 			if n.asking {
-				p.Do(ctx, "ASKING")
+				asked[i] = p.Do(ctx, "ASKING")
 			}
 			_ = p.Process(ctx, command)
 		}
 		return nil
 	})
+	for i, command := range commands {
+		if n.asking && command.Err() != nil && asked[i].Err() != nil {
+			command.SetErr(asked[i].Err())
+		}
+	}
 	return err
 }
 

@@ -1,6 +1,7 @@
 package source_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -65,6 +66,7 @@ func TestStreamsFollowRedirects(t *testing.T) {
 		first[added] = appendTo(t, streams, added) // to the new node, because there is no such key
 		appendTo(t, streams, moves)
 		appendTo(t, streams, stays)
+		c.expectAskingAdvised(t, to, added)
 		expectEntries("while the slot moves", absent, stream.ID{}, 0)
 		expectEntries("while the slot moves", added, first[added], 1)
 		expectEntries("while the slot moves", added, stream.ID{}, 1)
@@ -83,6 +85,31 @@ func TestStreamsFollowRedirects(t *testing.T) {
 		expectEntries("after the slot has moved", absent, stream.ID{}, 0)
 		l.expectNoWarnings(t)
 		l.stop()
+	}
+}
+
+// expectAskingAdvised checks that a user without the right to ASKING learns of it
+// when it uses a stream that is at the new node of its slot.
+func (c *cluster) expectAskingAdvised(t testing.TB, to *redistest.Server, channel string) {
+	t.Helper()
+	var user func(*source.Config)
+	for _, node := range append(slices.Clone(c.nodes), to) {
+		user = aclUser(t, node, "%RW~order:*", "&order:*", "+publish", "+xadd", "+xrange", "+xinfo", "+cluster|slots")
+	}
+	cfg := checkConfig("", []string{"order:*"}, c.server, user)
+	client, err := source.NewClient(cfg.Server, cfg.Names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	streams := source.NewStreams(client, cfg)
+	_, readErr := streams.Read(t.Context(), channel, stream.ID{}, 9)
+	_, stateErr := streams.State(t.Context(), channel)
+	_, appendErr := streams.Append(t.Context(), channel, nil)
+	for _, err := range []error{readErr, stateErr, appendErr} {
+		if advised, ok := errors.AsType[stream.Advised](err); !ok || advised.Advice() != "grant +asking" {
+			t.Errorf("without the right to ASKING: %v", err)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ type errorReporter struct {
 	loggedAt time.Time
 
 	// Warnings that are logged once. Any goroutine may use them.
-	role, node, bus, ping, pingFails, markerSubscribe, markerPublish, clientPublish, clientAppend, foreign sync.Once
+	role, node, bus, ping, pingFails, markerSubscribe, markerPublish, clientPublish, clientAppend, clientAsking, foreign sync.Once
 
 	// Guarded by mu.
 	mu         sync.Mutex
@@ -186,7 +186,10 @@ func (r *errorReporter) clientPublishFailed(err error) {
 // clientAppendFailed is called for each message of a client that could not be
 // added to the stream of a durable channel.
 func (r *errorReporter) clientAppendFailed(err error) {
-	if isDenied(replyOf(err)) {
+	switch {
+	case isAskingDenied(err):
+		r.warnOnce(&r.clientAsking, clientMessagesRefused, grantAsking, "err", r.shown(err))
+	case isDenied(replyOf(err)):
 		r.warnOnce(&r.clientAppend, clientMessagesRefused,
 			"grant +xadd and %RW~ for the streams of SIDECAST_PUBLISH_CHANNELS", "err", r.shown(err))
 	}
@@ -225,5 +228,5 @@ func (r *errorReporter) foreignRelay() {
 func (r *errorReporter) streamsDenied(pattern access.Pattern, err error) {
 	cfg := &r.link.cfg
 	r.warn("redis does not let the relay read streams, so these durable channels do not work",
-		advise(err, grantStreams(cfg.Names.RedisPattern(pattern))), "pattern", pattern.String(), "err", r.shown(err))
+		adviseStreams(err, grantStreams(cfg.Names.RedisPattern(pattern))), "pattern", pattern.String(), "err", r.shown(err))
 }

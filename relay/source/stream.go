@@ -197,12 +197,21 @@ func (s *streams) do(ctx context.Context, key string, f func(streamNode) error) 
 	return s.server.streamError(f(streamNode{UniversalClient: client}))
 }
 
+// A streamFailure implements [stream.Advised].
+type streamFailure struct{ err error }
+
+func (e *streamFailure) Error() string { return e.err.Error() }
+func (e *streamFailure) Unwrap() error { return e.err }
+func (e *streamFailure) Advice() string {
+	return adviseStreams(e.err, "grant %R~ for the streams of SIDECAST_DURABLE_CHANNELS, and +xrange +xinfo")
+}
+
 // streamError wraps an error in one of those that [stream.Store] promises.
 func (s Server) streamError(err error) error {
 	if err == nil {
 		return nil
 	}
-	err = s.shown(err)
+	err = &streamFailure{s.shown(err)}
 	switch {
 	case isRefusal(err), errors.Is(err, errStreamReply):
 		return fmt.Errorf("%w: %w", stream.ErrNoStream, err)

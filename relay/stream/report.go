@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -17,8 +18,11 @@ func (rs *Readers) reportReadError(err error) {
 		return // the source has logged that Redis is unavailable
 	}
 	if n, due := rs.reports.due(reportRead, rs.cfg.Now()); due {
-		rs.cfg.Logger.Warn("durable channels cannot be read; their messages are delayed until a read succeeds",
-			"err", err, "times", n)
+		args := []any{"err", err, "times", n}
+		if advised, ok := errors.AsType[Advised](err); ok {
+			args = append([]any{"do", advised.Advice()}, args...)
+		}
+		rs.cfg.Logger.Warn("durable channels cannot be read; their messages are delayed until a read succeeds", args...)
 	}
 }
 

@@ -30,6 +30,12 @@ type Store interface {
 // stream: its key has another type, or the relay has no permission.
 var ErrNoStream = errors.New("redis refuses this stream")
 
+// Advised is an error of a [Store] that tells the operator what to do about it.
+type Advised interface {
+	error
+	Advice() string
+}
+
 // A Place is an id in a channel's stream.
 type Place struct {
 	Channel string
