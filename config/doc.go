@@ -27,9 +27,10 @@
 //
 // White space around a value is ignored, except in a secret. A variable that is
 // set but empty counts as unset and causes a warning. It is a fault if the
-// relay could be open without it: a secret, REDIS_URL and EMBEDDED. Quotes,
-// comments and byte order marks, which some readers of a file of variables
-// keep, are faults, in a secret they cause a warning. Durations have a unit
+// relay would accept more without it: a secret, REDIS_URL, EMBEDDED, the
+// certificate and its key, and the conditions for tokens. Quotes, comments and
+// byte order marks, which some readers of a file of variables keep, are faults,
+// in a secret they cause a warning. Durations have a unit
 // (10s), sizes may have one (64MiB), lists are separated by commas, and numbers
 // are written in decimal digits. COMMAND_RATE is the number of commands per
 // second; [Rate.Burst] is 2.5 times that.

@@ -126,10 +126,14 @@ func (s setting) decodeDefault(field reflect.Value, embedded bool) *syntax.Error
 	return nil
 }
 
+// protective are the settings, besides secrets, without which the relay accepts
+// more than its operator intended: every channel in development mode, tokens
+// that were made for other applications, or connections without TLS.
+var protective = []string{"EMBEDDED", "TLS_CERT", "TLS_KEY", "JWT_ALGORITHMS", "JWT_ISSUER", "JWT_AUDIENCE"}
+
 // mayBeEmpty reports whether a variable that is set but empty counts as unset.
-// It does not where an empty shell variable would open the relay: without a
-// secret there is no login, and without a URL everything is open.
-func (s setting) mayBeEmpty() bool { return !s.secret && s.name != "EMBEDDED" }
+// It does not where an empty shell variable would open the relay.
+func (s setting) mayBeEmpty() bool { return !s.secret && !slices.Contains(protective, s.name) }
 
 // defaults describes the setting's defaults, each formatted by literal. It
 // returns "" if there are no defaults.
