@@ -19,10 +19,30 @@ const (
 	hintQuote    = "remove the quotes: docker run --env-file, for example, keeps them"
 	problemNote  = "has a comment, which is part of the value"
 	hintNote     = "write the comment on a line of its own: docker run --env-file, for example, keeps it"
+	hintHash     = hintNote + `; if the # belongs to the pattern, write \#`
 )
 
-// comment matches a comment after a value, or instead of one.
-var comment = regexp.MustCompile(`(^|\s)#\s|\s#`)
+var (
+	// comment matches a comment after a value, or instead of one.
+	comment = regexp.MustCompile(`(^|\s)#\s|\s#`)
+
+	// commentInText matches only a comment with a blank after the #. It is for
+	// names and other free text, in which a # cannot be escaped: a channel may
+	// have the name "room #5".
+	commentInText = regexp.MustCompile(`(^|\s)#\s`)
+)
+
+// comments returns what matches a comment in an item of this setting, and what
+// to do about one.
+func (s setting) comments() (match *regexp.Regexp, hint string) {
+	switch s.field.Type {
+	case reflect.TypeFor[List](), reflect.TypeFor[string]():
+		return commentInText, hintNote
+	case reflect.TypeFor[PatternList]():
+		return comment, hintHash
+	}
+	return comment, hintNote
+}
 
 // hasEnvFileSyntax rejects a value with text that was meant for the program
 // that reads the file, not for the setting.
@@ -34,13 +54,14 @@ func (s setting) hasEnvFileSyntax(text string) *syntax.Error {
 	if s.field.Type.Kind() == reflect.Slice { // an item may begin with #, also after a blank
 		items = strings.Split(text, ",")
 	}
+	note, hint := s.comments()
 	for _, item := range items {
 		item = strings.TrimSpace(item)
 		switch {
 		case isQuoted(item):
 			return syntax.New(problemQuote, hintQuote)
-		case comment.MatchString(item):
-			return syntax.New(problemNote, hintNote)
+		case note.MatchString(item):
+			return syntax.New(problemNote, hint)
 		}
 	}
 	return nil

@@ -292,6 +292,10 @@ func TestEnvFileSyntax(t *testing.T) {
 		{`CHANNELS=chat:*	# all, really`, note},
 		{`CHANNELS=# all`, note},
 		{`CHANNELS=` + bom + `chat:*`, mark},
+		{`DEFAULT_CHANNELS=chat # all`, note},
+		{`DEFAULT_CHANNELS=# all`, note},
+		{`USER_CHANNELS=user:{user} # their own`, note},
+		{`CHANNEL_PREFIX=app: # Laravel`, note},
 		{`LISTEN=":9000"`, quotes},
 		{`LISTEN=:9000 # for clients`, note},
 		{`KEY_PREFIX='app:'`, quotes},
@@ -325,6 +329,27 @@ func TestEnvFileSyntax(t *testing.T) {
 		if faults := faultsOf(t, env(append(slices.Clone(realRedis), set)...)); len(faults) > 0 {
 			t.Errorf("%q: %v", set, faults)
 		}
+	}
+}
+
+// TestHashInNames checks that a channel whose name contains a # after a blank
+// can be written in every list: escaped in a pattern, as it is in a name.
+func TestHashInNames(t *testing.T) {
+	variables := env("REDIS_URL=redis://redis", "CHANNELS=room #5", "PUBLIC_CHANNELS=*")
+	want := `SIDECAST_CHANNELS: has a comment, which is part of the value; write the comment on a line of its own: ` +
+		`docker run --env-file, for example, keeps it; if the # belongs to the pattern, write \#`
+	if got := faultsOf(t, variables).Error(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	c := mustLoad(t, env("REDIS_URL=redis://redis", `CHANNELS=room \#5,user \#*`, `DURABLE_CHANNELS=log \#*`, `PUBLIC_CHANNELS=room \#*`,
+		`PUBLISH_CHANNELS=room \#5`, "DEFAULT_CHANNELS=room #5", "USER_CHANNELS=user #{user},all #"))
+	if !c.Channels[0].Match("room #5") || !c.DurableChannels[0].Match("log #1") || c.DefaultChannels[0] != "room #5" ||
+		!slices.Equal(c.UserChannels, List{"user #{user}", "all #"}) {
+		t.Errorf("read %v, %v, %v, %v", c.Channels, c.DurableChannels, c.DefaultChannels, c.UserChannels)
+	}
+	c = mustLoad(t, env(append(slices.Clone(realRedis), "CHANNEL_PREFIX=app #1:")...))
+	if c.ChannelPrefix != "app #1:" {
+		t.Errorf("prefix %q", c.ChannelPrefix)
 	}
 }
 
