@@ -82,6 +82,9 @@ func TestFaults(t *testing.T) {
 		{"USER_CHANNELS=sidecast:{user}", `USER_CHANNELS: "sidecast:{user}" is not a valid channel name; write names like user:{user}`},
 		{"DEFAULT_CHANNELS=chat:1,news", `DEFAULT_CHANNELS: "news" is not a public channel; list channels that match SIDECAST_CHANNELS and SIDECAST_PUBLIC_CHANNELS`},
 		{"PUBLISH_CHANNELS=ok:*,chat:[a", `PUBLISH_CHANNELS: "chat:[a": pattern has a [ without its ]; write \[ for a bracket; write Redis globs, as for PSUBSCRIBE`},
+		{"PUBLIC_CHANNELS=chat:*,room:[{user}]", `PUBLIC_CHANNELS: "room:[{user}]": pattern has {user} between [ and ]; write it outside of them; write Redis globs, as for PSUBSCRIBE`},
+		{"DURABLE_CHANNELS=room:[^a-{user}]", `DURABLE_CHANNELS: "room:[^a-{user}]": pattern has {user} between [ and ]; write it outside of them; write Redis globs, as for PSUBSCRIBE`},
+		{"USER_CHANNELS=room:[{user}]", `USER_CHANNELS: contains a pattern, but users join these channels by name; write names like user:{user}; patterns belong in a user's grants`},
 		{"PUBLISH_FORMAT=xml", `PUBLISH_FORMAT: "xml" is not an allowed value; write raw or json`},
 
 		// Tokens

@@ -7,6 +7,9 @@ import (
 	"sidecast/relay/syntax"
 )
 
+// userPlaceholder stands for the user's id in USER_CHANNELS and in grants.
+const userPlaceholder = "{user}"
+
 // A List is written with commas. Items are trimmed, empty items are ignored,
 // and at least one item must remain. An item cannot contain a comma; in a
 // pattern, `?` can replace it.
@@ -42,7 +45,8 @@ func (l *PatternList) Decode(value string) error {
 	}
 	patterns := make(PatternList, len(items))
 	for i, item := range items {
-		pattern, err := access.ParsePattern(item)
+		// Here {user} stands for itself, but in a class it is a mistake as well.
+		pattern, err := access.ExpandPattern(item, userPlaceholder, userPlaceholder)
 		if err != nil {
 			return syntax.New(syntax.Quote(item)+": "+err.Error(), "write Redis globs, as for PSUBSCRIBE")
 		}

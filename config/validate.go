@@ -181,7 +181,7 @@ func (v *validation) userChannels(names access.Names) {
 		return
 	}
 	for _, channel := range v.c.UserChannels {
-		if name := strings.ReplaceAll(channel, "{user}", "1"); !access.ValidChannel(name) || names.Reserved(name) {
+		if name := strings.ReplaceAll(channel, userPlaceholder, "1"); !access.ValidChannel(name) || names.Reserved(name) {
 			v.faults.Add("USER_CHANNELS", syntax.Quote(channel)+" is not a valid channel name", "write names like user:{user}")
 		}
 	}

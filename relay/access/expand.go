@@ -1,34 +1,30 @@
 package access
 
 import (
-	"errors"
+	"fmt"
 	"strings"
 )
 
-var errPatternRange = errors.New("pattern has a placeholder at the end of a range")
-
 // ExpandPattern compiles a glob in which each placeholder stands for exactly
-// the bytes of text. It rejects a placeholder at the end of a range, as in
-// [a-{user}], because a range cannot end in an escaped character. A placeholder
-// after a backslash is not replaced.
+// the bytes of text. It rejects a placeholder in a class, as in [{user}]: a
+// class matches one byte, so it would match each byte of the text, and not the
+// text. A placeholder after a backslash is not replaced.
 func ExpandPattern(source, placeholder, text string) (Pattern, error) {
 	var b strings.Builder
 	inClass := false
 	for i := 0; i < len(source); {
 		rest := source[i:]
-		if strings.HasPrefix(rest, placeholder) {
-			writeLiteral(&b, text, inClass)
+		n := elementLength(rest, inClass)
+		switch {
+		case strings.HasPrefix(rest, placeholder) && !inClass:
+			b.WriteString(EscapePattern(text))
 			i += len(placeholder)
 			continue
-		}
-		n := elementLength(rest, inClass)
-		if n == 3 && strings.HasPrefix(rest[2:], placeholder) {
-			return Pattern{}, errPatternRange
-		}
-		switch rest[0] {
-		case '[':
+		case strings.HasPrefix(rest, placeholder), n == 3 && strings.HasPrefix(rest[2:], placeholder):
+			return Pattern{}, fmt.Errorf("pattern has %s between [ and ]; write it outside of them", placeholder)
+		case rest[0] == '[':
 			inClass = true
-		case ']':
+		case rest[0] == ']':
 			inClass = false
 		}
 		b.WriteString(rest[:n])
@@ -47,17 +43,4 @@ func elementLength(s string, inClass bool) int {
 		return 3
 	}
 	return 1
-}
-
-// writeLiteral writes a pattern that matches only text, or in a class one that
-// matches each byte of text. In a class every byte is escaped, because a hyphen
-// would otherwise make a range of its neighbors.
-func writeLiteral(b *strings.Builder, text string, inClass bool) {
-	if !inClass {
-		b.WriteString(EscapePattern(text))
-		return
-	}
-	for _, c := range []byte(text) {
-		b.Write([]byte{'\\', c})
-	}
 }

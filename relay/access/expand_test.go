@@ -7,8 +7,8 @@ import (
 	"sidecast/relay/access"
 )
 
-// TestExpandPattern checks that no byte of a user's id acts as a wildcard or
-// makes a range, wherever the placeholder stands.
+// TestExpandPattern checks that no byte of a user's id acts as a wildcard,
+// and that a placeholder in a class is rejected.
 func TestExpandPattern(t *testing.T) {
 	for _, tt := range []struct {
 		source, user string
@@ -17,16 +17,9 @@ func TestExpandPattern(t *testing.T) {
 		{"inbox:{user}:*", "42", []string{"inbox:42:a"}, []string{"inbox:43:a"}},
 		{"inbox:{user}", "*", []string{"inbox:*"}, []string{"inbox:42"}},
 		{"{user}{user}", "?", []string{"??"}, []string{"ab", "?"}},
-		{"room:[{user}]", "a-z", []string{"room:a", "room:-", "room:z"}, []string{"room:b", `room:\`, "room:[", "room:"}},
-		{"room:[{user}]", "^a", []string{"room:^", "room:a"}, []string{"room:b"}},
-		{"room:[{user}]", "]*", []string{"room:]", "room:*"}, []string{"room:a", "room:]*", `room:\`}},
-		{"room:[x{user}]", "-z", []string{"room:x", "room:-", "room:z"}, []string{"room:y"}},
-		{"room:[x{user}z]", "-", []string{"room:x", "room:-", "room:z"}, []string{"room:y"}},
-		{"room:[{user}-z]", "a", []string{"room:a", "room:-", "room:z"}, []string{"room:b"}},
-		{"room:[^{user}]", "a-c", []string{"room:b", "room:x"}, []string{"room:a", "room:-", "room:c"}},
-		{"room:[a-c{user}]", "x", []string{"room:b", "room:x"}, []string{"room:d"}},
 		{"room:[a]{user}", "*", []string{"room:a*"}, []string{"room:ab"}},
-		{`room:[\]{user}]`, "a-z", []string{"room:]", "room:a"}, []string{"room:b"}},
+		{`room:[a-\]{user}`, "*", []string{"room:a*", `room:\*`}, []string{"room:ab", "room:-*"}},
+		{`room:[\{user}]`, "*", []string{"room:u", "room:{"}, []string{"room:*"}},
 		{`room:\[{user}`, "a-z", []string{"room:[a-z"}, []string{"room:b", "room:[a"}},
 		{`room:\{user}`, "*", []string{"room:{user}"}, []string{"room:*", "room:a", `room:\a`}},
 		{"room:{user}", "{user}", []string{"room:{user}"}, []string{"room:a"}},
@@ -47,15 +40,18 @@ func TestExpandPattern(t *testing.T) {
 			}
 		}
 	}
-	for _, source := range []string{"[a-{user}]", "[{-{user}]", "[{user}", `{user}\`, ""} {
+	for _, source := range []string{
+		"[{user}]", "room:[{user}]", "[^{user}]", "[x{user}]", "[{user}z]", "[{user}-z]", "[a-c{user}]", "[a-{user}]", "[{-{user}]",
+		`[\]{user}]`, "[[{user}]", "[ab]{user}[{user}]", "[{user}", `{user}\`, "",
+	} {
 		if p, err := access.ExpandPattern(source, "{user}", "42"); err == nil {
 			t.Errorf("%q is accepted as %q", source, p)
 		}
 	}
 }
 
-// FuzzExpandPattern checks that a user's id matches only itself, and in a class
-// only its bytes, whatever other characters are in the pattern.
+// FuzzExpandPattern checks that a user's id matches only itself, whatever other
+// characters are in the pattern, and that none is accepted in a class.
 func FuzzExpandPattern(f *testing.F) {
 	f.Add("room:", "a-z", "room:b")
 	f.Add("[", "]", "a")
@@ -73,10 +69,8 @@ func FuzzExpandPattern(f *testing.F) {
 		for _, c := range []byte(others) {
 			class.WriteString(`\` + string([]byte{c}))
 		}
-		p, err = access.ExpandPattern(class.String()+"{user}]", "{user}", user)
-		want := len(name) == 1 && strings.IndexByte(others+user, name[0]) >= 0
-		if err == nil && p.Match(name) != want {
-			t.Errorf("%s{user}] for %q: Match(%q) = %v", class.String(), user, name, p.Match(name))
+		if p, err = access.ExpandPattern(class.String()+"{user}]", "{user}", user); err == nil {
+			t.Errorf("%s{user}] is accepted as %q", class.String(), p)
 		}
 	})
 }

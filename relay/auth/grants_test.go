@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -40,6 +41,30 @@ func TestUserInGrants(t *testing.T) {
 				t.Errorf("%s: %q is open", tt.comment, channel)
 			}
 		}
+	}
+}
+
+// TestUserInClass checks that {user} in a class is rejected in every list of
+// patterns of a token and of an answer. The class would match each character of
+// the id, and those of its encoding: [{user}] with the id ":" would match "3".
+func TestUserInClass(t *testing.T) {
+	const want = "pattern has {user} between [ and ]; write it outside of them"
+	for _, pattern := range []string{"room:[{user}]", "room:[^{user}]", "room:[a-{user}]", "room:[x{user}-z]*"} {
+		for _, list := range []string{"channels", "publish"} {
+			members := `"` + list + `":["chat:*","` + pattern + `"]`
+			_, err := parseLogin(Grants{}, reply{status: 200, body: []byte(`{"user":":",` + members + `}`)})
+			if p, ok := errors.AsType[*problem](err); !ok || p.text != list+": "+want {
+				t.Errorf("an answer with %s: %v", members, err)
+			}
+			tokens := newTokens(t, SecretKeys(secret))
+			token := rawToken(t, `{"alg":"HS256"}`, `{"sub":":",`+members+`,`+exp+`}`)
+			if _, err := tokens.verify(t.Context(), token); err == nil || err.Error() != list+": "+want {
+				t.Errorf("a token with %s: %v", members, err)
+			}
+		}
+	}
+	if _, err := Mint(MintConfig{Secret: secret, Algorithm: "HS256", User: "42", Channels: []string{"room:[{user}]"}, TTL: time.Hour}); err == nil {
+		t.Error("a token with {user} in a class is created")
 	}
 }
 

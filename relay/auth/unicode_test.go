@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"sidecast/relay/protocol"
 )
@@ -55,19 +54,6 @@ func TestIncompleteEscapes(t *testing.T) {
 		if o, err := parseObject([]byte(text)); err == nil {
 			t.Errorf("%q is parsed as %v", text, o.members)
 		}
-	}
-}
-
-// TestUserInClass checks that a user's id grants nothing but its own characters
-// in a bracket class.
-func TestUserInClass(t *testing.T) {
-	lists := grantLists{channels: []string{"room:[{user}]"}, publish: []string{"room:[{user}]"}}
-	id, code := Grants{}.identity("a-z", lists, time.Time{})
-	if code != nil || id.Subscribe.Match("room:b") || id.Publish.Match("room:b") || !id.Subscribe.Match("room:z") {
-		t.Errorf("%+v, %v", id, code)
-	}
-	if id, err := (Grants{}).identity("42", grantLists{channels: []string{"room:[a-{user}]"}}, time.Time{}); err == nil {
-		t.Errorf("a range up to the user's id: %+v", id)
 	}
 }
 
