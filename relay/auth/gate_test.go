@@ -65,20 +65,66 @@ func TestGateTokens(t *testing.T) {
 }
 
 // TestCookiesAndKeys checks that a token whose keys cannot be fetched neither
-// hides a valid one nor counts as invalid.
+// hides a valid one nor counts as invalid, and that one handshake causes at
+// most one fetch.
 func TestCookiesAndKeys(t *testing.T) {
 	key := rsaKey(t, 2048)
 	server := newKeyServer(t)
-	server.serveKeys(jwkRSA("one", key))
+	server.answerWith(respond(500, ""))
 	tokens, set := server.tokens(t)
+	set.fetchLimit = rate.NewLimiter(rate.Inf, 1)
 	gate := NewGate(GateConfig{Tokens: tokens, Cookie: "token"})
 	valid, unknown := signRSA(t, key, "one"), signRSA(t, key, "two")
-	wantCode(t, tokens, valid, protocol.CodeOK, "the keys are fetched")
-	set.fetchLimit = rate.NewLimiter(0, 0)
-	if v, code := gate.Identify(request("Cookie", "token="+unknown+"; token="+valid), nil); code != 0 || v.Identity.UserID() != "42" {
-		t.Errorf("a valid token after one with an unknown key: %v, %d", v.Identity, code)
+	if _, code := gate.Identify(request("Cookie", "token=x; token="+unknown+"; token=x; token="+valid), nil); code != protocol.CloseTryLater {
+		t.Errorf("no keys: %d", code)
 	}
-	if _, code := gate.Identify(request("Cookie", "token=x; token="+unknown+"; token=x"), nil); code != protocol.CloseTryLater {
-		t.Errorf("no valid token, and one with an unknown key: %d", code)
+	if n := server.requests.Load(); n != 1 {
+		t.Errorf("one handshake caused %d requests", n)
+	}
+	server.serveKeys(jwkRSA("one", key))
+	unknownFirst, validFirst := "token="+unknown+"; token="+valid, "token="+valid+"; token="+unknown
+	for _, cookies := range []string{unknownFirst, unknownFirst, validFirst} {
+		if v, code := gate.Identify(request("Cookie", cookies), nil); code != 0 || v.Identity.UserID() != "42" {
+			t.Errorf("a valid token and one with an unknown key: %v, %d", v.Identity, code)
+		}
+		set.makeOld()
+	}
+	if n := server.requests.Load(); n != 2 {
+		t.Errorf("%d requests, want 2: a valid token needs no other key", n)
+	}
+}
+
+// TestRetiredKey checks that clients with several cookies of a key that has been
+// removed get 4401, and do not cause a fetch each.
+func TestRetiredKey(t *testing.T) {
+	key, retired := rsaKey(t, 2048), rsaKey(t, 2048)
+	server := newKeyServer(t)
+	server.serveKeys(jwkRSA("new", key))
+	tokens, set := server.tokens(t)
+	gate := NewGate(GateConfig{Tokens: tokens, Cookie: "token"})
+	stale := "token=" + signRSA(t, retired, "old")
+	stale += "; " + stale + "; " + stale
+	wantCode(t, tokens, signRSA(t, key, "new"), protocol.CodeOK, "the keys are fetched")
+	for _, tt := range []struct {
+		comment  string
+		prepare  func()
+		requests int64 // of the key server, in total
+	}{
+		{"immediately after a fetch", func() {}, 1},
+		{"once more", func() {}, 1},
+		{"later", set.makeOld, 2},
+		{"later, and the limit is reached", set.makeOld, 2},
+		{"the key server fails", func() {
+			server.answerWith(respond(500, ""))
+			set.fetchLimit = rate.NewLimiter(rate.Inf, 1)
+		}, 3},
+	} {
+		tt.prepare()
+		if _, code := gate.Identify(request("Cookie", stale), nil); code != protocol.CloseUnauthorized {
+			t.Errorf("%s: closed with %d", tt.comment, code)
+		}
+		if n := server.requests.Load(); n != tt.requests {
+			t.Errorf("%s: %d requests, want %d", tt.comment, n, tt.requests)
+		}
 	}
 }

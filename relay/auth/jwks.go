@@ -24,7 +24,7 @@ const (
 	jwksMaxKeys  = 64
 	jwksTimeout  = 5 * time.Second
 	jwksRefresh  = 10 * time.Minute // a key that the issuer has removed is accepted for up to this long
-	jwksRetry    = 10 * time.Second // after a failed fetch; also the average time between fetches for unknown keys
+	jwksRetry    = 10 * time.Second // after a failed fetch; also the time between fetches for unknown keys
 	jwksMaxAge   = 24 * time.Hour   // keys that could not be refreshed for this long are no longer accepted
 )
 
@@ -49,14 +49,14 @@ type jwks struct {
 // JWKS verifies tokens with the set of public keys at a URL. The scheme must be
 // https, or http if the host is the loopback interface. [Tokens.Run] fetches
 // the keys regularly, and they are also fetched when a token names an unknown
-// key.
+// key, if the last fetch is at least 10 seconds old.
 func JWKS(address string) (*Keys, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback.Host(u.Hostname())) {
 		return nil, errors.New("the URL of the keys must begin with https://; http:// is allowed for localhost only")
 	}
 	s := &jwks{url: address, client: newHTTPClient(1), fetchLimit: rate.NewLimiter(rate.Every(jwksRetry), 2)}
-	return &Keys{algorithms: Algorithms[3:], find: s.find, run: s.run}, nil
+	return &Keys{algorithms: Algorithms[3:], find: s.find, update: s.update, run: s.run}, nil
 }
 
 // run fetches the keys immediately and then regularly until ctx ends.
@@ -77,24 +77,39 @@ func (s *jwks) run(ctx context.Context, logger *slog.Logger) error {
 	}
 }
 
-// find returns the keys with the id kid, or all keys if kid is empty.
-func (s *jwks) find(ctx context.Context, kid string) ([]jwt.VerificationKey, error) {
+// find returns the stored keys with the id kid, or all keys if kid is empty.
+func (s *jwks) find(kid string) ([]jwt.VerificationKey, error) {
 	keys, known := s.lookup(kid)
-	if len(keys) > 0 {
+	switch {
+	case len(keys) > 0:
 		return keys, nil
+	case known:
+		return nil, errKeyUnknown
 	}
-	if !s.fetchLimit.Allow() {
-		// Another token has just caused a fetch. Its result may contain this
-		// key.
-		return nil, errKeysUnavailable
+	return nil, errKeysUnavailable
+}
+
+// update fetches the keys because a token names an unknown one. It fetches none
+// if the stored keys are recent: otherwise every client with a token of a
+// retired key would cause a fetch. All callers at the same time wait for the
+// same fetch, whatever the limit, because its result may contain their keys.
+func (s *jwks) update(ctx context.Context) {
+	if s.isRecent() {
+		return
 	}
-	if err := s.fetch(ctx); err != nil && !known {
-		return nil, errKeysUnavailable
-	}
-	if keys, _ = s.lookup(kid); len(keys) > 0 {
-		return keys, nil
-	}
-	return nil, errKeyUnknown
+	s.share(ctx, "update", func() error {
+		if !s.fetchLimit.Allow() {
+			return nil
+		}
+		return s.fetch(context.Background())
+	})
+}
+
+// isRecent reports whether the keys have just been fetched.
+func (s *jwks) isRecent() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return !s.fetched.IsZero() && time.Since(s.fetched) < jwksRetry
 }
 
 // lookup returns the stored keys with the id kid, or all if kid is empty. known
@@ -114,11 +129,16 @@ func (s *jwks) lookup(kid string) (keys []jwt.VerificationKey, known bool) {
 // fetch fetches the keys. Callers at the same time share one request, which
 // continues if the context of a caller ends.
 func (s *jwks) fetch(ctx context.Context) error {
-	done := s.group.DoChan("", func() (any, error) {
+	return s.share(ctx, "fetch", func() error {
 		ctx, cancel := context.WithTimeout(context.Background(), jwksTimeout)
 		defer cancel()
-		return nil, s.refresh(ctx)
+		return s.refresh(ctx)
 	})
+}
+
+// share calls f, once for all callers at the same time with the same name.
+func (s *jwks) share(ctx context.Context, name string, f func() error) error {
+	done := s.group.DoChan(name, func() (any, error) { return nil, f() })
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

@@ -63,8 +63,16 @@ func (s *keyServer) tokens(t *testing.T) (*Tokens, *jwks) {
 		t.Fatal(err)
 	}
 	set := &jwks{url: s.URL, client: newHTTPClient(1), fetchLimit: rate.NewLimiter(0, 2)}
-	keys.find, keys.run = set.find, set.run
+	keys.find, keys.update, keys.run = set.find, set.update, set.run
 	return newTokens(t, keys), set
+}
+
+// makeOld lets the stored keys be so old that a token with an unknown key
+// causes a fetch.
+func (s *jwks) makeOld() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fetched = s.fetched.Add(-jwksRetry)
 }
 
 func jwkRSA(kid string, key *rsa.PrivateKey) map[string]string {
@@ -116,16 +124,20 @@ func TestJWKSRotation(t *testing.T) {
 	}
 
 	server.serveKeys(jwkRSA("two", two))
+	wantCode(t, tokens, signRSA(t, two, "two"), protocol.CodeUnauthorized, "a new key, immediately after a fetch")
+	set.makeOld()
 	wantCode(t, tokens, signRSA(t, two, "two"), protocol.CodeOK, "a new key")
-	wantCode(t, tokens, signRSA(t, one, "one"), protocol.CodeUnavailable, "a removed key, and the limit is reached")
+	wantCode(t, tokens, signRSA(t, one, "one"), protocol.CodeUnauthorized, "a removed key, immediately after a fetch")
+	set.makeOld()
+	wantCode(t, tokens, signRSA(t, one, "one"), protocol.CodeUnauthorized, "a removed key, and the limit is reached")
 	set.fetchLimit = rate.NewLimiter(rate.Inf, 1)
 	wantCode(t, tokens, signRSA(t, one, "one"), protocol.CodeUnauthorized, "a removed key")
+	set.makeOld()
 	wantCode(t, tokens, signRSA(t, one, "../../etc/passwd"), protocol.CodeUnauthorized, "an id that looks like a path")
 
-	set.fetchLimit = rate.NewLimiter(0, 0)
 	before := server.requests.Load()
 	for range 100 {
-		wantCode(t, tokens, signRSA(t, unknown, rand.Text()), protocol.CodeUnavailable, "an unknown id")
+		wantCode(t, tokens, signRSA(t, unknown, rand.Text()), protocol.CodeUnauthorized, "an unknown id")
 	}
 	if n := server.requests.Load(); n != before {
 		t.Errorf("unknown ids caused %d requests", n-before)
@@ -225,6 +237,7 @@ func TestJWKSKeepsKeys(t *testing.T) {
 	server.serveKeys(map[string]string{"kty": "OKP", "crv": "Ed448", "kid": "x", "x": "AA"}, map[string]string{"kty": "RSA", "kid": "y"}, jwkRSA("one", key))
 	wantCode(t, tokens, signRSA(t, key, "one"), protocol.CodeOK, "a set with two unsupported keys")
 	server.Close()
+	set.makeOld()
 	wantCode(t, tokens, signRSA(t, key, "two"), protocol.CodeUnauthorized, "an unknown id while the server is down")
 	wantCode(t, tokens, signRSA(t, key, "one"), protocol.CodeOK, "a known id while the server is down")
 }
@@ -252,6 +265,36 @@ func TestJWKSSharedFetch(t *testing.T) {
 	all.Wait()
 	if n := server.requests.Load(); n > 3 { // a few may start after the first request has ended
 		t.Errorf("%d requests", n)
+	}
+}
+
+// TestJWKSSharedUpdate checks that clients that return at the same time with a
+// new key wait for one fetch, and that none of them is rejected by the limit.
+func TestJWKSSharedUpdate(t *testing.T) {
+	one, two := rsaKey(t, 2048), rsaKey(t, 2048)
+	server := newKeyServer(t)
+	tokens, set := server.tokens(t)
+	server.serveKeys(jwkRSA("one", one))
+	wantCode(t, tokens, signRSA(t, one, "one"), protocol.CodeOK, "the keys are fetched")
+	set.makeOld()
+	set.fetchLimit = rate.NewLimiter(0, 1)
+	release := make(chan struct{})
+	body := keySet(jwkRSA("two", two))
+	server.answerWith(func(w http.ResponseWriter, _ *http.Request) { <-release; fmt.Fprint(w, body) })
+	token := signRSA(t, two, "two")
+	var all sync.WaitGroup
+	var started atomic.Int64
+	for range 100 {
+		all.Go(func() {
+			if started.Add(1) == 100 {
+				close(release)
+			}
+			wantCode(t, tokens, token, protocol.CodeOK, "one of 100 tokens")
+		})
+	}
+	all.Wait()
+	if n := server.requests.Load(); n != 2 {
+		t.Errorf("%d requests, want 2", n)
 	}
 }
 

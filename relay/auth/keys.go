@@ -29,9 +29,13 @@ type Keys struct {
 	algorithms []string
 	// find returns the keys to try on a token with this kid, which is empty if
 	// the token has no kid. It returns errKeyUnknown if there is no such key,
-	// and errKeysUnavailable if that cannot be decided now.
-	find func(ctx context.Context, kid string) ([]jwt.VerificationKey, error)
-	run  func(context.Context, *slog.Logger) error // refreshes the keys; nil if they never change
+	// and errKeysUnavailable if that cannot be decided now. It does not wait.
+	find func(kid string) ([]jwt.VerificationKey, error)
+
+	// update fetches the keys if they may contain one that find did not find.
+	// It and run are nil if the keys never change.
+	update func(context.Context)
+	run    func(context.Context, *slog.Logger) error // refreshes the keys
 }
 
 // SecretKeys verifies by secrets that are shared with the application. Several
@@ -54,8 +58,8 @@ func PublicKey(text []byte) (*Keys, error) {
 	return &Keys{algorithms: []string{key.Algorithm}, find: fixed([]jwt.VerificationKey{key.Public})}, nil
 }
 
-func fixed(keys []jwt.VerificationKey) func(context.Context, string) ([]jwt.VerificationKey, error) {
-	return func(context.Context, string) ([]jwt.VerificationKey, error) { return keys, nil }
+func fixed(keys []jwt.VerificationKey) func(string) ([]jwt.VerificationKey, error) {
+	return func(string) ([]jwt.VerificationKey, error) { return keys, nil }
 }
 
 // Restrict allows only the given algorithms and returns those that the keys

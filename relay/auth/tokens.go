@@ -72,32 +72,51 @@ func (t *Tokens) Verify(ctx context.Context, token string) (*access.Identity, pr
 }
 
 // verifyFirst returns the identity that the first valid token grants. If none
-// is valid, it returns the code that [Tokens.Verify] describes.
+// is valid, it returns the code that [Tokens.Verify] describes. It fetches keys
+// at most once, and only if no token is valid by the keys that are stored.
 func (t *Tokens) verifyFirst(ctx context.Context, tokens []string) (*access.Identity, protocol.Code) {
-	var invalid error
-	unavailable := false
-	for _, token := range tokens {
-		id, err := t.verify(ctx, token)
-		switch {
-		case err == nil:
-			return id, protocol.CodeOK
-		case errors.Is(err, errKeysUnavailable):
-			unavailable = true
-		case invalid == nil:
-			invalid = err
-		}
+	id, missing, err := t.verifyStored(tokens)
+	if missing && t.keys.update != nil {
+		t.keys.update(ctx)
+		id, _, err = t.verifyStored(tokens)
 	}
-	if unavailable {
+	switch {
+	case id != nil:
+		return id, protocol.CodeOK
+	case errors.Is(err, errKeysUnavailable):
 		return nil, protocol.CodeUnavailable
 	}
 	t.logLimit.Do(func() {
-		reason, do := rejection(invalid)
+		reason, do := rejection(err)
 		t.logger.Warn("rejected a token: its client has to log in again", "reason", reason, "do", do, "note", notePublic)
 	})
 	return nil, protocol.CodeUnauthorized
 }
 
-func (t *Tokens) verify(ctx context.Context, token string) (*access.Identity, error) {
+// verifyStored returns the identity that the first valid token grants by the
+// keys that are stored. If none is valid, missing reports whether a token names
+// another key, and the error is errKeysUnavailable if a token cannot be
+// decided, and otherwise that of the first token.
+func (t *Tokens) verifyStored(tokens []string) (id *access.Identity, missing bool, err error) {
+	for _, token := range tokens {
+		id, failure := t.verify(token)
+		switch {
+		case failure == nil:
+			return id, false, nil
+		case errors.Is(failure, errKeysUnavailable):
+			missing, err = true, failure
+			continue
+		case errors.Is(failure, errKeyUnknown):
+			missing = true
+		}
+		if err == nil {
+			err = failure
+		}
+	}
+	return nil, missing, err
+}
+
+func (t *Tokens) verify(token string) (*access.Identity, error) {
 	if len(token) > maxTokenBytes {
 		return nil, errTokenLength
 	}
@@ -107,7 +126,7 @@ func (t *Tokens) verify(ctx context.Context, token string) (*access.Identity, er
 		if err != nil {
 			return nil, err
 		}
-		keys, err := t.keys.find(ctx, kid)
+		keys, err := t.keys.find(kid)
 		return jwt.VerificationKeySet{Keys: keys}, err
 	})
 	if err != nil {
