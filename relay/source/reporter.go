@@ -24,7 +24,8 @@ type errorReporter struct {
 	loggedAt time.Time
 
 	// Warnings that are logged once. Any goroutine may use them.
-	role, node, bus, ping, pingFails, markerSubscribe, markerPublish, clientPublish, clientAppend, clientAsking, foreign sync.Once
+	role, node, bus, ping, pingFails, markerSubscribe, markerPublish, foreign sync.Once
+	clientPublish, clientAppend, clientAsking                                 sync.Once
 
 	// Guarded by mu.
 	mu         sync.Mutex

@@ -20,8 +20,8 @@ var usualReplies = regexp.MustCompile(`^(?:` + strings.Join([]string{
 	`ERR AUTH <password> called without any password configured for the default user\. ` +
 		`Are you sure your configuration is correct\?`,
 	`NOAUTH Authentication required\.`,
-	`NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO (?:<proto> )?AUTH <user> <pass> ` +
-		`option can be used to authenticate the client and select the RESP protocol version at the same time`,
+	`NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO (?:<proto> )?AUTH <user> ` +
+		`<pass> option can be used to authenticate the client and select the RESP protocol version at the same time`,
 	// Rights.
 	`NOPERM ` + aUser + ` has no permissions to run the '(?:` + commandNames + `|(.*))' command(?: or its subcommand)?`,
 	`NOPERM ` + aUser + ` has no permissions to access the '(.*)' (?:key|channel)`,
@@ -38,8 +38,8 @@ var usualReplies = regexp.MustCompile(`^(?:` + strings.Join([]string{
 	`MASTERDOWN Link with MASTER is down and (?:replica|slave)-serve-stale-data is set to 'no'\.`,
 	`READONLY You can't write against a read only (?:replica|slave)\.`,
 	`OOM command not allowed when used memory > 'maxmemory'\.?`,
-	`MISCONF Redis is configured to save RDB snapshots, but it(?:'s| is) currently (?:un|not )able to persist (?:to|on) disk\. ` +
-		`Commands that may modify the data set are disabled, because this instance is configured to report errors during ` +
+	`MISCONF Redis is configured to save RDB snapshots, but it(?:'s| is) currently (?:un|not )able to persist (?:to|on) ` +
+		`disk\. Commands that may modify the data set are disabled, because this instance is configured to report errors during ` +
 		`writes if RDB snapshotting fails \(stop-writes-on-bgsave-error option\)\. ` +
 		`Please check the Redis logs for details about the RDB error\.`,
 	`MISCONF Errors writing to the AOF file: (.*)`,
@@ -55,8 +55,9 @@ var usualReplies = regexp.MustCompile(`^(?:` + strings.Join([]string{
 const (
 	aUser = `(?:[Tt]his user|User (.*))`
 	// commandNames are those of the commands that the relay and its check use.
-	commandNames = `hello|auth|select|ping|client(?:\|setname)?|role|info|(?:p|s)?(?:un)?subscribe|publish|pubsub(?:\|numsub)?|` +
-		`xadd|xrange|xrevrange|xinfo(?:\|stream)?|asking|cluster(?:\|slots|\|links)?|command|sentinel(?:\|get-master-addr-by-name)?`
+	commandNames = `hello|auth|select|ping|client(?:\|setname)?|role|info|p?(?:un)?subscribe|publish|pubsub(?:\|numsub)?|` +
+		`xadd|xrange|xrevrange|xinfo(?:\|stream)?|asking|cluster(?:\|slots|\|links)?|command|` +
+		`sentinel(?:\|get-master-addr-by-name)?`
 )
 
 // isUsualReply reports whether an answer is one of those of Redis that repeat
