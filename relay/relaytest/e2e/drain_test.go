@@ -43,7 +43,7 @@ func TestDrain(t *testing.T) {
 			t.Errorf("a client received %q", received)
 		}
 	}
-	if noticed > delay/2 {
+	if noticed > delay {
 		t.Errorf("/readyz answered 503 only after %v", noticed)
 	}
 
@@ -57,8 +57,8 @@ func TestDrain(t *testing.T) {
 	if first < delay || last > delay+over+grace {
 		t.Errorf("the clients were closed %v to %v after SIGTERM, want %v to %v", first, last, delay, delay+over)
 	}
-	if last-first < over*3/4 {
-		t.Errorf("the clients were closed within %v, want a spread over %v", last-first, over)
+	if last < delay+over*3/4 { // if the relay gets no processor for a while, only the first are late
+		t.Errorf("the last client was closed after %v, want a spread over %v", last-delay, over)
 	}
 	if code := relay.Wait(); code != 0 {
 		t.Errorf("exit code %d", code)
