@@ -76,7 +76,7 @@ func isQuoted(text string) bool {
 
 func isQuote(b byte) bool { return b == '"' || b == '\'' }
 
-// doubtful describes what a secret should probably not contain. A secret may
+// doubtful describes characters that a secret should probably not contain. A secret may
 // contain anything, so this is a warning. It returns "" for a usual secret.
 func doubtful(secret string) string {
 	trimmed := strings.TrimSpace(secret)

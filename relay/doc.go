@@ -212,7 +212,7 @@
 //     no memory for bytes that have not arrived, and do not disturb other
 //     clients (TestHostileFrames, TestAnnouncedBytesAreNotAllocated). A message
 //     that arrives too slowly gets one, too (TestMessageTime), and until then
-//     costs at most twice what has arrived of it (TestHalfMessagesAreSmall).
+//     costs at most twice the part that has arrived (TestHalfMessagesAreSmall).
 //   - A user or address with many questions to the application, about logins or
 //     channels, does not make the application unavailable to others: at most
 //     one question of each user and address is sent before theirs

@@ -178,8 +178,8 @@ func TestPermissionOfAChannelThatWasLeft(t *testing.T) {
 }
 
 // A subscribe that names many channels which are rejected counts as many
-// commands, so that its answers are not many times as large as what the client
-// may send.
+// commands, so that its answers are not many times as large as the client's
+// frames.
 func TestRejectedChannelsCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newTestHub(t, relay.HubConfig{Shards: 1, PingInterval: time.Hour, CommandRate: 20, CommandBurst: 50, MaxChannels: 128})

@@ -20,7 +20,7 @@ import (
 // The memory that clients can cause is within the formula of the package
 // comment, if all parts are full at once: outboxes of clients that do not read,
 // replays that wait, the history, the page cache, and messages that have not
-// arrived completely. A tenth more is allowed for what the runtime rounds up.
+// arrived completely. A tenth more is allowed, because the runtime rounds up.
 func TestMemoryIsBounded(t *testing.T) {
 	const (
 		total, history, cache = 16 << 20, 8 << 20, 4 << 20

@@ -15,7 +15,7 @@ import (
 // address. Its texts are constants: they contain nothing that a client sent.
 type Problem struct {
 	Reason stats.Rejection
-	Text   string // what is wrong
+	Text   string // the mistake or the limit
 	Do     string // what the operator or the author of the page can do
 }
 

@@ -193,7 +193,8 @@ func idlest(l *list.List) *Conn {
 	return l.Front().Value.(*Conn)
 }
 
-// remove removes a connection from the table, and frees what it holds.
+// remove removes a connection from the table, and frees its slot and its place in
+// the limits of its address.
 func (t *Table) remove(c *Conn) {
 	t.forget(c)
 	t.cfg.Limiter.Free(c.address)

@@ -9,7 +9,7 @@ import (
 )
 
 // inForce returns the attributes of the line that a relay logs when it starts:
-// what it relays, and what clients that are not logged in may do. Most mistakes
+// the channels, and the rights of clients that are not logged in. Most mistakes
 // in the settings are visible here.
 func (a *App) inForce() []any {
 	cfg := a.cfg

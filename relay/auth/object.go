@@ -49,7 +49,7 @@ func parseObject(text []byte) (*object, error) {
 	return o, nil
 }
 
-// notObject says what a text is that is not a JSON object.
+// notObject describes a text that is not a JSON object.
 func notObject(text []byte) *problem {
 	text = bytes.TrimSpace(text)
 	switch {

@@ -15,7 +15,7 @@ var (
 )
 
 // checkUnicode returns an error if a JSON text cannot be converted to UTF-8
-// without loss. encoding/json replaces what it cannot convert by U+FFFD, so
+// without loss. encoding/json replaces such parts by U+FFFD, so
 // that different users would have the same id.
 func checkUnicode(text []byte) error {
 	if !utf8.Valid(text) {

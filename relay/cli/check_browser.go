@@ -206,7 +206,7 @@ func (r *browserRights) subscribing(ctx context.Context) source.Finding {
 	return f
 }
 
-// asked says what the application answers about the channel.
+// asked describes the application's answer about the channel.
 func (r *browserRights) asked(ctx context.Context, f source.Finding) source.Finding {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()

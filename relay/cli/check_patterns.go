@@ -71,7 +71,7 @@ func doubt(pattern, prefix string) source.Finding {
 	return source.Finding{}
 }
 
-// expression matches what is usual in regular expressions and not in names.
+// expression matches parts that are usual in regular expressions and not in names.
 var expression = regexp.MustCompile(`^\^|\$$|(^|[^0-9A-Za-z*])\.\*|\.\+|\\[dw]`)
 
 // outside finds patterns that open no channel, because none that they match is

@@ -62,7 +62,7 @@ func TestNoSecretsInEchoes(t *testing.T) {
 	}
 }
 
-// echoServer repeats what it receives in one line after begin.
+// echoServer repeats each request in one line after begin.
 func echoServer(t *testing.T, begin string) (addr string) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -37,7 +37,7 @@ type deposedMaster struct {
 	reported   bool      // clients have got a gap since it last answered
 }
 
-// A deposedState is what the relay learns about a deposed master.
+// A deposedState is the relay's knowledge about a deposed master.
 type deposedState int
 
 const (

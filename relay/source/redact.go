@@ -171,8 +171,8 @@ func partsOf(err error) (replies, harmless []string) {
 	return nil, nil
 }
 
-// wordsAround returns what an error of this package adds to the one that it
-// wraps.
+// wordsAround returns the words that an error of this package adds to the one
+// that it wraps.
 func wordsAround(err, inner error) []string {
 	switch err.(type) {
 	case *sentinelError, *announcedError, *lossError:

@@ -9,9 +9,9 @@ import (
 )
 
 // A decoder turns the bytes that a client sends into messages, however they are
-// split. It keeps only what has arrived of a message, not what a header has
-// announced, and nothing between two messages. It is not safe for concurrent
-// use.
+// split. It keeps only the part of a message that has arrived, not the size that
+// a header has announced, and nothing between two messages. It is not safe for
+// concurrent use.
 type decoder struct {
 	guard
 	message []byte // of the current message, without masks
@@ -20,8 +20,8 @@ type decoder struct {
 	text    bool   // the current message is text
 }
 
-// A receiver is called for what a decoder finds. The bytes are only valid
-// during the call.
+// A receiver is called for each message and control frame. The bytes are only
+// valid during the call.
 type receiver interface {
 	receiveMessage(message []byte, text bool)
 	receivePing(payload []byte)

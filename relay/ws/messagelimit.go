@@ -23,7 +23,7 @@ type messageLimit struct {
 	due   atomic.Int64 // when the message must be complete; 0 between messages
 }
 
-// update takes note of what the decoder has received.
+// update runs after each read.
 func (l *messageLimit) update(c *conn, now time.Time) {
 	began := c.decoder.began
 	if began == 0 {
