@@ -84,7 +84,7 @@ func TestBatchPrecedesNewSubscriptions(t *testing.T) {
 		o.channels = []string{"a"}
 		clients, begin = append(clients, h.connect(o), later), append(begin, i, i+1)
 		h.Publish([]byte("a"), fmt.Append(nil, i))
-		later.session.Subscribe(o.channels)
+		later.session.Subscribe(requests(o.channels...))
 	}
 	h.Flush()
 	for i, c := range clients {

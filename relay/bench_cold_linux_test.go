@@ -66,7 +66,7 @@ func coldHub(b *testing.B, clients int) (*relay.Hub, []*coldConn) {
 	for i := range clients {
 		c := &coldConn{socket: coldSocket{kernel: make([]byte, coldBytes)}}
 		c.outbox.Init(budget, &c.socket, nil)
-		hub.Join(relay.Client{Protocol: protocol.Raw{}, Outbox: &c.outbox}).Subscribe([]string{fmt.Sprint("c", i)})
+		hub.Join(relay.Client{Protocol: protocol.Raw{}, Outbox: &c.outbox}).Subscribe(requests(fmt.Sprint("c", i)))
 		conns = append(conns, c)
 	}
 	return hub, conns

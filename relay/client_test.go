@@ -90,7 +90,7 @@ func (h *testHub) connect(o connectOptions) *testClient {
 	c.outbox.Hold([]byte(handshake))
 	c.session = h.Join(relay.Client{Protocol: o.protocol, Outbox: &c.outbox, GapClose: o.gapClose, Principal: access.Principal{Ask: o.ask}})
 	if o.channels != nil {
-		c.session.Subscribe(o.channels)
+		c.session.Subscribe(requests(o.channels...))
 	}
 	c.outbox.Release()
 	return c
@@ -311,4 +311,13 @@ func sameChannel(frames [][]byte) bool {
 	return err == nil && len(list) == len(frames) && !slices.ContainsFunc(list, func(e event) bool {
 		return e.kind != "message" || e.channel != list[0].channel
 	})
+}
+
+// requests returns a request to subscribe to each channel.
+func requests(channels ...string) []protocol.ChannelRequest {
+	list := make([]protocol.ChannelRequest, len(channels))
+	for i, channel := range channels {
+		list[i].Channel = channel
+	}
+	return list
 }

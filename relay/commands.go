@@ -82,17 +82,17 @@ func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Cod
 }
 
 // Subscribe subscribes the session to channels for which it was admitted by
-// [Hub.Admit], and waits until all of that is done: for Redis if necessary, but
+// [Hub.Admit]. It ignores a second request for a channel. It waits until all of that is done: for Redis if necessary, but
 // not longer than a client waits for the answer to a subscribe.
-func (s *Session) Subscribe(channels []string) {
+func (s *Session) Subscribe(requests []protocol.ChannelRequest) {
 	var started []*resume
-	for _, channel := range channels {
-		if s.subscription(channel) < 0 {
+	for _, request := range requests {
+		if s.subscription(request.Channel) < 0 {
 			var g *grant
-			if answer, asked := s.admitted[channel]; asked {
+			if answer, asked := s.admitted[request.Channel]; asked {
 				g = &answer
 			}
-			started = append(started, s.join(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel}, g))
+			started = append(started, s.join(protocol.Command{Type: protocol.CommandSubscribe}, request, g))
 		}
 	}
 	s.admitted = nil
@@ -173,7 +173,7 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 	sub := s.hub.addSubscription(s, request.Channel, g)
 	s.subs = append(s.subs, sub)
 	if sub.reader == nil && !namesPlace(request) {
-		s.answerSubscribe(sub, cmd.Ref, false, s.hub.joinFresh(sub))
+		s.answerSubscribe(sub, protocol.Event{Ref: cmd.Ref, Cursor: s.hub.joinFresh(sub)})
 		return nil
 	}
 	r := s.hub.newResume(sub, cmd.Ref, request)
@@ -181,10 +181,12 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 	return r
 }
 
-// answerSubscribe answers a subscribe that succeeded.
-func (s *Session) answerSubscribe(sub *Subscription, ref []byte, recovered bool, cursor []byte) {
+// answerSubscribe answers a subscribe that succeeded. It sets the type and the
+// channel of the answer.
+func (s *Session) answerSubscribe(sub *Subscription, answer protocol.Event) {
 	s.count(protocol.CommandSubscribe, protocol.CodeOK)
-	s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: ref, Channel: sub.channel.Name(), Recovered: recovered, Cursor: cursor})
+	answer.Type, answer.Channel = protocol.EventSubscribed, sub.channel.Name()
+	s.send(answer)
 }
 
 func (s *Session) unsubscribe(cmd protocol.Command) {

@@ -214,7 +214,7 @@ func (r *resume) answer(recovered bool, cursor []byte) {
 		r.hub.cfg.Stats.Resumes[result].Add(1)
 	}
 	r.sub.session.limitDeadline(r.sub.grant)
-	r.sub.session.answerSubscribe(r.sub, r.ref, recovered, cursor)
+	r.sub.session.answerSubscribe(r.sub, protocol.Event{Ref: r.ref, Resumed: r.named, Recovered: recovered, Cursor: cursor})
 }
 
 // giveUp makes the subscription live from the newest message on, and says that

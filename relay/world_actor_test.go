@@ -96,7 +96,7 @@ func (a *actor) connect(r *worldRelay) {
 	})
 	if c.protocol == protocol.RawID {
 		channels := w.channels[w.random.IntN(len(w.channels)):]
-		c.do(command{kind: "subscribed", channels: channels}, func() { c.session.Subscribe(channels) })
+		c.do(command{kind: "subscribed", channels: channels}, func() { c.session.Subscribe(requests(channels...)) })
 	} else {
 		c.previous = a.previous
 	}

@@ -51,6 +51,7 @@ type Event struct {
 	User      string    // welcome: the user's id, or empty for an anonymous client
 	Heartbeat int       // welcome: seconds between two heartbeats
 	Offline   bool      // welcome: Redis is unavailable now
+	Resumed   bool      // subscribed: the client named the place where it had been before
 	Recovered bool      // subscribed: the client missed nothing, or will receive all that it missed
 	Cursor    []byte    // subscribed, gap, heartbeat: a cursor in its wire form, or empty; valid during the call
 	Reason    GapReason // gap

@@ -45,6 +45,15 @@ type joinRequest struct {
 	own      bool // also the channels of the client's identity
 }
 
+// requests returns a request for each of the channels.
+func (j *joinRequest) requests() []protocol.ChannelRequest {
+	list := make([]protocol.ChannelRequest, len(j.channels))
+	for i, channel := range j.channels {
+		list[i].Channel = channel
+	}
+	return list
+}
+
 // IsUpgrade reports whether a request is meant as a WebSocket handshake, valid
 // or not.
 func IsUpgrade(r *http.Request) bool {
