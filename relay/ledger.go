@@ -4,7 +4,6 @@ import (
 	"sync"
 
 	"sidecast/relay/history"
-	"sidecast/relay/protocol"
 	"sidecast/relay/stream"
 )
 
@@ -92,7 +91,7 @@ func (l *ledger) sequence(in *incoming) {
 	if ch.Hub.others.Load() != nil {
 		in.audience.home = -1
 	}
-	if ch.Hub.protocols[protocol.V1ID] > 0 {
+	if ch.Hub.needsCursors() {
 		at := len(l.batch.cursors)
 		l.batch.cursors = l.history.AppendCursor(l.batch.cursors, ch.At())
 		in.cursor = l.batch.cursors[at:]

@@ -27,6 +27,12 @@ type fanout struct {
 	first  subscribers                   // of the shard that is home
 }
 
+// needsCursors reports whether a subscriber's protocol has cursors. The hub is
+// locked.
+func (f *fanout) needsCursors() bool {
+	return f.protocols[protocol.V1ID]+f.protocols[protocol.SSEID]+f.protocols[protocol.SSEJSONID] > 0
+}
+
 // ensureShard makes room for subscriptions in one of shards. The hub is locked.
 func (f *fanout) ensureShard(shard, shards int) {
 	switch {

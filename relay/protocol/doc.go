@@ -1,10 +1,11 @@
 // Package protocol encodes messages and events for clients and decodes their
 // commands.
 //
-// A [Protocol] turns messages and [Event] values into WebSocket frames, and
-// what a client sends into a [Command]. There are two: [Raw] and [V1], the
-// subprotocols sidecast.raw and sidecast.v1, which the package's README
-// describes. Golden files in testdata hold every byte of both.
+// A [Protocol] turns messages and [Event] values into frames, and what a client
+// sends into a [Command]. There are four: [Raw] and [V1], the WebSocket
+// subprotocols sidecast.raw and sidecast.v1, and [SSE] and [SSEJSON], the event
+// streams of browsers. The package's README describes them. Golden files in
+// testdata hold every byte of them.
 //
 // The package also defines the codes that clients see: [CloseCode], [Code] and
 // [GapReason]. Their texts are part of the protocol and must not change.
@@ -27,4 +28,4 @@ const (
 const TokenPrefix = "sidecast.token."
 
 // All returns all protocols.
-func All() []Protocol { return []Protocol{Raw{}, V1{}} }
+func All() []Protocol { return []Protocol{Raw{}, V1{}, SSE{}, SSEJSON{}} }

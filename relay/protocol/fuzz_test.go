@@ -160,5 +160,7 @@ func FuzzEvent(f *testing.F) {
 		if (Raw{}).Event(e) != nil {
 			t.Errorf("raw has a frame for %+v", e)
 		}
+		checkSSEEvent(t, SSE{}, e)
+		checkSSEEvent(t, SSEJSON{}, e)
 	})
 }

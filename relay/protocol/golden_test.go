@@ -21,11 +21,11 @@ type goldenCase struct {
 }
 
 // checkGolden compares frames with testdata/name.golden, byte for byte.
-func checkGolden(t *testing.T, name string, cases []goldenCase) {
+func checkGolden(t *testing.T, name string, format func(*testing.T, []byte) string, cases []goldenCase) {
 	t.Helper()
 	var b strings.Builder
 	for _, w := range cases {
-		fmt.Fprintf(&b, "# %s\n%s\n", w.why, formatFrames(t, w.frame))
+		fmt.Fprintf(&b, "# %s\n%s\n", w.why, format(t, w.frame))
 	}
 	path := filepath.Join("testdata", name+".golden")
 	if *update {
@@ -75,6 +75,24 @@ func formatFrames(t *testing.T, frames []byte) string {
 	return b.String()
 }
 
+// formatBlocks returns the lines of the blocks of an event stream, and checks
+// that the last block is complete.
+func formatBlocks(t *testing.T, blocks []byte) string {
+	t.Helper()
+	if blocks == nil {
+		return "(nothing)\n"
+	}
+	text, complete := strings.CutSuffix(string(blocks), "\n\n")
+	if !complete {
+		t.Fatalf("%.80q does not end with an empty line", blocks)
+	}
+	var b strings.Builder
+	for line := range strings.SplitSeq(text, "\n") {
+		fmt.Fprintf(&b, "| %s\n", formatPayload([]byte(line)))
+	}
+	return b.String()
+}
+
 func formatPayload(payload []byte) string {
 	const long = 400
 	switch s := string(payload); {
@@ -115,8 +133,7 @@ func cutFrame(t testing.TB, b []byte) (header, payload, rest []byte) {
 }
 
 // v1Overhead is the number of bytes that v1 adds to a payload on a channel with
-// a name of one byte. v1Overhead is the number of bytes that v1 adds to a
-// payload on a channel with a name of one byte.
+// a name of one byte.
 const v1Overhead = len(`{"type":"message","channel":"c","data":""}`)
 
 // testCursor is a cursor in its wire form.
@@ -138,6 +155,11 @@ var messages = []struct{ why, channel, payload string }{
 	{"not UTF-8: truncated inside a character", "chat", "caf\xc3"},
 	{"not UTF-8: a surrogate", "chat", "\xed\xa0\x80"},
 	{"every byte", "chat", everyByte()},
+	{"lines", "chat", "one\ntwo\n\n four"},
+	{"line feeds only, which an event stream must not drop", "chat", "\n\n"},
+	{"lines that look like fields of an event stream", "chat", "id: x\nevent: close\n\ndata: y\n: z"},
+	{"a line that ends with a carriage return", "chat", "one\r\ntwo"},
+	{"a byte order mark and blanks at both ends", "chat", "\ufeff  x  "},
 	{"the longest frame with a header of 2 bytes in v1", "c", strings.Repeat("x", 125-v1Overhead)},
 	{"one byte more", "c", strings.Repeat("x", 126-v1Overhead)},
 	{"the longest frame with a header of 2 bytes in raw", "c", strings.Repeat("x", 125)},
@@ -175,6 +197,10 @@ func events() (list []struct {
 		Event{Type: EventWelcome, Session: "S", User: `4"2`, Heartbeat: 1, Offline: true})
 	add("subscribed", Event{Type: EventSubscribed, Channel: "chat"})
 	add("subscribed, nothing was missed", Event{Type: EventSubscribed, Channel: "chat", Recovered: true, Ref: number})
+	add("subscribed, something was missed", Event{Type: EventSubscribed, Channel: "chat", Resumed: true, Cursor: []byte(testCursor)})
+	add("subscribed, something was missed, without a cursor", Event{Type: EventSubscribed, Channel: "chat", Resumed: true})
+	add("subscribed, nothing was missed, with a cursor",
+		Event{Type: EventSubscribed, Channel: "chat", Resumed: true, Recovered: true, Cursor: []byte(testCursor)})
 	add("subscribed, with a cursor", Event{Type: EventSubscribed, Channel: "chat", Cursor: []byte(testCursor), Ref: number})
 	add("unsubscribed", Event{Type: EventUnsubscribed, Channel: "räume\\1"})
 	add("unsubscribed, with a ref as the client wrote it", Event{Type: EventUnsubscribed, Channel: "chat", Ref: text})
@@ -226,7 +252,11 @@ func TestGolden(t *testing.T) {
 				cases = append(cases, goldenCase{"close with another reason", p.Close(ClosePolicy.Because(why))})
 			}
 			cases = append(cases, goldenCase{"close with a code of the client", p.Close(4999)})
-			checkGolden(t, p.ID().String(), cases)
+			format := formatFrames
+			if p.ID().IsEventStream() {
+				format = formatBlocks
+			}
+			checkGolden(t, p.ID().String(), format, cases)
 		})
 	}
 }

@@ -7,16 +7,21 @@ type ID uint8
 const (
 	RawID ID = iota
 	V1ID
+	SSEID
+	SSEJSONID
 	NumProtocols
 )
 
-var protocolNames = [NumProtocols]string{"raw", "v1"}
+var protocolNames = [NumProtocols]string{"raw", "v1", "sse", "sse_json"}
 
 // String returns the name of the protocol in metrics and logs.
 func (p ID) String() string { return protocolNames[p] }
 
 // IDs returns the ids of all protocols.
-func IDs() [NumProtocols]ID { return [NumProtocols]ID{RawID, V1ID} }
+func IDs() [NumProtocols]ID { return [NumProtocols]ID{RawID, V1ID, SSEID, SSEJSONID} }
+
+// IsEventStream reports whether the protocol is one of an event stream.
+func (p ID) IsEventStream() bool { return p == SSEID || p == SSEJSONID }
 
 // A Transport is a way in which a client connects.
 type Transport uint8
@@ -24,16 +29,19 @@ type Transport uint8
 // The transports.
 const (
 	WebSocket Transport = iota
+	ServerSentEvents
 	NumTransports
 )
 
-var transportNames = [NumTransports]string{"websocket"}
+var transportNames = [NumTransports]string{"websocket", "sse"}
 
 // String returns the name of the transport in metrics and logs.
 func (t Transport) String() string { return transportNames[t] }
 
 // Transports returns all transports.
-func Transports() [NumTransports]Transport { return [NumTransports]Transport{WebSocket} }
+func Transports() [NumTransports]Transport {
+	return [NumTransports]Transport{WebSocket, ServerSentEvents}
+}
 
 // A CommandType is the type of a [Command].
 type CommandType uint8

@@ -15,6 +15,10 @@ func checkMessage(t *testing.T, p Protocol, channel string, payload, frame []byt
 	if len(frame) != cap(frame) {
 		t.Errorf("%s: a frame of %d bytes has the capacity %d", p.ID(), len(frame), cap(frame))
 	}
+	if p.ID().IsEventStream() {
+		checkSSE(t, p, channel, payload, frame)
+		return
+	}
 	header, body, rest := cutFrame(t, frame)
 	if len(rest) > 0 {
 		t.Fatalf("%s: %d bytes after the frame: %.40q", p.ID(), len(rest), rest)
@@ -97,7 +101,7 @@ func sizes(step int) (list []int) {
 
 // fillings are the contents of payloads: plain, six bytes for one, two bytes
 // for one, and not UTF-8.
-var fillings = map[string]string{"ASCII": "x", "controls": "\x01", "characters of two bytes": "é", "not UTF-8": "\xff"}
+var fillings = map[string]string{"ASCII": "x", "controls": "\x01", "characters of two bytes": "é", "not UTF-8": "\xff", "lines": "\n"}
 
 // TestMessageOfEverySize checks that frames of all sizes are complete and have
 // no spare capacity.

@@ -1,9 +1,9 @@
 package protocol
 
-// A Protocol encodes and decodes the frames of one subprotocol. One value
-// serves all sessions concurrently. The frames that it returns include the
-// WebSocket framing, are never changed afterwards, and may be sent to any
-// number of clients.
+// A Protocol encodes and decodes the frames of one subprotocol, or the blocks of
+// an event stream. One value serves all sessions concurrently. The frames that
+// it returns are complete (with WebSocket framing if that is the transport), are
+// never changed afterwards, and may be sent to any number of clients.
 type Protocol interface {
 	ID() ID
 	// Message returns the frame of a message, in a single allocation. cursor is

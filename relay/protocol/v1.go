@@ -32,30 +32,43 @@ const (
 // payload is not UTF-8, "base64" replaces "data". If cursor is empty, there is
 // no "cursor".
 func (V1) Message(channel string, cursor, payload []byte) []byte {
-	if !utf8.ValidString(channel) {
-		channel = string([]rune(channel)) // the sizes below assume valid UTF-8
+	channel = validUTF8(channel)
+	size, text := messageSize(channel, cursor, payload)
+	return appendMessage(NewFrame(OpText, size), channel, cursor, payload, text)
+}
+
+// validUTF8 returns s with U+FFFD in place of each byte that is not UTF-8.
+func validUTF8(s string) string {
+	if utf8.ValidString(s) {
+		return s
 	}
-	size := len(messageHead) + quotedSize(channel) + 1
+	return string([]rune(s))
+}
+
+// messageSize returns the number of bytes that appendMessage appends, and
+// whether the payload is text. channel must be valid UTF-8.
+func messageSize(channel string, cursor, payload []byte) (size int, text bool) {
+	size = len(messageHead) + quotedSize(channel) + 1
 	if len(cursor) > 0 {
 		size += len(messageCursor) + len(cursor) + 1
 	}
-	valid, encoded := utf8.Valid(payload), 0
-	if valid {
-		size += len(messageData) + quotedSize(payload)
-	} else {
-		encoded = base64.StdEncoding.EncodedLen(len(payload))
-		size += len(messageBase64) + encoded + 2
+	if utf8.Valid(payload) {
+		return size + len(messageData) + quotedSize(payload), true
 	}
-	frame := NewFrame(OpText, size)
-	frame = appendQuoted(append(frame, messageHead...), channel)
+	return size + len(messageBase64) + base64.StdEncoding.EncodedLen(len(payload)) + 2, false
+}
+
+// appendMessage appends the JSON object of a message.
+func appendMessage(b []byte, channel string, cursor, payload []byte, text bool) []byte {
+	b = appendQuoted(append(b, messageHead...), channel)
 	if len(cursor) > 0 {
-		frame = append(append(append(frame, messageCursor...), cursor...), '"')
+		b = append(append(append(b, messageCursor...), cursor...), '"')
 	}
-	if valid {
-		return append(appendQuoted(append(frame, messageData...), payload), '}')
+	if text {
+		return append(appendQuoted(append(b, messageData...), payload), '}')
 	}
-	frame = base64.StdEncoding.AppendEncode(append(append(frame, messageBase64...), '"'), payload)
-	return append(frame, '"', '}')
+	b = base64.StdEncoding.AppendEncode(append(append(b, messageBase64...), '"'), payload)
+	return append(b, '"', '}')
 }
 
 // Ping returns a heartbeat, which pages can see, followed by a ping frame,
@@ -68,8 +81,10 @@ func (v V1) Ping(at []byte) []byte {
 func (V1) Close(code CloseCode) []byte { return closeFrame(code) }
 
 // Event implements [Protocol].
-func (V1) Event(e Event) []byte {
-	b := make([]byte, 0, 160)
+func (V1) Event(e Event) []byte { return textFrame(appendEvent(make([]byte, 0, 160), e)) }
+
+// appendEvent appends the JSON object of an event.
+func appendEvent(b []byte, e Event) []byte {
 	switch e.Type {
 	case EventWelcome:
 		b = appendField(append(b, `{"type":"welcome"`...), "session", e.Session)
@@ -106,7 +121,7 @@ func (V1) Event(e Event) []byte {
 	if e.Ref != nil {
 		b = append(append(b, `,"ref":`...), e.Ref...)
 	}
-	return textFrame(append(b, '}'))
+	return append(b, '}')
 }
 
 // Decode decodes one command. It returns [CloseBadData] unless data is a JSON

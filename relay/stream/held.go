@@ -44,6 +44,6 @@ func (e *Held) Frame(p protocol.Protocol, channel string) []byte {
 	return frame
 }
 
-// charge returns the memory that the entry counts for, in bytes: the payload
-// and a frame for each protocol, one of which may be twice as long.
-func (e *Held) charge() int { return (2+int(protocol.NumProtocols))*len(e.Payload) + heldCharge }
+// charge returns the memory that the entry counts for, in bytes: the payload,
+// raw's frame, and a frame for each other protocol that may be twice as long.
+func (e *Held) charge() int { return 2*int(protocol.NumProtocols)*len(e.Payload) + heldCharge }
