@@ -51,6 +51,7 @@ type message struct {
 	point   Point
 	payload string
 	empty   bool
+	arrival int // in the order of all messages
 }
 
 func runModel(random *rand.Rand) error {
@@ -85,12 +86,12 @@ func runModel(random *rand.Rand) error {
 			}
 			ch := h.Channel(name)
 			h.Add(ch, payload, empty)
-			added[name] = append(added[name], message{ch.At(), string(payload), empty || len(payload) > limit/2})
+			added[name] = append(added[name], message{ch.At(), string(payload), empty || len(payload) > limit/2, step})
 		}
 		if step%16 > 0 {
 			continue
 		}
-		if err := compare(h, added); err != nil {
+		if err := cmp.Or(compare(h, added), comparePlaces(h, added)); err != nil {
 			return err
 		}
 	}
@@ -102,8 +103,7 @@ func findChannel(h *History[struct{}], name string) *Channel[struct{}] {
 	return h.Find(h.Hash([]byte(name)), []byte(name))
 }
 
-// compare compares the kept messages with all messages that were added. compare
-// compares the kept messages with all messages that were added.
+// compare compares the kept messages with all messages that were added.
 func compare(h *History[struct{}], added map[string][]message) error {
 	if h.Bytes() > h.limit && !h.ring.empty() && h.ring.head != findChannel(h, newestChannelName(h)).newest {
 		return fmt.Errorf("%d bytes are kept, the limit is %d", h.Bytes(), h.limit)
@@ -114,7 +114,7 @@ func compare(h *History[struct{}], added map[string][]message) error {
 		if ch != nil {
 			for offset := ch.oldest; offset != 0; {
 				e := h.ring.entry(offset)
-				kept = append(kept, message{e.Point, string(h.ring.payload(nil, offset, e.Size)), e.Empty})
+				kept = append(kept, message{point: e.Point, payload: string(h.ring.payload(nil, offset, e.Size)), empty: e.Empty})
 				offset = h.ring.following(offset, e)
 			}
 			if err := comparePages(h, ch, all); err != nil {
@@ -182,6 +182,86 @@ func comparePages(h *History[struct{}], ch *Channel[struct{}], all []message) er
 	return nil
 }
 
+// comparePlaces compares what LocateAfter finds on each channel, after each held
+// message of any channel, with a search of all messages.
+func comparePlaces(h *History[struct{}], added map[string][]message) error {
+	for anchor, all := range added {
+		ch := findChannel(h, anchor)
+		if ch == nil || ch.newest == 0 {
+			continue
+		}
+		for offset := ch.oldest; offset != 0; offset = h.Next(offset, h.Entry(offset)) {
+			m := all[slices.IndexFunc(all, func(m message) bool { return m.point == h.Entry(offset).Point })]
+			for name, all := range added {
+				if err := comparePlace(h, h.Channel(name), offset, all, m.arrival); err != nil {
+					return fmt.Errorf("channel %s after %+v of %s: %w", name, m.point, anchor, err)
+				}
+				h.Release(h.Channel(name))
+			}
+		}
+	}
+	return nil
+}
+
+// comparePlace is comparePlaces for one channel and the entry at offset, which
+// arrived as number arrival.
+func comparePlace(h *History[struct{}], ch *Channel[struct{}], offset uint64, all []message, arrival int) error {
+	n, _ := slices.BinarySearchFunc(all, arrival+1, func(m message, arrival int) int { return cmp.Compare(m.arrival, arrival) })
+	want := !slices.ContainsFunc(all[n:], func(m message) bool { return m.empty })
+	p, last, ok := h.LocateAfter(ch, offset)
+	next := h.After(ch, last)
+	switch {
+	case ok != want:
+		return fmt.Errorf("ok is %v, want %v", ok, want)
+	case p.Before(ch.floor), last != 0 && h.Entry(last).Point != p:
+		return fmt.Errorf("%+v, at %d", p, last)
+	case n < len(all) && (next == 0 || h.Entry(next).Point != all[n].point || !p.Before(all[n].point)):
+		return fmt.Errorf("continues after %+v, want %+v next", p, all[n].point)
+	case n == len(all) && next != 0:
+		return fmt.Errorf("%+v follows, want nothing", h.Entry(next).Point)
+	case last != 0 && p != all[n-1].point:
+		return fmt.Errorf("%+v, want %+v", p, all[n-1].point)
+	}
+	return nil
+}
+
+// The place where a client with several channels begins is the newest message of
+// any of them since the newest marker, or the marker.
+func TestNewestOf(t *testing.T) {
+	h := New[struct{}](1<<20, time.Hour)
+	h.Begin(1)
+	a, b, c := h.Channel("a"), h.Channel("b"), h.Channel("c")
+	all := []*Channel[struct{}]{a, b, c}
+	add := func(ch *Channel[struct{}]) func() { return func() { h.Seq++; h.Add(ch, []byte("x"), false) } }
+	for _, step := range []struct {
+		why    string
+		do     func()
+		want   *Channel[struct{}] // of the newest message; nil for the marker
+		newest bool               // the marker is newer than all messages
+	}{
+		{"nothing but the marker", func() { h.Seq++; h.Mark(MarkerID{1}) }, nil, true},
+		{"one message", add(b), b, false},
+		{"a newer one on another channel", add(a), a, false},
+		{"again on the first one", add(b), b, false},
+		{"a message on a channel that is not asked about", add(h.Channel("d")), b, false},
+		{"another marker", func() { h.Seq++; h.Mark(MarkerID{2}) }, nil, true},
+		{"a message after it", add(c), c, false},
+	} {
+		step.do()
+		ch, p := h.NewestOf(slices.Values(all))
+		if ch != step.want || ch != nil && p != ch.At() || ch == nil && p != (Point{Ord: h.markers.current()}) {
+			t.Errorf("%s: %+v of %v", step.why, p, ch)
+		}
+		if got := h.MarkerIsNewest(h.Seq, slices.Values(all)); got != step.newest {
+			t.Errorf("%s: the marker is newer: %v", step.why, got)
+		}
+	}
+	// What was delivered may end before the newest marker and messages.
+	if h.MarkerIsNewest(h.Seq-2, slices.Values(all)) {
+		t.Error("the first marker counts as newer than messages after it")
+	}
+}
+
 // TestLocateReadsOnePage checks how many messages are read to find a point,
 // also if the point does not exist.
 func TestLocateReadsOnePage(t *testing.T) {
@@ -201,6 +281,12 @@ func TestLocateReadsOnePage(t *testing.T) {
 		if n := h.walked - before; n > pageSize/entrySize {
 			t.Errorf("to find message %d, %d messages are read", index, n)
 		}
+	}
+	quiet := h.Channel("quiet")
+	h.Add(quiet, []byte("hello"), false)
+	before := h.walked
+	if _, last, ok := h.LocateAfter(ch, quiet.newest); !ok || last != ch.newest || h.walked-before > pageSize/entrySize {
+		t.Errorf("after a message of another channel: %d, %v; %d messages are read", last, ok, h.walked-before)
 	}
 }
 

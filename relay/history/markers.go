@@ -56,20 +56,27 @@ func (m *markers) current() uint64 { return m.firstOrd + uint64(len(m.list)) - 1
 // id returns the id of marker number ord, which must be known.
 func (m *markers) id(ord uint64) MarkerID { return m.list[ord-m.firstOrd].id }
 
-// sharedBefore returns the newest marker at or before seq if other relays know
-// it. It does not look for an older one: messages between that and a local
-// marker have cursors that other relays do not know.
-func (m *markers) sharedBefore(seq Seq) (id MarkerID, ok bool) {
+// before returns the number of the newest marker at or before seq. ok is false
+// if there is none.
+func (m *markers) before(seq Seq) (ord uint64, ok bool) {
 	n, _ := slices.BinarySearchFunc(m.list, seq, func(m marker, seq Seq) int {
 		if m.seq <= seq {
 			return -1
 		}
 		return 1
 	})
-	if n == 0 || m.list[n-1].local {
+	return m.firstOrd + uint64(n) - 1, n > 0
+}
+
+// sharedBefore returns the newest marker at or before seq if other relays know
+// it. It does not look for an older one: messages between that and a local
+// marker have cursors that other relays do not know.
+func (m *markers) sharedBefore(seq Seq) (id MarkerID, ok bool) {
+	ord, ok := m.before(seq)
+	if !ok || m.list[ord-m.firstOrd].local {
 		return id, false
 	}
-	return m.list[n-1].id, true
+	return m.id(ord), true
 }
 
 // expire drops markers that were followed by another one earlier than before,

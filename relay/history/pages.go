@@ -98,6 +98,23 @@ func (h *History[T]) Locate(ch *Channel[T], p Point) (last uint64, ok bool) {
 	return last, p.Index == 0 || p == at
 }
 
+// LocateAfter returns the place of a channel that continues after a held entry
+// of any channel, the one at offset: the channel's newest message up to there,
+// the offset of that message or 0 if it is not held, and whether nothing is
+// missing after it.
+func (h *History[T]) LocateAfter(ch *Channel[T], offset uint64) (p Point, last uint64, ok bool) {
+	// Entries are dropped in their order, so all that follow offset are held.
+	p = ch.floor
+	next := h.pageOf(ch, func(s pageStart) bool { return s.offset <= offset })
+	for next != 0 && next <= offset {
+		e := h.ring.entry(next)
+		h.walked++
+		last, p = next, e.Point
+		next = h.ring.following(next, e)
+	}
+	return p, last, next == 0 || ch.index == nil || ch.index.missing.Before(h.ring.entry(next).Point)
+}
+
 // Page returns the offsets of the first held message in the page of the message
 // at offset, and of the first message in the next page. next is 0 if this is the
 // newest page, to which messages may still be added.

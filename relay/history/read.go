@@ -1,6 +1,9 @@
 package history
 
-import "crypto/rand"
+import (
+	"crypto/rand"
+	"iter"
+)
 
 // Now returns the newest point of a channel.
 func (h *History[T]) Now(ch *Channel[T]) Point {
@@ -56,6 +59,36 @@ func (h *History[T]) UnknownCursor() []byte {
 	text, _ := c.AppendText(nil)
 	return text
 }
+
+// NewestOf returns the newest message of any of these channels since the newest
+// marker, and its channel; or the marker, and nil.
+func (h *History[T]) NewestOf(channels iter.Seq[*Channel[T]]) (ch *Channel[T], p Point) {
+	p = Point{Ord: h.markers.current()}
+	for other := range channels {
+		if other.lastOrd == p.Ord && (ch == nil || other.newest > ch.newest) {
+			ch = other
+		}
+	}
+	if ch != nil {
+		p = ch.At()
+	}
+	return ch, p
+}
+
+// MarkerIsNewest reports whether the newest marker at or before seq is newer
+// than all messages of these channels.
+func (h *History[T]) MarkerIsNewest(seq Seq, channels iter.Seq[*Channel[T]]) bool {
+	ord, _ := h.markers.before(seq)
+	for ch := range channels {
+		if ch.lastOrd >= ord {
+			return false
+		}
+	}
+	return true
+}
+
+// End returns the offset after the newest entry of any channel.
+func (h *History[T]) End() uint64 { return h.ring.tail }
 
 // Holds reports whether the entry at offset is still held.
 func (h *History[T]) Holds(offset uint64) bool { return offset >= h.ring.head }
