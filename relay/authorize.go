@@ -202,7 +202,8 @@ func (s *Session) SubscribeOwn() {
 		switch {
 		case s.subscription(channel) >= 0:
 		case code == protocol.CodeOK && len(s.subs) < s.hub.cfg.MaxChannels:
-			started = append(started, s.join(protocol.Command{Type: protocol.CommandSubscribe}, protocol.ChannelRequest{Channel: channel}, nil))
+			request := protocol.ChannelRequest{Channel: channel, Last: s.hub.Newest(int(s.last), channel)}
+			started = append(started, s.join(protocol.Command{Type: protocol.CommandSubscribe}, request, nil))
 		case i >= len(id.Own):
 			s.send(protocol.Event{Type: protocol.EventError, Channel: channel, Code: cmp.Or(code, protocol.CodeTooManyChannels)})
 		}

@@ -25,6 +25,7 @@ type rules interface {
 // An answer is expected for each channel of a command.
 type answer struct {
 	kind, channel, after string
+	last                 int // of the newest messages, unless there is after
 	ref                  int
 	before, begunBy      int
 }
@@ -56,6 +57,9 @@ func (s *story) check(r rules) error {
 			a := answer{kind: cmd.kind, channel: channel, ref: i + 1, before: cmd.before, begunBy: cmd.begunBy}
 			if cmd.after != nil {
 				a.after = cmd.after[k]
+			}
+			if cmd.last != nil && a.after == "" {
+				a.last = cmd.last[k]
 			}
 			if s.protocol == protocol.RawID {
 				r.subscribe(a)
@@ -104,7 +108,7 @@ func (c *checker) event(i int, e *event) error {
 // late reports whether the answer may follow those to later commands: it may
 // have to wait for Redis.
 func (a *answer) late() bool {
-	return a.kind == "subscribed" && (a.after != "" || isDurable(a.channel))
+	return a.kind == "subscribed" && (a.after != "" || a.last > 0 || isDurable(a.channel))
 }
 
 // answer checks that an answer is the one to the next command, or a late one to

@@ -135,10 +135,14 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 	case code != protocol.CodeOK:
 	case i >= 0 && !s.subs[i].is(subscribeAnswered): // pending, or failed just now
 		code, cmd.Problem = protocol.CodeBadRequest, "the last subscribe to this channel is not answered yet"
-	case i >= 0 && namesPlace(request):
-		code, cmd.Problem = protocol.CodeBadRequest, "already subscribed: unsubscribe before a subscribe with after or at"
+	case i >= 0 && wantsPast(request):
+		code, cmd.Problem = protocol.CodeBadRequest, "already subscribed: unsubscribe before a subscribe with after, at, since or last"
 	case i < 0 && len(s.subs) >= s.hub.cfg.MaxChannels:
 		code = protocol.CodeTooManyChannels
+	default:
+		if cmd.Problem = s.hub.SinceProblem(request); cmd.Problem != "" {
+			code = protocol.CodeBadRequest
+		}
 	}
 	if code != protocol.CodeOK {
 		s.hub.logNotReceived(request.Channel, code)
@@ -160,6 +164,20 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 	return true
 }
 
+// SinceProblem returns what is wrong with the Since of a request, or nothing.
+func (h *Hub) SinceProblem(request protocol.ChannelRequest) string {
+	_, ok := stream.ParseID(request.Since)
+	switch {
+	case request.Since == "":
+		return ""
+	case !h.isDurable(request.Channel):
+		return "since is for durable channels only: on a live channel, use last"
+	case !ok:
+		return `since must be the id of an entry, like "1526919030474-55", or "0-0"`
+	}
+	return ""
+}
+
 // join subscribes the session to a channel. If the answer has to wait, it
 // returns the resume that gives it.
 func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g *grant) *resume {
@@ -172,7 +190,7 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 	defer s.shard.exit()
 	sub := s.hub.addSubscription(s, request.Channel, g)
 	s.subs = append(s.subs, sub)
-	if sub.reader == nil && !namesPlace(request) {
+	if sub.reader == nil && !s.hub.needsResume(request) {
 		s.answerSubscribe(sub, protocol.Event{Ref: cmd.Ref, Cursor: s.hub.joinFresh(sub)})
 		return nil
 	}

@@ -58,8 +58,8 @@
 //
 // Session.Handle decodes a command. For a subscribe, Session.authorize checks
 // the rights, and Session.join registers the subscription. On a live channel, if
-// the client sends no cursor, Session.join also lets the subscription join the
-// fan-out after the newest message, and answers.
+// the client asks for no message of the past, Session.join also lets the
+// subscription join the fan-out after the newest message, and answers.
 //
 // Otherwise a resume does the rest, and the client's next commands need not
 // wait for it: only the answer to such a subscribe can follow later answers. A
@@ -69,7 +69,8 @@
 //	resumer.turn -> resume.step -> backlog.next -> outbox.Outbox
 //
 // A backlog contains what a client may have missed. For a live channel,
-// liveBacklog.search finds the client's position in the history, and
+// liveBacklog.search finds the client's position in the history (or
+// liveBacklog.beginWithNewest the place before the newest messages), and
 // liveBacklog.replay returns the messages after it, page by page. For a durable
 // channel, streamBacklog does the same with a [stream.Reader]. Pages that are
 // encoded once serve all clients. The step that finds nothing newer calls
@@ -172,6 +173,11 @@
 //     (TestReplicas, TestModel, TestSoak, TestResumeOnlyFromWhatWasSaid). The
 //     relay decides that it is impossible only after it has caught up with
 //     Redis (TestGapWaitsForTheLink).
+//   - A client that joins a live channel with last receives up to so many of
+//     its newest messages, and then new ones. None is missing or repeated
+//     between the two, and if the connection breaks after the answer, the
+//     client can resume before the first of them (TestLast, TestModel,
+//     TestReplicas, TestLastIsResumedBeforeItsFirstMessage).
 //   - However many clients resume, they do not delay new messages. They share
 //     the pages that they need, and a position is found by reading one page
 //     (TestPagesAreEncodedOnce, TestLocateReadsOnePage). A client that reads is

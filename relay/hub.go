@@ -54,6 +54,10 @@ type HubConfig struct {
 	HistoryBytes int           // for clients that return; 0 keeps nothing
 	HistoryAge   time.Duration // how long messages are kept
 
+	// Last returns how many of the newest messages of a channel a client gets
+	// that cannot say so or does not. If it is nil, clients get none.
+	Last func(channel string) int
+
 	// WrapPublished makes what clients publish reach Redis as JSON that says
 	// who sent it, instead of the bare payload.
 	WrapPublished bool

@@ -41,8 +41,18 @@ func (f liveFacts) counting(i int) bool {
 // it was notified of a gap that does not stand for one message.
 func (f liveFacts) resumed(i int, channel string) bool {
 	return slices.ContainsFunc(f.events[:i], func(e event) bool {
-		return e.channel == channel && (e.recovered || e.kind == "gap" && e.reason != "too_large")
+		return e.channel == channel && (e.recovered || f.wantedNewest(&e) || e.kind == "gap" && e.reason != "too_large")
 	})
+}
+
+// wantedNewest reports whether an event answers a subscribe that asked for the
+// newest messages.
+func (f liveFacts) wantedNewest(e *event) bool {
+	if e.kind != "subscribed" || e.ref == 0 {
+		return false
+	}
+	cmd := f.commands[e.ref-1]
+	return cmd.last != nil && cmd.last[slices.Index(cmd.channels, e.channel)] > 0
 }
 
 // required: a later message in the same subscription shows that something is

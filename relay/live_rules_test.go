@@ -34,6 +34,10 @@ type position struct {
 	resumed         bool         // missed messages are sent late, among new ones of other channels
 	notResumed      bool         // the client tried to resume, and was notified that messages may be missing
 	excused         bool         // any may be missing before the next: it was notified of that
+	newest          int          // it asked for so many of the newest messages
+	missed          map[int]bool // by the relay that chose them
+	all             bool         // that relay has all messages
+	overtaken       bool         // it has no gaps, and the history may drop some of these before they are sent
 }
 
 // check returns how far the client is on each live channel at the end of a
@@ -81,13 +85,19 @@ func (r *liveRules) subscribe(a answer) {
 		return
 	}
 	p := &position{before: a.before, begunBy: a.begunBy, optional: make(map[int]bool)}
+	from := a.before
+	if a.last > 0 {
+		from, p.newest, p.resumed = 0, a.last, true
+		p.missed, p.all = r.relay.missed, r.relay.world.complete
+		p.overtaken = r.protocol == protocol.RawID && !r.gapClose && !r.relay.world.complete
+	}
 	if known := r.known[a.channel]; known != nil && a.after != "" {
 		p.last = known.last
 	}
 	for i, e := range r.log {
 		n := i + 1
 		visible := r.protocol == protocol.V1ID || e.kind == entryMessage && !r.relay.missed[n]
-		if n > max(a.before, p.last) && e.channel == a.channel && visible {
+		if n > max(from, p.last) && e.channel == a.channel && visible {
 			p.unseen = append(p.unseen, n)
 		}
 	}
@@ -124,7 +134,12 @@ func (r *liveRules) subscribed(a answer, e *event) error {
 		r.joined[a.channel] = known
 	case a.after != "" && known != nil && r.relay.world.complete:
 		return errors.New("a gap although the history has everything")
+	case a.last > 0 && e.cursor == "" && r.relay.historyBytes > 0:
+		return errors.New("without the place before the newest messages")
 	default:
+		if a.last > 0 {
+			counts["live last"]++
+		}
 		r.subscribe(a)
 		if a.after != "" {
 			counts["live not recovered"]++
@@ -166,13 +181,48 @@ func (p *position) advance(log []entry, number int) error {
 		return fmt.Errorf("was received already, or published before %d, when the client asked", p.before)
 	}
 	excused, started, skipped := p.excused, p.started, p.unseen[:k]
+	if p.newest > 0 && !started {
+		if err := p.checkNewest(k); err != nil {
+			return err
+		}
+	}
 	p.unseen, p.last = p.unseen[k+1:], number
 	p.excused, p.started = false, true
 	if excused {
 		p.gaps = 0
 		return nil
 	}
-	return p.checkSkipped(log, started, skipped)
+	err := p.checkSkipped(log, started, skipped)
+	if err != nil && p.overtaken {
+		p.overtaken, err = false, nil
+	}
+	return err
+}
+
+// checkNewest checks that a client that asked for the newest messages gets the
+// right number, if the first one is unseen[k].
+func (p *position) checkNewest(k int) error {
+	early, late := 0, 0 // messages from k on that the relay had for certain when it chose them, and those that it may have had
+	available := 0
+	for i, n := range p.unseen {
+		switch received := !p.missed[n]; {
+		case received && n <= p.before && i < k:
+			available++
+		case received && n <= p.before:
+			available++
+			early++
+			late++
+		case received && n <= p.begunBy:
+			late++
+		}
+	}
+	switch {
+	case early > p.newest:
+		return fmt.Errorf("%d of the newest messages, instead of %d", early, p.newest)
+	case p.all && late < min(p.newest, available):
+		return fmt.Errorf("at most %d of the newest messages, instead of %d", late, min(p.newest, available))
+	}
+	return nil
 }
 
 // checkSkipped checks that the gaps received since the last message stand for
@@ -247,8 +297,13 @@ func (r *liveRules) complete() error {
 		return fmt.Errorf("the outage after %d was not reported", r.outages[0].after)
 	}
 	for channel, p := range r.joined {
-		if p.excused {
+		if p.excused || p.overtaken {
 			continue
+		}
+		if p.newest > 0 && !p.started {
+			if err := p.checkNewest(len(p.unseen)); err != nil {
+				return fmt.Errorf("%s, at the end: %w", channel, err)
+			}
 		}
 		if err := p.checkSkipped(r.log, p.started, p.unseen); err != nil {
 			return fmt.Errorf("%s, at the end: %w", channel, err)

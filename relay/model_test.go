@@ -43,7 +43,7 @@ func checkModel(t *testing.T, kind worldKind) map[string]int {
 // notified where messages may be missing.
 func TestModel(t *testing.T) {
 	counts := checkModel(t, worldKind{live: true, relays: 1})
-	requireCounts(t, counts, 20, "live recovered", "live not recovered")
+	requireCounts(t, counts, 20, "live recovered", "live not recovered", "live last")
 }
 
 // Clients move between relays that receive from the same Redis, each at its own
@@ -51,7 +51,7 @@ func TestModel(t *testing.T) {
 // order, or gets a gap.
 func TestReplicas(t *testing.T) {
 	counts := checkModel(t, worldKind{live: true, relays: 3})
-	requireCounts(t, counts, 20, "live recovered", "live not recovered")
+	requireCounts(t, counts, 20, "live recovered", "live not recovered", "live last")
 	requireCounts(t, counts, 1, "gap redis", "gap too_large")
 }
 

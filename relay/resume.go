@@ -39,6 +39,7 @@ type resume struct {
 	sub     *Subscription
 	ref     []byte // of the command
 	named   bool   // the client named a position
+	partial bool   // the client may have missed more than is sent, and is not notified
 	backlog backlog
 
 	answered bool
@@ -94,10 +95,23 @@ const (
 // namesPlace reports whether a client that subscribes was subscribed before.
 func namesPlace(request protocol.ChannelRequest) bool { return request.After != "" || request.At != "" }
 
+// wantsPast reports whether a client that subscribes wants more than new
+// messages.
+func wantsPast(request protocol.ChannelRequest) bool {
+	return namesPlace(request) || request.Since != "" || request.Last > 0
+}
+
+// needsResume reports whether a client that subscribes to a live channel gets
+// messages of the past. Without a history, there are no newest ones.
+func (h *Hub) needsResume(request protocol.ChannelRequest) bool {
+	return namesPlace(request) || request.Last > 0 && h.history.On()
+}
+
 // newResume returns the resume of a subscription.
 func (h *Hub) newResume(sub *Subscription, ref []byte, request protocol.ChannelRequest) *resume {
 	r := &resume{
 		hub: h, sub: sub, ref: ref, named: namesPlace(request),
+		partial:  !namesPlace(request),
 		deadline: h.now() + int64(resumeTimeout), settled: make(chan struct{}),
 	}
 	if sub.reader != nil {
@@ -172,7 +186,7 @@ func (r *resume) send(p page) stepResult {
 	joined := false
 	switch p.kind {
 	case pageFull:
-		r.answer(true, p.cursor)
+		r.answer(!r.partial, p.cursor)
 		return stepFull
 	case pageNotRecovered:
 		r.answer(false, p.cursor)
@@ -188,7 +202,7 @@ func (r *resume) send(p page) stepResult {
 		joined = r.backlog.join(&p)
 	}
 	s, counters := r.sub.session, r.hub.cfg.Stats
-	r.answer(true, p.cursor)
+	r.answer(!r.partial, p.cursor)
 	if len(p.frames) > 0 && s.outbox.DeliverReplay(p.frames) {
 		counters.Deliveries[s.protocol.ID()].Add(len(p.frames) - p.notices)
 	}

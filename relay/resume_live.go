@@ -13,6 +13,7 @@ type liveBacklog struct {
 	*resume
 	after, at       history.Cursor // the places that the client names
 	hasAfter, hasAt bool
+	newest          int // in place of these: how many of the newest messages are for the client
 
 	state  liveState
 	epoch  uint64        // of the place, or of the link that has to catch up
@@ -25,6 +26,7 @@ type liveState uint8
 
 const (
 	liveSearching liveState = iota // the client's place is not known yet
+	liveNewest                     // the client wants the newest messages
 	liveReplaying
 	liveCut // answered without a link: the subscription waits until the next one has caught up
 )
@@ -33,6 +35,9 @@ func newLiveBacklog(r *resume, request protocol.ChannelRequest) *liveBacklog {
 	b := &liveBacklog{resume: r}
 	b.after, b.hasAfter = history.ParseCursor(request.After)
 	b.at, b.hasAt = history.ParseCursor(request.At)
+	if !namesPlace(request) {
+		b.newest, b.state = request.Last, liveNewest
+	}
 	return b
 }
 
@@ -43,10 +48,23 @@ func (b *liveBacklog) next(limit int) page {
 		if p, found := b.search(); !found {
 			return p
 		}
+	case liveNewest:
+		b.beginWithNewest()
 	case liveCut:
 		return b.awaitLink()
 	}
 	return b.replay(limit)
+}
+
+// beginWithNewest puts the client before the newest messages. While there is no
+// link, these are from before the outage: the gap after it follows them.
+func (b *liveBacklog) beginWithNewest() {
+	b.hub.enter()
+	defer b.hub.leave()
+	h := b.hub.history
+	b.from, b.last = h.Suffix(b.sub.channel, b.newest)
+	b.epoch, b.cursor = h.Epoch(), h.AppendCursor(nil, b.from)
+	b.state = liveReplaying
 }
 
 // search finds the client's place. If that is not known, the client's previous

@@ -23,8 +23,26 @@ type Client struct {
 	PublishTo string // the channel for messages without one; empty if there is none
 	NoEcho    bool   // the client does not receive the messages that it publishes
 	GapClose  bool   // a gap closes the connection, for protocols without a gap notice
+	// Last is how many of the newest messages [Session.SubscribeOwn] requests on
+	// each channel: LastBySetting, or a number.
+	Last int
 
 	grants grants // set by [Hub.Admit]
+}
+
+// LastBySetting is a [Client.Last] that stands for [HubConfig.Last].
+const LastBySetting = -1
+
+// Newest returns how many of the newest messages a client with that
+// [Client.Last] gets when it joins a channel.
+func (h *Hub) Newest(last int, channel string) int {
+	switch {
+	case last != LastBySetting:
+		return last
+	case h.cfg.Last == nil:
+		return 0
+	}
+	return h.cfg.Last(channel)
 }
 
 // A Session is one connected client: its protocol, its outbox and its
@@ -64,6 +82,7 @@ type Session struct {
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never
 	blocked   atomic.Bool  // the reading goroutine waits for Redis or the application
 	closeCode atomic.Uint32
+	last      int8 // as in Client; does not change
 	noEcho    bool // does not change
 	gapClose  bool // does not change
 	echoes    atomic.Pointer[echoes]
@@ -81,6 +100,7 @@ func (h *Hub) Join(c Client) *Session {
 		protocol:  c.Protocol,
 		outbox:    c.Outbox,
 		publishTo: c.PublishTo,
+		last:      int8(c.Last),
 		noEcho:    c.NoEcho,
 		gapClose:  c.GapClose,
 		limiter:   newLimiter(h.cfg.CommandRate, h.cfg.CommandBurst),

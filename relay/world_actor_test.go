@@ -96,7 +96,12 @@ func (a *actor) connect(r *worldRelay) {
 	})
 	if c.protocol == protocol.RawID {
 		channels := w.channels[w.random.IntN(len(w.channels)):]
-		c.do(command{kind: "subscribed", channels: channels}, func() { c.session.Subscribe(requests(channels...)) })
+		list, last := requests(channels...), make([]int, len(channels))
+		for i := range list {
+			last[i] = w.last(channels[i])
+			list[i].Last = last[i]
+		}
+		c.do(command{kind: "subscribed", channels: channels, last: last}, func() { c.session.Subscribe(list) })
 	} else {
 		c.previous = a.previous
 	}
@@ -146,12 +151,28 @@ func (a *actor) subscribe() {
 		case op < 6 && len(a.past) > 0: // an older one, perhaps of another channel
 			last.after = a.past[random.IntN(len(a.past))]
 		}
+		newest := 0
+		if !again {
+			newest = a.world.last(channel)
+		}
+		if newest > 0 && random.IntN(2) == 0 {
+			last = lastCursors{}
+		}
 		cmd.channels, cmd.after = append(cmd.channels, channel), append(cmd.after, last.after)
-		requests = append(requests, fmt.Sprintf(`{"channel":%q,"after":%q,"at":%q}`, channel, last.after, last.at))
+		cmd.last = append(cmd.last, newest)
+		requests = append(requests, fmt.Sprintf(`{"channel":%q,"after":%q,"at":%q,"last":%d}`, channel, last.after, last.at, newest))
 	}
 	if len(requests) > 0 {
 		c.ask(cmd, `{"type":"subscribe","channels":[%s]`, strings.Join(requests, ","))
 	}
+}
+
+// last returns how many of the newest messages a client asks for.
+func (w *world) last(channel string) int {
+	if isDurable(channel) {
+		return 0
+	}
+	return []int{0, 0, 1, 3, 100}[w.random.IntN(5)]
 }
 
 // unsubscribe leaves a channel, sometimes before the subscribe was answered.

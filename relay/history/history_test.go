@@ -120,6 +120,9 @@ func compare(h *History[struct{}], added map[string][]message) error {
 			if err := comparePages(h, ch, all); err != nil {
 				return fmt.Errorf("channel %s: %w", name, err)
 			}
+			if err := compareSuffixes(h, ch, kept); err != nil {
+				return fmt.Errorf("channel %s: %w", name, err)
+			}
 		}
 		dropped := all[:len(all)-len(kept)]
 		for i, k := range kept {

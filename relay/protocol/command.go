@@ -14,8 +14,10 @@ type clientFrame struct {
 	Ref      json.RawMessage `json:"ref"`
 	Channels channelList     `json:"channels"`
 	Channel  string          `json:"channel"`
-	After    string          `json:"after"` // like at: of a subscribe without a list
+	After    string          `json:"after"` // like at, since and last: of a subscribe without a list
 	At       string          `json:"at"`
+	Since    string          `json:"since"`
+	Last     int             `json:"last"`
 	Data     *string         `json:"data"`
 	Base64   *string         `json:"base64"`
 	Echo     *bool           `json:"echo"`
@@ -26,6 +28,8 @@ type channelRequest struct {
 	Channel string `json:"channel"`
 	After   string `json:"after"`
 	At      string `json:"at"`
+	Since   string `json:"since"`
+	Last    int    `json:"last"`
 }
 
 // decodeFrame returns the fields of a JSON object. problem is a sentence about
@@ -38,10 +42,8 @@ func decodeFrame(data []byte) (f clientFrame, problem string) {
 		return f, wrongTypes[wrong.Field]
 	case err != nil:
 		return f, CodeBadRequest.Message()
-	case f.Channels.wrong:
-		return f, wrongTypes["channels"]
 	}
-	return f, ""
+	return f, f.Channels.problem
 }
 
 // wrongTypes are the problems with a field that has a wrong type.
@@ -50,6 +52,8 @@ var wrongTypes = map[string]string{
 	"channel":  "channel must be a string",
 	"after":    "after must be a string",
 	"at":       "at must be a string",
+	"since":    "since must be a string: the id of an entry, like \"1526919030474-55\"",
+	"last":     "last must be a whole number from 0 to 100",
 	"channels": `channels must be a list, like [{"channel":"NAME"}]`,
 	"data":     "data must be a string: use JSON.stringify for other values",
 	"base64":   "base64 must be a string",
@@ -90,16 +94,18 @@ func (f *clientFrame) requests() (list []ChannelRequest, problem string) {
 	switch {
 	case len(f.Channels.entries) > 0 && f.Channel != "":
 		return nil, "channel and channels: send only one of them"
-	case len(f.Channels.entries) > 0 && (f.After != "" || f.At != ""):
-		return nil, `after and at belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
+	case len(f.Channels.entries) > 0 && (f.After != "" || f.At != "" || f.Since != "" || f.Last != 0):
+		return nil, `after, at, since and last belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
 	case f.Channel != "":
-		return []ChannelRequest{{Channel: f.Channel, After: f.After, At: f.At}}, ""
+		f.Channels.entries = []channelRequest{{f.Channel, f.After, f.At, f.Since, f.Last}}
 	case len(f.Channels.entries) == 0:
 		return nil, `channels is missing: send a list, like [{"channel":"NAME"}]`
 	}
 	list = make([]ChannelRequest, len(f.Channels.entries))
 	for i, r := range f.Channels.entries {
-		list[i] = ChannelRequest(r)
+		if list[i] = ChannelRequest(r); r.Last < 0 || r.Last > MaxLast {
+			return nil, wrongTypes["last"]
+		}
 	}
 	return list, ""
 }
@@ -126,7 +132,7 @@ func (f *clientFrame) payload() (payload []byte, problem string) {
 // without a list.
 type channelList struct {
 	entries []channelRequest // at most maxEntries+1
-	wrong   bool             // it is something else
+	problem string           // it is something else, or has a wrong entry
 }
 
 // maxEntries is the most channels that a client may have, whatever the settings
@@ -146,7 +152,7 @@ func (l *channelList) UnmarshalJSON(b []byte) error {
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	_, _ = d.Token() // [, because b is valid JSON
-	for d.More() && !l.wrong && len(l.entries) <= maxEntries {
+	for d.More() && l.problem == "" && len(l.entries) <= maxEntries {
 		var entry json.RawMessage
 		_ = d.Decode(&entry)
 		l.add(entry)
@@ -159,11 +165,24 @@ func (l *channelList) add(entry []byte) {
 	var request channelRequest
 	switch {
 	case entry[0] == '{':
-		l.wrong = json.Unmarshal(entry, &request) != nil
+		l.problem = entryProblem(json.Unmarshal(entry, &request))
 	case entry[0] == '"':
-		l.wrong = json.Unmarshal(entry, &request.Channel) != nil
+		l.problem = entryProblem(json.Unmarshal(entry, &request.Channel))
 	default:
-		l.wrong = true
+		l.problem = wrongTypes["channels"]
 	}
 	l.entries = append(l.entries, request)
+}
+
+// entryProblem returns a sentence about an entry that cannot be decoded, or
+// nothing without an error.
+func entryProblem(err error) string {
+	if err == nil {
+		return ""
+	}
+	wrong, _ := errors.AsType[*json.UnmarshalTypeError](err)
+	if wrong != nil && wrongTypes[wrong.Field] != "" {
+		return wrongTypes[wrong.Field]
+	}
+	return wrongTypes["channels"]
 }

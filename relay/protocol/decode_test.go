@@ -27,7 +27,9 @@ func withRef(cmd Command, ref string) Command {
 const (
 	missingChannels = `channels is missing: send a list, like [{"channel":"NAME"}]`
 	wrongChannels   = `channels must be a list, like [{"channel":"NAME"}]`
-	cursorOutside   = `after and at belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
+	cursorOutside   = `after, at, since and last belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
+	wrongLast       = "last must be a whole number from 0 to 100"
+	wrongSince      = `since must be a string: the id of an entry, like "1526919030474-55"`
 	wrongBase64     = "base64 must be standard base64 with padding"
 	wrongRef        = "ref must be a number or a string of at most 64 bytes"
 )
@@ -68,8 +70,25 @@ var v1Commands = []struct {
 	{"a list in a list", `{"type":"subscribe","channels":[["a"]]}`, badRequest(CommandSubscribe, "", wrongChannels)},
 	{"an object instead of the list", `{"type":"subscribe","channels":{"channel":"a"}}`, subscribe(ChannelRequest{Channel: "a"})},
 	{"a number instead of the list", `{"type":"subscribe","channels":7}`, badRequest(CommandSubscribe, "", wrongChannels)},
-	{"a cursor that is a number", `{"type":"subscribe","channels":[{"channel":"a","after":1}]}`, badRequest(CommandSubscribe, "", wrongChannels)},
+	{"a cursor that is a number", `{"type":"subscribe","channels":[{"channel":"a","after":1}]}`, badRequest(CommandSubscribe, "", "after must be a string")},
 	{"another cursor that is a number", `{"type":"subscribe","channel":"a","at":1}`, badRequest(CommandSubscribe, "a", "at must be a string")},
+
+	{"the newest messages", `{"type":"subscribe","channels":[{"channel":"a","last":100},{"channel":"b","last":0},{"channel":"c","last":null}]}`,
+		subscribe(ChannelRequest{Channel: "a", Last: 100}, ChannelRequest{Channel: "b"}, ChannelRequest{Channel: "c"})},
+	{"the newest messages of one channel without the list", `{"type":"subscribe","channel":"a","last":1}`,
+		withChannel(subscribe(ChannelRequest{Channel: "a", Last: 1}), "a")},
+	{"more than the most messages", `{"type":"subscribe","channels":[{"channel":"a","last":101}]}`, badRequest(CommandSubscribe, "", wrongLast)},
+	{"fewer than no messages", `{"type":"subscribe","channel":"a","last":-1}`, badRequest(CommandSubscribe, "a", wrongLast)},
+	{"a part of a message", `{"type":"subscribe","channels":["b",{"channel":"a","last":1.5}]}`, badRequest(CommandSubscribe, "", wrongLast)},
+	{"a number of messages as a string", `{"type":"subscribe","channels":[{"channel":"a","last":"1"}]}`, badRequest(CommandSubscribe, "", wrongLast)},
+	{"a number of messages that fits into no type", `{"type":"subscribe","channel":"a","last":1e99}`, badRequest(CommandSubscribe, "a", wrongLast)},
+	{"newest messages beside the list", `{"type":"subscribe","channels":["a"],"last":1}`, badRequest(CommandSubscribe, "", cursorOutside)},
+	{"the id of an entry", `{"type":"subscribe","channels":[{"channel":"a","since":"5-0","after":"AQ","last":1}]}`,
+		subscribe(ChannelRequest{Channel: "a", Since: "5-0", After: "AQ", Last: 1})},
+	{"an id that is none is left to the session", `{"type":"subscribe","channel":"a","since":"x"}`,
+		withChannel(subscribe(ChannelRequest{Channel: "a", Since: "x"}), "a")},
+	{"an id that is a number", `{"type":"subscribe","channels":[{"channel":"a","since":5}]}`, badRequest(CommandSubscribe, "", wrongSince)},
+	{"an id beside the list", `{"type":"subscribe","channels":["a"],"since":"5-0"}`, badRequest(CommandSubscribe, "", cursorOutside)},
 
 	{"unsubscribe with a list", `{"type":"unsubscribe","channels":["a"]}`,
 		badRequest(CommandUnsubscribe, "", "only subscribe takes channels: name one channel as channel")},
@@ -137,6 +156,17 @@ func TestV1Decode(t *testing.T) {
 		}
 		if !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: %s\n got %+v\nwant %+v", test.why, test.data, got, test.want)
+		}
+	}
+}
+
+func TestParseLast(t *testing.T) {
+	for text, want := range map[string]int{
+		"0": 0, "1": 1, "100": 100, // the whole range
+		"": -1, "101": -1, "-1": -1, "-0": -1, "+1": -1, "01": -1, "1.0": -1, " 1": -1, "1e1": -1, "99999999999999999999": -1, "NaN": -1,
+	} {
+		if n, ok := ParseLast(text); ok != (want >= 0) || ok && n != want {
+			t.Errorf("ParseLast(%q) = %d, %v, want %d", text, n, ok, want)
 		}
 	}
 }

@@ -60,7 +60,10 @@ func checkCommand(t *testing.T, data []byte, cmd Command) {
 	// than that.
 	allowed := 3 * len(data)
 	for _, r := range cmd.Subscribe {
-		allowed -= len(r.Channel) + len(r.After)
+		allowed -= len(r.Channel) + len(r.After) + len(r.At) + len(r.Since)
+		if r.Last < 0 || r.Last > MaxLast {
+			t.Errorf("%q became %+v, which wants %d messages", data, cmd, r.Last)
+		}
 	}
 	if allowed < 0 || len(cmd.Channel) > 3*len(data) || len(cmd.Data) > 3*len(data) {
 		t.Errorf("%q became %+v, which is longer", data, cmd)

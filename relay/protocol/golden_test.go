@@ -202,6 +202,8 @@ func events() (list []struct {
 	add("subscribed, nothing was missed, with a cursor",
 		Event{Type: EventSubscribed, Channel: "chat", Resumed: true, Recovered: true, Cursor: []byte(testCursor)})
 	add("subscribed, with a cursor", Event{Type: EventSubscribed, Channel: "chat", Cursor: []byte(testCursor), Ref: number})
+	add("subscribed, with time to spread the load",
+		Event{Type: EventSubscribed, Channel: "chat", Cursor: []byte(testCursor), Spread: 30_000, Ref: number})
 	add("unsubscribed", Event{Type: EventUnsubscribed, Channel: "räume\\1"})
 	add("unsubscribed, with a ref as the client wrote it", Event{Type: EventUnsubscribed, Channel: "chat", Ref: text})
 	for _, reason := range GapReasons() {
@@ -209,6 +211,7 @@ func events() (list []struct {
 		add("gap on a channel: "+reason.String(), Event{Type: EventGap, Channel: "chat", Reason: reason})
 	}
 	add("gap with a cursor", Event{Type: EventGap, Channel: "chat", Reason: GapTooLarge, Cursor: []byte(testCursor)})
+	add("gap with time to spread the load", Event{Type: EventGap, Reason: GapRedis, Spread: 6})
 	add("heartbeat", Event{Type: EventHeartbeat})
 	add("heartbeat with a cursor", Event{Type: EventHeartbeat, Cursor: []byte(testCursor)})
 	add("offline", Event{Type: EventOffline})

@@ -53,6 +53,7 @@ type Event struct {
 	Offline   bool      // welcome: Redis is unavailable now
 	Resumed   bool      // subscribed: the client named the place where it had been before
 	Recovered bool      // subscribed: the client missed nothing, or will receive all that it missed
+	Spread    int       // subscribed, gap: milliseconds over which clients spread the load on the application, or 0
 	Cursor    []byte    // subscribed, gap, heartbeat: a cursor in its wire form, or empty; valid during the call
 	Reason    GapReason // gap
 	Code      Code      // error
@@ -78,4 +79,6 @@ type ChannelRequest struct {
 	Channel string
 	After   string // the last cursor that the client received on this channel, or empty
 	At      string // the cursor of the last heartbeat since then, or empty
+	Since   string // without After, on a durable channel: the id of the last entry that the application has read, or empty
+	Last    int    // without any of these: how many of the newest messages to send first, at most MaxLast
 }

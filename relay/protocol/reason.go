@@ -10,6 +10,7 @@ const (
 	ReasonNoChannel                          // a raw client's URL names no channel, and there is no default channel
 	ReasonChannels                           // more channels than a session may have
 	ReasonQuery                              // the URL's query cannot be parsed
+	ReasonLast                               // the URL's last is no number of messages
 	ReasonLogin                              // the channel is open to logged-in clients only
 	ReasonChannel                            // the client may not receive the channel
 	ReasonName                               // a text that is not a channel name, or a reserved one
@@ -39,13 +40,14 @@ var reasonTexts = [numReasons]string{
 	ReasonNoChannel:       "no channel named: add ?channel=NAME or set SIDECAST_DEFAULT_CHANNELS",
 	ReasonChannels:        "too many channels: name fewer, or increase SIDECAST_MAX_CHANNELS_PER_SESSION",
 	ReasonQuery:           "the query of the URL is invalid: escape each value with encodeURIComponent",
+	ReasonLast:            "last must be a whole number from 0 to 100",
 	ReasonLogin:           "receiving this channel needs a login",
 	ReasonChannel:         "receiving this channel is not allowed",
 	ReasonName:            "not a channel name, or a reserved one",
 	ReasonPattern:         "a channel name is not a pattern: name each channel",
 	ReasonComma:           "a comma does not separate channels: name each one on its own, like ?channel=a&channel=b",
 	ReasonBlank:           "a channel name must not begin or end with white space",
-	ReasonParameter:       "a parameter of the URL is misspelt: the parameters are channel, publish, echo and gap",
+	ReasonParameter:       "a parameter of the URL is misspelt: the parameters are channel, publish, echo, gap and last",
 	ReasonToken:           "tokens go in the subprotocol list: new WebSocket(url, ['sidecast.v1', 'sidecast.token.' + token])",
 	ReasonExpired:         "the login, or the permission for a channel, has expired: log in again",
 	ReasonOtherUser:       "the new token is invalid or another user's: reconnect with it",

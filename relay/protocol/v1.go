@@ -99,12 +99,14 @@ func appendEvent(b []byte, e Event) []byte {
 		b = append(b, `,"recovered":`...)
 		b = strconv.AppendBool(b, e.Recovered)
 		b = appendOptional(b, "cursor", e.Cursor)
+		b = appendSpread(b, e.Spread)
 	case EventUnsubscribed:
 		b = appendField(append(b, `{"type":"unsubscribed"`...), "channel", e.Channel)
 	case EventGap:
 		b = appendOptional(append(b, `{"type":"gap"`...), "channel", e.Channel)
 		b = appendField(b, "reason", e.Reason.String())
 		b = appendOptional(b, "cursor", e.Cursor)
+		b = appendSpread(b, e.Spread)
 	case EventHeartbeat:
 		b = appendOptional(append(b, `{"type":"heartbeat"`...), "at", e.Cursor)
 	case EventOffline:
@@ -122,6 +124,13 @@ func appendEvent(b []byte, e Event) []byte {
 		b = append(append(b, `,"ref":`...), e.Ref...)
 	}
 	return append(b, '}')
+}
+
+func appendSpread(b []byte, ms int) []byte {
+	if ms == 0 {
+		return b
+	}
+	return strconv.AppendInt(append(b, `,"spread":`...), int64(ms), 10)
 }
 
 // Decode decodes one command. It returns [CloseBadData] unless data is a JSON

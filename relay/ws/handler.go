@@ -227,7 +227,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake)
 	h.logMistake(r, hs.codec.protocol.ID())
 	hs.client.Outbox = &c.outbox
 	c.session = h.cfg.Hub.Join(hs.client)
-	c.session.Subscribe(hs.join.requests())
+	c.session.Subscribe(hs.requests(h.cfg.Hub))
 	if hs.join.own {
 		c.session.SubscribeOwn()
 	}

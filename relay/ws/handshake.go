@@ -46,10 +46,10 @@ type joinRequest struct {
 }
 
 // requests returns a request for each of the channels.
-func (j *joinRequest) requests() []protocol.ChannelRequest {
-	list := make([]protocol.ChannelRequest, len(j.channels))
-	for i, channel := range j.channels {
-		list[i].Channel = channel
+func (hs *handshake) requests(hub *relay.Hub) []protocol.ChannelRequest {
+	list := make([]protocol.ChannelRequest, len(hs.join.channels))
+	for i, channel := range hs.join.channels {
+		list[i].Channel, list[i].Last = channel, hub.Newest(hs.client.Last, channel)
 	}
 	return list
 }
@@ -140,6 +140,14 @@ func (hs *handshake) readJoin(r *http.Request, defaults []string) protocol.Close
 	hs.client.PublishTo = query.Get("publish")
 	hs.client.NoEcho = query.Get("echo") == "false"
 	hs.client.GapClose = query.Get("gap") == "close"
+	hs.client.Last = relay.LastBySetting
+	if query.Has("last") {
+		last, ok := protocol.ParseLast(query.Get("last"))
+		if !ok {
+			return protocol.ClosePolicy.Because(protocol.ReasonLast)
+		}
+		hs.client.Last = last
+	}
 	join.channels = query["channel"]
 	if len(join.channels) == 0 {
 		join.channels, join.own = defaults, true

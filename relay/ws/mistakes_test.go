@@ -11,11 +11,11 @@ import (
 
 func TestURLMistake(t *testing.T) {
 	for query, want := range map[string]protocol.CloseReason{
-		"": 0, "channel=a": 0, "channel=a&publish=b&echo=false&gap=close": 0, "v=1&utm_source=x&channel=chanel": 0, "eyJhbGciOi.x.y": 0,
+		"": 0, "channel=a": 0, "channel=a&publish=b&echo=false&gap=close&last=1": 0, "v=1&utm_source=x&channel=chanel": 0, "eyJhbGciOi.x.y": 0,
 		"map=1": 0, "app=1": 0, "&&=": 0, "%zz=1": 0,
 		"chanel=a": protocol.ReasonParameter, "v=1&channels=a": protocol.ReasonParameter, "channel[]=a": protocol.ReasonParameter,
 		"channel%5B%5D=a": protocol.ReasonParameter, "Channel=a": protocol.ReasonParameter, "channle=a": protocol.ReasonParameter,
-		"room=a": protocol.ReasonParameter, "pubish=a": protocol.ReasonParameter, "Gap=close": protocol.ReasonParameter, "+channel=a": protocol.ReasonParameter,
+		"room=a": protocol.ReasonParameter, "pubish=a": protocol.ReasonParameter, "Gap=close": protocol.ReasonParameter, "Last=1": protocol.ReasonParameter, "lasts=1": protocol.ReasonParameter, "+channel=a": protocol.ReasonParameter,
 		"token=x": protocol.ReasonToken, "channel=a&access_token=x": protocol.ReasonToken, "JWT=x": protocol.ReasonToken,
 	} {
 		if got := urlMistake(query); got != want {

@@ -37,7 +37,7 @@ var v1Transcripts = []struct {
 		> {"type":"subscribe","channels":[{"channel":"a"}]}
 		< {"type":"subscribed","channel":"a","recovered":true}
 		> {"type":"subscribe","channels":[{"channel":"a","after":"x"}],"ref":7}
-		< {"type":"error","code":"bad_request","message":"already subscribed: unsubscribe before a subscribe with after or at","channel":"a","ref":7}
+		< {"type":"error","code":"bad_request","message":"already subscribed: unsubscribe before a subscribe with after, at, since or last","channel":"a","ref":7}
 		! a once
 		< {"type":"message","channel":"a","data":"once"}`},
 	{"a subscribe in short", `
