@@ -19,7 +19,7 @@ import (
 	"sidecast/relay/server"
 	"sidecast/relay/source"
 	"sidecast/relay/stats"
-	"sidecast/relay/ws"
+	"sidecast/relay/transport"
 )
 
 // Options configure a relay in addition to its settings.
@@ -134,7 +134,7 @@ func (a *App) certificate() (*server.Certificate, error) {
 // is reported at once.
 func (a *App) listen() (err error) {
 	bind := func(name, addr string) (net.Listener, error) {
-		l, err := ws.Listen(context.Background(), addr)
+		l, err := transport.Listen(context.Background(), addr)
 		if err != nil {
 			return nil, fmt.Errorf("listening on %s: %w; set SIDECAST_%s to another address", addr, err, name)
 		}

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/lxzan/gws"
+
+	"sidecast/relay/transport"
 )
 
 // dialVariable makes the test binary run [dialMany].
@@ -72,7 +74,7 @@ func dialMany(commands io.Reader, answers io.Writer) error {
 //
 //	go test -run '^$' -bench Handshake -benchtime 1x ./relay/ws
 func BenchmarkHandshake(b *testing.B) {
-	l, err := Listen(b.Context(), "127.0.0.1:0")
+	l, err := transport.Listen(b.Context(), "127.0.0.1:0")
 	ours := serveHTTP(b, l, err, benchHandler(b))
 	l, err = net.Listen("tcp", "127.0.0.1:0")
 	plain := serveHTTP(b, l, err, plainHandler())

@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"sidecast/relay/relaytest/browser"
+	"sidecast/relay/transport"
 )
 
 // Chromium splits large messages. The relay allows twice as many frames as it
@@ -40,7 +41,7 @@ func TestChromiumSendsFewerFragments(t *testing.T) {
 // countFrames answers a handshake, and sends the number of frames of each
 // message to received.
 func countFrames(t *testing.T, w http.ResponseWriter, r *http.Request, received chan int) {
-	conn, _, err := hijack(w)
+	conn, _, err := transport.Hijack(w)
 	if err != nil {
 		t.Error(err)
 		return
@@ -49,7 +50,7 @@ func countFrames(t *testing.T, w http.ResponseWriter, r *http.Request, received 
 	_, _ = conn.Write(switchingProtocols(r.Header.Get(headerKey), ""))
 	c := &frameCounter{received: received}
 	c.decoder.limit = 64 << 20
-	buffer := make([]byte, readBuffer)
+	buffer := make([]byte, 16<<10)
 	for {
 		n, err := conn.Read(buffer)
 		if err != nil || c.decoder.decode(buffer[:n], time.Now(), c) != 0 {

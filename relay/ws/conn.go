@@ -1,34 +1,23 @@
 package ws
 
 import (
-	"errors"
 	"log/slog"
-	"net"
 	"net/netip"
-	"os"
-	"sync/atomic"
 	"time"
 
 	"sidecast/relay"
-	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
+	"sidecast/relay/transport"
 )
-
-// lingerTime is how long the relay waits for a client to close its half of the
-// connection after the relay has closed its own.
-const lingerTime = time.Second
 
 // A conn is one WebSocket connection. All bytes pass through it: outgoing frames
 // wait in one outbox, and what arrives passes the decoder. One goroutine, serve,
 // reads from the connection; only that goroutine closes it.
 type conn struct {
-	net.Conn // TCP or TLS
+	transport.Conn
 
 	handler *Handler
 	session *relay.Session
-
-	outbox outbox.Outbox
-	direct directSocket // next to the outbox, which calls it for each delivery
 
 	// Owned by the reading goroutine.
 	decoder  decoder
@@ -36,11 +25,6 @@ type conn struct {
 	early    *[]byte // bytes that arrived together with the handshake request; may be nil
 	closing  bool    // the client sent a close frame
 	peerCode uint16  // of that frame; 0 if it has none
-	expired  bool    // the read deadline passed, see [conn.expire]
-
-	// peerClosed is set when the client has sent its close frame and the
-	// connection cannot be half-closed: it ends as soon as everything is sent.
-	peerClosed atomic.Bool
 
 	address        netip.Addr // counted by the IPLimiter
 	remote, origin string
@@ -52,16 +36,15 @@ func (c *conn) serve() {
 	defer c.cleanUp()
 	if early := c.early; early != nil {
 		c.early = nil
-		if !c.receive(*early) {
+		if !c.Receive(*early) {
 			return
 		}
 	}
-	c.expired = errors.Is(c.read(), os.ErrDeadlineExceeded)
+	c.ReadTo(c)
 }
 
-// receive handles bytes from the client. It reports false if nothing more may be
-// read.
-func (c *conn) receive(b []byte) bool {
+// Receive implements [transport.Receiver].
+func (c *conn) Receive(b []byte) bool {
 	c.session.Seen()
 	now := time.Now()
 	if code := c.decoder.decode(b, now, c); code != 0 {
@@ -72,6 +55,9 @@ func (c *conn) receive(b []byte) bool {
 	return true
 }
 
+// Incomplete implements [transport.Receiver].
+func (c *conn) Incomplete() bool { return c.decoder.began != 0 }
+
 func (c *conn) receiveMessage(message []byte, text bool) {
 	c.limit.stop() // the message is complete, and handling it may wait
 	c.session.Handle(message, text)
@@ -79,7 +65,7 @@ func (c *conn) receiveMessage(message []byte, text bool) {
 
 // receivePing answers with the payload, as RFC 6455 section 5.5.3 requires.
 func (c *conn) receivePing(payload []byte) {
-	c.outbox.Send(append(protocol.NewFrame(protocol.OpPong, len(payload)), payload...))
+	c.Outbox.Send(append(protocol.NewFrame(protocol.OpPong, len(payload)), payload...))
 }
 
 func (c *conn) receiveClose(code uint16) { c.closing, c.peerCode = true, code }
@@ -105,46 +91,19 @@ func (c *conn) cleanUp() {
 func (c *conn) disconnect() {
 	c.session.Leave()
 	if c.session.CloseCode() != protocol.CloseAbnormal {
-		c.linger()
+		// A client that has sent its own close frame waits for the relay to close
+		// the connection (RFC 6455 section 7.1.1).
+		c.Linger(c.closing)
 	}
-	flushed := c.outbox.Flushed()
-	if tcp, ok := c.Conn.(*net.TCPConn); ok && !flushed {
-		_ = tcp.SetLinger(0) // discards unsent bytes: the kernel frees their memory now
-	}
-	c.outbox.Shut()
-	_ = c.Conn.Close()
+	c.Shut()
 	c.logClosed()
-}
-
-// linger reads until the client closes its half. If the relay closed a
-// connection with unread bytes, the kernel would send a reset, and the client
-// would lose the close frame. A client that has sent its own close frame sends
-// nothing more, and waits for the relay to close the connection (RFC 6455
-// section 7.1.1).
-func (c *conn) linger() {
-	if _, evicted := c.outbox.Evicted(); evicted || c.expired {
-		return // the client already had its time
-	}
-	c.expire(lingerTime)
-	if _, halfCloses := c.Conn.(*net.TCPConn); c.closing && !halfCloses {
-		c.peerClosed.Store(true)
-		if c.outbox.Flushed() {
-			return
-		}
-	}
-	var sink [512]byte
-	for {
-		if _, err := c.Conn.Read(sink[:]); err != nil {
-			return
-		}
-	}
 }
 
 func (c *conn) logClosed() {
 	if !c.handler.cfg.Logger.Enabled(c.handler.ctx, slog.LevelInfo) {
 		return
 	}
-	sent, messages := c.outbox.Sent()
+	sent, messages := c.Outbox.Sent()
 	code := c.session.CloseCode()
 	attrs := []any{
 		"session", c.session, "remote", c.remote, "transport", protocol.WebSocket.String(),
@@ -162,6 +121,3 @@ func (c *conn) logClosed() {
 	}
 	c.handler.cfg.Logger.Log(c.handler.ctx, slog.LevelInfo, "connection closed", attrs...)
 }
-
-// expire makes reading from the connection fail after d.
-func (c *conn) expire(d time.Duration) { _ = c.Conn.SetReadDeadline(time.Now().Add(d)) }

@@ -8,7 +8,6 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"time"
@@ -22,12 +21,8 @@ import (
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
+	"sidecast/relay/transport"
 )
-
-// sendBuffer is the size of a connection's send buffer in the kernel, in bytes.
-// By default, Linux buffers up to 4 MB for a slow client, and the relay could
-// not limit those bytes.
-const sendBuffer = 128 << 10
 
 // Config holds the settings and dependencies of a [Handler].
 type Config struct {
@@ -45,7 +40,7 @@ type Config struct {
 	// all clients are anonymous.
 	Identify func(r *http.Request, token *string) (access.Principal, protocol.CloseCode)
 
-	Listened        bool     // connections are from a listener that [Listen] returned
+	Listened        bool     // connections are from a listener that [transport.Listen] returned
 	MaxInbound      int      // maximum size of a client's message, in bytes
 	DefaultChannels []string // for a raw client that names no channel
 
@@ -66,7 +61,7 @@ type Handler struct {
 	ctx    context.Context // ends when the handler stops admitting clients
 	stop   context.CancelFunc
 	codecs map[string]*codec // by subprotocol
-	conns  connCount
+	conns  transport.Count
 
 	// mistakes limits log entries about mistakes in URLs to the first 10, and
 	// then one in each second, so that clients cannot fill the disk.
@@ -103,7 +98,7 @@ func New(cfg Config) *Handler {
 // with every write to it. Clients that are not admitted yet are rejected.
 func (h *Handler) Wait() {
 	h.stop()
-	h.conns.wait()
+	h.conns.Wait()
 	h.cfg.Budget.Wait()
 }
 
@@ -124,7 +119,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.reject(w, r, limit)
 		return
 	}
-	h.conns.add(1)
+	h.conns.Add(1)
 	hs.client = relay.Client{Transport: protocol.WebSocket, Protocol: hs.codec.protocol}
 	if code := h.admit(w, r, hs); code != 0 {
 		h.countRejection(r, code)
@@ -189,8 +184,8 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, hs *handshake) p
 	if code := h.cfg.Hub.Leaving(); code != 0 {
 		return code
 	}
-	ctx := &admitContext{Context: r.Context(), stopped: h.ctx, response: w}
-	defer ctx.end()
+	ctx := transport.NewAdmitContext(r.Context(), h.ctx, w)
+	defer ctx.End()
 	if h.cfg.Identify != nil {
 		var code protocol.CloseCode
 		if hs.client.Principal, code = h.cfg.Identify(r.WithContext(ctx), hs.token); code != 0 {
@@ -206,32 +201,29 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, hs *handshake) p
 // upgrade upgrades the connection and starts to serve it. It returns an error
 // if the connection failed, or if the library refuses the handshake.
 func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake) error {
-	netConn, early, err := hijack(w)
+	netConn, early, err := transport.Hijack(w)
 	if err != nil {
 		return err
 	}
-	if tcp, ok := withoutTLS(netConn).(*net.TCPConn); ok && (!h.cfg.Listened || setSendBuffer == nil) {
-		_ = tcp.SetWriteBuffer(sendBuffer)
-	}
+	transport.SetSendBuffer(netConn, h.cfg.Listened)
 	c := &conn{
-		Conn: netConn, handler: h, decoder: decoder{guard: guard{limit: uint32(h.cfg.MaxInbound)}}, early: early,
+		handler: h, decoder: decoder{guard: guard{limit: uint32(h.cfg.MaxInbound)}}, early: early,
 		address: hs.address, remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now().UnixMilli(),
 	}
-	c.outbox.Init(h.cfg.Budget, newSocket(c), hs.codec.slow)
+	c.Init(netConn, h.cfg.Budget, hs.codec.slow)
 	hs.canonicalize(r.Header)
-	if _, err := hs.codec.upgrader.UpgradeFromConn(handshakeConn{outbox: &c.outbox}, nil, r); err != nil {
-		c.outbox.Shut()
-		_ = netConn.Close()
+	if _, err := hs.codec.upgrader.UpgradeFromConn(handshakeConn{outbox: &c.Outbox}, nil, r); err != nil {
+		c.Shut()
 		return err
 	}
 	h.logMistake(r, hs.codec.protocol.ID())
-	hs.client.Outbox = &c.outbox
+	hs.client.Outbox = &c.Outbox
 	c.session = h.cfg.Hub.Join(hs.client)
 	c.session.Subscribe(hs.requests(h.cfg.Hub))
 	if hs.join.own {
 		c.session.SubscribeOwn()
 	}
-	c.outbox.Release()
+	c.Outbox.Release()
 	go c.serve()
 	return nil
 }
@@ -240,7 +232,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake)
 func (h *Handler) release(address netip.Addr) {
 	h.cfg.IPLimiter.Free(address)
 	h.cfg.Slots.Free()
-	h.conns.add(-1)
+	h.conns.Add(-1)
 }
 
 func (h *Handler) remote(r *http.Request) string {

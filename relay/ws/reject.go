@@ -11,6 +11,7 @@ import (
 	"sidecast/relay/accept"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
+	"sidecast/relay/transport"
 )
 
 // An httpError is the HTTP response to a handshake that fails.
@@ -146,7 +147,7 @@ const rejectTimeout = 5 * time.Second
 // so that the page receives the close code. The client gets no session and no
 // outbox.
 func acceptAndClose(w http.ResponseWriter, r *http.Request, subprotocol string, code protocol.CloseCode) {
-	netConn, _, err := hijack(w)
+	netConn, _, err := transport.Hijack(w)
 	if err != nil {
 		return
 	}
@@ -159,7 +160,7 @@ func acceptAndClose(w http.ResponseWriter, r *http.Request, subprotocol string, 
 	if half, ok := netConn.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	_ = netConn.SetReadDeadline(time.Now().Add(lingerTime))
+	_ = netConn.SetReadDeadline(time.Now().Add(transport.LingerTime))
 	// If the relay closed the connection with unread bytes, the kernel would
 	// send a reset, and the page would lose the close frame.
 	_, _ = io.Copy(io.Discard, io.LimitReader(onlyReader{netConn}, 64<<10))

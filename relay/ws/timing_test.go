@@ -12,6 +12,7 @@ import (
 
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
+	"sidecast/relay/transport"
 )
 
 // Heartbeats are sent every 25 s +-10 %, together with a ping. They are spread
@@ -371,9 +372,9 @@ func TestLinger(t *testing.T) {
 	}{
 		{"closes", func(p *peer) { _ = p.conn.Close() }, 0},
 		{"closes half a second later", func(p *peer) { time.AfterFunc(time.Second/2, func() { _ = p.conn.Close() }) }, time.Second / 2},
-		{"keeps open", func(*peer) {}, lingerTime},
+		{"keeps open", func(*peer) {}, transport.LingerTime},
 		{"answers and keeps open", func(p *peer) { p.write(reply(receivedFrame{op: 8, payload: "\x03\xf4"})) }, 0}, // see TestConnectionEndsAfterBothCloseFrames
-		{"keeps open and sends a message", func(p *peer) { p.write(text("x")) }, lingerTime},
+		{"keeps open and sends a message", func(p *peer) { p.write(text("x")) }, transport.LingerTime},
 	} {
 		t.Run(test.why, func(t *testing.T) {
 			inBubble(t, func(b *bubble) {

@@ -1,4 +1,4 @@
-package ws
+package transport
 
 import (
 	"net"
@@ -10,7 +10,7 @@ import (
 // A blockingSocket writes to a connection that has no non-blocking write: a TLS
 // connection, or any connection on other systems than Linux. A goroutine
 // writes, and exists only while there is something to write.
-type blockingSocket struct{ conn *conn }
+type blockingSocket struct{ conn *Conn }
 
 // Send implements [outbox.Socket]. It sends nothing: the outbox queues the
 // frames, and Drain writes them.
@@ -37,17 +37,17 @@ func (s *blockingSocket) Drain(o *outbox.Outbox) {
 }
 
 // Finish implements [outbox.Socket]. It does not half-close TLS, because that
-// would need a write. If the client has sent its close frame, reading ends at
-// once, and with it the connection.
+// would need a write. If the client sends nothing more, reading ends at once,
+// and with it the connection.
 func (s *blockingSocket) Finish() {
 	if tcp, ok := s.conn.Conn.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()
 	}
 	if s.conn.peerClosed.Load() {
-		s.conn.expire(0)
+		s.conn.Expire(0)
 		return
 	}
-	s.Expire(lingerTime)
+	s.Expire(LingerTime)
 }
 
 // Expire implements [outbox.Socket]. It also ends a blocked write.

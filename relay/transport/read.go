@@ -1,4 +1,4 @@
-package ws
+package transport
 
 import "sync"
 
@@ -14,19 +14,19 @@ const (
 // them only while they have something to read.
 var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
-// readIndirect is read for connections without a descriptor. Their buffer exists
+// readIndirect is Read for connections without a descriptor. Their buffer exists
 // while they wait, so it grows only with what has arrived of a message.
-func (c *conn) readIndirect() error {
+func (c *Conn) readIndirect(r Receiver) error {
 	buffer := make([]byte, idleBuffer)
 	for {
 		n, err := c.Conn.Read(buffer)
-		if n > 0 && !c.receive(buffer[:n]) {
+		if n > 0 && !r.Receive(buffer[:n]) {
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		switch between := c.decoder.began == 0; {
+		switch between := !r.Incomplete(); {
 		case between && len(buffer) > idleBuffer:
 			buffer = make([]byte, idleBuffer)
 		case !between && n == len(buffer):

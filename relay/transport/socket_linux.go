@@ -1,4 +1,4 @@
-package ws
+package transport
 
 import (
 	"net"
@@ -11,7 +11,7 @@ import (
 
 // newSocket returns the socket that c's outbox writes to. A TCP connection gets
 // a [directSocket], all other connections a [blockingSocket].
-func newSocket(c *conn) outbox.Socket {
+func newSocket(c *Conn) outbox.Socket {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
 			s := &c.direct
@@ -30,7 +30,7 @@ func newSocket(c *conn) outbox.Socket {
 // never one that the kernel has reused for another file.
 type directSocket struct {
 	fd   uintptr
-	conn *conn
+	conn *Conn
 	raw  syscall.RawConn
 
 	// Owned by the reading goroutine: the results of one readOnce.
@@ -119,11 +119,11 @@ func (s *directSocket) Drain(o *outbox.Outbox) {
 // Finish implements [outbox.Socket].
 func (s *directSocket) Finish() {
 	_ = s.conn.Conn.(*net.TCPConn).CloseWrite()
-	s.Expire(lingerTime)
+	s.Expire(LingerTime)
 }
 
 // Expire implements [outbox.Socket].
-func (s *directSocket) Expire(d time.Duration) { s.conn.expire(d) }
+func (s *directSocket) Expire(d time.Duration) { s.conn.Expire(d) }
 
 // readOnce reads with one system call. It reports false if there is nothing to
 // read yet: the poller calls it again when there is.

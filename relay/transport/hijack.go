@@ -1,4 +1,4 @@
-package ws
+package transport
 
 import (
 	"bytes"
@@ -6,10 +6,10 @@ import (
 	"net/http"
 )
 
-// hijack takes the connection over from net/http, which clears its deadlines.
+// Hijack takes the connection over from net/http, which clears its deadlines.
 // It also returns the bytes that the client sent after its request, or nil if
 // there are no such bytes.
-func hijack(w http.ResponseWriter) (net.Conn, *[]byte, error) {
+func Hijack(w http.ResponseWriter) (net.Conn, *[]byte, error) {
 	netConn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil || buffered.Reader.Buffered() == 0 {
 		return netConn, nil, err

@@ -1,17 +1,17 @@
-package ws
+package transport
 
 import "sync"
 
-// A connCount counts connections and waits until all have ended. Unlike with a
-// WaitGroup, add may be called while wait is waiting: the relay rejects new
+// A Count counts connections and waits until all have ended. Unlike with a
+// WaitGroup, Add may be called while Wait is waiting: the relay rejects new
 // handshakes, and counts them, until it exits.
-type connCount struct {
+type Count struct {
 	mu   sync.Mutex
 	n    int
-	idle chan struct{} // closed when n becomes 0; nil if wait is not waiting
+	idle chan struct{} // closed when n becomes 0; nil if Wait is not waiting
 }
 
-func (c *connCount) add(n int) {
+func (c *Count) Add(n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.n += n
@@ -21,7 +21,7 @@ func (c *connCount) add(n int) {
 	}
 }
 
-func (c *connCount) wait() {
+func (c *Count) Wait() {
 	c.mu.Lock()
 	if c.n == 0 {
 		c.mu.Unlock()

@@ -1,4 +1,4 @@
-package ws
+package transport
 
 import (
 	"context"
@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// An admitContext is the context of a request while the handler decides whether
+// An AdmitContext is the context of a request while the handler decides whether
 // to admit its client. It ends with the request, and also when the handler
 // stops admitting clients. Most requests are decided without waiting, so it
 // starts nothing before the first call of Done or Err.
-type admitContext struct {
+type AdmitContext struct {
 	context.Context // the request's
 	stopped         context.Context
 	response        http.ResponseWriter
@@ -21,8 +21,15 @@ type admitContext struct {
 	cancel func()
 }
 
+// NewAdmitContext returns a context for a request whose response is w. stopped
+// ends when the handler stops admitting clients. Its caller must call
+// [AdmitContext.End].
+func NewAdmitContext(request, stopped context.Context, w http.ResponseWriter) *AdmitContext {
+	return &AdmitContext{Context: request, stopped: stopped, response: w}
+}
+
 // Done implements [context.Context].
-func (c *admitContext) Done() <-chan struct{} {
+func (c *AdmitContext) Done() <-chan struct{} {
 	c.once.Do(func() {
 		// The request's headers arrived in time. Their deadline is still set,
 		// and would end the request's context when it passes.
@@ -35,13 +42,13 @@ func (c *admitContext) Done() <-chan struct{} {
 }
 
 // Err implements [context.Context].
-func (c *admitContext) Err() error {
+func (c *AdmitContext) Err() error {
 	c.Done()
 	return c.both.Err()
 }
 
-// end cancels the context. Done and Err may still be called afterwards.
-func (c *admitContext) end() {
+// End cancels the context. Done and Err may still be called afterwards.
+func (c *AdmitContext) End() {
 	c.once.Do(func() { c.both = canceled })
 	if c.cancel != nil {
 		c.cancel()

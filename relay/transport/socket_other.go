@@ -1,6 +1,6 @@
 //go:build !linux
 
-package ws
+package transport
 
 import (
 	"net"
@@ -12,7 +12,7 @@ import (
 type directSocket struct{}
 
 // newSocket returns the socket that c's outbox writes to.
-func newSocket(c *conn) outbox.Socket { return &blockingSocket{conn: c} }
+func newSocket(c *Conn) outbox.Socket { return &blockingSocket{conn: c} }
 
 // unacknowledged does not know how many bytes the client's kernel has not
 // acknowledged.

@@ -1,26 +1,29 @@
-package ws
+package transport
 
 import (
 	"bytes"
 	"io"
 )
 
-// read reads until the connection ends, or until receive wants no more. The
+// ReadTo reads until the connection ends, or until the receiver wants no more. The
 // goroutine of an idle connection waits in this method, in the runtime's poller,
 // without a buffer. Each stack frame below it exists once for each of thousands
 // of connections, so the call chain is short: it reads from the descriptor,
 // which needs half the stack of Conn.Read, and the goroutine keeps its initial
 // stack of 2 KiB.
-func (c *conn) read() error {
+func (c *Conn) ReadTo(r Receiver) {
 	if c.direct.raw == nil {
-		return c.readIndirect()
+		c.ended(c.readIndirect(r))
+		return
 	}
 	for {
 		if err := c.direct.raw.Read(c.direct.onReadable); err != nil {
-			return err
+			c.ended(err)
+			return
 		}
-		if more, err := c.direct.take(); !more {
-			return err
+		if more, err := c.direct.take(r); !more {
+			c.ended(err)
+			return
 		}
 	}
 }
@@ -31,7 +34,7 @@ const smallRead = 512
 
 // take handles what readOnce has read. It reports false at the end of the
 // connection.
-func (s *directSocket) take() (more bool, err error) {
+func (s *directSocket) take(r Receiver) (more bool, err error) {
 	switch {
 	case s.errno != 0:
 		return false, s.errno
@@ -39,17 +42,17 @@ func (s *directSocket) take() (more bool, err error) {
 		return false, io.EOF
 	}
 	if s.n <= smallRead {
-		return s.takeSmall(), nil
+		return s.takeSmall(r), nil
 	}
-	more = s.conn.receive(s.buf[:s.n])
+	more = r.Receive(s.buf[:s.n])
 	readBuffers.Put(s.buf)
 	s.buf = nil
 	return more, nil
 }
 
-func (s *directSocket) takeSmall() (more bool) {
+func (s *directSocket) takeSmall(r Receiver) (more bool) {
 	small := bytes.Clone(s.buf[:s.n])
 	readBuffers.Put(s.buf)
 	s.buf = nil
-	return s.conn.receive(small)
+	return r.Receive(small)
 }

@@ -1,4 +1,4 @@
-package ws
+package transport
 
 import (
 	"context"
@@ -24,16 +24,16 @@ func (r *deadlineRecorder) SetReadDeadline(at time.Time) error {
 // The context ends both for code that called Done before its end and for code
 // that calls Done afterwards.
 func TestAdmitContextEnds(t *testing.T) {
-	for name, end := range map[string]func(c *admitContext, disconnect, stop context.CancelFunc){
-		"the client disconnects":       func(_ *admitContext, disconnect, _ context.CancelFunc) { disconnect() },
-		"the handler stops admitting":  func(_ *admitContext, _, stop context.CancelFunc) { stop() },
-		"the client is admitted":       func(c *admitContext, _, _ context.CancelFunc) { c.end() },
-		"the handshake is ended twice": func(c *admitContext, _, _ context.CancelFunc) { c.end(); c.end() },
+	for name, end := range map[string]func(c *AdmitContext, disconnect, stop context.CancelFunc){
+		"the client disconnects":       func(_ *AdmitContext, disconnect, _ context.CancelFunc) { disconnect() },
+		"the handler stops admitting":  func(_ *AdmitContext, _, stop context.CancelFunc) { stop() },
+		"the client is admitted":       func(c *AdmitContext, _, _ context.CancelFunc) { c.End() },
+		"the handshake is ended twice": func(c *AdmitContext, _, _ context.CancelFunc) { c.End(); c.End() },
 	} {
 		for _, used := range []bool{true, false} {
 			request, disconnect := context.WithCancel(t.Context())
 			handler, stop := context.WithCancel(t.Context())
-			c := &admitContext{Context: request, stopped: handler, response: &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}}
+			c := NewAdmitContext(request, handler, &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()})
 			child := context.Context(c)
 			if used {
 				var cancel context.CancelFunc
@@ -60,11 +60,11 @@ func TestAdmitContextEnds(t *testing.T) {
 func TestAdmitContextClearsTheDeadline(t *testing.T) {
 	for _, calls := range []int{0, 1, 2} {
 		response := &deadlineRecorder{ResponseRecorder: httptest.NewRecorder()}
-		c := &admitContext{Context: t.Context(), stopped: context.Background(), response: response}
+		c := NewAdmitContext(t.Context(), context.Background(), response)
 		for range calls {
 			c.Done()
 		}
-		c.end()
+		c.End()
 		<-c.Done()
 		if want := min(calls, 1); response.cleared != want {
 			t.Errorf("after %d calls of Done the deadline was cleared %d times, want %d", calls, response.cleared, want)
