@@ -125,7 +125,7 @@ func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 		Proxies: a.settings.Proxies, Stats: a.stats, Logger: a.options.Logger,
 		Slots: a.slots, IPLimiter: a.limiter, Refusals: a.refusals, BasePath: string(cfg.BasePath), Ready: a.link.Ready, Up: a.link.Up, ReadyNeedsRedis: bool(cfg.ReadyNeedsRedis),
 		DrainDelay: time.Duration(cfg.DrainDelay), DrainTimeout: time.Duration(cfg.DrainTimeout),
-		AdminHandler: a.adminHandler,
+		AdminHandler: a.adminHandler, Files: web.Client(),
 	}
 	if certificate != nil {
 		c.TLS = certificate.Config()

@@ -43,6 +43,7 @@ type relayOptions struct {
 	perAddress int // connections of one address; 0: no limit
 	proxies    auth.Proxies
 	base       string
+	files      map[string]http.Handler
 	logger     *slog.Logger
 }
 
@@ -79,7 +80,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	}
 	r.run(t, server.New(server.Config{
 		Public: o.listener, Admin: listen(t), TLS: o.tls, Hub: r.hub, WS: handler, Origins: origins, Stats: r.stats,
-		Slots: slots, IPLimiter: limiter, Proxies: o.proxies, Refusals: refusals, BasePath: o.base,
+		Slots: slots, IPLimiter: limiter, Proxies: o.proxies, Refusals: refusals, BasePath: o.base, Files: o.files,
 		Logger: logger, AdminHandler: func(ready, live http.Handler) http.Handler { return live },
 		Ready: func() bool { return true }, Up: func() bool { return true },
 	}))

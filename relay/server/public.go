@@ -43,6 +43,9 @@ func (h *publicHandler) routes() http.Handler {
 	mux.Handle(base+"/ws", h.cfg.WS)
 	mux.HandleFunc(base+"/{$}", h.page)
 	mux.HandleFunc("/", h.page)
+	for name, file := range h.cfg.Files {
+		mux.Handle(base+"/"+name, file)
+	}
 	prefixes := []string{""}
 	if base != "" {
 		prefixes = append(prefixes, base)
@@ -76,7 +79,7 @@ func (h *publicHandler) isEndpoint(path string) bool {
 
 // originCheck rejects pages of foreign origins before next handles the request.
 // Health probes pass: they have no origin, and their host can be any IP
-// address.
+// address. So do requests for files that every page may load.
 func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if peer, ok := h.cfg.Proxies.UntrustedForwarder(r); ok {
@@ -86,7 +89,7 @@ func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 					"peer", peer, "setting", "SIDECAST_TRUSTED_PROXIES")
 			})
 		}
-		if err := h.cfg.Origins.Check(r); err != nil && !isProbe(r) {
+		if err := h.cfg.Origins.Check(r); err != nil && !isProbe(r) && !h.isFile(r) {
 			err = h.cfg.Origins.Explain(r, err)
 			h.cfg.Refusals.Count(stats.RejectOrigin)
 			h.logRejection(r, err)
@@ -100,6 +103,13 @@ func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 
 func isProbe(r *http.Request) bool {
 	return (r.URL.Path == "/livez" || r.URL.Path == "/readyz") && r.Header.Get("Origin") == ""
+}
+
+// isFile reports whether a request is for one of the files of the
+// configuration.
+func (h *publicHandler) isFile(r *http.Request) bool {
+	name, below := strings.CutPrefix(r.URL.Path, h.cfg.BasePath+"/")
+	return below && h.cfg.Files[name] != nil
 }
 
 // page serves the demo page if there is one.

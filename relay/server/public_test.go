@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,5 +92,24 @@ func TestNotFoundIsLogged(t *testing.T) {
 	const want = `msg="client rejected" reason=not_found remote=127.0.0.1 `
 	if text := log.String(); !strings.Contains(text, want) || !strings.Contains(text, "connect to /live/ws") || strings.Contains(text, "secret") {
 		t.Errorf("the log is:\n%s", text)
+	}
+}
+
+// Pages of every origin may load the files, below the base path only.
+func TestFilesForAnyOrigin(t *testing.T) {
+	file := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the file") })
+	relay := startRelay(t, func(o *relayOptions) { o.base, o.files = "/push", map[string]http.Handler{"x.mjs": file} })
+	foreign := "Origin: https://other.example"
+	for target, want := range map[string]int{
+		"/push/x.mjs": http.StatusOK, "/x.mjs": http.StatusForbidden, "/push/y.mjs": http.StatusForbidden,
+		"/push/x.mjs/": http.StatusForbidden, "/push/ws": http.StatusForbidden,
+	} {
+		response, body := request(t, relay, target, foreign)
+		if response.StatusCode != want || (body == "the file") != (want == http.StatusOK) {
+			t.Errorf("%s: %d %q, want %d", target, response.StatusCode, body, want)
+		}
+	}
+	if response, _ := request(t, relay, "/push/x.mjs", append(slices.Clone(handshake), foreign)...); response.StatusCode == http.StatusSwitchingProtocols {
+		t.Error("a handshake passed the origin check")
 	}
 }

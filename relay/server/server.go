@@ -53,8 +53,11 @@ type Config struct {
 	Logger   *slog.Logger
 	Refusals *accept.Refusals
 
-	BasePath     string       // prefix of all public paths; empty or /path
-	Demo         http.Handler // the page at /; nil for no page
+	BasePath string       // prefix of all public paths; empty or /path
+	Demo     http.Handler // the page at /; nil for no page
+	// Files are the handlers of files that pages of any origin may load, by
+	// their names below BasePath.
+	Files        map[string]http.Handler
 	AdminHandler func(ready, live http.Handler) http.Handler
 
 	Ready           func() bool // Redis has confirmed every pattern at least once

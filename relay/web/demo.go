@@ -1,7 +1,7 @@
 // Package web contains the files that the relay serves to browsers: the demo
-// page.
+// page, and the JavaScript client (client/README.md).
 //
-// The page subscribes to a channel over a plain WebSocket and shows each
+// The demo page subscribes to a channel over a plain WebSocket and shows each
 // message as text, never as markup. It loads nothing from other hosts. All its
 // URLs are relative, so it works below any base path. Its content security
 // policy allows only the page's own scripts, and connections to the relay only.

@@ -1,0 +1,97 @@
+/** The client of a Sidecast relay. */
+
+export interface Options {
+  /** Returns the JWT that identifies the user. It is called for every connection, so it can return a new one. */
+  token?: () => string | undefined | Promise<string | undefined>
+  /** Use Server-Sent Events if two WebSockets in a row were not accepted: a proxy may block them. */
+  sse?: boolean
+  /** The class to use instead of the global WebSocket, such as that of the npm package `ws` in Node before 22. */
+  WebSocket?: new (url: string | URL, protocols?: string | string[]) => any
+}
+
+export interface ChannelOptions {
+  /** Begin with so many of the newest messages, 100 at most. */
+  last?: number
+  /** Begin after this entry of the stream. For durable channels: the id that the application read before its data. */
+  since?: string
+  /** The application's signature of this channel. */
+  sig?: string
+  /**
+   * Loads the state of the page. It runs when the channel is subscribed and after each gap, one run at a time. Messages
+   * that arrive while it runs are delivered after it. If it rejects, it runs again later.
+   */
+  load?: () => unknown
+}
+
+/** A message as it was published. */
+export interface Message {
+  readonly channel: string
+  /** Identifies the message: no two messages of a channel have the same cursor. */
+  readonly cursor: string
+  /** The payload as text. Bytes that are not UTF-8 are replaced by U+FFFD: use bytes() for these. */
+  readonly data: string
+  /** Parses the payload. */
+  json<T = any>(): T
+  /** The exact bytes of the payload. */
+  bytes(): Uint8Array
+}
+
+/** A notice that messages may be missing before the next message. */
+export interface Gap {
+  /** The channel, or undefined for a gap on all live channels. */
+  readonly channel?: string
+  readonly reason: 'redis' | 'too_large' | 'history' | 'trimmed' | 'reset' | 'unrecovered'
+}
+
+/** An error that the relay reported. `code` is one of the error codes of the protocol. */
+export interface SidecastError extends Error {
+  code: string
+}
+
+export type State = 'connecting' | 'open' | 'redis-offline' | 'waiting' | 'closed'
+
+export interface StateEvent {
+  readonly state: State
+  /** For `waiting` and `closed`: the close code. */
+  readonly code?: number
+  /** For `waiting`: milliseconds until the next attempt. */
+  readonly retryIn?: number
+}
+
+export interface ChannelEvents {
+  message: Message
+  gap: Gap
+  /** An error that the relay reported for the channel, or the value with which `load` rejected. */
+  error: any
+}
+
+/** Removes the listener. */
+export type Off = () => void
+
+export interface Channel extends AsyncIterable<Message> {
+  readonly name: string
+  on<E extends keyof ChannelEvents>(event: E, listener: (value: ChannelEvents[E]) => void): Off
+  /**
+   * Publishes a string, bytes, or the JSON of any other value. Resolves when Redis has the message. With `echo: false`,
+   * this connection does not receive it. If it rejects with the code `unavailable` or `rate_limited`, the message may
+   * have been published nevertheless.
+   */
+  publish(data: unknown, options?: { echo?: boolean }): Promise<void>
+  /** Ends this channel. The relay's subscription ends with the last channel of its name. */
+  close(): void
+}
+
+export interface Relay {
+  readonly state: State
+  on(event: 'state', listener: (value: StateEvent) => void): Off
+  /** Subscribes to a channel. Several channels may have the same name. */
+  channel(name: string, options?: ChannelOptions): Channel
+  /** Closes the connection and all channels. */
+  close(): void
+}
+
+/**
+ * Connects to a relay, by default to `/ws` on the host of the page. The connection is made again, and resumed, until
+ * close() is called or the relay does not let the client return.
+ */
+export function connect(url?: string | URL | null, options?: Options): Relay

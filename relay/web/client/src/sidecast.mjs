@@ -1,0 +1,443 @@
+// The client of a Sidecast relay, for browsers and Node: one connection, any number of channels, and no message missing
+// without notice.
+//
+//	const relay = connect()
+//	const chat = relay.channel('chat:42')
+//	chat.on('message', (m) => console.log(m.data))
+//
+// The frames and the rules of resuming are in relay/protocol/README.md, the API is in sidecast.d.ts.
+//
+// A transport is a class with the part of WebSocket's interface that open() uses: a constructor (url, protocols), send,
+// close, onmessage and onclose. Each transport carries the frames of sidecast.v1, so this file does not know whether it
+// uses a WebSocket, the streams of sidecast-sse.mjs, or a connection that several tabs share.
+
+// The states of a subscription.
+const OFF = 0 // it has to be requested
+const ASKED = 1 // the relay has not answered yet
+const ON = 2
+const LEAVING = 3 // the relay has not confirmed the end yet
+const REFUSED = 4 // requested again on the next connection only
+
+const LONGEST_WAIT = 30_000 // ms between two attempts
+const HELD_MESSAGES = 1000 // while load runs
+const FRAME_BYTES = 8192 // of a subscribe
+
+const encoder = new TextEncoder()
+
+/** A message as it was published. */
+class Message {
+  constructor({ channel, cursor, data, base64 }) {
+    this.channel = channel
+    this.cursor = cursor
+    const bytes = base64 == null ? undefined : Uint8Array.from(atob(base64), (c) => c.charCodeAt())
+    this.data = bytes ? new TextDecoder().decode(bytes) : data
+    this.bytes = () => bytes || encoder.encode(data)
+  }
+
+  json() {
+    return JSON.parse(this.data)
+  }
+}
+
+/** The fields of a publish that carry the data. */
+function payload(data) {
+  if (typeof data === 'string') return { data }
+  const buffer = data?.buffer || data
+  if (!(buffer instanceof ArrayBuffer)) return { data: JSON.stringify(data) }
+  const bytes = new Uint8Array(buffer, data.byteOffset, data.byteLength)
+  return { base64: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join('')) }
+}
+
+const failure = (code, message) => Object.assign(new Error(message || code), { code })
+
+/** A random part of the longest wait after so many failures in a row. */
+const backOff = (failures) => Math.random() * Math.min(LONGEST_WAIT, 500 * 2 ** failures)
+
+function emitter() {
+  const listeners = {}
+  return {
+    on(event, listener) {
+      const call = (value) => listener(value) // so that a function may be added twice
+      const list = (listeners[event] ||= new Set())
+      list.add(call)
+      return () => list.delete(call)
+    },
+    emit(event, value) {
+      if (event === 'error' && !listeners.error?.size) console.error(value)
+      for (const call of listeners[event] || []) {
+        try {
+          call(value)
+        } catch (error) {
+          // Reported like any uncaught error, but the other listeners run.
+          queueMicrotask(() => {
+            throw error
+          })
+        }
+      }
+    },
+  }
+}
+
+export function connect(url, options = {}) {
+  const Socket = options.WebSocket || WebSocket
+  const address = new URL(url || '/ws', globalThis.location)
+  address.protocol = address.protocol.replace('http', 'ws')
+
+  const { on, emit } = emitter()
+  const subscriptions = new Map() // by channel
+  const publishes = new Map() // by ref, until the answer
+  const page = new AbortController() // removes the listeners from the page
+  let socket
+  let timer // until the next attempt, or until the connection counts as dead
+  let turn = 0 // of the connection: what an earlier one still does is ignored
+  let welcomedAt = 0 // 0 until the relay has accepted the connection
+  let heartbeat // seconds
+  let failures = 0 // connections in a row that ended early
+  let unauthorized // whether the last welcome was followed by a 4401
+  let silent = 0 // WebSockets in a row without a welcome
+  let fallback // whether the transport is sidecast-sse.mjs
+  let ref = 0
+
+  const relay = { on, channel, close: () => ended(1000, true) }
+
+  function setState(state, more) {
+    if (relay.state === state) return
+    relay.state = state
+    emit('state', { state, ...more })
+  }
+
+  const send = (command) => socket.send(JSON.stringify(command))
+
+  // ---- The connection
+
+  async function open() {
+    const mine = ++turn
+    setState('connecting')
+    expectFrame(10)
+    try {
+      const token = await options.token?.()
+      fallback = options.sse && silent > 1 && !fallback
+      const Transport = fallback ? (await import('./sidecast-sse.mjs')).default : Socket
+      if (mine !== turn) return
+      socket = new Transport(address, token ? ['sidecast.v1', 'sidecast.token.' + token] : ['sidecast.v1'])
+      socket.onmessage = (event) => mine === turn && receive(JSON.parse(event.data))
+      socket.onclose = (event) => mine === turn && ended(event.code)
+      socket.onerror = () => {} // onclose follows
+    } catch (error) {
+      console.error(error)
+      if (mine === turn) ended(1013)
+    }
+  }
+
+  /** Ends the connection unless a frame arrives in time. */
+  function expectFrame(seconds) {
+    clearTimeout(timer)
+    timer = setTimeout(ended, seconds * 1000, 1006)
+  }
+
+  function ended(code, final = code === 4403 || code === 4409) {
+    if (relay.state === 'closed') return
+    turn++
+    clearTimeout(timer)
+    socket?.close()
+    for (const { reject } of publishes.values()) reject(failure('unavailable', 'the connection ended before the answer'))
+    publishes.clear()
+    for (const subscription of subscriptions.values()) subscription.status = OFF
+
+    if (!welcomedAt && !fallback) silent++
+    if (welcomedAt && Date.now() - welcomedAt > 5000) failures = 0
+    socket = undefined
+    welcomedAt = 0
+    if (final) {
+      page.abort()
+      setState('closed', { code })
+      for (const { handles } of subscriptions.values()) for (const handle of handles) handle.close()
+      return
+    }
+    // After 4401, a new login may help: the browser sends its current cookies.
+    const retryIn = code === 4401 && !unauthorized ? 0 : backOff(failures++)
+    unauthorized ||= code === 4401
+    setState('waiting', { code, retryIn })
+    timer = setTimeout(open, retryIn)
+  }
+
+  /** The network is back, or the user looks at the page again. */
+  function wake() {
+    if (relay.state === 'waiting') open()
+    if (!welcomedAt) return
+    send({ type: 'ping' })
+    expectFrame(5)
+  }
+
+  // ---- Frames
+
+  function receive(frame) {
+    if (frame.heartbeat) heartbeat = frame.heartbeat
+    expectFrame(1.75 * heartbeat)
+    const subscription = subscriptions.get(frame.channel)
+    handlers[frame.type]?.(frame, subscription)
+  }
+
+  const handlers = {
+    welcome(frame) {
+      welcomedAt = Date.now()
+      unauthorized = false
+      if (!fallback) silent = 0
+      setState(frame.offline ? 'redis-offline' : 'open')
+      for (const subscription of subscriptions.values()) if (subscription.own) leave(subscription)
+      synchronize()
+      for (const { command } of publishes.values()) send(command)
+    },
+
+    subscribed(frame, subscription) {
+      if (!subscription || subscription.status === LEAVING) return
+      const { after, since, last, status, handles } = subscription
+      if (status === ASKED && !frame.ref && (after || since || last)) {
+        // The relay subscribes users to their own channels when they connect. To resume such a channel, leave it first.
+        subscription.own = true
+        leave(subscription)
+        return
+      }
+      move(subscription, frame)
+      subscription.durable = frame.durable
+      subscription.status = ON
+      if (status === ON) return
+      if (after && !frame.recovered) gap(subscription, { ...frame, reason: 'unrecovered' })
+      for (const handle of handles) handle.start(!after && frame.recovered)
+    },
+
+    unsubscribed(frame, subscription) {
+      if (!subscription) return
+      if (subscription.status === LEAVING) {
+        subscription.status = OFF
+        synchronize()
+      } else {
+        refuse(subscription, failure('unsubscribed', frame.reason))
+      }
+    },
+
+    message(frame, subscription) {
+      if (subscription?.status !== ON) return
+      move(subscription, frame)
+      for (const handle of subscription.handles) handle.receive(new Message(frame))
+    },
+
+    gap(frame, subscription) {
+      if (subscription) {
+        if (subscription.status !== ON) return
+        move(subscription, frame)
+        gap(subscription, frame)
+      } else if (!frame.channel) {
+        setState('open')
+        for (const each of subscriptions.values()) if (each.status === ON && !each.durable) gap(each, frame)
+      }
+    },
+
+    heartbeat({ at }) {
+      for (const subscription of subscriptions.values()) {
+        if (at && subscription.status === ON) subscription.at = at
+      }
+    },
+
+    offline() {
+      setState('redis-offline')
+    },
+
+    ok(frame) {
+      publishes.get(frame.ref)?.resolve()
+      publishes.delete(frame.ref)
+    },
+
+    error(frame, subscription) {
+      const error = failure(frame.code, frame.message)
+      const publish = publishes.get(frame.ref)
+      if (frame.code === 'rate_limited') {
+        // The relay does not answer each command that it refuses for this reason.
+        for (const { reject } of publishes.values()) reject(error)
+        publishes.clear()
+        for (const { status } of subscriptions.values()) if (status === ASKED || status === LEAVING) ended(1013)
+      } else if (publish) {
+        publish.reject(error)
+        publishes.delete(frame.ref)
+      } else if (subscription?.status === LEAVING) {
+        if (frame.code === 'not_subscribed') handlers.unsubscribed(frame, subscription)
+      } else {
+        for (const each of subscriptions.values()) {
+          if (each.status === ASKED && (each === subscription || (each.ref === frame.ref && !frame.channel))) refuse(each, error)
+        }
+      }
+    },
+  }
+
+  // ---- Subscriptions
+
+  /** Stores the position of a frame, from which the next connection resumes. */
+  function move(subscription, { cursor }) {
+    if (!cursor) return
+    subscription.after = cursor
+    subscription.at = undefined
+  }
+
+  function gap({ handles }, { channel, reason, spread }) {
+    for (const handle of handles) handle.gap({ reason, channel }, spread)
+  }
+
+  function refuse(subscription, error) {
+    subscription.status = REFUSED
+    for (const handle of subscription.handles) handle.emit('error', error)
+    if (error.code !== 'unavailable') return
+    subscription.status = OFF
+    setTimeout(synchronize, backOff(2))
+  }
+
+  function leave(subscription) {
+    subscription.status = LEAVING
+    send({ type: 'unsubscribe', channel: subscription.channel })
+  }
+
+  /** Sends the commands that make the relay's subscriptions equal to ours. It is called after each change of them. */
+  function synchronize() {
+    if (!welcomedAt) return
+    let channels = []
+    let size = 0
+    const flush = () => {
+      if (size) send({ type: 'subscribe', ref, channels })
+    }
+    ref++
+    for (const subscription of subscriptions.values()) {
+      const { channel, status, handles } = subscription
+      if (!handles.size) {
+        if (status === ASKED || status === ON) {
+          subscription.after = subscription.at = undefined
+          leave(subscription)
+        } else if (status !== LEAVING) {
+          subscriptions.delete(channel)
+        }
+      } else if (status === OFF) {
+        const { after, at, since, last, sig, presence } = subscription
+        const entry = { channel, sig, presence, ...(after ? { after, at } : { since, last }) }
+        const bytes = encoder.encode(JSON.stringify(entry)).length + 1
+        if (size + bytes > FRAME_BYTES) {
+          flush()
+          channels = []
+          size = 0
+          ref++
+        }
+        size += bytes
+        channels.push(entry)
+        subscription.status = ASKED
+        subscription.ref = ref
+      }
+    }
+    flush()
+  }
+
+  function channel(name, { load, ...position } = {}) {
+    const { on, emit } = emitter()
+    if (!subscriptions.has(name)) subscriptions.set(name, { channel: name, status: OFF, handles: new Set() })
+    const subscription = subscriptions.get(name)
+    if (!subscription.handles.size) Object.assign(subscription, position)
+
+    let open = true
+    let started = false // whether this channel has been subscribed to
+    let held // the messages that arrived while load runs
+    let stale = false // load has to run again
+    let running = false
+    let wait // ms at most before the next run
+
+    /** Runs load until it has succeeded and nothing was missing since it began. */
+    async function reload(spread) {
+      wait = spread
+      if (held) stale = true
+      if (!load || running) return
+      running = stale = true
+      for (let tries = 0; stale; wait ||= Math.min(LONGEST_WAIT, 500 * 2 ** tries++)) {
+        if (wait) await new Promise((resolve) => setTimeout(resolve, Math.random() * wait))
+        if (!open) return
+        held = []
+        stale = wait = 0
+        let error
+        try {
+          await load()
+        } catch (thrown) {
+          error = thrown
+        }
+        if (!open) return
+        const messages = held
+        held = undefined
+        if (messages.length > HELD_MESSAGES) stale = true
+        else for (const message of messages) emit('message', message)
+        if (error) {
+          stale = true
+          emit('error', error)
+        }
+      }
+      running = false
+    }
+
+    const handle = {
+      emit,
+      close,
+      start(recovered) {
+        if (!started && !recovered) reload()
+        started = true
+      },
+      gap(value, spread) {
+        emit('gap', value)
+        reload(spread)
+      },
+      receive(message) {
+        if (!held) emit('message', message)
+        else if (held.length <= HELD_MESSAGES) held.push(message)
+      },
+    }
+
+    function close() {
+      if (!open) return
+      open = false
+      subscription.handles.delete(handle)
+      emit('close')
+      queueMicrotask(synchronize)
+    }
+
+    subscription.handles.add(handle)
+    if (subscription.status === ON) handle.start()
+    queueMicrotask(synchronize)
+
+    return {
+      name,
+      on,
+      close,
+
+      publish(data, { echo } = {}) {
+        return new Promise((resolve, reject) => {
+          if (relay.state === 'closed') return reject(failure('unavailable', 'the connection is closed'))
+          synchronize() // first, so that a channel that was opened just now receives the message
+          const command = { type: 'publish', ref: ++ref, channel: name, echo, ...payload(data) }
+          publishes.set(ref, { command, resolve, reject })
+          if (welcomedAt) send(command)
+        })
+      },
+
+      async *[Symbol.asyncIterator]() {
+        const queue = []
+        let wake
+        const offs = [on('message', (message) => (queue.push(message), wake?.())), on('close', () => wake?.())]
+        try {
+          while (open || queue.length) {
+            if (queue.length) yield queue.shift()
+            else await new Promise((resolve) => (wake = resolve))
+          }
+        } finally {
+          for (const off of offs) off()
+        }
+      },
+    }
+  }
+
+  const { signal } = page
+  globalThis.addEventListener?.('online', wake, { signal })
+  globalThis.document?.addEventListener('visibilitychange', () => document.hidden || wake(), { signal })
+  open()
+  return relay
+}

@@ -1,0 +1,108 @@
+package web_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/browser"
+	"sidecast/relay/relaytest/redistest"
+)
+
+// startProcess runs a relay with a Redis. The channels chat and chat:* are live,
+// order:* are durable, and everybody may use all of them.
+func startProcess(t *testing.T, more map[string]string) (*relaytest.Process, *redistest.Server) {
+	t.Helper()
+	redis := redistest.Start(t)
+	env := map[string]string{
+		"SIDECAST_REDIS_URL": redis.URL(), "SIDECAST_CHANNELS": "chat,chat:*", "SIDECAST_DURABLE_CHANNELS": "order:*",
+		"SIDECAST_PUBLIC_CHANNELS": "chat,chat:*,order:*", "SIDECAST_PUBLISH_CHANNELS": "chat,chat:*",
+	}
+	for name, value := range more {
+		env[name] = value
+	}
+	relay := relaytest.Start(t, env)
+	relay.AwaitReady()
+	return relay, redis
+}
+
+// readmeScript returns the nth JavaScript snippet of the package's README.
+func readmeScript(t *testing.T, n int) string {
+	t.Helper()
+	text, err := os.ReadFile("client/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	snippets := strings.Split(string(text), "```js\n")[1:]
+	snippet, _, _ := strings.Cut(snippets[n], "```")
+	return snippet
+}
+
+const emit = "const emit = (kind, value) => console.log(JSON.stringify({ kind, value: String(value) }))\n"
+
+// The snippets of the README work in Node, with the package that npm installs.
+func TestClientReadme(t *testing.T) {
+	relay, redis := startProcess(t, nil)
+	dir := npmInstall(t, "ws")
+	url := strings.Replace(relay.URL(), "127.0.0.1", "localhost", 1)
+	first := strings.Replace(readmeScript(t, 0), "connect('wss://push.example.com/ws')", "connect('"+url+"', { WebSocket })", 1)
+	first = strings.Replace(first, "console.log(m.data)", "emit('message', m.data)", 1)
+	script := node(t, dir, "import { WebSocket } from 'ws'\n"+emit+first+`
+const show = (state) => emit('state', state.total)
+const apply = (change) => emit('change', change.total)
+const fetch = async (path) => ({ json: async () => ({ total: path }) })
+`+readmeScript(t, 1))
+	if got := script.await("message", 0); got != "hello" {
+		t.Errorf("the message is %q", got)
+	}
+	if got := script.await("state", 0); got != "/orders/7" {
+		t.Errorf("the state is %q", got)
+	}
+	redis.CLI("XADD", "order:7", "*", "data", `{"total":12}`)
+	redis.CLI("PUBLISH", "order:7", "")
+	if got := script.await("change", 0); got != "12" {
+		t.Errorf("the change is %q", got)
+	}
+}
+
+// A page of another origin loads the module and the script from the relay, and
+// both work. The module is loaded below the base path.
+func TestClientInBrowser(t *testing.T) {
+	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprint(w, "<!doctype html><p>page")
+	}))
+	defer page.Close()
+	relay, redis := startProcess(t, map[string]string{"SIDECAST_BASE_PATH": "/push", "SIDECAST_ALLOWED_ORIGINS": page.URL})
+	base := "http://" + relay.Addr() + "/push"
+	ctx := browser.Start(t)
+	for name, load := range map[string]string{
+		"module": `import("` + base + `/sidecast.mjs")`,
+		"script": `new Promise((resolve) => document.head.append(Object.assign(document.createElement("script"),
+			{ src: "` + base + `/sidecast.js", onload: () => resolve(window.sidecast) })))`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			browser.Do(ctx, t, chromedp.Navigate(page.URL))
+			browser.Eval[chromedp.Void](ctx, t, `void `+load+`.then(({ connect }) => {
+				window.relay = connect("`+base+`/ws")
+				window.seen = []
+				window.chat = relay.channel("chat")
+				chat.on("message", (m) => seen.push(m.data))
+				chat.publish({ text: "hello" }).then(() => (window.published = true))
+			})`)
+			browser.Await(ctx, t, `published && seen.length === 1`)
+			redis.CLI("PUBLISH", "chat", "from Redis")
+			browser.Await(ctx, t, `seen.length === 2`)
+			if got := browser.Eval[string](ctx, t, `seen.join()`); got != `{"text":"hello"},from Redis` {
+				t.Errorf("the page has received %s", got)
+			}
+		})
+	}
+	wantNoProblems(ctx, t)
+}

@@ -1,0 +1,163 @@
+package web_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"sidecast/relay/relaytest/redistest"
+)
+
+// npmInstall installs npm packages into a new directory, which it returns. The
+// first one is the client, as npm pack makes it. It skips the test if npm is
+// not installed or the registry is unreachable, and fails it if CI=true.
+func npmInstall(t *testing.T, packages ...string) string {
+	t.Helper()
+	redistest.Require(t, "node", "nodejs")
+	redistest.Require(t, "npm", "npm")
+	dir := t.TempDir()
+	source, err := filepath.Abs("client")
+	if err != nil {
+		t.Fatal(err)
+	}
+	npm(t, dir, "pack", "--silent", source)
+	archives, err := filepath.Glob(filepath.Join(dir, "sidecast-*.tgz"))
+	if err != nil || len(archives) != 1 {
+		t.Fatalf("npm pack made %q: %v", archives, err)
+	}
+	write(t, filepath.Join(dir, "package.json"), `{"private":true,"type":"module"}`)
+	arguments := append([]string{"install", "--silent", "--no-audit", "--no-fund", "--no-progress", "--prefer-offline", archives[0]}, packages...)
+	npm(t, dir, arguments...)
+	return dir
+}
+
+func npm(t *testing.T, dir string, arguments ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "npm", arguments...)
+	cmd.Dir = dir
+	output, err := cmd.CombinedOutput()
+	switch {
+	case err == nil:
+	case os.Getenv("CI") == "true":
+		t.Fatalf("npm %q: %v\n%s", arguments, err, output)
+	default:
+		t.Skipf("npm %q: %v: is the registry reachable?\n%s", arguments, err, output)
+	}
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A nodeProcess is a running script. It reads commands from its standard input
+// and writes events to its standard output, a JSON text in each line.
+type nodeProcess struct {
+	t     *testing.T
+	stdin io.Writer
+
+	mu      sync.Mutex
+	changed chan struct{} // closed and replaced with each event; closed at the end
+	events  []nodeEvent
+	ended   bool
+}
+
+// A nodeEvent is one line of a script.
+type nodeEvent struct {
+	Kind  string `json:"kind"`
+	Value string `json:"value"`
+}
+
+// node runs a script in a directory with packages until the test ends.
+func node(t *testing.T, dir, script string, arguments ...string) *nodeProcess {
+	t.Helper()
+	path := filepath.Join(dir, "script.mjs")
+	write(t, path, script)
+	ctx, cancel := context.WithCancel(context.Background())
+	cmd := exec.CommandContext(ctx, "node", append([]string{path}, arguments...)...)
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p := &nodeProcess{t: t, stdin: stdin, changed: make(chan struct{})}
+	reading := make(chan struct{})
+	go func() {
+		defer close(reading)
+		p.read(stdout)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-reading
+		_ = cmd.Wait() // it was killed
+	})
+	return p
+}
+
+func (p *nodeProcess) read(stdout io.Reader) {
+	lines := bufio.NewScanner(stdout)
+	lines.Buffer(nil, 64<<20)
+	for lines.Scan() {
+		var event nodeEvent
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			event = nodeEvent{Kind: "output", Value: lines.Text()}
+		}
+		p.mu.Lock()
+		p.events = append(p.events, event)
+		close(p.changed)
+		p.changed = make(chan struct{})
+		p.mu.Unlock()
+	}
+	p.mu.Lock()
+	p.ended = true
+	close(p.changed)
+	p.mu.Unlock()
+}
+
+// await returns the nth event of a kind, from 0.
+func (p *nodeProcess) await(kind string, n int) string {
+	p.t.Helper()
+	limit := time.NewTimer(30 * time.Second)
+	defer limit.Stop()
+	for {
+		p.mu.Lock()
+		events, changed, ended := p.events, p.changed, p.ended
+		p.mu.Unlock()
+		seen := 0
+		for _, e := range events {
+			if e.Kind != kind {
+				continue
+			}
+			if seen == n {
+				return e.Value
+			}
+			seen++
+		}
+		if ended {
+			p.t.Fatalf("the script ended without event %d of kind %q: %v", n, kind, events)
+		}
+		select {
+		case <-changed:
+		case <-limit.C:
+			p.t.Fatalf("no event %d of kind %q: %v", n, kind, events)
+		}
+	}
+}
