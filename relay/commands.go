@@ -151,10 +151,9 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 		return false
 	}
 	if i >= 0 {
-		s.count(protocol.CommandSubscribe, protocol.CodeOK)
 		// Without a cursor: messages before the current one may still wait for
 		// the client.
-		s.send(protocol.Event{Type: protocol.EventSubscribed, Ref: cmd.Ref, Channel: request.Channel, Recovered: true})
+		s.answerSubscribe(s.subs[i], protocol.Event{Ref: cmd.Ref, Recovered: true})
 		return true
 	}
 	s.join(cmd, request, g)
@@ -199,11 +198,11 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 	return r
 }
 
-// answerSubscribe answers a subscribe that succeeded. It sets the type and the
-// channel of the answer.
+// answerSubscribe answers a subscribe that succeeded. It sets the fields of the
+// answer that depend on the channel only.
 func (s *Session) answerSubscribe(sub *Subscription, answer protocol.Event) {
 	s.count(protocol.CommandSubscribe, protocol.CodeOK)
-	answer.Type, answer.Channel = protocol.EventSubscribed, sub.channel.Name()
+	answer.Type, answer.Channel, answer.Durable = protocol.EventSubscribed, sub.channel.Name(), sub.reader != nil
 	s.send(answer)
 }
 

@@ -202,6 +202,8 @@ func events() (list []struct {
 	add("subscribed, nothing was missed, with a cursor",
 		Event{Type: EventSubscribed, Channel: "chat", Resumed: true, Recovered: true, Cursor: []byte(testCursor)})
 	add("subscribed, with a cursor", Event{Type: EventSubscribed, Channel: "chat", Cursor: []byte(testCursor), Ref: number})
+	add("subscribed, to a durable channel",
+		Event{Type: EventSubscribed, Channel: "order:7", Durable: true, Cursor: []byte(testCursor)})
 	add("subscribed, with time to spread the load",
 		Event{Type: EventSubscribed, Channel: "chat", Cursor: []byte(testCursor), Spread: 30_000, Ref: number})
 	add("unsubscribed", Event{Type: EventUnsubscribed, Channel: "räume\\1"})

@@ -53,6 +53,7 @@ type Event struct {
 	Offline   bool      // welcome: Redis is unavailable now
 	Resumed   bool      // subscribed: the client named the place where it had been before
 	Recovered bool      // subscribed: the client missed nothing, or will receive all that it missed
+	Durable   bool      // subscribed: the channel is durable
 	Spread    int       // subscribed, gap: milliseconds over which clients spread the load on the application, or 0
 	Cursor    []byte    // subscribed, gap, heartbeat: a cursor in its wire form, or empty; valid during the call
 	Reason    GapReason // gap

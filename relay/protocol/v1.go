@@ -98,6 +98,9 @@ func appendEvent(b []byte, e Event) []byte {
 		b = appendField(append(b, `{"type":"subscribed"`...), "channel", e.Channel)
 		b = append(b, `,"recovered":`...)
 		b = strconv.AppendBool(b, e.Recovered)
+		if e.Durable {
+			b = append(b, `,"durable":true`...)
+		}
 		b = appendOptional(b, "cursor", e.Cursor)
 		b = appendSpread(b, e.Spread)
 	case EventUnsubscribed:
