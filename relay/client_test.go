@@ -73,6 +73,7 @@ type connectOptions struct {
 	protocol protocol.Protocol // nil: V1
 	room     int               // bytes that the socket takes at once
 	channels []string          // to subscribe to before the handshake is sent
+	place    *place            // for channels that share a cursor: where the client was
 	gapClose bool
 	ask      func(ctx context.Context, user, channel string) (time.Time, protocol.Code)
 	moment   func() (moment int64, begun int) // recorded with each event; may be nil
@@ -90,7 +91,10 @@ func (h *testHub) connect(o connectOptions) *testClient {
 	c.outbox.Init(h.budget, c.socket, o.protocol.Close(protocol.CloseSlow))
 	c.outbox.Hold([]byte(handshake))
 	c.session = h.Join(relay.Client{Protocol: o.protocol, Outbox: &c.outbox, GapClose: o.gapClose, Principal: access.Principal{Ask: o.ask}})
-	if o.channels != nil {
+	switch {
+	case o.place != nil:
+		c.session.SubscribeTogether(o.place.requests(o.channels))
+	case o.channels != nil:
 		c.session.Subscribe(requests(o.channels...))
 	}
 	c.outbox.Release()

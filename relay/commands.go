@@ -88,16 +88,22 @@ func (s *Session) Subscribe(requests []protocol.ChannelRequest) {
 	var started []*resume
 	for _, request := range requests {
 		if s.subscription(request.Channel) < 0 {
-			var g *grant
-			if answer, asked := s.admitted[request.Channel]; asked {
-				g = &answer
-			}
+			g := s.admittedBy(request.Channel)
 			started = append(started, s.join(protocol.Command{Type: protocol.CommandSubscribe}, request, g))
 		}
 	}
 	s.admitted = nil
 	s.setDeadline()
 	s.awaitAnswers(started)
+}
+
+// admittedBy returns the application's answer that opened a channel before the
+// session began, or nil.
+func (s *Session) admittedBy(channel string) *grant {
+	if answer, asked := s.admitted[channel]; asked {
+		return &answer
+	}
+	return nil
 }
 
 // freeErrors is how many channels of a subscribe may be rejected before each
@@ -190,11 +196,12 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 	sub := s.hub.addSubscription(s, request.Channel, g)
 	s.subs = append(s.subs, sub)
 	if sub.reader == nil && !s.hub.needsResume(request) {
-		s.answerSubscribe(sub, protocol.Event{Ref: cmd.Ref, Cursor: s.hub.joinFresh(sub)})
+		_, cursor := s.hub.joinFresh([]*Subscription{sub})
+		s.answerSubscribe(sub, protocol.Event{Ref: cmd.Ref, Cursor: cursor})
 		return nil
 	}
 	r := s.hub.newResume(sub, cmd.Ref, request)
-	s.hub.startResume(sub, r)
+	s.hub.startResume(r)
 	return r
 }
 

@@ -19,6 +19,9 @@
 //   - A position is a point in the order of the messages of a channel, or of all
 //     live channels. A cursor is its form on the wire: frames of a channel carry
 //     one as `cursor`, a heartbeat can carry one for all live channels as `at`.
+//   - The live channels of a client can share a cursor: one message is the
+//     client's place on all of them, because Redis publishes all messages in one
+//     order.
 //   - An item is a message, or a notice such as a gap, on its way to sessions.
 //   - A gap is the notice that messages may be missing.
 //   - A heartbeat is a frame that a client of the JSON protocol receives at
@@ -72,7 +75,9 @@
 // liveBacklog.search finds the client's position in the history (or
 // liveBacklog.beginWithNewest the place before the newest messages), and
 // liveBacklog.replay returns the messages after it, page by page. For a durable
-// channel, streamBacklog does the same with a [stream.Reader]. Pages that are
+// channel, streamBacklog does the same with a [stream.Reader]. Channels that
+// share a cursor (Session.SubscribeTogether) have one resume, whose liveBacklog
+// merges their messages in the order in which they arrived. Pages that are
 // encoded once serve all clients. The step that finds nothing newer calls
 // backlog.join, which calls Hub.join: from then on, the fan-out reaches the
 // subscription. A resume that waits for Redis or for the link is parked, and the
@@ -131,6 +136,7 @@
 //	durable.go       durable channels: nudges, readers, delivery of the entries
 //	session.go       one connected client: joining, leaving, closing
 //	commands.go      the commands of a client
+//	together.go      channels that share a cursor
 //	refusal.go       why clients are refused
 //	authorize.go     rights: grants, tokens, the application's answers
 //	resume.go        the steps from a client's position to the fan-out
@@ -178,6 +184,11 @@
 //     between the two, and if the connection breaks after the answer, the
 //     client can resume before the first of them (TestLast, TestModel,
 //     TestReplicas, TestLastIsResumedBeforeItsFirstMessage).
+//   - If the channels of a client share a cursor, each cursor that it receives
+//     is its place on all of them: it receives their messages in the order in
+//     which Redis published them, also the messages that it missed
+//     (TestOneCursorForAllChannels, TestPlacesThatDiffer,
+//     TestHeartbeatDoesNotRewind).
 //   - However many clients resume, they do not delay new messages. They share
 //     the pages that they need, and a position is found by reading one page
 //     (TestPagesAreEncodedOnce, TestLocateReadsOnePage). A client that reads is

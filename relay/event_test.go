@@ -21,6 +21,7 @@ type event struct {
 	channel   string
 	cursor    string
 	at        string
+	places    map[string]string // a cursor for each channel, in place of one for all
 	recovered bool
 	ref       int
 	reason    string
@@ -100,12 +101,13 @@ func (e *event) decodeV1() error {
 		Offline, Recovered                      bool
 		Data                                    *string
 		Base64                                  []byte
+		Places                                  map[string]string
 	}
 	if err := json.Unmarshal(e.payload, &f); err != nil || e.op != byte(protocol.OpText) {
 		return fmt.Errorf("a frame of type %x with %.80q: %w", e.op, e.payload, err)
 	}
 	e.kind, e.channel, e.reason, e.ref, e.offline = f.Type, f.Channel, cmp.Or(f.Reason, f.Code), f.Ref, f.Offline
-	e.cursor, e.at, e.recovered = f.Cursor, f.At, f.Recovered
+	e.cursor, e.at, e.recovered, e.places = f.Cursor, f.At, f.Recovered, f.Places
 	switch {
 	case f.Type == "message" && f.Data != nil:
 		e.message([]byte(*f.Data))

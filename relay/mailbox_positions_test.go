@@ -66,11 +66,12 @@ func TestSubscriptionBeginsAfterTheMailbox(t *testing.T) {
 	session.outbox.Init(budget, outboxtest.NewFakeSocket(0), nil)
 	h.Online(1) // its gap stays in the mailbox, because the hub does not run
 	for name, begin := range map[string]func(r *resume, b *liveBacklog){
-		"a new subscription":      func(r *resume, _ *liveBacklog) { h.joinFresh(r.sub) },
+		"a new subscription":      func(r *resume, _ *liveBacklog) { h.joinFresh(r.subs) },
 		"recovered:false":         func(r *resume, _ *liveBacklog) { r.send(page{kind: pageGap}) },
 		"a gap during the replay": func(r *resume, _ *liveBacklog) { r.answered = true; r.send(page{kind: pageGap}) },
 		"the end of a replay": func(r *resume, b *liveBacklog) {
-			b.epoch, b.from, b.last = h.history.Epoch(), h.history.Now(r.sub.channel), r.sub.channel.Newest()
+			ch, p := r.subs[0].channel, &b.places[0]
+			b.epoch, p.from, p.last = h.history.Epoch(), h.history.Now(ch), ch.Newest()
 			r.send(page{kind: pageLast})
 		},
 	} {

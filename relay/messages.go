@@ -12,10 +12,15 @@ import (
 // A message is one message of the history, encoded for one protocol.
 type message struct {
 	offset uint64 // in the history
-	point  history.Point
+	ord    uint64 // number of the cursor's marker
+	cursor history.Cursor
 	hash   uint64 // of the payload
 	frame  []byte // nil if the protocol has none
 	large  bool   // the message was too large to be relayed
+}
+
+func (m *message) point() history.Point {
+	return history.Point{Ord: m.ord, Index: m.cursor.Index, Check: m.cursor.Check}
 }
 
 // messageCharge is the memory of a message in addition to its frame, in bytes.
@@ -32,7 +37,7 @@ type messagePage struct {
 // with messages that the history has dropped since.
 func (p *messagePage) after(from history.Point) int {
 	i, _ := slices.BinarySearchFunc(p.messages, from, func(m message, from history.Point) int {
-		if from.Before(m.point) {
+		if from.Before(m.point()) {
 			return 1
 		}
 		return -1
@@ -101,6 +106,9 @@ type copiedMessage struct {
 	end    int // of the payload, in messageCopy.payloads
 }
 
+// size returns what the messages count for, as in copyMessages.
+func (c *messageCopy) size() int { return len(c.payloads) + len(c.list)*outbox.FrameCharge }
+
 // copyMessages copies the messages of a channel from an offset to before end,
 // or to the newest one if end is 0. whole is false if they exceed limit bytes,
 // including the charge of their frames; then not all were copied.
@@ -126,7 +134,7 @@ func (h *Hub) encode(c messageCopy, sub *Subscription) *messagePage {
 		begin = m.end
 		cursor, _ := m.cursor.AppendText(nil) // never fails
 		to := &page.messages[i]
-		*to = message{offset: m.offset, point: m.entry.Point, large: m.entry.Empty}
+		*to = message{offset: m.offset, ord: m.entry.Ord, cursor: m.cursor, large: m.entry.Empty}
 		if to.large {
 			to.frame = p.Event(protocol.Event{Type: protocol.EventGap, Channel: name, Reason: protocol.GapTooLarge, Cursor: cursor})
 		} else {

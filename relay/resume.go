@@ -32,15 +32,19 @@ const (
 
 // A resume brings a subscription from the client's position to the fan-out: it
 // answers the subscribe, sends what the client missed page by page, and makes
-// the subscription live in the step that finds nothing newer. The goroutine
-// that takes a step owns the fields, unless their comment says otherwise.
+// the subscription live in the step that finds nothing newer. Subscriptions that
+// share a cursor have one resume. The goroutine that takes a step owns the
+// fields, unless their comment says otherwise.
 type resume struct {
 	hub     *Hub
-	sub     *Subscription
-	ref     []byte // of the command
-	named   bool   // the client named a position
-	partial bool   // the client may have missed more than is sent, and is not notified
+	session *Session
+	subs    []*Subscription  // does not change
+	one     [1]*Subscription // the memory of subs if there is one
+	ref     []byte           // of the command
+	named   bool             // the client named a position
+	partial bool             // the client may have missed more than is sent, and is not notified
 	backlog backlog
+	origin  origin // for the answer, if the subscriptions share a cursor
 
 	answered bool
 	deadline int64         // by Hub.now; until then the answer may wait
@@ -51,7 +55,7 @@ type resume struct {
 	caughtUp caughtUp    // likewise
 }
 
-// A backlog is what a client may have missed on one channel. The goroutine that
+// A backlog is what a client may have missed on the channels of a resume. The goroutine that
 // takes a step of the resume owns it. Only join and joinFresh are called with
 // the shard locked.
 type backlog interface {
@@ -60,11 +64,11 @@ type backlog interface {
 	next(limit int) page
 	// late returns what to do instead if the answer has waited too long.
 	late() page
-	// join makes the subscription live, and adds the frames that have become
+	// join makes the subscriptions live, and adds the frames that have become
 	// available since the last page to it. It reports false if there is more than
 	// fits into this step.
 	join(to *page) (joined bool)
-	// joinFresh makes the subscription live from the newest message on, and
+	// joinFresh makes the subscriptions live from the newest message on, and
 	// returns its cursor.
 	joinFresh() (cursor []byte)
 }
@@ -110,15 +114,29 @@ func (h *Hub) needsResume(request protocol.ChannelRequest) bool {
 // newResume returns the resume of a subscription.
 func (h *Hub) newResume(sub *Subscription, ref []byte, request protocol.ChannelRequest) *resume {
 	r := &resume{
-		hub: h, sub: sub, ref: ref, named: namesPlace(request),
-		partial:  !namesPlace(request),
+		hub: h, session: sub.session, ref: ref, named: namesPlace(request), partial: !namesPlace(request),
 		deadline: h.now() + int64(resumeTimeout), settled: make(chan struct{}),
 	}
+	r.one[0] = sub
+	r.subs = r.one[:]
 	if sub.reader != nil {
 		r.backlog = newStreamBacklog(r, request.After)
 	} else {
-		r.backlog = newLiveBacklog(r, request)
+		r.backlog = newLiveBacklog(r, []protocol.ChannelRequest{request})
 	}
+	return r
+}
+
+// newJointResume returns the resume of all subscriptions of a session that share
+// a cursor: one for each request.
+func (h *Hub) newJointResume(s *Session, named bool, requests []protocol.ChannelRequest, anchor Anchor) *resume {
+	r := &resume{
+		hub: h, session: s, subs: s.together.subs, named: named, partial: !named,
+		deadline: h.now() + int64(resumeTimeout), settled: make(chan struct{}),
+	}
+	b := newLiveBacklog(r, requests)
+	b.setAnchor(anchor)
+	r.backlog = b
 	return r
 }
 
@@ -152,7 +170,7 @@ func (s *Session) awaitAnswers(list []*resume) {
 // step sends the next page, of about limit bytes. If there is something to send,
 // but limit is 0, it only answers.
 func (r *resume) step(limit int) stepResult {
-	if r.sub.is(subscribeEnded) || r.sub.is(subscribeFailed) {
+	if first := r.subs[0]; first.is(subscribeEnded) || first.is(subscribeFailed) {
 		return stepDone
 	}
 	p := r.backlog.next(limit)
@@ -171,11 +189,13 @@ func (r *resume) step(limit int) stepResult {
 		r.fail()
 		return stepDone
 	}
-	s := r.sub.session
+	s := r.session
 	s.shard.enter()
 	defer s.shard.exit()
-	if r.sub.state == subscriptionRemoved {
-		return stepDone
+	for _, sub := range r.subs {
+		if sub.state == subscriptionRemoved {
+			return stepDone // subscriptions that share a cursor end together
+		}
 	}
 	return r.send(p)
 }
@@ -201,14 +221,14 @@ func (r *resume) send(p page) stepResult {
 	case pageLast:
 		joined = r.backlog.join(&p)
 	}
-	s, counters := r.sub.session, r.hub.cfg.Stats
+	s, counters := r.session, r.hub.cfg.Stats
 	r.answer(!r.partial, p.cursor)
 	if len(p.frames) > 0 && s.outbox.DeliverReplay(p.frames) {
 		counters.Deliveries[s.protocol.ID()].Add(len(p.frames) - p.notices)
 	}
 	r.hub.cfg.Budget.EnforceLimit()
 	if joined {
-		r.hub.endResume(r.sub)
+		r.end()
 		return stepDone
 	}
 	return stepMore
@@ -225,19 +245,34 @@ func (r *resume) answer(recovered bool, cursor []byte) {
 		result = stats.ResumeRecovered
 	}
 	if r.named {
-		r.hub.cfg.Stats.Resumes[result].Add(1)
+		r.hub.cfg.Stats.Resumes[result].Add(len(r.subs))
 	}
-	r.sub.session.limitDeadline(r.sub.grant)
-	r.sub.session.answerSubscribe(r.sub, protocol.Event{Ref: r.ref, Resumed: r.named, Recovered: recovered, Cursor: cursor})
+	for _, sub := range r.subs {
+		r.session.limitDeadline(sub.grant)
+	}
+	event := protocol.Event{Ref: r.ref, Resumed: r.named, Recovered: recovered, Cursor: cursor}
+	if r.session.together != nil {
+		r.session.answerTogether(event, r.origin)
+	} else {
+		r.session.answerSubscribe(r.subs[0], event)
+	}
 }
 
-// giveUp makes the subscription live from the newest message on, and says that
+// end forgets the resume in its subscriptions. The shard is locked.
+func (r *resume) end() {
+	for _, sub := range r.subs {
+		r.hub.endResume(sub)
+	}
+}
+
+// giveUp makes the subscriptions live from the newest message on, and says that
 // messages may be missing. The shard is locked.
 func (r *resume) giveUp(why protocol.GapReason) {
-	s, channel := r.sub.session, r.sub.channel.Name()
 	cursor := r.backlog.joinFresh()
-	r.hub.endResume(r.sub)
-	s.forgetEchoes(channel)
+	r.end()
+	for _, sub := range r.subs {
+		r.session.forgetEchoes(sub.channel.Name())
+	}
 	if !r.answered {
 		r.answer(false, cursor)
 		return
@@ -245,23 +280,27 @@ func (r *resume) giveUp(why protocol.GapReason) {
 	r.sendGap(why, cursor)
 }
 
-// sendGap says that messages may be missing. The shard is locked.
+// sendGap says that messages may be missing. If the subscriptions share a
+// cursor, one gap is for all of them, and leaves the client at its last place.
+// The shard is locked.
 func (r *resume) sendGap(why protocol.GapReason, cursor []byte) {
-	s := r.sub.session
-	it := item{reason: why, channel: r.sub.channel}
-	it.frames[s.protocol.ID()] = s.protocol.Event(protocol.Event{
-		Type: protocol.EventGap, Channel: r.sub.channel.Name(), Reason: why, Cursor: cursor,
-	})
+	s := r.session
+	it := item{reason: why, channel: r.subs[0].channel}
+	event := protocol.Event{Type: protocol.EventGap, Channel: it.channel.Name(), Reason: why, Cursor: cursor}
+	if s.together != nil {
+		event.Channel, event.Cursor = "", nil
+	}
+	it.frames[s.protocol.ID()] = s.protocol.Event(event)
 	s.sendGap(&it)
 }
 
 // fail ends the subscription with an error in place of the answer.
 func (r *resume) fail() {
-	s := r.sub.session
+	s, sub := r.session, r.subs[0]
 	answer := s.protocol.Event(protocol.Event{
-		Type: protocol.EventError, Ref: r.ref, Channel: r.sub.channel.Name(), Code: protocol.CodeUnavailable,
+		Type: protocol.EventError, Ref: r.ref, Channel: sub.channel.Name(), Code: protocol.CodeUnavailable,
 	})
-	if r.hub.removeSubscription(r.sub, subscribeFailed, answer) {
+	if r.hub.removeSubscription(sub, subscribeFailed, answer) {
 		s.count(protocol.CommandSubscribe, protocol.CodeUnavailable)
 		if answer == nil {
 			s.Close(protocol.CloseTryLater)
@@ -273,7 +312,9 @@ func (r *resume) fail() {
 // settle records that the subscribe is answered.
 func (r *resume) settle() {
 	r.answered = true
-	r.sub.progress.CompareAndSwap(uint32(subscribePending), uint32(subscribeAnswered))
+	for _, sub := range r.subs {
+		sub.progress.CompareAndSwap(uint32(subscribePending), uint32(subscribeAnswered))
+	}
 	close(r.settled)
 	r.stopTimer()
 }

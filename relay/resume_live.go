@@ -2,24 +2,43 @@ package relay
 
 import (
 	"math"
+	"slices"
 
 	"sidecast/relay/history"
 	"sidecast/relay/protocol"
 )
 
-// A liveBacklog has the messages of a live channel that a client missed, from
-// the history.
+// A liveBacklog has the messages of live channels that a client missed, from
+// the history: of all of them in the order in which they arrived.
 type liveBacklog struct {
 	*resume
+	places    []livePlace // the client's, for each subscription
+	one       [1]livePlace
+	anchor    history.Cursor // in place of what the requests say
+	hasAnchor bool
+	anchorOf  string // its channel; empty if it is a marker
+
+	state   liveState
+	epoch   uint64 // of the places, or of the link that has to catch up
+	cursor  []byte // of the client's place, when it resumed
+	known   uint64 // for entries up to this offset, the next entry of each place is known
+	differs uint64 // up to this offset, the client needs a cursor for each place
+}
+
+// A livePlace is a client's place on one channel.
+type livePlace struct {
+	sub             *Subscription
 	after, at       history.Cursor // the places that the client names
 	hasAfter, hasAt bool
-	newest          int // in place of these: how many of the newest messages are for the client
+	fresh           bool // the client names no place
+	newest          int  // if it is fresh: how many of the newest messages are for the client
 
-	state  liveState
-	epoch  uint64        // of the place, or of the link that has to catch up
 	from   history.Point // the last message that the client has, or the marker after it
 	last   uint64        // offset of the last entry that is not for it; 0 if that is not held
-	cursor []byte        // of from, when the client resumed
+	next   uint64        // offset of the entry after it; 0 if there is none as far as is known
+	page   *messagePage  // has the next entry; nil between two steps
+	end    uint64        // offset of the first entry after the page; 0 if that is not known
+	cursor []byte        // of from, if places differ
 }
 
 type liveState uint8
@@ -31,14 +50,35 @@ const (
 	liveCut // answered without a link: the subscription waits until the next one has caught up
 )
 
-func newLiveBacklog(r *resume, request protocol.ChannelRequest) *liveBacklog {
+func newLiveBacklog(r *resume, requests []protocol.ChannelRequest) *liveBacklog {
 	b := &liveBacklog{resume: r}
-	b.after, b.hasAfter = history.ParseCursor(request.After)
-	b.at, b.hasAt = history.ParseCursor(request.At)
-	if !namesPlace(request) {
-		b.newest, b.state = request.Last, liveNewest
+	if b.places = b.one[:]; len(requests) != 1 {
+		b.places = make([]livePlace, len(requests))
+	}
+	if b.state = liveNewest; r.named {
+		b.state = liveSearching
+	}
+	for i, request := range requests {
+		p := &b.places[i]
+		p.sub, p.fresh, p.newest = r.subs[i], !namesPlace(request), request.Last
+		p.after, p.hasAfter = history.ParseCursor(request.After)
+		p.at, p.hasAt = history.ParseCursor(request.At)
 	}
 	return b
+}
+
+// setAnchor sets one place for all channels, unless it is zero.
+func (b *liveBacklog) setAnchor(anchor Anchor) {
+	if anchor == (Anchor{}) {
+		return
+	}
+	var ok bool
+	if b.anchor, ok = history.ParseCursor(anchor.Cursor); ok {
+		b.hasAnchor, b.anchorOf = true, anchor.Channel
+	}
+	for i := range b.places {
+		b.places[i].hasAfter, b.places[i].hasAt, b.places[i].fresh = false, false, false
+	}
 }
 
 // next implements [backlog].
@@ -62,9 +102,12 @@ func (b *liveBacklog) beginWithNewest() {
 	b.hub.enter()
 	defer b.hub.leave()
 	h := b.hub.history
-	b.from, b.last = h.Suffix(b.sub.channel, b.newest)
-	b.epoch, b.cursor = h.Epoch(), h.AppendCursor(nil, b.from)
-	b.state = liveReplaying
+	for i := range b.places {
+		p := &b.places[i]
+		p.from, p.last = h.Suffix(p.sub.channel, p.newest)
+	}
+	b.begin()
+	b.epoch, b.state = h.Epoch(), liveReplaying
 }
 
 // search finds the client's place. If that is not known, the client's previous
@@ -72,7 +115,7 @@ func (b *liveBacklog) beginWithNewest() {
 // same messages. A gap before that would be followed by messages that the
 // client has.
 func (b *liveBacklog) search() (p page, found bool) {
-	if !b.hasAfter && !b.hasAt {
+	if !b.hasAnchor && slices.ContainsFunc(b.places, func(p livePlace) bool { return !p.hasAfter && !p.hasAt && !p.fresh }) {
 		return page{kind: pageGap}, false // no relay has made such cursors
 	}
 	b.hub.enter()
@@ -97,28 +140,116 @@ func (b *liveBacklog) awaitCatchUp() page {
 	return page{kind: pageWait}
 }
 
+// locate finds the client's place on all channels, and reports whether
+// everything that follows is held. The hub is locked.
+func (b *liveBacklog) locate() bool {
+	if b.hub.offline {
+		return false
+	}
+	h := b.hub.history
+	if b.hasAnchor {
+		if !b.locateAnchor() {
+			return false
+		}
+	} else {
+		for i := range b.places {
+			if !b.places[i].locate(h) {
+				return false
+			}
+		}
+		b.begin()
+	}
+	b.epoch = h.Epoch()
+	return true
+}
+
 // locate resolves the later of the two places that the client names, and
 // reports whether everything that follows it is held. The hub is locked.
-func (b *liveBacklog) locate() bool {
-	h, ch := b.hub.history, b.sub.channel
-	p, known := history.Point{}, false
+func (p *livePlace) locate(h *history.History[fanout]) (ok bool) {
+	if p.fresh {
+		p.from, p.last = h.Suffix(p.sub.channel, p.newest)
+		return true
+	}
+	known := false
 	for _, c := range []struct {
 		history.Cursor
 		named bool
-	}{{b.after, b.hasAfter}, {b.at, b.hasAt}} {
-		if q, ok := h.Resolve(c.Cursor); c.named && ok && (!known || p.Before(q)) {
-			p, known = q, true
+	}{{p.after, p.hasAfter}, {p.at, p.hasAt}} {
+		if q, ok := h.Resolve(c.Cursor); c.named && ok && (!known || p.from.Before(q)) {
+			p.from, known = q, true
 		}
 	}
-	if !known || b.hub.offline {
-		return false
-	}
-	last, ok := h.Locate(ch, p)
-	if ok {
-		b.epoch, b.from, b.last = h.Epoch(), p, last
-		b.cursor = h.AppendCursor(nil, p)
+	if known {
+		p.last, ok = h.Locate(p.sub.channel, p.from)
 	}
 	return ok
+}
+
+// locateAnchor resolves the client's one place on all channels, and reports
+// whether everything that follows it is held. The hub is locked.
+func (b *liveBacklog) locateAnchor() bool {
+	h := b.hub.history
+	at, known := h.Resolve(b.anchor)
+	i := slices.IndexFunc(b.places, func(p livePlace) bool { return p.sub.channel.Name() == b.anchorOf })
+	isMarker := at.Index == 0
+	if !known || !isMarker && i < 0 {
+		return false
+	}
+	if !isMarker {
+		p := &b.places[i]
+		offset, ok := h.Locate(p.sub.channel, at)
+		if !ok || offset == 0 || h.Entry(offset).Point != at {
+			return false
+		}
+		p.last = offset
+	}
+	for k := range b.places {
+		p, ok := &b.places[k], true
+		switch {
+		case isMarker:
+			p.from = at
+			p.last, ok = h.Locate(p.sub.channel, at)
+		case k == i:
+			p.from = at
+		default:
+			p.from, p.last, ok = h.LocateAfter(p.sub.channel, b.places[i].last)
+		}
+		if !ok {
+			return false
+		}
+	}
+	b.cursor, b.origin.channel = h.AppendCursor(nil, at), b.anchorOf
+	return true
+}
+
+// begin sets the cursor for the answer. If there are several places, the client
+// gets a cursor for each channel, until it has the messages up to the place that
+// is furthest ahead: from then on, the last message is its place on all
+// channels. The hub is locked.
+func (b *liveBacklog) begin() {
+	if len(b.places) == 1 {
+		p := &b.places[0]
+		b.cursor = b.hub.history.AppendCursor(nil, p.from)
+		if p.from.Index > 0 {
+			b.origin.channel = p.sub.channel.Name()
+		}
+		return
+	}
+	for i := range b.places {
+		p := &b.places[i]
+		b.differs = max(b.differs, p.last)
+		p.cursor = b.hub.history.AppendCursor(nil, p.from)
+	}
+	b.origin.places = b.list()
+}
+
+// list returns the client's place on each channel.
+func (b *liveBacklog) list() []protocol.Place {
+	list := make([]protocol.Place, len(b.places))
+	for i := range b.places {
+		list[i] = protocol.Place{Channel: b.places[i].sub.channel.Name(), Cursor: b.places[i].cursor}
+	}
+	return list
 }
 
 // late implements [backlog]: the link is about to be declared lost.
@@ -154,8 +285,9 @@ func (b *liveBacklog) awaitLink() page {
 // replay returns the next messages, about limit bytes of them.
 func (b *liveBacklog) replay(limit int) (p page) {
 	p = page{kind: pageMore, cursor: b.cursor}
+	defer b.dropPages()
 	for total := 0; total < max(limit, 1); {
-		messages, state := b.messages(limit > 0)
+		place, state := b.messages(limit > 0)
 		switch {
 		case len(p.frames) > 0 && state != messagesFound && state != messagesNone:
 			return p // the next step says why there are no more
@@ -169,9 +301,16 @@ func (b *liveBacklog) replay(limit int) (p page) {
 		case state == messagesCut:
 			return page{kind: pageGap, why: protocol.GapRedis}
 		}
-		total += b.take(messages, limit-total, &p)
+		total += b.take(place, limit-total, &p)
 	}
 	return p
+}
+
+// dropPages drops the pages that the step has used.
+func (b *liveBacklog) dropPages() {
+	for i := range b.places {
+		b.places[i].page = nil
+	}
 }
 
 type messagesState uint8
@@ -184,11 +323,15 @@ const (
 	messagesCut                    // the link was lost
 )
 
-// messages returns a page of messages that holds the next one.
-func (b *liveBacklog) messages(room bool) (*messagePage, messagesState) {
-	h, ch := b.hub.history, b.sub.channel
+// messages returns the place whose next message is the oldest one, with the
+// page that has it.
+func (b *liveBacklog) messages(room bool) (*livePlace, messagesState) {
+	if p := b.first(); p != nil && p.page != nil {
+		return p, messagesFound
+	}
+	h := b.hub.history
 	b.hub.enter()
-	next, state := b.nextLocked()
+	p, state := b.nextLocked()
 	if state == messagesFound && !room {
 		state = messagesHeldBack
 	}
@@ -196,89 +339,176 @@ func (b *liveBacklog) messages(room bool) (*messagePage, messagesState) {
 		b.hub.leave()
 		return nil, state
 	}
-	first, end := h.Page(ch, next)
-	key := messageKey{end: end, protocol: b.sub.session.protocol.ID()}
+	first, end := h.Page(p.sub.channel, p.next)
+	key := messageKey{end: end, protocol: b.session.protocol.ID()}
 	if end == 0 {
-		key.end, key.open = ch.Newest(), true
+		key.end, key.open = p.sub.channel.Newest(), true
 	}
-	if p := b.hub.messages.find(key); p != nil {
+	p.end = end
+	if p.page = b.hub.messages.find(key); p.page != nil {
 		b.hub.leave()
 		return p, messagesFound
 	}
 	copied, _ := copyMessages(h, first, end, math.MaxInt)
 	b.hub.leave()
-	return b.hub.messages.add(key, b.hub.encode(copied, b.sub)), messagesFound
+	p.page = b.hub.messages.add(key, b.hub.encode(copied, p.sub))
+	return p, messagesFound
 }
 
-// nextLocked returns the offset of the next message. The hub is locked.
-func (b *liveBacklog) nextLocked() (offset uint64, state messagesState) {
+// nextLocked returns the place whose next message is the oldest one. The hub is
+// locked.
+func (b *liveBacklog) nextLocked() (p *livePlace, state messagesState) {
 	h := b.hub.history
-	switch {
-	case h.Epoch() != b.epoch:
-		return 0, messagesCut
-	case b.from.Before(b.sub.channel.Floor()):
-		return 0, messagesGone
+	if h.Epoch() != b.epoch {
+		return nil, messagesCut
 	}
-	if offset = h.After(b.sub.channel, b.last); offset == 0 {
-		return 0, messagesNone
+	if p = b.first(); p != nil {
+		if p.isOvertaken() {
+			return nil, messagesGone
+		}
+		return p, messagesFound
 	}
-	return offset, messagesFound
+	for i := range b.places {
+		p := &b.places[i]
+		if p.isOvertaken() {
+			return nil, messagesGone
+		}
+		p.next = h.After(p.sub.channel, p.last)
+	}
+	b.known = h.End()
+	if p = b.first(); p == nil {
+		return nil, messagesNone
+	}
+	return p, messagesFound
 }
 
-// take appends the frames of messages that follow the client's place, until
-// they count for limit bytes, and moves the place. It returns for how many
-// bytes they count.
-func (b *liveBacklog) take(from *messagePage, limit int, to *page) (total int) {
-	s, name := b.sub.session, b.sub.channel.Name()
-	for i := from.after(b.from); i < len(from.messages); i++ {
-		m := &from.messages[i]
-		if total >= limit {
-			break
+// isOvertaken reports whether the history has dropped messages that follow the
+// place. The hub is locked.
+func (p *livePlace) isOvertaken() bool { return p.from.Before(p.sub.channel.Floor()) }
+
+// first returns the place whose next message is the oldest one, or nil if none
+// is known.
+func (b *liveBacklog) first() (first *livePlace) {
+	for i := range b.places {
+		if p := &b.places[i]; p.next != 0 && p.next < b.known && (first == nil || p.next < first.next) {
+			first = p
 		}
-		b.from, b.last = m.point, m.offset
+	}
+	return first
+}
+
+// limitOf returns the offset before which all messages of a place precede those
+// of the other places.
+func (b *liveBacklog) limitOf(p *livePlace) uint64 {
+	limit := b.known
+	for i := range b.places {
+		if other := &b.places[i]; other != p && other.next != 0 {
+			limit = min(limit, other.next)
+		}
+	}
+	return limit
+}
+
+// take appends the frames of messages that follow a place, until they count for
+// limit bytes or another place has the next message, and moves the place. It
+// returns for how many bytes they count.
+func (b *liveBacklog) take(p *livePlace, limit int, to *page) (total int) {
+	name, until := p.sub.channel.Name(), b.limitOf(p)
+	for i := p.page.after(p.from); i < len(p.page.messages); i++ {
+		m := &p.page.messages[i]
+		if p.next = m.offset; total >= limit || m.offset >= until {
+			return total
+		}
+		p.from, p.last = m.point(), m.offset
 		switch {
 		case m.large:
 			b.hub.cfg.Stats.Gaps[protocol.GapTooLarge].Add(1)
 			to.notices++
-		case s.isEcho(name, m.hash):
+		case b.session.isEcho(name, m.hash):
 			continue
 		}
-		if m.frame != nil {
-			to.frames = append(to.frames, m.frame)
-			total += size(m.frame)
+		if frame := b.frame(p, m); frame != nil {
+			to.frames = append(to.frames, frame)
+			total += size(frame)
 		}
 	}
+	p.page, p.next = nil, p.end
 	return total
+}
+
+// frame returns the frame of a message, with the client's places after it if
+// these still differ.
+func (b *liveBacklog) frame(p *livePlace, m *message) []byte {
+	if m.offset >= b.differs || m.frame == nil {
+		return m.frame
+	}
+	p.cursor, _ = m.cursor.AppendText(nil) // never fails
+	return b.session.withPlaces(m.frame, b.list())
 }
 
 // join implements [backlog].
 func (b *liveBacklog) join(to *page) (joined bool) {
-	h := b.hub.history
 	b.hub.enter()
-	offset, state := b.nextLocked()
-	var tail messageCopy
-	joined = state == messagesNone
-	if state == messagesFound {
-		tail, joined = copyMessages(h, offset, 0, replayTail)
-	}
+	tails, joined := b.tailLocked()
 	if joined {
-		b.hub.joinLive(b.sub)
+		for _, sub := range b.subs {
+			b.hub.joinLive(sub)
+		}
 	}
 	b.hub.leave()
-	if joined {
-		b.take(b.hub.encode(tail, b.sub), math.MaxInt, to)
+	if !joined {
+		return false
 	}
-	return joined
+	for i, tail := range tails {
+		if p := &b.places[i]; p.next != 0 {
+			p.page, p.end = b.hub.encode(tail, p.sub), 0
+		}
+	}
+	for p := b.first(); p != nil; p = b.first() {
+		b.take(p, math.MaxInt, to)
+	}
+	return true
+}
+
+// tailLocked copies the messages that follow each place. whole is false if they
+// are too many for one step, or not held. The hub is locked.
+func (b *liveBacklog) tailLocked() (tails []messageCopy, whole bool) {
+	b.known = 0
+	switch _, state := b.nextLocked(); state {
+	case messagesNone:
+		return nil, true
+	case messagesFound:
+	default:
+		return nil, false
+	}
+	tails = make([]messageCopy, len(b.places))
+	limit := replayTail
+	for i := range tails {
+		tails[i], whole = copyMessages(b.hub.history, b.places[i].next, 0, limit)
+		if !whole {
+			return nil, false
+		}
+		limit -= tails[i].size()
+	}
+	return tails, true
 }
 
 // joinFresh implements [backlog].
-func (b *liveBacklog) joinFresh() []byte { return b.hub.joinFresh(b.sub) }
+func (b *liveBacklog) joinFresh() []byte {
+	newest, cursor := b.hub.joinFresh(b.subs)
+	b.origin = origin{channel: nameOf(newest)}
+	return cursor
+}
 
-// joinFresh makes a subscription to a live channel live from the newest message
-// on, and returns its cursor. The shard is locked.
-func (h *Hub) joinFresh(sub *Subscription) (cursor []byte) {
+// joinFresh makes subscriptions to live channels live from the newest message
+// on. It returns the cursor of that message and its channel, or that of the
+// newest marker if there was no message since. The shard is locked.
+func (h *Hub) joinFresh(subs []*Subscription) (newest *channel, cursor []byte) {
 	h.enter()
 	defer h.leave()
-	h.joinLive(sub)
-	return h.history.AppendCursor(nil, h.history.Now(sub.channel))
+	for _, sub := range subs {
+		h.joinLive(sub)
+	}
+	newest, at := h.history.NewestOf(channels(subs))
+	return newest, h.history.AppendCursor(nil, at)
 }

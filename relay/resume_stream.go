@@ -13,13 +13,15 @@ import (
 // A streamBacklog has the entries of a durable channel that a client missed.
 type streamBacklog struct {
 	*resume
+	sub *Subscription
 	stream.Position
 	fresh  bool   // the client starts at the end of the stream
 	cursor []byte // of the position, when the client resumed
 }
 
 func newStreamBacklog(r *resume, after string) *streamBacklog {
-	b := &streamBacklog{resume: r, Position: stream.Position{Reader: r.sub.reader}}
+	sub := r.subs[0]
+	b := &streamBacklog{resume: r, sub: sub, Position: stream.Position{Reader: sub.reader}}
 	at, ok := stream.ParseCursor(after)
 	b.At, b.fresh = at, !ok
 	b.cursor = at.Text()
@@ -110,7 +112,7 @@ func (b *streamBacklog) joinFresh() (cursor []byte) {
 // take appends the frames of entries, until they count for limit bytes, and
 // moves the position. It returns the number of entries.
 func (b *streamBacklog) take(entries []*stream.Held, limit int, to *page) (n int) {
-	s, name := b.sub.session, b.sub.channel.Name()
+	s, name := b.session, b.sub.channel.Name()
 	for n < len(entries) && limit > 0 {
 		e := entries[n]
 		n++

@@ -127,7 +127,7 @@ func (q *resumer) cancel(r *resume) {
 	case resumeStepping, resumeAgain:
 		return
 	case resumeReady:
-		s := r.sub.session
+		s := r.session
 		s.turns.ready = slices.DeleteFunc(s.turns.ready, func(other *resume) bool { return other == r })
 		if len(s.turns.ready) == 0 && s.turns.stalled {
 			s.turns.stalled, s.turns.busy = false, false
@@ -146,7 +146,7 @@ func (q *resumer) forgetLocked(r *resume) {
 
 func (q *resumer) readyLocked(r *resume) {
 	r.state = resumeReady
-	s := r.sub.session
+	s := r.session
 	if s.turns == nil {
 		s.turns = new(turns)
 	}

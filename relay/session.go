@@ -77,6 +77,7 @@ type Session struct {
 	pendingSubs  int         // subscriptions that are not live yet
 	liveChannels int         // subscriptions to live channels
 	liveSince    history.Seq // the newest sequence number at which a subscription became live
+	together     *together   // the subscriptions that share a cursor; nil if there are none
 
 	lastSeen  atomic.Int64 // when the client last sent anything
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never

@@ -23,7 +23,7 @@ type Subscription struct {
 	state  subscriptionState
 	index  int32   // in the shard's subscribers
 	start  uint64  // messages up to this sequence number are not for it
-	resume *resume // until it is live; nil if it was live from the beginning
+	resume *resume // until it is live; nil if it was live from the beginning; shared with those that share its cursor
 }
 
 // A subscribeProgress says how far the subscribe is that made a subscription.
@@ -131,10 +131,12 @@ func (h *Hub) removeSubscription(sub *Subscription, how subscribeProgress, answe
 
 // startResume leaves the rest of a subscribe to the resumer. The shard is
 // locked.
-func (h *Hub) startResume(sub *Subscription, r *resume) {
-	sub.resume = r
-	sub.progress.Store(uint32(subscribePending))
-	h.cfg.Stats.Resuming.Add(1)
+func (h *Hub) startResume(r *resume) {
+	for _, sub := range r.subs {
+		sub.resume = r
+		sub.progress.Store(uint32(subscribePending))
+		h.cfg.Stats.Resuming.Add(1)
+	}
 	h.resumer.start(r)
 }
 

@@ -72,7 +72,7 @@ func (p *pingRound) frame(s *Session) []byte {
 		p.at = p.shard.hub.markerCursor(p.delivered)
 	}
 	at, kind := p.at, 1
-	if !s.isCurrent(p.delivered) {
+	if !s.isCurrent(p.delivered) || s.rewinds(p.delivered) {
 		at, kind = nil, 0
 	}
 	frame := &p.frames[kind][s.protocol.ID()]
@@ -100,7 +100,7 @@ func (s *Session) isCurrent(passed history.Seq) bool {
 // the last heartbeat before a close, or nothing. The shard is locked.
 func (s *Session) position() []byte {
 	passed := s.shard.deliveredUpTo()
-	if !s.isCurrent(passed) {
+	if !s.isCurrent(passed) || s.rewinds(passed) {
 		return nil
 	}
 	return s.hub.markerCursor(passed)

@@ -25,6 +25,22 @@ type Protocol interface {
 	Decode(data []byte, text bool) (Command, CloseCode)
 }
 
+// A PlaceLister is a [Protocol] whose clients have one cursor for several
+// channels.
+type PlaceLister interface {
+	Protocol
+	// WithPlaces returns a copy of a frame, which may be nil, after which the
+	// client is at these places, one for each channel, and not at the frame's
+	// own cursor.
+	WithPlaces(frame []byte, places []Place) []byte
+}
+
+// A Place is a client's place on one channel. The cursor is in its wire form.
+type Place struct {
+	Channel string
+	Cursor  []byte
+}
+
 // An EventType is the type of an [Event].
 type EventType uint8
 
