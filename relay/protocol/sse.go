@@ -25,8 +25,8 @@ type SSE struct{}
 type SSEJSON struct{}
 
 var (
-	_ Protocol = SSE{}
-	_ Protocol = SSEJSON{}
+	_ Protocol    = SSE{}
+	_ PlaceLister = SSEJSON{}
 )
 
 const (
@@ -111,6 +111,18 @@ func (SSE) Event(e Event) []byte {
 // Event implements [Protocol]. A cursor of an event without a channel is valid
 // for all channels, or is a complete id.
 func (SSEJSON) Event(e Event) []byte { return sseEvent(e, e.Channel) }
+
+// WithPlaces returns the blocks with one more id at their end, which is a list:
+// of the ids of a block, browsers keep the last one.
+func (SSEJSON) WithPlaces(blocks []byte, places []Place) []byte {
+	var id []byte
+	for _, p := range places {
+		id = AppendEventID(id, p.Cursor, p.Channel)
+	}
+	blocks = bytes.TrimSuffix(blocks, newline)
+	b := append(make([]byte, 0, len(blocks)+len(sseID)+len(id)+2), blocks...)
+	return append(appendIDLine(b, id, ""), '\n')
+}
 
 // sseEvent returns the block of an event, or nil if a client that sends no
 // commands does not receive it. The id has the tag of the channel, unless it is

@@ -110,6 +110,35 @@ func TestEventIDs(t *testing.T) {
 	}
 }
 
+// TestPlacesInAnEvent checks that a list of places replaces the id of a block,
+// and changes nothing else.
+func TestPlacesInAnEvent(t *testing.T) {
+	places := []Place{{"chat", []byte("a")}, {"chat:42", []byte("b")}}
+	const id = "a~jZELW8Yo,b~ukZkgNn7"
+	for _, tt := range []struct {
+		why   string
+		frame []byte
+		want  string
+	}{
+		{"a message", SSEJSON{}.Message("chat", []byte("c"), []byte("x")),
+			"id: c~jZELW8Yo\ndata: {\"type\":\"message\",\"channel\":\"chat\",\"cursor\":\"c\",\"data\":\"x\"}\nid: " + id + "\n\n"},
+		{"an answer without a place", SSEJSON{}.Event(Event{Type: EventSubscribed, Resumed: true, Recovered: true}), "id: " + id + "\n\n"},
+		{"an answer with a gap", SSEJSON{}.Event(Event{Type: EventSubscribed, Resumed: true}),
+			"event: gap\ndata: {\"type\":\"gap\",\"reason\":\"unrecovered\"}\nid: " + id + "\n\n"},
+	} {
+		before, _ := readBlocks(t, tt.frame)
+		got := SSEJSON{}.WithPlaces(tt.frame, places)
+		after, last := readBlocks(t, got)
+		if string(got) != tt.want || last != id || len(before) != len(after) {
+			t.Errorf("%s became %q, want %q", tt.why, got, tt.want)
+		}
+	}
+	frame := append(make([]byte, 0, 100), "data: x\n\n"...)
+	if (SSEJSON{}).WithPlaces(frame, places); string(frame) != "data: x\n\n" || frame[:10:100][9] != 0 {
+		t.Error("the frame itself is changed")
+	}
+}
+
 func event(e Event) func(Protocol) []byte { return func(p Protocol) []byte { return p.Event(e) } }
 
 // TestChannelTag checks that tags do not change: all relays must compute the
