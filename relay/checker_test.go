@@ -25,7 +25,8 @@ type rules interface {
 // An answer is expected for each channel of a command.
 type answer struct {
 	kind, channel, after string
-	last                 int // of the newest messages, unless there is after
+	since                string // unless there is after
+	last                 int    // of the newest messages, unless there is after or since
 	ref                  int
 	before, begunBy      int
 }
@@ -58,7 +59,10 @@ func (s *story) check(r rules) error {
 			if cmd.after != nil {
 				a.after = cmd.after[k]
 			}
-			if cmd.last != nil && a.after == "" {
+			if cmd.since != nil && a.after == "" {
+				a.since = cmd.since[k]
+			}
+			if cmd.last != nil && a.after == "" && a.since == "" {
 				a.last = cmd.last[k]
 			}
 			if s.protocol == protocol.RawID {

@@ -54,6 +54,7 @@ type command struct {
 	kind            string // of the answer on success
 	channels        []string
 	after           []string // subscribed: the cursor that the client sent, by channel; empty if it sent no cursor
+	since           []string // likewise: the id that its application has read
 	last            []int    // likewise: how many of the newest messages it asked for
 	before, begunBy int
 }

@@ -252,6 +252,14 @@
 //     whatever was done to the stream, and then every entry with a higher id
 //     that the stream still has (TestStreamHistories, TestFollow,
 //     TestDurableGaps, TestDurableModel).
+//   - A client that joins with last receives up to so many of the newest
+//     entries, and then new ones, and a client that joins with since the entries
+//     after the one with this id, or a gap and every entry with a higher id
+//     (TestDurableLast, TestSince, TestDurableModel). If the connection breaks
+//     after the answer, the client can resume from the place where it began
+//     (TestDurableLastIsResumedBeforeItsFirstEntry, TestSinceIsResumed). The
+//     relay reads the stream a few times, however many clients join
+//     (TestDurableLastReadsOnce, TestSinceReadsOnce).
 //   - If a nudge is lost or Redis is down, no entry is lost: a regular check of
 //     all streams finds the new entries, and they are delivered later
 //     (TestDurableNudgeLost, TestDurableWhileAway). If a stream

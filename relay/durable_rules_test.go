@@ -22,6 +22,7 @@ type durableRules struct {
 // A spot is where a client is in a stream.
 type spot struct {
 	record  *record // the last that it has; nil: there was no stream, or nothing is known
+	owes    *record // the client has everything before this one
 	blank   bool    // no entry was left: the stream was empty, and this was its last id
 	floor   int     // the highest number that it ever had
 	id      stream.ID
@@ -45,12 +46,22 @@ func (r *durableRules) answered(a answer, e *event) error {
 	case e.kind == "unsubscribed":
 		delete(r.spots, e.channel)
 	case e.kind == "subscribed":
-		return r.subscribed(e, a.after)
+		return r.subscribed(e, a)
 	}
 	return nil
 }
 
-func (r *durableRules) subscribed(e *event, after string) error {
+func (r *durableRules) subscribed(e *event, a answer) error {
+	after := a.after
+	if a.since != "" {
+		var err error
+		if after, err = r.sinceCursor(e, a.since); err != nil {
+			return err
+		}
+	}
+	if a.last > 0 {
+		r.counts["durable last"]++
+	}
 	was, _ := r.find(e.channel, after, e.moment)
 	if e.recovered && was == nil {
 		was = r.findDeleted(e, after)
@@ -65,8 +76,7 @@ func (r *durableRules) subscribed(e *event, after string) error {
 		return nil
 	case after != "" && e.cursor == after:
 		if was == nil { // the cursor of another channel
-			c, _ := stream.ParseCursor(after)
-			was = &spot{id: c.ID, foreign: true}
+			was = &spot{id: idOf(after), foreign: true}
 		}
 		was.unsaid = true
 		r.spots[e.channel] = was
@@ -82,6 +92,43 @@ func (r *durableRules) subscribed(e *event, after string) error {
 	r.spots[e.channel] = now
 	r.counts["begun"]++
 	return nil
+}
+
+// sinceCursor returns the cursor of a client that was at an id.
+func (r *durableRules) sinceCursor(e *event, since string) (string, error) {
+	id, _ := stream.ParseID(since)
+	if !e.recovered {
+		for _, rec := range r.store.log {
+			if rec.channel == e.channel && rec.entry.ID == id && rec.removed == 0 && rec.added <= e.moment {
+				return "", fmt.Errorf("record %d still exists", rec.number)
+			}
+		}
+		r.counts["since not recovered"]++
+		text := stream.Cursor{ID: id}.Text()
+		return string(text), nil
+	}
+	if c, ok := stream.ParseCursor(e.cursor); !ok || c.ID != id {
+		return "", fmt.Errorf("recovered at %v", c)
+	}
+	r.counts["since recovered"]++
+	return e.cursor, nil
+}
+
+// idOf returns the id of a client with a cursor.
+func idOf(cursor string) stream.ID {
+	if c, ok := stream.ParseBefore(cursor); ok {
+		return previousID(c.ID)
+	}
+	c, _ := stream.ParseCursor(cursor)
+	return c.ID
+}
+
+// previousID returns the highest id before one.
+func previousID(id stream.ID) stream.ID {
+	if id.Seq > 0 {
+		return stream.ID{Ms: id.Ms, Seq: id.Seq - 1}
+	}
+	return stream.ID{Ms: id.Ms - 1, Seq: math.MaxUint64}
 }
 
 // findDeleted returns the spot of a cursor of another channel, if the last entry
@@ -100,6 +147,9 @@ func (r *durableRules) findDeleted(e *event, cursor string) *spot {
 // one, it returns an error.
 func (r *durableRules) find(channel, cursor string, moment int64) (*spot, error) {
 	c, ok := stream.ParseCursor(cursor)
+	if before, yes := stream.ParseBefore(cursor); yes {
+		return r.findBefore(channel, before, moment)
+	}
 	if !ok {
 		return nil, fmt.Errorf("%q is no cursor", cursor)
 	}
@@ -112,6 +162,16 @@ func (r *durableRules) find(channel, cursor string, moment int64) (*spot, error)
 		}
 	}
 	return nil, fmt.Errorf("nothing was ever at %v", c)
+}
+
+// findBefore returns the spot before an entry.
+func (r *durableRules) findBefore(channel string, c stream.Cursor, moment int64) (*spot, error) {
+	for _, rec := range slices.Backward(r.store.log) {
+		if rec.channel == channel && rec.added <= moment && rec.entry.Cursor == c {
+			return &spot{owes: rec, floor: rec.number - 1, id: previousID(c.ID)}, nil
+		}
+	}
+	return nil, fmt.Errorf("nothing was ever before %v", c)
 }
 
 func (r *durableRules) message(e *event) error {
@@ -215,8 +275,8 @@ func (r *durableRules) excused(p *spot, rec, next *record, moment int64) bool {
 	case removed && (rec.removal == removalDelete || rec.removal == removalFailover):
 		return true
 	case rec.generation != next.generation: // if p knew no stream, earlier streams do not matter
-		return p.record == nil && rec.generation < next.generation
-	case removed && p.record == nil && r.store.old: // the server does not count what was added
+		return p.record == nil && p.owes == nil && rec.generation < next.generation
+	case removed && p.record == nil && p.owes == nil && r.store.old: // the server does not count what was added
 		return true
 	}
 	return false
@@ -303,6 +363,9 @@ func (r *durableRules) jump(e *event, was, now *spot) error {
 // cause reports whether there is a reason to doubt what follows a spot: its own
 // entry does not exist any more.
 func (r *durableRules) cause(p *spot, channel string, moment int64) bool {
+	if p.owes != nil {
+		return p.owes.removedBy(moment)
+	}
 	if p.record == nil || p.blank {
 		return r.store.old && p.record == nil || slices.ContainsFunc(r.store.log, func(rec *record) bool {
 			return rec.channel == channel && (p.blank && rec.added <= moment && rec.number > p.floor || rec.removedBy(moment))

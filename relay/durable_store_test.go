@@ -287,7 +287,7 @@ func (s *store) randomFields(random *rand.Rand) []string {
 // [stream.Store].
 type storeConn struct {
 	*store
-	// pass delays or fails a request (op is read, state, later or append) or a
+	// pass delays or fails a request (op is read, newest, state, later or append) or a
 	// response (op is response). nil passes all.
 	pass func(ctx context.Context, op, channel string) error
 	// between runs in a read after the entries were read and before the state
@@ -323,6 +323,21 @@ func (c *storeConn) Read(ctx context.Context, channel string, from stream.ID, li
 		page.State = new(c.state(channel))
 	})
 	return page, err
+}
+
+// Newest implements [stream.Store].
+func (c *storeConn) Newest(ctx context.Context, channel string, n int) (list []stream.Entry, err error) {
+	err = c.do(ctx, "newest", channel, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		entries := c.key(channel).entries
+		for _, r := range entries[max(len(entries)-n, 0):] {
+			e := r.entry
+			e.Payload = bytes.Clone(e.Payload)
+			list = append(list, e)
+		}
+	})
+	return list, err
 }
 
 // State implements [stream.Store].

@@ -5,8 +5,12 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
+	"sidecast/relay"
 	"sidecast/relay/outbox/outboxtest"
+	"sidecast/relay/protocol"
+	"sidecast/relay/stream"
 )
 
 // last subscribes to channel a, with the newest messages.
@@ -152,4 +156,37 @@ func TestLastIsPulled(t *testing.T) {
 		c.drain()
 		c.want("a client that reads slowly", fmt.Sprint("subscribed false,", numbers(101, 203)))
 	})
+}
+
+// A raw client that asks for gaps is closed where a message was too large, also
+// while its newest messages are being sent.
+func TestLastEndsAtAGap(t *testing.T) {
+	for _, channel := range []string{"a", "s:a"} {
+		synctest.Test(t, func(t *testing.T) {
+			store := newPlainStore()
+			store.limit = 6000
+			h := newTestHub(t, relay.HubConfig{
+				Access: mixedRules(), HistoryBytes: 4 << 20, HistoryAge: time.Hour, PingInterval: time.Hour,
+				Streams: func() stream.Store { return &storeConn{store: store} },
+			})
+			t.Cleanup(h.start())
+			h.Online(1)
+			h.publishSized("a", 1, 50, 5000)
+			store.fill("s:a", 1, 50, 5000)
+			c := h.connect(connectOptions{protocol: protocol.Raw{}, gapClose: true})
+			t.Cleanup(c.leave)
+			c.session.Subscribe([]protocol.ChannelRequest{{Channel: channel, Last: 20}})
+			h.Oversize([]byte("a"))
+			h.publishSized("a", 51, 52, 10)
+			store.fill("s:a", 51, 51, 7000)
+			store.fill("s:a", 52, 52, 10)
+			h.Nudge([]byte("s:a"), false)
+			synctest.Wait()
+			c.drain()
+			c.want(channel, numbers(31, 50)+",close")
+			if code := c.session.CloseCode(); code != protocol.CloseGap {
+				t.Errorf("closed with %d", code.Number())
+			}
+		})
+	}
 }

@@ -61,7 +61,7 @@ func TestReplicas(t *testing.T) {
 // have live channels too.
 func TestDurableModel(t *testing.T) {
 	counts := checkModel(t, worldKind{durable: true, relays: 3})
-	requireCounts(t, counts, 1, "recovered", "not recovered", "begun", "begun without a cursor", "unavailable", "messages",
+	requireCounts(t, counts, 1, "recovered", "not recovered", "begun", "begun without a cursor", "unavailable", "durable last", "since recovered", "since not recovered", "messages",
 		"gap trimmed", "gap reset", "gap redis", "gap too_large")
 	checkModel(t, worldKind{live: true, durable: true, relays: 3})
 }

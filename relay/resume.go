@@ -78,6 +78,7 @@ type page struct {
 	kind    pageKind
 	frames  [][]byte
 	notices int                // frames that are not messages
+	closes  bool               // a gap follows the frames that closes the connection
 	cursor  []byte             // for the answer
 	why     protocol.GapReason // of pageHole and pageGap
 	after   []byte             // of pageHole: the cursor after the gap, if no messages follow
@@ -114,13 +115,14 @@ func (h *Hub) needsResume(request protocol.ChannelRequest) bool {
 // newResume returns the resume of a subscription.
 func (h *Hub) newResume(sub *Subscription, ref []byte, request protocol.ChannelRequest) *resume {
 	r := &resume{
-		hub: h, session: sub.session, ref: ref, named: namesPlace(request), partial: !namesPlace(request),
+		hub: h, session: sub.session, ref: ref, named: namesPlace(request),
+		partial:  !namesPlace(request) && request.Since == "",
 		deadline: h.now() + int64(resumeTimeout), settled: make(chan struct{}),
 	}
 	r.one[0] = sub
 	r.subs = r.one[:]
 	if sub.reader != nil {
-		r.backlog = newStreamBacklog(r, request.After)
+		r.backlog = newStreamBacklog(r, request)
 	} else {
 		r.backlog = newLiveBacklog(r, []protocol.ChannelRequest{request})
 	}
@@ -227,6 +229,9 @@ func (r *resume) send(p page) stepResult {
 		counters.Deliveries[s.protocol.ID()].Add(len(p.frames) - p.notices)
 	}
 	r.hub.cfg.Budget.EnforceLimit()
+	if p.closes {
+		s.closeLocked(protocol.CloseGap)
+	}
 	if joined {
 		r.end()
 		return stepDone
@@ -330,6 +335,16 @@ func (r *resume) stopTimer() {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
+}
+
+// addTooLarge adds the frame of a message that was too large: a gap.
+func (r *resume) addTooLarge(to *page, frame []byte) {
+	r.hub.cfg.Stats.Gaps[protocol.GapTooLarge].Add(1)
+	if frame != nil {
+		to.frames = append(to.frames, frame)
+		to.notices++
+	}
+	to.closes = frame == nil && r.session.gapClose
 }
 
 // size returns what a frame counts for while it waits.

@@ -301,7 +301,9 @@ func (b *liveBacklog) replay(limit int) (p page) {
 		case state == messagesCut:
 			return page{kind: pageGap, why: protocol.GapRedis}
 		}
-		total += b.take(place, limit-total, &p)
+		if total += b.take(place, limit-total, &p); p.closes {
+			return p
+		}
 	}
 	return p
 }
@@ -420,17 +422,18 @@ func (b *liveBacklog) take(p *livePlace, limit int, to *page) (total int) {
 			return total
 		}
 		p.from, p.last = m.point(), m.offset
+		frame := b.frame(p, m)
 		switch {
 		case m.large:
-			b.hub.cfg.Stats.Gaps[protocol.GapTooLarge].Add(1)
-			to.notices++
+			if b.addTooLarge(to, frame); to.closes {
+				return total
+			}
 		case b.session.isEcho(name, m.hash):
 			continue
-		}
-		if frame := b.frame(p, m); frame != nil {
+		case frame != nil:
 			to.frames = append(to.frames, frame)
-			total += size(frame)
 		}
+		total += size(frame)
 	}
 	p.page, p.next = nil, p.end
 	return total

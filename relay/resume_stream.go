@@ -10,21 +10,34 @@ import (
 	"sidecast/relay/stream"
 )
 
-// A streamBacklog has the entries of a durable channel that a client missed.
+// A streamBacklog has the entries of a durable channel that a client missed, or
+// with which it begins.
 type streamBacklog struct {
 	*resume
 	sub *Subscription
 	stream.Position
 	fresh  bool   // the client starts at the end of the stream
-	cursor []byte // of the position, when the client resumed
+	newest int    // it starts with so many of the newest entries; else 0
+	cursor []byte // of the place that the client names
 }
 
-func newStreamBacklog(r *resume, after string) *streamBacklog {
+func newStreamBacklog(r *resume, request protocol.ChannelRequest) *streamBacklog {
 	sub := r.subs[0]
 	b := &streamBacklog{resume: r, sub: sub, Position: stream.Position{Reader: sub.reader}}
-	at, ok := stream.ParseCursor(after)
-	b.At, b.fresh = at, !ok
-	b.cursor = at.Text()
+	since, ok := stream.ParseID(request.Since)
+	switch {
+	case request.After != "":
+		b.fresh = !b.Resume(request.After)
+	case ok:
+		b.Since(since)
+	case request.Last > 0:
+		b.newest = request.Last
+		b.Newest(b.newest)
+		return b
+	default:
+		b.fresh = true
+	}
+	b.cursor = b.Text()
 	return b
 }
 
@@ -40,12 +53,15 @@ func (b *streamBacklog) next(limit int) page {
 		return b.retry(err)
 	case progress == stream.Wait:
 		return page{kind: pageWait}
+	case progress == stream.Gap && b.newest > 0 && !b.answered:
+		b.Newest(b.newest) // the stream changed since they were read
+		return b.next(limit)
 	case progress == stream.Gap:
 		return page{kind: pageHole, why: why, cursor: b.cursor, after: b.Follows()}
 	case progress == stream.Entries && limit == 0:
-		return page{kind: pageFull, cursor: b.cursor}
+		return page{kind: pageFull, cursor: b.Text()}
 	}
-	p := page{kind: pageLast, cursor: b.cursor}
+	p := page{kind: pageLast, cursor: b.Text()}
 	if b.take(entries, limit, &p) < len(entries) {
 		p.kind = pageMore
 	}
@@ -117,14 +133,19 @@ func (b *streamBacklog) take(entries []*stream.Held, limit int, to *page) (n int
 		e := entries[n]
 		n++
 		b.Move(e.Cursor)
-		if frame := e.Frame(s.protocol, name); frame != nil && !s.isEcho(name, e.Hash()) {
+		frame := e.Frame(s.protocol, name)
+		switch {
+		case e.TooLarge:
+			b.addTooLarge(to, frame)
+			if to.closes {
+				return n
+			}
+		case frame != nil && !s.isEcho(name, e.Hash()):
 			to.frames = append(to.frames, frame)
-			limit -= size(frame)
+		default:
+			continue
 		}
-		if e.TooLarge {
-			b.hub.cfg.Stats.Gaps[protocol.GapTooLarge].Add(1)
-			to.notices++
-		}
+		limit -= size(frame)
 	}
 	return n
 }

@@ -151,16 +151,16 @@ func (a *actor) subscribe() {
 		case op < 6 && len(a.past) > 0: // an older one, perhaps of another channel
 			last.after = a.past[random.IntN(len(a.past))]
 		}
-		newest := 0
+		newest, since := 0, ""
 		if !again {
-			newest = a.world.last(channel)
+			newest, since = a.world.last(channel), a.world.since(channel)
 		}
-		if newest > 0 && random.IntN(2) == 0 {
+		if (newest > 0 || since != "") && random.IntN(2) == 0 {
 			last = lastCursors{}
 		}
 		cmd.channels, cmd.after = append(cmd.channels, channel), append(cmd.after, last.after)
-		cmd.last = append(cmd.last, newest)
-		requests = append(requests, fmt.Sprintf(`{"channel":%q,"after":%q,"at":%q,"last":%d}`, channel, last.after, last.at, newest))
+		cmd.since, cmd.last = append(cmd.since, since), append(cmd.last, newest)
+		requests = append(requests, fmt.Sprintf(`{"channel":%q,"after":%q,"at":%q,"since":%q,"last":%d}`, channel, last.after, last.at, since, newest))
 	}
 	if len(requests) > 0 {
 		c.ask(cmd, `{"type":"subscribe","channels":[%s]`, strings.Join(requests, ","))
@@ -169,10 +169,24 @@ func (a *actor) subscribe() {
 
 // last returns how many of the newest messages a client asks for.
 func (w *world) last(channel string) int {
-	if isDurable(channel) {
-		return 0
-	}
 	return []int{0, 0, 1, 3, 100}[w.random.IntN(5)]
+}
+
+// since returns the id that the client's application has read: usually the last
+// one.
+func (w *world) since(channel string) string {
+	if !isDurable(channel) || w.random.IntN(4) > 0 {
+		return ""
+	}
+	id := w.store.state(channel).Tail.ID
+	w.store.mu.Lock()
+	defer w.store.mu.Unlock()
+	if n := len(w.store.log); n > 0 && w.random.IntN(2) == 0 {
+		if r := w.store.log[w.random.IntN(n)]; r.channel == channel {
+			id = r.entry.ID
+		}
+	}
+	return id.String()
 }
 
 // unsubscribe leaves a channel, sometimes before the subscribe was answered.

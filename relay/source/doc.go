@@ -79,8 +79,9 @@
 //	    +subscribe +unsubscribe +publish +ping +role +info +hello +auth +client|setname
 //
 // For durable channels it needs %R~order:* (before Redis 7.0 ~order:*) for each
-// pattern order:*, +xrange and +xinfo. If clients may publish to them, it also
-// needs %RW~order:* and +xadd.
+// pattern order:*, +xrange and +xinfo, and +xrevrange for clients that ask for
+// the newest entries. If clients may publish to them, it also needs %RW~order:*
+// and +xadd.
 //
 // Without +role the relay does not notice a replica, and without +info clients
 // cannot resume at another replica of the relay. Without &sidecast:* or

@@ -249,5 +249,5 @@ func grantPattern(pattern string) string {
 // grantStreams tells how to grant the right to read the streams that a pattern
 // matches.
 func grantStreams(pattern string) string {
-	return "grant %R~" + pattern + " and +xrange +xinfo"
+	return "grant %R~" + pattern + " and +xrange +xrevrange +xinfo"
 }

@@ -140,7 +140,7 @@ func TestMissingRightsAreLogged(t *testing.T) {
 		user := aclUser(t, server, "&order:*", "&chat:*")
 		l := startLive(t, server.Addr, []string{"order:*", "chat:*"}, useProtocol, user, durableFirst)
 		l.awaitLog(t, "grant +role", "grant +info", "grant +subscribe and &sidecast:mark",
-			"grant %R~order:* and +xrange +xinfo")
+			"grant %R~order:* and +xrange +xrevrange +xinfo")
 		if n := strings.Count(l.log.String(), "level=WARN"); n != 4 {
 			t.Errorf("%d warnings", n)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -90,6 +91,22 @@ func (s *streams) readWithState(
 	state, err := s.state(ctx, node, key, info)
 	page.State = &state
 	return page, err
+}
+
+// Newest implements [stream.Store].
+func (s *streams) Newest(ctx context.Context, channel string, n int) (entries []stream.Entry, err error) {
+	key := s.names.Redis(channel)
+	err = s.do(ctx, key, func(node streamNode) error {
+		reply := redis.NewCmd(ctx, "XREVRANGE", key, "+", "-", "COUNT", n)
+		if err := node.run(ctx, reply); err != nil {
+			return err
+		}
+		page, err := s.page(reply.Val(), n)
+		entries = page.Entries
+		return err
+	})
+	slices.Reverse(entries)
+	return entries, err
 }
 
 // State implements [stream.Store].
@@ -203,7 +220,7 @@ type streamFailure struct{ err error }
 func (e *streamFailure) Error() string { return e.err.Error() }
 func (e *streamFailure) Unwrap() error { return e.err }
 func (e *streamFailure) Advice() string {
-	return adviseStreams(e.err, "grant %R~ for the streams of SIDECAST_DURABLE_CHANNELS, and +xrange +xinfo")
+	return adviseStreams(e.err, "grant %R~ for the streams of SIDECAST_DURABLE_CHANNELS, and +xrange +xrevrange +xinfo")
 }
 
 // streamError wraps an error in one of those that [stream.Store] promises.

@@ -3,6 +3,7 @@ package source_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,7 +89,17 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 		t.Errorf("behind: %v, %v", behind, err)
 	}
 
+	for n, want := range map[int][]stream.ID{1: ids[3:4], 2: ids[2:4], 100: {ids[0], ids[2], ids[3]}} {
+		entries, err := streams.Newest(t.Context(), channel, n)
+		if !slices.EqualFunc(entries, want, func(e stream.Entry, id stream.ID) bool { return e.ID == id }) || err != nil {
+			t.Errorf("the newest %d are %+v, %v", n, entries, err)
+		}
+	}
+
 	client.XTrimMaxLen(t.Context(), "app:"+channel, 0)
+	if entries, err := streams.Newest(t.Context(), channel, 5); len(entries) > 0 || err != nil {
+		t.Errorf("the newest of no entries are %+v, %v", entries, err)
+	}
 	want = stream.State{Exists: true, Last: ids[4], Added: added}
 	if state, err := streams.State(t.Context(), channel); err != nil || state != want {
 		t.Errorf("the state of the empty stream is %+v, %v, want %+v", state, err, want)
@@ -100,6 +111,12 @@ func testStreams(t *testing.T, addr string, protocol int, added int64) {
 	}
 	if _, err := streams.State(t.Context(), "string"); !errors.Is(err, stream.ErrNoStream) {
 		t.Errorf("reading a string: %v", err)
+	}
+	if _, err := streams.Newest(t.Context(), "string", 1); !errors.Is(err, stream.ErrNoStream) {
+		t.Errorf("reading a string: %v", err)
+	}
+	if entries, err := streams.Newest(t.Context(), "absent", 1); len(entries) > 0 || err != nil {
+		t.Errorf("the newest of no stream are %+v, %v", entries, err)
 	}
 	if _, err := streams.Append(t.Context(), "string", nil); !errors.Is(err, stream.ErrNoStream) {
 		t.Errorf("adding to a string: %v", err)

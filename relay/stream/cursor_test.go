@@ -22,11 +22,26 @@ func TestStreamCursor(t *testing.T) {
 			t.Errorf("ParseCursor(%q) = %+v, %v", text, got, ok)
 		}
 	}
+	before := map[string]stream.Cursor{"A8rN3Zu4LDcSNFZ4": golden["AsrN3Zu4LDcSNFZ4"], "AwAAAAAAAA": {}}
+	for text, cursor := range before {
+		if got := cursor.TextBefore(); string(got) != text {
+			t.Errorf("TextBefore of %+v = %s, want %s", cursor, got, text)
+		}
+		if got, ok := stream.ParseBefore(text); !ok || got != cursor {
+			t.Errorf("ParseBefore(%q) = %+v, %v", text, got, ok)
+		}
+		if c, ok := stream.ParseCursor(text); ok {
+			t.Errorf("ParseCursor(%q) = %+v, want an error", text, c)
+		}
+	}
 	live, _ := history.Cursor{Node: 1, Index: 2}.AppendText(nil)
 	for _, text := range []string{"", "A", "Ag", "AgAAAAAAA", "AgAAAAAAAAA", "AQAAAAAAAA", "AgAAAAAAAA==", "Ag AAAAAAA", string(live),
 		"Av___________wEA____________AAAAAAAAAAAAAAAAAAAAAAAA"} {
 		if c, ok := stream.ParseCursor(text); ok {
 			t.Errorf("ParseCursor(%q) = %+v, want an error", text, c)
+		}
+		if c, ok := stream.ParseBefore(text); ok {
+			t.Errorf("ParseBefore(%q) = %+v, want an error", text, c)
 		}
 	}
 }
@@ -38,6 +53,11 @@ func FuzzStreamCursor(f *testing.F) {
 			text, _ := c.AppendText(nil)
 			if again, ok := stream.ParseCursor(string(text)); !ok || again != c {
 				t.Errorf("ParseCursor(%q) = %+v, whose text is parsed as %+v", input, c, again)
+			}
+		}
+		if c, ok := stream.ParseBefore(input); ok {
+			if again, ok := stream.ParseBefore(string(c.TextBefore())); !ok || again != c {
+				t.Errorf("ParseBefore(%q) = %+v, whose text is parsed as %+v", input, c, again)
 			}
 		}
 		c := stream.Cursor{ID: stream.ID{Ms: ms, Seq: seq}, Check: check}

@@ -8,7 +8,9 @@
 //     subscribers. Each such channel has one [Reader], which delivers new entries to
 //     its [Sink] and keeps recent ones for clients that resume.
 //   - [Position] is one client's place in a stream. It finds the entries that
-//     the client has missed. It holds none of them, and does not wait.
+//     the client has missed. It holds none of them, and does not wait. A client
+//     without a cursor can name an id, or ask for the newest entries (start.go,
+//     newest.go).
 //   - The pages (pages.go) are runs of entries that follow each other, in a
 //     cache that all channels share. If a client needs entries that are not
 //     there, its reader reads them, once for all clients that wait (lookup.go).

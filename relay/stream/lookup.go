@@ -12,20 +12,24 @@ type lookup struct {
 	position *Position
 	from     Cursor
 	owed     bool
+	byID     bool // as in Position
+	newest   int  // likewise
 	wake     func()
 }
 
 // A lookupResult is what a read found after a position. If it found entries,
 // they are in the pages.
 type lookupResult struct {
-	found bool  // entries
-	none  bool  // no entries
-	place place // of the reader, before that
-	gap   bool
-	why   protocol.GapReason
-	at    Cursor // where the client continues after the gap
-	owed  bool   // with that entry itself
-	err   error
+	found   bool   // entries
+	none    bool   // no entries
+	from    Cursor // after which they were read, with its check
+	place   place  // of the reader, before that
+	gap     bool
+	why     protocol.GapReason
+	located bool   // the newest entries
+	at      Cursor // where the client continues after the gap, or begins
+	owed    bool   // with that entry itself
+	err     error
 }
 
 // lookup reads the entries after a position. Positions that wait for the same
@@ -38,12 +42,15 @@ func (r *Reader) lookup(p *Position, wake func()) error {
 	case r.removed:
 		r.mu.Unlock()
 		return ErrRemoved
-	case r.lookupErr != nil && r.readers.cfg.Now() < r.lookupAgain:
+	case p.newest > 0 && r.newestErr != nil && r.readers.cfg.Now() < r.newestAgain:
+		defer r.mu.Unlock()
+		return r.newestErr
+	case p.newest == 0 && r.lookupErr != nil && r.readers.cfg.Now() < r.lookupAgain:
 		defer r.mu.Unlock()
 		return r.lookupErr
 	}
 	p.pending = true
-	r.lookups = append(r.lookups, lookup{p, p.At, p.owed, wake})
+	r.lookups = append(r.lookups, lookup{p, p.At, p.owed, p.byID, p.newest, wake})
 	first := len(r.lookups) == 1
 	r.mu.Unlock()
 	if first {
@@ -61,6 +68,11 @@ func (r *Reader) lookUp(ctx context.Context) (more bool) {
 		r.mu.Unlock()
 		return false
 	}
+	if n := r.newestWantedLocked(); n > 0 {
+		n = max(n, min(r.limit, protocol.MaxLast)) // for clients that ask for more
+		r.mu.Unlock()
+		return r.lookUpNewest(ctx, n)
+	}
 	next := slices.MinFunc(r.lookups, func(a, b lookup) int { return a.from.ID.Compare(b.from.ID) })
 	limit, first := r.limit, r.firstLocked(epoch)
 	before := place{known: r.hasPlace, at: r.place, moves: r.moves, epoch: epoch, checks: r.readsSucceeded}
@@ -70,18 +82,37 @@ func (r *Reader) lookUp(ctx context.Context) (more bool) {
 	page, err := r.readers.cfg.Store().Read(ctx, r.name, next.from.ID, limit)
 	if err == nil {
 		r.waitForOwnAdds() // as before a delivery
-		v = page.follow(next.from, first)
-	}
-	if next.owed && err == nil && !v.gap {
-		v.entries = page.Entries
+		v = next.follow(&page, first)
 	}
 	return r.endLookups(next, v, before, err)
 }
 
+// follow returns what follows the position for which a page was read. If the
+// position was known by its id only, it gets the check of its entry.
+func (l *lookup) follow(page *Page, first *Cursor) verdict {
+	if l.byID {
+		first = nil // the application may have seen an earlier stream
+		if page.BeginsAt(l.from.ID) {
+			l.from.Check = page.Entries[0].Check
+		}
+	}
+	v := page.follow(l.from, first)
+	switch {
+	case !l.owed || v.gap || v.again:
+	case page.BeginsAt(l.from.ID):
+		v.entries = page.Entries
+	default: // that entry was the last one, and does not exist any more
+		v.gap, v.why = true, protocol.GapTrimmed
+	}
+	return v
+}
+
 // endLookups wakes the positions for which a read for next has a result.
+// The lookup is as it was added, apart from the check of a position that was
+// known by its id.
 func (r *Reader) endLookups(next lookup, v verdict, before place, err error) (more bool) {
 	entries := newHeld(v.entries)
-	result := lookupResult{err: err, found: len(entries) > 0, none: err == nil && len(entries) == 0 && !v.again, place: before}
+	result := lookupResult{err: err, found: len(entries) > 0, none: err == nil && len(entries) == 0 && !v.again, from: next.from, place: before}
 	if v.gap {
 		result = lookupResult{gap: true, why: v.why, at: v.end}
 		if len(entries) > 0 {
@@ -103,9 +134,11 @@ func (r *Reader) endLookups(next lookup, v verdict, before place, err error) (mo
 	}
 	r.lookups = slices.DeleteFunc(r.lookups, func(l lookup) bool {
 		switch {
+		case l.newest > 0:
+			return false
 		case err != nil:
 			l.position.result = lookupResult{err: err}
-		case l.from == next.from && l.owed == next.owed:
+		case l.from.ID == next.from.ID && l.byID == next.byID && l.owed == next.owed && (l.byID || l.from == next.from):
 			l.position.result = result
 		case len(entries) > 0 && l.from.ID.Compare(entries[len(entries)-1].ID) < 0:
 			l.position.result = lookupResult{} // the page may have what it needs

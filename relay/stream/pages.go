@@ -42,11 +42,16 @@ func (p *page) prepend(from Cursor, known bool, entries []*Held) {
 
 // find returns the index of the entry at c, or -1.
 func (p *page) find(c Cursor) int {
-	i, found := slices.BinarySearchFunc(p.entries, c.ID, func(e *Held, id ID) int { return e.ID.Compare(id) })
+	i, found := p.findID(c.ID)
 	if !found || p.entries[i].Check != c.Check {
 		return -1
 	}
 	return i
+}
+
+// findID returns the index of the entry with this id.
+func (p *page) findID(id ID) (i int, found bool) {
+	return slices.BinarySearchFunc(p.entries, id, func(e *Held, id ID) int { return e.ID.Compare(id) })
 }
 
 // Pages are the pages of one stream that are in the cache. There may be gaps

@@ -18,8 +18,14 @@ type Position struct {
 	Reader *Reader
 	At     Cursor // the last entry that the client has
 
-	// owed says that the client does not have the entry at At: it follows a gap.
+	// owed says that the client does not have the entry at At: it follows a gap,
+	// or is the first one for the client.
 	owed bool
+	// byID says that At has no check yet: any entry with its id counts.
+	byID bool
+	// newest is how many of the newest entries are for the client, until At is
+	// known; else 0.
+	newest int
 	// restored says that entries in memory must not be used: the stream was found
 	// to have been restored from an older state.
 	restored bool
@@ -74,15 +80,24 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 			p.Move(result.at)
 			p.owed, p.restored = result.owed, !result.owed
 			return nil, Gap, result.why, nil
+		case result.located:
+			p.Move(result.at)
+			p.owed = result.owed
 		case result.found:
 			p.restored = false
+			p.identify(result.from)
 		case result.none:
 			p.end = result.place
+			p.identify(result.from)
 		}
 	}
 	r := p.Reader
 	if ready, err := r.Ready(wake); !ready {
 		return nil, Wait, 0, err
+	}
+	p.findInMemory()
+	if p.newest > 0 || p.byID {
+		return nil, Wait, 0, p.startLookup(wake)
 	}
 	switch ended, waits, err := p.catchUp(wake); {
 	case ended:
@@ -95,14 +110,19 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 			return entries, Entries, 0, nil
 		}
 	}
-	if _, up := r.readers.linkState(); !up {
-		return nil, Wait, 0, ErrUnavailable
+	return nil, Wait, 0, p.startLookup(wake)
+}
+
+// startLookup has the reader read for the position, or returns why it cannot.
+func (p *Position) startLookup(wake func()) error {
+	if _, up := p.Reader.readers.linkState(); !up {
+		return ErrUnavailable
 	}
-	if err := r.lookup(p, wake); err != nil {
-		return nil, Wait, 0, err
+	if err := p.Reader.lookup(p, wake); err != nil {
+		return err
 	}
 	p.end, p.looking = place{}, true
-	return nil, Wait, 0, nil
+	return nil
 }
 
 // catchUp reports whether the client is where the reader is. If the reader has to
@@ -161,6 +181,7 @@ func (p *Position) Follows() []byte {
 // has to read again before the client can be said to be at the end.
 func (p *Position) Move(to Cursor) {
 	p.At, p.owed, p.restored, p.end, p.read = to, false, false, place{}, 0
+	p.byID, p.newest = false, 0
 }
 
 // Join calls use with the number of the last item that was delivered, and

@@ -60,6 +60,8 @@ type Reader struct {
 	lastSeq    Seq     // number of the last item that was delivered
 	beganEpoch uint64  // the epoch in which the stream did not exist, if all of it was read since; else 0
 	first      *Cursor // of the first entry since; nil if there is none
+	oldest     *Cursor // of the stream's first entry, as far as that is known
+	empty      bool    // the stream exists and has no entry up to place
 	limit      int     // number of entries that the next read requests
 	moves      uint64  // how often the place moved because of a gap
 	lastErr    error   // result of the last read
@@ -78,6 +80,8 @@ type Reader struct {
 	lookups     []lookup // wait for entries before place
 	lookupErr   error    // of the last read for them
 	lookupAgain int64    // until then it is not tried again, if that failed; by Config.Now
+	newestErr   error    // as lookupErr, of reads of the newest entries, which need another right
+	newestAgain int64    // as lookupAgain
 	readAgainAt int64    // likewise for reads of new entries that clients ask for
 
 	ownAdds []chan struct{} // each is closed when a client's entry has its id
@@ -290,6 +294,7 @@ func (r *Reader) moveLocked(to Cursor, epoch uint64) {
 	r.moves++
 	r.place = to
 	r.beganEpoch, r.first = 0, nil
+	r.oldest, r.empty = nil, false
 	if to == (Cursor{}) {
 		r.beganEpoch = epoch
 	}
@@ -343,6 +348,10 @@ func (r *Reader) keepLocked(entries []*Held, known bool) {
 	} else if !known {
 		r.beganEpoch = 0
 	}
+	if r.empty && known {
+		r.oldest = &entries[0].Cursor
+	}
+	r.empty = false
 	r.place = entries[len(entries)-1].Cursor
 	if r.removed {
 		return

@@ -26,6 +26,17 @@ func (rs *Readers) reportReadError(err error) {
 	}
 }
 
+// reportNewestError logs why the newest entries of a stream cannot be read.
+func (rs *Readers) reportNewestError(err error) {
+	if n, due := rs.reports.due(reportNewest, rs.cfg.Now()); due {
+		args := []any{"err", err, "times", n}
+		if advised, ok := errors.AsType[Advised](err); ok {
+			args = append([]any{"do", advised.Advice()}, args...)
+		}
+		rs.cfg.Logger.Warn("the newest entries of durable channels cannot be read; clients that subscribe with last get an error", args...)
+	}
+}
+
 // reportSpurious counts and logs n nudges that carried a payload although no
 // entry was added to the stream.
 func (rs *Readers) reportSpurious(channel string, n int) {
@@ -41,6 +52,7 @@ type report uint8
 
 const (
 	reportRead report = iota
+	reportNewest
 	reportNudge
 	numReports
 )

@@ -15,6 +15,8 @@ import (
 type Store interface {
 	// Read returns the first limit+1 entries whose id is from or higher.
 	Read(ctx context.Context, channel string, from ID, limit int) (Page, error)
+	// Newest returns the n newest entries, or all if there are fewer, in order.
+	Newest(ctx context.Context, channel string, n int) ([]Entry, error)
 	// State returns the state of the stream at one moment.
 	State(ctx context.Context, channel string) (State, error)
 	// Behind reports for each place whether the stream has entries after it. It
