@@ -43,6 +43,10 @@ type HubConfig struct {
 	// called concurrently. It is nil if there are no tokens.
 	Verify func(ctx context.Context, token string) (*access.Identity, protocol.Code)
 
+	// Relays returns how many relays, this one included, serve the clients of
+	// the application. It is called concurrently. If it is nil, there is one.
+	Relays func() int
+
 	// CatchUp waits until the hub has received everything that Redis published
 	// before the call. The error says that the link to Redis was lost or
 	// replaced before that. It is called concurrently. If it is nil, the hub is
@@ -81,6 +85,7 @@ type Hub struct {
 	started   time.Time
 	seed      maphash.Seed
 	nextShard atomic.Uint32 // shard of the next session
+	sessions  atomic.Int64  // how many there are
 
 	readers  *stream.Readers // nil if there are no streams
 	resumer  *resumer
@@ -218,7 +223,7 @@ func (h *Hub) breakHistory(node uint32) item {
 	h.history.Begin(node)
 	it := item{kind: itemOnline, seq: uint64(h.history.Seq), reason: protocol.GapRedis}
 	h.leave()
-	h.encodeEvent(&it, protocol.Event{Type: protocol.EventGap, Reason: protocol.GapRedis})
+	h.encodeEvent(&it, protocol.Event{Type: protocol.EventGap, Reason: protocol.GapRedis, Spread: h.spread()})
 	return it
 }
 
@@ -243,11 +248,22 @@ func (h *Hub) HistoryBytes() int64 {
 func (h *Hub) PageCache() (bytes int64, hits, misses uint64) { return h.messages.cache.Stats() }
 
 // Sessions returns how many sessions there are.
-func (h *Hub) Sessions() (n int) {
-	for _, s := range h.shards {
-		s.mu.Lock()
-		n += len(s.sessions)
-		s.mu.Unlock()
+func (h *Hub) Sessions() int { return int(h.sessions.Load()) }
+
+const (
+	// spreadPerSession is how many milliseconds each client adds to the time
+	// over which all of them load their state again: about 170 loads per second.
+	spreadPerSession = 6
+	// maxSpread bounds that time, in milliseconds.
+	maxSpread = 60_000
+)
+
+// spread returns over how many milliseconds clients that missed messages, of
+// all relays, are to spread the load on the application.
+func (h *Hub) spread() int {
+	relays := 1
+	if h.cfg.Relays != nil {
+		relays = h.cfg.Relays()
 	}
-	return n
+	return min(spreadPerSession*h.Sessions()*relays, maxSpread)
 }

@@ -249,13 +249,17 @@ func (r *resume) answer(recovered bool, cursor []byte) {
 	if recovered {
 		result = stats.ResumeRecovered
 	}
+	spread := 0
 	if r.named {
 		r.hub.cfg.Stats.Resumes[result].Add(len(r.subs))
+		if !recovered {
+			spread = r.hub.spread()
+		}
 	}
 	for _, sub := range r.subs {
 		r.session.limitDeadline(sub.grant)
 	}
-	event := protocol.Event{Ref: r.ref, Resumed: r.named, Recovered: recovered, Cursor: cursor}
+	event := protocol.Event{Ref: r.ref, Resumed: r.named, Recovered: recovered, Cursor: cursor, Spread: spread}
 	if r.session.together != nil {
 		r.session.answerTogether(event, r.origin)
 	} else {

@@ -308,6 +308,7 @@ func (s *shard) exit() {
 func (s *shard) add(session *Session, greet func(offline bool)) {
 	s.enter()
 	defer s.exit()
+	s.hub.sessions.Add(1)
 	session.index = len(s.sessions)
 	s.sessions = append(s.sessions, session)
 	offline := false
@@ -324,6 +325,7 @@ func (s *shard) remove(session *Session) {
 	s.sessions[session.index], moved.index = moved, session.index
 	s.sessions[last] = nil
 	s.sessions = s.sessions[:last]
+	s.hub.sessions.Add(-1)
 }
 
 // list returns the current sessions.

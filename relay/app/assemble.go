@@ -70,6 +70,7 @@ func (a *App) assemble() error {
 			return a.link.Publish(ctx, channel, payload)
 		},
 		Streams:      func() stream.Store { return a.link.Streams() },
+		Relays:       func() int { return a.link.Relays() },
 		CatchUp:      func(ctx context.Context) error { return a.link.CatchUp(ctx) },
 		HistoryBytes: cfg.HistoryBytes.Int(), HistoryAge: time.Duration(cfg.HistoryAge), PageCacheBytes: cfg.PageCacheBytes.Int(),
 		MaxChannels: int(cfg.MaxChannelsPerSession), MaxPayload: cfg.MaxPayloadBytes.Int(),

@@ -33,6 +33,7 @@ type probe struct {
 	runID    [8]byte
 	settings [4]byte
 	wake     chan struct{} // an epoch began
+	relays   relayCount    // locks itself
 
 	// Owned by the goroutine of run, which the link's Run waits for.
 	prefix  [5]byte // random part of the ids
@@ -73,6 +74,7 @@ func (p *probe) begin(markers bool) {
 	p.live = markers
 	p.lastSeen, p.lastOwn, p.refusedAt, p.failingSince, p.sent = time.Time{}, time.Time{}, time.Time{}, time.Time{}, nil
 	p.mu.Unlock()
+	p.relays.begin(time.Now())
 	select {
 	case p.wake <- struct{}{}:
 	default:
@@ -94,6 +96,7 @@ func (p *probe) received(m marker) {
 	if m.settings != p.settings {
 		p.link.reporter.foreignRelay()
 	}
+	p.relays.received(m.run, time.Now())
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.lastSeen = time.Now()

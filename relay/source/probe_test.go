@@ -39,6 +39,7 @@ func TestRelaysShareMarkers(t *testing.T) {
 		if n := len(seen); len(slices.Compact(seen)) != n {
 			t.Error("an id was used twice")
 		}
+		eventually(t, "both to know each other", func() bool { return a.Relays() == 2 && b.Relays() == 2 })
 		if n, _, _ := a.stats.MarkerTrip.Snapshot(); n == 0 {
 			t.Error("no round trip was measured")
 		}
