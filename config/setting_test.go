@@ -61,6 +61,7 @@ func settingRows(t *testing.T) []settingRow {
 		{"DEFAULT_CHANNELS", "chat:1,chat:2", func(c *Config) any { return c.DefaultChannels }, List{"chat:1", "chat:2"}, nil},
 		{"CHANNEL_PREFIX", "laravel_database_", func(c *Config) any { return c.ChannelPrefix }, "laravel_database_", nil},
 		{"KEY_PREFIX", "{sidecast}:", func(c *Config) any { return c.KeyPrefix }, "{sidecast}:", nil},
+		{"LAST", "price:*=1,chat:*=50", func(c *Config) any { return c.Last.String() }, "price:*=1,chat:*=50", nil},
 		{"USER_CHANNELS", "inbox:{user},all", func(c *Config) any { return c.UserChannels }, List{"inbox:{user}", "all"}, nil},
 		{"PUBLISH_FORMAT", "json", func(c *Config) any { return c.PublishFormat }, FormatJSON, nil},
 		{"JWT_SECRET", longSecret, func(c *Config) any { return c.JWTSecret.Reveal() }, longSecret, nil},

@@ -38,5 +38,8 @@ func (c *Config) warnings() []Warning {
 				network.String() + " trusts every peer, so that any client can claim any address and host"})
 		}
 	}
+	if c.set["LAST"] && c.set["HISTORY_BYTES"] && c.HistoryBytes == 0 {
+		list = append(list, Warning{Prefix + "LAST", "has no effect on live channels, because " + Prefix + "HISTORY_BYTES is 0"})
+	}
 	return list
 }

@@ -43,6 +43,9 @@ func TestUnusualValues(t *testing.T) {
 				"this is what a sandboxed frame sends, and any website can show one"},
 		{"files", []string{"ALLOWED_ORIGINS=file://"},
 			"SIDECAST_ALLOWED_ORIGINS: file:// allows every file to connect that a user opens in a browser or an app"},
+		{"newest messages of no history", []string{"LAST=price:*=1", "HISTORY_BYTES=0"},
+			"SIDECAST_LAST: has no effect on live channels, because SIDECAST_HISTORY_BYTES is 0"},
+		{"newest messages", []string{"LAST=price:*=1"}, ""},
 		{"usual values", []string{"TRUSTED_PROXIES=10.0.0.0/8", "REDIS_PASSWORD=x y"}, ""},
 	} {
 		if got := warningsOf(t, env(append(slices.Clone(realRedis), tt.set...)...)); got != tt.want {

@@ -71,6 +71,7 @@ func (a *App) assemble() error {
 		},
 		Streams:      func() stream.Store { return a.link.Streams() },
 		Relays:       func() int { return a.link.Relays() },
+		Last:         cfg.Last.For,
 		CatchUp:      func(ctx context.Context) error { return a.link.CatchUp(ctx) },
 		HistoryBytes: cfg.HistoryBytes.Int(), HistoryAge: time.Duration(cfg.HistoryAge), PageCacheBytes: cfg.PageCacheBytes.Int(),
 		MaxChannels: int(cfg.MaxChannelsPerSession), MaxPayload: cfg.MaxPayloadBytes.Int(),
