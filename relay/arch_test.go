@@ -21,11 +21,12 @@ var allowedImports = map[string][]string{
 	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/syntax", "relay/ws"},
 	"relay/app": {
 		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/embedded", "relay/loopback", "relay/outbox",
-		"relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/stream", "relay/transport", "relay/web", "relay/ws",
+		"relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/transport", "relay/web", "relay/ws",
 	},
 	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/publickey", "relay/redisurl", "relay/syntax"},
 
-	"relay/server":      {"relay", "relay/accept", "relay/auth", "relay/protocol", "relay/stats", "relay/ws"},
+	"relay/server":      {"relay", "relay/accept", "relay/auth", "relay/protocol", "relay/sse", "relay/stats", "relay/ws"},
+	"relay/sse":         {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats", "relay/transport"},
 	"relay/ws":          {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats", "relay/syntax", "relay/transport"},
 	"relay/transport":   {"relay/outbox"},
 	"relay/accept":      {"relay/stats"},

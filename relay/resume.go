@@ -47,6 +47,7 @@ type resume struct {
 	origin  origin // for the answer, if the subscriptions share a cursor
 
 	answered bool
+	gapNext  bool          // the answer is followed by a gap
 	deadline int64         // by Hub.now; until then the answer may wait
 	timer    *time.Timer   // wakes the resume at the deadline; nil if it has not waited yet
 	settled  chan struct{} // closed when the subscribe is answered
@@ -214,6 +215,7 @@ func (r *resume) send(p page) stepResult {
 		r.answer(false, p.cursor)
 		return stepMore
 	case pageHole:
+		r.gapNext = true
 		r.answer(false, p.cursor)
 		r.sendGap(p.why, p.after)
 		return stepMore
@@ -259,7 +261,9 @@ func (r *resume) answer(recovered bool, cursor []byte) {
 	for _, sub := range r.subs {
 		r.session.limitDeadline(sub.grant)
 	}
-	event := protocol.Event{Ref: r.ref, Resumed: r.named, Recovered: recovered, Cursor: cursor, Spread: spread}
+	event := protocol.Event{
+		Ref: r.ref, Resumed: r.named, Recovered: recovered, GapNext: r.gapNext, Cursor: cursor, Spread: spread,
+	}
 	if r.session.together != nil {
 		r.session.answerTogether(event, r.origin)
 	} else {

@@ -26,6 +26,7 @@ type Client struct {
 	// Last is how many of the newest messages [Session.SubscribeOwn] requests on
 	// each channel: LastBySetting, or a number.
 	Last int
+	NoPongs   bool   // the client cannot answer pings: it is alive as long as it acknowledges bytes
 
 	grants grants // set by [Hub.Admit]
 }
@@ -86,6 +87,7 @@ type Session struct {
 	last      int8 // as in Client; does not change
 	noEcho    bool // does not change
 	gapClose  bool // does not change
+	noPongs   bool // does not change
 	echoes    atomic.Pointer[echoes]
 }
 
@@ -104,6 +106,7 @@ func (h *Hub) Join(c Client) *Session {
 		last:      int8(c.Last),
 		noEcho:    c.NoEcho,
 		gapClose:  c.GapClose,
+		noPongs:   c.NoPongs,
 		limiter:   newLimiter(h.cfg.CommandRate, h.cfg.CommandBurst),
 		nextPing:  now + h.pingAfter(),
 		principal: c.Principal,
@@ -186,6 +189,10 @@ func (s *Session) closeLocked(code protocol.CloseCode) {
 	s.outbox.Close(last)
 }
 
+// ClientLeft records that the client has ended the connection, for transports on
+// which clients send no close code.
+func (s *Session) ClientLeft() { s.closeCode.CompareAndSwap(0, uint32(protocol.CloseNormal)) }
+
 // CloseCode returns the code with which the connection ended: slow consumer
 // after an eviction, otherwise the first code that was set, or abnormal if
 // there is none.
@@ -212,6 +219,9 @@ func (s *Session) send(event protocol.Event) bool {
 // sendGap notifies the session that messages may be missing. The shard is
 // locked.
 func (s *Session) sendGap(it *item) {
+	if it.channel == nil && s.liveChannels == 0 && s.protocol.ID().IsEventStream() {
+		return // it concerns live channels, and a page could not know that it has none
+	}
 	s.hub.cfg.Stats.Gaps[it.reason].Add(1)
 	if frame := it.frames[s.protocol.ID()]; frame != nil {
 		s.outbox.Send(frame)

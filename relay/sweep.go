@@ -72,7 +72,7 @@ func (p *pingRound) frame(s *Session) []byte {
 		p.at = p.shard.hub.markerCursor(p.delivered)
 	}
 	at, kind := p.at, 1
-	if !s.isCurrent(p.delivered) || s.rewinds(p.delivered) {
+	if !s.hasPlace(p.delivered) {
 		at, kind = nil, 0
 	}
 	frame := &p.frames[kind][s.protocol.ID()]
@@ -96,11 +96,18 @@ func (s *Session) isCurrent(passed history.Seq) bool {
 	return s.pendingSubs == 0 && passed >= s.liveSince
 }
 
+// hasPlace reports whether a heartbeat may carry the cursor of a sequence number.
+// An event stream has one id for all cursors: without live channels, it must
+// remain that of the durable channel. The shard is locked.
+func (s *Session) hasPlace(passed history.Seq) bool {
+	return s.isCurrent(passed) && !s.rewinds(passed) && (s.liveChannels > 0 || !s.protocol.ID().IsEventStream())
+}
+
 // position returns the cursor of everything that the session has received, for
 // the last heartbeat before a close, or nothing. The shard is locked.
 func (s *Session) position() []byte {
 	passed := s.shard.deliveredUpTo()
-	if !s.isCurrent(passed) || s.rewinds(passed) {
+	if !s.hasPlace(passed) {
 		return nil
 	}
 	return s.hub.markerCursor(passed)
@@ -113,11 +120,11 @@ func (s *Session) tick(now int64, round *pingRound) {
 		s.closeLocked(protocol.CloseUnauthorized.Because(protocol.ReasonExpired))
 	}
 	timeout := int64(s.hub.cfg.PongTimeout)
-	if s.pingSent != 0 && s.lastSeen.Load() < s.pingSent && s.pingMoves() {
+	if s.pingSent != 0 && !s.answered() && s.pingMoves() {
 		s.pingSent = now
 	}
 	if s.pingSent != 0 && timeout > 0 && now-s.pingSent >= timeout {
-		if s.lastSeen.Load() < s.pingSent && !s.blocked.Load() {
+		if !s.answered() && !s.blocked.Load() {
 			s.outbox.Abort()
 			return
 		}
@@ -131,6 +138,17 @@ func (s *Session) tick(now int64, round *pingRound) {
 			s.acknowledged, s.pingEnd = s.outbox.Progress()
 		}
 	}
+}
+
+// answered reports whether the client is alive since the last ping: it has sent
+// something, or, if it cannot, its kernel has acknowledged the ping. The shard
+// is locked.
+func (s *Session) answered() bool {
+	if s.noPongs {
+		acknowledged, _ := s.outbox.Progress()
+		return acknowledged >= s.pingEnd
+	}
+	return s.lastSeen.Load() >= s.pingSent
 }
 
 // pingMoves reports whether the client still receives the bytes before the last

@@ -46,6 +46,7 @@ type Table struct {
 	waiting list.List // connections with a slot
 	extra   list.List // connections without a slot
 	limited list.List // connections that exceed the limits of their address; without a slot
+	busy    list.List // connections with streams; with a slot for each
 }
 
 // A Conn is a connection that serves plain HTTP. The methods of a nil *Conn
@@ -57,7 +58,9 @@ type Conn struct {
 	place *list.Element
 
 	address netip.Addr // counted by the limiter; may be zero
+	limited bool       // exceeds the limits of its address; does not change
 	slot    bool       // has one of the slots
+	streams int        // that serve clients; see [Conn.AddStream]
 	since   time.Time  // when it changed its state
 
 	received bool        // a request, whether valid or not, since served was reset
@@ -110,6 +113,7 @@ func (t *Table) add(conn net.Conn) {
 	address := t.address(conn)
 	t.mu.Lock()
 	allowed := t.cfg.Limiter.Take(address)
+	c.limited = !allowed
 	if allowed {
 		c.address = address
 	}
@@ -198,7 +202,7 @@ func idlest(l *list.List) *Conn {
 func (t *Table) remove(c *Conn) {
 	t.forget(c)
 	t.cfg.Limiter.Free(c.address)
-	if c.slot {
+	if c.slot && c.streams == 0 { // a stream frees its slot itself
 		t.cfg.Slots.Free()
 	}
 }
@@ -267,7 +271,7 @@ func (t *Table) address(conn net.Conn) netip.Addr {
 }
 
 // OverLimit reports whether the connection exceeds the limits of its address.
-func (c *Conn) OverLimit() bool { return c != nil && c.list == &c.table.limited }
+func (c *Conn) OverLimit() bool { return c != nil && c.limited }
 
 // Counted returns the address that the limiter counted when the connection was
 // accepted, or the zero Addr.
@@ -303,6 +307,63 @@ func (c *Conn) Claim(slots *Slots) bool {
 		t.end(closed, &idleClosed)
 	}
 	return claimed
+}
+
+// AddStream takes a slot for a client that is one of several on the connection,
+// as with HTTP/2, and reports whether there is one. The first uses the slot of
+// the connection, which is not idle then. It reports how many there are now. The
+// caller must call [Conn.EndStream] with the same slots if ok is true. Without a
+// table, it takes a slot from slots.
+func (c *Conn) AddStream(slots *Slots) (n int, ok bool) {
+	if c == nil {
+		return 1, slots.Take()
+	}
+	t := c.table
+	t.mu.Lock()
+	var closed *Conn
+	ok = c.place != nil
+	if ok && (!c.slot || c.streams > 0) && !slots.Take() {
+		closed = t.takeSlot(0)
+		ok = closed != nil
+	}
+	if ok {
+		c.slot = true
+		c.streams++
+		c.move(&t.busy)
+	}
+	n = c.streams
+	t.mu.Unlock()
+	if closed != nil {
+		t.end(closed, &idleClosed)
+	}
+	return n, ok
+}
+
+// EndStream ends what [Conn.AddStream] began. The last stream leaves its slot to
+// the connection, if that is still open.
+func (c *Conn) EndStream(slots *Slots) {
+	if c == nil {
+		slots.Free()
+		return
+	}
+	t := c.table
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	c.streams--
+	if c.streams > 0 || c.place == nil {
+		slots.Free()
+		return
+	}
+	c.since = time.Now()
+	c.move(&t.waiting)
+}
+
+// move puts a connection at the end of a list of its table, which is locked.
+func (c *Conn) move(to *list.List) {
+	if c.list != to {
+		c.list.Remove(c.place)
+		c.list, c.place = to, to.PushBack(c)
+	}
 }
 
 // withoutTLS returns the connection below TLS, or c itself.

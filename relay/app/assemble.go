@@ -17,6 +17,7 @@ import (
 	"sidecast/relay/protocol"
 	"sidecast/relay/server"
 	"sidecast/relay/source"
+	"sidecast/relay/sse"
 	"sidecast/relay/stats"
 	"sidecast/relay/stream"
 	"sidecast/relay/web"
@@ -118,14 +119,26 @@ func (a *App) handler() *ws.Handler {
 	})
 }
 
+// streamHandler returns the transport for streams of events.
+func (a *App) streamHandler() *sse.Handler {
+	cfg := a.cfg
+	return sse.New(sse.Config{
+		Hub: a.hub, Access: a.settings.Access, Budget: a.budget, Slots: a.slots, Stats: a.stats, Logger: a.options.Logger, Refusals: a.refusals,
+		Listened: true, MaxChannels: int(cfg.MaxChannelsPerSession), DefaultChannels: cfg.DefaultChannels,
+		Identify: a.gate.Identify, Limited: a.settings.Proxies.Limited, IPLimiter: a.limiter,
+		Remote: func(r *http.Request) string { return a.settings.Proxies.Client(r).String() },
+	})
+}
+
 // serverConfig returns the configuration of both listeners. certificate is nil
 // without TLS.
 func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 	cfg := a.cfg
 	c := server.Config{
-		Public: a.public, Admin: a.admin, Hub: a.hub, WS: a.handler(), Origins: a.settings.Origins,
+		Public: a.public, Admin: a.admin, Hub: a.hub, WS: a.handler(), SSE: a.streamHandler(), Origins: a.settings.Origins,
 		Proxies: a.settings.Proxies, Stats: a.stats, Logger: a.options.Logger,
 		Slots: a.slots, IPLimiter: a.limiter, Refusals: a.refusals, BasePath: string(cfg.BasePath), Ready: a.link.Ready, Up: a.link.Up, ReadyNeedsRedis: bool(cfg.ReadyNeedsRedis),
+		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout), WriteTimeout: time.Duration(cfg.WriteTimeout),
 		DrainDelay: time.Duration(cfg.DrainDelay), DrainTimeout: time.Duration(cfg.DrainTimeout),
 		AdminHandler: a.adminHandler, Files: web.Client(),
 	}

@@ -137,7 +137,7 @@ func sseEvent(e Event, tagged string) []byte {
 	case EventGap:
 		b = appendEventBlock(appendIDLine(b, e.Cursor, tagged), "gap", e)
 	case EventSubscribed:
-		if e.Resumed && !e.Recovered {
+		if e.Resumed && !e.Recovered && !e.GapNext {
 			b = appendUnrecovered(b, e)
 		}
 		if len(e.Cursor) == 0 {
@@ -167,7 +167,7 @@ func appendUnrecovered(b []byte, e Event) []byte {
 	b = append(b, "event: gap\n"+sseData+`{"type":"gap"`...)
 	b = appendOptional(b, "channel", e.Channel)
 	b = appendField(b, "reason", "unrecovered")
-	b = appendOptional(b, "cursor", e.Cursor)
+	b = appendSpread(appendOptional(b, "cursor", e.Cursor), e.Spread)
 	return append(b, '}', '\n', '\n')
 }
 

@@ -58,12 +58,13 @@ func (c *Certificate) load() (*tls.Certificate, error) {
 	return &pair, err
 }
 
-// Config returns the configuration for a listener. It offers only HTTP/1.1,
-// because a WebSocket connection starts with an HTTP/1.1 request.
+// Config returns the configuration for a listener. Browsers use HTTP/1.1 for
+// WebSocket connections all the same, because the relay does not offer them over
+// HTTP/2.
 func (c *Certificate) Config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
-		NextProtos:     []string{"http/1.1"},
+		NextProtos:     []string{"h2", "http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.get(), nil },
 	}
 }

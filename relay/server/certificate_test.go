@@ -111,8 +111,9 @@ func TestCertificate(t *testing.T) {
 	}
 }
 
-// The relay serves WebSocket over TLS without HTTP/2, answers plain HTTP with
-// an error, and uses a renewed certificate without a restart.
+// The relay serves WebSocket over TLS to clients that choose HTTP/1.1 for it, as
+// browsers do, and offers HTTP/2 to others. It answers plain HTTP with an error,
+// and uses a renewed certificate without a restart.
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := writePair(t, dir, "one")
@@ -134,9 +135,13 @@ func TestTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if p := conn.ConnectionState().NegotiatedProtocol; p != "http/1.1" {
+	if p := conn.ConnectionState().NegotiatedProtocol; p != "h2" {
 		t.Errorf("negotiated %q", p)
 	}
+	if conn, err = dial("http/1.1"); err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
 	fmt.Fprint(conn, "GET /ws?channel=public:1 HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
 	head := make([]byte, 4096)

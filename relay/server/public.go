@@ -41,6 +41,9 @@ func (h *publicHandler) routes() http.Handler {
 	mux := http.NewServeMux()
 	base := h.cfg.BasePath
 	mux.Handle(base+"/ws", h.cfg.WS)
+	if h.cfg.SSE != nil {
+		mux.Handle(base+"/sse", h.cfg.SSE)
+	}
 	mux.HandleFunc(base+"/{$}", h.page)
 	mux.HandleFunc("/", h.page)
 	for name, file := range h.cfg.Files {
@@ -93,7 +96,9 @@ func (h *publicHandler) originCheck(next http.Handler) http.Handler {
 			err = h.cfg.Origins.Explain(r, err)
 			h.cfg.Refusals.Count(stats.RejectOrigin)
 			h.logRejection(r, err)
-			w.Header().Set("Connection", "close")
+			if r.ProtoMajor == 1 {
+				w.Header().Set("Connection", "close")
+			}
 			http.Error(w, err.Error(), http.StatusForbidden)
 			return
 		}

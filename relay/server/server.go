@@ -19,6 +19,7 @@ import (
 	"sidecast/relay/accept"
 	"sidecast/relay/auth"
 	"sidecast/relay/protocol"
+	"sidecast/relay/sse"
 	"sidecast/relay/stats"
 	"sidecast/relay/ws"
 )
@@ -29,6 +30,10 @@ const (
 	headerTimeout = 5 * time.Second  // for receiving the headers; slower clients are considered an attack
 	idleTimeout   = 10 * time.Second // between two requests; each connection to the public listener takes a place
 	writeTimeout  = 10 * time.Second // for a response; a WebSocket connection has no such limit
+
+	// maxStreams is how many requests an HTTP/2 connection serves at a time. A
+	// proxy opens another connection for more.
+	maxStreams = 250
 
 	// adminIdleTimeout lets Prometheus keep its connection between two scrapes.
 	adminIdleTimeout = 60 * time.Second
@@ -47,6 +52,7 @@ type Config struct {
 
 	Hub      *relay.Hub
 	WS       *ws.Handler
+	SSE      *sse.Handler // nil: no streams of events
 	Origins  *auth.Origins
 	Proxies  auth.Proxies
 	Stats    *stats.Stats
@@ -63,6 +69,10 @@ type Config struct {
 	Ready           func() bool // Redis has confirmed every pattern at least once
 	Up              func() bool // Redis is connected now
 	ReadyNeedsRedis bool
+
+	PingInterval time.Duration // of HTTP/2 connections; 0 for none
+	PongTimeout  time.Duration
+	WriteTimeout time.Duration // after which an HTTP/2 connection is closed that accepts no bytes
 
 	DrainDelay   time.Duration // not ready, but still serving
 	DrainTimeout time.Duration // period over which the clients are closed
@@ -82,6 +92,7 @@ func New(cfg Config) *Server {
 	public := newPublicHandler(&s.cfg)
 	s.public = s.httpServer(public.routes())
 	s.public.IdleTimeout, s.public.WriteTimeout = idleTimeout, writeTimeout
+	s.serveHTTP2()
 	s.admin = s.httpServer(cfg.AdminHandler(http.HandlerFunc(public.ready), http.HandlerFunc(live)))
 	s.limit()
 	return s
@@ -107,6 +118,24 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		ReadTimeout:       2 * headerTimeout,
 		IdleTimeout:       adminIdleTimeout,
 		ErrorLog:          newErrorLog(s.cfg.Logger),
+	}
+}
+
+// serveHTTP2 offers HTTP/2 to clients of the public listener, with and without
+// TLS: over HTTP/1.1, a browser opens only six streams of events to one host.
+func (s *Server) serveHTTP2() {
+	s.public.Protocols = new(http.Protocols)
+	s.public.Protocols.SetHTTP1(true)
+	s.public.Protocols.SetHTTP2(true)
+	s.public.Protocols.SetUnencryptedHTTP2(true)
+	s.public.HTTP2 = &http.HTTP2Config{
+		MaxConcurrentStreams:          maxStreams,
+		MaxReadFrameSize:              16 << 10, // the least
+		MaxReceiveBufferPerConnection: 64 << 10, // requests have no bodies
+		MaxReceiveBufferPerStream:     64 << 10,
+		SendPingTimeout:               s.cfg.PingInterval,
+		PingTimeout:                   s.cfg.PongTimeout,
+		WriteByteTimeout:              s.cfg.WriteTimeout,
 	}
 }
 
@@ -155,6 +184,9 @@ func (s *Server) drain(hurry bool) {
 	defer cancel()
 	s.cfg.Hub.Drain(ctx, over, protocol.CloseRestart)
 	s.cfg.WS.Wait()
+	if s.cfg.SSE != nil {
+		s.cfg.SSE.Wait()
+	}
 	s.cfg.Logger.Info("drained")
 }
 

@@ -48,6 +48,10 @@ type Receiver interface {
 // ended records why reading ended.
 func (c *Conn) ended(err error) { c.expired = errors.Is(err, os.ErrDeadlineExceeded) }
 
+// Expired reports whether reading ended because of [Conn.Expire]. Only the
+// reading goroutine may call it.
+func (c *Conn) Expired() bool { return c.expired }
+
 // Expire makes reading from the connection fail after d.
 func (c *Conn) Expire(d time.Duration) { _ = c.Conn.SetReadDeadline(time.Now().Add(d)) }
 

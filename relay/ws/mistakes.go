@@ -14,9 +14,9 @@ import (
 // events, such as EventSource.
 var notEvents = &httpError{
 	status:  http.StatusUpgradeRequired,
-	text:    "this URL speaks WebSocket and not server-sent events: use new WebSocket(url) instead of new EventSource(url)",
+	text:    "this URL speaks WebSocket and not server-sent events: use new WebSocket(url), or the path /sse with new EventSource(url)",
 	headers: [][2]string{{"Upgrade", "websocket"}},
-	problem: invalidHandshake("a request for server-sent events", "let the page use new WebSocket(url) instead of new EventSource(url)"),
+	problem: invalidHandshake("a request for server-sent events", "let the page use new WebSocket(url), or the path /sse with new EventSource(url)"),
 }
 
 // noUpgrade returns the response to a request that is no handshake.

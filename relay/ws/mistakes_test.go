@@ -89,14 +89,14 @@ func TestMistakesAreLogged(t *testing.T) {
 	}
 }
 
-// A program that expects server-sent events learns that it needs a WebSocket.
+// A program that expects server-sent events learns that they have another path.
 func TestEventSource(t *testing.T) {
 	r := newTestRelay(t)
 	p := r.connect()
 	p.write([]byte("GET /ws HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"))
 	response := p.response()
 	body, _ := io.ReadAll(response.Body)
-	if response.StatusCode != 426 || !strings.Contains(string(body), "new WebSocket(url) instead of new EventSource(url)") {
+	if response.StatusCode != 426 || !strings.Contains(string(body), "the path /sse with new EventSource(url)") {
 		t.Errorf("%s, %q", response.Status, body)
 	}
 	if !strings.Contains(r.log.String(), `problem="a request for server-sent events"`) {
