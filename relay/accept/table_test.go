@@ -58,7 +58,7 @@ func inBubble(t *testing.T, slots, perAddress int, test func(*service)) {
 		if n := s.slots.Used(); n != 0 || len(s.limiter.open) != 0 || len(table.conns) != 0 {
 			t.Errorf("at the end, %d slots are in use, addresses %v, connections %d", n, s.limiter.open, len(table.conns))
 		}
-		if n := table.waiting.Len() + table.extra.Len() + table.limited.Len(); n != 0 {
+		if n := table.waiting.Len() + table.extra.Len() + table.limited.Len() + table.busy.Len(); n != 0 {
 			t.Errorf("at the end, %d connections are listed", n)
 		}
 	})

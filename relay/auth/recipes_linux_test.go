@@ -2,6 +2,7 @@ package auth_test
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -131,7 +132,43 @@ func TestRecipes(t *testing.T) {
 			if e := s.await(c, "a message", relaytest.Is(relaytest.KindMessage)); e.Data != "through "+w.program {
 				t.Errorf("received %q", e.Data)
 			}
+			s.streamThrough(t, listen)
 		})
+	}
+}
+
+// streamThrough checks that each event of a stream arrives before the next one
+// is published: the web server does not wait for more.
+func (s *setup) streamThrough(t *testing.T, listen string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), relaytest.Patience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+listen+"/sse?channel=public:1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Origin", "http://"+listen)
+	// The limit of connections allows one for each address.
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP("127.0.0.3")}}
+	client := &http.Client{Transport: &http.Transport{DialContext: dialer.DialContext}}
+	defer client.CloseIdleConnections()
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if got := response.Header.Get("Access-Control-Allow-Origin"); response.StatusCode != http.StatusOK || got != "http://"+listen {
+		t.Fatalf("a stream: %s, allowed origin %q", response.Status, got)
+	}
+	lines := bufio.NewScanner(response.Body)
+	for n := range 5 {
+		want := fmt.Sprintf("data: event %d", n)
+		s.redis.CLI("PUBLISH", "public:1", strings.TrimPrefix(want, "data: "))
+		for lines.Scan() && !strings.HasPrefix(lines.Text(), "data: ") {
+		}
+		if lines.Text() != want {
+			t.Fatalf("received %q, %v; want %q", lines.Text(), lines.Err(), want)
+		}
 	}
 }
 
