@@ -44,7 +44,7 @@ func readmeScript(t *testing.T, n int) string {
 	return snippet
 }
 
-const emit = "const emit = (kind, value) => console.log(JSON.stringify({ kind, value: String(value) }))\n"
+const emit = "const emit = (kind, value) => console.log(JSON.stringify({ kind, value }))\n"
 
 // The snippets of the README work in Node, with the package that npm installs.
 func TestClientReadme(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -75,8 +76,17 @@ type nodeProcess struct {
 
 // A nodeEvent is one line of a script.
 type nodeEvent struct {
-	Kind  string `json:"kind"`
-	Value string `json:"value"`
+	Kind  string          `json:"kind"`
+	Value json.RawMessage `json:"value"`
+	At    time.Time       `json:"-"` // when it was read
+}
+
+// text returns the value if it is a string, otherwise its JSON.
+func (e nodeEvent) text() (text string) {
+	if json.Unmarshal(e.Value, &text) != nil {
+		return string(e.Value)
+	}
+	return text
 }
 
 // node runs a script in a directory with packages until the test ends.
@@ -118,8 +128,9 @@ func (p *nodeProcess) read(stdout io.Reader) {
 	for lines.Scan() {
 		var event nodeEvent
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
-			event = nodeEvent{Kind: "output", Value: lines.Text()}
+			event.Kind, event.Value = "output", []byte(strconv.Quote(lines.Text()))
 		}
+		event.At = time.Now()
 		p.mu.Lock()
 		p.events = append(p.events, event)
 		close(p.changed)
@@ -130,6 +141,16 @@ func (p *nodeProcess) read(stdout io.Reader) {
 	p.ended = true
 	close(p.changed)
 	p.mu.Unlock()
+}
+
+// since returns the events from index n on.
+func (p *nodeProcess) since(n int) []nodeEvent {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended {
+		p.t.Fatalf("the script has ended")
+	}
+	return p.events[n:]
 }
 
 // await returns the nth event of a kind, from 0.
@@ -147,7 +168,7 @@ func (p *nodeProcess) await(kind string, n int) string {
 				continue
 			}
 			if seen == n {
-				return e.Value
+				return e.text()
 			}
 			seen++
 		}

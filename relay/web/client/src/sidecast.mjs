@@ -145,7 +145,7 @@ export function connect(url, options = {}) {
     for (const subscription of subscriptions.values()) subscription.status = OFF
 
     if (!welcomedAt && !fallback) silent++
-    if (welcomedAt && Date.now() - welcomedAt > 5000) failures = 0
+    if (welcomedAt && Date.now() - welcomedAt > 1000) failures = 0
     socket = undefined
     welcomedAt = 0
     if (final) {

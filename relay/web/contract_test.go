@@ -1,0 +1,350 @@
+package web_test
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/faultproxy"
+	"sidecast/relay/relaytest/redistest"
+)
+
+var (
+	relayKills = flag.Int("relay-kills", 4, "how many relays TestContract kills")
+	redisKills = flag.Int("redis-kills", 1, "how often TestContract kills Redis")
+	silences   = flag.Int("silences", 1, "how often TestContract makes the network silent")
+)
+
+// contractScript connects clients to a URL and prints what an application
+// sees. The load of a channel runs first when it is subscribed.
+const contractScript = `
+import { WebSocket } from 'ws'
+import { connect } from 'sidecast'
+
+const [url, count, ...channels] = process.argv.slice(2)
+for (let client = 0; client < Number(count); client++) {
+	const relay = connect(url, { WebSocket })
+	const print = (kind, value) => console.log(JSON.stringify({ kind, value: { client, ...value } }))
+	relay.on('state', ({ state, code }) => print('state', { state, code }))
+	for (const name of channels) {
+		const channel = relay.channel(name, { load: () => print('load', { channel: name }) })
+		channel.on('message', (m) => {
+			print('message', { channel: name, cursor: m.cursor, data: Buffer.from(m.bytes()).toString('base64') })
+		})
+		channel.on('gap', ({ reason }) => print('gap', { channel: name, reason }))
+		channel.on('error', (error) => print('error', { channel: name, reason: String(error) }))
+	}
+}`
+
+// A seenEvent is one that the application of a client sees.
+type seenEvent struct {
+	Client                         int
+	Channel, Cursor, Reason, State string
+	Data                           []byte
+	Code                           int
+}
+
+// A seenClient is one client: all its connections are one session, in which an
+// application must see no difference between one connection and several.
+type seenClient struct {
+	session    relaytest.Session
+	subscribed map[string]bool
+	newest     map[string]string // payload by channel
+	state      string
+	waits      map[int]int // how often it waited, by close code
+}
+
+// A contractWorld has two relays on one Redis. The clients connect to one of
+// them, through a proxy.
+type contractWorld struct {
+	t         *testing.T
+	redis     *redistest.Server
+	relays    [2]*relaytest.Process
+	connected int // the relay to which the proxy connects clients
+	proxy     *faultproxy.Proxy
+	faults    relaytest.FaultLog
+
+	script  *nodeProcess
+	read    int // events of the script
+	clients []*seenClient
+
+	live, durable *relaytest.Publisher
+}
+
+// contractChannels are the channels of each client, with the pauses between two
+// messages.
+var contractChannels = map[string]time.Duration{
+	"chat:1": 5 * time.Millisecond, "chat:2": 300 * time.Millisecond, "order:1": 30 * time.Millisecond,
+}
+
+// TestContract: whatever happens to relays, Redis and the network, an
+// application that uses the client misses no message without a gap and sees
+// none twice, on each channel in the order of Redis. The long form:
+//
+//	go test ./relay/web -run TestContract -v -timeout 1h -relay-kills 200 -redis-kills 50 -silences 10
+func TestContract(t *testing.T) {
+	dir := npmInstall(t, "ws")
+	w := newContractWorld(t)
+	w.connect(dir, 4)
+	client := relaytest.NewRedis(w.redis.Addr, time.Second)
+	defer client.Close()
+	stop := w.publish(client)
+	for _, fault := range w.plan() {
+		w.pause(time.Duration(rand.IntN(2500)) * time.Millisecond)
+		fault()
+	}
+	stop()
+	report := relaytest.Check(w.end(client))
+	t.Logf("%v", report)
+	for i, c := range w.clients {
+		t.Logf("client %d has waited, by close code: %v", i, c.waits)
+	}
+	if report.Err() != nil {
+		t.Error("the client broke the delivery guarantees")
+	}
+}
+
+func newContractWorld(t *testing.T) *contractWorld {
+	w := &contractWorld{t: t}
+	w.redis = redistest.Start(t, "--appendonly", "yes", "--appendfsync", "always") // acknowledged entries survive a kill
+	for i := range w.relays {
+		w.relays[i] = w.startRelay()
+	}
+	w.proxy = faultproxy.Start(t, w.relays[0].Addr())
+	return w
+}
+
+func (w *contractWorld) startRelay() *relaytest.Process {
+	relay := relaytest.Start(w.t, map[string]string{
+		"SIDECAST_REDIS_URL": w.redis.URL(), "SIDECAST_CHANNELS": "chat:*", "SIDECAST_DURABLE_CHANNELS": "order:*",
+		"SIDECAST_PUBLIC_CHANNELS": "chat:*,order:*", "SIDECAST_PING_INTERVAL": "2s", "SIDECAST_PONG_TIMEOUT": "1900ms",
+	})
+	relay.AwaitReady()
+	return relay
+}
+
+// connect starts the clients and waits until they are subscribed.
+func (w *contractWorld) connect(dir string, clients int) {
+	arguments := []string{"ws://" + w.proxy.Addr + "/ws", fmt.Sprint(clients)}
+	for name := range contractChannels {
+		arguments = append(arguments, name)
+	}
+	now := time.Now()
+	for i := range clients {
+		w.clients = append(w.clients, &seenClient{
+			session: relaytest.Session{Client: fmt.Sprint("sidecast.js ", i), Events: []relaytest.Event{
+				{Kind: relaytest.KindOpened, At: now}, {Kind: relaytest.KindWelcome, At: now, N: 1},
+			}},
+			subscribed: make(map[string]bool), newest: make(map[string]string), waits: make(map[int]int),
+		})
+	}
+	w.script = node(w.t, dir, contractScript, arguments...)
+	w.await("all subscriptions", func(c *seenClient) bool { return len(c.subscribed) == len(contractChannels) })
+}
+
+// publish publishes on all channels until the function that it returns is
+// called.
+func (w *contractWorld) publish(client *redis.Client) (stop func()) {
+	payloads := relaytest.Payloads{Sizes: []int{64, 64, 3000}, Bytes: relaytest.BytesHostile}
+	w.live = relaytest.NewPublisher(relaytest.PublishTo(client), payloads)
+	payloads.Bytes = relaytest.BytesBinary
+	w.durable = relaytest.NewPublisher(relaytest.AppendTo(client, 0), payloads)
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var publishing sync.WaitGroup
+	for name, pause := range contractChannels {
+		publishing.Go(func() { _ = w.publisher(name).Run(ctx, []string{name}, 0, pause) }) // it ends with ctx
+	}
+	stop = func() { cancel(); publishing.Wait() }
+	w.t.Cleanup(stop)
+	return stop
+}
+
+func (w *contractWorld) publisher(channel string) *relaytest.Publisher {
+	if isDurable(channel) {
+		return w.durable
+	}
+	return w.live
+}
+
+func isDurable(channel string) bool { return strings.HasPrefix(channel, "order:") }
+
+// plan returns the faults in a random order.
+func (w *contractWorld) plan() (faults []func()) {
+	for _, kind := range []struct {
+		n      int
+		inject func()
+	}{{*relayKills, w.killRelay}, {*redisKills, w.killRedis}, {*silences, w.silence}} {
+		for range kind.n {
+			faults = append(faults, kind.inject)
+		}
+	}
+	rand.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
+	return faults
+}
+
+// inject logs a fault that lasts until all clients have received a new message
+// on each channel.
+func (w *contractWorld) inject(name string, do func()) {
+	began := time.Now()
+	fault := w.faults.Begin(relaytest.Fault{Name: name, Gap: relaytest.Any, Offline: relaytest.Any})
+	do()
+	fault.Undone()
+	w.collect()
+	for _, c := range w.clients {
+		clear(c.newest)
+	}
+	w.await("new messages after "+name, func(c *seenClient) bool { return len(c.newest) == len(contractChannels) })
+	fault.Settled()
+	w.t.Logf("%s took %v", name, time.Since(began).Round(time.Millisecond))
+}
+
+// killRelay kills the relay of the clients, which move to the other one.
+func (w *contractWorld) killRelay() {
+	w.inject("relay kill -9", func() {
+		killed := w.connected
+		w.connected = 1 - w.connected
+		w.proxy.Retarget(w.relays[w.connected].Addr())
+		w.relays[killed].Kill()
+		w.relays[killed] = w.startRelay()
+	})
+}
+
+func (w *contractWorld) killRedis() {
+	w.inject("redis kill -9", func() {
+		w.redis.Kill()
+		w.pause(time.Duration(rand.IntN(1000)) * time.Millisecond)
+		w.redis.Restart()
+	})
+}
+
+// silence makes all connections dead without closing them, until the clients
+// have noticed it.
+func (w *contractWorld) silence() {
+	w.inject("silence", func() {
+		began := time.Now()
+		w.proxy.Hold(faultproxy.Both...)
+		w.await("the end of dead connections", func(c *seenClient) bool { return c.state == "waiting" || c.state == "connecting" })
+		w.t.Logf("all clients have noticed the silence after %v; the heartbeat is 2s", time.Since(began).Round(time.Millisecond))
+		w.proxy.Cut()
+		w.proxy.Release(faultproxy.Both...)
+	})
+}
+
+// await reads events until the condition holds for all clients.
+func (w *contractWorld) await(what string, holds func(*seenClient) bool) {
+	w.t.Helper()
+	for began := time.Now(); ; w.pause(10 * time.Millisecond) {
+		w.collect()
+		all := true
+		for _, c := range w.clients {
+			all = all && holds(c)
+		}
+		if all {
+			return
+		}
+		if time.Since(began) > relaytest.Patience {
+			w.t.Fatalf("waiting for %s", what)
+		}
+	}
+}
+
+// collect adds the new events of the script to the logs of the clients.
+func (w *contractWorld) collect() {
+	for _, line := range w.script.since(w.read) {
+		w.read++
+		var seen seenEvent
+		if err := json.Unmarshal(line.Value, &seen); err != nil {
+			w.t.Fatalf("the script printed %s: %v", line.Value, err)
+		}
+		c := w.clients[seen.Client]
+		switch line.Kind {
+		case "state":
+			c.state = seen.State
+			if c.state == "waiting" {
+				c.waits[seen.Code]++
+			}
+		case "error":
+			w.t.Logf("client %d: error on %s: %s", seen.Client, seen.Channel, seen.Reason)
+		default:
+			c.add(line, seen)
+		}
+	}
+}
+
+// add adds an event to the log for the checker.
+func (c *seenClient) add(line nodeEvent, seen seenEvent) {
+	e := relaytest.Event{
+		N: len(c.session.Events), At: line.At, Channel: seen.Channel, Cursor: seen.Cursor, Text: seen.Reason, Data: string(seen.Data),
+	}
+	switch line.Kind {
+	case "load":
+		if c.subscribed[seen.Channel] {
+			return
+		}
+		c.subscribed[seen.Channel] = true
+		e.Kind = relaytest.KindSubscribed
+	case "message":
+		e.Kind, e.Binary = relaytest.KindMessage, !utf8.ValidString(e.Data)
+		c.newest[seen.Channel] = e.Data
+	case "gap":
+		e.Kind = relaytest.KindGap
+	}
+	c.session.Events = append(c.session.Events, e)
+}
+
+// end waits until all clients have received everything, and returns the logs.
+func (w *contractWorld) end(client *redis.Client) relaytest.Run {
+	ctx, cancel := context.WithTimeout(w.t.Context(), relaytest.Patience)
+	defer cancel()
+	run := relaytest.Run{Durable: make(map[string]int), Faults: w.faults.Faults()}
+	ends := make(map[string]string)
+	for _, p := range []*relaytest.Publisher{w.live, w.durable} {
+		if err := p.Finish(ctx); err != nil {
+			w.t.Fatal(err)
+		}
+		for _, sent := range p.Log() {
+			if sent.End {
+				ends[sent.Channel] = sent.Payload
+			}
+		}
+	}
+	w.await("the last messages", func(c *seenClient) bool {
+		for channel, end := range ends {
+			if c.newest[channel] != end {
+				return false
+			}
+		}
+		return true
+	})
+	appended, err := relaytest.Resolve(ctx, client, w.durable.Log())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	run.Published = append(w.live.Log(), appended...)
+	for name := range contractChannels {
+		if isDurable(name) {
+			run.Durable[name] = 1 << 30
+		}
+	}
+	for _, c := range w.clients {
+		run.Sessions = append(run.Sessions, c.session)
+	}
+	return run
+}
+
+func (w *contractWorld) pause(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-w.t.Context().Done():
+	}
+}
