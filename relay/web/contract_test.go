@@ -5,13 +5,17 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
 
+	"github.com/golang-jwt/jwt/v5"
 	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay/relaytest"
@@ -25,26 +29,27 @@ var (
 	silences   = flag.Int("silences", 1, "how often TestContract makes the network silent")
 )
 
-// contractScript connects clients to a URL and prints what an application
-// sees. The load of a channel runs first when it is subscribed.
+// contractScript is the program of the clients: it prints what an application
+// sees. The load of a channel runs first when it is subscribed. The first client
+// logs in, with tokens that expire soon.
 const contractScript = `
-import { WebSocket } from 'ws'
-import { connect } from 'sidecast'
-
-const [url, count, ...channels] = process.argv.slice(2)
-for (let client = 0; client < Number(count); client++) {
-	const relay = connect(url, { WebSocket })
-	const print = (kind, value) => console.log(JSON.stringify({ kind, value: { client, ...value } }))
-	relay.on('state', ({ state, code }) => print('state', { state, code }))
-	for (const name of channels) {
-		const channel = relay.channel(name, { load: () => print('load', { channel: name }) })
-		channel.on('message', (m) => {
-			print('message', { channel: name, cursor: m.cursor, data: Buffer.from(m.bytes()).toString('base64') })
-		})
-		channel.on('gap', ({ reason }) => print('gap', { channel: name, reason }))
-		channel.on('error', (error) => print('error', { channel: name, reason: String(error) }))
-	}
-}`
+function run({ connect, options, url, tokens, clients }, print) {
+	clients.forEach((channels, client) => {
+		const token = tokens && client === 0 ? async () => (await fetch(tokens)).text() : undefined
+		const relay = connect(url, { ...options, token })
+		const emit = (kind, value) => print(JSON.stringify({ kind, value: { client, ...value } }))
+		relay.on('state', ({ state, code }) => emit('state', { state, code }))
+		for (const name of channels) {
+			const channel = relay.channel(name, { load: () => emit('load', { channel: name }) })
+			channel.on('message', (m) => {
+				emit('message', { channel: name, cursor: m.cursor, data: btoa(Array.from(m.bytes(), (b) => String.fromCharCode(b)).join('')) })
+			})
+			channel.on('gap', ({ reason }) => emit('gap', { channel: name, reason }))
+			channel.on('error', (error) => emit('error', { channel: name, reason: String(error) }))
+		}
+	})
+}
+`
 
 // A seenEvent is one that the application of a client sees.
 type seenEvent struct {
@@ -57,11 +62,18 @@ type seenEvent struct {
 // A seenClient is one client: all its connections are one session, in which an
 // application must see no difference between one connection and several.
 type seenClient struct {
+	channels   []string
 	session    relaytest.Session
 	subscribed map[string]bool
 	newest     map[string]string // payload by channel
 	state      string
 	waits      map[int]int // how often it waited, by close code
+}
+
+// A recorder is a running contractScript.
+type recorder interface {
+	// since returns the events from index n on.
+	since(n int) []nodeEvent
 }
 
 // A contractWorld has two relays on one Redis. The clients connect to one of
@@ -74,7 +86,7 @@ type contractWorld struct {
 	proxy     *faultproxy.Proxy
 	faults    relaytest.FaultLog
 
-	script  *nodeProcess
+	script  recorder
 	read    int // events of the script
 	clients []*seenClient
 
@@ -85,7 +97,14 @@ type contractWorld struct {
 // messages.
 var contractChannels = map[string]time.Duration{
 	"chat:1": 5 * time.Millisecond, "chat:2": 300 * time.Millisecond, "order:1": 30 * time.Millisecond,
+	userChannel: 20 * time.Millisecond,
 }
+
+// userChannel is the own channel of the client that logs in.
+const userChannel = "user:7"
+
+// tokenLife is so short that several tokens expire in a run.
+const tokenLife = 5 * time.Second
 
 // TestContract: whatever happens to relays, Redis and the network, an
 // application that uses the client misses no message without a gap and sees
@@ -95,7 +114,10 @@ var contractChannels = map[string]time.Duration{
 func TestContract(t *testing.T) {
 	dir := npmInstall(t, "ws")
 	w := newContractWorld(t)
-	w.connect(dir, 4)
+	config := w.config(4)
+	w.script = node(t, dir, "import { WebSocket } from 'ws'\nimport { connect } from 'sidecast'\n"+contractScript+
+		"run({ connect, options: { WebSocket }, ...JSON.parse(process.argv[2]) }, console.log)", config)
+	w.awaitSubscriptions()
 	client := relaytest.NewRedis(w.redis.Addr, time.Second)
 	defer client.Close()
 	stop := w.publish(client)
@@ -126,30 +148,57 @@ func newContractWorld(t *testing.T) *contractWorld {
 
 func (w *contractWorld) startRelay() *relaytest.Process {
 	relay := relaytest.Start(w.t, map[string]string{
-		"SIDECAST_REDIS_URL": w.redis.URL(), "SIDECAST_CHANNELS": "chat:*", "SIDECAST_DURABLE_CHANNELS": "order:*",
-		"SIDECAST_PUBLIC_CHANNELS": "chat:*,order:*", "SIDECAST_PING_INTERVAL": "2s", "SIDECAST_PONG_TIMEOUT": "1900ms",
+		"SIDECAST_REDIS_URL": w.redis.URL(), "SIDECAST_CHANNELS": "chat:*,user:*", "SIDECAST_DURABLE_CHANNELS": "order:*",
+		"SIDECAST_PUBLIC_CHANNELS": "chat:*,order:*", "SIDECAST_JWT_SECRET": tokenSecret, "SIDECAST_ALLOWED_ORIGINS": "*", "SIDECAST_PING_INTERVAL": "2s", "SIDECAST_PONG_TIMEOUT": "1900ms",
 	})
 	relay.AwaitReady()
 	return relay
 }
 
-// connect starts the clients and waits until they are subscribed.
-func (w *contractWorld) connect(dir string, clients int) {
-	arguments := []string{"ws://" + w.proxy.Addr + "/ws", fmt.Sprint(clients)}
-	for name := range contractChannels {
-		arguments = append(arguments, name)
-	}
+const tokenSecret = "a secret of the test, 32 bytes long"
+
+// serveTokens returns a URL that answers with a new token of user 7.
+func serveTokens(t *testing.T) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		claims := jwt.MapClaims{"sub": "7", "exp": time.Now().Add(tokenLife).Unix()}
+		token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(tokenSecret))
+		if err != nil {
+			t.Error(err)
+		}
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		_, _ = io.WriteString(w, token)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// config adds clients and returns the configuration of their script, as JSON.
+func (w *contractWorld) config(clients int) string {
 	now := time.Now()
+	var channels [][]string
 	for i := range clients {
-		w.clients = append(w.clients, &seenClient{
+		c := &seenClient{
 			session: relaytest.Session{Client: fmt.Sprint("sidecast.js ", i), Events: []relaytest.Event{
 				{Kind: relaytest.KindOpened, At: now}, {Kind: relaytest.KindWelcome, At: now, N: 1},
 			}},
 			subscribed: make(map[string]bool), newest: make(map[string]string), waits: make(map[int]int),
-		})
+		}
+		for name := range contractChannels {
+			if name != userChannel || i == 0 {
+				c.channels = append(c.channels, name)
+			}
+		}
+		w.clients, channels = append(w.clients, c), append(channels, c.channels)
 	}
-	w.script = node(w.t, dir, contractScript, arguments...)
-	w.await("all subscriptions", func(c *seenClient) bool { return len(c.subscribed) == len(contractChannels) })
+	text, err := json.Marshal(map[string]any{"url": "ws://" + w.proxy.Addr + "/ws", "tokens": serveTokens(w.t), "clients": channels})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return string(text)
+}
+
+func (w *contractWorld) awaitSubscriptions() {
+	w.await("all subscriptions", func(c *seenClient) bool { return len(c.subscribed) == len(c.channels) })
 }
 
 // publish publishes on all channels until the function that it returns is
@@ -203,7 +252,7 @@ func (w *contractWorld) inject(name string, do func()) {
 	for _, c := range w.clients {
 		clear(c.newest)
 	}
-	w.await("new messages after "+name, func(c *seenClient) bool { return len(c.newest) == len(contractChannels) })
+	w.await("new messages after "+name, func(c *seenClient) bool { return len(c.newest) == len(c.channels) })
 	fault.Settled()
 	w.t.Logf("%s took %v", name, time.Since(began).Round(time.Millisecond))
 }
@@ -233,12 +282,14 @@ func (w *contractWorld) silence() {
 	w.inject("silence", func() {
 		began := time.Now()
 		w.proxy.Hold(faultproxy.Both...)
-		w.await("the end of dead connections", func(c *seenClient) bool { return c.state == "waiting" || c.state == "connecting" })
+		w.await("the end of dead connections", disconnected)
 		w.t.Logf("all clients have noticed the silence after %v; the heartbeat is 2s", time.Since(began).Round(time.Millisecond))
 		w.proxy.Cut()
 		w.proxy.Release(faultproxy.Both...)
 	})
 }
+
+func disconnected(c *seenClient) bool { return c.state == "waiting" || c.state == "connecting" }
 
 // await reads events until the condition holds for all clients.
 func (w *contractWorld) await(what string, holds func(*seenClient) bool) {
@@ -319,8 +370,8 @@ func (w *contractWorld) end(client *redis.Client) relaytest.Run {
 		}
 	}
 	w.await("the last messages", func(c *seenClient) bool {
-		for channel, end := range ends {
-			if c.newest[channel] != end {
+		for _, channel := range c.channels {
+			if c.newest[channel] != ends[channel] {
 				return false
 			}
 		}
