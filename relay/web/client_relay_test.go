@@ -32,14 +32,14 @@ func startProcess(t *testing.T, more map[string]string) (*relaytest.Process, *re
 	return relay, redis
 }
 
-// readmeScript returns the nth JavaScript snippet of the package's README.
-func readmeScript(t *testing.T, n int) string {
+// readmeSnippet returns the nth snippet of the package's README in a language.
+func readmeSnippet(t *testing.T, language string, n int) string {
 	t.Helper()
 	text, err := os.ReadFile("client/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	snippets := strings.Split(string(text), "```js\n")[1:]
+	snippets := strings.Split(string(text), "```"+language+"\n")[1:]
 	snippet, _, _ := strings.Cut(snippets[n], "```")
 	return snippet
 }
@@ -51,13 +51,13 @@ func TestClientReadme(t *testing.T) {
 	relay, redis := startProcess(t, nil)
 	dir := npmInstall(t, "ws")
 	url := strings.Replace(relay.URL(), "127.0.0.1", "localhost", 1)
-	first := strings.Replace(readmeScript(t, 0), "connect('wss://push.example.com/ws')", "connect('"+url+"', { WebSocket })", 1)
+	first := strings.Replace(readmeSnippet(t, "js", 0), "connect('wss://push.example.com/ws')", "connect('"+url+"', { WebSocket })", 1)
 	first = strings.Replace(first, "console.log(m.data)", "emit('message', m.data)", 1)
 	script := node(t, dir, "import { WebSocket } from 'ws'\n"+emit+first+`
 const show = (state) => emit('state', state.total)
 const apply = (change) => emit('change', change.total)
 const fetch = async (path) => ({ json: async () => ({ total: path }) })
-`+readmeScript(t, 1))
+`+readmeSnippet(t, "js", 1))
 	if got := script.await("message", 0); got != "hello" {
 		t.Errorf("the message is %q", got)
 	}

@@ -86,7 +86,6 @@ export function connect(url, options = {}) {
   const { on, emit } = emitter()
   const subscriptions = new Map() // by channel
   const publishes = new Map() // by ref, until the answer
-  const page = new AbortController() // removes the listeners from the page
   let socket
   let timer // until the next attempt, or until the connection counts as dead
   let turn = 0 // of the connection: what an earlier one still does is ignored
@@ -149,7 +148,8 @@ export function connect(url, options = {}) {
     socket = undefined
     welcomedAt = 0
     if (final) {
-      page.abort()
+      globalThis.removeEventListener?.('online', wake)
+      globalThis.document?.removeEventListener('visibilitychange', wakeIfVisible)
       setState('closed', { code })
       for (const { handles } of subscriptions.values()) for (const handle of handles) handle.close()
       return
@@ -168,6 +168,8 @@ export function connect(url, options = {}) {
     send({ type: 'ping' })
     expectFrame(5)
   }
+
+  const wakeIfVisible = () => document.hidden || wake()
 
   // ---- Frames
 
@@ -435,9 +437,8 @@ export function connect(url, options = {}) {
     }
   }
 
-  const { signal } = page
-  globalThis.addEventListener?.('online', wake, { signal })
-  globalThis.document?.addEventListener('visibilitychange', () => document.hidden || wake(), { signal })
+  globalThis.addEventListener?.('online', wake)
+  globalThis.document?.addEventListener('visibilitychange', wakeIfVisible)
   open()
   return relay
 }

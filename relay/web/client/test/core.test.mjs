@@ -237,11 +237,14 @@ describe('page', () => {
   beforeEach(() => {
     page = { window: new EventTarget(), document: Object.assign(new EventTarget(), { hidden: false }) }
     globalThis.addEventListener = page.window.addEventListener.bind(page.window)
+    globalThis.removeEventListener = page.window.removeEventListener.bind(page.window)
     globalThis.document = page.document
   })
 
   afterEach(() => {
+    relay?.close()
     delete globalThis.addEventListener
+    delete globalThis.removeEventListener
     delete globalThis.document
   })
 
@@ -279,8 +282,14 @@ describe('page', () => {
   })
 
   test('a closed relay does not listen', async () => {
+    const removed = []
+    for (const target of [page.window, page.document]) {
+      const remove = target.removeEventListener
+      globalThis.removeEventListener = target.removeEventListener = (event, f) => (removed.push(event), remove.call(target, event, f))
+    }
     await open()
     relay.close()
+    assert.deepEqual(removed, ['online', 'visibilitychange'])
     online()
     visible(true)
     await clock.advance(60_000)

@@ -1,0 +1,17 @@
+import type { Channel, ChannelOptions, Gap, Message, Relay, State } from './sidecast.js'
+
+export interface UseChannelOptions extends ChannelOptions {
+  onMessage?: (message: Message) => void
+  onGap?: (gap: Gap) => void
+  /** Without it, errors are logged. */
+  onError?: (error: any) => void
+}
+
+/**
+ * Subscribes to a channel while the component is mounted, and returns the channel, or null before. The handlers and the
+ * load of the latest render are called. Without a name, there is no channel.
+ */
+export function useChannel(relay: Relay, name: string | null | undefined, options?: UseChannelOptions): Channel | null
+
+/** Returns the state of the connection, and renders the component again when it changes. */
+export function useRelayState(relay: Relay): State

@@ -1,0 +1,59 @@
+// Compiled against the types, never run.
+import { connect, type Gap, type Message, type SidecastError, type State } from 'sidecast'
+import * as react from 'sidecast/react'
+import * as vue from 'sidecast/vue'
+import { ref } from 'vue'
+import { WebSocket as NodeWebSocket } from 'ws'
+
+const relay = connect()
+connect('wss://push.example.com/ws', { token: async () => 'jwt', sse: true })
+connect(new URL('ws://localhost:8080'), { WebSocket, token: () => undefined })
+connect(null, { WebSocket: NodeWebSocket })
+
+const state: State = relay.state
+relay.on('state', ({ state, code, retryIn }) => {
+  const seconds: number = (retryIn ?? 0) / 1000
+  if (state === 'closed' && code === 4403) console.log(seconds)
+})
+
+const chat = relay.channel('chat:42', { last: 10, since: '0-0', sig: 's', load: async () => {} })
+relay.channel('a', { load: () => fetch('/state') })
+const off = chat.on('message', (m: Message) => {
+  const text: string = m.data
+  const { n } = m.json<{ n: number }>()
+  const bytes: Uint8Array = m.bytes()
+  console.log(text, n.toFixed(), bytes.length, m.cursor, m.channel)
+})
+off()
+chat.on('gap', (gap: Gap) => console.log(gap.reason === 'unrecovered', gap.channel?.length))
+chat.on('error', (error: SidecastError) => console.log(error.code))
+
+const published: Promise<void> = chat.publish({ a: 1 }, { echo: false })
+published.catch((error: SidecastError) => error.code === 'rate_limited')
+
+for await (const m of chat) console.log(m.json().anything)
+chat.close()
+relay.close()
+
+function Component() {
+  const channel = react.useChannel(relay, 'a', { last: 1, onMessage: (m) => m.data.length, onGap: (gap) => gap.reason })
+  const state: State = react.useRelayState(relay)
+  return `${state} ${channel?.name}`
+}
+
+const name = ref<string | null>('a')
+vue.useChannel(relay, name).value?.publish('hi')
+vue.useChannel(relay, () => name.value, { onError: console.error })
+const shown: State = vue.useRelayState(relay).value
+console.log(state, shown, Component)
+
+// @ts-expect-error no such event
+chat.on('massage', () => {})
+// @ts-expect-error last is a number
+relay.channel('a', { last: '10' })
+// @ts-expect-error a channel has a name
+relay.channel()
+// @ts-expect-error there is no such state
+relay.on('state', ({ state }) => state === 'opened')
+// @ts-expect-error the payload is a method away
+chat.on('message', (m) => m.json.n)

@@ -1,0 +1,34 @@
+// Composables for Vue.
+import { onScopeDispose, readonly, shallowRef, toValue, watch } from 'vue'
+
+/**
+ * Subscribes to a channel until the component is unmounted, and returns a ref of the channel. The name may be a ref or a
+ * getter: when it changes, the old channel is closed. Without a name, there is no channel.
+ */
+export function useChannel(relay, name, { onMessage, onGap, onError, ...options } = {}) {
+  const channel = shallowRef(null)
+
+  watch(
+    () => toValue(name),
+    (name, _, onCleanup) => {
+      channel.value = null
+      if (!name) return
+      const opened = relay.channel(name, options)
+      if (onMessage) opened.on('message', onMessage)
+      if (onGap) opened.on('gap', onGap)
+      if (onError) opened.on('error', onError)
+      channel.value = opened
+      onCleanup(() => opened.close())
+    },
+    { immediate: true },
+  )
+
+  return channel
+}
+
+/** Returns a ref of the state of the connection. */
+export function useRelayState(relay) {
+  const state = shallowRef(relay.state)
+  onScopeDispose(relay.on('state', (event) => (state.value = event.state)))
+  return readonly(state)
+}
