@@ -9,7 +9,8 @@
 //
 // A transport is a class with the part of WebSocket's interface that open() uses: a constructor (url, protocols), send,
 // close, onmessage and onclose. Each transport carries the frames of sidecast.v1, so this file does not know whether it
-// uses a WebSocket, the streams of sidecast-sse.mjs, or a connection that several tabs share.
+// uses a WebSocket, the streams of sidecast-sse.mjs, or a connection that several tabs share. If it has a property eager,
+// it accepts commands before the welcome.
 
 // The states of a subscription.
 const OFF = 0 // it has to be requested
@@ -89,6 +90,7 @@ export function connect(url, options = {}) {
   let socket
   let timer // until the next attempt, or until the connection counts as dead
   let turn = 0 // of the connection: what an earlier one still does is ignored
+  let ready // whether commands can be sent
   let welcomedAt = 0 // 0 until the relay has accepted the connection
   let heartbeat // seconds
   let failures = 0 // connections in a row that ended early
@@ -122,6 +124,8 @@ export function connect(url, options = {}) {
       socket.onmessage = (event) => mine === turn && receive(JSON.parse(event.data))
       socket.onclose = (event) => mine === turn && ended(event.code)
       socket.onerror = () => {} // onclose follows
+      ready = socket.eager
+      synchronize()
     } catch (error) {
       console.error(error)
       if (mine === turn) ended(1013)
@@ -145,7 +149,7 @@ export function connect(url, options = {}) {
 
     if (!welcomedAt && !fallback) silent++
     if (welcomedAt && Date.now() - welcomedAt > 1000) failures = 0
-    socket = undefined
+    socket = ready = undefined
     welcomedAt = 0
     if (final) {
       globalThis.removeEventListener?.('online', wake)
@@ -164,7 +168,7 @@ export function connect(url, options = {}) {
   /** The network is back, or the user looks at the page again. */
   function wake() {
     if (relay.state === 'waiting') open()
-    if (!welcomedAt) return
+    if (!ready) return
     send({ type: 'ping' })
     expectFrame(5)
   }
@@ -183,6 +187,7 @@ export function connect(url, options = {}) {
   const handlers = {
     welcome(frame) {
       welcomedAt = Date.now()
+      ready = true
       unauthorized = false
       if (!fallback) silent = 0
       setState(frame.offline ? 'redis-offline' : 'open')
@@ -193,7 +198,7 @@ export function connect(url, options = {}) {
 
     subscribed(frame, subscription) {
       if (!subscription || subscription.status === LEAVING) return
-      const { after, since, last, status, handles } = subscription
+      const { known, after, since, last, status, handles } = subscription
       if (status === ASKED && !frame.ref && (after || since || last)) {
         // The relay subscribes users to their own channels when they connect. To resume such a channel, leave it first.
         subscription.own = true
@@ -203,9 +208,10 @@ export function connect(url, options = {}) {
       move(subscription, frame)
       subscription.durable = frame.durable
       subscription.status = ON
+      subscription.known = true
       if (status === ON) return
-      if (after && !frame.recovered) gap(subscription, { ...frame, reason: 'unrecovered' })
-      for (const handle of handles) handle.start(!after && frame.recovered)
+      if (known && !frame.recovered) gap(subscription, { ...frame, reason: 'unrecovered' })
+      for (const handle of handles) handle.start(!known && frame.recovered)
     },
 
     unsubscribed(frame, subscription) {
@@ -235,9 +241,10 @@ export function connect(url, options = {}) {
       }
     },
 
-    heartbeat({ at }) {
+    heartbeat({ at, channels }) {
       for (const subscription of subscriptions.values()) {
-        if (at && subscription.status === ON) subscription.at = at
+        // Only a transport of several streams names channels.
+        if (at && subscription.status === ON && (!channels || channels.includes(subscription.channel))) subscription.at = at
       }
     },
 
@@ -299,7 +306,7 @@ export function connect(url, options = {}) {
 
   /** Sends the commands that make the relay's subscriptions equal to ours. It is called after each change of them. */
   function synchronize() {
-    if (!welcomedAt) return
+    if (!ready) return
     let channels = []
     let size = 0
     const flush = () => {
@@ -310,14 +317,14 @@ export function connect(url, options = {}) {
       const { channel, status, handles } = subscription
       if (!handles.size) {
         if (status === ASKED || status === ON) {
-          subscription.after = subscription.at = undefined
+          subscription.after = subscription.at = subscription.known = undefined
           leave(subscription)
         } else if (status !== LEAVING) {
           subscriptions.delete(channel)
         }
       } else if (status === OFF) {
-        const { after, at, since, last, sig, presence } = subscription
-        const entry = { channel, sig, presence, ...(after ? { after, at } : { since, last }) }
+        const { known, after, at, since, last, sig, presence } = subscription
+        const entry = { channel, sig, presence, ...(known ? { after, at } : { since, last }) }
         const bytes = encoder.encode(JSON.stringify(entry)).length + 1
         if (size + bytes > FRAME_BYTES) {
           flush()
@@ -417,7 +424,7 @@ export function connect(url, options = {}) {
           synchronize() // first, so that a channel that was opened just now receives the message
           const command = { type: 'publish', ref: ++ref, channel: name, echo, ...payload(data) }
           publishes.set(ref, { command, resolve, reject })
-          if (welcomedAt) send(command)
+          if (ready) send(command)
         })
       },
 

@@ -696,6 +696,14 @@ describe('gap', () => {
     })
   }
 
+  test('a channel that never had a cursor, because the relay keeps no history', async () => {
+    const { events } = await subscribe('a', { last: 1 }, { cursor: undefined })
+    const socket = await reconnect()
+    assert.deepEqual(socket.last('subscribe').channels, [{ channel: 'a' }])
+    socket.subscribed({ cursor: undefined })
+    assert.deepEqual(events, [{ event: 'gap', channel: 'a', reason: 'unrecovered' }])
+  })
+
   test('a gap without a channel concerns all live channels that are subscribed', async () => {
     const live = await subscribe('a')
     const durable = await subscribe('order:7', {}, { durable: true })
