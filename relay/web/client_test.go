@@ -13,7 +13,10 @@ import (
 
 func TestClientFiles(t *testing.T) {
 	const script, types = "text/javascript; charset=utf-8", "application/typescript; charset=utf-8"
-	want := map[string]string{"sidecast.js": script, "sidecast.mjs": script, "sidecast.d.ts": types}
+	want := map[string]string{
+		"sidecast.js": script, "sidecast.mjs": script, "sidecast.d.ts": types,
+		"sidecast-sse.mjs": script, "sidecast-sse.d.ts": types,
+	}
 	handlers := Client()
 	for name, contentType := range want {
 		handler := handlers[name]

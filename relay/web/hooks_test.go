@@ -70,8 +70,8 @@ func TestPackage(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		"LICENSE", "README.md", "package.json", "react.d.ts", "react.mjs", "sidecast.d.ts", "sidecast.js", "sidecast.mjs",
-		"vue.d.ts", "vue.mjs",
+		"LICENSE", "README.md", "package.json", "react.d.ts", "react.mjs", "sidecast-sse.d.ts", "sidecast-sse.mjs",
+		"sidecast.d.ts", "sidecast.js", "sidecast.mjs", "vue.d.ts", "vue.mjs",
 	}
 	if !slices.Equal(packed, want) {
 		t.Errorf("the package contains %q, want %q", packed, want)
