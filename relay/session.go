@@ -25,8 +25,8 @@ type Client struct {
 	GapClose  bool   // a gap closes the connection, for protocols without a gap notice
 	// Last is how many of the newest messages [Session.SubscribeOwn] requests on
 	// each channel: LastBySetting, or a number.
-	Last int
-	NoPongs   bool   // the client cannot answer pings: it is alive as long as it acknowledges bytes
+	Last    int
+	NoPongs bool // the client cannot answer pings: it is alive as long as it acknowledges bytes
 
 	grants grants // set by [Hub.Admit]
 }

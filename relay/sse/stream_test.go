@@ -146,7 +146,7 @@ func TestHeartbeat(t *testing.T) {
 
 // Clients are notified of an outage of Redis, and of the gap after it.
 func TestOutage(t *testing.T) {
-	const offline, gap = "event: offline\ndata: {\"type\":\"offline\",\"reason\":\"redis\"}", "event: gap\ndata: {\"type\":\"gap\",\"reason\":\"redis\"}"
+	const offline, gap = "event: offline\ndata: {\"type\":\"offline\",\"reason\":\"redis\"}", "event: gap\ndata: {\"type\":\"gap\",\"reason\":\"redis\",\"spread\":12}"
 	inBubble(t, func(t *testing.T, b *bubble) {
 		r := b.open("/sse?channel=a")
 		r.want("id")

@@ -33,7 +33,7 @@ var v1Transcripts = []struct {
 		< {"type":"message","channel":"b","data":"four"}`},
 	{"a second subscribe is answered, and rejected if it has a cursor", `
 		> {"type":"subscribe","channels":[{"channel":"a","after":"x","at":"y"}]}
-		< {"type":"subscribed","channel":"a","recovered":false}
+		< {"type":"subscribed","channel":"a","recovered":false,"spread":6}
 		> {"type":"subscribe","channels":[{"channel":"a"}]}
 		< {"type":"subscribed","channel":"a","recovered":true}
 		> {"type":"subscribe","channels":[{"channel":"a","after":"x"}],"ref":7}
@@ -237,9 +237,9 @@ func TestV1Outage(t *testing.T) {
 	}
 	r.hub.Online(1)
 	r.publish("a", "first")
-	p.want(1, `{"type":"gap","reason":"redis"}`)
+	p.want(1, `{"type":"gap","reason":"redis","spread":12}`)
 	p.want(1, `{"type":"message","channel":"a","data":"first"}`)
-	late.want(1, `{"type":"gap","reason":"redis"}`)
+	late.want(1, `{"type":"gap","reason":"redis","spread":12}`)
 
 	r.hub.Oversize([]byte("a"))
 	r.publish("a", "next")
