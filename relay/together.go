@@ -108,7 +108,7 @@ func (s *Session) answerTogether(answer protocol.Event, at origin) {
 	for range s.together.subs {
 		s.count(protocol.CommandSubscribe, protocol.CodeOK)
 	}
-	answer.Type, answer.Channel = protocol.EventSubscribed, at.channel
+	answer.Type, answer.Channel, answer.All = protocol.EventSubscribed, at.channel, len(s.together.subs) > 1
 	if at.places == nil {
 		s.send(answer)
 		return

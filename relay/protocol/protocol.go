@@ -71,6 +71,7 @@ type Event struct {
 	Recovered bool      // subscribed: the client missed nothing, or will receive all that it missed
 	Durable   bool      // subscribed: the channel is durable
 	Spread    int       // subscribed, gap: milliseconds over which clients spread the load on the application, or 0
+	All       bool      // subscribed: Channel is only that of the cursor, and the client subscribed to several
 	GapNext   bool      // subscribed: a gap follows that says why messages are missing
 	Cursor    []byte    // subscribed, gap, heartbeat: a cursor in its wire form, or empty; valid during the call
 	Reason    GapReason // gap

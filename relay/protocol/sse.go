@@ -165,7 +165,9 @@ func appendEventBlock(b []byte, name string, e Event) []byte {
 // appendUnrecovered appends the gap in place of v1's "recovered":false.
 func appendUnrecovered(b []byte, e Event) []byte {
 	b = append(b, "event: gap\n"+sseData+`{"type":"gap"`...)
-	b = appendOptional(b, "channel", e.Channel)
+	if !e.All {
+		b = appendOptional(b, "channel", e.Channel)
+	}
 	b = appendField(b, "reason", "unrecovered")
 	b = appendSpread(appendOptional(b, "cursor", e.Cursor), e.Spread)
 	return append(b, '}', '\n', '\n')

@@ -20,10 +20,6 @@ type query struct {
 	lastID    string  // of the header Last-Event-ID
 }
 
-// unknownPlace is a position that is none: a client that resumes from it gets a
-// gap.
-const unknownPlace = "unknown"
-
 // parseQuery reads the URL and the header Last-Event-ID, or returns the mistake
 // in them.
 func parseQuery(r *http.Request) (q query, mistake *refusal) {
@@ -41,6 +37,9 @@ func parseQuery(r *http.Request) (q query, mistake *refusal) {
 			return q, wrongLast
 		}
 		q.last = last
+	}
+	if q.lastID == "" && len(q.after) == 1 && isID(q.after[0]) {
+		q.lastID = q.after[0]
 	}
 	switch tokens := values["token"]; {
 	case len(tokens) > 1:

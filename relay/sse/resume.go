@@ -1,6 +1,61 @@
 package sse
 
-import "sidecast/relay/protocol"
+import (
+	"strings"
+
+	"sidecast/relay"
+	"sidecast/relay/protocol"
+)
+
+// subscribe subscribes the session. Its live channels share the id of events: a
+// browser repeats only the last one.
+func (s *stream) subscribe() {
+	if s.handler.cfg.Access.Durable.Match(s.channels[0]) {
+		s.session.Subscribe(s.requests())
+		return
+	}
+	anchor := s.anchor()
+	requests := s.requests()
+	if anchor != (relay.Anchor{}) {
+		for i := range requests {
+			requests[i] = protocol.ChannelRequest{Channel: requests[i].Channel}
+		}
+	}
+	s.session.SubscribeTogether(requests, anchor)
+}
+
+// anchor returns the position on all channels that the last id names, or none if
+// there is no id, or if it names a position for each channel.
+func (s *stream) anchor() (anchor relay.Anchor) {
+	if s.query.lastID == "" || len(s.channels) == 1 {
+		return anchor
+	}
+	positions, ok := protocol.ParseEventID(s.query.lastID)
+	switch {
+	case !ok:
+		return relay.Anchor{Cursor: unknownPlace}
+	case len(positions) > 1:
+		return anchor
+	case positions[0].Tag == "":
+		return relay.Anchor{Cursor: positions[0].Cursor}
+	}
+	for _, channel := range s.channels {
+		if protocol.ChannelTag(channel) == positions[0].Tag {
+			if anchor.Channel != "" {
+				return relay.Anchor{Cursor: unknownPlace} // the tag stands for two channels
+			}
+			anchor = relay.Anchor{Channel: channel, Cursor: positions[0].Cursor}
+		}
+	}
+	if anchor.Channel == "" {
+		return relay.Anchor{Cursor: unknownPlace}
+	}
+	return anchor
+}
+
+// unknownPlace is a position that is none: a client that resumes from it gets a
+// gap.
+const unknownPlace = "unknown"
 
 // requests returns a request for each channel, with the position from which the
 // client resumes. The header Last-Event-ID takes precedence over the URL, which
@@ -10,13 +65,35 @@ func (s *stream) requests() []protocol.ChannelRequest {
 	for i, channel := range s.channels {
 		list[i].Channel = channel
 		if s.query.lastID != "" {
-			list[i].After = positionOf(channel, s.query.lastID)
+			list[i].After = s.positionOf(channel)
 			continue
 		}
 		list[i].After, list[i].At = s.positionInURL(channel)
 		list[i].Since, list[i].Last = s.query.since, s.handler.cfg.Hub.Newest(s.query.last, channel)
 	}
 	return list
+}
+
+// positionOf returns the position of a channel that the last id names.
+func (s *stream) positionOf(channel string) (cursor string) {
+	positions, ok := protocol.ParseEventID(s.query.lastID)
+	if !ok {
+		return unknownPlace
+	}
+	tag := protocol.ChannelTag(channel)
+	for _, p := range positions {
+		switch {
+		case p.Tag != "" && p.Tag != tag:
+		case cursor != "":
+			return unknownPlace // the tag stands for two channels
+		default:
+			cursor = p.Cursor
+		}
+	}
+	if cursor == "" {
+		return unknownPlace
+	}
+	return cursor
 }
 
 // positionInURL returns the cursors that the URL has for a channel.
@@ -39,17 +116,6 @@ func nth(list []string, i int) string {
 	return ""
 }
 
-// positionOf returns the position of a channel that the id of an event names.
-func positionOf(channel, id string) string {
-	positions, ok := protocol.ParseEventID(id)
-	if !ok {
-		return unknownPlace
-	}
-	tag := protocol.ChannelTag(channel)
-	for _, p := range positions {
-		if p.Tag == "" || p.Tag == tag {
-			return p.Cursor
-		}
-	}
-	return unknownPlace
-}
+// isID reports whether an after in a URL is the id of an event: a page that opens
+// a new stream can only put it into the URL.
+func isID(after string) bool { return strings.Contains(after, "~") }

@@ -38,7 +38,7 @@ func (s *stream) join(o *outbox.Outbox, head []byte) {
 	o.Hold(append(head, retryLine(1000, 4000)...))
 	s.client.Transport, s.client.Outbox, s.client.NoPongs = protocol.ServerSentEvents, o, true
 	s.session = s.handler.cfg.Hub.Join(s.client)
-	s.session.Subscribe(s.requests())
+	s.subscribe()
 	o.Release()
 }
 

@@ -1,8 +1,12 @@
 package sse
 
 import (
+	"cmp"
+	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -46,12 +50,12 @@ func TestJSON(t *testing.T) {
 			t.Fatalf("the stream begins with %q, %v", block, err)
 		}
 		r.want("id")
-		if !strings.HasSuffix(r.lastID, "~"+protocol.ChannelTag("a")) {
-			t.Errorf("the id is %s", r.lastID)
-		}
 		b.publish("a", "x")
 		block, _ = r.next()
-		cursor, _, _ := strings.Cut(r.lastID, "~")
+		cursor, tag, _ := strings.Cut(r.lastID, "~")
+		if tag != protocol.ChannelTag("a") {
+			t.Errorf("the id is %s", r.lastID)
+		}
 		if want := `id` + "\n" + `data: {"type":"message","channel":"a","cursor":"` + cursor + `","data":"x"}`; withoutID(block) != want {
 			t.Errorf("block %q, want %q", block, want)
 		}
@@ -169,10 +173,123 @@ func TestDrain(t *testing.T) {
 		r.want("id")
 		b.publish("a", "x")
 		go b.hub.Drain(t.Context(), 0, protocol.CloseRestart)
-		r.want("id\ndata: x", "id",
-			"event: close\ndata: {\"code\":1012,\"reason\":\"the relay restarts: reconnect after a random delay\"}")
+		r.want("id\ndata: x", ":", "event: close\ndata: {\"code\":1012,\"reason\":\"the relay restarts: reconnect after a random delay\"}")
 		r.wantEnd()
 		wantTryAgain(t, b.open("/sse?channel=a"))
+	})
+}
+
+// A heartbeat, and the last one before the end, do not take a client back to the
+// place of a marker before its last message: the id of an event stream is its
+// only place.
+func TestHeartbeatDoesNotRewind(t *testing.T) {
+	for _, query := range []string{"channel=a", "channel=a&channel=b"} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			r := b.open("/sse?" + query)
+			b.publish("a", "x")
+			for {
+				if block, _ := r.next(); strings.Contains(block, "data: ") && !strings.Contains(block, "welcome") {
+					break
+				}
+			}
+			last := r.lastID
+			r.want(":")
+			b.mark("marker01")
+			r.want("id")
+			if r.lastID == last {
+				t.Error("a heartbeat after a new marker has the old place")
+			}
+			marker := r.lastID
+			b.publish("c", "of another channel")
+			r.want("id")
+			if r.lastID != marker {
+				t.Errorf("a message on another channel changes the place from %s to %s", marker, r.lastID)
+			}
+		})
+	}
+}
+
+// Several channels share the id: a client that returns with the last one misses
+// and repeats nothing on any of them, wherever its connection ended.
+func TestResumeOfSeveralChannels(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const target = "/sse?channel=a&channel=b&channel=c"
+		r, n, received := b.open(target), 0, 0
+		publish := func(count int) {
+			for range count {
+				n++
+				b.publish(string(rune('a'+n*n%3)), strconv.Itoa(n))
+				if n%7 == 0 {
+					b.mark(fmt.Sprintf("mark%04d", n))
+				}
+			}
+		}
+		number := regexp.MustCompile(`"data":"(\d+)"}$`)
+		read := func(until int) {
+			for received < until {
+				block, err := r.next()
+				if err != nil || strings.Contains(block, "event: gap") {
+					t.Fatalf("after %d: %q, %v", received, block, err)
+				}
+				if m := number.FindStringSubmatch(block); m != nil {
+					if m[1] != strconv.Itoa(received+1) {
+						t.Fatalf("%s follows %d", m[1], received)
+					}
+					received++
+				}
+			}
+		}
+		publish(1)
+		read(1)
+		id := r.lastID
+		for round := range 100 {
+			publish(round % 11)
+			read(n - round%4)
+			id = cmp.Or(r.lastID, id)
+			r.leave()
+			publish(round % 5)
+			if round%4 == 0 && strings.Contains(id, "~") {
+				r = b.open(target + "&after=" + url.QueryEscape(id))
+			} else {
+				r = b.open(target, "Last-Event-ID", id)
+			}
+			publish(round % 3)
+		}
+		read(n)
+	})
+}
+
+// A client that comes from sidecast.v1 names a position for each channel.
+func TestPositionsInURL(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		cursors := map[string]string{}
+		for _, channel := range []string{"a", "b"} {
+			r := b.open("/sse?channel=" + channel)
+			r.want("id")
+			for n := range 3 {
+				b.publish(channel, fmt.Sprint(channel, n))
+				if _, _ = r.next(); n == 1 {
+					cursors[channel] = r.lastID
+				}
+			}
+			r.leave()
+		}
+		r := b.open("/sse?channel=a&channel=b&after=" + cursors["a"] + "&after=" + cursors["b"])
+		var got []string
+		for len(got) < 2 {
+			block, err := r.next()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if m := regexp.MustCompile(`"data":"(\w+)"`).FindStringSubmatch(block); m != nil {
+				got = append(got, m[1])
+			} else if strings.Contains(block, "gap") {
+				got = append(got, "gap")
+			}
+		}
+		if strings.Join(got, " ") != "a2 b2" {
+			t.Errorf("the client receives %v, want a2 b2", got)
+		}
 	})
 }
 
