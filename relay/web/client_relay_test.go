@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -105,4 +106,44 @@ func TestClientInBrowser(t *testing.T) {
 		})
 	}
 	wantNoProblems(ctx, t)
+}
+
+// A channel begins with the newest messages, or after an entry that the
+// application has read. In that case, load does not run, unless entries are
+// missing.
+func TestLastAndSince(t *testing.T) {
+	relay, redis := startProcess(t, nil)
+	dir := npmInstall(t, "ws")
+	for i := range 5 {
+		redis.CLI("PUBLISH", "chat", fmt.Sprint("live ", i))
+	}
+	ids := make([]string, 3)
+	for i := range ids {
+		ids[i] = redis.CLI("XADD", "order:7", "*", "data", fmt.Sprint("entry ", i))
+	}
+	redis.CLI("XADD", "order:8", "5-0", "data", "kept")
+	script := node(t, dir, "import { WebSocket } from 'ws'\nimport { connect } from 'sidecast'\n"+emit+`
+const [url, since] = process.argv.slice(2)
+const relay = connect(url, { WebSocket })
+const open = (name, options) => {
+	const channel = relay.channel(name, { ...options, load: () => emit('load', name) })
+	channel.on('message', (m) => emit('message', name + ' ' + m.data))
+	channel.on('gap', (gap) => emit('gap', name + ' ' + gap.reason))
+}
+open('chat', { last: 3 })
+open('order:7', { since })
+open('order:8', { since: '3-0' })`, relay.URL(), ids[0])
+	got := script.awaitAll("message", 6)
+	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(a[:6], b[:6]) })
+	want := []string{"chat live 2", "chat live 3", "chat live 4", "order:7 entry 1", "order:7 entry 2", "order:8 kept"}
+	if !slices.Equal(got, want) {
+		t.Errorf("the messages are %q, want %q", got, want)
+	}
+	if gap := script.await("gap", 0); gap != "order:8 trimmed" {
+		t.Errorf("the gap is %q", gap)
+	}
+	loads := script.awaitAll("load", 2)
+	if slices.Contains(loads, "order:7") || !slices.Contains(loads, "chat") || !slices.Contains(loads, "order:8") {
+		t.Errorf("the state was loaded for %q", loads)
+	}
 }

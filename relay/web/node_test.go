@@ -143,6 +143,15 @@ func (p *nodeProcess) read(stdout io.Reader) {
 	p.mu.Unlock()
 }
 
+// awaitAll returns the first n events of a kind.
+func (p *nodeProcess) awaitAll(kind string, n int) (values []string) {
+	p.t.Helper()
+	for i := range n {
+		values = append(values, p.await(kind, i))
+	}
+	return values
+}
+
 // since returns the events from index n on.
 func (p *nodeProcess) since(n int) []nodeEvent {
 	p.mu.Lock()
