@@ -58,7 +58,7 @@ func TestClientReadme(t *testing.T) {
 const show = (state) => emit('state', state.total)
 const apply = (change) => emit('change', change.total)
 const fetch = async (path) => ({ json: async () => ({ total: path }) })
-`+readmeSnippet(t, "js", 1))
+`+readmeSnippet(t, "js", 2))
 	if got := script.await("message", 0); got != "hello" {
 		t.Errorf("the message is %q", got)
 	}

@@ -16,6 +16,7 @@ func TestClientFiles(t *testing.T) {
 	want := map[string]string{
 		"sidecast.js": script, "sidecast.mjs": script, "sidecast.d.ts": types,
 		"sidecast-sse.mjs": script, "sidecast-sse.d.ts": types,
+		"sidecast-echo.mjs": script, "sidecast-echo.js": script, "sidecast-echo.d.ts": types,
 	}
 	handlers := Client()
 	for name, contentType := range want {

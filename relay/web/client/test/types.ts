@@ -1,5 +1,7 @@
 // Compiled against the types, never run.
 import { connect, type Gap, type Message, type SidecastError, type State } from 'sidecast'
+import { SidecastConnector } from 'sidecast/echo'
+import Echo from 'laravel-echo'
 import * as react from 'sidecast/react'
 import * as vue from 'sidecast/vue'
 import { ref } from 'vue'
@@ -46,6 +48,10 @@ vue.useChannel(relay, name).value?.publish('hi')
 vue.useChannel(relay, () => name.value, { onError: console.error })
 const shown: State = vue.useRelayState(relay).value
 console.log(state, shown, Component)
+
+const echo = new Echo<'function'>({ broadcaster: SidecastConnector, url: 'wss://push.example.com/ws', token: async () => 'jwt' })
+echo.private('orders').listen('OrderShipped', (data: { id: number }) => console.log(data.id))
+new SidecastConnector({ url: 'wss://push.example.com/ws' }).channel('a').listen('.x', () => {}).whisper('typing', {})
 
 // @ts-expect-error no such event
 chat.on('massage', () => {})

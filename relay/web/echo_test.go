@@ -1,0 +1,130 @@
+package web_test
+
+import (
+	"encoding/json"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+
+	"sidecast/relay/relaytest/browser"
+)
+
+// envelope is what Laravel's redis driver publishes.
+func envelope(t *testing.T, event string, data any, socket string) string {
+	t.Helper()
+	fields := map[string]any{"event": event, "data": data, "socket": nil}
+	if socket != "" {
+		fields["socket"] = socket
+	}
+	text, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// The real Laravel Echo works with the connector.
+func TestEcho(t *testing.T) {
+	relay, redis := startProcess(t, map[string]string{
+		"SIDECAST_CHANNELS": "orders,secret,private-*,presence-*", "SIDECAST_PUBLIC_CHANNELS": "orders,private-*,presence-*",
+		"SIDECAST_PUBLISH_CHANNELS": "private-*",
+	})
+	dir := npmInstall(t, "ws", "laravel-echo")
+	script, err := os.ReadFile("client/test/echo.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	echo := node(t, dir, string(script), relay.URL())
+	say := func(line string) {
+		_, _ = io.WriteString(echo.stdin, line+"\n")
+	}
+	if got := echo.awaitAll("status", 2); !slices.Equal(got, []string{"connecting", "connected"}) {
+		t.Errorf("the connection was %q", got)
+	}
+	subscribed := echo.awaitAll("subscribed", 3)
+	if slices.Sort(subscribed); !slices.Equal(subscribed, []string{"orders", "other", "private-chat"}) {
+		t.Errorf("subscribed to %q", subscribed)
+	}
+	if code := echo.await("refused", 0); code != "forbidden" {
+		t.Errorf("a channel that is not allowed: %s", code)
+	}
+	socket := echo.await("socket", 0)
+	for _, payload := range []string{
+		envelope(t, `App\Events\OrderShipped`, map[string]any{"order": map[string]any{"id": "first"}}, socket), // toOthers()
+		envelope(t, `App\Events\OrderShipped`, map[string]any{"order": map[string]any{"id": "second"}}, "1.2"),
+		envelope(t, "order.paid", map[string]any{"total": "12"}, ""),
+		envelope(t, `Illuminate\Notifications\Events\BroadcastNotificationCreated`, map[string]any{"text": "news"}, ""),
+		"no envelope", `{"a":1}`,
+	} {
+		redis.CLI("PUBLISH", "orders", payload)
+	}
+	for kind, want := range map[string][]string{
+		"shipped": {"second"}, "paid": {"12"}, "notification": {"news"}, "plain": {"no envelope", `{"a":1}`},
+		"all": {"OrderShipped", ".order.paid", `.Illuminate\Notifications\Events\BroadcastNotificationCreated`, ".message", ".message"},
+	} {
+		if got := echo.awaitAll(kind, len(want)); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", kind, got, want)
+		}
+	}
+
+	say("whisper")
+	if got := echo.await("whisper", 0); got != "Ann" {
+		t.Errorf("whispered %q", got)
+	}
+	say("forget")
+	echo.await("done", 1)
+	redis.CLI("PUBLISH", "orders", envelope(t, "order.paid", map[string]any{"total": "13"}, ""))
+	redis.CLI("PUBLISH", "orders", "the last one")
+	if got := echo.await("plain", 2); got != "the last one" {
+		t.Errorf("received %q", got)
+	}
+	say("leave")
+	say("disconnect")
+	if got := echo.await("status", 2); got != "disconnected" {
+		t.Errorf("the connection is %q", got)
+	}
+	for _, event := range echo.since(0) {
+		if event.Kind == "own whisper" || event.Kind == "paid" && event.text() == "13" {
+			t.Errorf("received %s %s", event.Kind, event.Value)
+		}
+	}
+}
+
+// The snippet of the README works.
+func TestEchoReadme(t *testing.T) {
+	relay, redis := startProcess(t, map[string]string{"SIDECAST_CHANNELS": "private-*", "SIDECAST_PUBLIC_CHANNELS": "private-*"})
+	dir := npmInstall(t, "ws", "laravel-echo")
+	snippet := strings.Replace(readmeSnippet(t, "js", 1), "{ broadcaster: SidecastConnector }",
+		"{ broadcaster: SidecastConnector, WebSocket, url: '"+relay.URL()+"' }", 1)
+	echo := node(t, dir, "import { WebSocket } from 'ws'\n"+emit+snippet+"\necho.private('orders').subscribed(() => emit('subscribed'))")
+	echo.await("subscribed", 0)
+	redis.CLI("PUBLISH", "private-orders", envelope(t, `App\Events\OrderShipped`, map[string]any{"order": map[string]any{"id": "seven"}}, ""))
+	if got := echo.await("output", 0); got != "seven" {
+		t.Errorf("the page has received %q", got)
+	}
+}
+
+// The script for pages without modules contains all that Echo needs.
+func TestEchoScript(t *testing.T) {
+	relay, redis := startProcess(t, map[string]string{"SIDECAST_CHANNELS": "orders", "SIDECAST_PUBLIC_CHANNELS": "orders"})
+	library, err := os.ReadFile(filepath.Join(npmInstall(t, "laravel-echo"), "node_modules/laravel-echo/dist/echo.iife.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx := browser.Start(t)
+	browser.Do(ctx, t, chromedp.Navigate("http://"+relay.Addr()+"/livez"))
+	browser.Eval[chromedp.Void](ctx, t, string(library)+`
+		window.seen = []
+		void document.head.append(Object.assign(document.createElement("script"), { src: "/sidecast-echo.js", onload() {
+			new Echo.default({ broadcaster: SidecastConnector }).channel("orders").listen(".paid", (data) => seen.push(data))
+				.subscribed(() => (window.ready = true))
+		} }))`)
+	browser.Await(ctx, t, `ready`)
+	redis.CLI("PUBLISH", "orders", envelope(t, "paid", 12, ""))
+	browser.Await(ctx, t, `seen[0] === 12`)
+}
