@@ -92,6 +92,9 @@ func (c *checker) event(i int, e *event) error {
 	case "welcome", "ping", "heartbeat":
 		return nil
 	case "subscribed", "unsubscribed", "pong", "ok", "error":
+		if c.together {
+			return c.answerTogether(e)
+		}
 		return c.answer(i, e)
 	case "message":
 		return c.message(e)
@@ -140,6 +143,21 @@ func (c *checker) answer(at int, e *event) error {
 		a.begunBy = max(a.begunBy, e.begun)
 	}
 	return c.answered(a, e)
+}
+
+// answerTogether checks that an answer is the one to the only command, which
+// concerns all channels.
+func (c *checker) answerTogether(e *event) error {
+	if e.kind != "subscribed" || len(c.open) == 0 {
+		return errors.New("an answer to nothing")
+	}
+	for _, a := range c.open {
+		if err := c.answered(a, e); err != nil {
+			return fmt.Errorf("%s: %w", a.channel, err)
+		}
+	}
+	c.open = nil
+	return nil
 }
 
 // close checks that the relay may close the connection in this way.

@@ -39,6 +39,7 @@ type story struct {
 	id       string
 	protocol protocol.ID
 	gapClose bool
+	together bool       // its channels share a cursor
 	commands []*command // by ref, from 1
 	events   []event
 	fault    error // the first frame that cannot be decoded

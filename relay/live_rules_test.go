@@ -18,6 +18,7 @@ type liveRules struct {
 	log    []entry
 
 	number  int      // of the last entry received
+	newest  int      // of the last message received, if its channels share a cursor
 	outages []outage // that are still to be reported
 	joined  map[string]*position
 	known   map[string]*position // of channels that the client has left
@@ -126,6 +127,10 @@ func (r *liveRules) subscribed(a answer, e *event) error {
 	switch {
 	case r.joined[a.channel] != nil:
 		return nil
+	case e.recovered && a.after == "" && r.together: // it resumed other channels
+		r.subscribe(a)
+		r.joined[a.channel].resumed = true
+		return nil
 	case e.recovered && (a.after == "" || known == nil):
 		return errors.New("recovered what the client never had")
 	case e.recovered:
@@ -134,7 +139,7 @@ func (r *liveRules) subscribed(a answer, e *event) error {
 		r.joined[a.channel] = known
 	case a.after != "" && known != nil && r.relay.world.complete:
 		return errors.New("a gap although the history has everything")
-	case a.last > 0 && e.cursor == "" && r.relay.historyBytes > 0:
+	case a.last > 0 && e.cursor == "" && e.places == nil && r.relay.historyBytes > 0:
 		return errors.New("without the place before the newest messages")
 	default:
 		if a.last > 0 {
@@ -162,6 +167,13 @@ func (r *liveRules) message(e *event) error {
 		return fmt.Errorf("published was %.60q on %s", published.payload, published.channel)
 	case p == nil:
 		return errNotSubscribed
+	case r.together && e.number <= r.newest:
+		return fmt.Errorf("after %d", r.newest)
+	}
+	if r.newest = e.number; e.places != nil {
+		r.relay.world.counts["messages with a list"]++
+	}
+	switch p := r.joined[e.channel]; {
 	case e.number <= r.number && !p.resumed:
 		return fmt.Errorf("after %d", r.number)
 	case p.resumed:
@@ -272,6 +284,9 @@ func (r *liveRules) gap(e *event) error {
 
 func (r *liveRules) outage(e *event) error {
 	online := e.kind == "gap"
+	if r.together && online && (e.reason == "history" || len(r.outages) == 0 || !r.outages[0].online) {
+		return r.gapTogether(e)
+	}
 	switch {
 	case len(r.outages) == 0 || r.outages[0].online != online:
 		return errors.New("an outage without a cause")
@@ -289,6 +304,20 @@ func (r *liveRules) outage(e *event) error {
 			}
 		}
 	}
+	return nil
+}
+
+// gapTogether ends a resume of channels that share a cursor.
+func (r *liveRules) gapTogether(e *event) error {
+	cause := false
+	for _, p := range r.joined {
+		cause = cause || p.resumed || p.notResumed && e.reason == "redis"
+		p.excused = true
+	}
+	if !cause {
+		return errors.New("a gap of all channels without a cause")
+	}
+	r.relay.world.counts["together gap "+e.reason]++
 	return nil
 }
 

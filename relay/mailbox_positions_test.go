@@ -23,7 +23,7 @@ func (pingProtocol) Event(protocol.Event) []byte { return nil }
 func TestHeartbeatWaitsForTheMailbox(t *testing.T) {
 	h := NewHub(HubConfig{Shards: 1, HistoryBytes: 1 << 20, HistoryAge: time.Hour})
 	s := h.shards[0]
-	session := &Session{hub: h, shard: s, protocol: pingProtocol{}}
+	session := &Session{hub: h, shard: s, protocol: pingProtocol{}, liveChannels: 1}
 	positions := func() (ping, last []byte) {
 		s.mu.Lock()
 		defer s.mu.Unlock()

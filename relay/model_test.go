@@ -55,6 +55,14 @@ func TestReplicas(t *testing.T) {
 	requireCounts(t, counts, 1, "gap redis", "gap too_large")
 }
 
+// The channels of most clients share a cursor: at any relay, they receive
+// everything once and in one order over all channels, or get a gap.
+func TestModelOfOneCursor(t *testing.T) {
+	counts := checkModel(t, worldKind{live: true, relays: 3, together: true})
+	requireCounts(t, counts, 20, "live recovered", "live not recovered", "messages with a list")
+	requireCounts(t, counts, 1, "gap too_large", "together gap redis")
+}
+
 // Random histories of streams that several relays read, and of clients that
 // move between them: each client receives every entry once and in order, or is
 // notified where entries may be missing, and why. The clients of a second run

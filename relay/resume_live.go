@@ -375,7 +375,7 @@ func (b *liveBacklog) nextLocked() (p *livePlace, state messagesState) {
 		if p.isOvertaken() {
 			return nil, messagesGone
 		}
-		p.next = h.After(p.sub.channel, p.last)
+		p.next, p.page = h.After(p.sub.channel, p.last), nil // a page may end before messages that are known from now on
 	}
 	b.known = h.End()
 	if p = b.first(); p == nil {

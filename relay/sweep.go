@@ -91,9 +91,11 @@ func (h *Hub) markerCursor(seq history.Seq) []byte {
 }
 
 // isCurrent reports whether the session has received everything up to a
-// sequence number, on all channels. The shard is locked.
+// sequence number, on all channels. Without live channels it has no place: a
+// browser would use it in place of the one from which it wants to resume. The
+// shard is locked.
 func (s *Session) isCurrent(passed history.Seq) bool {
-	return s.pendingSubs == 0 && passed >= s.liveSince
+	return s.liveChannels > 0 && s.pendingSubs == 0 && passed >= s.liveSince
 }
 
 // hasPlace reports whether a heartbeat may carry the cursor of a sequence number.

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing/synctest"
 
+	"sidecast/relay"
 	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
 )
@@ -21,6 +22,8 @@ type actor struct {
 	known    cursors
 	previous string   // id of the client that had these last
 	past     []string // all cursors that it ever had
+	place    place    // in place of known, if the channels of the last client shared a cursor
+	channels []string // its channels then
 }
 
 // An actorClient is one connection of an actor. Its own goroutine sends its
@@ -56,6 +59,8 @@ func (a *actor) act(r *worldRelay) {
 		return
 	}
 	switch op := random.IntN(40); {
+	case op < 22 && c.together:
+		c.socket.Give(random.IntN(1 << (4 + random.IntN(14)))) // it sends no commands
 	case op < 13:
 		a.subscribe()
 	case op < 18:
@@ -86,6 +91,10 @@ func (a *actor) connect(r *worldRelay) {
 	if w.random.IntN(2) == 0 {
 		o.room = w.random.IntN(3000)
 	}
+	together := w.together && w.random.IntN(4) > 0
+	if together {
+		o.protocol, o.gapClose = listingV1{}, false
+	}
 	c := &actorClient{relay: r, joinedFrom: r.outagesTold(), known: maps.Clone(a.known), queue: make(chan func(), 1000)}
 	c.testClient = r.testHub.connect(o)
 	_, _, c.joinedBy = r.position()
@@ -94,7 +103,11 @@ func (a *actor) connect(r *worldRelay) {
 			do()
 		}
 	})
-	if c.protocol == protocol.RawID {
+	switch {
+	case together:
+		c.story.together, c.previous = true, a.previous
+		a.subscribeTogether(c)
+	case c.protocol == protocol.RawID:
 		channels := w.channels[w.random.IntN(len(w.channels)):]
 		list, last := requests(channels...), make([]int, len(channels))
 		for i := range list {
@@ -102,7 +115,7 @@ func (a *actor) connect(r *worldRelay) {
 			list[i].Last = last[i]
 		}
 		c.do(command{kind: "subscribed", channels: channels, last: last}, func() { c.session.Subscribe(list) })
-	} else {
+	default:
 		c.previous = a.previous
 	}
 	a.client = c
@@ -189,6 +202,26 @@ func (w *world) since(channel string) string {
 	return id.String()
 }
 
+// subscribeTogether subscribes to channels that share a cursor: to those of the
+// last client, from its place on; or to any, from their cursors on.
+func (a *actor) subscribeTogether(c *actorClient) {
+	w := a.world
+	if a.place.Anchor == (relay.Anchor{}) {
+		if a.place.cursors == nil {
+			a.place.cursors = a.known
+		}
+		a.channels = w.channels[w.random.IntN(len(w.channels)):]
+	}
+	requests, anchor := a.place.requests(a.channels)
+	cmd := command{kind: "subscribed", channels: a.channels}
+	for i := range requests {
+		r := &requests[i]
+		r.Last = w.last(r.Channel)
+		cmd.after, cmd.last = append(cmd.after, anchor.Cursor+r.After+r.At), append(cmd.last, r.Last)
+	}
+	c.do(cmd, func() { c.session.SubscribeTogether(requests, anchor) })
+}
+
 // unsubscribe leaves a channel, sometimes before the subscribe was answered.
 func (a *actor) unsubscribe() {
 	channel, last := a.world.channel(), new(command)
@@ -250,8 +283,11 @@ func (a *actor) disconnect(end ending) {
 	c := a.client
 	a.client = nil
 	c.listen()
-	if c.protocol == protocol.V1ID {
-		a.known, a.previous = c.cursors(c.known), c.id
+	switch {
+	case c.together:
+		a.known, a.place, a.previous = cursors{}, c.story.place(a.place), c.id
+	case c.protocol == protocol.V1ID:
+		a.known, a.place, a.previous = c.cursors(c.known), place{}, c.id
 		for _, channel := range slices.Sorted(maps.Keys(a.known)) {
 			if isDurable(channel) {
 				a.past = append(a.past, a.known[channel].after)

@@ -26,6 +26,7 @@ type world struct {
 	outages  bool
 	complete bool                    // the histories have everything: no client that resumes a live channel may get a gap
 	collide  bool                    // all live messages have the same checksum
+	together bool                    // the channels of most clients share a cursor
 	tamper   func([][]byte) [][]byte // for the clients' connections
 
 	relays    []*worldRelay
@@ -58,13 +59,14 @@ const (
 // A worldKind limits the channels and relays of a world.
 type worldKind struct {
 	live, durable bool
-	relays        int // at most
+	relays        int  // at most
+	together      bool // see world.together
 	tamper        func([][]byte) [][]byte
 }
 
 func newWorld(t *testing.T, seed, i uint64, kind worldKind) *world {
 	random := rand.New(rand.NewPCG(seed, i))
-	w := &world{t: t, random: random, shared: rand.New(rand.NewPCG(seed+1, i)), store: newStore(random), tamper: kind.tamper, counts: map[string]int{}}
+	w := &world{t: t, random: random, shared: rand.New(rand.NewPCG(seed+1, i)), store: newStore(random), tamper: kind.tamper, together: kind.together, counts: map[string]int{}}
 	if kind.live {
 		w.channels = append(w.channels, []string{"a", "b", "räume:1", "d\"", "e"}[:1+random.IntN(5)]...)
 	}
