@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"sidecast/relay/relaytest"
 	"sidecast/relay/relaytest/browser"
@@ -24,8 +25,8 @@ func sendsToRoom(t *testing.T, text string) {
 	}
 }
 
-// sendsToUser: a logged-in client receives the messages to its user without
-// naming a channel, and an anonymous client cannot subscribe to them.
+// sendsToUser: a logged-in client receives the messages to its user, and an
+// anonymous client cannot subscribe to them.
 func sendsToUser(t *testing.T, text string) {
 	server := redistest.Start(t)
 	s := newShell(t, map[string]string{
@@ -33,14 +34,12 @@ func sendsToUser(t *testing.T, text string) {
 	})
 	url := s.start("sidecast")
 	token := strings.TrimSpace(s.run("sidecast token --user 42"))
-	user := dial(t, &relaytest.Dialer{
-		URL: url, Protocol: relaytest.Raw, Offer: []string{"sidecast.raw", "sidecast.token." + token},
-	})
+	user := dial(t, &relaytest.Dialer{URL: url, Offer: []string{"sidecast.v1", "sidecast.token." + token}})
 	anonymous := dial(t, &relaytest.Dialer{URL: url})
 	if err := anonymous.Subscribe(t.Context(), "user:42"); err == nil {
 		t.Error("an anonymous client may subscribe to a user's channel")
 	}
-	if err := user.Barrier(t.Context()); err != nil {
+	if err := user.Subscribe(t.Context(), "user:42"); err != nil {
 		t.Fatal(err)
 	}
 	runPHP(t, text, server.Port(), "$id = 42;")
@@ -64,13 +63,18 @@ func sendsProgress(t *testing.T, text string) {
 	}
 }
 
+// showsProgress opens the page before the job and another one after it.
 func showsProgress(t *testing.T, text string) {
 	s, _, url := development(t)
 	ctx := browser.Start(t)
 	addr := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws")
-	tab := open(ctx, t, "file://"+file(t, onPort(t, text, "ws://localhost:8080", addr)))
+	page := "file://" + file(t, onPort(t, text, "localhost:8080", addr))
+	const isDone = `document.getElementById('bar').value === 3 && document.getElementById('bar').max === 3`
+	tab := open(ctx, t, page)
+	awaitSubscribed(tab, t, "job:7")
 	runPHP(t, snippet(t, "php", "job:"), s.redisPort(), job)
-	browser.Await(tab, t, `document.getElementById('bar').value === 3 && document.getElementById('bar').max === 3`)
+	browser.Await(tab, t, isDone)
+	browser.Await(open(ctx, t, page), t, isDone)
 }
 
 // addsFromPHP adds an entry to a stream as an application does. Clients receive
@@ -97,25 +101,90 @@ func addsFromPHP(state string) func(t *testing.T, text string) {
 	}
 }
 
-// showsResumed opens the page that resumes, breaks its connection, and checks
-// that the page then shows the messages that were published during the break,
-// and no gap.
+// showsResumed opens the page with the client, breaks its connection, and
+// checks that the page then shows the messages that were published during the
+// break, and no gap. A second page shows all messages at once.
 func showsResumed(t *testing.T, text string) {
 	s, _, url := development(t)
 	ctx := browser.Start(t)
 	proxy := faultproxy.Start(t, strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws"))
-	tab := open(ctx, t, "file://"+file(t, onPort(t, text, "ws://localhost:8080", proxy.Addr)))
+	page := "file://" + file(t, onPort(t, text, "localhost:8080", proxy.Addr))
+	tab := open(ctx, t, page)
 	const lines = `Array.from(document.querySelectorAll('#log li'), (line) => line.textContent).join()`
-	browser.Await(tab, t, `after !== undefined`)
+	awaitSubscribed(tab, t, "chat")
 	s.run("sidecast publish chat 1")
 	browser.Await(tab, t, lines+` === "1"`)
 	proxy.Refuse(true)
 	proxy.Reset()
+	browser.Await(tab, t, `document.getElementById('state').textContent !== "open"`)
 	for _, payload := range []string{"2", "3"} {
 		s.run("sidecast publish chat " + payload)
 	}
 	proxy.Refuse(false)
 	browser.Await(tab, t, lines+` === "1,2,3"`)
 	s.run("sidecast publish chat 4")
-	browser.Await(tab, t, lines+` === "1,2,3,4"`)
+	browser.Await(tab, t, lines+` === "1,2,3,4" && document.getElementById('state').textContent === "open"`)
+	browser.Await(open(ctx, t, page), t, lines+` === "1,2,3,4"`)
+}
+
+// TestPagesNoticeSilence: the pages with the client notice a connection on which
+// nothing arrives any more, although it is open, and show the messages that
+// they have missed. Without heartbeats, they would wait forever.
+func TestPagesNoticeSilence(t *testing.T) {
+	t.Parallel()
+	redistest.Require(t, "sh", "dash")
+	s := newShell(t, map[string]string{"SIDECAST_PING_INTERVAL": "2s", "SIDECAST_PONG_TIMEOUT": "1s"})
+	url := s.start(snippet(t, "sh", startsDevelopment))
+	ctx := browser.Start(t)
+	for name, page := range map[string]struct{ channel, shows string }{
+		chatsPage:  {"chat", `document.querySelector("#log").textContent.endsWith("missed")`},
+		clientPage: {"chat", `document.querySelector("#log").textContent.endsWith("missed")`},
+		jobPage:    {"job:7", `document.getElementById("bar").value === 5`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxy := faultproxy.Start(t, strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws"))
+			tab := open(ctx, t, "file://"+file(t, onPort(t, snippet(t, "html", name), "localhost:8080", proxy.Addr)))
+			awaitSubscribed(tab, t, page.channel)
+			proxy.Hold(faultproxy.Both...)
+			begin := time.Now()
+			browser.Await(tab, t, `relay.state !== "open"`)
+			t.Logf("noticed after %v", time.Since(begin).Round(time.Millisecond))
+			s.run("sidecast publish chat missed")
+			s.run(`sidecast publish job:7 '{"done":5,"of":9}'`)
+			proxy.Reset() // what it holds must not arrive later
+			proxy.Release(faultproxy.Both...)
+			browser.Await(tab, t, page.shows)
+		})
+	}
+}
+
+// showsNewestPrice: the page without a library shows the newest message, at
+// once and after it has noticed that its connection is dead. The minute after
+// which it does is shortened.
+func showsNewestPrice(t *testing.T, text string) {
+	s, _, url := development(t)
+	s.run("sidecast publish price:7 10")
+	ctx := browser.Start(t)
+	proxy := faultproxy.Start(t, strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws"))
+	text = onPort(t, text, "ws://localhost:8080", proxy.Addr)
+	if !strings.Contains(text, "60000") {
+		t.Fatalf("the page does not wait for a minute:\n%s", text)
+	}
+	tab := open(ctx, t, "file://"+file(t, strings.ReplaceAll(text, "60000", "3000")))
+	const price = `document.getElementById("price").textContent`
+	browser.Await(tab, t, price+` === "10"`)
+	proxy.Hold(faultproxy.Both...)
+	before := proxy.Opened()
+	s.run("sidecast publish price:7 11")
+	eventually(t, func() string {
+		if proxy.Opened() > before {
+			return ""
+		}
+		return "the page has not made a new connection"
+	})
+	proxy.Release(faultproxy.Both...)
+	browser.Await(tab, t, price+` === "11"`)
+	proxy.Reset()
+	s.run("sidecast publish price:7 12")
+	browser.Await(tab, t, price+` === "12"`)
 }

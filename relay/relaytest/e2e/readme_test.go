@@ -24,7 +24,7 @@ const root = "../../.."
 
 // documents are the files whose snippets are executed: each snippet of each of
 // them.
-var documents = []string{"README.md", "relay/source/README.md"}
+var documents = []string{"README.md", "relay/source/README.md", "relay/protocol/README.md"}
 
 // A fence is a fenced snippet of a document: its language and its text.
 type fence struct{ language, text string }
@@ -76,6 +76,9 @@ const (
 	connectsPHP       = "hello from PHP"
 	ownRedis          = "SIDECAST_REDIS_URL="
 	baseRights        = "ACL SETUSER relay on"
+	chatsPage         = "event.target.value"
+	clientPage        = "last: 20"
+	jobPage           = "<progress"
 )
 
 // executors run the snippets: each the one of its language that contains its
@@ -87,17 +90,18 @@ var executors = []struct {
 	{"sh", startsDevelopment, runsDevelopment},
 	{"sh", "go run . publish", publishesFromShell},
 	{"php", connectsPHP, publishesFromPHP},
-	{"html", "event.target.value", showsPage},
+	{"html", chatsPage, showsPage},
 	{"sh", "docker compose", namesComposeFile},
 	{"sh", "go test", findsTests},
 	{"sh", ownRedis, runsWithRedis},
 	{"php", "room:", sendsToRoom},
 	{"php", "user:", sendsToUser},
 	{"php", "job:", sendsProgress},
-	{"html", "<progress", showsProgress},
+	{"html", jobPage, showsProgress},
 	{"php", "->xAdd(", addsFromPHP("paid")},
 	{"php", "->eval(", addsFromPHP("sent")},
-	{"html", "frame.recovered", showsResumed},
+	{"html", clientPage, showsResumed},
+	{"html", "last=1", showsNewestPrice},
 	{"", baseRights, grants},
 	{"", "ACL SETUSER relay %R~", grantsStreams},
 }
@@ -300,7 +304,8 @@ func showsPage(t *testing.T, text string) {
 	ctx := browser.Start(t)
 	addr := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws")
 	page := chatPages[1]
-	tab := open(ctx, t, "file://"+file(t, onPort(t, text, "ws://localhost:8080", addr)))
+	tab := open(ctx, t, "file://"+file(t, onPort(t, text, "localhost:8080", addr)))
+	awaitSubscribed(tab, t, "chat")
 	s.run("sidecast publish chat '<b>from</b> the shell'")
 	browser.Await(tab, t, page.lines+`[0] === "<b>from</b> the shell"`)
 	say(tab, t, page, "from the page")
@@ -366,33 +371,29 @@ func TestPrintedCommand(t *testing.T) {
 	wantPages(t, strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws"), server)
 }
 
-// wantPages checks that the pages of the tutorials, the README's page that
-// resumes and the demo page receive what PHP publishes, and that they receive
-// what their user sends.
+// wantPages checks that the pages of the tutorials, the page of the README's
+// section about the client and the demo page receive what PHP publishes, and
+// that they receive what their user sends.
 func wantPages(t *testing.T, addr string, server *redistest.Server) {
 	t.Helper()
 	const items = `[...document.querySelectorAll("#log li")].map((e) => e.textContent)`
-	resumes := chatPage{name: "the README's that resumes", lines: items, html: func(t testing.TB) string {
-		return snippet(t, "html", "frame.recovered")
-	}}
+	client := chatPage{name: "the client's", lines: items, html: func(t testing.TB) string { return snippet(t, "html", clientPage) }}
 	demo := chatPage{name: "the demo page", input: "#text", lines: `[...document.querySelectorAll("#messages li span")].map((e) => e.textContent)`}
 	ctx := browser.Start(t)
-	for _, page := range slices.Concat(chatPages, []chatPage{resumes, demo}) {
+	for _, page := range slices.Concat(chatPages, []chatPage{demo, client}) {
 		_, port, _ := net.SplitHostPort(addr)
 		url, ready := "http://localhost:"+port+"/", `document.getElementById("status").dataset.state === "live"`
 		if page.html != nil {
-			url, ready = serve(t, onPort(t, page.html(t), "ws://localhost:8080", addr), "localhost"), `true`
-		}
-		if page.name == resumes.name {
-			ready = `after !== undefined`
+			url, ready = serve(t, onPort(t, page.html(t), "localhost:8080", addr), "localhost"), `true`
 		}
 		tab := open(ctx, t, url)
 		browser.Await(tab, t, ready)
+		awaitSubscribed(tab, t, "chat")
 		server.CLI("PUBLISH", "chat", "from PHP to "+page.name)
-		browser.Await(tab, t, page.lines+fmt.Sprintf(`[0] === %q`, "from PHP to "+page.name))
+		browser.Await(tab, t, page.lines+fmt.Sprintf(`.at(-1) === %q`, "from PHP to "+page.name))
 		if page.input != "" {
 			say(tab, t, page, "from "+page.name)
-			browser.Await(tab, t, page.lines+fmt.Sprintf(`[1] === %q`, "from "+page.name))
+			browser.Await(tab, t, page.lines+fmt.Sprintf(`.at(-1) === %q`, "from "+page.name))
 		}
 	}
 }

@@ -44,7 +44,7 @@ var chatPages = []chatPage{
 	},
 	{
 		name:  "the README's",
-		html:  func(t testing.TB) string { return snippet(t, "html", "event.target.value") },
+		html:  func(t testing.TB) string { return snippet(t, "html", chatsPage) },
 		input: "#say",
 		lines: `[...document.querySelectorAll("#log li")].map((e) => e.textContent)`,
 	},
@@ -58,7 +58,7 @@ func TestTutorialPage(t *testing.T) {
 	ctx := browser.Start(t)
 	for _, page := range chatPages {
 		t.Run(page.name, func(t *testing.T) {
-			html := onPort(t, page.html(t), "ws://localhost:8080", relay.Addr())
+			html := onPort(t, page.html(t), "localhost:8080", relay.Addr())
 			pages := map[string]string{
 				"a port":       serve(t, html, "localhost"),
 				"another port": serve(t, html, "localhost"),
@@ -69,6 +69,7 @@ func TestTutorialPage(t *testing.T) {
 			tabs := make(map[string]context.Context)
 			for name, url := range pages {
 				tabs[name] = open(ctx, t, url)
+				awaitSubscribed(tabs[name], t, "chat")
 			}
 			var sent []string
 			for name, sender := range tabs {
@@ -207,6 +208,17 @@ func open(ctx context.Context, t testing.TB, url string) context.Context {
 	browser.Do(tab, t, chromedp.Navigate(url))
 	browser.Await(tab, t, `typeof socket === "undefined" || socket.readyState === WebSocket.OPEN`)
 	return tab
+}
+
+// awaitSubscribed waits until the page's client is subscribed to the channel, if
+// the page has a client. load runs when it is.
+func awaitSubscribed(tab context.Context, t testing.TB, channel string) {
+	t.Helper()
+	browser.Await(tab, t, fmt.Sprintf(`(() => {
+		if (typeof relay === "undefined") return true;
+		relay.probe ??= relay.channel(%q, { load() { relay.isSubscribed = true } });
+		return relay.isSubscribed;
+	})()`, channel))
 }
 
 // say types a line into the page and sends it.
