@@ -18,6 +18,7 @@ type Session struct {
 	Protocol Protocol
 	Channels []string // of a raw client: its subscriptions
 	GapClose bool     // of a raw client: it asked to be closed when messages may be missing
+	Last     int      // of a raw client: it asked for so many of the newest messages
 	Events   []Event
 }
 
@@ -37,6 +38,9 @@ type Rules struct {
 	// AnyEnd allows sessions to end without a fault, for tests that break
 	// clients and networks without a [Fault].
 	AnyEnd bool
+	// AllNewest requires that a client that asks for the newest messages receives
+	// as many as were published: the relay has them all.
+	AllNewest bool
 	// Resumes bounds how many of the clients that resume must be recovered. The
 	// zero value bounds nothing.
 	Resumes ResumeBounds
@@ -60,6 +64,9 @@ type Run struct {
 //   - From a subscribed until the subscription ends, a session receives every
 //     message that was published after the subscribed, once, in the order of
 //     PUBLISH, byte for byte.
+//   - A session that asks for the newest messages receives at most so many from
+//     before its subscribe, and with [Rules.AllNewest] not fewer, and then all
+//     that follow.
 //   - A message may be missing only if a gap precedes the next message, if the
 //     gap arrived after the call of PUBLISH, and if the message was published
 //     during a fault. On raw, which has no gaps, the fault is sufficient.

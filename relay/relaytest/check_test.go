@@ -33,6 +33,7 @@ type checkCase struct {
 	faults string
 
 	raw     string       // "raw" or "gapclose"
+	newest  bool         // Rules.AllNewest
 	maxLen  int          // not 0: channel a is a stream of this length, or with -1 is never trimmed
 	bounds  ResumeBounds // of Rules
 	resumes string       // recovered/gaps/false gaps on the same relay, then on another; empty if there is no resume
@@ -75,6 +76,7 @@ var payloadOfB = string(Payloads{Bytes: BytesHostile}.Payload("b", 1))
 var caseEvents = map[string]Event{
 	"opened": {Kind: KindOpened}, "welcome": {Kind: KindWelcome}, "heartbeat": {Kind: KindHeartbeat},
 	"ask":    {Kind: KindSent, Text: "subscribe", Channel: "a"},
+	"since":  {Kind: KindSent, Text: "subscribe", Channel: "a", Since: "5-0"},
 	"resume": {Kind: KindSent, Text: "subscribe", Channel: "a", Cursor: "c"},
 	"joined": {Kind: KindSubscribed, Channel: "a"}, "recovered": {Kind: KindSubscribed, Channel: "a", Recovered: true},
 	"left": {Kind: KindUnsubscribed, Channel: "a"},
@@ -106,6 +108,8 @@ func (c checkCase) event(word string, published []Publication) Event {
 		e = Event{Kind: KindMessage, Channel: "a", Data: published[number-1].Payload}
 	case "binary": // the same, in the wrong kind of frame
 		e = Event{Kind: KindMessage, Channel: "a", Data: published[number-1].Payload, Binary: true}
+	case "last": // the client asks for so many of the newest messages
+		e = Event{Kind: KindSent, Text: "subscribe", Channel: "a", Last: number}
 	case "close":
 		e = Event{Kind: KindClose, Code: uint16(number)}
 	case "end":
@@ -123,7 +127,7 @@ func (c checkCase) event(word string, published []Publication) Event {
 
 func (c checkCase) run(equal bool) Run {
 	run := Run{Published: c.published(equal)}
-	run.Rules = Rules{Lag: 100 * time.Millisecond, Heal: time.Second, Latency: 500 * time.Millisecond, Resumes: c.bounds}
+	run.Rules = Rules{Lag: 100 * time.Millisecond, Heal: time.Second, Latency: 500 * time.Millisecond, Resumes: c.bounds, AllNewest: c.newest}
 	if c.maxLen != 0 {
 		run.Durable = map[string]int{"a": max(c.maxLen, 0)}
 	}

@@ -23,6 +23,7 @@ type Client struct {
 	relay    string
 	channels []string // of a raw client
 	gapClose bool
+	last     int // of a raw client
 
 	conn   *pausableConn
 	sentAt func(local string, offset int64) time.Time
@@ -58,7 +59,7 @@ func (d *Dialer) client(conn *pausableConn, reader *bufio.Reader, subprotocol st
 		relay: d.Relay, sentAt: d.SentAt, conn: conn, done: make(chan struct{}), reader: reader, messages: &d.messages,
 	}
 	if d.Protocol == Raw {
-		c.channels = d.Channels
+		c.channels, c.last = d.Channels, d.Last
 	}
 	c.log.add(Event{At: time.Now(), Kind: KindOpened, Text: subprotocol})
 	go c.read()
@@ -71,7 +72,8 @@ func (c *Client) Name() string { return c.name }
 // Session returns the log so far, for [Run].
 func (c *Client) Session() Session {
 	return Session{
-		Client: c.name, Relay: c.relay, Protocol: c.protocol, Channels: c.channels, GapClose: c.gapClose, Events: c.Events(),
+		Client: c.name, Relay: c.relay, Protocol: c.protocol, Channels: c.channels, GapClose: c.gapClose, Last: c.last,
+		Events: c.Events(),
 	}
 }
 

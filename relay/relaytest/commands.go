@@ -22,11 +22,13 @@ func (e *CommandError) Error() string {
 	return fmt.Sprintf("%s: %s (%q)", e.Code, e.Message, e.Channel)
 }
 
-// A Wish is one channel of a subscribe command.
+// A ChannelRequest is one channel of a subscribe command.
 type ChannelRequest struct {
 	Channel string `json:"channel"`
 	After   string `json:"after,omitempty"` // the cursor of the last message, subscribed or gap received
 	At      string `json:"at,omitempty"`    // the cursor of the newest heartbeat since
+	Since   string `json:"since,omitempty"` // the id of the newest entry that the application has read
+	Last    int    `json:"last,omitempty"`  // how many of the newest messages the client asks for
 }
 
 type command struct {
@@ -49,7 +51,7 @@ func (c *Client) Subscribe(ctx context.Context, channels ...string) error {
 	return c.SubscribeFrom(ctx, requests...)
 }
 
-// SubscribeFrom is [Client.Subscribe] with cursors.
+// SubscribeFrom is [Client.Subscribe] with all fields of a request.
 func (c *Client) SubscribeFrom(ctx context.Context, requests ...ChannelRequest) error {
 	sent, err := c.command(command{Type: "subscribe", Channels: requests})
 	if err != nil {
@@ -110,7 +112,7 @@ func (c *Client) command(cmd command) (Event, error) {
 		c.log.add(e)
 	}
 	for _, r := range cmd.Channels {
-		e.Channel, e.Cursor, e.Data = r.Channel, r.After, r.At
+		e.Channel, e.Cursor, e.Data, e.Since, e.Last = r.Channel, r.After, r.At, r.Since, r.Last
 		c.log.add(e)
 	}
 	sent := c.Last()

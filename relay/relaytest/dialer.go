@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -50,6 +51,9 @@ type Dialer struct {
 
 	// Channels are the channels that a raw client names in its URL.
 	Channels []string
+	// Last is how many of the newest messages a raw client asks for; 0 does not
+	// ask.
+	Last int
 	// GapClose makes a raw client ask to be closed when messages may be
 	// missing.
 	GapClose bool
@@ -144,6 +148,9 @@ func (d *Dialer) target() (*url.URL, error) {
 	if d.Protocol == Raw {
 		for _, channel := range d.Channels {
 			query.Add("channel", channel)
+		}
+		if d.Last > 0 {
+			query.Set("last", strconv.Itoa(d.Last))
 		}
 		if d.GapClose {
 			query.Set("gap", "close")

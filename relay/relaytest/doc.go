@@ -90,6 +90,11 @@
 // were not although no message was missing, for the relay that had sent the
 // cursor and for other relays. [Rules.Resumes] bounds these numbers.
 //
+// With [ReconnectingClient.Last], or [Dialer.Last] on raw, a client asks for the
+// newest messages. Check allows as many from before its subscribe, and no hole
+// after the first of them, also if the connection breaks before it arrives. With
+// [Rules.AllNewest] there must not be fewer.
+//
 // # Durable channels
 //
 // On the channels of [Run.Durable] no fault excuses a loss, and the gaps of

@@ -79,6 +79,9 @@ type Event struct {
 	Code      uint16 // close code
 	Ref       int64  // the number of the command and of its answers; 0 if the command has no number
 
+	Since string // of a subscribe that was sent
+	Last  int    // likewise
+
 	Channel string
 	Data    string
 	Cursor  string
@@ -100,6 +103,9 @@ func (e Event) String() string {
 	case KindSent:
 		if e.Cursor != "" || e.Data != "" {
 			fmt.Fprintf(&b, " after=%q at=%q", e.Cursor, e.Data)
+		}
+		if e.Since != "" || e.Last > 0 {
+			fmt.Fprintf(&b, " since=%q last=%d", e.Since, e.Last)
 		}
 	case KindError, KindOther, KindSentRaw:
 		fmt.Fprintf(&b, " %.200q", e.Data)

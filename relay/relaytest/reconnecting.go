@@ -20,6 +20,10 @@ type ReconnectingClient struct {
 	ended    []Session
 	current  *Client // nil between connections
 
+	// Last is how many of the newest messages the client asks for. The relay
+	// ignores that once it sends a cursor.
+	Last int
+
 	Reconnects int // connections after the first
 }
 
@@ -54,6 +58,7 @@ func (c *ReconnectingClient) Connect(ctx context.Context, d *Dialer) error {
 	requests := make([]ChannelRequest, len(c.channels))
 	for i, channel := range c.channels {
 		requests[i] = c.cursors.Request(channel)
+		requests[i].Last = c.Last
 	}
 	_, err = client.command(command{Type: "subscribe", Channels: requests})
 	if err != nil {

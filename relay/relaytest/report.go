@@ -21,6 +21,7 @@ const (
 	Corrupt         Rule = "corrupt"          // an unknown payload, or the wrong kind of frame
 	Leak            Rule = "leak"             // a message of a channel to which the session is not subscribed
 	Stale           Rule = "stale"            // a message from before the subscription, without a cursor
+	TooFew          Rule = "too few"          // not all of the newest messages that a client asked for
 	MissingGap      Rule = "missing gap"      // a message is missing because of a fault, without a gap
 	EarlyGap        Rule = "early gap"        // the gap arrived before the missing message was published
 	LateGap         Rule = "late gap"         // the gap arrived after the next message

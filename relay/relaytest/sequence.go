@@ -71,6 +71,9 @@ func (s *sequence) message(i int, it item) {
 				describe(e.Data), b.ask.Sub(ch.sent[index].After))
 		}
 	}
+	if n := len(s.boundaries); n > 0 && s.boundaries[n-1].tooFew(ch, index) {
+		s.violation(TooFew, e.At, "%s is the first of the newest %d messages", describe(e.Data), s.boundaries[n-1].newest)
+	}
 	s.skipTo(index, i)
 	s.highest, s.boundaries = index, nil
 }

@@ -97,7 +97,7 @@ func (r *sessionReader) readRaw(e Event) {
 		for _, name := range r.session.Channels {
 			t := r.track(name)
 			t.noGaps = !r.session.GapClose && !r.durable(name)
-			t.requested = e.At
+			t.requested, t.newest = e.At, r.session.Last
 			t.join(Event{At: e.At.Add(r.lag)}, r.session.Relay)
 		}
 	case e.Kind == KindClose && e.Code == closeGap && r.session.GapClose:

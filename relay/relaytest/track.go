@@ -26,11 +26,13 @@ type track struct {
 	subscribed bool
 	relay      string    // of the last subscription
 	confirmed  time.Time // when the last subscription was confirmed
-	requested  time.Time // when the last subscribe was sent; zero if it had a cursor
+	requested  time.Time // when the last subscribe was sent; zero if it had a cursor or an id
+	newest     int       // of how many of the newest messages it asked for, without these
 	left       time.Time // when the last subscription ended, zero before the first
 
 	resuming  bool // the last subscribe had a cursor
 	replaying bool // the relay answered recovered:true
+	older     bool // the relay sends older messages first, until the subscription is live
 	crossed   bool // another relay had sent the cursor
 }
 
@@ -53,6 +55,8 @@ type boundary struct {
 	from time.Time // when the subscription before ended; zero before the first
 	to   time.Time // when the gap was sent or the subscription confirmed; zero if it never is
 	ask  time.Time // when the new subscription was requested; zero if older messages may arrive
+
+	newest int // so many older messages may arrive
 }
 
 // excuses reports whether message i of the channel may be missing here.
@@ -70,7 +74,17 @@ func (b boundary) excuses(ch *channel, i int) bool {
 // stale reports whether message i is too old to arrive on the subscription that
 // begins here.
 func (b boundary) stale(ch *channel, i int) bool {
-	return !b.gap && !b.ask.IsZero() && !ch.inFault(i, "") && ch.sent[i].After.Add(ch.checker.lag).Before(b.ask)
+	if b.gap || b.ask.IsZero() || ch.inFault(i, "") {
+		return false
+	}
+	k := i + b.newest // the last message that makes this one too old
+	return k < len(ch.sent) && ch.sent[k].After.Add(ch.checker.lag).Before(b.ask)
+}
+
+// tooFew reports whether message i is too new to be the first one on the
+// subscription that begins here.
+func (b boundary) tooFew(ch *channel, i int) bool {
+	return b.newest > 0 && ch.checker.run.Rules.AllNewest && i > max(ch.publishedBy(b.to)-b.newest, 0)
 }
 
 // clients groups the sessions by client, in the order of their first sessions.
@@ -96,7 +110,7 @@ func (c *clientChecker) check() {
 	for _, name := range slices.Sorted(maps.Keys(c.tracks)) {
 		t := c.tracks[name]
 		if !t.subscribed && !t.left.IsZero() {
-			t.bound(boundary{from: t.left})
+			t.bound(boundary{from: t.receivedUntil()})
 		}
 		switch {
 		case t.channel == nil, !t.subscribed && t.left.IsZero(): // nothing was published, or there was no subscription
@@ -135,11 +149,12 @@ func (t *track) violation(rule Rule, at time.Time, format string, args ...any) {
 
 func (t *track) bound(b boundary) { t.items = append(t.items, item{boundary: &b}) }
 
-// request processes a subscribe. If it has a cursor, old messages may arrive.
+// request processes a subscribe. If it has a cursor or an id, old messages may
+// arrive.
 func (t *track) request(e Event) {
-	t.requested, t.resuming = e.At, e.Cursor != "" || e.Data != ""
-	if t.resuming {
-		t.requested = time.Time{}
+	t.requested, t.resuming, t.newest = e.At, e.Cursor != "" || e.Data != "", e.Last
+	if t.resuming || e.Since != "" {
+		t.requested, t.newest = time.Time{}, 0
 	}
 }
 
@@ -154,12 +169,13 @@ func (t *track) join(e Event, relay string) {
 	case e.Recovered && t.left.IsZero(): // the run does not have the session of its cursor
 		t.bound(b)
 	case !e.Recovered:
-		b.from, b.ask = t.completeUntil(), t.requested
+		b.from, b.ask, b.newest = t.completeUntil(), t.requested, t.newest
 		t.bound(b)
 	case t.resuming:
 		t.resumes(b.crossed).Recovered++
 	}
 	t.subscribed, t.confirmed, t.relay = true, e.At, relay
+	t.older = e.Recovered || t.newest > 0
 	t.replaying, t.crossed = t.resuming && e.Recovered && !t.left.IsZero(), b.crossed
 }
 
@@ -168,16 +184,21 @@ func (t *track) join(e Event, relay string) {
 // beginning of the fault during which it ended. Zero means unknown, because the
 // replay may not have ended.
 func (t *track) completeUntil() time.Time {
-	if t.replaying && t.left.Sub(t.confirmed) < replayTime {
-		return time.Time{}
-	}
-	until := t.left
+	until := t.receivedUntil()
 	for _, w := range t.client.windows {
 		if !t.left.IsZero() && w.touches(t.name) && w.concerns(t.relay) && w.holds(t.left) && w.from.Before(until) {
 			until = w.from
 		}
 	}
 	return until
+}
+
+// receivedUntil is completeUntil without regard to faults.
+func (t *track) receivedUntil() time.Time {
+	if t.older && t.left.Sub(t.confirmed) < replayTime {
+		return time.Time{}
+	}
+	return t.left
 }
 
 // replayTime is the longest time that a replay may take.
