@@ -138,6 +138,27 @@ func TestDurableLastReadsOnce(t *testing.T) {
 	})
 }
 
+// A client that asks for more than a read that is under way gets them.
+func TestDurableLastDuringARead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slow atomic.Bool
+		h := newDurableHub(t, func(_ context.Context, op, _ string) error {
+			if op == "newest" && slow.Swap(false) {
+				time.Sleep(time.Second)
+			}
+			return nil
+		})
+		h.add("a", 0, 200)
+		slow.Store(true)
+		few, many := h.client(outboxtest.Unlimited), h.client(outboxtest.Unlimited)
+		few.last(2)
+		many.last(100)
+		time.Sleep(2 * time.Second)
+		few.want("the first client", "subscribed false,199,200")
+		many.want("the second client", "subscribed false,"+numbers(101, 200))
+	})
+}
+
 // While Redis is down, a subscribe with last waits for it, as one with after
 // does, unless the entries are in memory.
 func TestDurableLastWhileRedisIsDown(t *testing.T) {

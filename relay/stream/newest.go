@@ -80,7 +80,7 @@ func (r *Reader) lookUpNewest(ctx context.Context, n int) (more bool) {
 		r.keepNewestLocked(held, len(held) < n, before)
 	}
 	r.lookups = slices.DeleteFunc(r.lookups, func(l lookup) bool {
-		if l.newest == 0 {
+		if l.newest == 0 || l.newest > n && len(held) == n { // the latter asked during the read
 			return false
 		}
 		result := lookupResult{err: err}
