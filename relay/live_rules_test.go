@@ -32,6 +32,7 @@ type position struct {
 	optional        map[int]bool // those of them that a relay missed, of which it was notified
 	started         bool         // it has received one: from now on no message may be missing
 	gaps            int          // received since the last message
+	largest         int          // payload that the relay's history keeps: in a replay, others are gaps
 	resumed         bool         // missed messages are sent late, among new ones of other channels
 	notResumed      bool         // the client tried to resume, and was notified that messages may be missing
 	excused         bool         // any may be missing before the next: it was notified of that
@@ -85,7 +86,7 @@ func (r *liveRules) subscribe(a answer) {
 	if r.joined[a.channel] != nil {
 		return
 	}
-	p := &position{before: a.before, begunBy: a.begunBy, optional: make(map[int]bool)}
+	p := &position{before: a.before, begunBy: a.begunBy, largest: r.relay.historyBytes / 2, optional: make(map[int]bool)}
 	from := a.before
 	if a.last > 0 {
 		from, p.newest, p.resumed = 0, a.last, true
@@ -135,7 +136,7 @@ func (r *liveRules) subscribed(a answer, e *event) error {
 		return errors.New("recovered what the client never had")
 	case e.recovered:
 		counts["live recovered"]++
-		known.resumed = true
+		known.resumed, known.largest = true, r.relay.historyBytes/2
 		r.joined[a.channel] = known
 	case a.after != "" && known != nil && r.relay.world.complete:
 		return errors.New("a gap although the history has everything")
@@ -242,7 +243,9 @@ func (p *position) checkNewest(k int) error {
 // these: what precedes them may have been published before the client had
 // joined.
 func (p *position) checkSkipped(log []entry, started bool, skipped []int) error {
-	oversize := func(n int) bool { return log[n-1].kind == entryOversize }
+	oversize := func(n int) bool {
+		return log[n-1].kind == entryOversize || p.resumed && !p.optional[n] && len(log[n-1].payload) > p.largest
+	}
 	required := slices.DeleteFunc(slices.Clone(skipped), func(n int) bool { return p.optional[n] })
 	gaps, possible := p.gaps, 0
 	p.gaps = 0

@@ -92,8 +92,11 @@ func (a *actor) connect(r *worldRelay) {
 		o.room = w.random.IntN(3000)
 	}
 	together := w.together && w.random.IntN(4) > 0
-	if together {
+	switch {
+	case together:
 		o.protocol, o.gapClose = listingV1{}, false
+	case w.together:
+		o.protocol, o.gapClose = protocol.V1{}, false
 	}
 	c := &actorClient{relay: r, joinedFrom: r.outagesTold(), known: maps.Clone(a.known), queue: make(chan func(), 1000)}
 	c.testClient = r.testHub.connect(o)
