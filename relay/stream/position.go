@@ -23,6 +23,9 @@ type Position struct {
 	owed bool
 	// byID says that At has no check yet: any entry with its id counts.
 	byID bool
+	// since is the id after which the client began, until it has moved. An entry
+	// with this id is not for it, even if the stream was created again.
+	since ID
 	// newest is how many of the newest entries are for the client, until At is
 	// known; else 0.
 	newest int
@@ -77,8 +80,9 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 		case result.err != nil:
 			return nil, Wait, 0, result.err
 		case result.gap:
+			since := p.since
 			p.Move(result.at)
-			p.owed, p.restored = result.owed, !result.owed
+			p.owed, p.restored = result.owed && result.at.ID != since, !result.owed
 			return nil, Gap, result.why, nil
 		case result.located:
 			p.Move(result.at)
@@ -181,7 +185,7 @@ func (p *Position) Follows() []byte {
 // has to read again before the client can be said to be at the end.
 func (p *Position) Move(to Cursor) {
 	p.At, p.owed, p.restored, p.end, p.read = to, false, false, place{}, 0
-	p.byID, p.newest = false, 0
+	p.byID, p.since, p.newest = false, ID{}, 0
 }
 
 // Join calls use with the number of the last item that was delivered, and

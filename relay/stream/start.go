@@ -18,7 +18,7 @@ func (p *Position) Resume(cursor string) (ok bool) {
 // no cursor: the application has read it.
 func (p *Position) Since(id ID) {
 	p.Move(Cursor{ID: id})
-	p.byID = true
+	p.byID, p.since = true, id
 }
 
 // Newest puts the position before the n newest entries.
