@@ -55,7 +55,7 @@
 //
 // A transport (relay/ws) has one goroutine for each connection. It reads, and
 // runs the client's commands one after the other. No other goroutine closes the
-// connection.
+// connection. The channels of an event stream (relay/sse) are in its request.
 //
 //	socket -> Session.Handle -> Session.authorize -> Session.join -> Hub.join
 //

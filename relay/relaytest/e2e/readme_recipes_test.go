@@ -188,3 +188,22 @@ func showsNewestPrice(t *testing.T, text string) {
 	s.run("sidecast publish price:7 12")
 	browser.Await(tab, t, price+` === "12"`)
 }
+
+// showsStream: the page with EventSource shows each message once and in order,
+// also those that were published while its connection was broken.
+func showsStream(t *testing.T, text string) {
+	s, _, url := development(t)
+	ctx := browser.Start(t)
+	proxy := faultproxy.Start(t, strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws"))
+	text = onPort(t, text, "http://localhost:8080", proxy.Addr)
+	tab := open(ctx, t, "file://"+file(t, text))
+	browser.Await(tab, t, "source.readyState === EventSource.OPEN")
+	const news = `[...document.querySelectorAll("li")].map((li) => li.textContent).join()`
+	s.run("sidecast publish news one")
+	browser.Await(tab, t, news+` === "one"`)
+	for i, want := range []string{"one,two", "one,two,three"} {
+		proxy.Reset()
+		s.run("sidecast publish news " + []string{"two", "three"}[i])
+		browser.Await(tab, t, news+` === "`+want+`"`)
+	}
+}

@@ -102,6 +102,7 @@ var executors = []struct {
 	{"php", "->eval(", addsFromPHP("sent")},
 	{"html", clientPage, showsResumed},
 	{"html", "last=1", showsNewestPrice},
+	{"html", "new EventSource", showsStream},
 	{"", baseRights, grants},
 	{"", "ACL SETUSER relay %R~", grantsStreams},
 }
