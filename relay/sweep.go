@@ -92,17 +92,16 @@ func (h *Hub) markerCursor(seq history.Seq) []byte {
 
 // isCurrent reports whether the session has received everything up to a
 // sequence number, on all channels. Without live channels it has no place: a
-// browser would use it in place of the one from which it wants to resume. The
-// shard is locked.
+// browser would use it in place of the one from which it wants to resume, that
+// of its durable channel. The shard is locked.
 func (s *Session) isCurrent(passed history.Seq) bool {
 	return s.liveChannels > 0 && s.pendingSubs == 0 && passed >= s.liveSince
 }
 
 // hasPlace reports whether a heartbeat may carry the cursor of a sequence number.
-// An event stream has one id for all cursors: without live channels, it must
-// remain that of the durable channel. The shard is locked.
+// The shard is locked.
 func (s *Session) hasPlace(passed history.Seq) bool {
-	return s.isCurrent(passed) && !s.rewinds(passed) && (s.liveChannels > 0 || !s.protocol.ID().IsEventStream())
+	return s.isCurrent(passed) && !s.rewinds(passed)
 }
 
 // position returns the cursor of everything that the session has received, for
