@@ -3,6 +3,7 @@ package sse
 import (
 	"math/rand/v2"
 	"net/http"
+	"strings"
 
 	"sidecast/relay/accept"
 	"sidecast/relay/protocol"
@@ -46,6 +47,15 @@ var (
 	sinceOnLive = badRequest("since is for durable channels only", "use last on a live channel")
 	noChannel   = badRequest("no channel", "add ?channel=NAME to the URL, or set SIDECAST_DEFAULT_CHANNELS")
 )
+
+// durableWithOthers refuses durable channels beside others. The answer names
+// them, each in a line, so that a client that does not know which channels are
+// durable can open a stream for each.
+func durableWithOthers(durable []string) *refusal {
+	r := *severalDurable
+	r.text += "\n" + strings.Join(durable, "\n")
+	return &r
+}
 
 // refuseCode returns the answer in place of a close code. A browser stops for
 // ever at any status but 200, so only refusals that are final have another one.

@@ -64,15 +64,15 @@ func (s *stream) chooseChannels() *refusal {
 		s.channels = slices.Concat(s.handler.cfg.DefaultChannels, s.ownChannels())
 	}
 	s.channels = unique(s.channels)
-	durable := slices.ContainsFunc(s.channels, s.handler.cfg.Access.Durable.Match)
+	durable := slices.DeleteFunc(slices.Clone(s.channels), func(name string) bool { return !s.handler.cfg.Access.Durable.Match(name) })
 	switch n := len(s.channels); {
 	case n == 0:
 		return noChannel
 	case n > s.handler.cfg.MaxChannels:
 		return tooManyChannels
-	case n > 1 && durable:
-		return severalDurable
-	case s.query.since != "" && !durable:
+	case n > 1 && len(durable) > 0:
+		return durableWithOthers(durable)
+	case s.query.since != "" && len(durable) == 0:
 		return sinceOnLive
 	case s.handler.cfg.Hub.SinceProblem(protocol.ChannelRequest{Channel: s.channels[0], Since: s.query.since}) != "":
 		return wrongSince
