@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -145,5 +147,55 @@ open('order:8', { since: '3-0' })`, relay.URL(), ids[0])
 	loads := script.awaitAll("load", 2)
 	if slices.Contains(loads, "order:7") || !slices.Contains(loads, "chat") || !slices.Contains(loads, "order:8") {
 		t.Errorf("the state was loaded for %q", loads)
+	}
+}
+
+// Event streams take over in a network whose proxy blocks WebSocket, also for a
+// page that loads the script from another origin.
+func TestBlockedWebSocket(t *testing.T) {
+	relay, redis := startProcess(t, map[string]string{"SIDECAST_ALLOWED_ORIGINS": "*"})
+	target := &url.URL{Scheme: "http", Host: relay.Addr()}
+	forward := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) }}
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.Header.Get("Upgrade") != "":
+			http.Error(w, "not allowed in this network", http.StatusForbidden)
+		case r.URL.Path == "/":
+			w.Header().Set("Content-Type", "text/html")
+			fmt.Fprint(w, "<!doctype html><p>page")
+		default:
+			forward.ServeHTTP(w, r)
+		}
+	}))
+	defer proxy.Close()
+	ctx := browser.Start(t)
+	for name, origin := range map[string]string{
+		"same origin": proxy.URL, "another origin": strings.Replace(proxy.URL, "127.0.0.1", "localhost", 1),
+	} {
+		t.Run(name, func(t *testing.T) {
+			browser.Do(ctx, t, chromedp.Navigate(origin))
+			browser.Eval[chromedp.Void](ctx, t, `
+				window.seen = []
+				void document.head.append(Object.assign(document.createElement("script"), {
+					src: "`+proxy.URL+`/sidecast.js", crossOrigin: "anonymous", onload() {
+						const relay = sidecast.connect("`+proxy.URL+`/ws", { sse: true })
+						let loads = 0
+						const load = () => (window.ready = ++loads === 3)
+						for (const name of ["chat", "chat:2", "order:7"]) {
+							relay.channel(name, { load }).on("message", (m) => seen.push(name + " " + m.data))
+						}
+						window.relay = relay
+					} }))`)
+			browser.Await(ctx, t, `ready && relay.state === "open"`)
+			redis.CLI("PUBLISH", "chat", "one\ntwo")
+			browser.Await(ctx, t, `seen.length === 1`)
+			redis.CLI("XADD", "order:7", "*", "data", "paid")
+			redis.CLI("PUBLISH", "order:7", "")
+			browser.Await(ctx, t, `seen.length === 2`)
+			if got := browser.Eval[string](ctx, t, `seen.join("; ")`); got != "chat one\ntwo; order:7 paid" {
+				t.Errorf("the page has received %q", got)
+			}
+			browser.Eval[chromedp.Void](ctx, t, `relay.close()`)
+		})
 	}
 }

@@ -112,16 +112,28 @@ const tokenLife = 5 * time.Second
 //
 //	go test ./relay/web -run TestContract -v -timeout 1h -relay-kills 200 -redis-kills 50 -silences 10
 func TestContract(t *testing.T) {
+	testContract(t, "WebSocket", *relayKills, *redisKills, *silences)
+}
+
+// TestContractOverStreams is [TestContract] for a network that blocks
+// WebSocket. The number of faults is a quarter of that of the flags.
+func TestContractOverStreams(t *testing.T) {
+	testContract(t, "class { constructor() { setTimeout(() => this.onclose({ code: 1006 })) } close() {} }",
+		(*relayKills+3)/4, (*redisKills+3)/4, (*silences+3)/4)
+}
+
+// testContract runs clients in Node whose WebSocket is a JavaScript expression.
+func testContract(t *testing.T, webSocket string, relayKills, redisKills, silences int) {
 	dir := npmInstall(t, "ws")
 	w := newContractWorld(t)
 	config := w.config(4)
 	w.script = node(t, dir, "import { WebSocket } from 'ws'\nimport { connect } from 'sidecast'\n"+contractScript+
-		"run({ connect, options: { WebSocket }, ...JSON.parse(process.argv[2]) }, console.log)", config)
+		"run({ connect, options: { sse: true, WebSocket: "+webSocket+" }, ...JSON.parse(process.argv[2]) }, console.log)", config)
 	w.awaitSubscriptions()
 	client := relaytest.NewRedis(w.redis.Addr, time.Second)
 	defer client.Close()
 	stop := w.publish(client)
-	for _, fault := range w.plan() {
+	for _, fault := range w.plan(relayKills, redisKills, silences) {
 		w.pause(time.Duration(rand.IntN(2500)) * time.Millisecond)
 		fault()
 	}
@@ -228,11 +240,11 @@ func (w *contractWorld) publisher(channel string) *relaytest.Publisher {
 func isDurable(channel string) bool { return strings.HasPrefix(channel, "order:") }
 
 // plan returns the faults in a random order.
-func (w *contractWorld) plan() (faults []func()) {
+func (w *contractWorld) plan(relayKills, redisKills, silences int) (faults []func()) {
 	for _, kind := range []struct {
 		n      int
 		inject func()
-	}{{*relayKills, w.killRelay}, {*redisKills, w.killRedis}, {*silences, w.silence}} {
+	}{{relayKills, w.killRelay}, {redisKills, w.killRedis}, {silences, w.silence}} {
 		for range kind.n {
 			faults = append(faults, kind.inject)
 		}
