@@ -91,6 +91,8 @@ type contractWorld struct {
 	clients []*seenClient
 
 	live, durable *relaytest.Publisher
+
+	fresh map[string]bool // the only payloads that count as the newest ones; nil: all do
 }
 
 // contractChannels are the channels of each client, with the pauses between two
@@ -137,6 +139,8 @@ func testContract(t *testing.T, webSocket string, relayKills, redisKills, silenc
 		w.pause(time.Duration(rand.IntN(2500)) * time.Millisecond)
 		fault()
 	}
+	w.await("the end of a token", func(c *seenClient) bool { return c != w.clients[0] || c.waits[4401] > 0 })
+	w.awaitNewMessages("the end of a token")
 	stop()
 	report := relaytest.Check(w.end(client))
 	t.Logf("%v", report)
@@ -260,13 +264,30 @@ func (w *contractWorld) inject(name string, do func()) {
 	fault := w.faults.Begin(relaytest.Fault{Name: name, Gap: relaytest.Any, Offline: relaytest.Any})
 	do()
 	fault.Undone()
-	w.collect()
+	w.awaitNewMessages(name)
+	fault.Settled()
+	w.t.Logf("%s took %v", name, time.Since(began).Round(time.Millisecond))
+}
+
+// awaitNewMessages waits until all clients have received, on each channel, a
+// message that was published after this call began. Messages can be lost until
+// the relay is connected again, so it publishes several.
+func (w *contractWorld) awaitNewMessages(after string) {
+	w.fresh = make(map[string]bool)
 	for _, c := range w.clients {
 		clear(c.newest)
 	}
-	w.await("new messages after "+name, func(c *seenClient) bool { return len(c.newest) == len(c.channels) })
-	fault.Settled()
-	w.t.Logf("%s took %v", name, time.Since(began).Round(time.Millisecond))
+	var published time.Time
+	w.await("new messages after "+after, func(c *seenClient) bool {
+		if time.Since(published) > 100*time.Millisecond {
+			published = time.Now()
+			for name := range contractChannels {
+				w.fresh[w.publisher(name).Publish(w.t.Context(), name).Payload] = true
+			}
+		}
+		return len(c.newest) == len(c.channels)
+	})
+	w.fresh = nil
 }
 
 // killRelay kills the relay of the clients, which move to the other one.
@@ -340,6 +361,9 @@ func (w *contractWorld) collect() {
 			w.t.Logf("client %d: error on %s: %s", seen.Client, seen.Channel, seen.Reason)
 		default:
 			c.add(line, seen)
+			if line.Kind == "message" && (w.fresh == nil || w.fresh[string(seen.Data)]) {
+				c.newest[seen.Channel] = string(seen.Data)
+			}
 		}
 	}
 }
@@ -358,7 +382,6 @@ func (c *seenClient) add(line nodeEvent, seen seenEvent) {
 		e.Kind = relaytest.KindSubscribed
 	case "message":
 		e.Kind, e.Binary = relaytest.KindMessage, !utf8.ValidString(e.Data)
-		c.newest[seen.Channel] = e.Data
 	case "gap":
 		e.Kind = relaytest.KindGap
 	}
