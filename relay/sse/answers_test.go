@@ -35,9 +35,10 @@ func withUsers(o *options) {
 // TestAnswers checks the status and the body of each answer that is not a
 // stream, and which ones are.
 func TestAnswers(t *testing.T) {
-	many := "/sse?channel=public"
+	var many strings.Builder
+	many.WriteString("/sse?channel=public")
 	for i := range 129 {
-		many += "&channel=public" + string(rune('a'+i%26)) + strings.Repeat("x", i/26)
+		many.WriteString("&channel=public" + string(rune('a'+i%26)) + strings.Repeat("x", i/26))
 	}
 	const stream, again = "stream", "again"
 	for _, tt := range []struct {
@@ -56,7 +57,7 @@ func TestAnswers(t *testing.T) {
 		{"two durable channels", "/sse?channel=order:1&channel=order:2", 400, "a durable channel needs a stream of its own"},
 		{"a durable and a live channel", "/sse?channel=order:1&channel=public&channel=order:2", 400,
 			severalDurable.text + "\norder:1\norder:2\n"},
-		{"too many channels", many, 400, "more channels than a stream may have: name fewer channels, or raise SIDECAST_MAX_CHANNELS_PER_SESSION"},
+		{"too many channels", many.String(), 400, "more channels than a stream may have: name fewer channels, or raise SIDECAST_MAX_CHANNELS_PER_SESSION"},
 		{"more positions than channels", "/sse?channel=public&after=a&after=b", 400, "more positions than channels"},
 		{"last is not a number", "/sse?channel=public&last=x", 400, "last is not a number of messages"},
 		{"since on a live channel", "/sse?channel=public&since=0-0", 400, "since is for durable channels only"},

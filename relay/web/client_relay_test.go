@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -27,9 +28,7 @@ func startProcess(t *testing.T, more map[string]string) (*relaytest.Process, *re
 		"SIDECAST_REDIS_URL": redis.URL(), "SIDECAST_CHANNELS": "chat,chat:*", "SIDECAST_DURABLE_CHANNELS": "order:*",
 		"SIDECAST_PUBLIC_CHANNELS": "chat,chat:*,order:*", "SIDECAST_PUBLISH_CHANNELS": "chat,chat:*",
 	}
-	for name, value := range more {
-		env[name] = value
-	}
+	maps.Copy(env, more)
 	relay := relaytest.Start(t, env)
 	relay.AwaitReady()
 	return relay, redis
