@@ -199,7 +199,7 @@ export function connect(url, options = {}) {
     subscribed(frame, subscription) {
       if (!subscription || subscription.status === LEAVING) return
       const { known, after, since, last, status, handles } = subscription
-      if (status === ASKED && !frame.ref && (after || since || last)) {
+      if (status !== ON && !frame.ref && (after || since || last)) {
         // The relay subscribes users to their own channels when they connect. To resume such a channel, leave it first.
         subscription.own = true
         leave(subscription)
@@ -347,7 +347,7 @@ export function connect(url, options = {}) {
     const subscription = subscriptions.get(name)
     if (!subscription.handles.size) Object.assign(subscription, position)
 
-    let open = true
+    let open = relay.state !== 'closed'
     let started = false // whether this channel has been subscribed to
     let held // the messages that arrived while load runs
     let stale = false // load has to run again

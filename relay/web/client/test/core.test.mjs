@@ -425,6 +425,17 @@ describe('subscriptions', () => {
     assert.deepEqual(next.last('subscribe').channels, [{ channel: 'user:1', after: 'c5' }])
   })
 
+  test("a user's own channel that is durable is answered late", async () => {
+    await subscribe('user:1', {}, { durable: true })
+    const socket = await reconnect()
+    const { ref } = socket.take()[0]
+    socket.receive({ type: 'error', code: 'bad_request', message: 'not answered yet', channel: 'user:1', ref })
+    socket.receive({ type: 'subscribed', channel: 'user:1', recovered: false, cursor: 'c9', durable: true })
+    assert.deepEqual(socket.take(), [{ type: 'unsubscribe', channel: 'user:1' }])
+    socket.receive({ type: 'unsubscribed', channel: 'user:1' })
+    assert.deepEqual(socket.last('subscribe').channels, [{ channel: 'user:1', after: 'start' }])
+  })
+
   test("a user's own channel, at first", async () => {
     await open()
     let loads = 0
@@ -576,6 +587,12 @@ describe('messages', () => {
     channel.close()
     await loop
     assert.deepEqual(seen, ['1', '2', '3', '4'])
+  })
+
+  test('a channel of a closed relay is closed', async () => {
+    await open()
+    relay.close()
+    for await (const m of relay.channel('a')) assert.fail(m.data)
   })
 
   test('iteration can end by itself, and ends with the connection', async () => {
