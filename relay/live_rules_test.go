@@ -147,6 +147,9 @@ func (r *liveRules) subscribed(a answer, e *event) error {
 			counts["live last"]++
 		}
 		r.subscribe(a)
+		if p := r.joined[a.channel]; e.places != nil {
+			p.resumed = true // other channels begin with their newest messages
+		}
 		if a.after != "" {
 			counts["live not recovered"]++
 			r.joined[a.channel].notResumed = true
