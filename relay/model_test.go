@@ -124,6 +124,32 @@ func TestModelCatchesMutants(t *testing.T) {
 	})
 }
 
+// A relay that does not keep the order over all channels of a client is caught,
+// also if each channel keeps its own.
+func TestModelCatchesMutantsOfOneCursor(t *testing.T) {
+	seed, swapped := newSeed(t), 0
+	for i := range uint64(12) {
+		for _, c := range runWorld(t, seed, i, worldKind{live: true, relays: 2, together: true}).clients {
+			for k := 1; c.together && c.wrong == nil && k < len(c.events); k++ {
+				if !c.isMessage(k-1) || !c.isMessage(k) || c.events[k-1].channel == c.events[k].channel {
+					continue
+				}
+				broken := c.story
+				broken.events = slices.Clone(c.events)
+				broken.events[k-1], broken.events[k] = broken.events[k], broken.events[k-1]
+				if _, err := c.check(&broken); err == nil {
+					t.Errorf("history %d: it is not caught that events %d and %d are swapped%s", i, k-1, k, broken.tail())
+				}
+				swapped++
+				k += 20
+			}
+		}
+	}
+	if swapped < 100 {
+		t.Errorf("%d events were swapped", swapped)
+	}
+}
+
 // A connection that changes the frames while the hub runs is caught, too.
 func TestModelCatchesBadConnections(t *testing.T) {
 	seed := newSeed(t)
