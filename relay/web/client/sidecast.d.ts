@@ -5,6 +5,11 @@ export interface Options {
   token?: () => string | undefined | Promise<string | undefined>
   /** Use Server-Sent Events if two WebSockets in a row were not accepted: a proxy may block them. */
   sse?: boolean
+  /**
+   * Use one connection for all tabs with the same URL and the same key. The key must stand for the user and the rights:
+   * let the server that renders the page write it. It has no effect without Web Locks (plain HTTP, Node).
+   */
+  share?: string
   /** The class to use instead of the global WebSocket, such as that of the npm package `ws` in Node before 22. */
   WebSocket?: new (url: string | URL, protocols?: string | string[]) => any
 }
@@ -86,8 +91,10 @@ export interface Relay {
   on(event: 'state', listener: (value: StateEvent) => void): Off
   /** Subscribes to a channel. Several channels may have the same name. */
   channel(name: string, options?: ChannelOptions): Channel
-  /** Closes the connection and all channels. */
+  /** Closes the connection and all channels. With `share`, the other tabs keep theirs. */
   close(): void
+  /** Like close(), but with `share` it also closes those of all other tabs. The code of the state is 4401. */
+  logout(): void
 }
 
 /**

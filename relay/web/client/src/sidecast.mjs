@@ -88,6 +88,7 @@ export function connect(url, options = {}) {
   const subscriptions = new Map() // by channel
   const publishes = new Map() // by ref, until the answer
   let socket
+  let Shared // the class of sidecast-share.mjs, when it is loaded
   let timer // until the next attempt, or until the connection counts as dead
   let turn = 0 // of the connection: what an earlier one still does is ignored
   let ready // whether commands can be sent
@@ -99,7 +100,7 @@ export function connect(url, options = {}) {
   let fallback // whether the transport is sidecast-sse.mjs
   let ref = 0
 
-  const relay = { on, channel, close: () => ended(1000, true) }
+  const relay = { on, channel, close: () => ended(1000, true), logout: () => ended(4401, true) }
 
   function setState(state, more) {
     if (relay.state === state) return
@@ -118,7 +119,8 @@ export function connect(url, options = {}) {
     try {
       const token = await options.token?.()
       fallback = options.sse && silent > 1 && !fallback
-      const Transport = fallback ? (await import('./sidecast-sse.mjs')).default : Socket
+      if (options.share) Shared ||= (await import('./sidecast-share.mjs')).default(options, Socket, ended)
+      const Transport = fallback ? (await import('./sidecast-sse.mjs')).default : Shared || Socket
       if (mine !== turn) return
       socket = new Transport(address, token ? ['sidecast.v1', 'sidecast.token.' + token] : ['sidecast.v1'])
       socket.onmessage = (event) => mine === turn && receive(JSON.parse(event.data))
@@ -138,9 +140,10 @@ export function connect(url, options = {}) {
     timer = setTimeout(ended, seconds * 1000, 1006)
   }
 
-  function ended(code, final = code === 4403 || code === 4409) {
+  function ended(code, final = code === 4403 || code === 4409, retryIn) {
     if (relay.state === 'closed') return
     turn++
+    if (final) Shared?.end?.(code)
     clearTimeout(timer)
     socket?.close()
     for (const { reject } of publishes.values()) reject(failure('unavailable', 'the connection ended before the answer'))
@@ -159,7 +162,7 @@ export function connect(url, options = {}) {
       return
     }
     // After 4401, a new login may help: the browser sends its current cookies.
-    const retryIn = code === 4401 && !unauthorized ? 0 : backOff(failures++)
+    retryIn ??= code === 4401 && !unauthorized ? 0 : backOff(failures++)
     unauthorized ||= code === 4401
     setState('waiting', { code, retryIn })
     timer = setTimeout(open, retryIn)

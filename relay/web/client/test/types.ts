@@ -10,7 +10,7 @@ import { WebSocket as NodeWebSocket } from 'ws'
 const relay = connect()
 connect('wss://push.example.com/ws', { token: async () => 'jwt', sse: true })
 connect(new URL('ws://localhost:8080'), { WebSocket, token: () => undefined })
-connect(null, { WebSocket: NodeWebSocket })
+connect(null, { WebSocket: NodeWebSocket, share: 'user-42' }).logout()
 
 const state: State = relay.state
 relay.on('state', ({ state, code, retryIn }) => {
