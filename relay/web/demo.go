@@ -1,8 +1,8 @@
 // Package web contains the files that the relay serves to browsers: the demo
 // page, and the JavaScript client (client/README.md).
 //
-// The demo page subscribes to a channel over a plain WebSocket and shows each
-// message as text, never as markup. It loads nothing from other hosts. All its
+// The demo page subscribes to a channel with the JavaScript client and shows
+// each message as text, never as markup. It loads nothing from other hosts. All its
 // URLs are relative, so it works below any base path. Its content security
 // policy allows only the page's own scripts, and connections to the relay only.
 package web
@@ -24,9 +24,9 @@ type Page struct {
 }
 
 // Demo returns a handler that serves the demo page at / and its files below.
-// The relay's WebSocket endpoint must be at /ws relative to the page; if the
-// page has a base path, the caller must strip it. The handler is safe for
-// concurrent use.
+// The relay's WebSocket endpoint must be at ws relative to the page, and the
+// files of [Client] next to the page; if the page has a base path, the caller
+// must strip it. The handler is safe for concurrent use.
 func Demo(p Page) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/{$}", static("text/html; charset=utf-8", renderIndex(p)))

@@ -7,13 +7,11 @@ import (
 	"strings"
 )
 
-// An example is code for the reader to copy. It consists of Before, a channel
-// and After.
+// An example is code for the reader to copy.
 type example struct {
-	ID, Caption   string
-	Before, After string
-	Quote         string // how the script quotes a channel name: shell, php or socket
-	Channel       string // the initial channel, quoted
+	ID, Caption string
+	Text        string // with the placeholders {channel}, {client} and {relay}
+	Quote       string // how the script quotes a channel name: shell, php or script
 }
 
 // renderIndex returns the HTML of the page with its examples. They contain the
@@ -30,16 +28,18 @@ func renderIndex(p Page) []byte {
 	}
 	phpConnect := "$redis = new Redis();\n$redis->connect('" + host + "', " + port + ");\n"
 	examples := []example{
-		{"redis-cli", "redis-cli", redisCLI + " publish ", " hello", "shell", "chat"},
-		{"command", "Sidecast command line", program + " publish ", " hello", "shell", "chat"},
-		{"php", "PHP, with the redis extension", phpConnect + "$redis->publish(", ", 'hello');", "php", "'chat'"},
+		{"redis-cli", "redis-cli", redisCLI + " publish {channel} hello", "shell"},
+		{"command", "Sidecast command line", program + " publish {channel} hello", "shell"},
+		{"php", "PHP, with the redis extension", phpConnect + "$redis->publish({channel}, 'hello');", "php"},
 	}
-	socket := example{
-		ID: "javascript", Quote: "socket",
-		Before:  "const socket = new WebSocket(\n  ",
-		After:   ");\nsocket.onmessage = (event) =>\n  console.log(event.data);",
-		Channel: "'ws://…/ws?channel=chat'", // the page's script inserts the address
-	}
+	page := example{ID: "page", Quote: "script", Text: `<script type="module">
+import { connect } from
+  '{client}';
+const relay = connect(
+  '{relay}');
+relay.channel({channel}).on('message',
+  (m) => console.log(m.data));
+</script>`}
 	var figures strings.Builder
 	for _, e := range examples {
 		fmt.Fprintf(&figures, figureHTML, e.ID, html.EscapeString(e.Caption), e.ID, e.code())
@@ -47,7 +47,7 @@ func renderIndex(p Page) []byte {
 	// A Replacer instead of html/template: with that package, the linker cannot
 	// remove unused methods from the whole program, which makes the binary 8 MB
 	// larger.
-	return []byte(strings.NewReplacer("<!-- examples -->", figures.String(), "<!-- socket -->", socket.code()).
+	return []byte(strings.NewReplacer("<!-- examples -->", figures.String(), "<!-- page -->", page.code()).
 		Replace(string(mustRead("index.html"))))
 }
 
@@ -60,9 +60,14 @@ const figureHTML = `
     </figure>`
 
 // code returns the element with the example's code. Its data attributes tell
-// the page's script how to insert another channel.
+// the page's script how to insert another channel, and the relay's URLs, which
+// only a browser knows.
 func (e example) code() string {
-	escape := html.EscapeString
-	return fmt.Sprintf(`<code id="%s" data-before="%s" data-after="%s" data-quote="%s">%s</code>`,
-		e.ID, escape(e.Before), escape(e.After), e.Quote, escape(e.Before+e.Channel+e.After))
+	channel := "chat"
+	if e.Quote != "shell" {
+		channel = "'chat'"
+	}
+	initial := strings.NewReplacer("{channel}", channel, "{client}", "http://…/sidecast.mjs", "{relay}", "ws://…/ws").Replace(e.Text)
+	return fmt.Sprintf(`<code id="%s" data-text="%s" data-quote="%s">%s</code>`,
+		e.ID, html.EscapeString(e.Text), e.Quote, html.EscapeString(initial))
 }

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os/exec"
 	"slices"
 	"strings"
@@ -93,28 +95,30 @@ func TestCommandExample(t *testing.T) {
 	}
 }
 
-// The JavaScript example receives the messages of this channel.
-func TestJavaScriptExample(t *testing.T) {
+// The example for a page receives the messages of this channel.
+func TestPageExample(t *testing.T) {
 	relay := startRelay(t, web.Page{})
 	ctx := open(t, relay)
-	for _, name := range awkwardNames {
-		code := exampleFor(ctx, t, name, "javascript")
-		browser.Eval[chromedp.Void](ctx, t, `(() => {
-			globalThis.received = undefined;
-			console.log = (text) => { globalThis.received = text };
-			`+code+`
-			globalThis.socket = socket;
-		})()`)
-		browser.Await(ctx, t, `socket.readyState === WebSocket.OPEN`)
+	var code string
+	pages := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		fmt.Fprint(w, "<!doctype html><title>page</title><script>console.log = (text) => { received = text }</script>\n"+code)
+	}))
+	defer pages.Close()
+	for _, name := range append(awkwardNames, "</script><script>alert(1)</script>") {
+		browser.Do(ctx, t, chromedp.Navigate(relay.url))
+		browser.Await(ctx, t, live)
+		code = exampleFor(ctx, t, name, "page")
+		browser.Do(ctx, t, chromedp.Navigate(pages.URL))
 		limit := time.Now().Add(10 * time.Second)
-		for !browser.Eval[bool](ctx, t, `received !== undefined`) && time.Now().Before(limit) {
-			relay.send(name, "hello "+name) // again, if the relay had not subscribed the example yet
+		for !browser.Eval[bool](ctx, t, `typeof received !== "undefined"`) && time.Now().Before(limit) {
+			relay.send(name, "hello "+name) // again, if the relay has not subscribed the page yet
 		}
-		if received := browser.Eval[string](ctx, t, `received`); received != "hello "+name {
+		if received := browser.Eval[string](ctx, t, `globalThis.received ?? ""`); received != "hello "+name {
 			t.Errorf("%s received %q", code, received)
 		}
-		browser.Eval[chromedp.Void](ctx, t, `socket.close()`)
 	}
+	wantNoProblems(ctx, t)
 }
 
 // Each button copies its example.
@@ -124,7 +128,7 @@ func TestCopy(t *testing.T) {
 	if n := browser.Eval[int](ctx, t, `document.querySelectorAll("button.copy").length`); n != 4 {
 		t.Errorf("the page has %d copy buttons, want 4", n)
 	}
-	for _, id := range []string{"redis-cli", "command", "php", "javascript"} {
+	for _, id := range []string{"redis-cli", "command", "php", "page"} {
 		button := `document.querySelector("[aria-describedby=` + id + `-caption]")`
 		browser.Eval[chromedp.Void](ctx, t, `navigator.clipboard.writeText = async (text) => { globalThis.clipboard = text }; `+button+`.click()`)
 		browser.Await(ctx, t, button+`.textContent === "Copied"`)

@@ -23,7 +23,7 @@ import (
 
 // A testRelay is a relay without Redis: messages of clients are delivered at
 // once. It serves the page below a base path, and can reject clients,
-// disconnect them and be unavailable.
+// disconnect them, be unavailable and have no Redis.
 type testRelay struct {
 	url string // the URL of the page
 
@@ -43,6 +43,9 @@ func startRelay(t *testing.T, page web.Page) *testRelay {
 	r.start()
 	mux := http.NewServeMux()
 	mux.Handle("/base/", http.StripPrefix("/base", web.Demo(page)))
+	for name, file := range web.Client() {
+		mux.Handle("/base/"+name, file)
+	}
 	mux.HandleFunc("/base/ws", func(w http.ResponseWriter, request *http.Request) {
 		r.mu.Lock()
 		r.handshakes = append(r.handshakes, request.URL.RawQuery)
@@ -76,6 +79,7 @@ func (r *testRelay) start() {
 	r.hub = relay.NewHub(relay.HubConfig{
 		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all}, Budget: budget,
 		Protocols: protocol.All(), Stats: counters, Logger: logger, MaxChannels: 128, MaxPayload: 1 << 20,
+		PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second, HistoryBytes: 8 << 20, HistoryAge: time.Minute,
 		Publish: func(_ context.Context, channel string, payload []byte) (int64, error) {
 			r.send(channel, string(payload))
 			return 1, nil
@@ -84,7 +88,7 @@ func (r *testRelay) start() {
 	r.hub.Online(1)
 	handler := ws.New(ws.Config{
 		Hub: r.hub, Budget: budget, Slots: accept.NewSlots(1000), Stats: counters, Logger: logger, MaxInbound: 16 << 10,
-		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}},
+		Protocols: map[string]protocol.Protocol{protocol.SubprotocolV1: protocol.V1{}},
 		Identify: func(*http.Request, *string) (access.Principal, protocol.CloseCode) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -106,7 +110,30 @@ func (r *testRelay) send(channel, payload string) {
 	r.hub.Flush()
 }
 
-// disconnect closes all connections, with a close frame unless code is 0.
+// setRedis changes whether the relay is connected to Redis.
+func (r *testRelay) setRedis(up bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if up {
+		r.hub.Online(1)
+	} else {
+		r.hub.Offline()
+	}
+}
+
+// cut closes all connections without a close frame.
+func (r *testRelay) cut() {
+	r.mu.Lock()
+	conns := r.conns
+	r.conns = nil
+	r.mu.Unlock()
+	for _, conn := range conns {
+		_ = conn.Close()
+	}
+}
+
+// disconnect closes all connections, with a close frame unless code is 0, and
+// forgets all messages: clients cannot resume.
 func (r *testRelay) disconnect(code protocol.CloseCode) {
 	r.mu.Lock()
 	hub, stop, conns := r.hub, r.stop, r.conns

@@ -11,9 +11,10 @@ if ($_SERVER['REQUEST_METHOD'] === 'POST') {
 ?>
 <!doctype html>
 <form><input name="say" autofocus><button>say</button></form><ul></ul>
-<script>
+<script type="module">
+  const { connect } = await import(`http://${location.hostname}:8080/sidecast.mjs`);
   const list = document.querySelector('ul'), form = document.querySelector('form');
-  const socket = new WebSocket(`ws://${location.hostname}:8080/ws?channel=chat:1`);
-  socket.onmessage = (event) => { list.append(Object.assign(document.createElement('li'), { textContent: event.data })); };
+  const chat = connect(`ws://${location.hostname}:8080/ws`).channel('chat:1', { last: 20 });
+  chat.on('message', (m) => list.append(Object.assign(document.createElement('li'), { textContent: m.data })));
   form.onsubmit = (event) => { event.preventDefault(); fetch('', { method: 'POST', body: new FormData(form) }); form.reset(); };
 </script>

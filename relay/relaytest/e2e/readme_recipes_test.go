@@ -127,27 +127,38 @@ func showsResumed(t *testing.T, text string) {
 	browser.Await(open(ctx, t, page), t, lines+` === "1,2,3,4"`)
 }
 
-// TestPagesNoticeSilence: the pages with the client notice a connection on which
-// nothing arrives any more, although it is open, and show the messages that
-// they have missed. Without heartbeats, they would wait forever.
+// TestPagesNoticeSilence: the pages with the client, and the demo page, notice a
+// connection on which nothing arrives any more, although it is open, and show
+// the messages that they have missed. Without heartbeats, they would wait
+// forever.
 func TestPagesNoticeSilence(t *testing.T) {
 	t.Parallel()
 	redistest.Require(t, "sh", "dash")
 	s := newShell(t, map[string]string{"SIDECAST_PING_INTERVAL": "2s", "SIDECAST_PONG_TIMEOUT": "1s"})
 	url := s.start(snippet(t, "sh", startsDevelopment))
 	ctx := browser.Start(t)
-	for name, page := range map[string]struct{ channel, shows string }{
-		chatsPage:  {"chat", `document.querySelector("#log").textContent.endsWith("missed")`},
-		clientPage: {"chat", `document.querySelector("#log").textContent.endsWith("missed")`},
-		jobPage:    {"job:7", `document.getElementById("bar").value === 5`},
+	const (
+		demo       = "the demo page"
+		demoIsLive = `document.getElementById("status").dataset.state === "live"`
+	)
+	for name, page := range map[string]struct{ channel, isOpen, shows string }{
+		chatsPage:  {"chat", `relay.state === "open"`, `document.querySelector("#log").textContent.endsWith("missed")`},
+		clientPage: {"chat", `relay.state === "open"`, `document.querySelector("#log").textContent.endsWith("missed")`},
+		jobPage:    {"job:7", `relay.state === "open"`, `document.getElementById("bar").value === 5`},
+		demo:       {"chat", demoIsLive, `document.querySelector("#messages").textContent.endsWith("missed")`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			proxy := faultproxy.Start(t, strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws"))
-			tab := open(ctx, t, "file://"+file(t, onPort(t, snippet(t, "html", name), "localhost:8080", proxy.Addr)))
+			location := "http://" + proxy.Addr + "/"
+			if name != demo {
+				location = "file://" + file(t, onPort(t, snippet(t, "html", name), "localhost:8080", proxy.Addr))
+			}
+			tab := open(ctx, t, location)
 			awaitSubscribed(tab, t, page.channel)
+			browser.Await(tab, t, page.isOpen)
 			proxy.Hold(faultproxy.Both...)
 			begin := time.Now()
-			browser.Await(tab, t, `relay.state !== "open"`)
+			browser.Await(tab, t, "!("+page.isOpen+")")
 			t.Logf("noticed after %v", time.Since(begin).Round(time.Millisecond))
 			s.run("sidecast publish chat missed")
 			s.run(`sidecast publish job:7 '{"done":5,"of":9}'`)

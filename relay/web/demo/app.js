@@ -1,42 +1,39 @@
+import { connect } from "./sidecast.mjs";
 import { updateExamples } from "./lines.js";
 import { addMessage, addNote, clear } from "./log.js";
 
 const $ = (id) => document.getElementById(id);
 
-// Close codes of the relay, explained to the reader. After a FINAL code the page does not reconnect. A REJECTED code
-// ends the attempts only if it arrives before the connection was live. After all other codes the page reconnects.
-const FINAL = {
+// Why the relay refuses a client or a channel, by close code or error code.
+const PROBLEMS = {
+  1008: "The relay rejected the request: it is not permitted, or there were too many",
   4401: "You must log in to use this relay",
   4403: "You have no access to this channel",
   4409: "The application closed this connection",
+  bad_channel: "The relay rejected the name of this channel",
+  forbidden: "You have no access to this channel",
+  unauthorized: "You must log in to receive this channel",
 };
-const REJECTED = {
-  1008: "The relay rejected the request: it is not permitted, or there were too many",
-  1009: "The message is too large",
+
+const NEWEST = 20; // messages with which a channel begins
+
+// Why messages may be missing, by the reason of the gap.
+const GAPS = {
+  history: "this page read too slowly",
+  redis: "the relay lost its connection to Redis",
+  reset: "the stream was replaced",
+  too_large: "a message was too large",
+  trimmed: "the stream no longer has them",
+  unrecovered: "the relay no longer has them",
 };
-const NORMAL = 1000;
 
-// The relay rejects a client immediately after the handshake, because a page cannot see why a handshake failed.
-// So the page reports a connection as live only after this many milliseconds, or at the first message.
-const LIVE_DELAY = 250;
-
-let channel = "";
-let socket = null;
-let live = false;
-let lostAt = 0; // when the last live connection ended; 0 after the reader was notified
-let attempts = 0;
-let timer = 0; // of LIVE_DELAY, or of the countdown
-
-function address() {
-  const url = new URL("ws", location.href);
-  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  // With gap=close, the relay closes a connection that may have missed messages. The page then notifies the reader.
-  url.search = new URLSearchParams({ channel, gap: "close" });
-  url.hash = "";
-  return url;
-}
+let relay;
+let channel;
+let subscribed = false; // at least once
+let timer = 0; // of the countdown
 
 function showStatus(state, text) {
+  clearTimeout(timer);
   $("status").dataset.state = state;
   if ($("status-text").textContent !== text) $("status-text").textContent = text;
   $("countdown").textContent = "";
@@ -44,71 +41,57 @@ function showStatus(state, text) {
   $("send").querySelector("button").disabled = state !== "live";
 }
 
-function connect() {
-  disconnect();
-  showStatus("connecting", attempts > 0 || lostAt ? "Reconnecting" : "Connecting");
-  const current = new WebSocket(address());
-  current.binaryType = "arraybuffer";
-  // Events of an older connection are ignored.
-  current.onopen = () => { if (current === socket) timer = setTimeout(becomeLive, LIVE_DELAY); };
-  current.onmessage = (event) => {
-    if (current !== socket) return;
-    becomeLive();
-    addMessage(event.data);
-  };
-  current.onclose = (event) => { if (current === socket) handleClose(event.code); };
-  socket = current;
+function countDown(time) {
+  const seconds = Math.ceil((time - Date.now()) / 1000);
+  $("countdown").textContent = seconds > 0 ? ` in ${seconds}\u00a0s` : "";
+  if (seconds > 0) timer = setTimeout(countDown, 500, time);
 }
 
-function disconnect() {
-  clearTimeout(timer);
-  const old = socket;
-  socket = null;
-  live = false;
-  old?.close(NORMAL);
-}
-
-function becomeLive() {
-  if (live) return;
-  clearTimeout(timer);
-  live = true;
-  attempts = 0;
-  showStatus("live", "Connected");
-  if (lostAt) {
-    const seconds = Math.max(1, Math.round((Date.now() - lostAt) / 1000));
-    addNote(`Reconnected after ${seconds}\u00a0s. You may have missed messages.`);
-    lostAt = 0;
+function showState({ state, code, retryIn }) {
+  const problem = PROBLEMS[code] && `${PROBLEMS[code]} (${code})`;
+  switch (state) {
+    case "connecting":
+      if ($("status").dataset.state !== "waiting") showStatus("connecting", "Connecting");
+      break;
+    case "open":
+      if (subscribed) showStatus("live", "Connected");
+      break;
+    case "redis-offline":
+      showStatus("offline", "Redis is unavailable: no messages arrive");
+      break;
+    case "waiting":
+      showStatus("waiting", problem ? `${problem}, retrying` : "Disconnected, retrying");
+      countDown(Date.now() + retryIn);
+      break;
+    case "closed":
+      showStatus("stopped", problem);
   }
 }
 
-function handleClose(code) {
-  const wasLive = live;
-  disconnect();
-  if (wasLive) lostAt = Date.now();
-  if (code in REJECTED && wasLive) addNote(`${REJECTED[code]}. Your last message may not have been sent.`);
-  if (code in FINAL || (code in REJECTED && !wasLive)) {
-    showStatus("stopped", `${FINAL[code] ?? REJECTED[code]} (${code})`);
-    return;
-  }
-  const maxDelay = Math.min(30_000, 500 * 2 ** attempts);
-  attempts = Math.min(attempts + 1, 16);
-  retryAt(Date.now() + maxDelay * (0.5 + Math.random() / 2));
+// start subscribes with a new connection, which sends the browser's current cookies.
+function start(name) {
+  const old = relay;
+  const current = relay = connect("ws");
+  old?.close();
+  subscribed = false;
+  relay.on("state", (event) => { if (current === relay) showState(event); });
+  channel = relay.channel(name, {
+    last: NEWEST,
+    load() { // runs when the relay has subscribed the page
+      subscribed = true;
+      showState(relay);
+    },
+  });
+  channel.on("message", addMessage);
+  channel.on("gap", ({ reason }) => addNote(`Messages may be missing here: ${GAPS[reason]}.`));
+  channel.on("error", ({ code, message }) => showStatus("stopped", `${PROBLEMS[code] ?? message} (${code})`));
+  showState(relay);
 }
 
-function retryAt(time) {
-  const left = time - Date.now();
-  if (left <= 0) return connect();
-  showStatus("waiting", "Disconnected, retrying");
-  $("countdown").textContent = ` in ${Math.ceil(left / 1000)}\u00a0s`;
-  timer = setTimeout(retryAt, Math.min(left, left % 1000 || 1000), time);
-}
-
-const waiting = () => $("status").dataset.state === "waiting";
-addEventListener("online", () => { if (waiting()) connect(); });
-document.addEventListener("visibilitychange", () => { if (!document.hidden && waiting()) connect(); });
-addEventListener("pagehide", disconnect);
-addEventListener("pageshow", (event) => { if (event.persisted) connect(); });
-$("retry").addEventListener("click", () => { attempts = 0; connect(); });
+$("retry").addEventListener("click", () => {
+  if ($("status").dataset.state === "stopped") start(channel.name);
+  else dispatchEvent(new Event("online")); // then the client retries at once, and resumes
+});
 
 // The rules that every relay has for channel names.
 function nameError(name) {
@@ -123,12 +106,10 @@ function subscribe(name) {
   $("fault").textContent = error;
   $("channel").toggleAttribute("aria-invalid", error !== "");
   if (error) return false;
-  channel = name;
   document.title = `${name} · Sidecast`;
   clear();
-  updateExamples(name, address());
-  attempts = lostAt = 0;
-  connect();
+  updateExamples(name);
+  start(name);
   return true;
 }
 
@@ -141,8 +122,8 @@ $("listen").addEventListener("submit", (event) => {
 $("send").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("text").value;
-  if (!live || text === "") return;
-  socket.send(text);
+  if ($("status").dataset.state !== "live" || text === "") return;
+  channel.publish(text).catch((error) => addNote(`Your message may not have been sent: ${error.message}.`));
   $("text").value = "";
 });
 

@@ -3,16 +3,18 @@
 const QUOTE = {
   shell: (name) => (/^[\w@%+=:,./][\w@%+=:,./-]*$/.test(name) ? name : `'${name.replaceAll("'", `'\\''`)}'`),
   php: (name) => `'${name.replace(/[\\']/g, "\\$&")}'`,
+  script: (name) => `'${name.replace(/[\\']/g, "\\$&").replaceAll("<", "\\x3c")}'`, // < could end the script
 };
 
-// updateExamples inserts the channel into all examples, and the WebSocket address into the one that subscribes.
-export function updateExamples(channel, address) {
-  const socket = new URL(address);
-  socket.search = new URLSearchParams({ channel });
-  for (const code of document.querySelectorAll("code[data-quote]")) {
-    const { before, after, quote } = code.dataset;
-    const inserted = quote === "socket" ? `'${socket.href.replaceAll("'", "%27")}'` : QUOTE[quote](channel);
-    code.textContent = before + inserted + after;
+// urlOf returns the URL of one of the relay's paths, for a string in single quotes.
+const urlOf = (name) => new URL(name, location).href.replaceAll("'", "%27");
+
+// updateExamples inserts the channel into all examples, and the relay's URLs into the one for a page.
+export function updateExamples(channel) {
+  for (const code of document.querySelectorAll("code[data-text]")) {
+    const { text, quote } = code.dataset;
+    const values = { channel: QUOTE[quote](channel), client: urlOf("sidecast.mjs"), relay: urlOf("ws").replace("http", "ws") };
+    code.textContent = text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
   }
 }
 

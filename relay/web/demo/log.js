@@ -4,6 +4,8 @@ const LIMIT = 500; // messages that are shown
 const LENGTH = 4000; // characters that are shown of a text message
 const BYTES = 64; // bytes that are shown of a binary message
 
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
 const log = document.getElementById("log");
 const list = document.getElementById("messages");
 const count = document.getElementById("count");
@@ -13,9 +15,9 @@ let queue = []; // entries that arrived since the last draw
 let total = 0;
 let drawTimer = 0;
 
-export function addMessage(data) {
+export function addMessage(message) {
   total++;
-  add({ text: typeof data === "string" ? shorten(data) : hex(data) });
+  add({ text: isText(message) ? shorten(message.data) : hex(message.bytes()) });
 }
 
 export function addNote(text) {
@@ -62,13 +64,23 @@ function row({ time, text, note }) {
   return item;
 }
 
+function isText(message) {
+  if (!message.data.includes("\ufffd")) return true;
+  try {
+    utf8.decode(message.bytes());
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 function shorten(text) {
   if (text.length <= LENGTH) return text;
   return `${text.slice(0, LENGTH)}… (${text.length.toLocaleString("en")} characters in total)`;
 }
 
-function hex(buffer) {
-  const bytes = Array.from(new Uint8Array(buffer, 0, Math.min(BYTES, buffer.byteLength)), (b) => b.toString(16).padStart(2, "0"));
-  const rest = buffer.byteLength > BYTES ? " …" : "";
-  return `Binary message, ${buffer.byteLength.toLocaleString("en")} bytes: ${bytes.join(" ")}${rest}`;
+function hex(bytes) {
+  const shown = Array.from(bytes.subarray(0, BYTES), (byte) => byte.toString(16).padStart(2, "0"));
+  const rest = bytes.length > BYTES ? " …" : "";
+  return `Binary message, ${bytes.length.toLocaleString("en")} bytes: ${shown.join(" ")}${rest}`;
 }
