@@ -35,6 +35,8 @@ type Client struct {
 
 	writing sync.Mutex // one frame at a time
 
+	stream *stream // of a client of SSE, or nil; owned by the reader until done is closed
+
 	// Owned by the reader.
 	reader     *bufio.Reader
 	messages   *messageCache
@@ -53,7 +55,7 @@ const maxFrame = 64 << 20
 var clients atomic.Int64
 
 // client returns a client whose handshake on conn has succeeded.
-func (d *Dialer) client(conn *pausableConn, reader *bufio.Reader, subprotocol string) *Client {
+func (d *Dialer) client(conn *pausableConn, reader *bufio.Reader, subprotocol string, s *stream) *Client {
 	c := &Client{
 		name: fmt.Sprintf("%d from %s", clients.Add(1), conn.conn.LocalAddr()), protocol: d.Protocol, gapClose: d.GapClose,
 		relay: d.Relay, sentAt: d.SentAt, conn: conn, done: make(chan struct{}), reader: reader, messages: &d.messages,
@@ -61,7 +63,15 @@ func (d *Dialer) client(conn *pausableConn, reader *bufio.Reader, subprotocol st
 	if d.Protocol == Raw {
 		c.channels, c.last = d.Channels, d.Last
 	}
-	c.log.add(Event{At: time.Now(), Kind: KindOpened, Text: subprotocol})
+	opened := Event{At: time.Now(), Kind: KindOpened, Text: subprotocol}
+	if s != nil {
+		opened.At = s.began // before the request, which subscribes
+	}
+	c.log.add(opened)
+	if s != nil {
+		c.protocol, c.stream = V1, s // its log is that of a client of sidecast.v1
+		s.begin(c)
+	}
 	go c.read()
 	return c
 }
@@ -80,7 +90,13 @@ func (c *Client) Session() Session {
 // read logs all frames until the connection ends, and ends the log.
 func (c *Client) read() {
 	defer close(c.done)
-	code, err := c.readFrames()
+	var code uint16
+	var err error
+	if c.stream != nil {
+		code, err = c.readStream()
+	} else {
+		code, err = c.readFrames()
+	}
 	c.conn.conn.Close()
 	end := Event{At: time.Now(), Kind: KindEnd, Code: cmp.Or(code, 1006)}
 	var broken wireError

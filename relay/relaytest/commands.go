@@ -88,8 +88,16 @@ func (c *Client) Publish(ctx context.Context, channel string, payload []byte) (i
 
 // Barrier sends a WebSocket ping and waits for its pong. The relay sends the
 // pong after everything that it had queued for this client, so all of that is
-// in the log when Barrier returns.
+// in the log when Barrier returns. A client of SSE cannot send a ping: it waits
+// for two heartbeats, the second of which the relay cannot have sent before.
 func (c *Client) Barrier(ctx context.Context) error {
+	if c.stream != nil {
+		e, err := c.AwaitAfter(ctx, c.Last(), Is(KindHeartbeat))
+		if err == nil {
+			_, err = c.AwaitAfter(ctx, e, Is(KindHeartbeat))
+		}
+		return err
+	}
 	nonce := binary.BigEndian.AppendUint64(nil, rand.Uint64())
 	last := c.Last()
 	if err := c.SendFrame(true, OpPing, nonce); err != nil {

@@ -23,12 +23,16 @@ type Protocol uint8
 const (
 	V1  Protocol = iota // sidecast.v1
 	Raw                 // sidecast.raw, asked for by offering no subprotocol
+	SSE                 // Server-Sent Events with the objects of sidecast.v1. The client cannot send commands
 )
 
 // String returns the protocol's name on the wire.
 func (p Protocol) String() string {
-	if p == Raw {
+	switch p {
+	case Raw:
 		return "sidecast.raw"
+	case SSE:
+		return "server-sent events"
 	}
 	return "sidecast.v1"
 }
@@ -49,7 +53,7 @@ type Dialer struct {
 	// if no proxy traces the connections.
 	SentAt func(local string, offset int64) time.Time
 
-	// Channels are the channels that a raw client names in its URL.
+	// Channels are the channels that a client of Raw or SSE names in its URL.
 	Channels []string
 	// Last is how many of the newest messages a raw client asks for; 0 does not
 	// ask.
@@ -91,9 +95,15 @@ func (e *HandshakeError) Error() string {
 // for the welcome. The caller ends the client with [Client.Close] or
 // [Client.Drop].
 func (d *Dialer) Dial(ctx context.Context) (*Client, error) {
+	return d.dial(ctx, &stream{channels: d.Channels})
+}
+
+// dial is Dial with the channels of a client of SSE, and the last id that it
+// received.
+func (d *Dialer) dial(ctx context.Context, s *stream) (*Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	target, err := d.target()
+	target, err := d.target(s)
 	if err != nil {
 		return nil, err
 	}
@@ -106,7 +116,13 @@ func (d *Dialer) Dial(ctx context.Context) (*Client, error) {
 	stop := context.AfterFunc(ctx, func() { tcp.Close() })
 	pausable := &pausableConn{conn: tcp}
 	reader := bufio.NewReaderSize(pausable, 2<<10)
-	subprotocol, err := d.handshake(tcp, reader, target)
+	subprotocol := ""
+	if d.Protocol == SSE {
+		reader, err = s.request(d, tcp, reader, target)
+	} else {
+		subprotocol, err = d.handshake(tcp, reader, target)
+		s = nil
+	}
 	if !stop() {
 		err = fmt.Errorf("handshake: %w", ctx.Err()) // the connection was closed during the handshake
 	}
@@ -114,7 +130,7 @@ func (d *Dialer) Dial(ctx context.Context) (*Client, error) {
 		tcp.Close()
 		return nil, err
 	}
-	return d.client(pausable, reader, subprotocol), nil
+	return d.client(pausable, reader, subprotocol, s), nil
 }
 
 // DialFleet connects n clients, several at a time. If one fails, all are
@@ -136,7 +152,7 @@ func (d *Dialer) DialFleet(ctx context.Context, n int) (Fleet, error) {
 	return nil, err
 }
 
-func (d *Dialer) target() (*url.URL, error) {
+func (d *Dialer) target(s *stream) (*url.URL, error) {
 	target, err := url.Parse(d.URL)
 	if err != nil {
 		return nil, fmt.Errorf("parsing the relay's address: %w", err)
@@ -145,6 +161,11 @@ func (d *Dialer) target() (*url.URL, error) {
 		return nil, fmt.Errorf("parsing the relay's address: %q is not ws://host:port/path", d.URL)
 	}
 	query := target.Query()
+	if d.Protocol == SSE {
+		target.Path = strings.TrimSuffix(target.Path, "/ws") + "/sse"
+		query["channel"] = s.channels
+		query.Set("format", "json")
+	}
 	if d.Protocol == Raw {
 		for _, channel := range d.Channels {
 			query.Add("channel", channel)

@@ -17,6 +17,7 @@ type ReconnectingClient struct {
 	name     string
 	channels []string
 	cursors  Cursors
+	lastID   string // of a client of SSE
 	ended    []Session
 	current  *Client // nil between connections
 
@@ -41,13 +42,13 @@ func NewReconnectingClient(channels ...string) *ReconnectingClient {
 func (c *ReconnectingClient) Name() string { return c.name }
 
 // Connect drops the current connection, if there is one, connects with the
-// dialer, which must use sidecast.v1, and subscribes to all channels from where
+// dialer, which must use sidecast.v1 or SSE, and subscribes to all channels from where
 // the client is. It does not wait for the answers, because a connection may end
 // before they arrive. After an error the client is not connected and keeps its
 // cursors.
 func (c *ReconnectingClient) Connect(ctx context.Context, d *Dialer) error {
 	c.Disconnect((*Client).Drop)
-	client, err := d.Dial(ctx)
+	client, err := d.dial(ctx, &stream{channels: c.channels, last: c.lastID})
 	if err != nil {
 		return err
 	}
@@ -55,6 +56,9 @@ func (c *ReconnectingClient) Connect(ctx context.Context, d *Dialer) error {
 		c.Reconnects++
 	}
 	c.current = client
+	if client.stream != nil {
+		return nil
+	}
 	requests := make([]ChannelRequest, len(c.channels))
 	for i, channel := range c.channels {
 		requests[i] = c.cursors.Request(channel)
@@ -100,6 +104,9 @@ func (c *ReconnectingClient) Disconnect(end func(*Client)) {
 	}
 	end(c.current)
 	<-c.current.Done()
+	if s := c.current.stream; s != nil {
+		c.lastID = s.last
+	}
 	session := c.current.Session()
 	session.Client = c.name
 	for _, e := range session.Events {

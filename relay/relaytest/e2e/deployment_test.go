@@ -23,6 +23,7 @@ type deployment struct {
 	faults   relaytest.FaultLog
 	durable  map[string]int // see [relaytest.Run]
 	started  int
+	protocol relaytest.Protocol // of the clients, without a balancer
 
 	mu   sync.Mutex
 	open []*replica // the relays that accept clients; guarded by mu
@@ -51,7 +52,7 @@ func (d *deployment) startAt(addr string) *replica {
 	relay := startRelay(d.t, d.server, with(d.settings, "SIDECAST_LISTEN", addr))
 	r := &replica{relay, d.balancer}
 	if r.dialer == nil {
-		r.dialer = &relaytest.Dialer{URL: relay.URL(), Relay: fmt.Sprintf("relay %d", d.started)}
+		r.dialer = &relaytest.Dialer{URL: relay.URL(), Protocol: d.protocol, Relay: fmt.Sprintf("relay %d", d.started)}
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -201,8 +202,17 @@ func logSession(t testing.TB, s relaytest.Session) {
 // not even on channels with rare messages.
 func TestRollingRestart(t *testing.T) {
 	t.Parallel()
-	d := &deployment{t: t, server: redistest.Start(t), settings: map[string]string{
-		"SIDECAST_DRAIN_DELAY": "2s", "SIDECAST_DRAIN_TIMEOUT": "2s",
+	for _, protocol := range []relaytest.Protocol{relaytest.V1, relaytest.SSE} {
+		t.Run(protocol.String(), func(t *testing.T) {
+			t.Parallel()
+			restartAll(t, protocol)
+		})
+	}
+}
+
+func restartAll(t *testing.T, protocol relaytest.Protocol) {
+	d := &deployment{t: t, server: redistest.Start(t), protocol: protocol, settings: map[string]string{
+		"SIDECAST_DRAIN_DELAY": "2s", "SIDECAST_DRAIN_TIMEOUT": "2s", "SIDECAST_PING_INTERVAL": "8s", "SIDECAST_PONG_TIMEOUT": "7s",
 	}}
 	for range 3 {
 		d.start()
