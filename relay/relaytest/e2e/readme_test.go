@@ -79,6 +79,10 @@ const (
 	chatsPage         = "event.target.value"
 	clientPage        = "last: 20"
 	jobPage           = "<progress"
+	changesRow        = "UPDATE orders"
+	rendersRows       = "xRevRange"
+	answersJSON       = "application/json"
+	loadsState        = "stock.php"
 )
 
 // executors run the snippets: each the one of its language that contains its
@@ -98,7 +102,11 @@ var executors = []struct {
 	{"php", "user:", sendsToUser},
 	{"php", "job:", sendsProgress},
 	{"html", jobPage, showsProgress},
-	{"php", "->xAdd(", addsFromPHP("paid")},
+	{"php", "'paid'", addsFromPHP("paid")},
+	{"php", rendersRows, rendersWithoutRace},
+	{"php", changesRow, runsAbove},
+	{"php", answersJSON, loadsWithoutRace},
+	{"html", loadsState, runsAbove},
 	{"php", "->eval(", addsFromPHP("sent")},
 	{"html", clientPage, showsResumed},
 	{"html", "last=1", showsNewestPrice},
@@ -106,6 +114,9 @@ var executors = []struct {
 	{"", baseRights, grants},
 	{"", "ACL SETUSER relay %R~", grantsStreams},
 }
+
+// runsAbove stands for a snippet that the executor above it runs, too.
+func runsAbove(*testing.T, string) {}
 
 // TestReadmeSnippets: each snippet of the documents works as the text describes.
 func TestReadmeSnippets(t *testing.T) {

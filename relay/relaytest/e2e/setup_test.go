@@ -265,17 +265,24 @@ func channels(prefix string, n int) []string {
 	return names
 }
 
-// requirePHP skips the test if PHP or its extension for Redis is not installed.
-// If CI=true it fails the test instead.
-func requirePHP(t testing.TB) {
+// requirePHP skips the test if PHP or one of its extensions is not installed:
+// that for Redis, or one of more. If CI=true it fails the test instead.
+func requirePHP(t testing.TB, more ...string) {
 	t.Helper()
 	redistest.Require(t, "php", "php-cli")
 	modules, err := exec.Command("php", "-m").Output()
-	if err == nil && strings.Contains("\n"+string(modules), "\nredis\n") {
-		return
+	if err != nil {
+		t.Fatal(err)
 	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("PHP has no extension for Redis: install the Debian package php-redis")
+	packages := map[string]string{"redis": "php-redis", "pdo_sqlite": "php-sqlite3"}
+	for _, extension := range append(more, "redis") {
+		if strings.Contains("\n"+string(modules), "\n"+extension+"\n") {
+			continue
+		}
+		problem := fmt.Sprintf("PHP has no extension %s: install the Debian package %s", extension, packages[extension])
+		if os.Getenv("CI") == "true" {
+			t.Fatal(problem)
+		}
+		t.Skip(problem)
 	}
-	t.Skip("PHP has no extension for Redis: install the Debian package php-redis")
 }
