@@ -78,7 +78,7 @@ func (f *fleet) connectAll() error {
 	return errors.Join(errs...)
 }
 
-// connect opens one WebSocket connection and adds it to epoll.
+// connect opens one connection and adds it to epoll.
 func (f *fleet) connect(i int) error {
 	dialer := net.Dialer{}
 	if size := receiveBuffers[f.spec.Role]; size > 0 {
@@ -94,7 +94,7 @@ func (f *fleet) connect(i int) error {
 	if f.spec.TLS {
 		secured = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // the certificate is self-signed
 	}
-	if err := upgrade(secured, strings.ReplaceAll(f.spec.Path, "%d", strconv.Itoa(i))); err != nil {
+	if err := join(secured, strings.ReplaceAll(f.spec.Path, "%d", strconv.Itoa(i))); err != nil {
 		return err
 	}
 	f.mu.Lock()
@@ -117,16 +117,21 @@ func watch(poll int, conn net.Conn) error {
 	return errors.Join(err, failed)
 }
 
-func upgrade(conn net.Conn, path string) error {
-	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
-		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", path); err != nil {
+// join requests a WebSocket, or a stream of events.
+func join(conn net.Conn, path string) error {
+	status, headers := http.StatusSwitchingProtocols, "Connection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	if strings.HasPrefix(path, "/sse") {
+		status, headers = http.StatusOK, "Accept: text/event-stream\r\n"
+	}
+	if _, err := fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\n%s\r\n", path, headers); err != nil {
 		return err
 	}
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		return err
 	}
-	if response.StatusCode != http.StatusSwitchingProtocols {
+	if response.StatusCode != status {
 		return fmt.Errorf("the relay answers %s with %s", path, response.Status)
 	}
 	return nil

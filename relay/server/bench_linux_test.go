@@ -67,6 +67,8 @@ var workloads = []workload{
 	{"tls-1000", fanoutTLS(1000, 1)},
 	{"tls-1000-by-8", fanoutTLS(1000, 8)},
 	{"storm-10000", storm},
+	{"sse-idle-10000", idleSSE},
+	{"sse-fan-out-10000", fanoutSSE(10_000)},
 }
 
 // A figure is a quantity that was measured several times.

@@ -18,6 +18,7 @@ import (
 	"sidecast/relay/protocol"
 	"sidecast/relay/server"
 	"sidecast/relay/source"
+	"sidecast/relay/sse"
 	"sidecast/relay/stats"
 	"sidecast/relay/ws"
 )
@@ -62,8 +63,9 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	r := &testRelay{stats: new(stats.Stats), addr: o.listener.Addr().String()}
 	r.budget = outbox.NewBudget(o.each, o.total, 10*time.Second, r.stats)
 	logger := o.logger
+	rules := &access.Rules{Names: access.NewNames("", ""), Channels: allChannels, Public: allChannels}
 	r.hub = relay.NewHub(relay.HubConfig{
-		Access: &access.Rules{Names: access.NewNames("", ""), Channels: allChannels, Public: allChannels}, Budget: r.budget,
+		Access: rules, Budget: r.budget,
 		Protocols: protocol.All(), Stats: r.stats, Logger: logger, Shards: o.shards, MaxChannels: 128, MaxPayload: o.maxPayload,
 		CommandRate: 20, CommandBurst: 50, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Hour,
 		HistoryBytes: o.history, HistoryAge: 5 * time.Minute,
@@ -74,12 +76,16 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 		Hub: r.hub, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited, Refusals: refusals, Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
 		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{}},
 	})
+	streams := sse.New(sse.Config{
+		Hub: r.hub, Access: rules, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited,
+		Refusals: refusals, Stats: r.stats, Logger: logger, MaxChannels: 128,
+	})
 	origins, err := auth.NewOrigins(auth.OriginsConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.run(t, server.New(server.Config{
-		Public: o.listener, Admin: listen(t), TLS: o.tls, Hub: r.hub, WS: handler, Origins: origins, Stats: r.stats,
+		Public: o.listener, Admin: listen(t), TLS: o.tls, Hub: r.hub, WS: handler, SSE: streams, Origins: origins, Stats: r.stats,
 		Slots: slots, IPLimiter: limiter, Proxies: o.proxies, Refusals: refusals, BasePath: o.base, Files: o.files,
 		Logger: logger, AdminHandler: func(ready, live http.Handler) http.Handler { return live },
 		Ready: func() bool { return true }, Up: func() bool { return true },

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"sidecast/relay/protocol"
 	"sidecast/relay/server"
 )
 
@@ -65,6 +66,17 @@ func (f *floor) fan(b *testing.B, p *peer, n, k, more int) side {
 	}
 }
 
+// fanoutSSE is a fan-out to streams of events. Without a history, their frames
+// have no ids, so that all have the same size.
+func fanoutSSE(n int) func(b *testing.B) []figure {
+	return func(b *testing.B) []figure {
+		r, f := startWithFloor(b, func(o *relayOptions) { o.history = 0 })
+		p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/sse?channel=a", Count: n})
+		more := len(protocol.SSE{}.Message("a", nil, payload)) - len(rawFrame(payload))
+		return compare(fan(b, r, p, n, 1, more), f.fan(b, p, n, 1, more), 0, 0.01)
+	}
+}
+
 // unicast delivers batches of 64 messages to 5,000 channels with one subscriber
 // each, without Redis.
 func unicast(b *testing.B) []figure {
@@ -110,14 +122,19 @@ func fanoutTLS(n, k int) func(b *testing.B) []figure {
 	}
 }
 
-// idle measures the memory for 10,000 idle clients. It runs BenchmarkIdle in
-// another process, because memory that this process has already allocated would
-// be reused and not counted.
-func idle(b *testing.B) []figure {
-	natural := figure{unit: "B/conn-natural", most: 7000}
-	collected := figure{unit: "B/conn", most: 5500}
+// idle measures the memory for 10,000 idle clients.
+func idle(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdle$", 7000, 5500) }
+
+// idleSSE measures the memory for 10,000 idle streams of events.
+func idleSSE(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleSSE$", 0, 0) }
+
+// idleIn runs a benchmark in another process, because memory that this process
+// has already allocated would be reused and not counted.
+func idleIn(b *testing.B, benchmark string, mostNatural, most float64) []figure {
+	natural := figure{unit: "B/conn-natural", most: mostNatural}
+	collected := figure{unit: "B/conn", most: most}
 	for range 3 {
-		command := exec.Command(os.Args[0], "-test.run=^$", "-test.bench=^BenchmarkIdle$", "-test.benchtime=1x")
+		command := exec.Command(os.Args[0], "-test.run=^$", "-test.bench="+benchmark, "-test.benchtime=1x")
 		out, err := command.CombinedOutput()
 		if err != nil {
 			b.Fatalf("%v\n%s", err, out)
@@ -143,7 +160,12 @@ func metric(b *testing.B, out []byte, unit string) float64 {
 
 // BenchmarkIdle measures the memory for an idle client once. The process must
 // not have done anything else.
-func BenchmarkIdle(b *testing.B) {
+func BenchmarkIdle(b *testing.B) { measureIdle(b, "/?channel=a") }
+
+// BenchmarkIdleSSE is BenchmarkIdle for a stream of events.
+func BenchmarkIdleSSE(b *testing.B) { measureIdle(b, "/sse?channel=a") }
+
+func measureIdle(b *testing.B, path string) {
 	const n = 10_000
 	server.TuneMemory()
 	r := startRelay(b)
@@ -151,7 +173,7 @@ func BenchmarkIdle(b *testing.B) {
 	runtime.GC()
 	debug.FreeOSMemory()
 	before := rss(b)
-	startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=a", Count: n})
+	startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: path, Count: n})
 	for r.hub.Sessions() < n {
 		time.Sleep(time.Millisecond)
 	}
