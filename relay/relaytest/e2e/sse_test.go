@@ -247,3 +247,59 @@ func TestSlowStreams(t *testing.T) {
 		})
 	}
 }
+
+// TestStreamRights checks who may read a stream, in the whole relay: pages of
+// allowed origins, and users with a token, which no log shows.
+func TestStreamRights(t *testing.T) {
+	t.Parallel()
+	const page, foreign = "https://app.example", "https://evil.example"
+	secret := strings.Repeat("s", 32)
+	settings := openSettings(redistest.Start(t), map[string]string{
+		"SIDECAST_ALLOWED_ORIGINS": page, "SIDECAST_JWT_SECRET": secret, "SIDECAST_PUBLIC_CHANNELS": "public", "SIDECAST_BASE_PATH": "/live",
+	})
+	relay := relaytest.Start(t, settings)
+	relay.AwaitStatus("http://"+relay.Addr()+"/readyz", http.StatusOK)
+	token, code := sidecast(t, settings, "token", "--user", "42", "--channel", "mine")
+	token = strings.TrimSpace(token)
+	if code != 0 {
+		t.Fatalf("making a token: %s", token)
+	}
+	for _, tt := range []struct {
+		why, method, path, origin, authorization string
+		status                                   int
+	}{
+		{"not a browser", "GET", "/live/sse?channel=public", "", "", 200},
+		{"an allowed page", "GET", "/live/sse?channel=public", page, "", 200},
+		{"another page", "GET", "/live/sse?channel=public", foreign, "", 403},
+		{"a preflight of an allowed page", "OPTIONS", "/live/sse?channel=public", page, "", 204},
+		{"a preflight of another page", "OPTIONS", "/live/sse?channel=public", foreign, "", 403},
+		{"no token", "GET", "/live/sse?channel=mine", page, "", 401},
+		{"a token in the URL", "GET", "/live/sse?channel=mine&token=" + token, page, "", 200},
+		{"a token in the header", "GET", "/live/sse?channel=mine", page, "Bearer " + token, 200},
+		{"an invalid token", "GET", "/live/sse?channel=public&token=x" + token, page, "", 401},
+		{"a channel that the token does not open", "GET", "/live/sse?channel=other&token=" + token, page, "", 403},
+		{"a path without the base path", "GET", "/sse?channel=public", page, "", 404},
+	} {
+		request, err := http.NewRequestWithContext(t.Context(), tt.method, "http://"+relay.Addr()+tt.path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name, value := range map[string]string{"Origin": tt.origin, "Authorization": tt.authorization} {
+			if value != "" {
+				request.Header.Set(name, value)
+			}
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		allowed := response.Header.Get("Access-Control-Allow-Origin")
+		if response.StatusCode != tt.status || (allowed == page) != (tt.origin == page && tt.status != 404) || allowed == foreign {
+			t.Errorf("%s: %s, allowed origin %q", tt.why, response.Status, allowed)
+		}
+	}
+	if strings.Contains(relay.Log(), token) {
+		t.Error("the log contains the token")
+	}
+}
