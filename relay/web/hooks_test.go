@@ -71,7 +71,7 @@ func TestPackage(t *testing.T) {
 	}
 	want := []string{
 		"LICENSE", "README.md", "package.json", "react.d.ts", "react.mjs",
-		"sidecast-echo.d.ts", "sidecast-echo.js", "sidecast-echo.mjs", "sidecast-sse.d.ts", "sidecast-sse.mjs",
+		"sidecast-echo.d.ts", "sidecast-echo.js", "sidecast-echo.mjs", "sidecast-share.mjs", "sidecast-sse.d.ts", "sidecast-sse.mjs",
 		"sidecast.d.ts", "sidecast.js", "sidecast.mjs", "vue.d.ts", "vue.mjs",
 	}
 	if !slices.Equal(packed, want) {
