@@ -51,7 +51,7 @@ const emit = "const emit = (kind, value) => console.log(JSON.stringify({ kind, v
 // The snippets of the README work in Node, with the package that npm installs.
 func TestClientReadme(t *testing.T) {
 	relay, redis := startProcess(t, nil)
-	dir := npmInstall(t, "ws")
+	dir := npmInstall(t, "ws@8")
 	url := strings.Replace(relay.URL(), "127.0.0.1", "localhost", 1)
 	first := strings.Replace(readmeSnippet(t, "js", 0), "connect('wss://push.example.com/ws')", "connect('"+url+"', { WebSocket })", 1)
 	first = strings.Replace(first, "console.log(m.data)", "emit('message', m.data)", 1)
@@ -114,7 +114,7 @@ func TestClientInBrowser(t *testing.T) {
 // missing.
 func TestLastAndSince(t *testing.T) {
 	relay, redis := startProcess(t, nil)
-	dir := npmInstall(t, "ws")
+	dir := npmInstall(t, "ws@8")
 	for i := range 5 {
 		redis.CLI("PUBLISH", "chat", fmt.Sprint("live ", i))
 	}

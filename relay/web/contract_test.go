@@ -126,7 +126,7 @@ func TestContractOverStreams(t *testing.T) {
 
 // testContract runs clients in Node whose WebSocket is a JavaScript expression.
 func testContract(t *testing.T, webSocket string, relayKills, redisKills, silences int) {
-	dir := npmInstall(t, "ws")
+	dir := npmInstall(t, "ws@8")
 	w := newContractWorld(t)
 	config := w.config(4)
 	w.script = node(t, dir, "import { WebSocket } from 'ws'\nimport { connect } from 'sidecast'\n"+contractScript+

@@ -34,7 +34,7 @@ func TestEcho(t *testing.T) {
 		"SIDECAST_CHANNELS": "orders,secret,private-*,presence-*", "SIDECAST_PUBLIC_CHANNELS": "orders,private-*,presence-*",
 		"SIDECAST_PUBLISH_CHANNELS": "private-*",
 	})
-	dir := npmInstall(t, "ws", "laravel-echo")
+	dir := npmInstall(t, "ws@8", "laravel-echo@2")
 	script, err := os.ReadFile("client/test/echo.mjs")
 	if err != nil {
 		t.Fatal(err)
@@ -98,7 +98,7 @@ func TestEcho(t *testing.T) {
 // The snippet of the README works.
 func TestEchoReadme(t *testing.T) {
 	relay, redis := startProcess(t, map[string]string{"SIDECAST_CHANNELS": "private-*", "SIDECAST_PUBLIC_CHANNELS": "private-*"})
-	dir := npmInstall(t, "ws", "laravel-echo")
+	dir := npmInstall(t, "ws@8", "laravel-echo@2")
 	snippet := strings.Replace(readmeSnippet(t, "js", 1), "{ broadcaster: SidecastConnector }",
 		"{ broadcaster: SidecastConnector, WebSocket, url: '"+relay.URL()+"' }", 1)
 	echo := node(t, dir, "import { WebSocket } from 'ws'\n"+emit+snippet+"\necho.private('orders').subscribed(() => emit('subscribed'))")
@@ -112,7 +112,7 @@ func TestEchoReadme(t *testing.T) {
 // The script for pages without modules contains all that Echo needs.
 func TestEchoScript(t *testing.T) {
 	relay, redis := startProcess(t, map[string]string{"SIDECAST_CHANNELS": "orders", "SIDECAST_PUBLIC_CHANNELS": "orders"})
-	library, err := os.ReadFile(filepath.Join(npmInstall(t, "laravel-echo"), "node_modules/laravel-echo/dist/echo.iife.js"))
+	library, err := os.ReadFile(filepath.Join(npmInstall(t, "laravel-echo@2"), "node_modules/laravel-echo/dist/echo.iife.js"))
 	if err != nil {
 		t.Fatal(err)
 	}

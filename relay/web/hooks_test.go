@@ -35,7 +35,7 @@ func run(t *testing.T, dir, name string, arguments ...string) {
 
 // The hooks work with the real React and Vue, and are short.
 func TestHooks(t *testing.T) {
-	dir := npmInstall(t, "react", "react-dom", "vue", "jsdom", "typescript")
+	dir := npmInstall(t, "react@19", "react-dom@19", "vue@3", "jsdom@26", "typescript@5")
 	copyInto(t, dir, "compile.mjs", "dom.mjs", "fake.mjs", "react.hooks.mjs", "vue.hooks.mjs")
 	write(t, filepath.Join(dir, "readme.jsx"), readmeSnippet(t, "jsx", 0))
 	write(t, filepath.Join(dir, "readme.vue"), readmeSnippet(t, "vue", 0))
@@ -89,7 +89,7 @@ func TestPackage(t *testing.T) {
 // TypeScript programs compile against the types, with both ways in which
 // TypeScript finds them, and wrong ones do not.
 func TestTypes(t *testing.T) {
-	dir := npmInstall(t, "typescript", "laravel-echo", "pusher-js", "react", "@types/react", "vue", "ws", "@types/ws", "@types/node")
+	dir := npmInstall(t, "typescript@5", "laravel-echo@2", "pusher-js@8", "react@19", "@types/react@19", "vue@3", "ws@8", "@types/ws@8", "@types/node@22")
 	copyInto(t, dir, "types.ts")
 	for _, resolution := range [][]string{{"--module", "nodenext"}, {"--module", "esnext", "--moduleResolution", "bundler"}} {
 		run(t, dir, "npx", append([]string{"--no-install", "tsc", "--strict", "--skipLibCheck", "--noEmit", "--target", "es2022", "types.ts"}, resolution...)...)
