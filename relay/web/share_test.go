@@ -34,6 +34,8 @@ async function start(base, channels, options) {
 	window.sockets = new Set()
 	window.record = {}
 	window.notices = []
+	addEventListener("error", ({ message }) => notices.push(message))
+	addEventListener("unhandledrejection", ({ reason }) => notices.push(reason))
 	window.states = []
 	window.joined = new Set()
 	class Socket extends WebSocket {

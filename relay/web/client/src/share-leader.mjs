@@ -121,7 +121,7 @@ export class Leader {
   #leave(tab, channel) {
     channel.tabs.delete(tab)
     channel.waiting = channel.waiting.filter((request) => request.tab !== tab)
-    if (channel.request?.tab === tab) channel.request.tab = undefined
+    if (tab && channel.request?.tab === tab) channel.request.tab = undefined
     const wanted = channel.tabs.size || channel.waiting.length || channel.request?.tab
     if (!wanted && (channel.status === ASKED || channel.status === ON)) this.#unsubscribe(channel)
   }

@@ -168,7 +168,9 @@ class SharedSocket {
     try {
       await navigator.locks.request(name, options, () => this.#granted())
     } catch {
-      this.end(1012, 0) // another tab has taken the lock
+      if (this.#closed) return
+      this.#tab.heardAt = Date.now() // another tab has taken the lock
+      this.end(1012, 0)
     }
   }
 

@@ -1,0 +1,236 @@
+// A browser for tests of tabs that share a connection: Web Locks, BroadcastChannels and a relay, without time. Whatever
+// happens between processes waits in a queue, and the test decides which of the queues moves.
+
+import { settle } from './fake.mjs'
+
+/** Random numbers that depend on the seed only: mulberry32. */
+export function randomFrom(seed) {
+  const random = () => {
+    seed = (seed + 0x6d2b79f5) | 0
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+  random.below = (n) => Math.floor(random() * n)
+  random.of = (list) => list[random.below(list.length)]
+  return random
+}
+
+/** The queues of one test. */
+export class Queues {
+  #queues = new Map() // owner -> functions
+  held = new Set() // owners whose queues do not move
+
+  push(owner, run) {
+    if (!this.#queues.has(owner)) this.#queues.set(owner, [])
+    this.#queues.get(owner).push(run)
+  }
+
+  drop(owner) {
+    this.#queues.delete(owner)
+  }
+
+  /** Moves one queue by one step. Returns false if none can move. */
+  async step(random) {
+    const ready = [...this.#queues.keys()].filter((owner) => this.#queues.get(owner).length && !this.held.has(owner))
+    if (!ready.length) return false
+    this.#queues.get(random ? random.of(ready) : ready[0]).shift()()
+    await settle()
+    return true
+  }
+
+  /** Moves the queues until they are empty. */
+  async run(random) {
+    await settle()
+    for (let steps = 0; await this.step(random); steps++) if (steps > 100_000) throw new Error('the queues never end')
+  }
+}
+
+/** navigator.locks */
+class Locks {
+  #held = new Map() // name -> request
+  #waiting = new Map() // name -> requests
+
+  constructor(queues) {
+    this.queues = queues
+  }
+
+  request(name, options, callback) {
+    return new Promise((resolve, reject) => {
+      const abort = () => reject(new DOMException('aborted', 'AbortError'))
+      const request = { name, callback, resolve, abort }
+      if (!this.#waiting.has(name)) this.#waiting.set(name, [])
+      const waiting = this.#waiting.get(name)
+      if (options.steal) {
+        this.#held.get(name)?.abort()
+        this.#grant(request)
+        return
+      }
+      waiting.push(request)
+      options.signal?.addEventListener('abort', () => {
+        if (!waiting.includes(request)) return
+        waiting.splice(waiting.indexOf(request), 1)
+        abort()
+      })
+      this.#next(name)
+    })
+  }
+
+  #next(name) {
+    if (!this.#held.has(name) && this.#waiting.get(name).length) this.#grant(this.#waiting.get(name).shift())
+  }
+
+  #grant(request) {
+    const { name } = request
+    this.#held.set(name, request)
+    this.queues.push(request, async () => {
+      request.resolve(await request.callback())
+      if (this.#held.get(name) === request) this.#held.delete(name)
+      this.#next(name)
+    })
+  }
+}
+
+/** Installs Web Locks and BroadcastChannels. Returns a function that removes them. */
+export function installBrowser(queues) {
+  const channels = new Set()
+  class BroadcastChannel {
+    constructor(name) {
+      this.name = name
+      channels.add(this)
+    }
+
+    postMessage(message) {
+      for (const channel of channels) {
+        if (channel === this || channel.name !== this.name) continue
+        const data = structuredClone(message)
+        queues.push(channel, () => channels.has(channel) && channel.onmessage({ data }))
+      }
+    }
+
+    close() {
+      channels.delete(this)
+      queues.drop(this)
+    }
+  }
+  const before = ['navigator', 'BroadcastChannel'].map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)])
+  Object.defineProperty(globalThis, 'navigator', { value: { locks: new Locks(queues) }, configurable: true })
+  Object.defineProperty(globalThis, 'BroadcastChannel', { value: BroadcastChannel, configurable: true })
+  return () => {
+    for (const [name, property] of before) {
+      if (property) Object.defineProperty(globalThis, name, property)
+      else delete globalThis[name]
+    }
+  }
+}
+
+/**
+ * A relay with live channels. The messages of a channel are the numbers from 1. Cursors of messages are the same for
+ * all clients, those of other positions are not.
+ */
+export class ModelRelay {
+  sockets = []
+  history = 50 // messages that can be sent again
+  user = 'u'
+  #channels = new Map() // name -> { newest, oldest }: what can be sent again
+  #positions = 0
+  #heartbeats = [] // the newest message of each channel at the time of each
+
+  constructor(queues) {
+    this.queues = queues
+    const model = this
+    this.Socket = class {
+      channels = new Set()
+      sent = []
+
+      constructor(url, protocols) {
+        this.protocols = protocols
+        model.sockets.push(this)
+        model.push(this, { type: 'welcome', session: 's', heartbeat: 25, user: model.user })
+      }
+
+      send(text) {
+        const command = JSON.parse(text)
+        this.sent.push(command)
+        model.command(this, command)
+      }
+
+      close() {
+        model.sockets = model.sockets.filter((socket) => socket !== this)
+        queues.drop(this)
+      }
+
+      /** The relay ends the connection after the frames that are queued. */
+      end(code) {
+        this.channels.clear()
+        queues.push(this, () => {
+          this.close()
+          this.onclose({ code })
+        })
+      }
+    }
+  }
+
+  push(socket, frame) {
+    if (!this.sockets.includes(socket)) return
+    this.queues.push(socket, () => socket.onmessage({ data: JSON.stringify(frame) }))
+  }
+
+  channel(name) {
+    if (!this.#channels.has(name)) this.#channels.set(name, { newest: 0, oldest: 1 })
+    return this.#channels.get(name)
+  }
+
+  #position(n) {
+    return `p${n}.${++this.#positions}`
+  }
+
+  command(socket, { type, ref, channel, channels, data }) {
+    if (type === 'subscribe') for (const entry of channels) this.#subscribe(socket, ref, entry)
+    if (type === 'ping') this.push(socket, { type: 'pong', ref })
+    if (type === 'publish') {
+      this.publish(channel, data)
+      this.push(socket, { type: 'ok', ref })
+    }
+    if (type === 'unsubscribe') {
+      socket.channels.delete(channel)
+      this.push(socket, { type: 'unsubscribed', channel, ref })
+    }
+  }
+
+  #subscribe(socket, ref, { channel, after, at, last }) {
+    const { newest, oldest } = this.channel(channel)
+    if (socket.channels.has(channel)) return this.push(socket, { type: 'error', code: 'bad_request', channel, ref })
+    socket.channels.add(channel)
+    let from = after ? Number(after.match(/\d+/)[0]) : last ? Math.max(newest - last, oldest - 1) : newest
+    if (at) from = Math.max(from, this.#heartbeats[at.slice(1)].get(channel) || 0)
+    const recovered = Boolean(after) && from + 1 >= oldest
+    if (from + 1 < oldest) from = newest
+    this.push(socket, { type: 'subscribed', channel, ref, recovered, cursor: recovered ? after : this.#position(from) })
+    for (let n = from + 1; n <= newest; n++) this.#deliver(socket, channel, n)
+  }
+
+  #deliver(socket, channel, n) {
+    this.push(socket, { type: 'message', channel, cursor: `m${n}`, data: String(n) })
+  }
+
+  publish(name) {
+    const channel = this.channel(name)
+    channel.newest++
+    channel.oldest = Math.max(channel.oldest, channel.newest - this.history + 1)
+    for (const socket of this.sockets) if (socket.channels.has(name)) this.#deliver(socket, name, channel.newest)
+  }
+
+  /** Tells all clients the position that they have reached. */
+  heartbeat() {
+    const at = `h${this.#heartbeats.length}`
+    this.#heartbeats.push(new Map([...this.#channels].map(([name, { newest }]) => [name, newest])))
+    for (const socket of this.sockets) this.push(socket, { type: 'heartbeat', at })
+  }
+
+  /** Redis is restarted: a message is lost on every channel. */
+  breakLink() {
+    for (const channel of this.#channels.values()) channel.oldest = ++channel.newest + 1
+    for (const socket of this.sockets) this.push(socket, { type: 'gap', reason: 'redis' })
+  }
+}
