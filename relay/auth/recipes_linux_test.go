@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -133,8 +134,28 @@ func TestRecipes(t *testing.T) {
 				t.Errorf("received %q", e.Data)
 			}
 			s.streamThrough(t, listen)
+			for _, name := range []string{"sidecast.js", "sidecast.mjs", "sidecast-sse.mjs"} {
+				if got, want := download(t, listen, name), download(t, s.relay.Addr(), name); got != want {
+					t.Errorf("%s is\n%.100s\nwant\n%.100s", name, got, want)
+				}
+			}
 		})
 	}
+}
+
+// download returns one of the files of the JavaScript client.
+func download(t *testing.T, addr, name string) string {
+	t.Helper()
+	response, err := http.Get("http://" + addr + "/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode != http.StatusOK {
+		t.Errorf("%s from %s: %s, %v", name, addr, response.Status, err)
+	}
+	return string(body)
 }
 
 // streamThrough checks that each event of a stream arrives before the next one
