@@ -114,8 +114,8 @@ export function connect(url, options = {}) {
 
   async function open() {
     const mine = ++turn
-    setState('connecting')
     expectFrame(10)
+    setState('connecting') // last, because a listener may call close()
     try {
       const token = await options.token?.()
       fallback = options.sse && silent > 1 && !fallback
@@ -164,8 +164,8 @@ export function connect(url, options = {}) {
     // After 4401, a new login may help: the browser sends its current cookies.
     retryIn ??= code === 4401 && !unauthorized ? 0 : backOff(failures++)
     unauthorized ||= code === 4401
-    setState('waiting', { code, retryIn })
     timer = setTimeout(open, retryIn)
+    setState('waiting', { code, retryIn })
   }
 
   /** The network is back, or the user looks at the page again. */
@@ -193,10 +193,10 @@ export function connect(url, options = {}) {
       ready = true
       unauthorized = false
       if (!fallback) silent = 0
-      setState(frame.offline ? 'redis-offline' : 'open')
       for (const subscription of subscriptions.values()) if (subscription.own) leave(subscription)
       synchronize()
       for (const { command } of publishes.values()) send(command)
+      setState(frame.offline ? 'redis-offline' : 'open') // last, because a listener may publish, or call close()
     },
 
     subscribed(frame, subscription) {

@@ -192,6 +192,17 @@ describe('connection', () => {
     assert.equal(fake.attempts, 1)
   })
 
+  for (const state of ['waiting', 'connecting']) {
+    test(`close by a listener of the state ${state}`, async () => {
+      await open({ token: () => 't' })
+      relay.on('state', (event) => event.state === state && relay.close())
+      fake.socket.end(1006)
+      await clock.advance(500)
+      assert.equal(clock.pending, 0, 'a timer keeps the process alive')
+      assert.deepEqual([fake.attempts, relay.state], [1, 'closed'])
+    })
+  }
+
   test('close while the token is fetched', async () => {
     await open({ token: () => new Promise((resolve) => setTimeout(resolve, 1000, 't')) })
     relay.close()
@@ -642,6 +653,13 @@ describe('publish', () => {
     assert.deepEqual(command, { type: 'publish', channel: 'a', data: 'hi', echo: false })
     fake.socket.receive({ type: 'ok', ref })
     await published
+  })
+
+  test('by a listener of the state', async () => {
+    const { channel } = await subscribe('a')
+    relay.on('state', ({ state }) => state === 'open' && channel.publish('hi').catch(() => {}))
+    const socket = await reconnect()
+    assert.deepEqual(socket.take().map(({ type }) => type), ['subscribe', 'publish'])
   })
 
   test('on a channel that was opened in the same tick', async () => {

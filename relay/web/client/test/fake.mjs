@@ -22,6 +22,11 @@ export class Clock {
     if (random !== null) Math.random = () => random
   }
 
+  /** How many timers are set. */
+  get pending() {
+    return this.#timers.size
+  }
+
   /** Lets ms pass: timers run in the order of their times. */
   async advance(ms) {
     const end = this.now + ms
