@@ -307,6 +307,14 @@ export function connect(url, options = {}) {
     send({ type: 'unsubscribe', channel: subscription.channel })
   }
 
+  /** Ends a subscription that no channel uses. */
+  function drop(subscription) {
+    const { channel, status } = subscription
+    subscription.after = subscription.at = subscription.known = undefined
+    if (status === ASKED || status === ON) leave(subscription)
+    else if (status !== LEAVING) subscriptions.delete(channel)
+  }
+
   /** Sends the commands that make the relay's subscriptions equal to ours. It is called after each change of them. */
   function synchronize() {
     if (!ready) return
@@ -319,12 +327,7 @@ export function connect(url, options = {}) {
     for (const subscription of subscriptions.values()) {
       const { channel, status, handles } = subscription
       if (!handles.size) {
-        if (status === ASKED || status === ON) {
-          subscription.after = subscription.at = subscription.known = undefined
-          leave(subscription)
-        } else if (status !== LEAVING) {
-          subscriptions.delete(channel)
-        }
+        drop(subscription)
       } else if (status === OFF) {
         const { known, after, at, since, last, sig, presence } = subscription
         const entry = { channel, sig, presence, ...(known ? { after, at } : { since, last }) }
@@ -344,11 +347,15 @@ export function connect(url, options = {}) {
     flush()
   }
 
-  function channel(name, { load, ...position } = {}) {
+  function channel(name, { load, since, last, sig, presence } = {}) {
     const { on, emit } = emitter()
+    let subscription = subscriptions.get(name)
+    // If the last channel of this name was closed just now, the new one continues it, unless it begins elsewhere.
+    if (subscription?.handles.size === 0 && (since || last || subscription.status !== ON)) drop(subscription)
     if (!subscriptions.has(name)) subscriptions.set(name, { channel: name, status: OFF, handles: new Set() })
-    const subscription = subscriptions.get(name)
-    if (!subscription.handles.size) Object.assign(subscription, position)
+    subscription = subscriptions.get(name)
+    if (!subscription.handles.size) Object.assign(subscription, { since, last, sig, presence })
+    if (subscription.status === REFUSED) subscription.status = OFF
 
     let open = relay.state !== 'closed'
     let started = false // whether this channel has been subscribed to

@@ -12,14 +12,20 @@ function open(options) {
   return settle()
 }
 
-/** Connects and subscribes to a channel. */
-async function subscribe(name, options, answer) {
-  if (!relay) await open()
+/** Opens a channel. */
+function listen(name, options) {
   const channel = relay.channel(name, options)
   const events = []
   for (const event of ['message', 'gap', 'error']) {
     channel.on(event, (value) => events.push(event === 'message' ? value.data : { event, ...value }))
   }
+  return { channel, events }
+}
+
+/** Connects and subscribes to a channel. */
+async function subscribe(name, options, answer) {
+  if (!relay) await open()
+  const { channel, events } = listen(name, options)
   await settle()
   if (relay.state === 'connecting') fake.socket.welcome()
   await settle()
@@ -382,6 +388,80 @@ describe('subscriptions', () => {
     relay.channel('a')
     await settle()
     assert.deepEqual(fake.socket.take(), [])
+  })
+
+  // The channel a is closed and opened again with options -> the commands. Without last and since, the new channel
+  // continues the old one, but a position replaces it.
+  for (const [name, options, commands] of [
+    ['last', { last: 5 }, [{ type: 'unsubscribe', channel: 'a' }]],
+    ['since', { since: '2-0' }, [{ type: 'unsubscribe', channel: 'a' }]],
+    ['no position', {}, []],
+  ]) {
+    test(`closing and opening in one tick, with ${name}`, async () => {
+      const { channel } = await subscribe('a', { last: 1 })
+      fake.socket.take()
+      channel.close()
+      relay.channel('a', options)
+      await settle()
+      assert.deepEqual(fake.socket.take(), commands)
+      fake.socket.receive({ type: 'unsubscribed', channel: 'a' })
+      if (commands.length) assert.deepEqual(fake.socket.take().map(({ channels }) => channels), [[{ channel: 'a', ...options }]])
+      else assert.equal(fake.socket.last('subscribe'), undefined)
+    })
+  }
+
+  test('a channel does not take over the options of one that is still being left', async () => {
+    const { channel } = await subscribe('a', { last: 1, since: '1-0', sig: 's' })
+    channel.close()
+    await settle()
+    relay.channel('a')
+    fake.socket.receive({ type: 'unsubscribed', channel: 'a' })
+    assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'a' }])
+  })
+
+  test('a channel that is closed and opened before it is requested', async () => {
+    await open()
+    relay.channel('a', { last: 1 }).close()
+    relay.channel('a')
+    fake.socket.welcome()
+    assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'a' }])
+  })
+
+  test('a channel that was closed while there was no connection begins anew', async () => {
+    const { channel } = await subscribe('a')
+    fake.socket.end(1006)
+    channel.close()
+    await settle()
+    const { events } = listen('a', { last: 5 })
+    await clock.advance(1000)
+    fake.socket.welcome()
+    assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'a', last: 5 }])
+    fake.socket.subscribed()
+    assert.deepEqual(events, [])
+  })
+
+  test('a channel that was refused can be opened again', async () => {
+    const { channel, events } = await subscribe('a', { sig: 'old' })
+    fake.socket.receive({ type: 'unsubscribed', channel: 'a', reason: 'expired' })
+    assert.equal(events.length, 1)
+    fake.socket.take()
+    channel.close()
+    relay.channel('a', { sig: 'new' })
+    await settle()
+    assert.deepEqual(fake.socket.take().map(({ channels }) => channels), [[{ channel: 'a', sig: 'new' }]])
+  })
+
+  test('another channel of a name that was refused asks again', async () => {
+    await open()
+    const first = listen('a')
+    fake.socket.welcome()
+    const refuse = () => fake.socket.answer('subscribe', { type: 'error', code: 'forbidden', message: '', channel: 'a' })
+    await settle()
+    refuse()
+    const second = listen('a')
+    await settle()
+    refuse()
+    assert.deepEqual([first.events.length, second.events.length], [2, 1])
   })
 
   test('a new subscribe waits until the old subscription has ended', async () => {
