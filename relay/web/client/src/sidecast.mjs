@@ -201,13 +201,11 @@ export function connect(url, options = {}) {
 
     subscribed(frame, subscription) {
       if (!subscription || subscription.status === LEAVING) return
-      const { known, after, since, last, status, handles } = subscription
-      if (status !== ON && !frame.ref && (after || since || last)) {
-        // The relay subscribes users to their own channels when they connect. To resume such a channel, leave it first.
-        subscription.own = true
-        leave(subscription)
-        return
-      }
+      const { known, after, at, since, last, status, handles } = subscription
+      const resumes = after || at || since
+      // The relay subscribes users to their own channels when they connect. Without ref, this is the answer to that. If
+      // the answer to our subscribe says that nothing is missing, although we have no position, it repeats that one.
+      if (status !== ON && (frame.ref ? !resumes && frame.recovered : resumes || last)) return leave(subscription, true)
       move(subscription, frame)
       subscription.durable = frame.durable
       subscription.status = ON
@@ -275,7 +273,10 @@ export function connect(url, options = {}) {
         if (frame.code === 'not_subscribed') handlers.unsubscribed(frame, subscription)
       } else {
         for (const each of subscriptions.values()) {
-          if (each.status === ASKED && (each === subscription || (each.ref === frame.ref && !frame.channel))) refuse(each, error)
+          if (each.status !== ASKED || (each !== subscription && (each.ref !== frame.ref || frame.channel))) continue
+          // The relay may have subscribed the user already.
+          if (error.code === 'bad_request' && subscription && !each.own) leave(each, true)
+          else refuse(each, error)
         }
       }
     },
@@ -302,7 +303,9 @@ export function connect(url, options = {}) {
     setTimeout(synchronize, backOff(2))
   }
 
-  function leave(subscription) {
+  /** Ends a subscription at the relay. A user's own channel is left before it is requested. */
+  function leave(subscription, own) {
+    subscription.own ||= own
     subscription.status = LEAVING
     send({ type: 'unsubscribe', channel: subscription.channel })
   }

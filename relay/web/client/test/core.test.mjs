@@ -517,14 +517,15 @@ describe('subscriptions', () => {
   })
 
   test("a user's own channel that is durable is answered late", async () => {
-    await subscribe('user:1', {}, { durable: true })
+    const { events } = await subscribe('user:1', {}, { durable: true })
     const socket = await reconnect()
     const { ref } = socket.take()[0]
     socket.receive({ type: 'error', code: 'bad_request', message: 'not answered yet', channel: 'user:1', ref })
-    socket.receive({ type: 'subscribed', channel: 'user:1', recovered: false, cursor: 'c9', durable: true })
     assert.deepEqual(socket.take(), [{ type: 'unsubscribe', channel: 'user:1' }])
+    socket.receive({ type: 'subscribed', channel: 'user:1', recovered: false, cursor: 'c9', durable: true })
     socket.receive({ type: 'unsubscribed', channel: 'user:1' })
     assert.deepEqual(socket.last('subscribe').channels, [{ channel: 'user:1', after: 'start' }])
+    assert.deepEqual(events, [])
   })
 
   test("a user's own channel, at first", async () => {
@@ -541,6 +542,46 @@ describe('subscriptions', () => {
     fake.socket.receive(message('user:1', 'm'), message('user:2', 'm'))
     assert.deepEqual([loads, events], [1, ['m']])
     assert.deepEqual(fake.socket.sent.map(({ type }) => type), ['subscribe'])
+  })
+
+  // The relay has subscribed the user before the page opens the channel: options -> the answer.
+  const repeated = { type: 'subscribed', recovered: true }
+  const already = { type: 'error', code: 'bad_request', message: 'already subscribed' }
+  for (const [name, options, answer] of [
+    ['no position', {}, repeated],
+    ['last', { last: 5 }, already],
+    ['since', { since: '1-0' }, already],
+  ]) {
+    test(`a user's own channel that is opened later, with ${name}`, async () => {
+      await open()
+      fake.socket.welcome({ user: '1' })
+      fake.socket.receive({ type: 'subscribed', channel: 'user:1', recovered: false, cursor: 'c1' })
+      let loads = 0
+      const { events } = listen('user:1', { ...options, load: () => void loads++ })
+      await settle()
+      const { ref } = fake.socket.take()[0]
+      fake.socket.receive({ ...answer, channel: 'user:1', ref })
+      assert.deepEqual(fake.socket.take(), [{ type: 'unsubscribe', channel: 'user:1' }])
+      fake.socket.receive({ type: 'unsubscribed', channel: 'user:1' })
+      assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'user:1', ...options }])
+      fake.socket.subscribed()
+      await settle()
+      assert.deepEqual([loads, events], [1, []])
+    })
+  }
+
+  test('a subscribe that is wrong gets an error', async () => {
+    await open()
+    const { events } = listen('a', { since: '1-0' })
+    fake.socket.welcome()
+    const answer = { type: 'error', code: 'bad_request', message: 'since is for durable channels only', channel: 'a' }
+    fake.socket.answer('subscribe', answer)
+    assert.deepEqual(events, [])
+    fake.socket.receive({ type: 'error', code: 'not_subscribed', message: '', channel: 'a' })
+    fake.socket.answer('subscribe', answer)
+    await clock.advance(10_000)
+    assert.deepEqual(events.map(({ code }) => code), ['bad_request'])
+    assert.equal(fake.socket.sent.length, 3)
   })
 
   test('a channel that is refused gets an error, and is asked for again on the next connection only', async () => {
