@@ -43,9 +43,8 @@ class Message {
 /** The fields of a publish that carry the data. */
 function payload(data) {
   if (typeof data === 'string') return { data }
-  const buffer = data?.buffer || data
-  if (!(buffer instanceof ArrayBuffer)) return { data: JSON.stringify(data) }
-  const bytes = new Uint8Array(buffer, data.byteOffset, data.byteLength)
+  if (data?.byteLength == null) return { data: JSON.stringify(data) }
+  const bytes = new Uint8Array(data.buffer || data, data.byteOffset, data.byteLength) // also of another window
   return { base64: btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join('')) }
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
+import { runInNewContext } from 'node:vm'
 import { connect } from '../sidecast.mjs'
 import { Clock, fakeRelay, settle } from './fake.mjs'
 
@@ -752,6 +753,9 @@ describe('publish', () => {
     ['bytes', new Uint8Array([255, 0, 97]), { base64: '/wBh' }],
     ['a part of bytes', new Uint8Array([1, 255, 0, 97, 1]).subarray(1, 4), { base64: '/wBh' }],
     ['a buffer', new Uint8Array([255, 0, 97]).buffer, { base64: '/wBh' }],
+    ['bytes of another window', runInNewContext('new Uint8Array([255, 0, 97])'), { base64: '/wBh' }],
+    ['a buffer of another window', runInNewContext('new Uint8Array([255, 0, 97]).buffer'), { base64: '/wBh' }],
+    ['no bytes', new Uint8Array(0), { base64: '' }],
     ['many bytes', new Uint8Array(300_000), { base64: 'A'.repeat(400_000) }],
   ]) {
     test(name, async () => {
