@@ -50,7 +50,10 @@ async function start(base, channels, options) {
 		}
 	}
 	window.relay = connect(base.replace("http", "ws") + "/ws", { share: "user-42", WebSocket: Socket, ...options })
-	relay.on("state", (event) => states.push(event))
+	relay.on("state", (event) => {
+		states.push(event)
+		if (event.state === "closed") window.closedAt = Date.now()
+	})
 	for (const name of channels) subscribe(name)
 }
 function subscribe(name, options) {
@@ -70,13 +73,18 @@ type shareWorld struct {
 	origin   string
 	browser  context.Context
 	channels []string
+	release  func() // answers the requests of /stuck
 
 	sent map[string]int // the newest number on each channel; of send, and when it is done of the test
 }
 
 func newShareWorld(t *testing.T, channels int, env map[string]string) *shareWorld {
 	t.Helper()
-	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	stuck := make(chan struct{})
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/stuck" {
+			<-stuck
+		}
 		w.Header().Set("Content-Type", "text/html")
 		fmt.Fprint(w, sharePage)
 	}))
@@ -85,7 +93,8 @@ func newShareWorld(t *testing.T, channels int, env map[string]string) *shareWorl
 	for name, value := range env {
 		more[name] = value
 	}
-	w := &shareWorld{t: t, origin: origin.URL, browser: browser.Start(t), sent: make(map[string]int)}
+	w := &shareWorld{t: t, origin: origin.URL, release: sync.OnceFunc(func() { close(stuck) }), browser: browser.Start(t), sent: make(map[string]int)}
+	t.Cleanup(w.release)
 	w.relay, w.redis = startProcess(t, more)
 	for i := range channels {
 		w.channels = append(w.channels, "chat:"+strconv.Itoa(i))
@@ -104,6 +113,14 @@ type shareTab struct {
 // open opens a tab that subscribes to all channels, and waits until it has.
 func (w *shareWorld) open(options string) *shareTab {
 	w.t.Helper()
+	tab := w.navigate()
+	tab.start(options)
+	return tab
+}
+
+// navigate opens a tab that does not connect yet.
+func (w *shareWorld) navigate() *shareTab {
+	w.t.Helper()
 	ctx, done := chromedp.NewContext(w.browser)
 	w.t.Cleanup(done)
 	if err := chromedp.Do(ctx); err != nil { // without a deadline: it would end the tab
@@ -111,7 +128,6 @@ func (w *shareWorld) open(options string) *shareTab {
 	}
 	tab := &shareTab{w: w, ctx: ctx, close: done}
 	browser.Do(ctx, w.t, chromedp.Navigate(w.origin))
-	tab.start(options)
 	return tab
 }
 
@@ -121,8 +137,16 @@ func (tab *shareTab) start(options string) {
 	if err != nil {
 		tab.w.t.Fatal(err)
 	}
-	browser.Eval[chromedp.Void](tab.ctx, tab.w.t, fmt.Sprintf(`void start("http://%s", %s, {%s})`, tab.w.relay.Addr(), channels, options))
+	tab.connect(string(channels), options)
 	browser.Await(tab.ctx, tab.w.t, fmt.Sprintf(`joined.size === %d`, len(tab.w.channels)))
+}
+
+// connect connects, and subscribes to a list of channels.
+func (tab *shareTab) connect(channels, options string) {
+	tab.w.t.Helper()
+	browser.Eval[chromedp.Void](tab.ctx, tab.w.t, fmt.Sprintf(`void start("http://%s", %s, {%s}).then(() => (window.started = true))`,
+		tab.w.relay.Addr(), channels, options))
+	browser.Await(tab.ctx, tab.w.t, `started`)
 }
 
 // isLeader reports whether the tab has the connection.
@@ -309,4 +333,184 @@ func (w *shareWorld) total() (n int) {
 		n += sent
 	}
 	return n
+}
+
+// awaitClosed waits until the tab's client is closed with a code, and returns
+// when that happened.
+func (tab *shareTab) awaitClosed(code int) time.Time {
+	tab.w.t.Helper()
+	browser.Await(tab.ctx, tab.w.t, `relay.state === "closed"`)
+	if got := browser.Eval[int](tab.ctx, tab.w.t, `states.at(-1).code`); got != code {
+		tab.w.t.Errorf("the tab was closed with code %d, want %d", got, code)
+	}
+	return time.UnixMilli(browser.Eval[int64](tab.ctx, tab.w.t, `closedAt`))
+}
+
+// A logout in one tab ends all of them. The snippet of the README is used.
+func TestShareLogout(t *testing.T) {
+	w := newShareWorld(t, 1, nil)
+	tabs := []*shareTab{w.open(""), w.open(""), w.open("")}
+	w.awaitConnections(1)
+	browser.Eval[chromedp.Void](tabs[2].ctx, t, `document.body.innerHTML = "<button id=logout>"`)
+	browser.Eval[chromedp.Void](tabs[2].ctx, t, `{ const connect = () => relay; window.listen = () => {`+
+		strings.Replace(shareSnippet(t), "const relay =", "const shared =", 1)+`} }; listen()`)
+	start := time.Now()
+	browser.Eval[chromedp.Void](tabs[2].ctx, t, `document.querySelector("#logout").click()`)
+	for _, tab := range tabs {
+		t.Logf("closed after %v", tab.awaitClosed(4401).Sub(start))
+	}
+	w.awaitConnections(0)
+}
+
+// shareSnippet returns the snippet of the README.
+func shareSnippet(t *testing.T) string {
+	for n := 0; ; n++ {
+		if snippet := readmeSnippet(t, "js", n); strings.Contains(snippet, "share: 'user-42'") {
+			return snippet
+		}
+	}
+}
+
+// When the last tab leaves, the connection ends.
+func TestShareLastTabLeaves(t *testing.T) {
+	w := newShareWorld(t, 1, nil)
+	tabs := []*shareTab{w.open(""), w.open("")}
+	browser.Eval[chromedp.Void](tabs[0].ctx, t, `relay.close()`)
+	tabs[0].awaitClosed(1000)
+	browser.Await(tabs[1].ctx, t, `sockets.size === 1 && relay.state === "open"`)
+	w.awaitConnections(1)
+	browser.Eval[chromedp.Void](tabs[1].ctx, t, `relay.close()`)
+	w.awaitConnections(0)
+}
+
+// Tabs of two users do not share, also when the cookie changes while a tab is
+// open: then its next connection is another user's, and ends.
+func TestShareUsers(t *testing.T) {
+	login := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		cookie, err := r.Cookie("session")
+		if err != nil {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		fmt.Fprintf(w, `{"user":%q}`, cookie.Value)
+	}))
+	defer login.Close()
+	w := newShareWorld(t, 2, map[string]string{"SIDECAST_AUTH_URL": login.URL, "SIDECAST_AUTH_CACHE": "0s"})
+	stop := w.publish(20 * time.Millisecond)
+	setCookie := func(tab *shareTab, user string) {
+		browser.Eval[chromedp.Void](tab.ctx, t, `void (document.cookie = "session=`+user+`")`)
+	}
+	login42 := w.navigate()
+	setCookie(login42, "42")
+	tabs := []*shareTab{w.open(""), w.open("")}
+	w.awaitConnections(1)
+
+	setCookie(login42, "43")
+	other := w.open(`share: "user-43"`)
+	w.awaitConnections(2)
+	for _, tab := range tabs {
+		browser.Await(tab.ctx, t, `relay.state === "open"`)
+	}
+
+	leader := tabs[w.leader(tabs)]
+	browser.Eval[chromedp.Void](leader.ctx, t, `for (const socket of sockets) WebSocket.prototype.close.call(socket)`)
+	for _, tab := range tabs {
+		tab.awaitClosed(4401)
+	}
+	w.awaitConnections(1)
+	stop()
+	other.check(true)
+	for _, tab := range tabs {
+		tab.check(false)
+	}
+}
+
+// A leader that stops without a notice is replaced within two heartbeats. When
+// it continues, it follows.
+func TestShareStuckLeader(t *testing.T) {
+	w := newShareWorld(t, 3, map[string]string{"SIDECAST_PING_INTERVAL": "3s", "SIDECAST_PONG_TIMEOUT": "2900ms"})
+	tabs := []*shareTab{w.open(""), w.open("")}
+	for _, tab := range tabs {
+		tab.fromZero = true
+	}
+	stop := w.publish(10 * time.Millisecond)
+	i := w.leader(tabs)
+	leader, follower := tabs[i], tabs[1-i]
+	browser.Await(follower.ctx, t, `Object.values(record).every((numbers) => numbers.length > 3)`)
+	start := time.Now()
+	// A synchronous request stops the page like a breakpoint: no event is handled.
+	browser.Eval[chromedp.Void](leader.ctx, t, `void setTimeout(() => {
+		const request = new XMLHttpRequest()
+		request.open("GET", "/stuck", false)
+		request.send()
+	})`)
+	browser.Await(follower.ctx, t, `sockets.size === 1 && relay.state === "open"`)
+	t.Logf("the leader was replaced after %v, with a heartbeat every 3 s", time.Since(start))
+	w.release()
+	w.awaitConnections(1)
+	stop()
+	for _, tab := range tabs {
+		tab.check(true)
+	}
+	if leader.isLeader() {
+		t.Error("the leader has kept its connection")
+	}
+}
+
+// A tab that asks for the newest messages has a connection of its own until the
+// first message that arrives on both.
+func TestShareNewestMessages(t *testing.T) {
+	w := newShareWorld(t, 2, nil)
+	first := w.open("")
+	first.fromZero = true
+	send := func(n int) {
+		client := relaytest.NewRedis(w.redis.Addr, time.Second)
+		defer func() { _ = client.Close() }()
+		for range n {
+			for _, channel := range w.channels {
+				w.send(client, channel)
+			}
+		}
+	}
+	send(5)
+	browser.Await(first.ctx, t, `Object.values(record).every((numbers) => numbers.length === 5)`)
+	second := w.navigate()
+	second.connect("[]", "")
+	for _, channel := range w.channels {
+		browser.Eval[chromedp.Void](second.ctx, t, fmt.Sprintf(`subscribe(%q, { last: 3 })`, channel))
+	}
+	for _, channel := range w.channels {
+		browser.Await(second.ctx, t, fmt.Sprintf(`record[%q].join() === "3,4,5"`, channel))
+	}
+	// The other tab has received the newest message, so it is common to both.
+	w.awaitConnections(1)
+
+	third := w.navigate()
+	third.connect("[]", "")
+	stop := w.publish(5 * time.Millisecond)
+	for _, channel := range w.channels {
+		browser.Eval[chromedp.Void](third.ctx, t, fmt.Sprintf(`subscribe(%q, { last: 3 })`, channel))
+	}
+	browser.Await(third.ctx, t, `Object.values(record).every((numbers) => numbers.length > 50)`)
+	w.awaitConnections(1)
+	stop()
+	for _, tab := range []*shareTab{first, second, third} {
+		tab.check(true)
+	}
+}
+
+// A message that a tab has published with echo: false reaches the other tabs.
+func TestShareEcho(t *testing.T) {
+	w := newShareWorld(t, 1, nil)
+	tabs := []*shareTab{w.open(""), w.open("")}
+	for i, tab := range tabs {
+		browser.Eval[chromedp.Void](tab.ctx, t, fmt.Sprintf(`void relay.channel("chat:0").publish("%d", { echo: false })`, i))
+		browser.Await(tabs[1-i].ctx, t, `record["chat:0"].length === 1`)
+	}
+	for i, tab := range tabs {
+		want := strconv.Itoa(1 - i)
+		if got := browser.Eval[string](tab.ctx, t, `record["chat:0"].join()`); got != want {
+			t.Errorf("tab %d has received %q, want %q", i, got, want)
+		}
+	}
 }

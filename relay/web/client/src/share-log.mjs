@@ -61,11 +61,17 @@ export class Log {
     return found
   }
 
-  /** Reports whether only messages lead from one cursor to another. */
-  leads(channel, from, to) {
-    const items = this.after(channel, from) || []
-    const end = items.findIndex((item) => item.cursor === to)
-    return end >= 0 && items.slice(0, end + 1).every((item) => item.type === 'message')
+  /** Returns the cursors from which only messages lead to a cursor. */
+  trail(channel, to) {
+    const known = this.#channels.get(channel)
+    const cursors = new Set([known?.before])
+    for (const { type, channel: name, cursor } of this.#items) {
+      if (name ? name !== channel : known?.durable) continue
+      if (type === 'gap') cursors.clear()
+      if (cursor === to) return cursors
+      cursors.add(cursor)
+    }
+    return new Set()
   }
 
   clear() {

@@ -126,7 +126,7 @@ class SharedSocket {
   #connection // in the same tab
   #leaderId // after the welcome
   #number // of the last frame
-  #requests = new Map() // what the client has asked for, by channel: { entry, ref }
+  #requests = new Map() // what the client has asked for, by channel: { entry, ref, trail }
   #channels = new Map() // joined, by name; see #join
   #own // the OwnConnection
   #echoes = [] // messages that the client has published and does not want to receive
@@ -402,7 +402,10 @@ class SharedSocket {
       for (const entry of command.channels) {
         const { cursor, at, gap } = this.#tab.positions.get(entry.channel) || {}
         if (cursor && cursor === entry.after) Object.assign(entry, { at, gap })
-        this.#requests.set(entry.channel, { entry, ref })
+        // Now, because the frames of a new leader replace those of the one before.
+        const { after } = entry
+        const trail = after && !this.#leader ? this.#tab.log.trail(entry.channel, after) : undefined
+        this.#requests.set(entry.channel, { entry, ref, trail })
       }
     } else if (type === 'unsubscribe') {
       this.#requests.delete(channel)
@@ -426,10 +429,9 @@ class SharedSocket {
   // ---- Channels on a connection of the tab's own
 
   /** The leader cannot serve the request. Its position is the cursor, if it has the channel. */
-  #elsewhere({ channel, cursor, durable, ref }, { entry }) {
-    const { log } = this.#tab
+  #elsewhere({ channel, cursor, durable, ref }, { entry, trail }) {
     const { after } = entry
-    if (cursor && after && !this.#leader && log.leads(channel, cursor, after)) {
+    if (cursor && trail?.has(cursor)) {
       // This tab has received more.
       Object.assign(this.#join(channel, durable, cursor), { skip: after, heartbeats: 0 })
       this.#emit({ type: 'subscribed', channel, cursor: after, durable, recovered: true, ref })

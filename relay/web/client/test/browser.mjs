@@ -19,7 +19,7 @@ export function randomFrom(seed) {
 /** The queues of one test. */
 export class Queues {
   #queues = new Map() // owner -> functions
-  held = new Set() // owners whose queues do not move
+  #held = new Set() // owners whose queues do not move
 
   push(owner, run) {
     if (!this.#queues.has(owner)) this.#queues.set(owner, [])
@@ -30,9 +30,15 @@ export class Queues {
     this.#queues.delete(owner)
   }
 
+  /** Holds one more queue, or none any more. */
+  hold(random) {
+    if (random() < 0.5) this.#held.clear()
+    else if (this.#queues.size) this.#held.add(random.of([...this.#queues.keys()]))
+  }
+
   /** Moves one queue by one step. Returns false if none can move. */
   async step(random) {
-    const ready = [...this.#queues.keys()].filter((owner) => this.#queues.get(owner).length && !this.held.has(owner))
+    const ready = [...this.#queues.keys()].filter((owner) => this.#queues.get(owner).length && !this.#held.has(owner))
     if (!ready.length) return false
     this.#queues.get(random ? random.of(ready) : ready[0]).shift()()
     await settle()
@@ -41,6 +47,7 @@ export class Queues {
 
   /** Moves the queues until they are empty. */
   async run(random) {
+    this.#held.clear()
     await settle()
     for (let steps = 0; await this.step(random); steps++) if (steps > 100_000) throw new Error('the queues never end')
   }
@@ -132,6 +139,8 @@ export class ModelRelay {
   sockets = []
   history = 50 // messages that can be sent again
   user = 'u'
+  own // the channel to which it subscribes users
+  refuse = () => undefined // returns the code of an error for (socket, channel)
   #channels = new Map() // name -> { newest, oldest }: what can be sent again
   #positions = 0
   #heartbeats = [] // the newest message of each channel at the time of each
@@ -147,6 +156,7 @@ export class ModelRelay {
         this.protocols = protocols
         model.sockets.push(this)
         model.push(this, { type: 'welcome', session: 's', heartbeat: 25, user: model.user })
+        if (model.own) model.command(this, { type: 'subscribe', channels: [{ channel: model.own }] })
       }
 
       send(text) {
@@ -200,6 +210,8 @@ export class ModelRelay {
 
   #subscribe(socket, ref, { channel, after, at, last }) {
     const { newest, oldest } = this.channel(channel)
+    const code = this.refuse(socket, channel)
+    if (code) return this.push(socket, { type: 'error', code, channel, ref })
     if (socket.channels.has(channel)) return this.push(socket, { type: 'error', code: 'bad_request', channel, ref })
     socket.channels.add(channel)
     let from = after ? Number(after.match(/\d+/)[0]) : last ? Math.max(newest - last, oldest - 1) : newest

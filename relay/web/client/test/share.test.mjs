@@ -101,8 +101,9 @@ test('random histories', async () => {
           } else tab.open(name, random() < 0.5 ? { last: 3 } : {})
         } else if (dice < 0.62 && model.sockets.length) random.of(model.sockets).end(random.of([1006, 1012, 1013]))
         else if (dice < 0.63 && gaps) model.breakLink()
-        else if (dice < 0.64) model.heartbeat()
-        else if (dice < 0.67) await clock.advance(random.below(700))
+        else if (dice < 0.66) model.heartbeat()
+        else if (dice < 0.7) await clock.advance(random.below(300))
+        if (random() < 0.1) queues.hold(random)
         for (let n = random.below(6); n > 0; n--) await queues.step(random)
         if (i % 10 === 0) await settleImport()
       }
@@ -126,4 +127,201 @@ test('random histories', async () => {
       tearDown()
     }
   }
+})
+
+describe('a shared connection', () => {
+  beforeEach(() => setUp())
+  afterEach(tearDown)
+
+  const sent = () => model.sockets.flatMap(({ sent }) => sent)
+
+  /** Opens tabs with the same channels, the first one as leader. */
+  async function openTabs(count, channels, options) {
+    for (let i = 0; i < count; i++) {
+      open(channels, options)
+      await run()
+    }
+    return tabs
+  }
+
+  test('asks for each channel once, and ends with the last tab', async () => {
+    await openTabs(3, ['a', 'b'])
+    const entries = sent().flatMap(({ channels }) => channels.map(({ channel }) => channel))
+    assert.deepEqual(entries, ['a', 'b'])
+    tabs[1].channels.a.close()
+    tabs[0].channels.a.close()
+    await run()
+    assert.equal(sent().length, 1, 'a tab still has the channel')
+    tabs[2].channels.a.close()
+    await run()
+    assert.deepEqual(sent()[1], { type: 'unsubscribe', channel: 'a' })
+    for (const { relay } of tabs) relay.close()
+    await run()
+    assert.equal(model.sockets.length, 0)
+  })
+
+  test('keeps no channel for a tab that has gone', async () => {
+    await openTabs(2, ['a'])
+    tabs[1].open('b')
+    await run()
+    tabs[1].relay.close()
+    await run()
+    assert.deepEqual(sent().at(-1), { type: 'unsubscribe', channel: 'b' })
+  })
+
+  test('is the one of another tab when the leader leaves, at once', async () => {
+    await openTabs(3, ['a'])
+    model.publish('a')
+    await run()
+    tabs[0].relay.close()
+    await run()
+    assert.equal(model.sockets.length, 1)
+    assert.deepEqual(tabs[1].states.slice(-3), [{ state: 'waiting', code: 1012, retryIn: 0 }, { state: 'connecting' }, { state: 'open' }])
+    assert.deepEqual(sent(), [{ type: 'subscribe', ref: 1, channels: [{ channel: 'a', after: 'm1' }] }])
+    model.publish('a')
+    await run()
+    assert.deepEqual(tabs.map(({ events }) => events.a), [[1], [1, 2], [1, 2]])
+  })
+
+  test('is made again after a random time if the relay ends it', async () => {
+    await openTabs(3, ['a'])
+    model.sockets[0].end(1012)
+    await queues.run()
+    for (const { states } of tabs) assert.deepEqual(states.at(-1), { state: 'waiting', code: 1012, retryIn: 250 })
+    assert.equal(model.sockets.length, 0, 'no tab connects at once')
+    await run()
+    assert.equal(model.sockets.length, 1)
+    for (const { states } of tabs) assert.deepEqual(states.at(-1), { state: 'open' })
+  })
+
+  // Each close code ends a shared connection as it ends one of a tab.
+  for (const [code, state] of [[4401, 'waiting'], [4403, 'closed'], [4409, 'closed']]) {
+    test(`ends for all tabs with ${code}`, async () => {
+      await openTabs(2, ['a'])
+      model.sockets[0].end(code)
+      await queues.run()
+      for (const { states } of tabs) assert.deepEqual([states.at(-1).state, states.at(-1).code], [state, code])
+    })
+  }
+
+  test('passes a gap of all channels on once, also if the leader changes', async () => {
+    await openTabs(3, ['a'])
+    model.publish('a')
+    await run()
+    model.breakLink()
+    model.history = Infinity
+    await run()
+    for (let i = 0; i < 2; i++) {
+      model.channel('a').oldest = 1 // the relay can send everything again
+      tabs[i].relay.close()
+      await run()
+    }
+    assert.deepEqual(tabs[2].events.a, [1, 'redis', 2], 'the model sends the lost message again')
+  })
+
+  test('reports to every tab that the relay could not resume', async () => {
+    await openTabs(3, ['a'])
+    model.publish('a')
+    await run()
+    model.history = 1
+    model.sockets[0].end(1012)
+    await queues.run()
+    for (let i = 0; i < 3; i++) model.publish('a')
+    await run()
+    model.publish('a')
+    await run()
+    for (const { events } of tabs) assert.deepEqual(events.a, [1, 'unrecovered', 5])
+  })
+
+  test('resumes the channels that the relay subscribes users to', async () => {
+    await openTabs(2, ['user:u'])
+    model.own = 'user:u'
+    model.publish('user:u')
+    await run()
+    model.sockets[0].end(1012)
+    await queues.run()
+    model.publish('user:u')
+    await run()
+    model.publish('user:u')
+    await run()
+    for (const { events } of tabs) assert.deepEqual(events['user:u'], [1, 2, 3])
+    assert.equal(model.sockets.length, 1)
+  })
+
+  test('ends if it is another user\'s', async () => {
+    await openTabs(2, ['a'])
+    model.user = 'v'
+    model.sockets[0].end(1012)
+    await run()
+    for (const { states } of tabs) assert.deepEqual(states.at(-1), { state: 'closed', code: 4401 })
+    assert.equal(model.sockets.length, 0)
+  })
+
+  test('ends for all tabs at a logout, also for those that wait', async () => {
+    await openTabs(2, ['a'])
+    model.sockets[0].end(1012)
+    await queues.run()
+    assert.equal(tabs[1].relay.state, 'waiting')
+    tabs[0].relay.logout()
+    await queues.run()
+    for (const { states } of tabs) assert.deepEqual(states.at(-1), { state: 'closed', code: 4401 })
+  })
+
+  test('is not shared with another key', async () => {
+    open(['a'])
+    open(['a'], { share: 'v' })
+    await run()
+    assert.equal(model.sockets.length, 2)
+  })
+
+  test('passes an echo on to the other tabs only', async () => {
+    await openTabs(3, ['a'])
+    for (const { channels } of tabs) {
+      channels.a.publish('1', { echo: false }) // the model makes numbers of its own
+      await run()
+    }
+    assert.deepEqual(tabs.map(({ events }) => events.a), [[2, 3], [1, 2, 3], [1, 2, 3]])
+  })
+
+  test('lets a tab use its own token', async () => {
+    await openTabs(1, ['a'], { token: async () => 't1' })
+    await openTabs(1, ['a'], { token: async () => 't2' })
+    assert.equal(model.sockets[0].protocols[1], 'sidecast.token.t1')
+    tabs[0].relay.close()
+    await run()
+    assert.equal(model.sockets[0].protocols[1], 'sidecast.token.t2')
+  })
+
+  // A refusal -> what the tabs report, and how many connections there are.
+  for (const [code, events, connections] of [
+    ['forbidden', ['forbidden'], 1],
+    ['too_many_channels', [], 3],
+  ]) {
+    test(`refuses a channel with ${code}`, async () => {
+      await openTabs(2, ['a'])
+      model.refuse = (socket, channel) => channel === 'b' && socket === model.sockets[0] && code
+      for (const tab of tabs) tab.open('b')
+      await run()
+      for (const tab of tabs) assert.deepEqual(tab.events.b, events)
+      assert.equal(model.sockets.length, connections)
+      model.publish('b')
+      await run()
+      for (const tab of tabs) assert.deepEqual(tab.events.b, connections > 1 ? [1] : events)
+      model.publish('a')
+      await run()
+      for (const tab of tabs) assert.deepEqual(tab.events.a, [1])
+    })
+  }
+})
+
+test('without Web Locks, each tab has its own connection', async () => {
+  setUp()
+  uninstall()
+  open(['a'])
+  open(['a'])
+  await run()
+  assert.equal(model.sockets.length, 2)
+  for (const { relay } of tabs) relay.logout()
+  clock.restore()
+  uninstall = () => {}
 })
