@@ -73,6 +73,7 @@ type shareWorld struct {
 	origin   string
 	browser  context.Context
 	channels []string
+	durable  string // prefix of the durable channels
 	release  func() // answers the requests of /stuck
 
 	sent map[string]int // the newest number on each channel; of send, and when it is done of the test
@@ -93,7 +94,7 @@ func newShareWorld(t *testing.T, channels int, env map[string]string) *shareWorl
 	for name, value := range env {
 		more[name] = value
 	}
-	w := &shareWorld{t: t, origin: origin.URL, release: sync.OnceFunc(func() { close(stuck) }), browser: browser.Start(t), sent: make(map[string]int)}
+	w := &shareWorld{t: t, origin: origin.URL, durable: "order:", release: sync.OnceFunc(func() { close(stuck) }), browser: browser.Start(t), sent: make(map[string]int)}
 	t.Cleanup(w.release)
 	w.relay, w.redis = startProcess(t, more)
 	for i := range channels {
@@ -240,7 +241,16 @@ func (w *shareWorld) publish(every time.Duration) (stop func()) {
 // uses it.
 func (w *shareWorld) send(client redis.UniversalClient, channel string) {
 	w.sent[channel]++
-	if err := client.Publish(context.Background(), channel, w.sent[channel]).Err(); err != nil {
+	ctx := context.Background()
+	payload := strconv.Itoa(w.sent[channel])
+	if strings.HasPrefix(channel, w.durable) {
+		entry := redis.XAddArgs{Stream: channel, Values: map[string]any{"data": payload}}
+		if err := client.XAdd(ctx, &entry).Err(); err != nil {
+			w.t.Errorf("adding an entry: %v", err)
+		}
+		payload = ""
+	}
+	if err := client.Publish(ctx, channel, payload).Err(); err != nil {
 		w.t.Errorf("publishing: %v", err)
 	}
 }
@@ -422,6 +432,49 @@ func TestShareUsers(t *testing.T) {
 	other.check(true)
 	for _, tab := range tabs {
 		tab.check(false)
+	}
+}
+
+// Durable channels, and those to which the relay subscribes users when they
+// connect, continue under each leader.
+func TestShareOwnChannels(t *testing.T) {
+	login := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"user":"42"}`)
+	}))
+	defer login.Close()
+	for name, channels := range map[string]map[string]string{
+		"live":    {"SIDECAST_CHANNELS": "chat:*,user:*"},
+		"durable": {"SIDECAST_DURABLE_CHANNELS": "order:*,user:*"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			channels["SIDECAST_AUTH_URL"] = login.URL
+			w := newShareWorld(t, 1, channels)
+			w.channels = append(w.channels, "user:42", "order:7")
+			if name == "durable" {
+				w.durable = "" // of chat:0, too
+				w.channels = w.channels[1:]
+			}
+			tabs := []*shareTab{w.navigate(), w.navigate(), w.navigate()}
+			for _, tab := range tabs {
+				browser.Eval[chromedp.Void](tab.ctx, t, `void (document.cookie = "session=42")`)
+				tab.start("")
+				tab.fromZero = true
+			}
+			stop := w.publish(10 * time.Millisecond)
+			for i := range 2 {
+				browser.Await(tabs[i].ctx, t, `Object.values(record).every((numbers) => numbers.length > 5)`)
+				leader := i + w.leader(tabs[i:])
+				tabs[i], tabs[leader] = tabs[leader], tabs[i]
+				browser.Eval[chromedp.Void](tabs[i].ctx, t, `relay.close()`)
+			}
+			w.leader(tabs[2:])
+			stop()
+			tabs[2].check(true)
+			for _, tab := range tabs {
+				tab.check(false)
+			}
+			w.awaitConnections(1)
+		})
 	}
 }
 

@@ -132,6 +132,14 @@ export class Leader {
     this.#send({ type: 'unsubscribe', channel: channel.name })
   }
 
+  /** The relay has subscribed the user to this channel when it accepted the connection: leave it before the request. */
+  #repeat(channel) {
+    const { request } = channel
+    request.repeated = true
+    if (request.tab) channel.waiting.unshift(request)
+    this.#unsubscribe(channel)
+  }
+
   /** The channel is not subscribed to any more. */
   #end(channel) {
     channel.status = OFF
@@ -171,18 +179,18 @@ export class Leader {
 
     subscribed: (frame, channel) => {
       const name = frame.channel
-      if (!channel || (channel.status === ASKED && frame.ref !== channel.ref)) {
-        // The relay subscribes users to their own channels when they connect. They are left at first: no tab wants
-        // this one, or its subscribe has to be repeated, because a tab resumes it.
-        channel ||= { name, tabs: new Set(), waiting: [] }
-        if (channel.request?.tab) channel.waiting.unshift(channel.request)
-        this.#channels.set(name, channel)
-        this.#unsubscribe(channel)
+      if (!channel) {
+        this.#channels.set(name, (channel = { name, tabs: new Set(), waiting: [] }))
+        this.#unsubscribe(channel) // a user's own channel, which no tab wants
       }
       if (channel.status !== ASKED) return
+      if (frame.ref !== channel.ref) return this.#repeat(channel)
       const { cursor, durable, recovered } = frame
       const { request, waiting } = channel
-      const { tab, ref, entry: { after, presence } } = request
+      const { tab, ref, entry: { after, since, presence } } = request
+      // The answer repeats that of the relay's own subscribe if it says that nothing is missing, although the request
+      // has no position.
+      if (recovered && !after && !since && !request.repeated) return this.#repeat(channel)
       Object.assign(channel, { status: ON, cursor, at: undefined, durable, presence, request: undefined, waiting: [] })
       this.#broadcast(frame, { after, durable, cursor: undefined })
       // For other tabs that were at the same position.
@@ -250,7 +258,9 @@ export class Leader {
         if (frame.code === 'not_subscribed') this.#handlers.unsubscribed(frame, channel)
       } else {
         for (const each of channels) {
-          if (each.status === ASKED && each.ref === frame.ref && (!frame.channel || each === channel)) this.#refuse(each, frame)
+          if (each.status !== ASKED || each.ref !== frame.ref || (frame.channel && each !== channel)) continue
+          if (frame.code === 'bad_request' && frame.channel && !each.request.repeated) this.#repeat(each)
+          else this.#refuse(each, frame)
         }
       }
     },
