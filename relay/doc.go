@@ -188,7 +188,7 @@
 //     is its place on all of them: it receives their messages in the order in
 //     which Redis published them, also the messages that it missed
 //     (TestOneCursorForAllChannels, TestPlacesThatDiffer,
-//     TestHeartbeatDoesNotRewind).
+//     TestHeartbeatDoesNotRewind, TestMergedResumesWhileMessagesArrive).
 //   - However many clients resume, they do not delay new messages. They share
 //     the pages that they need, and a position is found by reading one page
 //     (TestPagesAreEncodedOnce, TestLocateReadsOnePage). A client that reads is

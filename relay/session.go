@@ -135,6 +135,9 @@ func (h *Hub) Join(c Client) *Session {
 // Leave removes the session from its channels and from the hub. Nothing is sent
 // to it afterwards.
 func (s *Session) Leave() {
+	if s.together != nil {
+		s.leaveTogether()
+	}
 	for _, sub := range s.subs {
 		s.hub.removeSubscription(sub, subscribeEnded, nil)
 	}

@@ -97,10 +97,16 @@ func (h *Hub) join(sub *Subscription, start uint64) {
 // removeSubscription ends sub, and reports whether it was not ended before.
 // Nothing of its channel follows answer, which may be nil.
 func (h *Hub) removeSubscription(sub *Subscription, how subscribeProgress, answer []byte) bool {
+	shard := sub.session.shard
+	shard.enter()
+	defer shard.exit()
+	return h.endSubscription(sub, how, answer)
+}
+
+// endSubscription is removeSubscription. The shard is locked.
+func (h *Hub) endSubscription(sub *Subscription, how subscribeProgress, answer []byte) bool {
 	s, ch := sub.session, sub.channel
 	subscribers := ch.Hub.in(s.shard.index)
-	s.shard.enter()
-	defer s.shard.exit()
 	was := sub.state
 	switch was {
 	case subscriptionRemoved:

@@ -116,6 +116,17 @@ func (s *Session) answerTogether(answer protocol.Event, at origin) {
 	s.outbox.Send(s.withPlaces(s.protocol.Event(answer), at.places))
 }
 
+// leaveTogether ends all subscriptions in one step: a message on one of the
+// channels must not follow one that was not delivered on another.
+func (s *Session) leaveTogether() {
+	s.shard.enter()
+	defer s.shard.exit()
+	for _, sub := range s.subs {
+		s.hub.endSubscription(sub, subscribeEnded, nil)
+	}
+	s.subs = nil
+}
+
 // withPlaces returns a frame after which the client is at these places, as far
 // as the protocol can say that.
 func (s *Session) withPlaces(frame []byte, places []protocol.Place) []byte {
