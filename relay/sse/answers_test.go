@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sidecast/relay/access"
@@ -168,4 +169,23 @@ func TestLimits(t *testing.T) {
 			}, limits)
 		})
 	}
+}
+
+// If the code that decides about a client fails, its places are free again, and
+// the relay can stop.
+func TestPanic(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		response, err := b.client.Get("http://relay/sse?channel=a")
+		if err == nil {
+			t.Errorf("the answer is %s", response.Status)
+			_ = response.Body.Close()
+		}
+		b.client.CloseIdleConnections()
+		synctest.Wait()
+		if n := b.slots.Used(); n != 0 {
+			t.Errorf("%d slots are in use", n)
+		}
+	}, func(o *options) {
+		o.sse.Identify = func(*http.Request, *string) (access.Principal, protocol.CloseCode) { panic("a fault") }
+	})
 }

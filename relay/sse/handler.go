@@ -100,18 +100,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.conns.Add(1)
+	served := false // by a goroutine of its own, which releases it
+	defer func() {
+		if !served {
+			s.release() // also after a panic
+		}
+	}()
 	if refused := h.admit(w, r, s); refused != nil {
 		h.refuse(w, r, refused)
-		s.release()
 		return
 	}
 	if r.ProtoMajor >= 2 {
 		s.serveHTTP2(w, r)
 		return
 	}
-	if err := s.serveHTTP1(w, r); err != nil {
+	err := s.serveHTTP1(w, r)
+	if served = err == nil; !served {
 		h.cfg.Refusals.Count(stats.RejectHandshake) // the client has gone
-		s.release()
 	}
 }
 

@@ -27,7 +27,6 @@ type stream2 struct {
 
 // serveHTTP2 serves the stream until it ends.
 func (s *stream) serveHTTP2(w http.ResponseWriter, r *http.Request) {
-	defer s.release()
 	setHeaders(w.Header())
 	c := &stream2{stream: s, writer: w, control: http.NewResponseController(w), over: make(chan struct{})}
 	// The outbox limits the time for writing, and nothing is read.

@@ -120,16 +120,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.conns.Add(1)
+	served := false // by a goroutine of its own, which releases it
+	defer func() {
+		if !served {
+			h.release(hs.address) // also after a panic
+		}
+	}()
 	hs.client = relay.Client{Transport: protocol.WebSocket, Protocol: hs.codec.protocol}
 	if code := h.admit(w, r, hs); code != 0 {
 		h.countRejection(r, code)
 		acceptAndClose(w, r, hs.codec.name, explain(r, code))
-		h.release(hs.address)
 		return
 	}
-	if err := h.upgrade(w, r, hs); err != nil {
+	err := h.upgrade(w, r, hs)
+	if served = err == nil; !served {
 		h.cfg.Refusals.Add(&notUpgraded, h.remote(r))
-		h.release(hs.address)
 	}
 }
 

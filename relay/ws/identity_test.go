@@ -193,3 +193,25 @@ func TestIdentifyEndsWithTheRelay(t *testing.T) {
 	}
 	p.wantClose(protocol.CloseRestart)
 }
+
+// If the code that decides about a client fails, its places are free again, and
+// the relay can stop.
+func TestPanicInIdentify(t *testing.T) {
+	r := newTestRelay(t, func(c *relayConfig) {
+		c.ws.Identify = func(*http.Request, *string) (access.Principal, protocol.CloseCode) { panic("a fault") }
+	})
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.addr+"/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+	} {
+		request.Header.Set(name, value)
+	}
+	if response, err := http.DefaultClient.Do(request); err == nil {
+		t.Errorf("the answer is %s", response.Status)
+		_ = response.Body.Close()
+	}
+	await(t, "the client's slot to be free", func() bool { return r.slots.Used() == 0 })
+}
