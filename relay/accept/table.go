@@ -64,6 +64,7 @@ type Conn struct {
 	since   time.Time  // when it changed its state
 
 	received bool        // a request, whether valid or not, since served was reset
+	idle     bool        // it has been idle; over HTTP/2, it is so before its first request
 	served   atomic.Bool // a handler has it
 }
 
@@ -221,7 +222,8 @@ func (t *Table) changed(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// update reports whether the connection is closed because of its request.
+// update reports whether a request is rejected without a handler. Over HTTP/2,
+// the beginning of a connection looks like a request.
 func (t *Table) update(conn net.Conn, state http.ConnState) (rejected bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -233,13 +235,18 @@ func (t *Table) update(conn net.Conn, state http.ConnState) (rejected bool) {
 		t.remove(c)
 		return c.received && !c.served.Load()
 	}
-	if state == http.StateActive {
+	switch {
+	case state == http.StateActive:
 		c.received = true
 		c.served.Store(false)
+	case state == http.StateIdle && !c.served.Load():
+		rejected = c.received && c.idle
+		c.received = false
 	}
+	c.idle = c.idle || state == http.StateIdle
 	c.since = time.Now()
 	c.list.MoveToBack(c.place)
-	return false
+	return rejected
 }
 
 // peerOf returns the address of a connection's peer.

@@ -28,7 +28,9 @@ type testRelay struct {
 	hub    *relay.Hub
 	budget *outbox.Budget
 	stats  *stats.Stats
+	slots  *accept.Slots
 	addr   string
+	stop   func() // as a signal does, and waits until the server has stopped
 }
 
 // relayOptions are the settings that tests change.
@@ -46,6 +48,8 @@ type relayOptions struct {
 	base       string
 	files      map[string]http.Handler
 	logger     *slog.Logger
+
+	writeTimeout time.Duration // of the server
 }
 
 // startRelay runs a relay until the test ends. Its settings are the defaults,
@@ -71,6 +75,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 		HistoryBytes: o.history, HistoryAge: 5 * time.Minute,
 	})
 	slots, refusals := accept.NewSlots(o.slots), accept.NewRefusals(r.stats, logger)
+	r.slots = slots
 	limiter := accept.NewIPLimiter(o.perAddress, 0)
 	handler := ws.New(ws.Config{
 		Hub: r.hub, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited, Refusals: refusals, Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
@@ -88,7 +93,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 		Public: o.listener, Admin: listen(t), TLS: o.tls, Hub: r.hub, WS: handler, SSE: streams, Origins: origins, Stats: r.stats,
 		Slots: slots, IPLimiter: limiter, Proxies: o.proxies, Refusals: refusals, BasePath: o.base, Files: o.files,
 		Logger: logger, AdminHandler: func(ready, live http.Handler) http.Handler { return live },
-		Ready: func() bool { return true }, Up: func() bool { return true },
+		Ready: func() bool { return true }, Up: func() bool { return true }, WriteTimeout: o.writeTimeout,
 	}))
 	return r
 }
@@ -112,7 +117,8 @@ func (r *testRelay) run(t testing.TB, s *server.Server) {
 		}
 		stop()
 	})
-	t.Cleanup(func() { cancel(server.ErrHurry); running.Wait() })
+	r.stop = func() { cancel(server.ErrHurry); running.Wait() }
+	t.Cleanup(r.stop)
 }
 
 // allChannels matches all channels.
