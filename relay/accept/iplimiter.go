@@ -38,6 +38,28 @@ func (l *IPLimiter) Take(address netip.Addr) bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if !l.arriveLocked(address) {
+		return false
+	}
+	if l.maxOpen > 0 && l.open[address] >= l.maxOpen {
+		return false
+	}
+	l.open[address]++
+	return true
+}
+
+// Arrive counts a new client on a connection that [IPLimiter.Take] counted
+// before, and reports whether the limit of new ones per second allows it.
+func (l *IPLimiter) Arrive(address netip.Addr) bool {
+	if l == nil || !address.IsValid() {
+		return true
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.arriveLocked(address)
+}
+
+func (l *IPLimiter) arriveLocked(address netip.Addr) bool {
 	if second := int64(time.Since(l.started) / time.Second); second != l.second {
 		l.second = second
 		clear(l.recent)
@@ -48,10 +70,6 @@ func (l *IPLimiter) Take(address netip.Addr) bool {
 		}
 		l.recent[address]++
 	}
-	if l.maxOpen > 0 && l.open[address] >= l.maxOpen {
-		return false
-	}
-	l.open[address]++
 	return true
 }
 

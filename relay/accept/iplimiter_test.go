@@ -60,3 +60,25 @@ func TestIPLimiterWithoutLimits(t *testing.T) {
 		}
 	}
 }
+
+// A new client on an open connection counts for the limit of new ones only.
+func TestIPLimiterArrive(t *testing.T) {
+	address := netip.MustParseAddr("192.0.2.1")
+	synctest.Test(t, func(t *testing.T) {
+		l := NewIPLimiter(1, 3)
+		if !l.Take(address) || !l.Arrive(address) || !l.Arrive(address) {
+			t.Error("a client is rejected below the limit")
+		}
+		if l.Arrive(address) {
+			t.Error("a client is let through above the limit")
+		}
+		time.Sleep(time.Second)
+		if !l.Arrive(address) {
+			t.Error("a client is rejected in the next second")
+		}
+		l.Free(address)
+		if len(l.open) != 0 {
+			t.Errorf("%v are open", l.open)
+		}
+	})
+}

@@ -42,10 +42,10 @@ func TestStreamsOfAConnection(t *testing.T) {
 	add(true)
 	want("with three streams", 3)
 	add(false)
-	c.EndStream(slots)
+	c.EndStream(slots, OwnPlaces)
 	want("after the end of a stream", 2)
-	c.EndStream(slots)
-	c.EndStream(slots)
+	c.EndStream(slots, OwnPlaces)
+	c.EndStream(slots, OwnPlaces)
 	want("after the end of all streams", 1)
 	c.since = c.since.Add(-patience)
 	for range 3 {
@@ -90,9 +90,32 @@ func TestConnectionEndsBeforeItsStreams(t *testing.T) {
 		t.Error("a connection that is closed gets a stream")
 	}
 	for range 3 {
-		c.EndStream(slots)
+		c.EndStream(slots, OwnPlaces)
 	}
 	if n := slots.Used(); n != 0 {
 		t.Errorf("%d slots are in use at the end", n)
 	}
+}
+
+// One stream at a time uses the place of the connection in the limits of its
+// address. Only the first one is not newer than the connection.
+func TestLentPlace(t *testing.T) {
+	slots := NewSlots(10)
+	c := acceptPipe(t, NewTable(Config{Slots: slots}))
+	add := func(want StreamUse) StreamUse {
+		t.Helper()
+		use, ok := c.AddStream(slots)
+		if !ok || use != want {
+			t.Errorf("a stream uses %v (%v), want %v", use, ok, want)
+		}
+		return use
+	}
+	first, second := add(FirstPlace), add(OwnPlaces)
+	c.EndStream(slots, first)
+	lent := add(LentPlace)
+	c.EndStream(slots, second)
+	third := add(OwnPlaces)
+	c.EndStream(slots, lent)
+	c.EndStream(slots, third)
+	add(LentPlace)
 }

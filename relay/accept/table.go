@@ -61,6 +61,8 @@ type Conn struct {
 	limited bool       // exceeds the limits of its address; does not change
 	slot    bool       // has one of the slots
 	streams int        // that serve clients; see [Conn.AddStream]
+	began   bool       // it has had a stream
+	lent    bool       // a stream uses the place of the connection in the limits of its address
 	since   time.Time  // when it changed its state
 
 	received bool        // a request, whether valid or not, since served was reset
@@ -314,55 +316,6 @@ func (c *Conn) Claim(slots *Slots) bool {
 		t.end(closed, &idleClosed)
 	}
 	return claimed
-}
-
-// AddStream takes a slot for a client that is one of several on the connection,
-// as with HTTP/2, and reports whether there is one. The first uses the slot of
-// the connection, which is not idle then. It reports how many there are now. The
-// caller must call [Conn.EndStream] with the same slots if ok is true. Without a
-// table, it takes a slot from slots.
-func (c *Conn) AddStream(slots *Slots) (n int, ok bool) {
-	if c == nil {
-		return 1, slots.Take()
-	}
-	t := c.table
-	t.mu.Lock()
-	var closed *Conn
-	ok = c.place != nil
-	if ok && (!c.slot || c.streams > 0) && !slots.Take() {
-		closed = t.takeSlot(0)
-		ok = closed != nil
-	}
-	if ok {
-		c.slot = true
-		c.streams++
-		c.move(&t.busy)
-	}
-	n = c.streams
-	t.mu.Unlock()
-	if closed != nil {
-		t.end(closed, &idleClosed)
-	}
-	return n, ok
-}
-
-// EndStream ends what [Conn.AddStream] began. The last stream leaves its slot to
-// the connection, if that is still open.
-func (c *Conn) EndStream(slots *Slots) {
-	if c == nil {
-		slots.Free()
-		return
-	}
-	t := c.table
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	c.streams--
-	if c.streams > 0 || c.place == nil {
-		slots.Free()
-		return
-	}
-	c.since = time.Now()
-	c.move(&t.waiting)
 }
 
 // move puts a connection at the end of a list of its table, which is locked.

@@ -144,7 +144,10 @@ func TestOrigin(t *testing.T) {
 func TestLimits(t *testing.T) {
 	for name, limits := range map[string]option{
 		"connections": func(o *options) { o.slots, o.hub.PingInterval = 3, 0 },
-		"per address": func(o *options) {
+		"per address of the connection": func(o *options) {
+			o.perAddress, o.hub.PingInterval, o.peer = 3, 0, netip.MustParseAddr("192.0.2.1")
+		},
+		"per address behind a proxy": func(o *options) {
 			o.perAddress, o.hub.PingInterval = 3, 0
 			o.sse.Limited = func(*http.Request) netip.Addr { return netip.MustParseAddr("192.0.2.1") }
 		},
@@ -167,6 +170,40 @@ func TestLimits(t *testing.T) {
 					t.Errorf("%d clients were counted as rejected, want 2", rejected)
 				}
 			}, limits)
+		})
+	}
+}
+
+// Each request for a stream counts as a new connection of its address, also if
+// it is refused, and also if the connection is not new: one HTTP/2 connection
+// cannot make the relay ask the application without a limit.
+func TestRequestsPerSecond(t *testing.T) {
+	const perSecond = 5
+	address := netip.MustParseAddr("192.0.2.1")
+	for name, count := range map[string]option{
+		"of the connection": func(o *options) { o.peer = address },
+		"behind a proxy":    func(o *options) { o.sse.Limited = func(*http.Request) netip.Addr { return address } },
+	} {
+		t.Run(name, func(t *testing.T) {
+			asked := 0
+			inBubble(t, func(t *testing.T, b *bubble) {
+				for second := range 3 {
+					asked = 0
+					for range 20 {
+						_ = b.open("/sse?channel=a&token=x").body()
+					}
+					if asked != perSecond {
+						t.Errorf("second %d: %d requests are let through, want %d", second, asked, perSecond)
+					}
+					time.Sleep(time.Second)
+				}
+			}, count, func(o *options) {
+				o.perSecond = perSecond
+				o.sse.Identify = func(*http.Request, *string) (access.Principal, protocol.CloseCode) {
+					asked++
+					return access.Principal{}, protocol.CloseUnauthorized
+				}
+			})
 		})
 	}
 }

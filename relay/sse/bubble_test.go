@@ -38,6 +38,7 @@ type bubble struct {
 	handler  *Handler
 	log      *logBuffer
 	listener *pipeListener
+	peer     netip.Addr
 	client   *http.Client
 }
 
@@ -47,6 +48,8 @@ type options struct {
 	each, total int // bytes of one outbox and of all outboxes
 	slots       int
 	perAddress  int
+	perSecond   int
+	peer        netip.Addr // counted when a connection is accepted; may be zero
 }
 
 type option func(*options)
@@ -74,7 +77,7 @@ func newBubble(t *testing.T, version int, change []option) *bubble {
 	server := b.server()
 	table := accept.NewTable(accept.Config{
 		Slots: b.slots, Limiter: b.limiter, Refusals: b.handler.cfg.Refusals,
-		Address: func(netip.Addr) netip.Addr { return netip.Addr{} },
+		Address: func(netip.Addr) netip.Addr { return b.peer },
 	})
 	table.Track(server)
 	running.Go(func() { _ = server.Serve(table.Listener(b.listener)) })
@@ -116,8 +119,8 @@ func (b *bubble) build(change []option) {
 	}
 	b.budget, b.slots = outbox.NewBudget(c.each, c.total, 10*time.Second, b.stats), accept.NewSlots(c.slots)
 	c.hub.Budget, c.sse.Budget, c.sse.Slots, c.sse.Access = b.budget, b.budget, b.slots, c.hub.Access
-	if c.perAddress > 0 {
-		b.limiter = accept.NewIPLimiter(c.perAddress, 0)
+	if b.peer = c.peer; c.perAddress+c.perSecond > 0 {
+		b.limiter = accept.NewIPLimiter(c.perAddress, c.perSecond)
 		c.sse.IPLimiter = b.limiter
 	}
 	b.hub = relay.NewHub(c.hub)
@@ -143,9 +146,14 @@ func (b *bubble) server() *http.Server {
 // dial returns a new connection to the relay.
 func (b *bubble) dial() net.Conn {
 	client, server := net.Pipe()
-	b.listener.conns <- server
+	b.listener.conns <- tcpPipe{server}
 	return client
 }
+
+// A tcpPipe is a pipe whose peer has an address.
+type tcpPipe struct{ net.Conn }
+
+func (tcpPipe) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }
 
 // publish publishes a message as the application does.
 func (b *bubble) publish(channel, payload string) {
