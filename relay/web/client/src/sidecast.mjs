@@ -22,6 +22,7 @@ const REFUSED = 4 // requested again on the next connection only
 const LONGEST_WAIT = 30_000 // ms between two attempts
 const HELD_MESSAGES = 1000 // while load runs
 const FRAME_BYTES = 8192 // of a subscribe
+const FRAME_CHANNELS = 20 // If a subscribe names more channels than are allowed, the relay accepts none of them.
 
 const encoder = new TextEncoder()
 
@@ -320,33 +321,27 @@ export function connect(url, options = {}) {
   /** Sends the commands that make the relay's subscriptions equal to ours. It is called after each change of them. */
   function synchronize() {
     if (!ready) return
-    let channels = []
-    let size = 0
-    const flush = () => {
-      if (size) send({ type: 'subscribe', ref, channels })
-    }
-    ref++
+    const commands = []
+    let command
+    let size
     for (const subscription of subscriptions.values()) {
-      const { channel, status, handles } = subscription
+      const { channel, status, handles, known, after, at, since, last, sig, presence } = subscription
       if (!handles.size) {
         drop(subscription)
       } else if (status === OFF) {
-        const { known, after, at, since, last, sig, presence } = subscription
         const entry = { channel, sig, presence, ...(known ? { after, at } : { since, last }) }
         const bytes = encoder.encode(JSON.stringify(entry)).length + 1
-        if (size + bytes > FRAME_BYTES) {
-          flush()
-          channels = []
+        if (!command || size + bytes > FRAME_BYTES || command.channels.length === FRAME_CHANNELS) {
+          commands.push((command = { type: 'subscribe', ref: ++ref, channels: [] }))
           size = 0
-          ref++
         }
         size += bytes
-        channels.push(entry)
+        command.channels.push(entry)
         subscription.status = ASKED
         subscription.ref = ref
       }
     }
-    flush()
+    for (const command of commands) send(command)
   }
 
   function channel(name, { load, since, last, sig, presence } = {}) {

@@ -344,6 +344,16 @@ describe('subscriptions', () => {
     assert.equal(new Set(sent.map(({ ref }) => ref)).size, sent.length)
   })
 
+  test('a subscribe names few channels: the relay rejects the whole frame if they are too many', async () => {
+    await open()
+    const names = Array.from({ length: 130 }, (_, i) => `${i}`)
+    for (const name of names) relay.channel(name)
+    fake.socket.welcome()
+    const sent = fake.socket.take()
+    for (const { channels } of sent) assert.ok(channels.length <= 20)
+    assert.deepEqual(sent.flatMap(({ channels }) => channels.map(({ channel }) => channel)), names)
+  })
+
   // What the relay sends after `subscribed` -> the position with which the client resumes.
   const own = { type: 'heartbeat', at: 'h1' }
   for (const [name, frames, want] of [
