@@ -360,6 +360,7 @@ export function connect(url, options = {}) {
     let stale = false // load has to run again
     let running = false
     let wait // ms at most before the next run
+    let pause // the timer of that
 
     /** Runs load until it has succeeded and nothing was missing since it began. */
     async function reload(spread) {
@@ -368,7 +369,7 @@ export function connect(url, options = {}) {
       if (!load || running) return
       running = stale = true
       for (let tries = 0; stale; wait ||= Math.min(LONGEST_WAIT, 500 * 2 ** tries++)) {
-        if (wait) await new Promise((resolve) => setTimeout(resolve, Math.random() * wait))
+        if (wait) await new Promise((resolve) => (pause = setTimeout(resolve, Math.random() * wait)))
         if (!open) return
         held = []
         stale = wait = 0
@@ -382,7 +383,7 @@ export function connect(url, options = {}) {
         const messages = held
         held = undefined
         if (messages.length > HELD_MESSAGES) stale = true
-        else for (const message of messages) emit('message', message)
+        else for (const message of messages) if (open) emit('message', message)
         if (error) {
           stale = true
           emit('error', error)
@@ -399,6 +400,7 @@ export function connect(url, options = {}) {
         started = true
       },
       gap(value, spread) {
+        started = true
         emit('gap', value)
         reload(spread)
       },
@@ -411,13 +413,14 @@ export function connect(url, options = {}) {
     function close() {
       if (!open) return
       open = false
+      clearTimeout(pause)
       subscription.handles.delete(handle)
       emit('close')
       queueMicrotask(synchronize)
     }
 
     subscription.handles.add(handle)
-    if (subscription.status === ON) handle.start()
+    if (subscription.status === ON) queueMicrotask(handle.start) // later, because load may use the channel
     queueMicrotask(synchronize)
 
     return {

@@ -1027,6 +1027,52 @@ describe('load', () => {
     assert.deepEqual([events.length, loads.length], [1000, 1])
   })
 
+  test('runs after the page has the channel, also if it is subscribed to already', async () => {
+    await subscribe('a')
+    let loaded
+    const channel = relay.channel('a', { load: () => (loaded = channel) })
+    const events = []
+    channel.on('error', (error) => events.push(error.message))
+    await settle()
+    assert.deepEqual(events, [])
+    assert.equal(loaded, channel)
+  })
+
+  test('a channel that is closed by a held message gets no more of them', async () => {
+    const { channel, events } = await subscribe('a', { load: controlled() })
+    channel.on('message', () => channel.close())
+    fake.socket.receive(message('a', '1'), message('a', '2'))
+    loads[0].resolve()
+    await settle()
+    assert.deepEqual(events, ['1'])
+  })
+
+  test('a closed channel has no timer', async () => {
+    const { channel } = await subscribe('a', { load: controlled() })
+    loads[0].resolve()
+    await settle()
+    fake.socket.receive({ type: 'gap', reason: 'redis', spread: 60_000 })
+    relay.close()
+    assert.equal(clock.pending, 0)
+    await clock.advance(60_000)
+    assert.equal(loads.length, 1)
+    channel.close()
+  })
+
+  test('runs once for a channel that was opened before a resume failed', async () => {
+    await subscribe('a')
+    fake.socket.end(1012)
+    const { events } = listen('a', { load: controlled() })
+    await clock.advance(states.at(-1).retryIn)
+    fake.socket.welcome()
+    fake.socket.subscribed()
+    await settle()
+    loads[0].resolve()
+    await clock.advance(10_000)
+    assert.equal(loads.length, 1)
+    assert.equal(events.length, 1)
+  })
+
   test('a closed channel does not load', async () => {
     const { channel, events } = await subscribe('a', { load: controlled() })
     fake.socket.receive(message('a', '1'))
