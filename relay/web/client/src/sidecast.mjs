@@ -95,7 +95,7 @@ export function connect(url, options = {}) {
   let welcomedAt = 0 // 0 until the relay has accepted the connection
   let heartbeat // seconds
   let failures = 0 // connections in a row that ended early
-  let unauthorized // whether the last welcome was followed by a 4401
+  let unauthorized // whether the last connection that lasted was followed by a 4401
   let silent = 0 // WebSockets in a row without a welcome
   let fallback // whether the transport is sidecast-sse.mjs
   let ref = 0
@@ -150,8 +150,8 @@ export function connect(url, options = {}) {
     publishes.clear()
     for (const subscription of subscriptions.values()) subscription.status = OFF
 
-    if (!welcomedAt && !fallback) silent++
-    if (welcomedAt && Date.now() - welcomedAt > 1000) failures = 0
+    if (socket && !welcomedAt && !fallback) silent++
+    if (welcomedAt && Date.now() - welcomedAt > 1000) failures = unauthorized = 0
     socket = ready = undefined
     welcomedAt = 0
     if (final) {
@@ -191,7 +191,6 @@ export function connect(url, options = {}) {
     welcome(frame) {
       welcomedAt = Date.now()
       ready = true
-      unauthorized = false
       if (!fallback) silent = 0
       for (const subscription of subscriptions.values()) if (subscription.own) leave(subscription)
       synchronize()

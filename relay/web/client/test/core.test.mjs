@@ -123,7 +123,12 @@ describe('connection', () => {
     assert.deepEqual(waits, [0, 250, 500])
     fake.socket.welcome()
     fake.socket.end(4401)
-    assert.equal(states.at(-1).retryIn, 0, 'after a welcome')
+    assert.equal(states.at(-1).retryIn, 1000, 'after a short connection')
+    await clock.advance(1000)
+    fake.socket.welcome()
+    await clock.advance(2000)
+    fake.socket.end(4401)
+    assert.equal(states.at(-1).retryIn, 0, 'after a connection that lasted')
   })
 
   test('a token that cannot be fetched is fetched again later', async (t) => {

@@ -107,6 +107,23 @@ test('streams replace the second WebSocket that fails', async () => {
   assert.deepEqual([a.events, b.events], [['1'], ['2']])
 })
 
+test('a token that cannot be fetched is no reason for streams', async (t) => {
+  t.mock.method(console, 'error', () => {})
+  relay.close()
+  const before = fake.attempts
+  let fetched = 0
+  relay = connect('wss://push.example/ws', {
+    WebSocket: fake.Socket,
+    sse: true,
+    async token() {
+      if (++fetched < 4) throw new Error('offline')
+    },
+  })
+  await clock.advance(10_000)
+  assert.equal(fetched, 4)
+  assert.equal(fake.attempts, before + 1)
+})
+
 test('WebSocket is tried again after streams, and continues where they ended', async () => {
   listen('a')
   listen('b')
