@@ -1,11 +1,12 @@
 // The transport for networks that block WebSocket: Server-Sent Events. sidecast.mjs loads it if it is connected with the
 // option sse.
 //
-// The relay sends live channels in one stream, and each durable channel in a stream of its own. A stream cannot change its
+// The relay sends live channels in one stream (or a few, if there are many), and each durable channel in a stream of its own. A stream cannot change its
 // channels, so it is replaced: the new one continues at the positions that the old one had reached. The streams are read
 // with fetch, because EventSource does not show heartbeats, without which a dead connection is not noticed.
 
-const LIVE = '' // the key of the stream of live channels that do not begin with older messages
+const URL_LENGTH = 7000 // at which another stream begins: many proxies reject more than 8 KiB
+const POSITION_LENGTH = 80 // of a channel, in the URL
 
 const streamsURL = (url) => {
   const streams = new URL(url)
@@ -76,8 +77,12 @@ export default class EventStreams {
   #arrange() {
     if (this.#closed) return
     const wanted = new Map() // names by key
+    const lengths = new Map() // of the URLs, by the kind of stream
     for (const [name, { after, at, last }] of this.#channels) {
-      const key = alone.has(name) ? 'alone ' + name : after || at || !last ? LIVE : 'last ' + last
+      const kind = alone.has(name) ? 'alone ' + name : after || at || !last ? 'live' : 'last ' + last
+      const length = (lengths.get(kind) || 0) + String(new URLSearchParams({ name })).length + POSITION_LENGTH
+      lengths.set(kind, length)
+      const key = `${kind} ${Math.floor(length / URL_LENGTH)}`
       wanted.set(key, [...(wanted.get(key) || []), name])
     }
     for (const [key, stream] of this.#streams) {

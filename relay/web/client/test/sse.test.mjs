@@ -208,6 +208,27 @@ test('a channel that is added continues the others', async () => {
   assert.deepEqual(open().map(({ names }) => names), [['b']])
 })
 
+test('many channels have several streams, because proxies limit the length of a URL', async () => {
+  const names = Array.from({ length: 128 }, (_, i) => `room é ${i}`)
+  const all = names.map((name) => listen(name))
+  await settle()
+  const cursor = 'c'.repeat(28)
+  fake.socket.welcome()
+  fake.socket.sent.forEach(({ ref, channels }) => {
+    for (const { channel } of channels) fake.socket.receive({ type: 'subscribed', ref, channel, recovered: false, cursor })
+  })
+  fake.socket.receive({ type: 'heartbeat', at: cursor })
+  fake.socket.end(1006)
+  await clock.advance(1000)
+  await fail()
+  assert.ok(requests.length > 1)
+  for (const { url } of requests) assert.ok(url.length < 8000, `${url.length}`)
+  assert.deepEqual(requests.flatMap((request) => request.names), names)
+  for (const request of requests) await request.open('id: m1')
+  for (const request of requests) await request.send(message(request.names[0], '1'))
+  assert.equal(all.flatMap(({ events }) => events).length, requests.length)
+})
+
 test('channels with another last have a stream until they have a place', async () => {
   listen('a')
   listen('b', { last: 5 })
