@@ -227,7 +227,7 @@ export function connect(url, options = {}) {
     message(frame, subscription) {
       if (subscription?.status !== ON) return
       move(subscription, frame)
-      for (const handle of subscription.handles) handle.receive(new Message(frame))
+      for (const handle of [...subscription.handles]) handle.receive(new Message(frame))
     },
 
     gap(frame, subscription) {
@@ -291,12 +291,12 @@ export function connect(url, options = {}) {
   }
 
   function gap({ handles }, { channel, reason, spread }) {
-    for (const handle of handles) handle.gap({ reason, channel }, spread)
+    for (const handle of [...handles]) handle.gap({ reason, channel }, spread)
   }
 
   function refuse(subscription, error) {
     subscription.status = REFUSED
-    for (const handle of subscription.handles) handle.emit('error', error)
+    for (const handle of [...subscription.handles]) handle.emit('error', error)
     if (error.code !== 'unavailable') return
     subscription.status = OFF
     setTimeout(synchronize, backOff(2))
@@ -344,7 +344,8 @@ export function connect(url, options = {}) {
   }
 
   function channel(name, { load, since, last, sig, presence } = {}) {
-    const { on, emit } = emitter()
+    const { on, emit: call } = emitter()
+    const emit = (event, value) => open && call(event, value)
     let subscription = subscriptions.get(name)
     // If the last channel of this name was closed just now, the new one continues it, unless it begins elsewhere.
     if (subscription?.handles.size === 0 && (since || last || subscription.status !== ON)) drop(subscription)
@@ -382,7 +383,7 @@ export function connect(url, options = {}) {
         const messages = held
         held = undefined
         if (messages.length > HELD_MESSAGES) stale = true
-        else for (const message of messages) if (open) emit('message', message)
+        else for (const message of messages) emit('message', message)
         if (error) {
           stale = true
           emit('error', error)
@@ -411,10 +412,10 @@ export function connect(url, options = {}) {
 
     function close() {
       if (!open) return
+      emit('close')
       open = false
       clearTimeout(pause)
       subscription.handles.delete(handle)
-      emit('close')
       queueMicrotask(synchronize)
     }
 

@@ -658,6 +658,34 @@ describe('subscriptions', () => {
     assert.deepEqual(socket.last('subscribe').channels, [{ channel: 'a', after: 'start' }])
   })
 
+  test('a channel that is opened by a listener gets what follows', async () => {
+    await open()
+    const seen = []
+    const more = () => {
+      if (seen.length > 9) return // instead of a loop without end
+      const { length } = seen
+      const channel = relay.channel('a')
+      for (const event of ['message', 'gap', 'error']) channel.on(event, () => (seen.push(length + event), more()))
+    }
+    more()
+    fake.socket.welcome()
+    fake.socket.answer('subscribe', { type: 'error', code: 'forbidden', message: '', channel: 'a' })
+    await settle()
+    fake.socket.subscribed()
+    fake.socket.receive({ type: 'gap', channel: 'a', reason: 'too_large' })
+    assert.deepEqual(seen, ['0error', '0gap', '1gap'])
+    fake.socket.receive(message('a', '1'))
+    assert.deepEqual(seen.slice(3), ['0message', '1message', '2message', '3message'])
+  })
+
+  test('a channel that is closed by a listener of another one gets nothing more', async () => {
+    const { channel, events } = await subscribe('a')
+    const second = listen('a')
+    channel.on('message', () => second.channel.close())
+    fake.socket.receive(message('a', '1'))
+    assert.deepEqual([events, second.events], [['1'], []])
+  })
+
   test('two channels with one name are independent', async () => {
     const { channel, events } = await subscribe('a')
     let loads = 0
