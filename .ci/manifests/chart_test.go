@@ -187,7 +187,7 @@ func TestInvalidValues(t *testing.T) {
 		{"keys without a Secret", "existingSecret: {keys: {JWT_SECRET: a}}", "name"},
 		{"a privileged port", "ports: {http: 80}", "http"},
 		{"an invalid digest", "image: {digest: abc}", "digest"},
-		{"a path without a slash", "httpRoute: {path: ws}", "path"},
+		{"a path without a slash", "httpRoute: {paths: [ws]}", "paths"},
 		{"a route without a gateway", "httpRoute: {enabled: true}", "parentRefs"},
 		{"an Ingress without hosts", "ingress: {enabled: true}", "hosts"},
 		{"an interval without a unit", `metrics: {podMonitor: {interval: "15"}}`, "interval"},
