@@ -9,16 +9,19 @@ export class OwnConnection {
   #channels = new Map() // name -> { entry, leaving }
   #waiting = [] // entries to subscribe to
 
-  /** open returns a promise of a WebSocket. receive is called for frames, and fail with the code if it ends. */
-  constructor(open, receive, fail) {
-    this.#open(open, receive, fail)
+  /**
+   * protocols returns a promise of the subprotocols. receive is called for frames, and fail with the code if the
+   * connection ends.
+   */
+  constructor(Socket, url, protocols, receive, fail) {
+    this.#open(Socket, url, protocols, receive, fail)
   }
 
-  async #open(open, receive, fail) {
+  async #open(Socket, url, protocols, receive, fail) {
     try {
-      const socket = await open()
-      if (this.#closed) return socket.close()
-      this.#socket = socket
+      const offered = await protocols()
+      if (this.#closed) return
+      const socket = (this.#socket = new Socket(url, offered))
       socket.onmessage = ({ data }) => {
         const frame = JSON.parse(data)
         if (this.#closed || this.#handle(frame)) return

@@ -62,6 +62,12 @@ class Tab {
     this.ended = ended
   }
 
+  /** Returns the subprotocols of another connection. */
+  async protocols() {
+    const token = await this.token?.()
+    return token ? ['sidecast.v1', `sidecast.token.${token}`] : ['sidecast.v1']
+  }
+
   /** A new socket takes part. */
   open(socket) {
     this.free?.()
@@ -438,13 +444,10 @@ class SharedSocket {
       return
     }
     Object.assign(this.#join(channel, durable, cursor), { own: true, shared: Boolean(cursor), ref, cursors: new Set() })
-    this.#own ||= new OwnConnection(() => this.#openOwn(), (frame) => this.#receiveOwn(frame), (code) => this.end(code))
+    const receive = (frame) => this.#receiveOwn(frame)
+    const fail = (code) => this.end(code)
+    this.#own ||= new OwnConnection(this.#tab.Socket, this.url, () => this.#tab.protocols(), receive, fail)
     this.#own.add({ ...entry, gap: undefined })
-  }
-
-  async #openOwn() {
-    const token = await this.#tab.token?.()
-    return new this.#tab.Socket(this.url, token ? ['sidecast.v1', `sidecast.token.${token}`] : ['sidecast.v1'])
   }
 
   #receiveOwn(frame) {
