@@ -28,6 +28,7 @@ var returningLive = []returning{
 	{"hostile-cursors/128-entries/100-clients", hostileCursors(128, 100)},
 	{"storm/1000", returningStorm(1000)},
 	{"storm/20000", returningStorm(20_000)},
+	{"storm-of-128-channels/1000", returningTogether(1000)},
 	{"replay-memory/live-1-channel", liveReplayMemory(1000, 1)},
 	{"replay-memory/live-40-channels", liveReplayMemory(25, 40)},
 	{"never-online/never", neverOnline(false)},
@@ -55,6 +56,34 @@ func returningStorm(n int) func(b *testing.B) {
 		h.publishSized("busy", 1, 50, 200)
 		c := h.crowd(n, "#50:", connectOptions{room: outboxtest.Unlimited})
 		h.whileServed(b, c, subscribe(request("busy", after)), h.publishOther)
+	}
+}
+
+// returningTogether measures how long the source needs to publish one message
+// while n clients resume at once with one cursor for 128 channels.
+func returningTogether(n int) func(b *testing.B) {
+	return func(b *testing.B) {
+		h := newReturningHub(b, looseBudget(), nil)
+		marker, names := h.cursorNow("busy"), make([]string, 128)
+		for i := range names {
+			names[i] = fmt.Sprint("channel", i)
+		}
+		for i := range 500 * len(names) {
+			if i == 499*len(names) {
+				h.mark()
+				marker = h.cursorNow("busy")
+			}
+			h.publishSized(names[i%len(names)], i, i, 20)
+		}
+		at, done := place{Anchor: relay.Anchor{Cursor: marker}}, make(chan struct{})
+		var running sync.WaitGroup
+		for range n {
+			c := h.connect(connectOptions{room: outboxtest.Unlimited})
+			b.Cleanup(c.leave)
+			running.Go(func() { c.session.SubscribeTogether(at.requests(names)) })
+		}
+		go func() { running.Wait(); close(done) }()
+		reportEachMillisecond(b, done, h.publishOther)
 	}
 }
 

@@ -97,17 +97,26 @@ func (b *liveBacklog) next(limit int) page {
 }
 
 // beginWithNewest puts the client before the newest messages. While there is no
-// link, these are from before the outage: the gap after it follows them.
+// link, these are from before the outage: the gap after it follows them. As in
+// locate, the hub's lock is free between two channels.
 func (b *liveBacklog) beginWithNewest() {
-	b.hub.enter()
-	defer b.hub.leave()
-	h := b.hub.history
 	for i := range b.places {
 		p := &b.places[i]
-		p.from, p.last = h.Suffix(p.sub.channel, p.newest)
+		b.hub.enter()
+		if i == 0 {
+			b.epoch = b.hub.history.Epoch()
+		}
+		p.beginWithNewest(b.hub.history)
+		b.hub.leave()
 	}
 	b.begin()
-	b.epoch, b.state = h.Epoch(), liveReplaying
+	b.state = liveReplaying
+}
+
+// beginWithNewest puts the client before the newest messages. The hub is locked.
+func (p *livePlace) beginWithNewest(h *history.History[fanout]) {
+	p.from, p.last = h.Suffix(p.sub.channel, p.newest)
+	p.cursor = h.AppendCursor(nil, p.from)
 }
 
 // search finds the client's place. If that is not known, the client's previous
@@ -118,13 +127,14 @@ func (b *liveBacklog) search() (p page, found bool) {
 	if !b.hasAnchor && slices.ContainsFunc(b.places, func(p livePlace) bool { return !p.hasAfter && !p.hasAt && !p.fresh }) {
 		return page{kind: pageGap}, false // no relay has made such cursors
 	}
-	b.hub.enter()
-	defer b.hub.leave()
+	result := b.hub.resumer.caughtUp(b.resume) // before the search: messages may arrive during it
 	if b.locate() {
 		b.state = liveReplaying
 		return p, true
 	}
-	switch result := b.hub.resumer.caughtUp(b.resume); {
+	b.hub.enter()
+	defer b.hub.leave()
+	switch {
 	case b.hub.offline, result == caughtUpFailed:
 		return b.cutLocked(), false
 	case result == caughtUpYes && b.epoch == b.hub.history.Epoch():
@@ -141,33 +151,83 @@ func (b *liveBacklog) awaitCatchUp() page {
 }
 
 // locate finds the client's place on all channels, and reports whether
-// everything that follows is held. The hub is locked.
+// everything that follows is held. To search many channels takes long, so the
+// hub's lock is free between two of them.
 func (b *liveBacklog) locate() bool {
-	if b.hub.offline {
+	anchor, epoch, ok := b.locateAnchor()
+	for i := 0; ok && i < len(b.places); i++ {
+		ok = b.locateOn(&b.places[i], anchor, epoch)
+	}
+	if !ok {
 		return false
 	}
-	h := b.hub.history
+	b.epoch = epoch
 	if b.hasAnchor {
-		if !b.locateAnchor() {
-			return false
-		}
+		b.origin.channel = b.anchorOf
 	} else {
-		for i := range b.places {
-			if !b.places[i].locate(h) {
-				return false
-			}
-		}
 		b.begin()
 	}
-	b.epoch = h.Epoch()
 	return true
+}
+
+// An anchored is the place of a client on all channels: a marker, or a message.
+type anchored struct {
+	history.Point
+	offset uint64 // of the message; else 0
+}
+
+// locateAnchor finds the client's one place on all channels, if it names one,
+// and returns the epoch of all its places.
+func (b *liveBacklog) locateAnchor() (at anchored, epoch uint64, ok bool) {
+	b.hub.enter()
+	defer b.hub.leave()
+	h := b.hub.history
+	epoch = h.Epoch()
+	if !b.hasAnchor {
+		return at, epoch, true
+	}
+	if at.Point, ok = h.Resolve(b.anchor); !ok {
+		return at, epoch, false
+	}
+	if at.Index > 0 {
+		i := slices.IndexFunc(b.places, func(p livePlace) bool { return p.sub.channel.Name() == b.anchorOf })
+		if i < 0 {
+			return at, epoch, false
+		}
+		at.offset, ok = h.Locate(b.places[i].sub.channel, at.Point)
+		if !ok || at.offset == 0 || h.Entry(at.offset).Point != at.Point {
+			return at, epoch, false
+		}
+	}
+	b.cursor = h.AppendCursor(nil, at.Point)
+	return at, epoch, true
+}
+
+// locateOn finds the client's place on one channel, and reports whether
+// everything that follows it is held.
+func (b *liveBacklog) locateOn(p *livePlace, anchor anchored, epoch uint64) (ok bool) {
+	b.hub.enter()
+	defer b.hub.leave()
+	h := b.hub.history
+	switch {
+	case b.hub.offline, h.Epoch() != epoch, anchor.offset > 0 && !h.Holds(anchor.offset):
+		return false
+	case !b.hasAnchor:
+		return p.locate(h)
+	case anchor.offset == 0:
+		p.from = anchor.Point
+		p.last, ok = h.Locate(p.sub.channel, p.from)
+	default:
+		p.from, p.last, ok = h.LocateAfter(p.sub.channel, anchor.offset)
+	}
+	return ok
 }
 
 // locate resolves the later of the two places that the client names, and
 // reports whether everything that follows it is held. The hub is locked.
 func (p *livePlace) locate(h *history.History[fanout]) (ok bool) {
 	if p.fresh {
-		p.from, p.last = h.Suffix(p.sub.channel, p.newest)
+		p.beginWithNewest(h)
 		return true
 	}
 	known := false
@@ -181,64 +241,26 @@ func (p *livePlace) locate(h *history.History[fanout]) (ok bool) {
 	}
 	if known {
 		p.last, ok = h.Locate(p.sub.channel, p.from)
+		p.cursor = h.AppendCursor(nil, p.from)
 	}
 	return ok
-}
-
-// locateAnchor resolves the client's one place on all channels, and reports
-// whether everything that follows it is held. The hub is locked.
-func (b *liveBacklog) locateAnchor() bool {
-	h := b.hub.history
-	at, known := h.Resolve(b.anchor)
-	i := slices.IndexFunc(b.places, func(p livePlace) bool { return p.sub.channel.Name() == b.anchorOf })
-	isMarker := at.Index == 0
-	if !known || !isMarker && i < 0 {
-		return false
-	}
-	if !isMarker {
-		p := &b.places[i]
-		offset, ok := h.Locate(p.sub.channel, at)
-		if !ok || offset == 0 || h.Entry(offset).Point != at {
-			return false
-		}
-		p.last = offset
-	}
-	for k := range b.places {
-		p, ok := &b.places[k], true
-		switch {
-		case isMarker:
-			p.from = at
-			p.last, ok = h.Locate(p.sub.channel, at)
-		case k == i:
-			p.from = at
-		default:
-			p.from, p.last, ok = h.LocateAfter(p.sub.channel, b.places[i].last)
-		}
-		if !ok {
-			return false
-		}
-	}
-	b.cursor, b.origin.channel = h.AppendCursor(nil, at), b.anchorOf
-	return true
 }
 
 // begin sets the cursor for the answer. If there are several places, the client
 // gets a cursor for each channel, until it has the messages up to the place that
 // is furthest ahead: from then on, the last message is its place on all
-// channels. The hub is locked.
+// channels.
 func (b *liveBacklog) begin() {
 	if len(b.places) == 1 {
 		p := &b.places[0]
-		b.cursor = b.hub.history.AppendCursor(nil, p.from)
+		b.cursor = p.cursor
 		if p.from.Index > 0 {
 			b.origin.channel = p.sub.channel.Name()
 		}
 		return
 	}
 	for i := range b.places {
-		p := &b.places[i]
-		b.differs = max(b.differs, p.last)
-		p.cursor = b.hub.history.AppendCursor(nil, p.from)
+		b.differs = max(b.differs, b.places[i].last)
 	}
 	b.origin.places = b.list()
 }

@@ -293,6 +293,37 @@ func TestLocateReadsOnePage(t *testing.T) {
 	}
 }
 
+// A channel on which nothing follows is found without reading its messages: of
+// many channels of a client, most are like that.
+func TestQuietChannelsAreNotRead(t *testing.T) {
+	h := New[struct{}](1<<20, time.Hour)
+	h.Begin(1)
+	quiet, other, unused := h.Channel("quiet"), h.Channel("other"), h.Channel("unused")
+	for range 100 {
+		h.Add(quiet, []byte("hello"), false)
+	}
+	h.Add(other, []byte("hello"), false)
+	h.walked = 0
+	if p, last, ok := h.LocateAfter(quiet, other.newest); p != quiet.At() || last != quiet.newest || !ok {
+		t.Errorf("after a message of another channel: %v, %d, %v", p, last, ok)
+	}
+	if p, last, ok := h.LocateAfter(unused, other.newest); p != unused.floor || last != 0 || !ok {
+		t.Errorf("on a channel without messages: %v, %d, %v", p, last, ok)
+	}
+	if last, ok := h.Locate(quiet, quiet.At()); last != quiet.newest || !ok {
+		t.Errorf("at the newest message: %d, %v", last, ok)
+	}
+	if _, ok := h.Locate(quiet, Point{Ord: quiet.lastOrd, Index: 100, Check: quiet.lastCheck + 1}); ok {
+		t.Error("the newest message is found with a wrong check")
+	}
+	if p, last := h.Suffix(quiet, 0); p != h.Now(quiet) || last != quiet.newest {
+		t.Errorf("before no message: %v, %d", p, last)
+	}
+	if h.walked > 0 {
+		t.Errorf("%d messages are read", h.walked)
+	}
+}
+
 // newestChannelName returns the name of the channel of the newest message.
 func newestChannelName(h *History[struct{}]) string {
 	newest := slices.MaxFunc(h.channels, func(a, b *Channel[struct{}]) int {

@@ -80,8 +80,8 @@ func (h *History[T]) Locate(ch *Channel[T], p Point) (last uint64, ok bool) {
 	switch {
 	case p.Before(ch.floor), ch.index != nil && p.Before(ch.index.missing):
 		return 0, false
-	case ch.At().Before(p):
-		return ch.newest, p.Index == 0 // a marker without later messages; otherwise messages that this relay has not received
+	case !p.Before(ch.At()):
+		return ch.newest, p.Index == 0 || p == ch.At() // a marker or the newest message; otherwise one that this relay has not received
 	}
 	at := ch.floor
 	for offset := h.pageOf(ch, func(s pageStart) bool { return !p.Before(s.Point) }); offset != 0; {
@@ -104,7 +104,12 @@ func (h *History[T]) Locate(ch *Channel[T], p Point) (last uint64, ok bool) {
 // missing after it.
 func (h *History[T]) LocateAfter(ch *Channel[T], offset uint64) (p Point, last uint64, ok bool) {
 	// Entries are dropped in their order, so all that follow offset are held.
-	p = ch.floor
+	switch p = ch.floor; {
+	case ch.newest == 0:
+		return p, 0, true
+	case ch.newest <= offset:
+		return ch.At(), ch.newest, true
+	}
 	next := h.pageOf(ch, func(s pageStart) bool { return s.offset <= offset })
 	for next != 0 && next <= offset {
 		e := h.ring.entry(next)

@@ -5,6 +5,9 @@ package history
 // are held, or a later one is not held because it was too large, the place is
 // the first one from which nothing is missing. [History.After] continues there.
 func (h *History[T]) Suffix(ch *Channel[T], n int) (p Point, last uint64) {
+	if n == 0 {
+		return h.Now(ch), ch.newest
+	}
 	missing := Point{}
 	if ch.index != nil {
 		missing = ch.index.missing
