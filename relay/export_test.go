@@ -36,6 +36,25 @@ func (s *Session) ResumeWithPause(channel, after string, pause func()) {
 	}
 }
 
+// LocateWithPause subscribes to channels that share a cursor, finds the message
+// that anchor names, calls pause, and reports whether the places on all channels
+// are found then. The session can only leave afterwards.
+func (s *Session) LocateWithPause(requests []protocol.ChannelRequest, anchor Anchor, pause func()) bool {
+	s.shard.enter()
+	for _, request := range requests {
+		s.subs = append(s.subs, s.hub.addSubscription(s, request.Channel, nil))
+	}
+	s.together = &together{s.subs}
+	s.shard.exit()
+	b := s.hub.newJointResume(s, true, requests, anchor).backlog.(*liveBacklog)
+	at, epoch, ok := b.locateAnchor()
+	pause()
+	for i := range b.places {
+		ok = ok && b.locateOn(&b.places[i], at, epoch)
+	}
+	return ok
+}
+
 // AwaitRead returns a channel that is closed when a resume that waits for a read
 // of a durable channel is woken. The channel must have subscribers.
 func (h *Hub) AwaitRead(channel string) (woken chan struct{}) {

@@ -131,6 +131,37 @@ func TestPlaceIsDropped(t *testing.T) {
 	})
 }
 
+// While the places on many channels are searched, messages arrive. The client is
+// recovered only if everything after its place is still held.
+func TestSearchOfManyChannelsIsInterrupted(t *testing.T) {
+	for _, test := range []struct {
+		why   string
+		pause func(h *testHub)
+		found bool
+	}{
+		{"nothing", func(*testHub) {}, true},
+		{"new messages", func(h *testHub) { h.publishInTurn(10, 12) }, true},
+		{"the history has dropped the place", func(h *testHub) { h.publishSized("other", 1, 600, 1000) }, false},
+		{"the link was lost", func(h *testHub) { h.Offline() }, false},
+		{"there is another link", func(h *testHub) { h.relink() }, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h, at := missedTogether(t, 500_000, 3)
+			c := h.together(at, "a", "b", "c")
+			c.want("the first client", "subscribed true,1,2,3")
+			at = c.place(at)
+			c.leave()
+			h.publishInTurn(4, 9)
+			again := h.connect(connectOptions{protocol: listingV1{}, room: outboxtest.Unlimited})
+			t.Cleanup(again.leave)
+			list, anchor := at.requests([]string{"a", "b", "c"})
+			if found := again.session.LocateWithPause(list, anchor, func() { test.pause(h) }); found != test.found {
+				t.Errorf("%s: found %v, want %v", test.why, found, test.found)
+			}
+		})
+	}
+}
+
 // Without a link, a client that resumes is answered at once, and gets one gap
 // when the next link has caught up. Before a client gets a gap, the relay
 // catches up with Redis: the messages may be on their way.
