@@ -1,6 +1,9 @@
 package accept
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // A StreamUse says which places of its connection a stream uses.
 type StreamUse uint8
@@ -28,7 +31,7 @@ func (c *Conn) AddStream(slots *Slots) (use StreamUse, ok bool) {
 	t := c.table
 	t.mu.Lock()
 	var closed *Conn
-	ok = c.place != nil
+	ok = c.place != nil && !t.ending
 	if ok && (!c.slot || c.streams > 0) && !slots.Take() {
 		closed = t.takeSlot(0)
 		ok = closed != nil
@@ -80,4 +83,42 @@ func (c *Conn) EndStream(slots *Slots, use StreamUse) {
 	}
 	c.since = time.Now()
 	c.move(&t.waiting)
+}
+
+// EndStreams closes the connections that have had streams, also those whose
+// clients accept no bytes, and admits no further streams.
+func (t *Table) EndStreams() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ending = true
+	for _, c := range t.conns {
+		if c.began {
+			_ = c.net.Close()
+		}
+	}
+}
+
+// AwaitStreams returns when the connections that have had streams are closed, or
+// when ctx ends.
+func (t *Table) AwaitStreams(ctx context.Context) {
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for t.haveStreams() {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (t *Table) haveStreams() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.conns {
+		if c.began {
+			return true
+		}
+	}
+	return false
 }

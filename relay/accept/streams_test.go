@@ -1,6 +1,7 @@
 package accept
 
 import (
+	"context"
 	"net"
 	"net/http"
 	"testing"
@@ -118,4 +119,29 @@ func TestLentPlace(t *testing.T) {
 	c.EndStream(slots, lent)
 	c.EndStream(slots, third)
 	add(LentPlace)
+}
+
+// The end of the streams closes the connections that have had any. No further
+// stream begins.
+func TestEndStreams(t *testing.T) {
+	slots := NewSlots(10)
+	table := NewTable(Config{Slots: slots})
+	streaming, other := acceptPipe(t, table), acceptPipe(t, table)
+	use, _ := streaming.AddStream(slots)
+	streaming.EndStream(slots, use)
+	short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	table.AwaitStreams(short)
+	if short.Err() == nil {
+		t.Error("a connection that has had a stream is not waited for")
+	}
+	table.EndStreams()
+	if _, err := streaming.net.Write(nil); err == nil {
+		t.Error("a connection that has had a stream is open")
+	}
+	if _, ok := other.AddStream(slots); ok {
+		t.Error("another stream begins")
+	}
+	table.changed(streaming.net, http.StateClosed)
+	table.AwaitStreams(t.Context())
 }

@@ -47,6 +47,7 @@ type Table struct {
 	extra   list.List // connections without a slot
 	limited list.List // connections that exceed the limits of their address; without a slot
 	busy    list.List // connections with streams; with a slot for each
+	ending  bool      // no further streams
 }
 
 // A Conn is a connection that serves plain HTTP. The methods of a nil *Conn

@@ -40,6 +40,9 @@ const (
 	// drainGrace is how long the server waits after the last close frame for
 	// clients that do not read.
 	drainGrace = 3 * time.Second
+	// lastFrames is how long it waits then for HTTP/2 connections to send that
+	// their streams have ended.
+	lastFrames = time.Second
 )
 
 // Config holds the settings and dependencies of a [Server].
@@ -83,6 +86,7 @@ type Server struct {
 	cfg    Config
 	public *http.Server
 	admin  *http.Server
+	conns  *accept.Table // of the public listener
 }
 
 // New returns a server. [Server.Run] starts it.
@@ -100,13 +104,13 @@ func New(cfg Config) *Server {
 
 // limit counts the connections of both listeners when they are accepted.
 func (s *Server) limit() {
-	public := accept.NewTable(accept.Config{
+	s.conns = accept.NewTable(accept.Config{
 		Slots: s.cfg.Slots, Limiter: s.cfg.IPLimiter, Address: s.cfg.Proxies.LimitedPeer, Refusals: s.cfg.Refusals,
 	})
 	admin := accept.NewTable(accept.Config{Slots: accept.NewSlots(maxAdmin)})
-	public.Track(s.public)
+	s.conns.Track(s.public)
 	admin.Track(s.admin)
-	s.cfg.Public, s.cfg.Admin = public.Listener(s.cfg.Public), admin.Listener(s.cfg.Admin)
+	s.cfg.Public, s.cfg.Admin = s.conns.Listener(s.cfg.Public), admin.Listener(s.cfg.Admin)
 }
 
 // httpServer limits the size and the duration of requests.
@@ -145,7 +149,7 @@ var ErrHurry = errors.New("stopping immediately")
 
 // Run serves until ctx ends, then drains. During the drain delay the server is
 // not ready but still serves. Then it rejects new clients and closes the others
-// over the drain timeout. It returns within three seconds after that, even if
+// over the drain timeout. It returns within four seconds after that, even if
 // clients do not close their connections.
 func (s *Server) Run(ctx context.Context) error {
 	group, running := errgroup.WithContext(ctx)
@@ -180,14 +184,26 @@ func (s *Server) drain(hurry bool) {
 	s.cfg.Stats.Draining.Store(true)
 	s.cfg.Logger.Info("draining", "clients", s.cfg.Hub.Sessions(), "delay", delay, "over", over)
 	s.delayDrain(delay)
+	s.public.SetKeepAlivesEnabled(false) // an HTTP/2 connection ends with its last stream
 	ctx, cancel := context.WithTimeout(context.Background(), over+grace)
 	defer cancel()
 	s.cfg.Hub.Drain(ctx, over, protocol.CloseRestart)
+	s.awaitClients()
+	s.cfg.Logger.Info("drained")
+}
+
+// awaitClients returns when all connections of clients are closed. It closes the
+// HTTP/2 connections that do not accept the last frames of their streams.
+func (s *Server) awaitClients() {
+	ctx, cancel := context.WithTimeout(context.Background(), lastFrames)
+	defer cancel()
+	stop := context.AfterFunc(ctx, s.conns.EndStreams)
+	defer stop()
 	s.cfg.WS.Wait()
 	if s.cfg.SSE != nil {
 		s.cfg.SSE.Wait()
 	}
-	s.cfg.Logger.Info("drained")
+	s.conns.AwaitStreams(ctx)
 }
 
 // delayDrain waits for d, or until no client is left.
