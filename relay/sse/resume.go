@@ -1,6 +1,7 @@
 package sse
 
 import (
+	"cmp"
 	"strings"
 
 	"sidecast/relay"
@@ -62,10 +63,14 @@ const unknownPlace = "unknown"
 // EventSource repeats unchanged at each reconnect.
 func (s *stream) requests() []protocol.ChannelRequest {
 	list := make([]protocol.ChannelRequest, len(s.channels))
+	var cursors map[string]string
+	if s.query.lastID != "" {
+		cursors = s.positions()
+	}
 	for i, channel := range s.channels {
 		list[i].Channel = channel
 		if s.query.lastID != "" {
-			list[i].After = s.positionOf(channel)
+			list[i].After = cmp.Or(cursors[""], cursors[protocol.ChannelTag(channel)], unknownPlace)
 			continue
 		}
 		list[i].After, list[i].At = s.positionInURL(channel)
@@ -74,26 +79,22 @@ func (s *stream) requests() []protocol.ChannelRequest {
 	return list
 }
 
-// positionOf returns the position of a channel that the last id names.
-func (s *stream) positionOf(channel string) (cursor string) {
-	positions, ok := protocol.ParseEventID(s.query.lastID)
+// positions returns the cursors that the last id names, by the tags of their
+// channels; the tag of one that is valid for all channels is empty. A client can
+// send a long id, so each of its parts is read only once.
+func (s *stream) positions() map[string]string {
+	list, ok := protocol.ParseEventID(s.query.lastID)
 	if !ok {
-		return unknownPlace
+		return nil
 	}
-	tag := protocol.ChannelTag(channel)
-	for _, p := range positions {
-		switch {
-		case p.Tag != "" && p.Tag != tag:
-		case cursor != "":
-			return unknownPlace // the tag stands for two channels
-		default:
-			cursor = p.Cursor
+	cursors := make(map[string]string, min(len(list), len(s.channels)))
+	for _, p := range list {
+		if cursors[p.Tag] != "" {
+			p.Cursor = unknownPlace // the tag stands for two channels
 		}
+		cursors[p.Tag] = p.Cursor
 	}
-	if cursor == "" {
-		return unknownPlace
-	}
-	return cursor
+	return cursors
 }
 
 // positionInURL returns the cursors that the URL has for a channel.
