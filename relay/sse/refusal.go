@@ -4,11 +4,15 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"time"
 
 	"sidecast/relay/accept"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
 )
+
+// answerTime is how long a client may take to accept a refusal.
+const answerTime = 10 * time.Second
 
 // A refusal is the answer to a request that gets no stream.
 type refusal struct {
@@ -86,6 +90,7 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 	if r.ProtoMajor == 1 {
 		w.Header().Set("Connection", "close")
 	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime)) // the application may have needed time
 	w.Header().Set("Cache-Control", "no-store")
 	switch why.status {
 	case http.StatusOK:

@@ -10,7 +10,8 @@ import (
 // An AdmitContext is the context of a request while the handler decides whether
 // to admit its client. It ends with the request, and also when the handler
 // stops admitting clients. Most requests are decided without waiting, so it
-// starts nothing before the first call of Done or Err.
+// starts nothing before the first call of Done or Err. That call clears the
+// deadlines of the request and of its response.
 type AdmitContext struct {
 	context.Context // the request's
 	stopped         context.Context
@@ -32,8 +33,11 @@ func NewAdmitContext(request, stopped context.Context, w http.ResponseWriter) *A
 func (c *AdmitContext) Done() <-chan struct{} {
 	c.once.Do(func() {
 		// The request's headers arrived in time. Their deadline is still set,
-		// and would end the request's context when it passes.
-		_ = http.NewResponseController(c.response).SetReadDeadline(time.Time{})
+		// and would end the request's context when it passes. So would that for
+		// the response over HTTP/2.
+		control := http.NewResponseController(c.response)
+		_ = control.SetReadDeadline(time.Time{})
+		_ = control.SetWriteDeadline(time.Time{})
 		both, cancel := context.WithCancel(c.Context)
 		stop := context.AfterFunc(c.stopped, cancel)
 		c.both, c.cancel = both, func() { stop(); cancel() }
