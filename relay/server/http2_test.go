@@ -168,3 +168,59 @@ func TestStopEndsStreams(t *testing.T) {
 		_ = c.conn.Close()
 	}
 }
+
+// grant lets a stream send more bytes.
+func (c *client2) grant(stream uint32, n uint32) {
+	c.write(frameWindow, 0, stream, binary.BigEndian.AppendUint32(nil, n))
+}
+
+// Streams whose client lets them send nothing are evicted. The other streams of
+// the same connection receive everything meanwhile, and nothing is left.
+func TestStreamsWithoutWindow(t *testing.T) {
+	const stuck = 200
+	r := startRelay(t, func(o *relayOptions) { o.each = 1 << 20 })
+	r.hub.Online(1)
+	c := connect2(t, connectTo(t, r, false))
+	c.write(frameSettings, 0, 0, []byte{0, 4, 0, 0, 0, 0}) // no window for new streams
+	for range stuck {
+		c.get("/sse?channel=a&channel=b")
+	}
+	await(t, "the streams to begin", func() bool { return r.hub.Sessions() == stuck })
+	reading := c.get("/sse?channel=a")
+	c.grant(reading, 1<<30)
+	c.await(reading, "id: ")
+	payload := strings.Repeat("x", 100<<10)
+	for range 20 {
+		r.hub.Publish([]byte("a"), []byte(payload))
+		r.hub.Flush()
+		c.await(reading, payload)
+	}
+	await(t, "the other streams to end", func() bool { return r.hub.Sessions() == 1 && r.slots.Used() == 1 })
+	if n := r.evictions(); n != stuck {
+		t.Errorf("%d clients were evicted, want %d", n, stuck)
+	}
+	r.hub.Publish([]byte("a"), []byte("end"))
+	r.hub.Flush()
+	c.await(reading, "data: end")
+	await(t, "the memory to be free", func() bool { return r.budget.Used() == 0 })
+}
+
+// A client that lets no stream send anything does not keep the relay from
+// stopping, neither with its streams nor with the answers to refused requests.
+func TestStopWithoutWindow(t *testing.T) {
+	r := startRelay(t)
+	r.hub.Online(1)
+	c := connect2(t, connectTo(t, r, false))
+	c.write(frameSettings, 0, 0, []byte{0, 4, 0, 0, 0, 0})
+	for range 100 {
+		c.get("/sse?channel=a")
+		c.get("/sse?channel=sidecast:x")
+	}
+	await(t, "the streams to begin", func() bool { return r.hub.Sessions() == 100 })
+	began := time.Now()
+	r.stop()
+	if took := time.Since(began); took > patience/2 {
+		t.Errorf("the relay stops after %v", took)
+	}
+	t.Log(time.Since(began))
+}
