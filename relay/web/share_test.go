@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -91,10 +92,11 @@ func newShareWorld(t *testing.T, channels int, env map[string]string) *shareWorl
 	}))
 	t.Cleanup(origin.Close)
 	more := map[string]string{"SIDECAST_ALLOWED_ORIGINS": origin.URL}
-	for name, value := range env {
-		more[name] = value
+	maps.Copy(more, env)
+	w := &shareWorld{
+		t: t, origin: origin.URL, browser: browser.Start(t), durable: "order:", sent: make(map[string]int),
+		release: sync.OnceFunc(func() { close(stuck) }),
 	}
-	w := &shareWorld{t: t, origin: origin.URL, durable: "order:", release: sync.OnceFunc(func() { close(stuck) }), browser: browser.Start(t), sent: make(map[string]int)}
 	t.Cleanup(w.release)
 	w.relay, w.redis = startProcess(t, more)
 	for i := range channels {

@@ -100,7 +100,8 @@ export class Leader {
     for (const channel of channels) {
       Object.assign(channel, { status: ASKED, ref, request: channel.waiting.shift() })
     }
-    this.#send({ type: 'subscribe', ref, channels: channels.map(({ request }) => ({ ...request.entry, gap: undefined })) })
+    const entries = channels.map(({ request }) => ({ ...request.entry, gap: undefined }))
+    this.#send({ type: 'subscribe', ref, channels: entries })
   }
 
   /** Lets a tab join a channel that is subscribed to. */

@@ -1,27 +1,27 @@
 // The transport of tabs that share one connection. sidecast.mjs loads it if it is connected with the option share.
 //
 // Each tab keeps its own channels, with its own position on each, and talks to a SharedSocket as if that were its
-// WebSocket. One of them holds a lock and is the leader: it has the connection, subscribes for all tabs, and repeats each
-// frame for them, numbered, over a BroadcastChannel. The rules:
+// WebSocket. One of them holds a lock and is the leader: it has the connection, subscribes for all tabs, and repeats
+// each frame for them, numbered, over a BroadcastChannel. The rules:
 //
-//   - A tab joins a channel that the leader has at the leader's position, or at the tab's own position if it is among the
-//     leader's recent frames: these are sent to it first. If the tab has received a little more than the leader, it skips
-//     what it has had.
-//   - Otherwise it asks for older messages (last, since, an unknown position) or for presence. Then it subscribes on a
-//     connection of its own, and continues with the shared one from the first message that has arrived on both.
-//   - If the leader leaves, dies or is replaced, every tab connects and resumes again, from its own position. So a tab
-//     misses nothing that it does not get from the new leader or the relay, whatever it has received before. A tab that
-//     gets the lock has lost its leader; if it then gets it first, it is the new one.
-//   - A tab listens to one leader, the one that has sent it a welcome, so what an earlier leader still sends is ignored. A
-//     missing number makes the tab resume, too.
-//   - If the relay ends the connection, all tabs wait as they would with connections of their own. The lock stays where it
-//     is until the first of them is back, so that the free lock makes nobody connect at once.
-//   - A tab leaves when it freezes or is hidden in the back/forward cache. If a leader stops without a notice, a visible
-//     tab that has heard nothing of it for 1.7 heartbeats, and has had to reconnect, takes the lock away.
+//   - A tab joins a channel that the leader has at the leader's position, or at the tab's own position if it is among
+//     the leader's recent frames: these are sent to it first. If the tab has received a little more than the leader,
+//     it skips what it has had.
+//   - Otherwise it asks for older messages (last, since, an unknown position) or for presence. Then it subscribes on
+//     a connection of its own, and continues with the shared one from the first message that has arrived on both.
+//   - If the leader leaves, dies or is replaced, every tab connects again, and resumes each channel from its own
+//     position: by the rules above, or at the relay if it is the first tab that asks for the channel. A tab that gets
+//     the lock although it follows a leader has lost that leader. The first that gets it after that is the new one.
+//   - A tab listens to one leader, the one that has sent it a welcome, so what an earlier leader still sends is
+//     ignored. A missing number makes the tab resume, too.
+//   - If the relay ends the connection, all tabs wait as they would with connections of their own. The lock stays
+//     where it is until the first of them is back, so that the free lock makes nobody connect at once.
+//   - A tab leaves when it freezes or is hidden in the back/forward cache. If a leader stops without a notice, a
+//     visible tab that has heard nothing of it for 1.7 heartbeats, and has had to reconnect, takes the lock away.
 //   - The tabs have one user. A welcome with another one ends all of them, as does logout().
 //
-// Frames for a slow tab wait in the browser. What the tabs hold themselves is bounded: the recent frames (share-log.mjs),
-// and the cursors that an own connection has received.
+// Frames for a slow tab wait in the browser. What the tabs hold themselves is bounded: the recent frames
+// (share-log.mjs), and the cursors that an own connection has received.
 
 import { Leader } from './share-leader.mjs'
 import { Log } from './share-log.mjs'
@@ -456,7 +456,8 @@ class SharedSocket {
     for (const channel of this.#channels.values()) {
       if (!channel.own) continue
       if (type === 'heartbeat' && at) this.#setAt(channel.name, at)
-      if (type === 'gap' && !frame.channel && !channel.durable) this.#takeOwn(channel, { ...frame, channel: channel.name })
+      const isGap = type === 'gap' && !frame.channel && !channel.durable
+      if (isGap) this.#takeOwn(channel, { ...frame, channel: channel.name })
     }
     const channel = this.#channels.get(frame.channel)
     if (!channel?.own) return

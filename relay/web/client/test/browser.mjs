@@ -120,7 +120,8 @@ export function installBrowser(queues) {
       queues.drop(this)
     }
   }
-  const before = ['navigator', 'BroadcastChannel'].map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)])
+  const names = ['navigator', 'BroadcastChannel']
+  const before = names.map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)])
   Object.defineProperty(globalThis, 'navigator', { value: { locks: new Locks(queues) }, configurable: true })
   Object.defineProperty(globalThis, 'BroadcastChannel', { value: BroadcastChannel, configurable: true })
   return () => {

@@ -118,8 +118,9 @@ test('random histories', async () => {
       for (const [i, { events, relay, channels }] of tabs.entries()) {
         assert.equal(relay.state, 'open', `seed ${seed}: tab ${i}`)
         for (const name of Object.keys(channels)) {
-          assert.equal(problem(events[name]), undefined, `seed ${seed}: tab ${i}, ${name}: ${events[name]}`)
-          assert.equal(events[name].at(-1), model.channel(name).newest, `seed ${seed}: tab ${i}, ${name}: ${events[name]}`)
+          const where = `seed ${seed}: tab ${i}, ${name}: ${events[name]}`
+          assert.equal(problem(events[name]), undefined, where)
+          assert.equal(events[name].at(-1), model.channel(name).newest, where)
         }
       }
       assert.equal(model.sockets.length, 1, `seed ${seed}: connections`)
@@ -176,7 +177,8 @@ describe('a shared connection', () => {
     tabs[0].relay.close()
     await run()
     assert.equal(model.sockets.length, 1)
-    assert.deepEqual(tabs[1].states.slice(-3), [{ state: 'waiting', code: 1012, retryIn: 0 }, { state: 'connecting' }, { state: 'open' }])
+    const states = [{ state: 'waiting', code: 1012, retryIn: 0 }, { state: 'connecting' }, { state: 'open' }]
+    assert.deepEqual(tabs[1].states.slice(-3), states)
     assert.deepEqual(sent(), [{ type: 'subscribe', ref: 1, channels: [{ channel: 'a', after: 'm1' }] }])
     model.publish('a')
     await run()
