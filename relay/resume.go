@@ -301,7 +301,7 @@ func (r *resume) sendGap(why protocol.GapReason, cursor []byte) {
 	it := item{reason: why, channel: r.subs[0].channel}
 	event := protocol.Event{Type: protocol.EventGap, Channel: it.channel.Name(), Reason: why, Cursor: cursor}
 	if s.together != nil {
-		event.Channel, event.Cursor = "", nil
+		event.Channel, event.Cursor, event.Spread = "", nil, r.hub.spread()
 	}
 	it.frames[s.protocol.ID()] = s.protocol.Event(event)
 	s.sendGap(&it)

@@ -19,7 +19,7 @@ func (c *testClient) spreads() string {
 	var list []string
 	for _, frame := range regexp.MustCompile(`\{[^{}]*"spread":[^{}]*\}`).FindAllString(string(c.socket.Got()), -1) {
 		kind, spread := regexp.MustCompile(`"type":"(\w+)"`).FindStringSubmatch(frame)[1], regexp.MustCompile(`"spread":(.*)\}`).FindStringSubmatch(frame)[1]
-		if strings.Contains(frame, `"channel"`) {
+		if strings.Contains(strings.ReplaceAll(frame, `"channel":""`, ""), `"channel"`) {
 			kind += " a channel"
 		}
 		list = append(list, kind+" "+spread)
@@ -75,6 +75,31 @@ func TestSpread(t *testing.T) {
 			expect("the place that an application has read", "")
 			h.Gap(1)
 			expect("a failover", fmt.Sprint("gap ", test.want))
+		})
+	}
+}
+
+// Each gap without a channel says it: also the one that ends a resume of several
+// channels.
+func TestSpreadOfSeveralChannels(t *testing.T) {
+	for name, test := range map[string]struct {
+		before, during func(h *testHub)
+		want           string
+	}{
+		"a client that connects during an outage": {func(h *testHub) { h.Offline() }, func(h *testHub) { h.Online(1) }, "subscribed 6,gap 6,gap 6"},
+		"a client that reads too slowly":          {func(*testHub) {}, func(h *testHub) { h.publishSized("other", 1, 600, 1000) }, "gap 6"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, at := missedTogether(t, 500_000, 300)
+				test.before(h)
+				c := h.stalledTogether(at)
+				test.during(h)
+				c.drain()
+				if got := c.spreads(); got != test.want {
+					t.Errorf("received %s, want %s", got, test.want)
+				}
+			})
 		})
 	}
 }
