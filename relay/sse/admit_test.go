@@ -73,3 +73,24 @@ func TestGoneDuringLogin(t *testing.T) {
 		}
 	}, slowLogin(25*time.Second, &gone))
 }
+
+// The relay does not keep what a client sent as long as its stream.
+func TestRequestIsForgotten(t *testing.T) {
+	var seen *http.Request
+	inBubble(t, func(t *testing.T, b *bubble) {
+		r := b.open("/sse?channel=a&token=secret", "Cookie", "session=secret", "Authorization", "Bearer secret")
+		r.want("id")
+		synctest.Wait()
+		if b.version == 2 && (len(seen.Header) > 0 || seen.URL.RawQuery != "") {
+			t.Errorf("the request still has %v %v", seen.Header, seen.URL)
+		}
+	}, func(o *options) {
+		o.sse.Identify = func(r *http.Request, token *string) (access.Principal, protocol.CloseCode) {
+			if token == nil || *token != "secret" {
+				t.Error("there is no token")
+			}
+			seen = r
+			return access.Principal{}, 0
+		}
+	})
+}

@@ -35,7 +35,6 @@ func (s *stream) serveHTTP1(w http.ResponseWriter, r *http.Request) error {
 	}
 	c.Init(netConn, s.handler.cfg.Budget, s.slowFrame())
 	s.join(&c.Outbox, responseHead(header))
-	s.query = query{}
 	go c.serve()
 	return nil
 }

@@ -34,7 +34,7 @@ func (s *stream) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	_ = c.control.SetReadDeadline(time.Time{})
 	c.outbox.Init(s.handler.cfg.Budget, c, s.slowFrame())
 	s.join(&c.outbox, nil)
-	s.query = query{}
+	forget(r)
 	select {
 	case <-r.Context().Done():
 		s.session.ClientLeft()
@@ -43,6 +43,13 @@ func (s *stream) serveHTTP2(w http.ResponseWriter, r *http.Request) {
 	s.session.Leave()
 	c.end()
 	s.logClosed(&c.outbox)
+}
+
+// forget drops what the client has sent, which may contain a token. net/http
+// keeps the request as long as the stream.
+func forget(r *http.Request) {
+	clear(r.Header)
+	r.RequestURI, r.URL.RawQuery = "", ""
 }
 
 // end ends writing: net/http uses the writer for other requests after the

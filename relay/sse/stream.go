@@ -39,6 +39,7 @@ func (s *stream) join(o *outbox.Outbox, head []byte) {
 	s.client.Transport, s.client.Outbox, s.client.NoPongs = protocol.ServerSentEvents, o, true
 	s.session = s.handler.cfg.Hub.Join(s.client)
 	s.subscribe()
+	s.query, s.channels = query{}, nil // they are parts of the URL, which may be long and contain a token
 	o.Release()
 }
 
