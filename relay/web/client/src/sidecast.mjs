@@ -396,7 +396,7 @@ export function connect(url, options = {}) {
       emit,
       close,
       start(recovered) {
-        if (!started && !recovered) reload()
+        if (!started && !(recovered && since && since === subscription.since)) reload()
         started = true
       },
       gap(value, spread) {

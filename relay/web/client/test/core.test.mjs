@@ -962,6 +962,16 @@ describe('load', () => {
     })
   }
 
+  test('at first, for channels of one name of which only the first begins at its since', async () => {
+    await open()
+    const runs = []
+    for (const since of ['1-0', '1-0', '2-0', undefined]) relay.channel('a', { since, load: () => runs.push(since) })
+    fake.socket.welcome()
+    fake.socket.subscribed({ recovered: true })
+    await settle()
+    assert.deepEqual(runs, ['2-0', undefined])
+  })
+
   test('does not run after a resume that recovered', async () => {
     await subscribe('a', { load: controlled() })
     loads[0].resolve()
