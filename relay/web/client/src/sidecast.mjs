@@ -93,7 +93,7 @@ export function connect(url, options = {}) {
   let turn = 0 // of the connection: what an earlier one still does is ignored
   let ready // whether commands can be sent
   let welcomedAt = 0 // 0 until the relay has accepted the connection
-  let heartbeat // seconds
+  let heartbeat = 25 // seconds, until the relay says otherwise
   let failures = 0 // connections in a row that ended early
   let unauthorized // whether the last connection that lasted was followed by a 4401
   let silent = 0 // WebSockets in a row without a welcome

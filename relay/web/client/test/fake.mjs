@@ -14,7 +14,7 @@ export class Clock {
 
   constructor({ random = 0.5 } = {}) {
     globalThis.setTimeout = (f, ms = 0, ...args) => {
-      this.#timers.set(this.#next, { at: this.now + ms, run: () => f(...args) })
+      this.#timers.set(this.#next, { at: this.now + (ms || 0), run: () => f(...args) })
       return this.#next++
     }
     globalThis.clearTimeout = (id) => void this.#timers.delete(id)

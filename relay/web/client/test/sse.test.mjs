@@ -287,6 +287,7 @@ test('a channel that is refused does not concern the others', async () => {
   await requests[0].refuse(403, 'not allowed')
   await requests[1].open('id: m1')
   await requests[2].refuse(403, 'not allowed')
+  await clock.advance(1000)
   assert.deepEqual([a.events, b.events], [[], ['error forbidden']])
   await requests[3].open('id: m1')
   assert.deepEqual(requests[3].names, ['a'])
