@@ -25,7 +25,7 @@
 //   - An item is a message, or a notice such as a gap, on its way to sessions.
 //   - A gap is the notice that messages may be missing.
 //   - A heartbeat is a frame that a client of the JSON protocol receives at
-//     intervals.
+//     intervals, or a block of an event stream.
 //   - The link is the connection to Redis. The page cache holds messages and
 //     entries in memory that clients who resume have needed, or may need.
 //   - To evict a client is to close its connection because it reads too slowly.
@@ -179,7 +179,7 @@
 //     (TestReplicas, TestModel, TestSoak, TestResumeOnlyFromWhatWasSaid). The
 //     relay decides that it is impossible only after it has caught up with
 //     Redis (TestGapWaitsForTheLink).
-//   - A client that joins a live channel with last receives up to so many of
+//   - A client that joins a live channel with last receives up to that number of
 //     its newest messages, and then new ones. None is missing or repeated
 //     between the two, and if the connection breaks after the answer, the
 //     client can resume before the first of them (TestLast, TestModel,
@@ -252,7 +252,7 @@
 //     whatever was done to the stream, and then every entry with a higher id
 //     that the stream still has (TestStreamHistories, TestFollow,
 //     TestDurableGaps, TestDurableModel).
-//   - A client that joins with last receives up to so many of the newest
+//   - A client that joins with last receives up to that number of the newest
 //     entries, and then new ones, and a client that joins with since the entries
 //     after the one with this id, or a gap and every entry with a higher id
 //     (TestDurableLast, TestSince, TestDurableModel). If the connection breaks

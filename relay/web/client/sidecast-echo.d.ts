@@ -23,7 +23,7 @@ export interface EchoChannel {
   whisper(event: string, data: any): this
 }
 
-/** The relay does not report members yet, so the callbacks are not called. */
+/** The relay does not report members, so the callbacks are not called. */
 export interface EchoPresenceChannel extends EchoChannel {
   here(callback: (members: any[]) => void): this
   joining(callback: (member: any) => void): this

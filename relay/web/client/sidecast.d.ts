@@ -15,7 +15,7 @@ export interface Options {
 }
 
 export interface ChannelOptions {
-  /** Begin with so many of the newest messages, 100 at most. */
+  /** Begin with this number of the newest messages, 100 at most. */
   last?: number
   /** Begin after this entry of the stream. For durable channels: the id that the application read before its data. */
   since?: string
@@ -98,7 +98,7 @@ export interface Relay {
 }
 
 /**
- * Connects to a relay, by default to `/ws` on the host of the page. The connection is made again, and resumed, until
- * close() is called or the relay does not let the client return.
+ * Connects to a relay, by default to `/ws` on the host of the page. It reconnects and resumes until close() or logout()
+ * is called or the relay does not let the client return.
  */
 export function connect(url?: string | URL | null, options?: Options): Relay
