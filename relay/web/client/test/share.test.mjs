@@ -3,6 +3,7 @@ import { setMaxListeners } from 'node:events'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { connect } from '../sidecast.mjs'
 import '../sidecast-share.mjs' // so that it is loaded without a delay
+import { Log } from '../src/share-log.mjs'
 import { installBrowser, ModelRelay, Queues, randomFrom } from './browser.mjs'
 import { Clock } from './fake.mjs'
 
@@ -326,4 +327,48 @@ test('without Web Locks, each tab has its own connection', async () => {
   for (const { relay } of tabs) relay.logout()
   clock.restore()
   uninstall = () => {}
+})
+
+describe('the recent frames', () => {
+  const frame = (n, more) => {
+    return { id: `l ${n}`, leader: 'l', type: 'message', channel: 'a', cursor: `m${n}`, text: 'm', ...more }
+  }
+  const cursors = (items) => items?.map(({ cursor }) => cursor)
+
+  test('are bounded in number and size', () => {
+    for (const [text, most] of [['m', 1000], ['m'.repeat(100_000), 10]]) {
+      const log = new Log()
+      for (let n = 1; n <= 3000; n++) log.add(frame(n, { text }))
+      assert.equal(log.after('a', `m${3000 - most}`).length, most)
+      assert.equal(log.after('a', `m${2999 - most}`), undefined)
+    }
+  })
+
+  test('do not forget a gap without a cursor', () => {
+    const log = new Log()
+    log.add(frame(1))
+    log.add({ id: 'l 2', leader: 'l', type: 'gap', text: 'g' })
+    for (let n = 3; n <= 1001; n++) log.add(frame(n, { channel: 'b' }))
+    assert.deepEqual(cursors(log.after('a', 'm1')), [undefined], 'the message before it has been dropped')
+    assert.deepEqual(log.after('a', 'm1', 'l 2'), [])
+    log.add(frame(1002, { channel: 'b' }))
+    assert.equal(log.after('a', 'm1'), undefined, 'the gap has been dropped')
+  })
+
+  test('of two leaders do not follow each other', () => {
+    const log = new Log()
+    log.add(frame(1))
+    log.add(frame(3, { leader: 'k' }))
+    assert.equal(log.after('a', 'm1'), undefined)
+    assert.deepEqual(log.after('a', 'm3'), [])
+  })
+
+  test('are replaced by what the relay sends again', () => {
+    const log = new Log()
+    for (let n = 1; n <= 3; n++) log.add(frame(n))
+    log.add({ type: 'subscribed', channel: 'a', leader: 'k', after: 'm2' })
+    assert.deepEqual(cursors(log.after('a', 'm1')), ['m2'])
+    log.add(frame(3, { leader: 'k' }))
+    assert.deepEqual(cursors(log.after('a', 'm1')), ['m2', 'm3'])
+  })
 })
