@@ -122,6 +122,7 @@ export function connect(url, options = {}) {
       if (options.share) Shared ||= (await import('./sidecast-share.mjs')).default(options, Socket, ended)
       const Transport = fallback ? (await import('./sidecast-sse.mjs')).default : Shared || Socket
       if (mine !== turn) return
+      expectFrame(10)
       socket = new Transport(address, token ? ['sidecast.v1', 'sidecast.token.' + token] : ['sidecast.v1'])
       socket.onmessage = (event) => mine === turn && receive(JSON.parse(event.data))
       socket.onclose = (event) => mine === turn && ended(event.code)

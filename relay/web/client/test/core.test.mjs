@@ -148,6 +148,13 @@ describe('connection', () => {
     assert.equal(fake.attempts, 1)
   })
 
+  test('a token that takes long leaves time for the handshake', async () => {
+    await open({ token: () => new Promise((resolve) => setTimeout(resolve, 9000, 't')) })
+    await clock.advance(18_000)
+    fake.socket.welcome()
+    assert.deepEqual([relay.state, fake.attempts], ['open', 1])
+  })
+
   test('a handshake without an answer is given up', async () => {
     await open()
     const [first] = fake.Socket.opened
