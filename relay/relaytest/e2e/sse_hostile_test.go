@@ -153,10 +153,12 @@ func TestLargeHeaders(t *testing.T) {
 			request.Header.Set("Last-Event-ID", strings.Repeat("x", size))
 			response, err := client.Do(request)
 			if err != nil {
-				if want == http.StatusOK || !strings.Contains(err.Error(), "larger than peer's advertised limit") {
+				// A client of HTTP/2 keeps to the limit that the relay tells it. If
+				// it has not received it yet, the relay closes the connection.
+				if want == http.StatusOK || version == "HTTP/1.1" {
 					t.Errorf("%s, %d bytes: %v", version, size, err)
 				}
-				continue // the client itself keeps to the limit of HTTP/2
+				continue
 			}
 			if response.StatusCode != want {
 				body, _ := io.ReadAll(response.Body)
