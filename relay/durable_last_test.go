@@ -138,6 +138,31 @@ func TestDurableLastReadsOnce(t *testing.T) {
 	})
 }
 
+// A client gets about 1 MiB of the newest entries at most, and at least one. No
+// read is much larger than that, and clients that ask again share it.
+func TestDurableLastOfLargeEntries(t *testing.T) {
+	for size, want := range map[int]string{60_000: numbers(23, 40), 900_000: "39,40"} {
+		synctest.Test(t, func(t *testing.T) {
+			var reads atomic.Int32
+			h := newDurableHub(t, func(_ context.Context, op, _ string) error {
+				if op == "newest" {
+					reads.Add(1)
+				}
+				return nil
+			})
+			h.store.fill("a", 1, 40, size)
+			for range 3 {
+				c := h.client(outboxtest.Unlimited)
+				c.last(100)
+				c.want(fmt.Sprintf("entries of %d bytes", size), "subscribed false,"+want)
+			}
+			if n := reads.Load(); n > 2 {
+				t.Errorf("%d reads of entries with %d bytes", n, size)
+			}
+		})
+	}
+}
+
 // A client that asks for more than a read that is under way gets them.
 func TestDurableLastDuringARead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
