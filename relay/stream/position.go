@@ -23,8 +23,8 @@ type Position struct {
 	owed bool
 	// byID says that At has no check yet: any entry with its id counts.
 	byID bool
-	// since is the id after which the client began, until it has moved. An entry
-	// with this id is not for it, even if the stream was created again.
+	// since is the id after which the client began, until Next has said what
+	// follows: from then on, At is exact.
 	since ID
 	// newest is how many of the newest entries are for the client, until At is
 	// known; else 0.
@@ -80,9 +80,8 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 		case result.err != nil:
 			return nil, Wait, 0, result.err
 		case result.gap:
-			since := p.since
 			p.Move(result.at)
-			p.owed, p.restored = result.owed && result.at.ID != since, !result.owed
+			p.owed, p.restored = result.owed, !result.owed
 			return nil, Gap, result.why, nil
 		case result.located:
 			p.Move(result.at)
@@ -105,12 +104,14 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 	}
 	switch ended, waits, err := p.catchUp(wake); {
 	case ended:
+		p.since = ID{}
 		return nil, End, 0, nil
 	case err != nil || waits:
 		return nil, Wait, 0, err
 	}
 	if !p.restored {
 		if entries = r.pages.after(p.At, p.owed); entries != nil {
+			p.since = ID{}
 			return entries, Entries, 0, nil
 		}
 	}
@@ -122,6 +123,7 @@ func (p *Position) startLookup(wake func()) error {
 	if _, up := p.Reader.readers.linkState(); !up {
 		return ErrUnavailable
 	}
+	p.forgetCheck()
 	if err := p.Reader.lookup(p, wake); err != nil {
 		return err
 	}

@@ -44,6 +44,15 @@ func (p *Position) identify(at Cursor) {
 	}
 }
 
+// forgetCheck makes any entry count that has the id after which the client
+// began: the application has read one with this id, and if the stream was created
+// again, not the one that the relay remembers.
+func (p *Position) forgetCheck() {
+	if !p.since.IsZero() && p.At.ID == p.since {
+		p.At.Check, p.byID = 0, true
+	}
+}
+
 // findInMemory finds the place of a position that does not know it exactly, if
 // that is possible with what is in memory.
 func (p *Position) findInMemory() {

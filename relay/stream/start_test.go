@@ -1,30 +1,28 @@
 package stream
 
-import (
-	"testing"
-
-	"sidecast/relay/protocol"
-)
+import "testing"
 
 // TestSinceOfAnIDThatIsUsedAgain: the application has read an entry with the id
-// of since, whichever one. After a gap, the entry that has replaced it is not
-// for the client.
+// of since, whichever one. If the relay remembers another entry with this id, it
+// must not look for that one in Redis.
 func TestSinceOfAnIDThatIsUsedAgain(t *testing.T) {
 	id := ID{Ms: 4, Seq: 2}
 	for _, tt := range []struct {
-		why   string
-		first ID // the first entry after the gap
-		owed  bool
+		why  string
+		move func(*Position)
+		byID bool
 	}{
-		{"the id itself", id, false},
-		{"a higher id", ID{Ms: 4, Seq: 3}, true},
+		{"nothing is remembered", func(*Position) {}, true},
+		{"an entry is remembered", func(p *Position) { p.identify(Cursor{ID: id, Check: 1}) }, true},
+		{"the client has received an entry", func(p *Position) { p.Move(Cursor{ID: ID{Ms: 5}, Check: 1}) }, false},
+		{"it has received one with the same id", func(p *Position) { p.Move(Cursor{ID: id, Check: 1}) }, false},
 	} {
-		p := Position{Reader: new(Reader)}
+		var p Position
 		p.Since(id)
-		p.looking = true
-		p.result = lookupResult{gap: true, why: protocol.GapReset, at: Cursor{ID: tt.first, Check: 1}, owed: true}
-		if _, progress, _, _ := p.Next(nil); progress != Gap || p.At.ID != tt.first || p.owed != tt.owed {
-			t.Errorf("%s: progress %d, at %v, owed %v", tt.why, progress, p.At, p.owed)
+		tt.move(&p)
+		p.forgetCheck()
+		if p.byID != tt.byID || p.byID != (p.At.Check == 0) {
+			t.Errorf("%s: at %v, by id %v", tt.why, p.At, p.byID)
 		}
 	}
 }
