@@ -26,7 +26,7 @@ var allowedImports = map[string][]string{
 	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/publickey", "relay/redisurl", "relay/syntax"},
 
 	"relay/server":      {"relay", "relay/accept", "relay/auth", "relay/protocol", "relay/sse", "relay/stats", "relay/ws"},
-	"relay/sse":         {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats", "relay/transport"},
+	"relay/sse":         {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats", "relay/syntax", "relay/transport"},
 	"relay/ws":          {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats", "relay/syntax", "relay/transport"},
 	"relay/transport":   {"relay/outbox"},
 	"relay/accept":      {"relay/stats"},

@@ -176,7 +176,7 @@ func (h *Hub) SinceProblem(request protocol.ChannelRequest) string {
 	case request.Since == "":
 		return ""
 	case !h.isDurable(request.Channel):
-		return "since is for durable channels only: on a live channel, use last"
+		return "since is for durable channels only: use last, or add the channel to SIDECAST_DURABLE_CHANNELS"
 	case !ok:
 		return `since must be the id of an entry, like "1526919030474-55", or "0-0"`
 	}

@@ -119,7 +119,7 @@ func (a *App) handler() *ws.Handler {
 	})
 }
 
-// streamHandler returns the transport for streams of events.
+// streamHandler returns the transport for event streams.
 func (a *App) streamHandler() *sse.Handler {
 	cfg := a.cfg
 	return sse.New(sse.Config{

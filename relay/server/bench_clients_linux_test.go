@@ -117,7 +117,7 @@ func watch(poll int, conn net.Conn) error {
 	return errors.Join(err, failed)
 }
 
-// join requests a WebSocket, or a stream of events.
+// join requests a WebSocket, or an event stream.
 func join(conn net.Conn, path string) error {
 	status, headers := http.StatusSwitchingProtocols, "Connection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"

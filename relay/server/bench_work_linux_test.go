@@ -66,7 +66,7 @@ func (f *floor) fan(b *testing.B, p *peer, n, k, more int) side {
 	}
 }
 
-// fanoutSSE is a fan-out to streams of events. Without a history, their frames
+// fanoutSSE is a fan-out to event streams. Without a history, their frames
 // have no ids, so that all have the same size.
 func fanoutSSE(n int) func(b *testing.B) []figure {
 	return func(b *testing.B) []figure {
@@ -125,7 +125,7 @@ func fanoutTLS(n, k int) func(b *testing.B) []figure {
 // idle measures the memory for 10,000 idle clients.
 func idle(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdle$", 7000, 5500) }
 
-// idleSSE measures the memory for 10,000 idle streams of events.
+// idleSSE measures the memory for 10,000 idle event streams.
 func idleSSE(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleSSE$", 0, 0) }
 
 // idleIn runs a benchmark in another process, because memory that this process
@@ -162,7 +162,7 @@ func metric(b *testing.B, out []byte, unit string) float64 {
 // not have done anything else.
 func BenchmarkIdle(b *testing.B) { measureIdle(b, "/?channel=a") }
 
-// BenchmarkIdleSSE is BenchmarkIdle for a stream of events.
+// BenchmarkIdleSSE is BenchmarkIdle for an event stream.
 func BenchmarkIdleSSE(b *testing.B) { measureIdle(b, "/sse?channel=a") }
 
 func measureIdle(b *testing.B, path string) {

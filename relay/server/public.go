@@ -31,7 +31,7 @@ func newPublicHandler(cfg *Config) *publicHandler {
 		notFound: accept.Problem{
 			Reason: stats.RejectNotFound,
 			Text:   "a request for a path that the relay does not serve",
-			Do:     "let WebSocket clients connect to " + cfg.BasePath + "/ws; if the URL is right, check the paths in your proxy's configuration",
+			Do:     "let clients connect to " + cfg.BasePath + "/ws or " + cfg.BasePath + "/sse; if the URL is right, check the paths in your proxy's configuration",
 		},
 	}
 }
@@ -125,7 +125,7 @@ func (h *publicHandler) page(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	h.cfg.Refusals.Add(&h.notFound, h.cfg.Proxies.Client(r).String())
-	http.Error(w, "no page at this path; WebSocket clients connect to "+h.cfg.BasePath+"/ws", http.StatusNotFound)
+	http.Error(w, "no page at this path; clients connect to "+h.cfg.BasePath+"/ws or "+h.cfg.BasePath+"/sse", http.StatusNotFound)
 }
 
 // ready answers load balancers. A relay that is not ready loses its clients, so

@@ -55,7 +55,7 @@ type Config struct {
 
 	Hub      *relay.Hub
 	WS       *ws.Handler
-	SSE      *sse.Handler // nil: no streams of events
+	SSE      *sse.Handler // nil: no event streams
 	Origins  *auth.Origins
 	Proxies  auth.Proxies
 	Stats    *stats.Stats
@@ -126,7 +126,7 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 }
 
 // serveHTTP2 offers HTTP/2 to clients of the public listener, with and without
-// TLS: over HTTP/1.1, a browser opens only six streams of events to one host.
+// TLS: over HTTP/1.1, a browser opens only six event streams to one host.
 func (s *Server) serveHTTP2() {
 	s.public.Protocols = new(http.Protocols)
 	s.public.Protocols.SetHTTP1(true)

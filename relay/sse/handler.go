@@ -1,4 +1,4 @@
-// Package sse is the transport for streams of events (Server-Sent Events, HTML
+// Package sse is the transport for event streams (Server-Sent Events, HTML
 // section 9.2), which browsers read with EventSource. A stream is a session like
 // any other, with the same outbox, but its client sends nothing after its
 // request.

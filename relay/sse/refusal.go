@@ -27,28 +27,29 @@ type refusal struct {
 func badRequest(text, do string) *refusal {
 	return &refusal{
 		status: http.StatusBadRequest, text: text + ": " + do, reason: stats.RejectBadRequest,
-		problem: &accept.Problem{Reason: stats.RejectBadRequest, Text: "a request for a stream of events: " + text, Do: do},
+		problem: &accept.Problem{Reason: stats.RejectBadRequest, Text: "a request for an event stream: " + text, Do: do},
 	}
 }
 
 var (
 	wrongMethod = &refusal{
-		status: http.StatusMethodNotAllowed, text: "a stream of events is read with GET", reason: stats.RejectBadRequest,
+		status: http.StatusMethodNotAllowed, text: "an event stream is read with GET", reason: stats.RejectBadRequest,
 	}
 	wrongQuery = badRequest("the query of the URL is invalid",
 		"escape each value with encodeURIComponent, and separate parameters with &")
-	wrongFormat   = badRequest("unknown format", "write format=raw or format=json")
-	severalTokens = badRequest("more than one token", "name one token")
-	severalRaw    = badRequest("format=raw has no place for the name of the channel",
+	wrongParameter = badRequest("a parameter of the URL is misspelt", "the parameters are "+strings.Join(parameters, ", "))
+	wrongFormat    = badRequest("unknown format", "write format=raw or format=json")
+	severalTokens  = badRequest("more than one token", "name one token")
+	severalRaw     = badRequest("format=raw has no place for the name of the channel",
 		"name one channel, or leave out format=raw")
-	severalDurable = badRequest("a durable channel needs a stream of its own, because a browser remembers only one position",
-		"open one stream for each durable channel, and another one for the live channels")
+	severalDurable = badRequest("a durable channel needs an EventSource of its own, because a browser remembers only one position",
+		"open one for each durable channel, and another one for the live channels")
 	tooManyPositions = badRequest("more positions than channels", "the n-th after and at belong to the n-th channel")
-	tooManyChannels  = badRequest("more channels than a stream may have",
+	tooManyChannels  = badRequest("more channels than an event stream may have",
 		"name fewer channels, or raise SIDECAST_MAX_CHANNELS_PER_SESSION")
 	wrongLast   = badRequest("last is not a number of messages", "write a whole number from 0 to 100")
 	wrongSince  = badRequest("since is not the id of an entry", "write an id of the stream, like 1526919030474-55, or 0-0")
-	sinceOnLive = badRequest("since is for durable channels only", "use last on a live channel")
+	sinceOnLive = badRequest("since is for durable channels only", "use last, or add the channel to SIDECAST_DURABLE_CHANNELS")
 	noChannel   = badRequest("no channel", "add ?channel=NAME to the URL, or set SIDECAST_DEFAULT_CHANNELS")
 )
 

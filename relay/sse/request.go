@@ -4,10 +4,15 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"sidecast/relay"
 	"sidecast/relay/protocol"
+	"sidecast/relay/syntax"
 )
+
+// parameters are those of the URL.
+var parameters = []string{"channel", "format", "after", "at", "since", "last", "token"}
 
 // A query is what a client requests.
 type query struct {
@@ -26,6 +31,11 @@ func parseQuery(r *http.Request) (q query, mistake *refusal) {
 	values, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return q, wrongQuery
+	}
+	for name := range values {
+		if misspelt(name) {
+			return q, wrongParameter
+		}
 	}
 	q = query{
 		channels: values["channel"], after: values["after"], at: values["at"], format: values.Get("format"),
@@ -54,6 +64,20 @@ func parseQuery(r *http.Request) (q query, mistake *refusal) {
 		return q, tooManyPositions
 	}
 	return q, nil
+}
+
+// misspelt reports whether name is probably intended to be a parameter. A page
+// that writes chanel would otherwise receive the default channels. Other
+// unknown parameters are ignored.
+func misspelt(name string) bool {
+	if slices.Contains(parameters, name) {
+		return false
+	}
+	name = strings.TrimSuffix(strings.ToLower(strings.TrimSpace(name)), "[]") // as PHP writes lists
+	return slices.ContainsFunc(parameters, func(parameter string) bool {
+		isLong := len(parameter) >= 5 // "at" and "last" resemble too many other words
+		return name == parameter || name == parameter+"s" || isLong && len(name) < 20 && syntax.Distance(name, parameter) <= 1
+	})
 }
 
 // chooseChannels selects the channels of the stream and their protocol, or

@@ -10,7 +10,7 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// A stream is one request for a stream of events, and the session that serves
+// A stream is one request for an event stream, and the session that serves
 // it.
 type stream struct {
 	handler *Handler

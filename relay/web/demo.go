@@ -40,7 +40,7 @@ func Demo(p Page) http.Handler {
 		mux.Handle("/"+name, static(contentType, mustRead(name)))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "no page at this path; the demo page is at the base path, and WebSocket clients connect to /ws below it",
+		http.Error(w, "no page at this path; the demo page is at the base path, and clients connect to /ws or /sse below it",
 			http.StatusNotFound)
 	})
 	return mux

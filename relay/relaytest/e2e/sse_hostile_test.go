@@ -36,7 +36,7 @@ func http2Preface() []byte {
 	return http2Frame([]byte("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), http2Settings, 0, 0, nil)
 }
 
-// http2Request returns the headers of a request for a stream of events, without
+// http2Request returns the headers of a request for an event stream, without
 // compression (RFC 7541).
 func http2Request(path string) []byte {
 	b := []byte{0x82, 0x86} // GET, http

@@ -15,7 +15,7 @@ import (
 )
 
 // TestBrowserOverTLS checks that a page that was loaded over HTTP/2 can open more
-// streams of events than HTTP/1.1 allows, over the same connection, and a
+// event streams than HTTP/1.1 allows, over the same connection, and a
 // WebSocket to the same relay.
 func TestBrowserOverTLS(t *testing.T) {
 	t.Parallel()

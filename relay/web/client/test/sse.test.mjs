@@ -261,7 +261,7 @@ test('durable channels have streams of their own', async () => {
   const a = listen('a')
   const order = listen('order:7', { since: '1-0' })
   await fail()
-  await requests[0].refuse(400, 'a durable channel needs a stream of its own: open one for each\norder:7\n')
+  await requests[0].refuse(400, 'a durable channel needs an EventSource of its own: open one for each\norder:7\n')
   assert.deepEqual(open().slice(1).map(({ names, query }) => [names, query.get('since')]), [[['a'], null], [['order:7'], '1-0']])
   const [, live, durable] = requests
   await live.open('id: m1')
