@@ -2,17 +2,20 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
 	"regexp"
+	"strings"
 	"time"
 )
 
-// static returns a handler that serves constant content.
+// static returns a handler that serves constant content, compressed if the
+// client accepts that.
 func static(contentType string, content []byte) http.Handler {
 	sum := sha256.Sum256(content)
-	tag := `"` + hex.EncodeToString(sum[:12]) + `"`
+	tag, compressed := hex.EncodeToString(sum[:12]), compress(content)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
@@ -25,10 +28,41 @@ func static(contentType string, content []byte) http.Handler {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cache-Control", "no-cache") // browsers may store it, but must revalidate it before each use
-		h.Set("Etag", tag)
+		h.Set("Vary", "Accept-Encoding")
+		if acceptsGzip(r) {
+			h.Set("Content-Encoding", "gzip")
+			h.Set("Etag", `"`+tag+`-gzip"`)
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(compressed))
+			return
+		}
+		h.Set("Etag", `"`+tag+`"`)
 		http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(content))
 	})
 }
+
+func compress(content []byte) []byte {
+	var b bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&b, gzip.BestCompression) // the level is valid
+	_, _ = w.Write(content)                               // writes to memory never fail
+	_ = w.Close()
+	return b.Bytes()
+}
+
+// acceptsGzip reports whether a client accepts gzip (RFC 9110 section 12.5.3).
+func acceptsGzip(r *http.Request) bool {
+	for _, line := range r.Header.Values("Accept-Encoding") {
+		for coding := range strings.SplitSeq(line, ",") {
+			name, weight, _ := strings.Cut(coding, ";")
+			if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+				return !refused.MatchString(weight)
+			}
+		}
+	}
+	return false
+}
+
+// refused matches a weight of zero.
+var refused = regexp.MustCompile(`^\s*q\s*=\s*0(\.0*)?\s*$`)
 
 // plainHost matches a Host that may appear in a content security policy. IPv6
 // addresses may not.

@@ -1,6 +1,8 @@
 package web
 
 import (
+	"compress/gzip"
+	"io"
 	"io/fs"
 	"net/http/httptest"
 	"regexp"
@@ -53,6 +55,45 @@ func TestServe(t *testing.T) {
 				t.Errorf("a conditional request returned %d, want 304", w.Code)
 			}
 		})
+	}
+}
+
+// Content is compressed for clients that accept it, and each form has a tag of
+// its own.
+func TestCompression(t *testing.T) {
+	content := strings.Repeat("let x\n", 100)
+	handler := static("text/javascript", []byte(content))
+	get := func(accept, tag string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), "GET", "/", nil)
+		r.Header.Set("Accept-Encoding", accept)
+		r.Header.Set("If-None-Match", tag)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		return w
+	}
+	tags := make(map[bool]string)
+	for accept, want := range map[string]bool{
+		"gzip": true, "gzip, deflate, br, zstd": true, "br;q=1.0, GZIP ;q=0.8": true, "gzip;q=0.01": true,
+		"": false, "identity": false, "gzip;q=0": false, "br, gzip; q=0.000": false, "x-gzip": false,
+	} {
+		w := get(accept, "")
+		body := io.Reader(w.Body)
+		if want {
+			body, _ = gzip.NewReader(w.Body)
+		}
+		got, err := io.ReadAll(body)
+		if compressed := w.Header().Get("Content-Encoding") == "gzip"; compressed != want || string(got) != content || err != nil {
+			t.Errorf("%q: compressed %v, %d bytes, %v", accept, compressed, len(got), err)
+		}
+		if w.Header().Get("Vary") != "Accept-Encoding" {
+			t.Errorf("%q: no Vary", accept)
+		}
+		tags[want] = w.Header().Get("Etag")
+	}
+	for compressed, accept := range map[bool]string{true: "gzip", false: "identity"} {
+		if same, other := get(accept, tags[compressed]).Code, get(accept, tags[!compressed]).Code; same != 304 || other != 200 {
+			t.Errorf("%s: %d with its own tag, %d with the other one", accept, same, other)
+		}
 	}
 }
 
