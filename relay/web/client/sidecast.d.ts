@@ -19,8 +19,6 @@ export interface ChannelOptions {
   last?: number
   /** Begin after this entry of the stream. For durable channels: the id that the application read before its data. */
   since?: string
-  /** The application's signature of this channel, for relays that verify signatures. */
-  sig?: string
   /**
    * Loads the state of the page. It runs when the channel is subscribed and after each gap, one run at a time. Messages
    * that arrive while it runs are delivered after it. If it rejects, it runs again later.

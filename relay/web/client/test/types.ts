@@ -18,7 +18,7 @@ relay.on('state', ({ state, code, retryIn }) => {
   if (state === 'closed' && code === 4403) console.log(seconds)
 })
 
-const chat = relay.channel('chat:42', { last: 10, since: '0-0', sig: 's', load: async () => {} })
+const chat = relay.channel('chat:42', { last: 10, since: '0-0', load: async () => {} })
 relay.channel('a', { load: () => fetch('/state') })
 const off = chat.on('message', (m: Message) => {
   const text: string = m.data
