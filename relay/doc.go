@@ -301,7 +301,8 @@
 // # Memory
 //
 // An idle client costs about 6 KiB of the process and as much again of the
-// kernel. In addition the relay holds at most
+// kernel, or 18 KiB of the process as an event stream over HTTP/2. In addition
+// the relay holds at most
 //
 //	OUTBOX_TOTAL_BYTES + HISTORY_BYTES + PAGE_CACHE_BYTES + shards x (16 MiB of mailbox + 4 MiB to group messages by client) + the messages of one read from Redis
 //

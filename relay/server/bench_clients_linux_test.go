@@ -103,6 +103,28 @@ func (f *fleet) connect(i int) error {
 	return watch(f.poll, conn)
 }
 
+// openStreams opens event streams over HTTP/2, 100 on each connection, as
+// browsers do at most. It does not return.
+func openStreams(spec peerSpec, memory *shared) error {
+	var client *http.Client
+	for i := range spec.Count {
+		if i%100 == 0 {
+			transport := &http.Transport{Protocols: new(http.Protocols)}
+			transport.Protocols.SetUnencryptedHTTP2(true)
+			client = &http.Client{Transport: transport}
+		}
+		response, err := client.Get("http://" + spec.Addr + spec.Path)
+		if err != nil {
+			return err
+		}
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("the relay answers %s with %s", spec.Path, response.Status)
+		}
+	}
+	memory.ready.Store(1)
+	select {}
+}
+
 // watch adds conn to epoll.
 func watch(poll int, conn net.Conn) error {
 	raw, err := conn.(*net.TCPConn).SyscallConn()

@@ -68,6 +68,7 @@ var workloads = []workload{
 	{"tls-1000-by-8", fanoutTLS(1000, 8)},
 	{"storm-10000", storm},
 	{"sse-idle-10000", idleSSE},
+	{"sse-idle-10000-http2", idleHTTP2},
 	{"sse-fan-out-10000", fanoutSSE(10_000)},
 }
 

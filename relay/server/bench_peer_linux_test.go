@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 // A peerSpec describes a peer.
 type peerSpec struct {
-	Role  string // read, paced, stuck, storm, publish or redis
+	Role  string // read, paced, stuck, storm, http2, publish or redis
 	Addr  string
 	Path  string // clients: of the URL; %d stands for the number of the client
 	Count int    // clients: their number; publish: number of channels
@@ -151,6 +151,8 @@ func runPeer(text string) error {
 		return publish(spec, memory)
 	case "redis":
 		return serveFakeRedis(spec, memory)
+	case "http2":
+		return openStreams(spec, memory)
 	}
 	return runClients(spec, memory)
 }

@@ -128,6 +128,9 @@ func idle(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdle$", 7000, 550
 // idleSSE measures the memory for 10,000 idle event streams.
 func idleSSE(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleSSE$", 0, 0) }
 
+// idleHTTP2 measures the memory for 10,000 idle event streams over HTTP/2.
+func idleHTTP2(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleHTTP2$", 0, 0) }
+
 // idleIn runs a benchmark in another process, because memory that this process
 // has already allocated would be reused and not counted.
 func idleIn(b *testing.B, benchmark string, mostNatural, most float64) []figure {
@@ -160,12 +163,15 @@ func metric(b *testing.B, out []byte, unit string) float64 {
 
 // BenchmarkIdle measures the memory for an idle client once. The process must
 // not have done anything else.
-func BenchmarkIdle(b *testing.B) { measureIdle(b, "/?channel=a") }
+func BenchmarkIdle(b *testing.B) { measureIdle(b, "read", "/?channel=a") }
 
 // BenchmarkIdleSSE is BenchmarkIdle for an event stream.
-func BenchmarkIdleSSE(b *testing.B) { measureIdle(b, "/sse?channel=a") }
+func BenchmarkIdleSSE(b *testing.B) { measureIdle(b, "read", "/sse?channel=a") }
 
-func measureIdle(b *testing.B, path string) {
+// BenchmarkIdleHTTP2 is BenchmarkIdle for an event stream over HTTP/2.
+func BenchmarkIdleHTTP2(b *testing.B) { measureIdle(b, "http2", "/sse?channel=a") }
+
+func measureIdle(b *testing.B, role, path string) {
 	const n = 10_000
 	server.TuneMemory()
 	r := startRelay(b)
@@ -173,7 +179,7 @@ func measureIdle(b *testing.B, path string) {
 	runtime.GC()
 	debug.FreeOSMemory()
 	before := rss(b)
-	startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: path, Count: n})
+	startPeer(b, peerSpec{Role: role, Addr: r.addr, Path: path, Count: n})
 	for r.hub.Sessions() < n {
 		time.Sleep(time.Millisecond)
 	}
