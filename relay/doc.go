@@ -141,6 +141,7 @@
 //	authorize.go     rights: grants, tokens, the application's answers
 //	resume.go        the steps from a client's position to the fan-out
 //	resume_live.go   what a client missed on a live channel
+//	resume_place.go  where a client was on live channels
 //	resume_stream.go what a client missed on a durable channel
 //	resumer.go       the turns of all resumes
 //	messages.go      pages of the history, encoded once for all clients
