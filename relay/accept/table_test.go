@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"sidecast/relay/relaytest/inmemory"
 	"sidecast/relay/stats"
 )
 
@@ -24,7 +25,7 @@ type service struct {
 	t        *testing.T
 	slots    *Slots
 	limiter  *IPLimiter
-	listener *pipeListener
+	listener *inmemory.Listener
 
 	stats stats.Stats
 	log   bytes.Buffer
@@ -39,7 +40,7 @@ func inBubble(t *testing.T, slots, perAddress int, test func(*service)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := &service{t: t, slots: NewSlots(slots), limiter: NewIPLimiter(perAddress, 0)}
-		s.listener = &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}
+		s.listener = inmemory.Listen()
 		table := NewTable(Config{
 			Slots: s.slots, Limiter: s.limiter, Address: addressOf,
 			Refusals: NewRefusals(&s.stats, slog.New(slog.NewTextHandler(&s.log, nil))),
@@ -110,7 +111,7 @@ type client struct {
 // the connection.
 func (s *service) connect(from string) *client {
 	ours, theirs := net.Pipe()
-	s.listener.conns <- &peerConn{Conn: theirs, peer: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 1))}
+	s.listener.Connect(&peerConn{Conn: theirs, peer: net.TCPAddrFromAddrPort(netip.AddrPortFrom(netip.MustParseAddr(from), 1))})
 	synctest.Wait()
 	return &client{s, ours, bufio.NewReader(ours)}
 }
@@ -161,24 +162,6 @@ type peerConn struct {
 }
 
 func (c *peerConn) RemoteAddr() net.Addr { return c.peer }
-
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
 
 // If no slot is free, the connection without a client that has done nothing for
 // the longest time is closed.

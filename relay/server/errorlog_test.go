@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -11,29 +10,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"sidecast/relay/relaytest/inmemory"
 )
-
-// A logBuffer is the output of a logger.
-type logBuffer struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.text.String()
-}
 
 // TestErrorLog checks the log entries for errors that net/http reports itself.
 func TestErrorLog(t *testing.T) {
-	var log logBuffer
+	var log inmemory.Log
 	s := &Server{cfg: Config{Logger: slog.New(slog.NewTextHandler(&log, nil))}}
 	server := s.httpServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		panic("bad handler\nsecond line")
@@ -81,7 +64,7 @@ func (tooManyFiles) Temporary() bool { return true }
 // Failed TLS handshakes are noise, unless the certificate is the reason. The
 // log is limited.
 func TestErrorLogOfHandshakes(t *testing.T) {
-	var log logBuffer
+	var log inmemory.Log
 	certificate, err := LoadCertificate(pair(t))
 	if err != nil {
 		t.Fatal(err)

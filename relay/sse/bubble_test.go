@@ -2,7 +2,6 @@ package sse
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -21,6 +20,7 @@ import (
 	"sidecast/relay/access"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
+	"sidecast/relay/relaytest/inmemory"
 	"sidecast/relay/stats"
 )
 
@@ -36,8 +36,8 @@ type bubble struct {
 	slots    *accept.Slots
 	limiter  *accept.IPLimiter
 	handler  *Handler
-	log      *logBuffer
-	listener *pipeListener
+	log      *inmemory.Log
+	listener *inmemory.Listener
 	peer     netip.Addr
 	client   *http.Client
 }
@@ -67,8 +67,8 @@ func inBubble(t *testing.T, test func(*testing.T, *bubble), change ...option) {
 
 func newBubble(t *testing.T, version int, change []option) *bubble {
 	b := &bubble{
-		t: t, version: version, stats: new(stats.Stats), log: new(logBuffer),
-		listener: &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})},
+		t: t, version: version, stats: new(stats.Stats), log: new(inmemory.Log),
+		listener: inmemory.Listen(),
 	}
 	b.build(change)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -146,7 +146,7 @@ func (b *bubble) server() *http.Server {
 // dial returns a new connection to the relay.
 func (b *bubble) dial() net.Conn {
 	client, server := net.Pipe()
-	b.listener.conns <- tcpPipe{server}
+	b.listener.Connect(tcpPipe{server})
 	return client
 }
 
@@ -267,40 +267,4 @@ func (r *reader) leave() {
 	r.cancel()
 	_ = r.Body.Close()
 	synctest.Wait()
-}
-
-// A pipeListener accepts pipes as connections.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe"} }
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"sidecast/relay/relaytest/inmemory"
 )
 
 // A bubble is a relay in a synctest bubble. The hub, the handler, the library
@@ -15,7 +17,7 @@ import (
 // passes only when all goroutines wait.
 type bubble struct {
 	*testRelay
-	listener *pipeListener
+	listener *inmemory.Listener
 	began    time.Time
 }
 
@@ -30,7 +32,7 @@ func newBubble(t *testing.T, options []relayOption) *bubble {
 	twoShards := func(c *relayConfig) { c.hub.Shards = 2 }
 	b := &bubble{
 		testRelay: buildRelay(t, append([]relayOption{twoShards}, options...)),
-		listener:  &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})}, began: time.Now(),
+		listener:  inmemory.Listen(), began: time.Now(),
 	}
 	server := &http.Server{Handler: b.handler}
 	var serving sync.WaitGroup
@@ -46,30 +48,11 @@ func (b *bubble) connect(target string, headers ...string) *peer {
 	b.t.Helper()
 	client, server := net.Pipe()
 	b.t.Cleanup(func() { _ = client.Close() })
-	b.listener.conns <- server
+	b.listener.Connect(server)
 	p := &peer{t: b.t, conn: client, in: bufio.NewReader(client)}
 	p.shakeHands(target, headers...)
 	return p
 }
-
-// A pipeListener accepts pipes as connections.
-type pipeListener struct {
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-}
-
-func (l *pipeListener) Accept() (net.Conn, error) {
-	select {
-	case conn := <-l.conns:
-		return conn, nil
-	case <-l.closed:
-		return nil, net.ErrClosed
-	}
-}
-
-func (l *pipeListener) Close() error   { l.once.Do(func() { close(l.closed) }); return nil }
-func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipes", Net: "pipe"} }
 
 // A recorder reads everything that a client receives, and records when.
 type recorder struct {

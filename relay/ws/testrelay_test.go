@@ -1,7 +1,6 @@
 package ws
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net/http/httptest"
@@ -15,6 +14,7 @@ import (
 	"sidecast/relay/access"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
+	"sidecast/relay/relaytest/inmemory"
 	"sidecast/relay/stats"
 )
 
@@ -28,7 +28,7 @@ type testRelay struct {
 	slots   *accept.Slots
 	handler *Handler
 	addr    string
-	log     *logBuffer
+	log     *inmemory.Log
 
 	mu        sync.Mutex
 	published []string
@@ -58,7 +58,7 @@ func newTestRelay(t testing.TB, options ...relayOption) *testRelay {
 }
 
 func buildRelay(t testing.TB, options []relayOption) *testRelay {
-	r := &testRelay{t: t, stats: new(stats.Stats), log: &logBuffer{}}
+	r := &testRelay{t: t, stats: new(stats.Stats), log: new(inmemory.Log)}
 	logger := slog.New(slog.NewTextHandler(r.log, nil))
 	all := access.Patterns{access.MustPattern("*")}
 	c := relayConfig{each: 3 << 20, total: 256 << 20, age: 10 * time.Second, slots: 10_000}
@@ -152,23 +152,6 @@ func (r *testRelay) setLossy(lossy bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.lossy = lossy
-}
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
 
 // await polls until ok returns true. It is for conditions that other goroutines
