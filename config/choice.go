@@ -31,3 +31,13 @@ const (
 	TextFormat LogFormat = "text"
 	JSONFormat LogFormat = "json"
 )
+
+// A ReaderKind says how the relay reads from its clients.
+type ReaderKind string
+
+// The kinds. ReaderAuto reads plain TCP connections with event loops, on
+// systems where that is implemented.
+const (
+	ReaderAuto      ReaderKind = "auto"
+	ReaderGoroutine ReaderKind = "goroutine"
+)

@@ -102,6 +102,7 @@ func settingRows(t *testing.T) []settingRow {
 		{"DEMO", "true", func(c *Config) any { return c.Demo }, Switch(true), nil},
 		{"ADMIN_TOKEN", "a-token-of-16-by", func(c *Config) any { return c.AdminToken.Reveal() }, "a-token-of-16-by", nil},
 		{"LOG_LEVEL", "debug", func(c *Config) any { return c.LogLevel.Level() }, slog.LevelDebug, nil},
+		{"READER", "goroutine", func(c *Config) any { return c.Reader }, ReaderGoroutine, nil},
 		{"LOG_FORMAT", "text", func(c *Config) any { return c.LogFormat }, TextFormat, nil},
 	}
 }

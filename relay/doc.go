@@ -53,9 +53,11 @@
 //
 // # One subscribe
 //
-// A transport (relay/ws) has one goroutine for each connection. It reads, and
-// runs the client's commands one after the other. No other goroutine closes the
-// connection. The channels of an event stream (relay/sse) are in its request.
+// Event loops read from the connections (relay/transport), decode what arrives
+// (relay/ws), and give each command to a goroutine, so that they never wait.
+// Nothing more is read from the client until its command is done: commands run
+// one after the other. A connection with TLS has a goroutine of its own instead.
+// The channels of an event stream (relay/sse) are in its request.
 //
 //	socket -> Session.Handle -> Session.authorize -> Session.join -> Hub.join
 //

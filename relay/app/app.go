@@ -47,6 +47,7 @@ type App struct {
 	refusals *accept.Refusals
 	limiter  *accept.IPLimiter
 	link     *source.Link
+	reader   *transport.Reader // nil: each connection has a goroutine
 	server   *server.Server
 }
 
@@ -73,8 +74,9 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	if err := a.startRedis(); err != nil {
 		return nil, errors.Join(err, a.public.Close(), a.admin.Close())
 	}
-	if err := a.assemble(); err != nil {
+	if err := errors.Join(a.assemble(), a.startReader()); err != nil {
 		a.embedded.close()
+		a.reader.Close()
 		return nil, errors.Join(err, a.public.Close(), a.admin.Close())
 	}
 	a.limits()
@@ -109,7 +111,16 @@ func (a *App) Run(ctx context.Context) error {
 		defer context.AfterFunc(running, func() { cancel(nil) })()
 		return a.server.Run(serving)
 	})
+	defer a.reader.Close() // the server waits for the connections
 	return group.Wait()
+}
+
+// startReader starts the event loops.
+func (a *App) startReader() (err error) {
+	if a.cfg.Reader == config.ReaderAuto {
+		a.reader, err = transport.StartReader()
+	}
+	return err
 }
 
 // certificate loads the certificate for the public listener, or returns nil.

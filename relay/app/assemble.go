@@ -112,7 +112,7 @@ func (a *App) handler() *ws.Handler {
 		Protocols: map[string]protocol.Protocol{
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
-		Listened: true, MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
+		Reader: a.reader, Listened: true, MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
 		Identify: a.gate.Identify, Limited: a.settings.Proxies.Limited,
 		IPLimiter: a.limiter,
 		Remote:    func(r *http.Request) string { return a.settings.Proxies.Client(r).String() },
@@ -124,7 +124,7 @@ func (a *App) streamHandler() *sse.Handler {
 	cfg := a.cfg
 	return sse.New(sse.Config{
 		Hub: a.hub, Access: a.settings.Access, Budget: a.budget, Slots: a.slots, Stats: a.stats, Logger: a.options.Logger, Refusals: a.refusals,
-		Listened: true, MaxChannels: int(cfg.MaxChannelsPerSession), DefaultChannels: cfg.DefaultChannels,
+		Reader: a.reader, Listened: true, MaxChannels: int(cfg.MaxChannelsPerSession), DefaultChannels: cfg.DefaultChannels,
 		Identify: a.gate.Identify, Limited: a.settings.Proxies.Limited, IPLimiter: a.limiter,
 		Remote: func(r *http.Request) string { return a.settings.Proxies.Client(r).String() },
 	})

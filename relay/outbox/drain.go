@@ -7,13 +7,34 @@ import "time"
 // time: one record of TLS.
 const nextBytes = 16 << 10
 
-// drainLocked starts a Drain unless one is running.
+// drainLocked starts to send the queue, unless that has already been started.
 func (o *Outbox) drainLocked() {
 	if o.draining {
 		return
 	}
 	o.draining = true
+	o.awaitRoomLocked()
+}
+
+// awaitRoomLocked makes the queue be sent when the kernel accepts more bytes. A
+// kernel says that it does only after it has refused some.
+func (o *Outbox) awaitRoomLocked() {
+	if o.socket.Polled() {
+		o.resumeLocked()
+		return
+	}
 	o.budget.drains.Go(func() { o.socket.Drain(o) })
+}
+
+// Writable sends queued frames because the kernel may accept bytes again. It
+// does nothing if none are queued. Only the event loop of a socket that is
+// polled may call it; it does not wait.
+func (o *Outbox) Writable() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.draining {
+		o.resumeLocked()
+	}
 }
 
 // Resume writes queued frames until the kernel accepts no more. It returns true
@@ -22,6 +43,10 @@ func (o *Outbox) drainLocked() {
 func (o *Outbox) Resume() (done bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	return o.resumeLocked()
+}
+
+func (o *Outbox) resumeLocked() (done bool) {
 	space := make([][]byte, 0, min(len(o.queue), writeBatch)) // an array would escape, and most queues are short
 	for len(o.queue) > 0 && o.state != outboxClosed {
 		frames := o.batchLocked(space)

@@ -96,7 +96,9 @@ func (o *Outbox) Hold(first []byte) {
 // Release sends everything that was queued since Hold. It must be called once
 // after Hold.
 func (o *Outbox) Release() {
-	if !o.Resume() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.resumeLocked() && !o.socket.Polled() {
 		o.budget.drains.Go(func() { o.socket.Drain(o) })
 	}
 }

@@ -13,6 +13,10 @@ type Socket interface {
 	// client's kernel has not acknowledged. known is false if the socket cannot
 	// find out. It is called with the outbox locked.
 	Unacknowledged() (bytes int, known bool)
+	// Polled reports whether an event loop calls [Outbox.Writable] when the
+	// kernel may accept bytes again after a Send that it did not accept
+	// completely. Then Drain is never called. The result does not change.
+	Polled() bool
 	// Drain sends until o has nothing left to send. It calls [Outbox.Resume]
 	// whenever the socket may accept more bytes, or, if the socket can only
 	// write by waiting, [Outbox.Next] and [Outbox.Written] in turn. It runs on

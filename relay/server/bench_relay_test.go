@@ -20,6 +20,7 @@ import (
 	"sidecast/relay/source"
 	"sidecast/relay/sse"
 	"sidecast/relay/stats"
+	"sidecast/relay/transport"
 	"sidecast/relay/ws"
 )
 
@@ -77,18 +78,23 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	slots, refusals := accept.NewSlots(o.slots), accept.NewRefusals(r.stats, logger)
 	r.slots = slots
 	limiter := accept.NewIPLimiter(o.perAddress, 0)
+	reader, err := transport.StartReader()
+	if err != nil {
+		t.Fatal(err)
+	}
 	handler := ws.New(ws.Config{
-		Hub: r.hub, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited, Refusals: refusals, Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
+		Reader: reader, Hub: r.hub, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited, Refusals: refusals, Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
 		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{}},
 	})
 	streams := sse.New(sse.Config{
-		Hub: r.hub, Access: rules, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited,
+		Reader: reader, Hub: r.hub, Access: rules, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited,
 		Refusals: refusals, Stats: r.stats, Logger: logger, MaxChannels: 128,
 	})
 	origins, err := auth.NewOrigins(auth.OriginsConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(reader.Close)
 	r.run(t, server.New(server.Config{
 		Public: o.listener, Admin: listen(t), TLS: o.tls, Hub: r.hub, WS: handler, SSE: streams, Origins: origins, Stats: r.stats,
 		Slots: slots, IPLimiter: limiter, Proxies: o.proxies, Refusals: refusals, BasePath: o.base, Files: o.files,

@@ -39,9 +39,10 @@ type Config struct {
 	// the close code. It may wait. If Identify is nil, all clients are anonymous.
 	Identify func(r *http.Request, token *string) (access.Principal, protocol.CloseCode)
 
-	Listened        bool     // connections are from a listener that [transport.Listen] returned
-	MaxChannels     int      // per stream
-	DefaultChannels []string // for a client that names no channel
+	Reader          *transport.Reader // may be nil
+	Listened        bool              // connections are from a listener that [transport.Listen] returned
+	MaxChannels     int               // per stream
+	DefaultChannels []string          // for a client that names no channel
 
 	// Limited returns the client address that IPLimiter counts; the zero Addr
 	// is not counted. It may be nil if IPLimiter is nil.

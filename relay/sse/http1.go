@@ -13,7 +13,7 @@ import (
 const maxIgnored = 16 << 10
 
 // A conn is a connection that serves one stream over HTTP/1.1, until it is
-// closed. One goroutine, serve, reads from it.
+// closed.
 type conn struct {
 	transport.Conn
 	*stream
@@ -30,12 +30,9 @@ func (s *stream) serveHTTP1(w http.ResponseWriter, r *http.Request) error {
 	}
 	transport.SetSendBuffer(netConn, s.handler.cfg.Listened)
 	c := &conn{stream: s}
-	if early != nil {
-		c.ignored = len(*early)
-	}
-	c.Init(netConn, s.handler.cfg.Budget, s.slowFrame())
+	c.Init(s.handler.cfg.Reader, netConn, s.handler.cfg.Budget, s.slowFrame())
 	s.join(&c.Outbox, responseHead(header))
-	go c.serve()
+	transport.Serve(c, early)
 	return nil
 }
 
@@ -52,30 +49,44 @@ func responseHead(header http.Header) []byte {
 	return b.Bytes()
 }
 
-// serve waits until the connection ends.
-func (c *conn) serve() {
-	defer c.release()
-	c.ReadTo(c)
-	if !c.Expired() {
-		c.session.ClientLeft()
-	}
-	c.session.Leave()
-	if code := c.session.CloseCode(); code != protocol.CloseNormal && code != protocol.CloseAbnormal {
-		c.Linger(false)
-	}
-	c.Shut()
-	c.logClosed(&c.Outbox)
-}
-
 // Receive implements [transport.Receiver]. A client has nothing to send.
-func (c *conn) Receive(b []byte) bool {
+func (c *conn) Receive(b []byte) (int, transport.Next) {
 	c.session.Seen()
 	if c.ignored += len(b); c.ignored > maxIgnored {
-		c.session.Close(protocol.ClosePolicy.Because(protocol.ReasonRate))
-		return false
+		return len(b), transport.End
 	}
-	return true
+	return len(b), transport.More
 }
+
+// Work implements [transport.Receiver].
+func (c *conn) Work() {}
 
 // Incomplete implements [transport.Receiver].
 func (c *conn) Incomplete() bool { return false }
+
+// Panicked implements [transport.Receiver].
+func (c *conn) Panicked(value any) {
+	c.handler.cfg.Logger.Error("panic while reading from a client; the client is disconnected",
+		"session", c.session, "panic", value)
+}
+
+// Leave implements [transport.Receiver].
+func (c *conn) Leave(expired bool) transport.Farewell {
+	switch {
+	case c.ignored > maxIgnored:
+		c.session.Close(protocol.ClosePolicy.Because(protocol.ReasonRate))
+	case !expired:
+		c.session.ClientLeft()
+	}
+	c.session.Leave()
+	if code := c.session.CloseCode(); code == protocol.CloseNormal || code == protocol.CloseAbnormal {
+		return transport.CloseNow
+	}
+	return transport.Linger
+}
+
+// Closed implements [transport.Receiver].
+func (c *conn) Closed() {
+	c.logClosed(&c.Outbox)
+	c.release()
+}

@@ -84,6 +84,9 @@ func (c *stream2) Send([][]byte) (int, error) { return 0, nil }
 // its streams together.
 func (c *stream2) Unacknowledged() (bytes int, known bool) { return 0, false }
 
+// Polled implements [outbox.Socket].
+func (c *stream2) Polled() bool { return false }
+
 // Drain implements [outbox.Socket].
 func (c *stream2) Drain(o *outbox.Outbox) {
 	c.writing.Lock()

@@ -53,7 +53,7 @@ func countFrames(t *testing.T, w http.ResponseWriter, r *http.Request, received 
 	buffer := make([]byte, 16<<10)
 	for {
 		n, err := conn.Read(buffer)
-		if err != nil || c.decoder.decode(buffer[:n], time.Now(), c) != 0 {
+		if err != nil || decodeBytes(&c.decoder, buffer[:n], time.Now(), c) != 0 {
 			return
 		}
 	}
@@ -65,6 +65,6 @@ type frameCounter struct {
 	received chan int
 }
 
-func (c *frameCounter) receiveMessage([]byte, bool) { c.received <- int(c.decoder.fragments) }
-func (c *frameCounter) receivePing([]byte)          {}
-func (c *frameCounter) receiveClose(uint16)         {}
+func (c *frameCounter) add([]byte, bool)    { c.received <- int(c.decoder.fragments) }
+func (c *frameCounter) receivePing([]byte)  {}
+func (c *frameCounter) receiveClose(uint16) {}

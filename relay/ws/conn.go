@@ -11,57 +11,48 @@ import (
 )
 
 // A conn is one WebSocket connection. All bytes pass through it: outgoing frames
-// wait in one outbox, and what arrives passes the decoder. One goroutine, serve,
-// reads from the connection; only that goroutine closes it.
+// wait in one outbox, and what arrives passes the decoder.
 type conn struct {
 	transport.Conn
 
 	handler *Handler
 	session *relay.Session
 
-	// Owned by the reading goroutine.
+	// Used by the methods of [transport.Receiver] only.
 	decoder  decoder
 	limit    messageLimit
-	early    *[]byte // bytes that arrived together with the handshake request; may be nil
-	closing  bool    // the client sent a close frame
-	peerCode uint16  // of that frame; 0 if it has none
+	ending   protocol.CloseCode // why the relay reads nothing more; 0 if the connection has ended
+	closing  bool               // the client sent a close frame
+	peerCode uint16             // of that frame; 0 if it has none
 
 	address        netip.Addr // counted by the IPLimiter
 	remote, origin string
 	began          int64 // Unix time in milliseconds
 }
 
-// serve reads until the connection ends.
-func (c *conn) serve() {
-	defer c.cleanUp()
-	if early := c.early; early != nil {
-		c.early = nil
-		if !c.Receive(*early) {
-			return
-		}
-	}
-	c.ReadTo(c)
-}
-
-// Receive implements [transport.Receiver].
-func (c *conn) Receive(b []byte) bool {
+// Receive implements [transport.Receiver]. It handles control frames, and leaves
+// messages to Work.
+func (c *conn) Receive(b []byte) (int, transport.Next) {
 	c.session.Seen()
 	now := time.Now()
-	if code := c.decoder.decode(b, now, c); code != 0 {
-		c.session.Close(code)
-		return false
+	n, code := c.decoder.decode(b, now, c)
+	switch {
+	case code != 0:
+		c.ending = code
+		return n, transport.End
+	case c.decoder.whole:
+		c.limit.stop() // handling the message may wait
+		return n, transport.Work
 	}
 	c.limit.update(c, now)
-	return true
+	return n, transport.More
 }
+
+// Work implements [transport.Receiver].
+func (c *conn) Work() { c.session.Handle(c.decoder.take()) }
 
 // Incomplete implements [transport.Receiver].
 func (c *conn) Incomplete() bool { return c.decoder.began != 0 }
-
-func (c *conn) receiveMessage(message []byte, text bool) {
-	c.limit.stop() // the message is complete, and handling it may wait
-	c.session.Handle(message, text)
-}
 
 // receivePing answers with the payload, as RFC 6455 section 5.5.3 requires.
 func (c *conn) receivePing(payload []byte) {
@@ -70,33 +61,36 @@ func (c *conn) receivePing(payload []byte) {
 
 func (c *conn) receiveClose(code uint16) { c.closing, c.peerCode = true, code }
 
-// cleanUp ends the session and the connection, also after a panic. serve defers
-// it.
-func (c *conn) cleanUp() {
-	if v := recover(); v != nil {
-		c.handler.cfg.Logger.Error("panic while reading from a client; the client is disconnected",
-			"session", c.session, "panic", v)
-		c.session.Close(protocol.CloseProtocol)
-	}
+// Panicked implements [transport.Receiver].
+func (c *conn) Panicked(value any) {
+	c.handler.cfg.Logger.Error("panic while reading from a client; the client is disconnected",
+		"session", c.session, "panic", value)
+	c.ending = protocol.CloseProtocol
+}
+
+// Leave implements [transport.Receiver].
+func (c *conn) Leave(bool) transport.Farewell {
 	c.limit.stop()
-	c.disconnect()
+	if c.ending != 0 {
+		c.session.Close(c.ending)
+	}
+	c.session.Leave()
+	switch {
+	case c.session.CloseCode() == protocol.CloseAbnormal:
+		return transport.CloseNow
+	case c.closing:
+		return transport.LingerForPeer // RFC 6455 section 7.1.1
+	}
+	return transport.Linger
+}
+
+// Closed implements [transport.Receiver].
+func (c *conn) Closed() {
+	c.logClosed()
 	if c.session.CloseCode() == protocol.CloseTooBig {
 		c.handler.cfg.Refusals.Log(problems[protocol.CloseTooBig], c.remote)
 	}
 	c.handler.release(c.address)
-}
-
-// disconnect removes the session from the hub, gives the client a moment to
-// read its last bytes, and closes the connection.
-func (c *conn) disconnect() {
-	c.session.Leave()
-	if c.session.CloseCode() != protocol.CloseAbnormal {
-		// A client that has sent its own close frame waits for the relay to close
-		// the connection (RFC 6455 section 7.1.1).
-		c.Linger(c.closing)
-	}
-	c.Shut()
-	c.logClosed()
 }
 
 func (c *conn) logClosed() {

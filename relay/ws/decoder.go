@@ -18,51 +18,63 @@ type decoder struct {
 	control []byte // of the current control frame, if it arrived in parts
 	masked  uint8  // bytes of the current payload so far, modulo 4
 	text    bool   // the current message is text
+	whole   bool   // the current message has arrived: see [decoder.take]
 }
 
-// A receiver is called for each message and control frame. The bytes are only
-// valid during the call.
+// A receiver is called for control frames. The bytes are only valid during the
+// call.
 type receiver interface {
-	receiveMessage(message []byte, text bool)
 	receivePing(payload []byte)
 	// receiveClose is called for the first close frame, with the code in it, or 0
 	// if it has none. Nothing follows.
 	receiveClose(code uint16)
 }
 
-// decode decodes the next bytes, and removes the masks from them. A code says
-// why the client must be disconnected, and is CloseNormal, or the client's own
-// code, after a close frame; 0 means that the decoder expects more.
-func (d *decoder) decode(b []byte, now time.Time, to receiver) protocol.CloseCode {
-	for len(b) > 0 {
-		if !d.complete() {
-			n, code := d.read(b, now)
-			if code != 0 {
-				return code
-			}
-			b = b[n:]
-			if !d.complete() {
-				return 0
-			}
+// decode decodes the next bytes, and removes the masks from them. It stops at
+// the end of the first whole message, which must be taken, and returns how many
+// bytes it has decoded. A code says why the client must be disconnected, and is
+// CloseNormal, or the client's own code, after a close frame; 0 means that the
+// decoder expects more.
+func (d *decoder) decode(b []byte, now time.Time, to receiver) (decoded int, code protocol.CloseCode) {
+	for decoded < len(b) && !d.whole {
+		n, code := d.decodeFrame(b[decoded:], now, to)
+		if code != 0 {
+			return decoded, code
 		}
-		payload := b[:min(uint64(len(b)), d.left)]
-		b = b[len(payload):]
-		d.unmask(payload)
-		d.left -= uint64(len(payload))
-		if code := d.take(payload, to); code != 0 {
-			return code
-		}
-		if d.left == 0 {
-			d.next()
-			d.masked = 0
-		}
+		decoded += n
 	}
-	return 0
+	return decoded, 0
 }
 
-// take adds a part of a payload to its frame, and handles the frame if that was
+// decodeFrame decodes bytes of one frame, and returns how many.
+func (d *decoder) decodeFrame(b []byte, now time.Time, to receiver) (decoded int, code protocol.CloseCode) {
+	if !d.complete() {
+		decoded, code = d.read(b, now)
+		if code != 0 || !d.complete() {
+			return decoded, code
+		}
+	}
+	payload := b[decoded:]
+	payload = payload[:min(uint64(len(payload)), d.left)]
+	d.unmask(payload)
+	d.left -= uint64(len(payload))
+	if code = d.add(payload, to); code == 0 && d.left == 0 {
+		d.next()
+		d.masked = 0
+	}
+	return decoded + len(payload), code
+}
+
+// take returns the message that has arrived.
+func (d *decoder) take() (message []byte, text bool) {
+	message = d.message
+	d.message, d.whole = nil, false
+	return message, d.text
+}
+
+// add adds a part of a payload to its frame, and handles the frame if that was
 // the last part.
-func (d *decoder) take(payload []byte, to receiver) protocol.CloseCode {
+func (d *decoder) add(payload []byte, to receiver) protocol.CloseCode {
 	if d.opcode() >= protocol.OpClose {
 		if d.left > 0 || d.control != nil {
 			d.control = append(d.control, payload...)
@@ -77,18 +89,14 @@ func (d *decoder) take(payload []byte, to receiver) protocol.CloseCode {
 	if d.opcode() != 0 {
 		d.text = d.opcode() == protocol.OpText
 	}
-	if d.left > 0 || d.open || d.message != nil {
-		d.message = append(d.message, payload...)
-		payload = d.message
-	}
+	d.message = append(d.message, payload...)
 	if d.left > 0 || d.open {
 		return 0
 	}
-	d.message = nil
-	if d.text && !utf8.Valid(payload) {
+	if d.text && !utf8.Valid(d.message) {
 		return protocol.CloseBadData
 	}
-	to.receiveMessage(payload, d.text)
+	d.whole = true
 	return 0
 }
 

@@ -47,14 +47,32 @@ func checkDecoder(t *testing.T, data []byte, limit int, splits ...[][]byte) {
 func runDecoder(chunks [][]byte, limit int) (got result) {
 	d := decoder{guard: guard{limit: uint32(limit)}}
 	for _, chunk := range chunks {
-		if got.code = uint16(d.decode(bytes.Clone(chunk), time.Unix(1, 0), &got)); got.code != 0 {
+		if got.code = decodeBytes(&d, bytes.Clone(chunk), time.Unix(1, 0), &got).Number(); got.code != 0 {
 			break
 		}
 	}
 	return got
 }
 
-func (v *result) receiveMessage(message []byte, text bool) {
+// decodeBytes decodes bytes, and gives each message to to.
+func decodeBytes(d *decoder, b []byte, now time.Time, to interface {
+	receiver
+	add(message []byte, text bool)
+}) protocol.CloseCode {
+	for len(b) > 0 {
+		n, code := d.decode(b, now, to)
+		if code != 0 {
+			return code
+		}
+		b = b[n:]
+		if d.whole {
+			to.add(d.take())
+		}
+	}
+	return 0
+}
+
+func (v *result) add(message []byte, text bool) {
 	kind := protocol.OpBinary
 	if text {
 		kind = protocol.OpText

@@ -69,7 +69,7 @@ func TestGuardHeaders(t *testing.T) {
 // decodeAll returns the code for a client that sends chunks.
 func decodeAll(d *decoder, chunks [][]byte) (code protocol.CloseCode) {
 	for _, b := range chunks {
-		if code = d.decode(bytes.Clone(b), time.Unix(1, 0), new(result)); code != 0 {
+		if code = decodeBytes(d, bytes.Clone(b), time.Unix(1, 0), new(result)); code != 0 {
 			return code
 		}
 	}
@@ -110,7 +110,7 @@ func TestGuardCountsBySecond(t *testing.T) {
 	d := decoder{guard: guard{limit: 1000}}
 	for second := range int64(5) {
 		b := bytes.Join(repeat(frame(0x8a, ""), maxControlPerSec), nil)
-		if code := d.decode(b, time.Unix(second, 0), new(result)); code != 0 {
+		if code := decodeBytes(&d, b, time.Unix(second, 0), new(result)); code != 0 {
 			t.Fatalf("second %d: code %d", second, code)
 		}
 	}

@@ -40,9 +40,10 @@ type Config struct {
 	// all clients are anonymous.
 	Identify func(r *http.Request, token *string) (access.Principal, protocol.CloseCode)
 
-	Listened        bool     // connections are from a listener that [transport.Listen] returned
-	MaxInbound      int      // maximum size of a client's message, in bytes
-	DefaultChannels []string // for a raw client that names no channel
+	Reader          *transport.Reader // may be nil
+	Listened        bool              // connections are from a listener that [transport.Listen] returned
+	MaxInbound      int               // maximum size of a client's message, in bytes
+	DefaultChannels []string          // for a raw client that names no channel
 
 	// Limited returns the client address that IPLimiter counts; the zero Addr
 	// is not counted. It may be nil if IPLimiter is nil.
@@ -212,10 +213,10 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake)
 	}
 	transport.SetSendBuffer(netConn, h.cfg.Listened)
 	c := &conn{
-		handler: h, decoder: decoder{guard: guard{limit: uint32(h.cfg.MaxInbound)}}, early: early,
+		handler: h, decoder: decoder{guard: guard{limit: uint32(h.cfg.MaxInbound)}},
 		address: hs.address, remote: h.remote(r), origin: r.Header.Get("Origin"), began: time.Now().UnixMilli(),
 	}
-	c.Init(netConn, h.cfg.Budget, hs.codec.slow)
+	c.Init(h.cfg.Reader, netConn, h.cfg.Budget, hs.codec.slow)
 	hs.canonicalize(r.Header)
 	if _, err := hs.codec.upgrader.UpgradeFromConn(handshakeConn{outbox: &c.Outbox}, nil, r); err != nil {
 		c.Shut()
@@ -229,7 +230,7 @@ func (h *Handler) upgrade(w http.ResponseWriter, r *http.Request, hs *handshake)
 		c.session.SubscribeOwn()
 	}
 	c.Outbox.Release()
-	go c.serve()
+	transport.Serve(c, early)
 	return nil
 }
 

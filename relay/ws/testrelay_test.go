@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"sidecast/relay/protocol"
 	"sidecast/relay/relaytest/inmemory"
 	"sidecast/relay/stats"
+	"sidecast/relay/transport"
 )
 
 // A testRelay is a hub and a handler with a listener. Redis is simulated: the
@@ -27,6 +29,7 @@ type testRelay struct {
 	stats   *stats.Stats
 	slots   *accept.Slots
 	handler *Handler
+	reader  *transport.Reader
 	addr    string
 	log     *inmemory.Log
 
@@ -50,11 +53,27 @@ type relayConfig struct {
 // the defaults, changed by options.
 func newTestRelay(t testing.TB, options ...relayOption) *testRelay {
 	t.Helper()
-	r := buildRelay(t, options)
+	r := buildRelay(t, append([]relayOption{func(c *relayConfig) { c.ws.Reader = startReader(t) }}, options...))
 	server := httptest.NewServer(r.handler)
 	r.addr = server.Listener.Addr().String()
-	r.run(server.Close)
+	r.run(func() { server.Close(); r.reader.Close() })
 	return r
+}
+
+// readerVariable, set to goroutine, makes the tests of this package with TCP
+// connections run without event loops.
+const readerVariable = "SIDECAST_TEST_READER"
+
+// startReader returns the reader of a test's relay, which its caller closes.
+func startReader(t testing.TB) *transport.Reader {
+	if os.Getenv(readerVariable) == "goroutine" {
+		return nil
+	}
+	reader, err := transport.StartReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return reader
 }
 
 func buildRelay(t testing.TB, options []relayOption) *testRelay {
@@ -81,7 +100,7 @@ func buildRelay(t testing.TB, options []relayOption) *testRelay {
 	c.hub.Budget, c.ws.Budget, c.ws.Slots = r.budget, r.budget, r.slots
 	r.hub = relay.NewHub(c.hub)
 	c.ws.Hub = r.hub
-	r.handler = New(c.ws)
+	r.handler, r.reader = New(c.ws), c.ws.Reader
 	return r
 }
 

@@ -102,6 +102,9 @@ func (s *FakeSocket) Await(text string) <-chan time.Time {
 	return s.seen
 }
 
+// Polled implements [outbox.Socket].
+func (s *FakeSocket) Polled() bool { return false }
+
 // Drain implements [outbox.Socket].
 func (s *FakeSocket) Drain(o *outbox.Outbox) {
 	for !o.Resume() {

@@ -11,8 +11,8 @@ import (
 // directSocket exists only on Linux.
 type directSocket struct{}
 
-// newSocket returns the socket that c's outbox writes to.
-func newSocket(c *Conn) outbox.Socket { return &blockingSocket{conn: c} }
+// newSocket returns the socket that the outbox of own writes to.
+func newSocket(own *ownReader) outbox.Socket { return &blockingSocket{own} }
 
 // unacknowledged does not know how many bytes the client's kernel has not
 // acknowledged.

@@ -1,0 +1,173 @@
+package transport
+
+import (
+	"bytes"
+	"sync"
+)
+
+// A loop reads from many connections with one goroutine, which never waits for a
+// client, for Redis or for the application. A connection that does nothing costs
+// it an entry in its table.
+//
+// The loop owns the reading end of each connection while nothing was received
+// from it, or only control frames and parts of messages. For everything else it
+// lends the connection to another goroutine, and ignores its events until it
+// gets the connection back.
+type loop struct {
+	kernel  Kernel
+	poller  Poller
+	table   table
+	workers sync.WaitGroup // goroutines that run commands: one for each client that has sent one
+	endings crew
+
+	// Owned by run.
+	buf    [readBuffer]byte
+	events [maxEvents]Event
+	again  []Receiver // whose connections may be readable, although no event will say so
+	spare  []Receiver // the memory of the turn before
+}
+
+// maxEvents is the most events that the loop handles in one turn.
+const maxEvents = 256
+
+func newLoop(k Kernel) (*loop, error) {
+	poller, err := k.NewPoller()
+	if err != nil {
+		return nil, err
+	}
+	l := &loop{kernel: k, poller: poller}
+	l.endings.run = l.end
+	return l, nil
+}
+
+// run reads until the poller is closed. In each turn it reads at most once from
+// a connection, so that a client that sends all the time does not delay others.
+func (l *loop) run() {
+	for {
+		n, err := l.poller.Wait(l.events[:], len(l.again) == 0)
+		if err != nil {
+			return
+		}
+		again := l.again
+		l.again = l.spare[:0]
+		for _, e := range l.events[:n] {
+			if r := l.table.find(e.Tag); r != nil {
+				l.handle(r, e)
+			}
+		}
+		for _, r := range again {
+			l.read(r, true)
+		}
+		clear(again)
+		l.spare = again
+	}
+}
+
+func (l *loop) handle(r Receiver, e Event) {
+	if e.Writable {
+		r.base().Outbox.Writable()
+	}
+	if e.Readable {
+		l.read(r, e.Ended)
+	}
+}
+
+// read reads once. more is set if no event may follow although there is more to
+// read: events say only that something has changed.
+func (l *loop) read(r Receiver, more bool) {
+	s := &r.base().polled
+	if !s.owned() {
+		return
+	}
+	if s.expired.Load() {
+		l.finish(r)
+		return
+	}
+	n, err := l.kernel.Read(s.fd, l.buf[:])
+	switch {
+	case err == ErrAgain:
+		return
+	case err != nil || n == 0:
+		l.finish(r)
+		return
+	}
+	if more || n == len(l.buf) {
+		l.again = append(l.again, r)
+	}
+	if !s.left {
+		l.receive(r, l.buf[:n])
+	}
+}
+
+func (l *loop) receive(r Receiver, b []byte) {
+	switch rest, next := receive(r, b); next {
+	case Work:
+		rest = bytes.Clone(rest)
+		r.base().polled.lend()
+		l.workers.Go(func() { l.work(r, rest) })
+	case End:
+		l.finish(r)
+	}
+}
+
+// work runs a client's command, and those that it has sent together with it.
+func (l *loop) work(r Receiver, rest []byte) {
+	if work(r, rest) {
+		r.base().polled.giveBack()
+		return
+	}
+	l.end(r)
+}
+
+// finish has the session ended, or if that is done, the connection closed.
+func (l *loop) finish(r Receiver) {
+	r.base().polled.lend()
+	l.endings.add(r)
+}
+
+// end is what finish leaves to another goroutine, because it may wait.
+func (l *loop) end(r Receiver) {
+	c := r.base()
+	s := &c.polled
+	if !s.left {
+		expired := s.expired.Load()
+		if r.Leave(expired) != CloseNow && !expired && !c.evicted() { // otherwise the client already had its time
+			s.left = true
+			s.Expire(LingerTime)
+			s.giveBackReadable()
+			return
+		}
+	}
+	c.Shut()
+	l.table.remove(s.tag)
+	r.Closed()
+}
+
+// serve begins to read from r's connection. early are bytes that arrived before;
+// it may be nil.
+func (l *loop) serve(r Receiver, early *[]byte) {
+	s := &r.base().polled
+	l.table.add(r)
+	if early != nil {
+		s.lend()
+	}
+	if err := l.poller.Add(s.fd, s.tag); err != nil { // the kernel has no memory for it
+		l.finish(r)
+		return
+	}
+	if early != nil {
+		l.workers.Go(func() { l.begin(r, *early) })
+	}
+}
+
+// begin handles what has arrived before the loop.
+func (l *loop) begin(r Receiver, early []byte) {
+	switch rest, next := receive(r, early); next {
+	case More:
+		r.base().polled.giveBack()
+	case Work:
+		l.work(r, rest)
+	case End:
+		l.end(r)
+	}
+}
