@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
+	"testing"
 	"time"
 	"unsafe"
 )
@@ -206,26 +209,36 @@ func (f *fleet) time(fd int32, n int) {
 // of many descriptors, in a loop that does nothing else. It writes to the
 // relay's own connections while the relay is idle, so that buffers and readers
 // are the same.
-type floor struct {
-	net.Listener
-	mu  sync.Mutex
-	fds []int // guarded by mu until all are connected
+type floor struct{ fds []int }
+
+// newFloor returns a floor for the n clients that are connected to r.
+func newFloor(b *testing.B, r *testRelay, n int) *floor {
+	b.Helper()
+	files, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := new(floor)
+	for _, file := range files {
+		if fd, err := strconv.Atoi(file.Name()); err == nil && serves(fd, r.addr) {
+			f.fds = append(f.fds, fd)
+		}
+	}
+	if len(f.fds) != n {
+		b.Fatalf("%d clients are connected, want %d", len(f.fds), n)
+	}
+	return f
 }
 
-// Accept records the descriptor of each connection that it returns to the
-// relay.
-func (f *floor) Accept() (net.Conn, error) {
-	conn, err := f.Listener.Accept()
-	if err != nil {
-		return nil, err
+// serves reports whether a descriptor is a connection that a server at addr has
+// accepted.
+func serves(fd int, addr string) bool {
+	if _, err := syscall.Getpeername(fd); err != nil {
+		return false
 	}
-	raw, err := conn.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		return nil, err
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return conn, raw.Control(func(fd uintptr) { f.fds = append(f.fds, int(fd)) })
+	local, err := syscall.Getsockname(fd)
+	ip4, ok := local.(*syscall.SockaddrInet4)
+	return err == nil && ok && netip.AddrPortFrom(netip.AddrFrom4(ip4.Addr), uint16(ip4.Port)).String() == addr
 }
 
 // send writes frame once to each of fds.

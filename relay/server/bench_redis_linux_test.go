@@ -43,10 +43,11 @@ func (s *floorSink) Publish(channel, payload []byte) {
 func unicastRedis(b *testing.B) []figure {
 	const n, batch = 5000, 3200
 	redis := redistest.Start(b)
-	r, f := startWithFloor(b)
-	sink := &floorSink{Hub: r.hub, floor: f, frame: rawFrame(payload)}
+	r := startOnline(b)
+	sink := &floorSink{Hub: r.hub, frame: rawFrame(payload)}
 	runLink(b, redis.Addr, sink, r.stats)
 	p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=c%d", Count: n})
+	sink.floor = newFloor(b, r, n)
 	publisher := startPeer(b, peerSpec{Role: "publish", Addr: redis.Addr, Count: n})
 	one := func(floor bool) side {
 		return func() int {

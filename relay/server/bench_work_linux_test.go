@@ -22,21 +22,20 @@ import (
 // payload is the payload of most messages.
 var payload = []byte(strings.Repeat("x", 128))
 
-// startWithFloor runs a relay whose sockets the floor can write to.
-func startWithFloor(b *testing.B, change ...func(*relayOptions)) (*testRelay, *floor) {
+// startOnline runs a relay with a link to Redis.
+func startOnline(b *testing.B, change ...func(*relayOptions)) *testRelay {
 	b.Helper()
-	f := &floor{Listener: listen(b)}
-	r := startRelay(b, append(change, func(o *relayOptions) { o.listener = f })...)
+	r := startRelay(b, change...)
 	r.hub.Online(1)
-	return r, f
+	return r
 }
 
 // fanout delivers batches of k messages to n subscribers of one channel.
 func fanout(n, k int, most float64) func(b *testing.B) []figure {
 	return func(b *testing.B) []figure {
-		r, f := startWithFloor(b)
+		r := startOnline(b)
 		p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=a", Count: n})
-		return compare(fan(b, r, p, n, k, 0), f.fan(b, p, n, k, 0), most, 0.01)
+		return compare(fan(b, r, p, n, k, 0), newFloor(b, r, n).fan(b, p, n, k, 0), most, 0.01)
 	}
 }
 
@@ -70,10 +69,10 @@ func (f *floor) fan(b *testing.B, p *peer, n, k, more int) side {
 // have no ids, so that all have the same size.
 func fanoutSSE(n int) func(b *testing.B) []figure {
 	return func(b *testing.B) []figure {
-		r, f := startWithFloor(b, func(o *relayOptions) { o.history = 0 })
+		r := startOnline(b, func(o *relayOptions) { o.history = 0 })
 		p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/sse?channel=a", Count: n})
 		more := len(protocol.SSE{}.Message("a", nil, payload)) - len(rawFrame(payload))
-		return compare(fan(b, r, p, n, 1, more), f.fan(b, p, n, 1, more), 0, 0.01)
+		return compare(fan(b, r, p, n, 1, more), newFloor(b, r, n).fan(b, p, n, 1, more), 0, 0.01)
 	}
 }
 
@@ -81,8 +80,9 @@ func fanoutSSE(n int) func(b *testing.B) []figure {
 // each, without Redis.
 func unicast(b *testing.B) []figure {
 	const n, k = 5000, 64
-	r, f := startWithFloor(b)
+	r := startOnline(b)
 	p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=c%d", Count: n})
+	f := newFloor(b, r, n)
 	frame := rawFrame(payload)
 	next := [2]int{}
 	var name []byte
@@ -116,9 +116,9 @@ const tlsRecord = 5 + 1 + 16
 // without encryption.
 func fanoutTLS(n, k int) func(b *testing.B) []figure {
 	return func(b *testing.B) []figure {
-		r, f := startWithFloor(b, func(o *relayOptions) { o.tls = selfSigned() })
+		r := startOnline(b, func(o *relayOptions) { o.tls = selfSigned() })
 		p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=a", Count: n, TLS: true})
-		return compare(fan(b, r, p, n, k, tlsRecord), f.fan(b, p, n, k, tlsRecord), 0, 0)
+		return compare(fan(b, r, p, n, k, tlsRecord), newFloor(b, r, n).fan(b, p, n, k, tlsRecord), 0, 0)
 	}
 }
 
@@ -225,7 +225,7 @@ func storm(b *testing.B) []figure {
 // only system call for a delivery.
 func profile(b *testing.B) []figure {
 	share := figure{unit: "%-in-sendto", least: 85}
-	r, _ := startWithFloor(b)
+	r := startOnline(b)
 	const n = 5000
 	p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/?channel=a", Count: n})
 	publish := fan(b, r, p, n, 1, 0)
@@ -243,7 +243,7 @@ func profile(b *testing.B) []figure {
 		}
 		pprof.StopCPUProfile()
 		all := pprofTop(b, file.Name(), "-cum", "-nodecount=80")
-		found := regexp.MustCompile(`([0-9.]+)%\s+\S*directSocket\)\.Send\b`).FindStringSubmatch(all)
+		found := regexp.MustCompile(`([0-9.]+)%\s+\S*transport\.send\b`).FindStringSubmatch(all)
 		if found == nil {
 			b.Fatalf("no samples in\n%s", all)
 		}
