@@ -74,12 +74,12 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	if err := a.startRedis(); err != nil {
 		return nil, errors.Join(err, a.public.Close(), a.admin.Close())
 	}
-	if err := errors.Join(a.assemble(), a.startReader()); err != nil {
+	if err := a.assemble(); err != nil {
 		a.embedded.close()
-		a.reader.Close()
 		return nil, errors.Join(err, a.public.Close(), a.admin.Close())
 	}
 	a.limits()
+	a.startReader()
 	a.server = server.New(a.serverConfig(certificate))
 	return a, nil
 }
@@ -116,11 +116,16 @@ func (a *App) Run(ctx context.Context) error {
 }
 
 // startReader starts the event loops.
-func (a *App) startReader() (err error) {
-	if a.cfg.Reader == config.ReaderAuto {
-		a.reader, err = transport.StartReader()
+func (a *App) startReader() {
+	if a.cfg.Reader != config.ReaderAuto {
+		return
 	}
-	return err
+	reader, err := transport.StartReader()
+	if err != nil {
+		a.options.Logger.Warn("event loops cannot run here: each connection is read by a goroutine, which takes four times as much memory",
+			"setting", "SIDECAST_READER", "err", err)
+	}
+	a.reader = reader
 }
 
 // certificate loads the certificate for the public listener, or returns nil.

@@ -1,9 +1,11 @@
 package transport
 
 import (
+	"errors"
 	"net"
 	"os"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -79,7 +81,8 @@ func (linux) NewPoller() (Poller, error) {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	p := &epoll{fd: fd, file: os.NewFile(uintptr(fd), "epoll")}
-	if p.raw, err = p.file.SyscallConn(); err != nil {
+	p.raw, err = p.file.SyscallConn()
+	if err = errors.Join(err, p.file.SetReadDeadline(time.Time{})); err != nil { // the runtime cannot wait for it
 		_ = p.file.Close()
 		return nil, err
 	}

@@ -40,8 +40,9 @@ func newLoop(k Kernel) (*loop, error) {
 	return l, nil
 }
 
-// run reads until the poller is closed. In each turn it reads at most once from
-// a connection, so that a client that sends all the time does not delay others.
+// run reads until the poller is closed. In each turn it reads once from each
+// connection that is readable, and so much at most that a client that sends all
+// the time does not delay others.
 func (l *loop) run() {
 	for {
 		n, err := l.poller.Wait(l.events[:], len(l.again) == 0)
