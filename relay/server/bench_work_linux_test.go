@@ -131,21 +131,29 @@ func idleSSE(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleSSE$", 0, 
 // idleHTTP2 measures the memory for 10,000 idle event streams over HTTP/2.
 func idleHTTP2(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleHTTP2$", 0, 0) }
 
-// idleIn runs a benchmark in another process, because memory that this process
-// has already allocated would be reused and not counted.
+// idleIn measures memory by a benchmark in another process.
 func idleIn(b *testing.B, benchmark string, mostNatural, most float64) []figure {
-	natural := figure{unit: "B/conn-natural", most: mostNatural}
-	collected := figure{unit: "B/conn", most: most}
-	for range 3 {
-		command := exec.Command(os.Args[0], "-test.run=^$", "-test.bench="+benchmark, "-test.benchtime=1x")
+	return measureApart(b, benchmark, 3,
+		figure{unit: "B/conn-natural", most: mostNatural}, figure{unit: "B/conn", most: most})
+}
+
+// measureApart runs a benchmark several times in other processes, because
+// memory that this process has already allocated would be reused and not
+// counted. It returns the figures, with their samples.
+func measureApart(b *testing.B, benchmark string, times int, figures ...figure) []figure {
+	for range times {
+		command := exec.Command(os.Args[0], "-test.run=^$", "-test.bench="+benchmark, "-test.benchtime=1x",
+			"-scale.sessions="+strconv.Itoa(*scaleSessions))
 		out, err := command.CombinedOutput()
 		if err != nil {
 			b.Fatalf("%v\n%s", err, out)
 		}
-		natural.samples = append(natural.samples, metric(b, out, natural.unit))
-		collected.samples = append(collected.samples, metric(b, out, collected.unit))
+		for i := range figures {
+			f := &figures[i]
+			f.samples = append(f.samples, metric(b, out, f.unit))
+		}
 	}
-	return []figure{natural, collected}
+	return figures
 }
 
 // metric returns a metric from the output of a benchmark.
