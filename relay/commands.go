@@ -26,7 +26,7 @@ func (s *Session) Handle(data []byte, text bool) {
 	if cmd.Type == protocol.CommandPublish && cmd.Channel == "" {
 		cmd.Channel, cmd.NoEcho = s.publishTo, s.noEcho
 	}
-	switch s.limiter.take(s.hub.now()) {
+	switch s.limiter.take(s.hub.commandRate, s.hub.now()) {
 	case limitRefuse:
 		s.refuse(cmd, cmd.Channel, protocol.CodeRateLimited)
 		return
@@ -126,7 +126,7 @@ func (s *Session) subscribeAll(cmd protocol.Command) {
 			continue
 		}
 		if rejected++; rejected > freeErrors {
-			s.limiter.charge(s.hub.now())
+			s.limiter.charge(s.hub.commandRate, s.hub.now())
 		}
 	}
 }

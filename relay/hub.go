@@ -80,12 +80,13 @@ type HubConfig struct {
 // shards: each session belongs to one, and each shard has a goroutine that
 // writes to its sessions, so that everything has one order per session.
 type Hub struct {
-	cfg       HubConfig
-	shards    []*shard
-	started   time.Time
-	seed      maphash.Seed
-	nextShard atomic.Uint32 // shard of the next session
-	sessions  atomic.Int64  // how many there are
+	cfg         HubConfig
+	shards      []*shard
+	started     time.Time
+	seed        maphash.Seed
+	nextShard   atomic.Uint32 // shard of the next session
+	commandRate commandRate   // of each session
+	sessions    atomic.Int64  // how many there are
 
 	readers  *stream.Readers // nil if there are no streams
 	resumer  *resumer
@@ -122,6 +123,7 @@ func NewHub(cfg HubConfig) *Hub {
 	}
 	h := &Hub{
 		cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(),
+		commandRate: newCommandRate(cfg.CommandRate, cfg.CommandBurst),
 		ledger: ledger{
 			offline: true, history: history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge),
 			streamReaders: make(map[string]*stream.Reader),
@@ -134,7 +136,6 @@ func NewHub(cfg HubConfig) *Hub {
 		})
 	}
 	h.resumer = newResumer(h)
-	h.refusals.limit = newLimiter(1, 10)
 	h.messages = messagePages{cache: cache, index: make(map[messageKey]*messagePage)}
 	for i := range cfg.Shards {
 		h.shards = append(h.shards, newShard(h, i))

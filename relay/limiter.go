@@ -16,54 +16,72 @@ const (
 	limitClose              // too many refusals
 )
 
-// A limiter is one session's token bucket, in 40 bytes and without a timer. It
-// answers a client that is too fast once per second, and closes the session at
-// the hundredth rejected command in 10 s. It is not safe for concurrent use.
-type limiter struct {
-	cost     int64 // ns that one command costs
-	burst    int64 // ns that may be spent at once
-	fullAt   int64 // when the bucket is full again
-	reported int64
-	window   int64 // when the running count of refusals began
-	refused  int32
+// A commandRate says how many commands a session may run. The zero value allows
+// everything.
+type commandRate struct {
+	cost  int64 // ns that one command costs
+	burst int64 // ns that may be spent at once
 }
 
-// newLimiter allows rate commands per second and burst at once. A rate of 0
-// allows everything.
-func newLimiter(rate float64, burst int) limiter {
-	if rate <= 0 {
-		return limiter{}
+// newCommandRate allows perSecond commands per second and burst at once. A rate
+// of 0 allows everything.
+func newCommandRate(perSecond float64, burst int) commandRate {
+	if perSecond <= 0 {
+		return commandRate{}
 	}
-	cost := int64(float64(time.Second) / rate)
-	return limiter{cost: cost, burst: cost * int64(max(burst, 1)), reported: -int64(time.Second), window: -refusalWindow}
+	cost := int64(float64(time.Second) / perSecond)
+	return commandRate{cost: cost, burst: cost * int64(max(burst, 1))}
 }
 
-func (l *limiter) take(now int64) limitResult {
-	if l.cost == 0 {
+// A limiter is one session's token bucket, in 16 bytes and without a timer. It
+// answers a client that is too fast once per second, and closes the session at
+// the hundredth rejected command in 10 s. The zero value is a full bucket. It is
+// not safe for concurrent use.
+type limiter struct {
+	fullAt   int64     // when the bucket is full again
+	refusals *refusals // nil until there is one
+}
+
+// Refusals are the rejected commands of a session, which few sessions have.
+type refusals struct {
+	reported int64 // when the last one was answered
+	window   int64 // when the running count began
+	count    int32
+}
+
+func (l *limiter) take(rate commandRate, now int64) limitResult {
+	if rate.cost == 0 {
 		return limitAllow
 	}
-	if full := max(l.fullAt, now) + l.cost; full-now <= l.burst {
+	if full := max(l.fullAt, now) + rate.cost; full-now <= rate.burst {
 		l.fullAt = full
 		return limitAllow
 	}
-	if now-l.window >= refusalWindow {
-		l.window, l.refused = now, 0
+	if l.refusals == nil {
+		l.refusals = &refusals{reported: now - int64(time.Second), window: now}
 	}
-	l.refused++
+	return l.refusals.add(now)
+}
+
+func (r *refusals) add(now int64) limitResult {
+	if now-r.window >= refusalWindow {
+		r.window, r.count = now, 0
+	}
+	r.count++
 	switch {
-	case l.refused >= maxRefusals:
+	case r.count >= maxRefusals:
 		return limitClose
-	case now-l.reported < int64(time.Second):
+	case now-r.reported < int64(time.Second):
 		return limitDrop
 	}
-	l.reported = now
+	r.reported = now
 	return limitRefuse
 }
 
 // charge counts one more command, even if the bucket does not allow it: then the
 // next commands have to wait for longer.
-func (l *limiter) charge(now int64) {
-	if l.cost > 0 {
-		l.fullAt = max(l.fullAt, now) + l.cost
+func (l *limiter) charge(rate commandRate, now int64) {
+	if rate.cost > 0 {
+		l.fullAt = max(l.fullAt, now) + rate.cost
 	}
 }

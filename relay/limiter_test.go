@@ -14,9 +14,9 @@ const (
 
 // A burst is allowed at once, then one command each time one is earned.
 func TestLimiterRefills(t *testing.T) {
-	l := newLimiter(20, 50)
+	rate, l := newCommandRate(20, 50), limiter{}
 	for i := range 50 {
-		if v := l.take(0); v != limitAllow {
+		if v := l.take(rate, 0); v != limitAllow {
 			t.Fatalf("command %d of the burst: verdict %d", i, v)
 		}
 	}
@@ -33,16 +33,16 @@ func TestLimiterRefills(t *testing.T) {
 		{1000 * milli, limitAllow, "and another one"},
 		{60 * second, limitAllow, "a long rest"},
 	} {
-		if got := l.take(step.at); got != step.want {
+		if got := l.take(rate, step.at); got != step.want {
 			t.Errorf("after %v: verdict %d, want %d: %s", time.Duration(step.at), got, step.want, step.why)
 		}
 	}
 	for range 49 {
-		if v := l.take(60 * second); v != limitAllow {
+		if v := l.take(rate, 60*second); v != limitAllow {
 			t.Fatal("a long rest does not fill the bucket")
 		}
 	}
-	if v := l.take(60 * second); v == limitAllow {
+	if v := l.take(rate, 60*second); v == limitAllow {
 		t.Error("a long rest fills more than the bucket")
 	}
 }
@@ -51,9 +51,9 @@ func TestLimiterRefills(t *testing.T) {
 func TestLimiterIsATokenBucket(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 200 {
-		rate, burst := 1+random.IntN(200), 1+random.IntN(100)
-		l := newLimiter(float64(rate), burst)
-		cost := int64(float64(second) / float64(rate))
+		perSecond, burst := 1+random.IntN(200), 1+random.IntN(100)
+		rate, l := newCommandRate(float64(perSecond), burst), limiter{}
+		cost := int64(float64(second) / float64(perSecond))
 		tokens, now, last := int64(burst)*cost, int64(0), int64(0)
 		for range 500 {
 			now += random.Int64N(2 * cost)
@@ -65,8 +65,8 @@ func TestLimiterIsATokenBucket(t *testing.T) {
 			if want {
 				tokens -= cost
 			}
-			if got := l.take(now) == limitAllow; got != want {
-				t.Fatalf("rate %d, burst %d, at %v: allowed %v, want %v", rate, burst, time.Duration(now), got, want)
+			if got := l.take(rate, now) == limitAllow; got != want {
+				t.Fatalf("rate %d, burst %d, at %v: allowed %v, want %v", perSecond, burst, time.Duration(now), got, want)
 			}
 		}
 	}
@@ -75,11 +75,11 @@ func TestLimiterIsATokenBucket(t *testing.T) {
 // A client that is too fast gets an error once a second, and is closed at its
 // hundredth rejected command in 10 s.
 func TestLimiterRefuses(t *testing.T) {
-	l := newLimiter(0.001, 1)
-	l.take(0)
+	rate, l := newCommandRate(0.001, 1), limiter{}
+	l.take(rate, 0)
 	var verdicts []limitResult
 	for i := range int64(maxRefusals) {
-		verdicts = append(verdicts, l.take(i*99*milli)) // 99 refusals in 9.8 s
+		verdicts = append(verdicts, l.take(rate, i*99*milli)) // 99 refusals in 9.8 s
 	}
 	reported := 0
 	for i, v := range verdicts[:maxRefusals-1] {
@@ -101,45 +101,45 @@ func TestLimiterRefuses(t *testing.T) {
 
 // A client with fewer rejections than that is never closed.
 func TestLimiterToleratesFewRejections(t *testing.T) {
-	l := newLimiter(0.001, 1)
-	l.take(0)
+	rate, l := newCommandRate(0.001, 1), limiter{}
+	l.take(rate, 0)
 	for i := range int64(2000) {
-		if v := l.take(i * 102 * milli); v == limitClose {
+		if v := l.take(rate, i*102*milli); v == limitClose {
 			t.Fatalf("closed at rejection %d, with 98 in 10 s", i)
 		}
 	}
 }
 
 func TestLimiterOff(t *testing.T) {
-	for _, rate := range []float64{0, -1} {
-		l := newLimiter(rate, 50)
-		if slices.ContainsFunc(make([]int, 10_000), func(int) bool { return l.take(0) != limitAllow }) {
-			t.Errorf("a rate of %v refuses", rate)
+	for _, perSecond := range []float64{0, -1} {
+		rate, l := newCommandRate(perSecond, 50), limiter{}
+		if slices.ContainsFunc(make([]int, 10_000), func(int) bool { return l.take(rate, 0) != limitAllow }) {
+			t.Errorf("a rate of %v refuses", perSecond)
 		}
 	}
-	l := newLimiter(1, 0)
-	if l.take(0) != limitAllow {
+	rate, l := newCommandRate(1, 0), limiter{}
+	if l.take(rate, 0) != limitAllow {
 		t.Error("without a burst nothing is allowed at all")
 	}
 }
 
 // Commands that are charged afterwards delay the next ones.
 func TestLimiterCharges(t *testing.T) {
-	l := newLimiter(20, 50)
+	rate, l := newCommandRate(20, 50), limiter{}
 	for range 120 {
-		l.charge(0)
+		l.charge(rate, 0)
 	}
 	for _, step := range []struct {
 		at   int64
 		want limitResult
 	}{{0, limitRefuse}, {3549 * milli, limitRefuse}, {3550 * milli, limitAllow}} {
-		if got := l.take(step.at); got != step.want {
+		if got := l.take(rate, step.at); got != step.want {
 			t.Errorf("after %v: verdict %d, want %d", time.Duration(step.at), got, step.want)
 		}
 	}
-	unlimited := newLimiter(0, 0)
-	unlimited.charge(0)
-	if got := unlimited.take(0); got != limitAllow {
+	rate, l = newCommandRate(0, 0), limiter{}
+	l.charge(rate, 0)
+	if got := l.take(rate, 0); got != limitAllow {
 		t.Errorf("without a limit: verdict %d", got)
 	}
 }

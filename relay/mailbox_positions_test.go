@@ -80,8 +80,8 @@ func TestSubscriptionBeginsAfterTheMailbox(t *testing.T) {
 		h.Flush()
 		r := h.newResume(sub, nil, protocol.ChannelRequest{Channel: name})
 		begin(r, r.backlog.(*liveBacklog))
-		if sub.start != uint64(h.history.Seq) {
-			t.Errorf("%s: the subscription begins after %d, want %d", name, sub.start, h.history.Seq)
+		if start := sub.channel.Hub.in(0).list[sub.index].start; start != uint64(h.history.Seq) {
+			t.Errorf("%s: the subscription begins after %d, want %d", name, start, h.history.Seq)
 		}
 	}
 }

@@ -48,10 +48,13 @@ type refusalLog struct {
 	limit limiter
 }
 
+// refusalLogRate is how many entries there are per second, and at once.
+var refusalLogRate = newCommandRate(1, 10)
+
 func (l *refusalLog) due(now int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.limit.take(now) == limitAllow
+	return l.limit.take(refusalLogRate, now) == limitAllow
 }
 
 // logNotReceived logs that a client may not receive a channel.

@@ -52,8 +52,13 @@ func (h *Hub) Newest(last int, channel string) int {
 // [Session.Leave]. Other methods may be called concurrently. It has many
 // fields, because an idle session must not cost more than one allocation.
 type Session struct {
+	// These do not change.
 	id        sessionID
 	transport protocol.Transport
+	last      int8 // as in Client
+	noEcho    bool
+	gapClose  bool
+	noPongs   bool
 	hub       *Hub
 	shard     *shard
 	protocol  protocol.Protocol
@@ -69,26 +74,22 @@ type Session struct {
 	turns *turns // of its resumes; nil if there never was one; guarded by the resumer's mu
 
 	// Guarded by the shard's mu.
-	index        int         // in shard.sessions
 	existsSince  history.Seq // items up to this sequence number are not for it
-	nextPing     int64
-	pingSent     int64       // when the unanswered ping was sent, or was last seen on its way; 0 if there is none
-	pingEnd      int64       // where that ping ends in all bytes that were sent
-	acknowledged int64       // bytes that the client had received when the relay last looked
-	pendingSubs  int         // subscriptions that are not live yet
-	liveChannels int         // subscriptions to live channels
 	liveSince    history.Seq // the newest sequence number at which a subscription became live
-	together     *together   // the subscriptions that share a cursor; nil if there are none
+	nextPing     int64
+	pingSent     int64     // when the unanswered ping was sent, or was last seen on its way; 0 if there is none
+	pingEnd      int64     // where that ping ends in all bytes that were sent
+	acknowledged int64     // bytes that the client had received when the relay last looked
+	together     *together // the subscriptions that share a cursor; nil if there are none
+	index        int32     // in shard.sessions
+	pendingSubs  int32     // subscriptions that are not live yet
+	liveChannels int32     // subscriptions to live channels
 
+	closeCode atomic.Uint32
 	lastSeen  atomic.Int64 // when the client last sent anything
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never
-	blocked   atomic.Bool  // the reading goroutine waits for Redis or the application
-	closeCode atomic.Uint32
-	last      int8 // as in Client; does not change
-	noEcho    bool // does not change
-	gapClose  bool // does not change
-	noPongs   bool // does not change
 	echoes    atomic.Pointer[echoes]
+	blocked   atomic.Bool // the reading goroutine waits for Redis or the application
 }
 
 // Join creates a session for a client and welcomes it. The caller must call
@@ -107,7 +108,6 @@ func (h *Hub) Join(c Client) *Session {
 		noEcho:    c.NoEcho,
 		gapClose:  c.GapClose,
 		noPongs:   c.NoPongs,
-		limiter:   newLimiter(h.cfg.CommandRate, h.cfg.CommandBurst),
 		nextPing:  now + h.pingAfter(),
 		principal: c.Principal,
 		admitted:  c.grants,

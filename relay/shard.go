@@ -207,9 +207,10 @@ func (s *shard) deliverOne(it *item) {
 		if !it.isFor(l) {
 			continue
 		}
-		frame[0] = it.frames[l.protocol]
+		id := l.outbox.Protocol
+		frame[0] = it.frames[id]
 		if l.outbox.Deliver(frame) {
-			sent[l.protocol]++
+			sent[id]++
 		}
 		budget.EnforceLimit()
 	}
@@ -309,7 +310,7 @@ func (s *shard) add(session *Session, greet func(offline bool)) {
 	s.enter()
 	defer s.exit()
 	s.hub.sessions.Add(1)
-	session.index = len(s.sessions)
+	session.index = int32(len(s.sessions))
 	s.sessions = append(s.sessions, session)
 	offline := false
 	offline, session.existsSince = s.hub.state()

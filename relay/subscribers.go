@@ -72,21 +72,19 @@ type subscribers struct {
 // stored next to its neighbours, because a fan-out is bound by how many cache
 // lines a delivery touches.
 type subscriber struct {
-	outbox   *outbox.Outbox
-	sub      *Subscription
-	start    uint64 // messages up to this sequence number are not for it
-	protocol protocol.ID
+	outbox *outbox.Outbox
+	sub    *Subscription
+	start  uint64 // messages up to this sequence number are not for it
 }
 
-// add appends a subscription. The shard is locked.
-func (s *subscribers) add(sub *Subscription) {
+// add appends a subscription, for which messages up to start are not. The shard
+// is locked.
+func (s *subscribers) add(sub *Subscription, start uint64) {
 	if s.list == nil {
 		s.list = s.one[:0]
 	}
 	sub.index = int32(len(s.list))
-	s.list = append(s.list, subscriber{
-		outbox: sub.session.outbox, sub: sub, start: sub.start, protocol: sub.session.protocol.ID(),
-	})
+	s.list = append(s.list, subscriber{outbox: sub.session.outbox, sub: sub, start: start})
 }
 
 // remove removes a subscription by moving the last one into its place. The

@@ -22,7 +22,6 @@ type Subscription struct {
 	// Guarded by the shard's mu.
 	state  subscriptionState
 	index  int32   // in the shard's subscribers
-	start  uint64  // messages up to this sequence number are not for it
 	resume *resume // until it is live; nil if it was live from the beginning; shared with those that share its cursor
 }
 
@@ -86,10 +85,9 @@ func (h *Hub) join(sub *Subscription, start uint64) {
 		ch.Hub.echoes++
 	}
 	sub.counted = true
-	sub.start = start
 	subscribers := ch.Hub.in(s.shard.index)
 	subscribers.count.Add(1)
-	subscribers.add(sub)
+	subscribers.add(sub, start)
 	sub.state = subscriptionLive
 	s.pendingSubs--
 }

@@ -25,6 +25,7 @@ const (
 // allocated for the frame. A guard is not safe for concurrent use.
 type guard struct {
 	left  uint64 // bytes of the current payload that have not arrived
+	began int64  // when the current message, or a frame between two, began; Unix time in nanoseconds, or 0
 	limit uint32 // maximum bytes of a message, with all its fragments
 	size  uint32 // bytes of the current message, as far as they are announced
 
@@ -32,7 +33,6 @@ type guard struct {
 	controls  uint16
 	fragments uint16 // frames of the current message so far
 	open      bool   // a fragmented message is not complete
-	began     int64  // when the current message, or a frame between two, began; Unix time in nanoseconds, or 0
 
 	have   uint8 // bytes of header that have arrived
 	header [14]byte
