@@ -55,8 +55,11 @@ func runClients(spec peerSpec, memory *shared) error {
 		return err
 	}
 	memory.ready.Store(1)
-	if spec.Role == "stuck" {
+	switch spec.Role {
+	case "stuck":
 		select {}
+	case "wait":
+		return f.wait()
 	}
 	return f.read()
 }

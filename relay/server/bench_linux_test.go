@@ -61,6 +61,7 @@ var workloads = []workload{
 	{"profile-5000", profile},
 	{"unicast-5000", unicast},
 	{"unicast-5000-with-redis", unicastRedis},
+	{"unicast-5000-outside", unicastOutside},
 	{"ingest", ingest},
 	{"ingest with history", ingestWithHistory},
 	{"stuck-100-of-1000", stuck},

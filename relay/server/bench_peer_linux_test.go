@@ -32,12 +32,13 @@ func TestMain(m *testing.M) {
 
 // A peerSpec describes a peer.
 type peerSpec struct {
-	Role  string // read, paced, stuck, storm, http2, publish or redis
+	Role  string // read, paced, stuck, storm, wait, http2, publish, pace, redis or floor
 	Addr  string
 	Path  string // clients: of the URL; %d stands for the number of the client
 	Count int    // clients: their number; publish: number of channels
 	TLS   bool   // read
 	Frame int    // read: size of a frame in bytes, to measure delivery times; 0 measures no times
+	Redis string // floor: address of Redis
 
 	File string // of the shared memory; set by startPeer
 }
@@ -50,6 +51,8 @@ type shared struct {
 
 	times   [1 << 12]atomic.Int64  // when a message was published, Unix time in nanoseconds, by its number
 	buckets [1 << 12]atomic.Uint64 // number of deliveries, by delivery time in units of bucketWidth
+
+	delays [delayBuckets]atomic.Uint64 // the same for clients that wait, in units of delayWidth
 }
 
 const bucketWidth = 250 * time.Microsecond
@@ -75,6 +78,7 @@ func mapShared(name string) (*shared, error) {
 // A peer is a running process.
 type peer struct {
 	*shared
+	pid      int
 	expected uint64 // value of bytesRead after all published messages
 	stop     func() // ends the process; the benchmark's cleanup calls it too
 }
@@ -98,7 +102,10 @@ func startPeer(b *testing.B, spec peerSpec) *peer {
 		b.Fatal(err)
 	}
 	command := exec.Command(os.Args[0])
-	command.Env = append(os.Environ(), peerVariable+"="+string(text), "GOMAXPROCS=1", "GOGC=400")
+	command.Env = append(os.Environ(), peerVariable+"="+string(text))
+	if spec.Role != "floor" {
+		command.Env = append(command.Env, "GOMAXPROCS=1", "GOGC=400")
+	}
 	command.Stderr = os.Stderr
 	stdin, err := command.StdinPipe()
 	if err != nil {
@@ -107,6 +114,7 @@ func startPeer(b *testing.B, spec peerSpec) *peer {
 	if err := command.Start(); err != nil {
 		b.Fatal(err)
 	}
+	p.pid = command.Process.Pid
 	p.stop = func() {
 		_ = stdin.Close()
 		_ = command.Wait()
@@ -151,6 +159,10 @@ func runPeer(text string) error {
 		return publish(spec, memory)
 	case "redis":
 		return serveFakeRedis(spec, memory)
+	case "pace":
+		return pace(spec, memory)
+	case "floor":
+		return serveFloor(spec, memory)
 	case "http2":
 		return openStreams(spec, memory)
 	}
