@@ -100,8 +100,13 @@ func (f *fleet) connect(i int) error {
 	if f.spec.TLS {
 		secured = tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) // the certificate is self-signed
 	}
-	if err := join(secured, strings.ReplaceAll(f.spec.Path, "%d", strconv.Itoa(i))); err != nil {
+	if err := join(secured, strings.ReplaceAll(f.spec.Path, "%d", strconv.Itoa(i)), f.spec.Offer); err != nil {
 		return err
+	}
+	if f.spec.Command != "" {
+		if _, err := secured.Write(maskedFrame(f.spec.Command)); err != nil {
+			return err
+		}
 	}
 	f.mu.Lock()
 	f.conns = append(f.conns, conn, secured)
@@ -145,10 +150,19 @@ func watch(poll int, conn net.Conn) error {
 	return errors.Join(err, failed)
 }
 
-// join requests a WebSocket, or an event stream.
-func join(conn net.Conn, path string) error {
+// maskedFrame returns a client's text frame with a short message. The mask is 0.
+func maskedFrame(message string) []byte {
+	return append([]byte{0x81, 0x80 | byte(len(message)), 0, 0, 0, 0}, message...)
+}
+
+// join requests a WebSocket, or an event stream. It offers a subprotocol unless
+// offer is empty.
+func join(conn net.Conn, path, offer string) error {
 	status, headers := http.StatusSwitchingProtocols, "Connection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+	if offer != "" {
+		headers += "Sec-WebSocket-Protocol: " + offer + "\r\n"
+	}
 	if strings.HasPrefix(path, "/sse") {
 		status, headers = http.StatusOK, "Accept: text/event-stream\r\n"
 	}

@@ -52,6 +52,9 @@ type workload struct {
 
 var workloads = []workload{
 	{"idle-10000", idle},
+	{"idle-10000-v1", idleV1},
+	{"idle-10000-goroutines", idleGoroutine},
+	{"clients-19000", many},
 	{"fan-out-1000", fanout(1000, 1, 1.10)},
 	{"fan-out-5000", fanout(5000, 1, 1.10)},
 	{"fan-out-10000", fanout(10_000, 1, 1.10)},

@@ -40,6 +40,9 @@ type peerSpec struct {
 	Frame int    // read: size of a frame in bytes, to measure delivery times; 0 measures no times
 	Redis string // floor: address of Redis
 
+	Offer   string // read: the subprotocol that each client offers; empty for none
+	Command string // read: the message that each client sends; empty for none
+
 	File string // of the shared memory; set by startPeer
 }
 

@@ -41,10 +41,11 @@ type relayOptions struct {
 	each       int // bytes per outbox
 	total      int // bytes of all outboxes
 	maxPayload int
-	history    int // bytes
-	shards     int // 0: one per processor
-	slots      int // connections
-	perAddress int // connections of one address; 0: no limit
+	history    int  // bytes
+	shards     int  // 0: one per processor
+	slots      int  // connections
+	goroutines bool // a goroutine reads from each connection
+	perAddress int  // connections of one address; 0: no limit
 	proxies    auth.Proxies
 	base       string
 	files      map[string]http.Handler
@@ -78,10 +79,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	slots, refusals := accept.NewSlots(o.slots), accept.NewRefusals(r.stats, logger)
 	r.slots = slots
 	limiter := accept.NewIPLimiter(o.perAddress, 0)
-	reader, err := transport.StartReader()
-	if err != nil {
-		t.Fatal(err)
-	}
+	reader := startReader(t, o.goroutines)
 	handler := ws.New(ws.Config{
 		Reader: reader, Hub: r.hub, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited, Refusals: refusals, Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
 		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{}},
@@ -94,7 +92,6 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(reader.Close)
 	r.run(t, server.New(server.Config{
 		Public: o.listener, Admin: listen(t), TLS: o.tls, Hub: r.hub, WS: handler, SSE: streams, Origins: origins, Stats: r.stats,
 		Slots: slots, IPLimiter: limiter, Proxies: o.proxies, Refusals: refusals, BasePath: o.base, Files: o.files,
@@ -102,6 +99,20 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 		Ready: func() bool { return true }, Up: func() bool { return true }, WriteTimeout: o.writeTimeout,
 	}))
 	return r
+}
+
+// startReader returns a reader that runs until the test ends, or nil for
+// goroutines that read.
+func startReader(t testing.TB, goroutines bool) *transport.Reader {
+	if goroutines {
+		return nil
+	}
+	reader, err := transport.StartReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(reader.Close)
+	return reader
 }
 
 // evictions returns how many clients were evicted.

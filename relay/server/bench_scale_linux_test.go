@@ -120,8 +120,8 @@ func (*voidSocket) Unacknowledged() (bytes int, known bool) { return 0, true }
 // Polled implements [outbox.Socket], as for clients without TLS.
 func (*voidSocket) Polled() bool { return true }
 
-// Drain implements [outbox.Socket].
-func (*voidSocket) Drain(o *outbox.Outbox) { o.Resume() }
+// Drain implements [outbox.Socket]. It is not called.
+func (*voidSocket) Drain(*outbox.Outbox) {}
 
 // Finish implements [outbox.Socket].
 func (*voidSocket) Finish() {}

@@ -123,7 +123,15 @@ func fanoutTLS(n, k int) func(b *testing.B) []figure {
 }
 
 // idle measures the memory for 10,000 idle clients.
-func idle(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdle$", 7000, 5500) }
+func idle(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdle$", 2200, 1400) }
+
+// idleV1 measures the memory for 10,000 idle clients of the JSON protocol, each
+// with one subscription.
+func idleV1(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleV1$", 2900, 1900) }
+
+// idleGoroutine measures the memory for 10,000 idle clients with a goroutine for
+// each.
+func idleGoroutine(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleGoroutine$", 7000, 5500) }
 
 // idleSSE measures the memory for 10,000 idle event streams.
 func idleSSE(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleSSE$", 0, 0) }
@@ -169,34 +177,59 @@ func metric(b *testing.B, out []byte, unit string) float64 {
 	return v
 }
 
+// idleClients is how many clients most benchmarks of idle clients have.
+const idleClients = 10_000
+
 // BenchmarkIdle measures the memory for an idle client once. The process must
 // not have done anything else.
-func BenchmarkIdle(b *testing.B) { measureIdle(b, "read", "/?channel=a") }
+func BenchmarkIdle(b *testing.B) {
+	measureIdle(b, peerSpec{Role: "read", Path: "/?channel=a", Count: idleClients})
+}
+
+// BenchmarkIdleV1 is BenchmarkIdle for a client of the JSON protocol, which
+// subscribes by a command.
+func BenchmarkIdleV1(b *testing.B) {
+	measureIdle(b, peerSpec{
+		Role: "read", Path: "/", Count: idleClients,
+		Offer: protocol.SubprotocolV1, Command: `{"type":"subscribe","channel":"a"}`,
+	})
+}
+
+// BenchmarkIdleGoroutine is BenchmarkIdle with a goroutine for each client.
+func BenchmarkIdleGoroutine(b *testing.B) {
+	measureIdle(b, peerSpec{Role: "read", Path: "/?channel=a", Count: idleClients},
+		func(o *relayOptions) { o.goroutines = true })
+}
 
 // BenchmarkIdleSSE is BenchmarkIdle for an event stream.
-func BenchmarkIdleSSE(b *testing.B) { measureIdle(b, "read", "/sse?channel=a") }
+func BenchmarkIdleSSE(b *testing.B) {
+	measureIdle(b, peerSpec{Role: "read", Path: "/sse?channel=a", Count: idleClients})
+}
 
 // BenchmarkIdleHTTP2 is BenchmarkIdle for an event stream over HTTP/2.
-func BenchmarkIdleHTTP2(b *testing.B) { measureIdle(b, "http2", "/sse?channel=a") }
+func BenchmarkIdleHTTP2(b *testing.B) {
+	measureIdle(b, peerSpec{Role: "http2", Path: "/sse?channel=a", Count: idleClients})
+}
 
-func measureIdle(b *testing.B, role, path string) {
-	const n = 10_000
+// measureIdle reports the memory of this process for each client, when each has
+// one subscription. It returns the relay and the clients.
+func measureIdle(b *testing.B, spec peerSpec, change ...func(*relayOptions)) (*testRelay, *peer) {
 	server.TuneMemory()
-	r := startRelay(b)
+	r := startRelay(b, change...)
 	r.hub.Online(1)
 	runtime.GC()
 	debug.FreeOSMemory()
 	before := rss(b)
-	startPeer(b, peerSpec{Role: role, Addr: r.addr, Path: path, Count: n})
-	for r.hub.Sessions() < n {
-		time.Sleep(time.Millisecond)
-	}
+	spec.Addr = r.addr
+	p := startPeer(b, spec)
+	await(b, "the clients to subscribe", func() bool { return r.stats.Subscriptions.Load() == int64(spec.Count) })
 	natural := rss(b) - before
 	runtime.GC()
 	debug.FreeOSMemory()
-	b.ReportMetric(float64(natural)/n, "B/conn-natural")
-	b.ReportMetric(float64(rss(b)-before)/n, "B/conn")
+	b.ReportMetric(float64(natural)/float64(spec.Count), "B/conn-natural")
+	b.ReportMetric(float64(rss(b)-before)/float64(spec.Count), "B/conn")
 	b.ReportMetric(0, "ns/op")
+	return r, p
 }
 
 // rss returns the resident memory of this process in bytes.
