@@ -195,6 +195,9 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 	defer s.shard.exit()
 	sub := s.hub.addSubscription(s, request.Channel, g)
 	s.subs = append(s.subs, sub)
+	if s.publishTo == request.Channel {
+		s.publishTo = sub.channel.Name() // instead of a part of a URL
+	}
 	if sub.reader == nil && !s.hub.needsResume(request) {
 		_, cursor := s.hub.joinFresh([]*Subscription{sub})
 		s.answerSubscribe(sub, protocol.Event{Ref: cmd.Ref, Cursor: cursor})

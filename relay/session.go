@@ -63,9 +63,9 @@ type Session struct {
 	shard     *shard
 	protocol  protocol.Protocol
 	outbox    *outbox.Outbox
-	publishTo string
 
 	// Owned by the reading goroutine.
+	publishTo string // as in Client
 	subs      []*Subscription
 	limiter   limiter
 	principal access.Principal

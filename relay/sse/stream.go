@@ -44,7 +44,13 @@ func (s *stream) join(o *outbox.Outbox, head []byte) {
 }
 
 // slowFrame returns the last block for a client that is evicted.
-func (s *stream) slowFrame() []byte { return s.client.Protocol.Close(protocol.CloseSlow) }
+func (s *stream) slowFrame() []byte { return slowFrames[s.client.Protocol.ID()] }
+
+// slowFrames has the slowFrame of each protocol. All streams share them.
+var slowFrames = map[protocol.ID][]byte{
+	protocol.SSEID:     protocol.SSE{}.Close(protocol.CloseSlow),
+	protocol.SSEJSONID: protocol.SSEJSON{}.Close(protocol.CloseSlow),
+}
 
 // release ends what the stream has taken of the limits on connections.
 func (s *stream) release() {

@@ -137,7 +137,7 @@ func (hs *handshake) readJoin(r *http.Request, defaults []string) protocol.Close
 	if err != nil {
 		return protocol.ClosePolicy.Because(protocol.ReasonQuery)
 	}
-	hs.client.PublishTo = query.Get("publish")
+	hs.client.PublishTo = strings.Clone(query.Get("publish")) // the URL may be long, and contain a token
 	hs.client.NoEcho = query.Get("echo") == "false"
 	hs.client.GapClose = query.Get("gap") == "close"
 	hs.client.Last = relay.LastBySetting
