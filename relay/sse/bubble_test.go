@@ -21,12 +21,13 @@ import (
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/relaytest/inmemory"
+	"sidecast/relay/relaytest/readers"
 	"sidecast/relay/stats"
 )
 
-// A bubble is a relay in a synctest bubble. The hub, the handler, net/http and
-// the clients are real; Redis is simulated. The connections are pipes in memory,
-// and time passes only when all goroutines wait.
+// A bubble is a relay in a synctest bubble. The hub, the handler, net/http, the
+// event loops and the clients are real; Redis is simulated. The connections are
+// in memory, and time passes only when all goroutines wait.
 type bubble struct {
 	t        *testing.T
 	version  int // of HTTP
@@ -38,6 +39,7 @@ type bubble struct {
 	handler  *Handler
 	log      *inmemory.Log
 	listener *inmemory.Listener
+	pipe     func(net.Addr) (client, relay net.Conn)
 	peer     netip.Addr
 	client   *http.Client
 }
@@ -70,7 +72,9 @@ func newBubble(t *testing.T, version int, change []option) *bubble {
 		t: t, version: version, stats: new(stats.Stats), log: new(inmemory.Log),
 		listener: inmemory.Listen(),
 	}
-	b.build(change)
+	reader, pipe := readers.InMemory(t)
+	b.pipe = pipe
+	b.build(append([]option{func(o *options) { o.sse.Reader = reader }}, change...))
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { _ = b.hub.Run(ctx) })
@@ -90,6 +94,7 @@ func newBubble(t *testing.T, version int, change []option) *bubble {
 		b.client.CloseIdleConnections()
 		_ = server.Close()
 		running.Wait()
+		reader.Close()
 		synctest.Wait()
 		if n, used := b.slots.Used(), b.budget.Used(); n != 0 || used != 0 {
 			t.Errorf("at the end %d slots are in use and %d bytes are charged", n, used)
@@ -145,15 +150,10 @@ func (b *bubble) server() *http.Server {
 
 // dial returns a new connection to the relay.
 func (b *bubble) dial() net.Conn {
-	client, server := net.Pipe()
-	b.listener.Connect(tcpPipe{server})
+	client, server := b.pipe(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1})
+	b.listener.Connect(server)
 	return client
 }
-
-// A tcpPipe is a pipe whose peer has an address.
-type tcpPipe struct{ net.Conn }
-
-func (tcpPipe) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1} }
 
 // publish publishes a message as the application does.
 func (b *bubble) publish(channel, payload string) {
@@ -268,3 +268,6 @@ func (r *reader) leave() {
 	_ = r.Body.Close()
 	synctest.Wait()
 }
+
+// Every test runs on both readers.
+func TestWithGoroutines(t *testing.T) { readers.RunWithGoroutines(t) }

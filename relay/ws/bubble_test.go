@@ -10,14 +10,16 @@ import (
 	"time"
 
 	"sidecast/relay/relaytest/inmemory"
+	"sidecast/relay/relaytest/readers"
 )
 
-// A bubble is a relay in a synctest bubble. The hub, the handler, the library
-// and the clients are real. The connections are pipes in memory, and time
-// passes only when all goroutines wait.
+// A bubble is a relay in a synctest bubble. The hub, the handler, the library,
+// the event loops and the clients are real. The connections are in memory, and
+// time passes only when all goroutines wait.
 type bubble struct {
 	*testRelay
 	listener *inmemory.Listener
+	pipe     func(net.Addr) (client, relay net.Conn)
 	began    time.Time
 }
 
@@ -29,15 +31,16 @@ func inBubble(t *testing.T, test func(*bubble), options ...relayOption) {
 }
 
 func newBubble(t *testing.T, options []relayOption) *bubble {
-	twoShards := func(c *relayConfig) { c.hub.Shards = 2 }
+	reader, pipe := readers.InMemory(t)
+	defaults := func(c *relayConfig) { c.hub.Shards, c.ws.Reader = 2, reader }
 	b := &bubble{
-		testRelay: buildRelay(t, append([]relayOption{twoShards}, options...)),
-		listener:  inmemory.Listen(), began: time.Now(),
+		testRelay: buildRelay(t, append([]relayOption{defaults}, options...)),
+		listener:  inmemory.Listen(), pipe: pipe, began: time.Now(),
 	}
 	server := &http.Server{Handler: b.handler}
 	var serving sync.WaitGroup
 	serving.Go(func() { _ = server.Serve(b.listener) })
-	b.run(func() { _ = server.Close(); serving.Wait() })
+	b.run(func() { _ = server.Close(); serving.Wait(); reader.Close() })
 	synctest.Wait()
 	return b
 }
@@ -46,7 +49,7 @@ func newBubble(t *testing.T, options []relayOption) *bubble {
 // response.
 func (b *bubble) connect(target string, headers ...string) *peer {
 	b.t.Helper()
-	client, server := net.Pipe()
+	client, server := b.pipe(b.listener.Addr())
 	b.t.Cleanup(func() { _ = client.Close() })
 	b.listener.Connect(server)
 	p := &peer{t: b.t, conn: client, in: bufio.NewReader(client)}

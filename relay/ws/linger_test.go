@@ -9,8 +9,8 @@ import (
 )
 
 // When both sides have sent a close frame, the relay closes the connection at
-// once, also if it cannot be half-closed, as with TLS (or the pipes of this
-// test): a browser waits for that.
+// once, also if it cannot be half-closed, as with TLS (or the pipes of this test
+// without event loops): a browser waits for that.
 func TestConnectionEndsAfterBothCloseFrames(t *testing.T) {
 	t.Run("the client begins", func(t *testing.T) {
 		inBubble(t, func(b *bubble) {

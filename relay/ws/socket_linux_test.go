@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"sidecast/relay/relaytest/readers"
 	"sidecast/relay/stats"
 )
 
@@ -87,6 +88,7 @@ func TestSlowLineReceivesLargeMessage(t *testing.T) {
 			r := buildRelay(t, []relayOption{func(c *relayConfig) {
 				c.age = timeout
 				c.hub.PingInterval, c.hub.PongTimeout = 0, 400*time.Millisecond // sweeps every 100 ms
+				c.ws.Reader = readers.Start(t)
 			}})
 			server := httptest.NewUnstartedServer(r.handler)
 			if secured {
@@ -94,7 +96,7 @@ func TestSlowLineReceivesLargeMessage(t *testing.T) {
 			} else {
 				server.Start()
 			}
-			r.run(server.Close)
+			r.run(func() { server.Close(); r.reader.Close() })
 			line := dialSlowLine(t, server.Listener.Addr().String())
 			p := &peer{t: t, conn: line}
 			if secured {

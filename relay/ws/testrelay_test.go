@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/relaytest/inmemory"
+	"sidecast/relay/relaytest/readers"
 	"sidecast/relay/stats"
 	"sidecast/relay/transport"
 )
@@ -53,27 +53,11 @@ type relayConfig struct {
 // the defaults, changed by options.
 func newTestRelay(t testing.TB, options ...relayOption) *testRelay {
 	t.Helper()
-	r := buildRelay(t, append([]relayOption{func(c *relayConfig) { c.ws.Reader = startReader(t) }}, options...))
+	r := buildRelay(t, append([]relayOption{func(c *relayConfig) { c.ws.Reader = readers.Start(t) }}, options...))
 	server := httptest.NewServer(r.handler)
 	r.addr = server.Listener.Addr().String()
 	r.run(func() { server.Close(); r.reader.Close() })
 	return r
-}
-
-// readerVariable, set to goroutine, makes the tests of this package with TCP
-// connections run without event loops.
-const readerVariable = "SIDECAST_TEST_READER"
-
-// startReader returns the reader of a test's relay, which its caller closes.
-func startReader(t testing.TB) *transport.Reader {
-	if os.Getenv(readerVariable) == "goroutine" {
-		return nil
-	}
-	reader, err := transport.StartReader()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return reader
 }
 
 func buildRelay(t testing.TB, options []relayOption) *testRelay {
@@ -172,6 +156,9 @@ func (r *testRelay) setLossy(lossy bool) {
 	defer r.mu.Unlock()
 	r.lossy = lossy
 }
+
+// Every test runs on both readers.
+func TestWithGoroutines(t *testing.T) { readers.RunWithGoroutines(t) }
 
 // await polls until ok returns true. It is for conditions that other goroutines
 // fulfil without an event that a test could receive.

@@ -1,5 +1,6 @@
 // Package inmemory has parts for tests whose connections and logs are in memory,
-// so that they can run in a bubble of testing/synctest.
+// so that they can run in a bubble of testing/synctest. Event loops can read
+// from the connections: see [Kernel].
 package inmemory
 
 import (
