@@ -41,8 +41,8 @@ func newLoop(k Kernel) (*loop, error) {
 }
 
 // run reads until the poller is closed. In each turn it reads once from each
-// connection that is readable, and so much at most that a client that sends all
-// the time does not delay others.
+// connection that is readable, and no more, so that a client that sends all the
+// time does not delay others.
 func (l *loop) run() {
 	for {
 		n, err := l.poller.Wait(l.events[:], len(l.again) == 0)
@@ -57,6 +57,7 @@ func (l *loop) run() {
 			}
 		}
 		for _, r := range again {
+			r.base().polled.listed = false
 			l.read(r, true)
 		}
 		clear(again)
@@ -68,7 +69,7 @@ func (l *loop) handle(r Receiver, e Event) {
 	if e.Writable {
 		r.base().Outbox.Writable()
 	}
-	if e.Readable {
+	if e.Readable && !r.base().polled.listed { // otherwise it is read in this turn anyway
 		l.read(r, e.Ended)
 	}
 }
@@ -93,6 +94,7 @@ func (l *loop) read(r Receiver, more bool) {
 		return
 	}
 	if more || n == len(l.buf) {
+		s.listed = true
 		l.again = append(l.again, r)
 	}
 	if !s.left {

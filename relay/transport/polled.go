@@ -18,6 +18,7 @@ type polledSocket struct {
 	state   atomic.Uint32 // a readerState
 	expired atomic.Bool   // EndReading was called because of Expire
 	left    bool          // the session has ended, and what arrives is ignored; only the owner uses it
+	listed  bool          // in the loop's list of connections to read again; only the loop uses it
 
 	mu     sync.Mutex  // guards the fields below
 	closed bool        // fd is not valid any more

@@ -64,6 +64,6 @@ func (r *Reader) adopt(s *polledSocket, c net.Conn) bool {
 	if !ok {
 		return false
 	}
-	s.fd, s.loop = fd, r.loops[int(r.next.Add(1))%len(r.loops)]
+	s.fd, s.loop = fd, r.loops[r.next.Add(1)%uint32(len(r.loops))]
 	return true
 }
