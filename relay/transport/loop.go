@@ -155,6 +155,7 @@ func (l *loop) serve(r Receiver, early *[]byte) {
 		s.lend()
 	}
 	if err := l.poller.Add(s.fd, s.tag); err != nil { // the kernel has no memory for it
+		s.expired.Store(true) // so that its end waits for no event
 		l.finish(r)
 		return
 	}

@@ -18,7 +18,8 @@ type Receiver interface {
 	// follows.
 	Panicked(value any)
 	// Leave ends the session, when nothing more is read. expired is set if that
-	// is because the outbox let the connection expire. It may wait.
+	// is because the outbox let the connection expire, or because the kernel
+	// could not watch it. It may wait.
 	Leave(expired bool) Farewell
 	// Closed is called once after the connection was closed, at last.
 	Closed()
