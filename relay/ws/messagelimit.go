@@ -1,7 +1,7 @@
 package ws
 
 import (
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"sidecast/relay/protocol"
@@ -16,52 +16,87 @@ const (
 )
 
 // A messageLimit closes a connection whose client does not finish a message.
-// Only the reading goroutine calls update and stop.
+// Only the reading goroutine uses it.
 type messageLimit struct {
-	timer *time.Timer  // nil until a message arrives in parts
-	began int64        // of the message for which the timer runs; Unix time in nanoseconds
-	due   atomic.Int64 // when the message must be complete; 0 between messages
+	current *messageTimer // nil unless a part of a message has arrived
+}
+
+// A messageTimer runs while a message is incomplete.
+type messageTimer struct {
+	conn  *conn
+	began int64 // of the message; Unix time in nanoseconds; does not change
+
+	mu    sync.Mutex  // guards the fields below
+	timer *time.Timer // calls expire
+	due   time.Time   // when the message must be complete; zero if it is
 }
 
 // update runs after each read.
 func (l *messageLimit) update(c *conn, now time.Time) {
 	began := c.decoder.began
-	if began == 0 {
+	if l.current != nil && l.current.began != began {
 		l.stop()
+	}
+	if began == 0 {
 		return
 	}
-	limit := messageTime + time.Duration(c.decoder.size)*time.Second/messageRate
-	l.due.Store(began + int64(limit))
-	switch {
-	case l.timer == nil:
-		l.timer = time.AfterFunc(limit, func() { l.expire(c) })
-	case l.began != began:
-		l.timer.Reset(limit)
+	if l.current == nil {
+		l.current = &messageTimer{conn: c, began: began}
 	}
-	l.began = began
+	limit := messageTime + time.Duration(c.decoder.size)*time.Second/messageRate
+	l.current.set(time.Unix(0, began).Add(limit), now)
 }
 
 // stop records that no message is incomplete.
 func (l *messageLimit) stop() {
-	if l.began != 0 {
-		l.began = 0
-		l.due.Store(0)
-		l.timer.Stop()
+	if l.current != nil {
+		l.current.stop()
+		l.current = nil
 	}
 }
 
-// expire runs when a message should be complete.
-func (l *messageLimit) expire(c *conn) {
-	due := l.due.Load()
-	if due == 0 {
-		return
+func (m *messageTimer) set(due, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if due.After(m.due) { // also than the time that it got after a suspension
+		m.due = due
 	}
-	switch late := time.Duration(time.Now().UnixNano() - due); {
+	if m.timer == nil {
+		m.timer = time.AfterFunc(due.Sub(now), m.expire)
+	}
+}
+
+func (m *messageTimer) stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.due = time.Time{}
+	m.timer.Stop()
+}
+
+// expire runs when the message should be complete.
+func (m *messageTimer) expire() {
+	if m.late() {
+		m.conn.session.Close(protocol.ClosePolicy.Because(protocol.ReasonMessageTime))
+	}
+}
+
+// late reports whether the message is late. If it has more time, expire runs
+// again.
+func (m *messageTimer) late() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.due.IsZero() {
+		return false
+	}
+	late := time.Since(m.due)
+	switch {
 	case late < 0: // the message is larger than the timer was set for
-		l.timer.Reset(-late)
-	case late > time.Second && l.due.CompareAndSwap(due, due+int64(late+time.Second)):
-		l.timer.Reset(time.Second) // the process was suspended: what has arrived meanwhile is not read yet
+		m.timer.Reset(-late)
+	case late > time.Second: // the process was suspended: what has arrived meanwhile is not read yet
+		m.due = time.Now().Add(time.Second)
+		m.timer.Reset(time.Second)
 	default:
-		c.session.Close(protocol.ClosePolicy.Because(protocol.ReasonMessageTime))
+		return true
 	}
+	return false
 }

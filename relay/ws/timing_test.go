@@ -181,15 +181,55 @@ func TestMessageTimeExceptWaiting(t *testing.T) {
 }
 
 // If the process was suspended when a message should have been complete, the
-// relay reads what has arrived before it disconnects a client.
+// relay reads what has arrived, for a second, before it disconnects a client.
 func TestMessageTimeAfterSuspension(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		m := &messageTimer{timer: time.NewTimer(time.Hour)}
+		m.set(began.Add(messageTime), began)
+		sleep(time.Minute) // the timer runs late
+		if m.late() {
+			t.Fatal("the client is disconnected before what has arrived is read")
+		}
+		sleep(900 * time.Millisecond)
+		m.set(began.Add(messageTime), began) // what has arrived does not complete the message
+		if m.late() {
+			t.Error("the client has less than a second")
+		}
+		sleep(100 * time.Millisecond)
+		if !m.late() {
+			t.Error("the client has more than a second")
+		}
+	})
+}
+
+// A timer exists only while a message is incomplete.
+func TestMessageTimerIsNotKept(t *testing.T) {
+	now := time.Now()
 	var l messageLimit
-	l.timer = time.NewTimer(time.Hour)
-	defer l.timer.Stop()
-	l.due.Store(time.Now().Add(-time.Minute).UnixNano())
-	l.expire(nil) // it would panic if it disconnected the client
-	if left := time.Until(time.Unix(0, l.due.Load())); left <= 0 || left > time.Second {
-		t.Errorf("the message is due in %v", left)
+	c := new(conn)
+	for _, step := range []struct {
+		why   string
+		began int64
+		kept  bool
+	}{
+		{"nothing has arrived", 0, false},
+		{"a part has arrived", now.UnixNano(), true},
+		{"another part of it", now.UnixNano(), true},
+		{"a part of the next message", now.UnixNano() + 1, true},
+		{"the rest", 0, false},
+	} {
+		before := l.current
+		c.decoder.began = step.began
+		if l.update(c, now); (l.current != nil) != step.kept {
+			t.Errorf("%s: there is a timer: %t", step.why, l.current != nil)
+		}
+		if before != nil && before != l.current && before.timer.Stop() {
+			t.Errorf("%s: the timer before is running", step.why)
+		}
+	}
+	if l.stop(); l.current != nil {
+		t.Error("a timer is left")
 	}
 }
 
