@@ -1,7 +1,8 @@
-package ws
+package ws_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,13 +12,23 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/lxzan/gws"
 
+	"sidecast/relay"
+	"sidecast/relay/accept"
+	"sidecast/relay/access"
+	"sidecast/relay/auth"
+	"sidecast/relay/outbox"
+	"sidecast/relay/protocol"
+	"sidecast/relay/server"
+	"sidecast/relay/stats"
 	"sidecast/relay/transport"
+	"sidecast/relay/ws"
 )
 
 // dialVariable makes the test binary run [dialMany].
@@ -38,6 +49,10 @@ func TestMain(m *testing.M) {
 // collector to run several times.
 const clients = 1000
 
+// request is the handshake of each client.
+const request = "GET /ws?channel=a HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+	"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+
 // dialMany is the process of the clients. Each command is a line with an
 // address: the clients connect to it one after the other, and the process
 // answers with a line. An empty line makes them close their TCP connections
@@ -55,7 +70,9 @@ func dialMany(commands io.Reader, answers io.Writer) error {
 			if err != nil {
 				return err
 			}
-			fmt.Fprint(conn, handshakeText("/?channel=a"))
+			if _, err := io.WriteString(conn, request); err != nil {
+				return err
+			}
 			response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 			if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
 				return fmt.Errorf("handshake: %v %v", response, err)
@@ -67,42 +84,53 @@ func dialMany(commands io.Reader, answers io.Writer) error {
 	return nil
 }
 
-// BenchmarkHandshake measures the CPU time of a handshake and of the end of the
-// connection, with session and subscription. It compares it with the WebSocket
-// library on net/http, which has no sessions, but a send buffer of the same
-// size. x-gws-open is without the end of the connection.
+// BenchmarkHandshake measures the CPU time of a connect, subscription included,
+// and of the end of the connection. It compares the whole public listener, with
+// default settings, with the WebSocket library on net/http, and with the
+// library's own server. Neither has limits, sessions or subscriptions. All
+// listeners are alike, and each round of clients connects to one of them after
+// the other. It prints medians with the first and third quartile; the ratios
+// named open are without the end of the connection.
 //
 //	go test -run '^$' -bench Handshake -benchtime 1x ./relay/ws
 func BenchmarkHandshake(b *testing.B) {
-	l, err := transport.Listen(b.Context(), "127.0.0.1:0")
-	ours := serveHTTP(b, l, err, benchHandler(b))
-	l, err = net.Listen("tcp", "127.0.0.1:0")
-	plain := serveHTTP(b, l, err, plainHandler())
+	addrs := []string{serveRelay(b), servePlain(b), serveLibrary(b)}
+	names := []string{"relay", "upgrader", "newserver"}
 	fleet := newFleet(b)
-	var opens, wholes, costs []float64
-	for i := range 41 {
-		first, second := plain, ours
-		if i%2 == 1 {
-			first, second = ours, plain
-		}
-		plainOpen, plainWhole := fleet.handshakes(b, first)
-		open, whole := fleet.handshakes(b, second)
-		if i%2 == 1 {
-			plainOpen, plainWhole, open, whole = open, whole, plainOpen, plainWhole
-		}
-		if i > 0 { // the first round is for warming up
-			opens, wholes, costs = append(opens, open/plainOpen), append(wholes, whole/plainWhole), append(costs, whole)
+	opens, wholes := make([][]float64, len(addrs)), make([][]float64, len(addrs))
+	for round := range 41 {
+		for i := range addrs {
+			i = (i + round) % len(addrs)
+			open, whole := fleet.handshakes(b, addrs[i])
+			if round > 0 { // the first round is for warming up
+				opens[i], wholes[i] = append(opens[i], open/1000), append(wholes[i], whole/1000)
+			}
 		}
 	}
-	b.ReportMetric(median(wholes), "x-gws")
-	b.ReportMetric(median(opens), "x-gws-open")
-	b.ReportMetric(median(costs)/1000, "us/handshake")
+	for i, name := range names {
+		report(b, "us-"+name+"-open", opens[i])
+		if i > 0 {
+			report(b, "x-"+name+"-open", ratios(opens[0], opens[i]))
+			report(b, "x-"+name, ratios(wholes[0], wholes[i]))
+		}
+	}
 	b.ReportMetric(0, "ns/op")
 }
 
-func median(of []float64) float64 {
-	slices.Sort(of)
-	return of[len(of)/2]
+// ratios returns the ratios of measurements of the same rounds.
+func ratios(of, to []float64) (list []float64) {
+	for i := range of {
+		list = append(list, of[i]/to[i])
+	}
+	return list
+}
+
+// report reports the median, and prints it with the quartiles.
+func report(b *testing.B, unit string, samples []float64) {
+	slices.Sort(samples)
+	n := len(samples)
+	b.ReportMetric(samples[n/2], unit)
+	b.Logf("%-20s %6.3f (%.3f to %.3f)", unit, samples[n/2], samples[n/4], samples[n*3/4])
 }
 
 // A fleet controls the process of the clients.
@@ -165,32 +193,82 @@ func cpuTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-func serveHTTP(b *testing.B, l net.Listener, err error, h http.Handler) string {
+// listenAs listens as the relay does, so that the sockets of all servers are
+// alike.
+func listenAs(b *testing.B) net.Listener {
+	l, err := transport.Listen(b.Context(), "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
-	s := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
+	b.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+// servePlain serves the library on net/http.
+func servePlain(b *testing.B) (addr string) {
+	upgrader := gws.NewUpgrader(new(gws.BuiltinEventHandler), nil)
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if socket, err := upgrader.Upgrade(w, r); err == nil {
+			go socket.ReadLoop()
+		}
+	})}
+	l := listenAs(b)
 	go func() { _ = s.Serve(l) }()
 	b.Cleanup(func() { _ = s.Close() })
 	return l.Addr().String()
 }
 
-func plainHandler() http.Handler {
-	upgrader := gws.NewUpgrader(new(gws.BuiltinEventHandler), nil)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if socket, err := upgrader.Upgrade(w, r); err == nil {
-			_ = socket.NetConn().(*net.TCPConn).SetWriteBuffer(128 << 10)
-			go socket.ReadLoop()
-		}
-	})
+// serveLibrary serves the library's own server. It cannot be stopped: after its
+// listener is closed, it waits for further connections forever.
+func serveLibrary(b *testing.B) (addr string) {
+	s, l := gws.NewServer(new(gws.BuiltinEventHandler), nil), listenAs(b)
+	s.OnError = func(net.Conn, error) { runtime.Goexit() }
+	go func() { _ = s.RunListener(l) }()
+	return l.Addr().String()
 }
 
-// benchHandler returns a handler with the default settings. Its hub does not
-// run, so that only handshakes cost time.
-func benchHandler(b *testing.B) *Handler {
-	r := buildRelay(b, []relayOption{func(c *relayConfig) {
-		c.ws.Listened, c.ws.Logger, c.hub.Logger = true, slog.New(slog.DiscardHandler), slog.New(slog.DiscardHandler)
-	}})
-	r.online()
-	return r.handler
+// serveRelay serves the relay with default settings. Its hub does not run, so
+// that only connects cost time.
+func serveRelay(b *testing.B) (addr string) {
+	counters, logger := new(stats.Stats), slog.New(slog.DiscardHandler)
+	all := access.Patterns{access.MustPattern("*")}
+	slots, limiter := accept.NewSlots(50_000), accept.NewIPLimiter(100, 50)
+	proxies, refusals := auth.NewProxies(nil), accept.NewRefusals(counters, logger)
+	budget := outbox.NewBudget(3<<20, 256<<20, 10*time.Second, counters)
+	hub := relay.NewHub(relay.HubConfig{
+		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all},
+		Budget: budget, Protocols: protocol.All(), Stats: counters, Logger: logger,
+		HistoryBytes: 64 << 20, HistoryAge: 5 * time.Minute, MaxChannels: 128, MaxPayload: 1 << 20,
+		CommandRate: 20, CommandBurst: 50, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Second,
+	})
+	hub.Online(1)
+	origins, err := auth.NewOrigins(auth.OriginsConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	l := listenAs(b)
+	s := server.New(server.Config{
+		Public: l, Admin: listenAs(b), Hub: hub, Origins: origins, Proxies: proxies, Stats: counters, Logger: logger,
+		Slots: slots, IPLimiter: limiter, Refusals: refusals,
+		WS: ws.New(ws.Config{
+			Hub: hub, Budget: budget, Slots: slots, Stats: counters, Logger: logger, Refusals: refusals,
+			Protocols: map[string]protocol.Protocol{
+				"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
+			},
+			Listened: true, MaxInbound: 16 << 10, Identify: auth.NewGate(auth.GateConfig{}).Identify,
+			Limited: proxies.Limited, IPLimiter: limiter,
+			Remote: func(r *http.Request) string { return proxies.Client(r).String() },
+		}),
+		AdminHandler: func(_, live http.Handler) http.Handler { return live },
+		Ready:        func() bool { return true }, Up: func() bool { return true },
+	})
+	ctx, stop := context.WithCancelCause(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := s.Run(ctx); err != nil {
+			b.Error(err)
+		}
+	})
+	b.Cleanup(func() { stop(server.ErrHurry); running.Wait() })
+	return l.Addr().String()
 }
