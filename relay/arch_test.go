@@ -25,7 +25,8 @@ var allowedImports = map[string][]string{
 	},
 	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/publickey", "relay/redisurl", "relay/syntax"},
 
-	"relay/server":      {"relay", "relay/accept", "relay/auth", "relay/protocol", "relay/sse", "relay/stats", "relay/ws"},
+	"relay/server":      {"relay", "relay/accept", "relay/auth", "relay/front", "relay/protocol", "relay/sse", "relay/stats", "relay/ws"},
+	"relay/front":       {},
 	"relay/sse":         {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats", "relay/syntax", "relay/transport"},
 	"relay/ws":          {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats", "relay/syntax", "relay/transport"},
 	"relay/transport":   {"relay/outbox"},
@@ -84,7 +85,7 @@ var dependencies = []struct {
 // standardOnly are the packages that import only the standard library and each
 // other, so that they run in a synctest bubble and outlive any library.
 var standardOnly = []string{
-	"relay", "relay/access", "relay/history", "relay/loopback", "relay/origin", "relay/outbox", "relay/protocol",
+	"relay", "relay/access", "relay/front", "relay/history", "relay/loopback", "relay/origin", "relay/outbox", "relay/protocol",
 	"relay/publickey", "relay/redisurl", "relay/source/resp", "relay/stats", "relay/stream", "relay/syntax", "relay/syntax",
 }
 

@@ -66,7 +66,7 @@ func (h *publicHandler) routes() http.Handler {
 // follow.
 func (h *publicHandler) handshakes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if ws.IsUpgrade(r) && h.isEndpoint(path.Clean(r.URL.Path)) {
+		if ws.IsUpgrade(r) && h.isEndpoint(r.URL.Path) {
 			h.cfg.WS.ServeHTTP(w, r)
 			return
 		}
@@ -74,9 +74,9 @@ func (h *publicHandler) handshakes(next http.Handler) http.Handler {
 	})
 }
 
-// isEndpoint reports whether WebSocket clients can connect to a clean path.
-func (h *publicHandler) isEndpoint(path string) bool {
-	below, ok := strings.CutPrefix(path, h.cfg.BasePath)
+// isEndpoint reports whether WebSocket clients can connect to a path.
+func (h *publicHandler) isEndpoint(of string) bool {
+	below, ok := strings.CutPrefix(path.Clean(of), h.cfg.BasePath)
 	return ok && (below == "" || below == "/" || below == "/ws")
 }
 

@@ -18,6 +18,7 @@ import (
 	"sidecast/relay"
 	"sidecast/relay/accept"
 	"sidecast/relay/auth"
+	"sidecast/relay/front"
 	"sidecast/relay/protocol"
 	"sidecast/relay/sse"
 	"sidecast/relay/stats"
@@ -83,10 +84,11 @@ type Config struct {
 
 // A Server serves clients until its context ends, and then drains.
 type Server struct {
-	cfg    Config
-	public *http.Server
-	admin  *http.Server
-	conns  *accept.Table // of the public listener
+	cfg      Config
+	public   *http.Server
+	admin    *http.Server
+	conns    *accept.Table          // of the public listener
+	endpoint func(path string) bool // reports whether WebSocket clients can connect to a path
 }
 
 // New returns a server. [Server.Run] starts it.
@@ -94,7 +96,7 @@ func New(cfg Config) *Server {
 	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger))
 	s := &Server{cfg: cfg}
 	public := newPublicHandler(&s.cfg)
-	s.public = s.httpServer(public.routes())
+	s.public, s.endpoint = s.httpServer(public.routes()), public.isEndpoint
 	s.public.IdleTimeout, s.public.WriteTimeout = idleTimeout, writeTimeout
 	s.serveHTTP2()
 	s.admin = s.httpServer(cfg.AdminHandler(http.HandlerFunc(public.ready), http.HandlerFunc(live)))
@@ -156,6 +158,10 @@ func (s *Server) Run(ctx context.Context) error {
 	public := s.cfg.Public
 	if s.cfg.TLS != nil {
 		public = tls.NewListener(public, s.cfg.TLS)
+	} else {
+		handshakes := front.Listen(s.public, public, s.endpoint)
+		defer handshakes.Wait()
+		public = handshakes
 	}
 	group.Go(func() error { return serve(s.public, public) })
 	group.Go(func() error { return serve(s.admin, s.cfg.Admin) })
