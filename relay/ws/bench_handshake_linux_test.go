@@ -94,14 +94,15 @@ func dialMany(commands io.Reader, answers io.Writer) error {
 //
 //	go test -run '^$' -bench Handshake -benchtime 1x ./relay/ws
 func BenchmarkHandshake(b *testing.B) {
-	addrs := []string{serveRelay(b), servePlain(b), serveLibrary(b)}
+	relay, slots := serveRelay(b)
+	addrs := []string{relay, servePlain(b), serveLibrary(b)}
 	names := []string{"relay", "upgrader", "newserver"}
 	fleet := newFleet(b)
 	opens, wholes := make([][]float64, len(addrs)), make([][]float64, len(addrs))
 	for round := range 41 {
 		for i := range addrs {
 			i = (i + round) % len(addrs)
-			open, whole := fleet.handshakes(b, addrs[i])
+			open, whole := fleet.handshakes(b, addrs[i], slots)
 			if round > 0 { // the first round is for warming up
 				opens[i], wholes[i] = append(opens[i], open/1000), append(wholes[i], whole/1000)
 			}
@@ -173,13 +174,13 @@ func (f *fleet) do(b *testing.B, command string) {
 // handshakes returns the CPU time of this process for each client of one round,
 // in nanoseconds: until all clients are connected, and until all connections
 // have ended.
-func (f *fleet) handshakes(b *testing.B, addr string) (open, whole float64) {
+func (f *fleet) handshakes(b *testing.B, addr string, slots *accept.Slots) (open, whole float64) {
 	runtime.GC() // collects the garbage of the previous round
 	idle, before := runtime.NumGoroutine(), cpuTime()
 	f.do(b, addr)
 	connected := cpuTime()
 	f.do(b, "")
-	for runtime.NumGoroutine() > idle {
+	for runtime.NumGoroutine() > idle || slots.Used() > 0 {
 		time.Sleep(time.Millisecond)
 	}
 	return float64(connected-before) / clients, float64(cpuTime()-before) / clients
@@ -229,10 +230,15 @@ func serveLibrary(b *testing.B) (addr string) {
 
 // serveRelay serves the relay with default settings. Its hub does not run, so
 // that only connects cost time.
-func serveRelay(b *testing.B) (addr string) {
+func serveRelay(b *testing.B) (addr string, slots *accept.Slots) {
 	counters, logger := new(stats.Stats), slog.New(slog.DiscardHandler)
 	all := access.Patterns{access.MustPattern("*")}
-	slots, limiter := accept.NewSlots(50_000), accept.NewIPLimiter(100, 50)
+	limiter := accept.NewIPLimiter(100, 50)
+	slots = accept.NewSlots(50_000)
+	reader, err := transport.StartReader()
+	if err != nil {
+		b.Fatal(err)
+	}
 	proxies, refusals := auth.NewProxies(nil), accept.NewRefusals(counters, logger)
 	budget := outbox.NewBudget(3<<20, 256<<20, 10*time.Second, counters)
 	hub := relay.NewHub(relay.HubConfig{
@@ -255,7 +261,7 @@ func serveRelay(b *testing.B) (addr string) {
 			Protocols: map[string]protocol.Protocol{
 				"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 			},
-			Listened: true, MaxInbound: 16 << 10, Identify: auth.NewGate(auth.GateConfig{}).Identify,
+			Reader: reader, Listened: true, MaxInbound: 16 << 10, Identify: auth.NewGate(auth.GateConfig{}).Identify,
 			Limited: proxies.Limited, IPLimiter: limiter,
 			Remote: func(r *http.Request) string { return proxies.Client(r).String() },
 		}),
@@ -269,6 +275,6 @@ func serveRelay(b *testing.B) (addr string) {
 			b.Error(err)
 		}
 	})
-	b.Cleanup(func() { stop(server.ErrHurry); running.Wait() })
-	return l.Addr().String()
+	b.Cleanup(func() { stop(server.ErrHurry); running.Wait(); reader.Close() })
+	return l.Addr().String(), slots
 }
