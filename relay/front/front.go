@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +26,9 @@ type Front struct {
 	others  chan accepted // for the server
 	closed  chan struct{}
 	running sync.WaitGroup // of the goroutines that accept and serve
+
+	work chan *conn   // for goroutines that have served before; accept closes it
+	idle atomic.Int32 // number of those that wait for work, or are about to
 
 	mu     sync.Mutex
 	conns  map[*conn]struct{} // that the front serves; nil after Close
@@ -44,7 +48,7 @@ type accepted struct {
 func Listen(s *http.Server, l net.Listener, endpoint func(path string) bool) *Front {
 	f := &Front{
 		Listener: l, server: s, endpoint: endpoint, context: context.WithValue(context.Background(), http.ServerContextKey, s),
-		others: make(chan accepted), closed: make(chan struct{}), conns: make(map[*conn]struct{}),
+		others: make(chan accepted), closed: make(chan struct{}), work: make(chan *conn), conns: make(map[*conn]struct{}),
 	}
 	f.running.Go(f.accept)
 	return f
@@ -52,6 +56,7 @@ func Listen(s *http.Server, l net.Listener, endpoint func(path string) bool) *Fr
 
 // accept accepts connections until the front is closed.
 func (f *Front) accept() {
+	defer close(f.work)
 	for {
 		netConn, err := f.Listener.Accept()
 		if err == nil {
@@ -114,7 +119,28 @@ func (f *Front) start(netConn net.Conn) {
 		c.end()
 		return
 	}
-	f.running.Go(c.serve)
+	select {
+	case f.work <- c:
+	default:
+		f.running.Go(func() { f.serve(c) })
+	}
+}
+
+// maxIdle is how many goroutines wait for the next connections. Their stacks
+// have grown already; a handler makes that of a new goroutine grow twice.
+const maxIdle = 8
+
+// serve serves connections, as long as few goroutines do so.
+func (f *Front) serve(c *conn) {
+	for ok := true; ok; {
+		c.serve()
+		if f.idle.Add(1) > maxIdle {
+			f.idle.Add(-1)
+			return
+		}
+		c, ok = <-f.work
+		f.idle.Add(-1)
+	}
 }
 
 // leave makes the front forget a connection.

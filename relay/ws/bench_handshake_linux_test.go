@@ -13,6 +13,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -94,15 +95,16 @@ func dialMany(commands io.Reader, answers io.Writer) error {
 //
 //	go test -run '^$' -bench Handshake -benchtime 1x ./relay/ws
 func BenchmarkHandshake(b *testing.B) {
-	relay, slots := serveRelay(b)
-	addrs := []string{relay, servePlain(b), serveLibrary(b)}
+	slots := accept.NewSlots(50_000)
+	others := new(openClients)
+	addrs := []string{serveRelay(b, slots), servePlain(b, others), serveLibrary(b, others)}
 	names := []string{"relay", "upgrader", "newserver"}
 	fleet := newFleet(b)
 	opens, wholes := make([][]float64, len(addrs)), make([][]float64, len(addrs))
 	for round := range 41 {
 		for i := range addrs {
 			i = (i + round) % len(addrs)
-			open, whole := fleet.handshakes(b, addrs[i], slots)
+			open, whole := fleet.handshakes(b, addrs[i], func() bool { return slots.Used() == 0 && others.n.Load() == 0 })
 			if round > 0 { // the first round is for warming up
 				opens[i], wholes[i] = append(opens[i], open/1000), append(wholes[i], whole/1000)
 			}
@@ -174,13 +176,13 @@ func (f *fleet) do(b *testing.B, command string) {
 // handshakes returns the CPU time of this process for each client of one round,
 // in nanoseconds: until all clients are connected, and until all connections
 // have ended.
-func (f *fleet) handshakes(b *testing.B, addr string, slots *accept.Slots) (open, whole float64) {
+func (f *fleet) handshakes(b *testing.B, addr string, ended func() bool) (open, whole float64) {
 	runtime.GC() // collects the garbage of the previous round
-	idle, before := runtime.NumGoroutine(), cpuTime()
+	before := cpuTime()
 	f.do(b, addr)
 	connected := cpuTime()
 	f.do(b, "")
-	for runtime.NumGoroutine() > idle || slots.Used() > 0 {
+	for !ended() {
 		time.Sleep(time.Millisecond)
 	}
 	return float64(connected-before) / clients, float64(cpuTime()-before) / clients
@@ -205,9 +207,21 @@ func listenAs(b *testing.B) net.Listener {
 	return l
 }
 
+// openClients counts the clients of the library.
+type openClients struct {
+	gws.BuiltinEventHandler
+	n atomic.Int64
+}
+
+// OnOpen implements [gws.Event].
+func (c *openClients) OnOpen(*gws.Conn) { c.n.Add(1) }
+
+// OnClose implements [gws.Event].
+func (c *openClients) OnClose(*gws.Conn, error) { c.n.Add(-1) }
+
 // servePlain serves the library on net/http.
-func servePlain(b *testing.B) (addr string) {
-	upgrader := gws.NewUpgrader(new(gws.BuiltinEventHandler), nil)
+func servePlain(b *testing.B, events gws.Event) (addr string) {
+	upgrader := gws.NewUpgrader(events, nil)
 	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if socket, err := upgrader.Upgrade(w, r); err == nil {
 			go socket.ReadLoop()
@@ -221,8 +235,8 @@ func servePlain(b *testing.B) (addr string) {
 
 // serveLibrary serves the library's own server. It cannot be stopped: after its
 // listener is closed, it waits for further connections forever.
-func serveLibrary(b *testing.B) (addr string) {
-	s, l := gws.NewServer(new(gws.BuiltinEventHandler), nil), listenAs(b)
+func serveLibrary(b *testing.B, events gws.Event) (addr string) {
+	s, l := gws.NewServer(events, nil), listenAs(b)
 	s.OnError = func(net.Conn, error) { runtime.Goexit() }
 	go func() { _ = s.RunListener(l) }()
 	return l.Addr().String()
@@ -230,11 +244,10 @@ func serveLibrary(b *testing.B) (addr string) {
 
 // serveRelay serves the relay with default settings. Its hub does not run, so
 // that only connects cost time.
-func serveRelay(b *testing.B) (addr string, slots *accept.Slots) {
+func serveRelay(b *testing.B, slots *accept.Slots) (addr string) {
 	counters, logger := new(stats.Stats), slog.New(slog.DiscardHandler)
 	all := access.Patterns{access.MustPattern("*")}
 	limiter := accept.NewIPLimiter(100, 50)
-	slots = accept.NewSlots(50_000)
 	reader, err := transport.StartReader()
 	if err != nil {
 		b.Fatal(err)
@@ -276,5 +289,5 @@ func serveRelay(b *testing.B) (addr string, slots *accept.Slots) {
 		}
 	})
 	b.Cleanup(func() { stop(server.ErrHurry); running.Wait(); reader.Close() })
-	return l.Addr().String(), slots
+	return l.Addr().String()
 }
