@@ -57,7 +57,10 @@ func serve(t *testing.T, l net.Listener, plain bool, h http.HandlerFunc) *testSe
 			defer s.mu.Unlock()
 			s.states = append(s.states, state)
 			if state == http.StateClosed || state == http.StateHijacked {
-				s.ended <- struct{}{}
+				select {
+				case s.ended <- struct{}{}:
+				default: // more than any test waits for
+				}
 			}
 		},
 	}
@@ -483,3 +486,36 @@ type tooManyFiles struct{ error }
 
 func (tooManyFiles) Timeout() bool   { return false }
 func (tooManyFiles) Temporary() bool { return true }
+
+// Any number of handlers can wait at a time, also after few goroutines were
+// enough for a while.
+func TestConcurrentHandlers(t *testing.T) {
+	const many = 50
+	var all sync.WaitGroup
+	s := serveTCP(t, false, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Cookie") == "wait" {
+			all.Done()
+			all.Wait()
+		}
+		fmt.Fprint(w, "ok")
+	})
+	for range 3 {
+		for range 20 {
+			if answer := s.ask(t, handshake); !strings.HasSuffix(answer, "ok") {
+				t.Fatal(answer)
+			}
+		}
+		var clients sync.WaitGroup
+		all.Add(many)
+		for range many {
+			conn := s.dial(t)
+			clients.Go(func() {
+				_, _ = io.WriteString(conn, strings.Replace(handshake, "Host", "Cookie: wait\r\nHost", 1))
+				if answer, err := io.ReadAll(conn); err != nil || !strings.HasSuffix(string(answer), "ok") {
+					t.Errorf("%q, %v", answer, err)
+				}
+			})
+		}
+		clients.Wait()
+	}
+}
