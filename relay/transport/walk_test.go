@@ -39,6 +39,7 @@ type walk struct {
 	*setup
 	next    func(n int) int
 	failing bool // some reads fail
+	slow    bool // asking for an event again takes a moment, in which it may arrive
 	clients []*walker
 }
 
@@ -215,13 +216,23 @@ func (c *walker) receivedOwn() bool {
 // received by its receiver, in order and once, and each connection must end
 // once.
 func walkLoop(t *testing.T, next func(n int) int, steps func() bool) {
-	w := &walk{next: next, failing: next(4) == 0}
+	w := &walk{next: next, failing: next(4) == 0, slow: next(2) == 0}
 	inBubble(t, 2, func(k *inmemory.Kernel) transport.Kernel {
 		var reads atomic.Int32
 		if w.failing {
 			k.BeforeRead = func(int32) error {
 				if reads.Add(1)%50 == 0 {
 					return errors.New("timed out")
+				}
+				return nil
+			}
+		}
+		if w.slow {
+			var calls atomic.Int32
+			k.BeforeAgain = func(int32) error { sleep(time.Millisecond); return nil }
+			k.AfterAgain = func(int32) error {
+				if calls.Add(1)%2 == 0 { // otherwise the loop would be faster forever
+					sleep(time.Millisecond)
 				}
 				return nil
 			}
