@@ -152,9 +152,9 @@ func (f *Front) leave(c *conn) {
 
 // A conn is a connection whose first request the front reads.
 type conn struct {
-	front *Front
-	net   net.Conn
-	limit time.Time // for receiving the head
+	front        *Front
+	net          net.Conn
+	headDeadline time.Time // for receiving the head
 }
 
 // buffers hold what was read of one connection each.
@@ -172,7 +172,7 @@ func (c *conn) serve() {
 		}
 	}
 	c.front.leave(c)
-	if n == 0 || !c.front.pass(accepted{conn: &replayed{Conn: c.net, buffer: buffer, unread: buffer[:n], limit: c.limit}}) {
+	if n == 0 || !c.front.pass(accepted{conn: &replayed{Conn: c.net, buffer: buffer, unread: buffer[:n], headDeadline: c.headDeadline}}) {
 		buffers.Put(buffer)
 		c.end()
 	}
@@ -182,8 +182,8 @@ func (c *conn) serve() {
 // returns how many bytes it has read, and the length of the head, or 0.
 func (c *conn) read(b []byte) (n, head int) {
 	if timeout := c.front.server.ReadHeaderTimeout; timeout > 0 {
-		c.limit = time.Now().Add(timeout)
-		_ = c.net.SetReadDeadline(c.limit)
+		c.headDeadline = time.Now().Add(timeout)
+		_ = c.net.SetReadDeadline(c.headDeadline)
 	}
 	for n < len(b) && begins(b[:n]) {
 		more, err := c.net.Read(b[n:])

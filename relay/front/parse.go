@@ -71,7 +71,7 @@ func parseHeader(lines []byte) http.Header {
 			return nil
 		}
 		key := canonical(name)
-		values[i] = known(bytes.TrimSpace(value))
+		values[i] = valueString(bytes.TrimSpace(value))
 		if before, ok := h[key]; ok {
 			h[key] = append(before, values[i])
 		} else {
@@ -118,14 +118,14 @@ var classes = func() (table [256]byte) {
 
 // canonical returns a header's name as net/http spells it.
 func canonical(name []byte) string {
-	if key, ok := names[string(name)]; ok {
+	if key, ok := canonicalNames[string(name)]; ok {
 		return key
 	}
 	return http.CanonicalHeaderKey(string(name))
 }
 
-// names are the headers of a browser's handshake, as it sends them.
-var names = func() map[string]string {
+// canonicalNames are the headers of a browser's handshake, as it sends them.
+var canonicalNames = func() map[string]string {
 	m := make(map[string]string)
 	for _, name := range []string{
 		"Host", "Connection", "Upgrade", "Origin", "Cookie", "User-Agent", "Accept-Encoding", "Accept-Language", "Cache-Control", "Pragma",
@@ -137,10 +137,10 @@ var names = func() map[string]string {
 	return m
 }()
 
-// known returns a value as a string of its own: the relay may remember one of
+// valueString returns a value as a string of its own: the relay may remember one of
 // them as long as the client is connected, and not the memory of all of them. The
 // values that all clients send need no memory.
-func known(value []byte) string {
+func valueString(value []byte) string {
 	for _, common := range [...]string{"Upgrade", "keep-alive, Upgrade", "websocket", "13", "no-cache"} {
 		if string(value) == common {
 			return common

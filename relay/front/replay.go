@@ -9,9 +9,9 @@ import (
 // front has read.
 type replayed struct {
 	net.Conn
-	buffer *[maxHead]byte // nil after unread was read
-	unread []byte         // in the buffer
-	limit  time.Time      // until which the first head must arrive; zero after the first deadline
+	buffer       *[maxHead]byte // nil after unread was read
+	unread       []byte         // in the buffer
+	headDeadline time.Time      // until which the first head must arrive; zero after the first deadline
 }
 
 // Read implements [net.Conn]. Only one goroutine of net/http reads at a time.
@@ -30,10 +30,10 @@ func (c *replayed) Read(b []byte) (int, error) {
 // SetReadDeadline implements [net.Conn]. The first deadline is that for the
 // first head, whose time began in the front.
 func (c *replayed) SetReadDeadline(t time.Time) error {
-	if !c.limit.IsZero() && t.After(c.limit) {
-		t = c.limit
+	if !c.headDeadline.IsZero() && t.After(c.headDeadline) {
+		t = c.headDeadline
 	}
-	c.limit = time.Time{}
+	c.headDeadline = time.Time{}
 	return c.Conn.SetReadDeadline(t)
 }
 

@@ -14,9 +14,9 @@ const LingerTime = time.Second
 // A Conn is a connection that was taken over from net/http. Outgoing frames wait
 // in its outbox. An event loop reads from it, or else a goroutine of its own.
 type Conn struct {
-	Outbox outbox.Outbox
-	polled polledSocket // if an event loop reads; next to the outbox, which calls it for each delivery
-	own    *ownReader   // otherwise
+	Outbox    outbox.Outbox
+	polled    polledSocket   // if an event loop reads; next to the outbox, which calls it for each delivery
+	goroutine *goroutineConn // otherwise
 }
 
 // Init prepares c for use: it must be called once, before any other method. The
@@ -27,8 +27,8 @@ func (c *Conn) Init(reader *Reader, netConn net.Conn, b *outbox.Budget, slow []b
 		c.Outbox.Init(b, &c.polled, slow)
 		return
 	}
-	c.own = &ownReader{Conn: netConn}
-	c.Outbox.Init(b, newSocket(c.own), slow)
+	c.goroutine = &goroutineConn{Conn: netConn}
+	c.Outbox.Init(b, newSocket(c.goroutine), slow)
 }
 
 // Shut closes the connection, and drops what was not sent. It is for a
@@ -36,8 +36,8 @@ func (c *Conn) Init(reader *Reader, netConn net.Conn, b *outbox.Budget, slow []b
 func (c *Conn) Shut() {
 	flushed := c.Outbox.Flushed()
 	c.Outbox.Shut()
-	if c.own != nil {
-		c.own.shut(flushed)
+	if c.goroutine != nil {
+		c.goroutine.shut(flushed)
 		return
 	}
 	c.polled.shut(flushed)

@@ -41,9 +41,9 @@ type Poller interface {
 	// Add registers a descriptor until it is closed. Wait returns it now if it
 	// is readable or writable, and later each time that it becomes so.
 	Add(fd int32, tag uint64) error
-	// Again makes Wait return a registered descriptor again if it is readable or
+	// Rearm makes Wait return a registered descriptor again if it is readable or
 	// writable.
-	Again(fd int32, tag uint64) error
+	Rearm(fd int32, tag uint64) error
 	// Wait waits, if wait is set, until there is an event, stores events, and
 	// returns their number. It returns an error after Close.
 	Wait(events []Event, wait bool) (int, error)

@@ -29,13 +29,13 @@ func (linux) Adopt(c net.Conn) (int32, bool) {
 	if err != nil {
 		return 0, false
 	}
-	own, failed := -1, error(nil)
-	err = raw.Control(func(fd uintptr) { own, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	duplicate, failed := -1, error(nil)
+	err = raw.Control(func(fd uintptr) { duplicate, failed = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
 	if err != nil || failed != nil {
 		return 0, false
 	}
 	_ = tcp.Close()
-	return int32(own), true
+	return int32(duplicate), true
 }
 
 // Read implements [Kernel].
@@ -108,8 +108,8 @@ const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 // Add implements [Poller].
 func (p *epoll) Add(fd int32, tag uint64) error { return p.control(unix.EPOLL_CTL_ADD, fd, tag) }
 
-// Again implements [Poller].
-func (p *epoll) Again(fd int32, tag uint64) error { return p.control(unix.EPOLL_CTL_MOD, fd, tag) }
+// Rearm implements [Poller].
+func (p *epoll) Rearm(fd int32, tag uint64) error { return p.control(unix.EPOLL_CTL_MOD, fd, tag) }
 
 func (p *epoll) control(op int, fd int32, tag uint64) error {
 	event := unix.EpollEvent{Events: interest, Fd: int32(tag), Pad: int32(tag >> 32)}

@@ -18,13 +18,13 @@ type loop struct {
 	poller  Poller
 	table   table
 	workers sync.WaitGroup // goroutines that run commands: one for each client that has sent one
-	endings crew
+	endings workerPool
 
 	// Owned by run.
-	buf    [readBuffer]byte
-	events [maxEvents]Event
-	again  []Receiver // whose connections may be readable, although no event will say so
-	spare  []Receiver // the memory of the turn before
+	buf       [readBuffer]byte
+	events    [maxEvents]Event
+	readAgain []Receiver // whose connections may be readable, although no event will say so
+	spare     []Receiver // the memory of the turn before
 }
 
 // maxEvents is the most events that the loop handles in one turn.
@@ -45,19 +45,19 @@ func newLoop(k Kernel) (*loop, error) {
 // time does not delay others.
 func (l *loop) run() {
 	for {
-		n, err := l.poller.Wait(l.events[:], len(l.again) == 0)
+		n, err := l.poller.Wait(l.events[:], len(l.readAgain) == 0)
 		if err != nil {
 			return
 		}
-		again := l.again
-		l.again = l.spare[:0]
+		again := l.readAgain
+		l.readAgain = l.spare[:0]
 		for _, e := range l.events[:n] {
 			if r := l.table.find(e.Tag); r != nil {
 				l.handle(r, e)
 			}
 		}
 		for _, r := range again {
-			r.base().polled.listed = false
+			r.base().polled.inReadAgain = false
 			l.read(r, true)
 		}
 		clear(again)
@@ -69,7 +69,7 @@ func (l *loop) handle(r Receiver, e Event) {
 	if e.Writable {
 		r.base().Outbox.Writable()
 	}
-	if e.Readable && !r.base().polled.listed { // otherwise it is read in this turn anyway
+	if e.Readable && !r.base().polled.inReadAgain { // otherwise it is read in this turn anyway
 		l.read(r, e.Ended)
 	}
 }
@@ -78,7 +78,7 @@ func (l *loop) handle(r Receiver, e Event) {
 // read: events say only that something has changed.
 func (l *loop) read(r Receiver, more bool) {
 	s := &r.base().polled
-	if !s.owned() {
+	if !s.loopOwns() {
 		return
 	}
 	if s.expired.Load() {
@@ -94,8 +94,8 @@ func (l *loop) read(r Receiver, more bool) {
 		return
 	}
 	if more || n == len(l.buf) {
-		s.listed = true
-		l.again = append(l.again, r)
+		s.inReadAgain = true
+		l.readAgain = append(l.readAgain, r)
 	}
 	if !s.left {
 		l.receive(r, l.buf[:n])

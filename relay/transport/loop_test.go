@@ -146,7 +146,7 @@ func TestEventsWhileLent(t *testing.T) {
 				}
 			}
 			inBubble(t, 1, func(k *inmemory.Kernel) transport.Kernel {
-				k.BeforeAgain, k.AfterAgain = hook(test.before, "before\n"), hook(test.after, "after\n")
+				k.BeforeRearm, k.AfterRearm = hook(test.before, "before\n"), hook(test.after, "after\n")
 				return k
 			}, func(s *setup) {
 				release := make(chan struct{})
@@ -426,7 +426,7 @@ func TestManyEndAtOnce(t *testing.T) {
 func TestReaderCloseWaits(t *testing.T) {
 	inBubble(t, 2, nil, func(s *setup) {
 		var running sync.WaitGroup
-		for _, text := range []string{"", "a\n"} { // ended by the crew, and after a command
+		for _, text := range []string{"", "a\n"} { // ended by the worker pool, and after a command
 			_, client := s.connect(func(r *receiver) {
 				r.onLeave = func() transport.Farewell { sleep(time.Second); running.Done(); return transport.CloseNow }
 				r.onWork = func(string) { panic("ends") }

@@ -49,7 +49,7 @@ func (r *Reader) Close() {
 	}
 	for _, l := range r.loops {
 		l.workers.Wait()
-		l.endings.working.Wait()
+		l.endings.running.Wait()
 		l.poller.Close()
 	}
 	r.running.Wait()

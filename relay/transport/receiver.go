@@ -97,8 +97,8 @@ func runWork(r Receiver) (ok bool) {
 // that arrived together with the request; it may be nil. Serve returns at once.
 func Serve(r Receiver, early *[]byte) {
 	c := r.base()
-	if c.own != nil {
-		go c.own.serve(r, early)
+	if c.goroutine != nil {
+		go c.goroutine.serve(r, early)
 		return
 	}
 	c.polled.loop.serve(r, early)

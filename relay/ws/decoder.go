@@ -21,9 +21,9 @@ type decoder struct {
 	whole   bool   // the current message has arrived: see [decoder.take]
 }
 
-// A receiver is called for control frames. The bytes are only valid during the
+// A controlHandler is called for control frames. The bytes are only valid during the
 // call.
-type receiver interface {
+type controlHandler interface {
 	receivePing(payload []byte)
 	// receiveClose is called for the first close frame, with the code in it, or 0
 	// if it has none. Nothing follows.
@@ -35,7 +35,7 @@ type receiver interface {
 // bytes it has decoded. A code says why the client must be disconnected, and is
 // CloseNormal, or the client's own code, after a close frame; 0 means that the
 // decoder expects more.
-func (d *decoder) decode(b []byte, now time.Time, to receiver) (decoded int, code protocol.CloseCode) {
+func (d *decoder) decode(b []byte, now time.Time, to controlHandler) (decoded int, code protocol.CloseCode) {
 	for decoded < len(b) && !d.whole {
 		n, code := d.decodeFrame(b[decoded:], now, to)
 		if code != 0 {
@@ -47,7 +47,7 @@ func (d *decoder) decode(b []byte, now time.Time, to receiver) (decoded int, cod
 }
 
 // decodeFrame decodes bytes of one frame, and returns how many.
-func (d *decoder) decodeFrame(b []byte, now time.Time, to receiver) (decoded int, code protocol.CloseCode) {
+func (d *decoder) decodeFrame(b []byte, now time.Time, to controlHandler) (decoded int, code protocol.CloseCode) {
 	if !d.complete() {
 		decoded, code = d.read(b, now)
 		if code != 0 || !d.complete() {
@@ -74,7 +74,7 @@ func (d *decoder) take() (message []byte, text bool) {
 
 // add adds a part of a payload to its frame, and handles the frame if that was
 // the last part.
-func (d *decoder) add(payload []byte, to receiver) protocol.CloseCode {
+func (d *decoder) add(payload []byte, to controlHandler) protocol.CloseCode {
 	if d.opcode() >= protocol.OpClose {
 		if d.left > 0 || d.control != nil {
 			d.control = append(d.control, payload...)
@@ -100,7 +100,7 @@ func (d *decoder) add(payload []byte, to receiver) protocol.CloseCode {
 	return 0
 }
 
-func receiveControl(op protocol.Opcode, payload []byte, to receiver) protocol.CloseCode {
+func receiveControl(op protocol.Opcode, payload []byte, to controlHandler) protocol.CloseCode {
 	switch op {
 	case protocol.OpPing:
 		to.receivePing(payload)

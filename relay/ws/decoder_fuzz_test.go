@@ -56,7 +56,7 @@ func runDecoder(chunks [][]byte, limit int) (got result) {
 
 // decodeBytes decodes bytes, and gives each message to to.
 func decodeBytes(d *decoder, b []byte, now time.Time, to interface {
-	receiver
+	controlHandler
 	add(message []byte, text bool)
 }) protocol.CloseCode {
 	for len(b) > 0 {

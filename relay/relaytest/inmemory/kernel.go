@@ -21,10 +21,10 @@ var (
 // is free, and its pollers report changes, and nothing else. It records calls
 // with a descriptor that is not open.
 type Kernel struct {
-	// Hooks are called before, and Again's also after, the call that they are
+	// Hooks are called before, and Rearm's also after, the call that they are
 	// named after. An error becomes that of the call. They may be nil, and must
 	// be set before the kernel is used.
-	BeforeAdd, BeforeRead, BeforeAgain, AfterAgain func(fd int32) error
+	BeforeAdd, BeforeRead, BeforeRearm, AfterRearm func(fd int32) error
 
 	mu     sync.Mutex // guards the fields below, and all connections
 	open   []*Conn    // by descriptor; nil if it is free

@@ -49,22 +49,22 @@ func (p *poller) Add(fd int32, tag uint64) error {
 	return err
 }
 
-// Again implements [transport.Poller].
-func (p *poller) Again(fd int32, tag uint64) error {
-	if err := callHook(p.kernel.BeforeAgain, fd); err != nil {
+// Rearm implements [transport.Poller].
+func (p *poller) Rearm(fd int32, tag uint64) error {
+	if err := callHook(p.kernel.BeforeRearm, fd); err != nil {
 		return err
 	}
 	err := errBadFD
-	p.kernel.locked("again", fd, func(c *Conn) {
+	p.kernel.locked("rearm", fd, func(c *Conn) {
 		if c.poller != p {
-			p.kernel.misuse = append(p.kernel.misuse, "again without add")
+			p.kernel.misuse = append(p.kernel.misuse, "rearm without add")
 			return
 		}
 		c.tag, err = tag, nil
 		c.enqueue()
 	})
 	if err == nil {
-		err = callHook(p.kernel.AfterAgain, fd)
+		err = callHook(p.kernel.AfterRearm, fd)
 	}
 	return err
 }

@@ -11,8 +11,8 @@ import (
 // directSocket exists only on Linux.
 type directSocket struct{}
 
-// newSocket returns the socket that the outbox of own writes to.
-func newSocket(own *ownReader) outbox.Socket { return &blockingSocket{own} }
+// newSocket returns the socket that the outbox of conn writes to.
+func newSocket(conn *goroutineConn) outbox.Socket { return &blockingSocket{conn} }
 
 // unacknowledged does not know how many bytes the client's kernel has not
 // acknowledged.

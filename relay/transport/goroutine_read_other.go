@@ -3,4 +3,4 @@
 package transport
 
 // readTo reads until the connection ends, or until the receiver wants no more.
-func (o *ownReader) readTo(r Receiver) { o.ended(o.readIndirect(r)) }
+func (g *goroutineConn) readTo(r Receiver) { g.ended(g.readIndirect(r)) }

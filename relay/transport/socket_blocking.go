@@ -10,7 +10,7 @@ import (
 // A blockingSocket writes to a connection that has no non-blocking write: a TLS
 // connection, or any connection on other systems than Linux. A goroutine
 // writes, and exists only while there is something to write.
-type blockingSocket struct{ own *ownReader }
+type blockingSocket struct{ conn *goroutineConn }
 
 // Send implements [outbox.Socket]. It sends nothing: the outbox queues the
 // frames, and Drain writes them.
@@ -19,7 +19,7 @@ func (s *blockingSocket) Send([][]byte) (int, error) { return 0, nil }
 // Unacknowledged implements [outbox.Socket]. On a TLS connection it counts
 // encrypted bytes, which is close enough to notice progress.
 func (s *blockingSocket) Unacknowledged() (bytes int, known bool) {
-	return unacknowledged(withoutTLS(s.own.Conn))
+	return unacknowledged(withoutTLS(s.conn.Conn))
 }
 
 // Polled implements [outbox.Socket].
@@ -33,7 +33,7 @@ func (s *blockingSocket) Drain(o *outbox.Outbox) {
 		if len(frames) == 0 {
 			return
 		}
-		n, err := frames.WriteTo(s.own.Conn)
+		n, err := frames.WriteTo(s.conn.Conn)
 		o.Written(int(n), err)
 		clear(space[:])
 	}
@@ -43,11 +43,11 @@ func (s *blockingSocket) Drain(o *outbox.Outbox) {
 // would need a write. If the client sends nothing more, reading ends at once,
 // and with it the connection.
 func (s *blockingSocket) Finish() {
-	if tcp, ok := s.own.Conn.(*net.TCPConn); ok {
+	if tcp, ok := s.conn.Conn.(*net.TCPConn); ok {
 		_ = tcp.CloseWrite()
 	}
-	if s.own.peerClosed.Load() {
-		s.own.expire(0)
+	if s.conn.peerClosed.Load() {
+		s.conn.expire(0)
 		return
 	}
 	s.Expire(LingerTime)
@@ -55,5 +55,5 @@ func (s *blockingSocket) Finish() {
 
 // Expire implements [outbox.Socket]. It also ends a blocked write.
 func (s *blockingSocket) Expire(d time.Duration) {
-	_ = s.own.Conn.SetDeadline(time.Now().Add(d))
+	_ = s.conn.Conn.SetDeadline(time.Now().Add(d))
 }

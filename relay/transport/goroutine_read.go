@@ -16,11 +16,11 @@ var readBuffers = sync.Pool{New: func() any { return new([readBuffer]byte) }}
 
 // readIndirect is Read for connections without a descriptor. Their buffer exists
 // while they wait, so it grows only with what has arrived of a message.
-func (o *ownReader) readIndirect(r Receiver) error {
+func (g *goroutineConn) readIndirect(r Receiver) error {
 	buffer := make([]byte, idleBuffer)
 	for {
-		n, err := o.Conn.Read(buffer)
-		if n > 0 && !o.receive(r, buffer[:n]) {
+		n, err := g.Conn.Read(buffer)
+		if n > 0 && !g.receive(r, buffer[:n]) {
 			return nil
 		}
 		if err != nil {

@@ -9,29 +9,29 @@ import (
 )
 
 // A polledSocket is a connection that an event loop reads. The loop owns its
-// reading end, and lends it to one goroutine at a time: see [readerState].
+// reading end, and lends it to one goroutine at a time: see [readingOwner].
 type polledSocket struct {
 	loop *loop
 	tag  uint64 // of its events; set when it is added to the loop's table
 	fd   int32  // does not change; used while the outbox is locked and not shut, by the owner, and if not closed
 
-	state   atomic.Uint32 // a readerState
-	expired atomic.Bool   // EndReading was called because of Expire
-	left    bool          // the session has ended, and what arrives is ignored; only the owner uses it
-	listed  bool          // in the loop's list of connections to read again; only the loop uses it
+	owner       atomic.Uint32 // a readingOwner
+	expired     atomic.Bool   // EndReading was called because of Expire
+	left        bool          // the session has ended, and what arrives is ignored; only the owner uses it
+	inReadAgain bool          // in the loop's list of connections to read again; only the loop uses it
 
 	mu     sync.Mutex  // guards the fields below
 	closed bool        // fd is not valid any more
 	timer  *time.Timer // of the last Expire; nil if it was not called, or has no effect any more
 }
 
-// A readerState says who owns the reading end of a connection.
-type readerState = uint32
+// A readingOwner says who owns the reading end of a connection.
+type readingOwner = uint32
 
 const (
-	ownedByLoop  readerState = iota
-	lent                     // to a goroutine that runs a command or ends the connection
-	lentReadable             // lent, and the loop has ignored an event
+	ownedByLoop  readingOwner = iota
+	lent                      // to a goroutine that runs a command or ends the connection
+	lentReadable              // lent, and the loop has ignored an event
 )
 
 // Send implements [outbox.Socket].
@@ -97,37 +97,37 @@ func (s *polledSocket) shut(flushed bool) {
 	s.loop.kernel.Close(s.fd, !flushed)
 }
 
-// owned reports whether the loop owns the reading end. If it does not, the event
+// loopOwns reports whether the loop owns the reading end. If it does not, the event
 // for which the loop asks is not lost: see giveBack. Only the loop calls it.
-func (s *polledSocket) owned() bool {
+func (s *polledSocket) loopOwns() bool {
 	for {
-		switch s.state.Load() {
+		switch s.owner.Load() {
 		case ownedByLoop:
 			return true
 		case lentReadable:
 			return false
 		}
-		if s.state.CompareAndSwap(lent, lentReadable) {
+		if s.owner.CompareAndSwap(lent, lentReadable) {
 			return false
 		}
 	}
 }
 
 // lend makes a goroutine the owner. Only the loop calls it.
-func (s *polledSocket) lend() { s.state.Store(lent) }
+func (s *polledSocket) lend() { s.owner.Store(lent) }
 
 // giveBack makes the loop the owner again. If the loop has ignored an event, it
 // gets another one. In case it ignores that one too, because it was faster, this
 // tries again. Only the owner calls it.
 func (s *polledSocket) giveBack() {
-	for !s.state.CompareAndSwap(lent, ownedByLoop) {
-		s.state.Store(lent)
-		_ = s.loop.poller.Again(s.fd, s.tag) // the descriptor is registered and open
+	for !s.owner.CompareAndSwap(lent, ownedByLoop) {
+		s.owner.Store(lent)
+		_ = s.loop.poller.Rearm(s.fd, s.tag) // the descriptor is registered and open
 	}
 }
 
 // giveBackReadable is giveBack, and lets the loop read in any case.
 func (s *polledSocket) giveBackReadable() {
-	s.state.Store(lentReadable)
+	s.owner.Store(lentReadable)
 	s.giveBack()
 }

@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// An ownReader is a connection with a goroutine that reads from it, and closes
-// it.
-type ownReader struct {
+// A goroutineConn is a connection with a goroutine of its own, which reads from
+// it and closes it.
+type goroutineConn struct {
 	net.Conn // TCP or TLS, or a pipe in a test
 
 	direct directSocket
@@ -24,59 +24,59 @@ type ownReader struct {
 
 // serve reads until the connection ends. It calls few functions, each with a
 // small frame: its stack exists once for each of many clients that do nothing.
-func (o *ownReader) serve(r Receiver, early *[]byte) {
-	if early == nil || o.receive(r, *early) {
+func (g *goroutineConn) serve(r Receiver, early *[]byte) {
+	if early == nil || g.receive(r, *early) {
 		early = nil
-		o.readTo(r)
+		g.readTo(r)
 	}
-	o.end(r)
+	g.end(r)
 }
 
 // receive handles bytes, with the work that they cause. It reports false if
 // nothing more may be read. The bytes must not be used otherwise.
-func (o *ownReader) receive(r Receiver, b []byte) (more bool) {
+func (g *goroutineConn) receive(r Receiver, b []byte) (more bool) {
 	rest, next := receive(r, b)
 	return next == More || next == Work && work(r, rest)
 }
 
 // end ends the session and the connection.
-func (o *ownReader) end(r Receiver) {
+func (g *goroutineConn) end(r Receiver) {
 	c := r.base()
-	farewell := r.Leave(o.expired)
-	if farewell != CloseNow && !o.expired && !c.evicted() { // otherwise the client already had its time
-		o.linger(c, farewell)
+	farewell := r.Leave(g.expired)
+	if farewell != CloseNow && !g.expired && !c.evicted() { // otherwise the client already had its time
+		g.linger(c, farewell)
 	}
 	c.Shut()
 	r.Closed()
 }
 
 // linger reads until the client closes its half.
-func (o *ownReader) linger(c *Conn, how Farewell) {
-	o.expire(LingerTime)
-	if _, halfCloses := o.Conn.(*net.TCPConn); how == LingerForPeer && !halfCloses {
-		o.peerClosed.Store(true)
+func (g *goroutineConn) linger(c *Conn, how Farewell) {
+	g.expire(LingerTime)
+	if _, halfCloses := g.Conn.(*net.TCPConn); how == LingerForPeer && !halfCloses {
+		g.peerClosed.Store(true)
 		if c.Outbox.Flushed() {
 			return
 		}
 	}
 	var sink [512]byte
 	for {
-		if _, err := o.Conn.Read(sink[:]); err != nil {
+		if _, err := g.Conn.Read(sink[:]); err != nil {
 			return
 		}
 	}
 }
 
 // shut closes the connection. flushed says that everything was sent.
-func (o *ownReader) shut(flushed bool) {
-	if tcp, ok := o.Conn.(*net.TCPConn); ok && !flushed {
+func (g *goroutineConn) shut(flushed bool) {
+	if tcp, ok := g.Conn.(*net.TCPConn); ok && !flushed {
 		_ = tcp.SetLinger(0) // discards unsent bytes: the kernel frees their memory now
 	}
-	_ = o.Conn.Close()
+	_ = g.Conn.Close()
 }
 
 // ended records why reading ended.
-func (o *ownReader) ended(err error) { o.expired = errors.Is(err, os.ErrDeadlineExceeded) }
+func (g *goroutineConn) ended(err error) { g.expired = errors.Is(err, os.ErrDeadlineExceeded) }
 
 // expire makes reading from the connection fail after d.
-func (o *ownReader) expire(d time.Duration) { _ = o.Conn.SetReadDeadline(time.Now().Add(d)) }
+func (g *goroutineConn) expire(d time.Duration) { _ = g.Conn.SetReadDeadline(time.Now().Add(d)) }

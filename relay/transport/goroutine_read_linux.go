@@ -11,18 +11,18 @@ import (
 // of connections, so the call chain is short: it reads from the descriptor,
 // which needs half the stack of Conn.Read, and the goroutine keeps its initial
 // stack of 2 KiB.
-func (o *ownReader) readTo(r Receiver) {
-	if o.direct.raw == nil {
-		o.ended(o.readIndirect(r))
+func (g *goroutineConn) readTo(r Receiver) {
+	if g.direct.raw == nil {
+		g.ended(g.readIndirect(r))
 		return
 	}
 	for {
-		if err := o.direct.raw.Read(o.direct.onReadable); err != nil {
-			o.ended(err)
+		if err := g.direct.raw.Read(g.direct.onReadable); err != nil {
+			g.ended(err)
 			return
 		}
-		if more, err := o.direct.take(r); !more {
-			o.ended(err)
+		if more, err := g.direct.take(r); !more {
+			g.ended(err)
 			return
 		}
 	}

@@ -8,19 +8,19 @@ import (
 	"sidecast/relay/outbox"
 )
 
-// newSocket returns the socket that the outbox of own writes to. A TCP
+// newSocket returns the socket that the outbox of conn writes to. A TCP
 // connection gets a [directSocket], all other connections a [blockingSocket].
-func newSocket(own *ownReader) outbox.Socket {
-	if tcp, ok := own.Conn.(*net.TCPConn); ok {
+func newSocket(conn *goroutineConn) outbox.Socket {
+	if tcp, ok := conn.Conn.(*net.TCPConn); ok {
 		if raw, err := tcp.SyscallConn(); err == nil {
-			s := &own.direct
-			s.own, s.raw, s.onReadable = own, raw, s.readOnce
+			s := &conn.direct
+			s.conn, s.raw, s.onReadable = conn, raw, s.readOnce
 			if raw.Control(func(fd uintptr) { s.fd = int32(fd) }) == nil {
 				return s
 			}
 		}
 	}
-	return &blockingSocket{own}
+	return &blockingSocket{conn}
 }
 
 // A directSocket writes with one non-blocking system call, on the goroutine
@@ -28,9 +28,9 @@ func newSocket(own *ownReader) outbox.Socket {
 // connection is closed only after the outbox was shut. So the descriptor is
 // never one that the kernel has reused for another file.
 type directSocket struct {
-	fd  int32
-	own *ownReader
-	raw syscall.RawConn
+	fd   int32
+	conn *goroutineConn
+	raw  syscall.RawConn
 
 	// Owned by the reading goroutine: the results of one readOnce.
 	onReadable func(fd uintptr) bool // readOnce
@@ -58,12 +58,12 @@ func (s *directSocket) Drain(o *outbox.Outbox) {
 
 // Finish implements [outbox.Socket].
 func (s *directSocket) Finish() {
-	_ = s.own.Conn.(*net.TCPConn).CloseWrite()
+	_ = s.conn.Conn.(*net.TCPConn).CloseWrite()
 	s.Expire(LingerTime)
 }
 
 // Expire implements [outbox.Socket].
-func (s *directSocket) Expire(d time.Duration) { s.own.expire(d) }
+func (s *directSocket) Expire(d time.Duration) { s.conn.expire(d) }
 
 // readOnce reads with one system call. It reports false if there is nothing to
 // read yet: the poller calls it again when there is.
