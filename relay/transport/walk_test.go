@@ -136,7 +136,7 @@ func (w *walk) step() {
 	case 8:
 		synctest.Wait()
 	case 9, 10, 11:
-		frame := []byte(fmt.Sprintf("%s gets %d;%s", c.name, w.next(1000), strings.Repeat(".", w.next(8)*100)))
+		frame := fmt.Appendf(nil, "%s gets %d;%s", c.name, w.next(1000), strings.Repeat(".", w.next(8)*100))
 		c.complete = c.complete && !c.gone
 		if c.Outbox.Send(frame) {
 			c.owed.Write(frame)
@@ -229,8 +229,8 @@ func walkLoop(t *testing.T, next func(n int) int, steps func() bool) {
 		}
 		if w.slow {
 			var calls atomic.Int32
-			k.BeforeAgain = func(int32) error { sleep(time.Millisecond); return nil }
-			k.AfterAgain = func(int32) error {
+			k.BeforeRearm = func(int32) error { sleep(time.Millisecond); return nil }
+			k.AfterRearm = func(int32) error {
 				if calls.Add(1)%2 == 0 { // otherwise the loop would be faster forever
 					sleep(time.Millisecond)
 				}
