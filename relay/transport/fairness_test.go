@@ -49,3 +49,41 @@ func TestFairness(t *testing.T) {
 		}
 	})
 }
+
+// However many clients send all the time, another one waits for about one read
+// from each of them.
+func TestFairnessToManyClients(t *testing.T) {
+	const many = 1000
+	var reads atomic.Int32
+	inBubble(t, 1, func(k *inmemory.Kernel) transport.Kernel {
+		k.BeforeRead = func(int32) error { reads.Add(1); return nil }
+		return k
+	}, func(s *setup) {
+		var other *inmemory.Conn
+		var sent, received int32 // the reads before the other client sends, and before it is received
+		floods, left := make([]*inmemory.Conn, many), 20*many
+		for i := range floods {
+			_, floods[i] = s.connect(func(r *receiver) {
+				r.onReceive = func(string) {
+					if left == 15*many {
+						sent = reads.Load()
+						s.send(other, "x")
+					}
+					if left--; left > 0 {
+						s.send(floods[i], strings.Repeat("x", 16<<10))
+					}
+					r.line = nil
+				}
+			})
+		}
+		_, other = s.connect(func(r *receiver) { r.onReceive = func(string) { received = reads.Load() } })
+		synctest.Wait()
+		for _, flood := range floods {
+			s.send(flood, strings.Repeat("x", 40<<10))
+		}
+		synctest.Wait()
+		if n := received - sent; n > 2*many {
+			t.Errorf("another client waits for %d reads from %d clients", n, many)
+		}
+	})
+}

@@ -23,11 +23,11 @@ type loop struct {
 	// Owned by run.
 	buf       [readBuffer]byte
 	events    [maxEvents]Event
-	readAgain []Receiver // whose connections may be readable, although no event will say so
-	spare     []Receiver // the memory of the turn before
+	readAgain []Receiver // whose connections may be readable, although no event will say so; the oldest first
 }
 
-// maxEvents is the most events that the loop handles in one turn.
+// maxEvents is the most events that the loop handles in one turn, and the most
+// connections that it reads again.
 const maxEvents = 256
 
 func newLoop(k Kernel) (*loop, error) {
@@ -40,17 +40,18 @@ func newLoop(k Kernel) (*loop, error) {
 	return l, nil
 }
 
-// run reads until the poller is closed. In each turn it reads once from each
-// connection that is readable, and no more, so that a client that sends all the
-// time does not delay others.
+// run reads until the poller is closed. In each turn it reads at most once from
+// each connection, so that a client that sends all the time does not delay
+// others. A turn reads as many connections that have something left as it
+// handles events: so a client waits for about as many reads as there are clients,
+// even if all of the others send all the time.
 func (l *loop) run() {
 	for {
 		n, err := l.poller.Wait(l.events[:], len(l.readAgain) == 0)
 		if err != nil {
 			return
 		}
-		again := l.readAgain
-		l.readAgain = l.spare[:0]
+		again := l.readAgain[:min(len(l.readAgain), maxEvents)]
 		for _, e := range l.events[:n] {
 			if r := l.table.find(e.Tag); r != nil {
 				l.handle(r, e)
@@ -61,7 +62,9 @@ func (l *loop) run() {
 			l.read(r, true)
 		}
 		clear(again)
-		l.spare = again
+		if l.readAgain = l.readAgain[len(again):]; len(l.readAgain) == 0 {
+			l.readAgain = nil
+		}
 	}
 }
 
@@ -69,7 +72,7 @@ func (l *loop) handle(r Receiver, e Event) {
 	if e.Writable {
 		r.base().Outbox.Writable()
 	}
-	if e.Readable && !r.base().polled.inReadAgain { // otherwise it is read in this turn anyway
+	if e.Readable && !r.base().polled.inReadAgain { // otherwise it is read soon anyway
 		l.read(r, e.Ended)
 	}
 }
