@@ -178,8 +178,9 @@ func (c *conn) serve() {
 	}
 }
 
-// read reads until b holds a request head, or until net/http has to decide. It
-// returns how many bytes it has read, and the length of the head, or 0.
+// read reads until b holds a request head, or until net/http has to decide: it
+// answers some heads earlier, as it accepts lines that end without CR. It returns
+// how many bytes it has read, and the length of the head, or 0.
 func (c *conn) read(b []byte) (n, head int) {
 	if timeout := c.front.server.ReadHeaderTimeout; timeout > 0 {
 		c.headDeadline = time.Now().Add(timeout)
@@ -187,12 +188,12 @@ func (c *conn) read(b []byte) (n, head int) {
 	}
 	for n < len(b) && begins(b[:n]) {
 		more, err := c.net.Read(b[n:])
-		from := max(0, n-len(endOfHead)+1)
+		before, from := n, max(0, n-len(endOfHead)+1)
 		n += more
 		if i := bytes.Index(b[from:n], endOfHead); i >= 0 {
 			return n, from + i + len(endOfHead)
 		}
-		if err != nil {
+		if err != nil || !continues(b[:n], before) {
 			break
 		}
 	}

@@ -19,6 +19,22 @@ func begins(b []byte) bool {
 	return string(b[:min(len(b), len(first))]) == first[:min(len(b), len(first))]
 }
 
+// continues reports whether the bytes of b from an index on can be in a request
+// that parse accepts: they are text, and its lines end with CR and LF.
+func continues(b []byte, from int) bool {
+	for i := from; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '\n':
+			if i == 0 || b[i-1] != '\r' {
+				return false
+			}
+		case c != '\r' && classes[c]&isText == 0:
+			return false
+		}
+	}
+	return true
+}
+
 // parse returns the request with the given head, which ends with an empty line,
 // and true if it is an ordinary WebSocket handshake without a body. It accepts
 // only what net/http accepts, and returns the same request. In doubt it refuses:
