@@ -88,7 +88,7 @@ func TestEchoesAreBounded(t *testing.T) {
 	}
 }
 
-// The reading goroutine adds entries while the shard matches them.
+// A client's commands add entries while the shard matches them.
 func TestEchoesConcurrently(t *testing.T) {
 	var e echoes
 	var both sync.WaitGroup

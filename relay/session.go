@@ -47,10 +47,11 @@ func (h *Hub) Newest(last int, channel string) int {
 }
 
 // A Session is one connected client: its protocol, its outbox and its
-// subscriptions. The transport's reading goroutine owns it: only that goroutine
-// calls [Session.Subscribe], [Session.SubscribeOwn], [Session.Handle] and
-// [Session.Leave]. Other methods may be called concurrently. It has many
-// fields, because an idle session must not cost more than one allocation.
+// subscriptions. [Session.Subscribe], [Session.SubscribeOwn], [Session.Handle]
+// and [Session.Leave] must not be called concurrently: the transport calls them
+// for what the client sends, one after the other. Other methods may be called
+// concurrently. It has many fields, because an idle session must not cost more
+// than one allocation.
 type Session struct {
 	// These do not change.
 	id        sessionID
@@ -64,7 +65,7 @@ type Session struct {
 	protocol  protocol.Protocol
 	outbox    *outbox.Outbox
 
-	// Owned by the reading goroutine.
+	// Used only by the methods that must not be called concurrently.
 	publishTo string // as in Client
 	subs      []*Subscription
 	limiter   limiter
@@ -89,7 +90,7 @@ type Session struct {
 	lastSeen  atomic.Int64 // when the client last sent anything
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never
 	echoes    atomic.Pointer[echoes]
-	blocked   atomic.Bool // the reading goroutine waits for Redis or the application
+	blocked   atomic.Bool // a command waits for Redis or the application
 }
 
 // Join creates a session for a client and welcomes it. The caller must call
@@ -240,9 +241,9 @@ func (s *Session) isEcho(channel string, hash uint64) bool {
 	return e != nil && e.match(channel, hash, s.hub.now())
 }
 
-// block records that the reading goroutine waits for Redis or the application:
-// the client may have answered a ping that is not read yet. The function that
-// it returns ends that.
+// block records that a command waits for Redis or the application. Nothing is
+// read from the client meanwhile, so it may have answered a ping. The function
+// that block returns ends that.
 func (s *Session) block() func() {
 	s.blocked.Store(true)
 	return func() {

@@ -12,7 +12,7 @@ import (
 const LingerTime = time.Second
 
 // A Conn is a connection that was taken over from net/http. Outgoing frames wait
-// in its outbox. An event loop reads from it, or else a goroutine of its own.
+// in its outbox. Either an event loop or a goroutine of its own reads from it.
 type Conn struct {
 	Outbox    outbox.Outbox
 	polled    polledSocket   // if an event loop reads; next to the outbox, which calls it for each delivery

@@ -19,7 +19,7 @@ type goroutineConn struct {
 	// cannot be half-closed: it ends as soon as everything is sent.
 	peerClosed atomic.Bool
 
-	expired bool // the read deadline passed; owned by the reading goroutine
+	expired bool // the read deadline passed; owned by the goroutine
 }
 
 // serve reads until the connection ends. It calls few functions, each with a

@@ -19,7 +19,8 @@ var osKernel Kernel = linux{}
 
 // Adopt implements [Kernel]. The runtime registers the descriptor of each
 // net.Conn in its own poller, with memory of its own, and has no way to give it
-// back, so this duplicates the descriptor.
+// back, so this duplicates the descriptor, and closes c. For a moment, the
+// connection has two.
 func (linux) Adopt(c net.Conn) (int32, bool) {
 	tcp, ok := c.(*net.TCPConn)
 	if !ok {

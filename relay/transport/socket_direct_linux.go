@@ -32,7 +32,7 @@ type directSocket struct {
 	conn *goroutineConn
 	raw  syscall.RawConn
 
-	// Owned by the reading goroutine: the results of one readOnce.
+	// Owned by the goroutine of conn: the results of one readOnce.
 	onReadable func(fd uintptr) bool // readOnce
 	buf        *[readBuffer]byte     // if n > 0
 	n          int                   // 0 at the end of the connection

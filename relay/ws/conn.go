@@ -18,7 +18,7 @@ type conn struct {
 	handler *Handler
 	session *relay.Session
 
-	// Used by the methods of [transport.Receiver] only.
+	// Used only by the methods of [transport.Receiver].
 	decoder  decoder
 	limit    messageLimit
 	ending   protocol.CloseCode // why the relay reads nothing more; 0 if the connection has ended

@@ -16,7 +16,7 @@ const (
 )
 
 // A messageLimit closes a connection whose client does not finish a message.
-// Only the reading goroutine uses it.
+// Only the methods of [transport.Receiver] use it.
 type messageLimit struct {
 	current *messageTimer // nil unless a part of a message has arrived
 }
