@@ -54,6 +54,7 @@ var workloads = []workload{
 	{"idle-10000", idle},
 	{"idle-10000-v1", idleV1},
 	{"idle-10000-goroutines", idleGoroutine},
+	{"idle-10000-tls", idleTLS},
 	{"clients-19000", many},
 	{"fan-out-1000", fanout(1000, 1, 1.10)},
 	{"fan-out-5000", fanout(5000, 1, 1.10)},

@@ -133,6 +133,9 @@ func idleV1(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleV1$", 2900,
 // each.
 func idleGoroutine(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleGoroutine$", 7000, 5500) }
 
+// idleTLS measures the memory for 10,000 idle clients with TLS.
+func idleTLS(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleTLS$", 0, 0) }
+
 // idleSSE measures the memory for 10,000 idle event streams.
 func idleSSE(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdleSSE$", 0, 0) }
 
@@ -199,6 +202,12 @@ func BenchmarkIdleV1(b *testing.B) {
 func BenchmarkIdleGoroutine(b *testing.B) {
 	measureIdle(b, peerSpec{Role: "read", Path: "/?channel=a", Count: idleClients},
 		func(o *relayOptions) { o.goroutines = true })
+}
+
+// BenchmarkIdleTLS is BenchmarkIdle for a client with TLS.
+func BenchmarkIdleTLS(b *testing.B) {
+	measureIdle(b, peerSpec{Role: "read", Path: "/?channel=a", Count: idleClients, TLS: true},
+		func(o *relayOptions) { o.tls = selfSigned() })
 }
 
 // BenchmarkIdleSSE is BenchmarkIdle for an event stream.
