@@ -90,11 +90,11 @@ func TestStartLine(t *testing.T) {
 			map[string]string{
 				"REDIS_URL": "redis://:hunter2@" + redis.Addr, "CHANNELS": "chat,chat:*", "DURABLE_CHANNELS": "order:*",
 				"PUBLIC_CHANNELS": "chat", "PUBLISH_CHANNELS": "chat:*", "DEFAULT_CHANNELS": "chat",
-				"JWT_SECRET": strings.Repeat("s", 32), "CHANNEL_PREFIX": "app_",
+				"JWT_SECRET": strings.Repeat("s", 32), "CHANNEL_PREFIX": "app_", "READER": "goroutine",
 			},
 			[]string{
 				"version=1.2.3", "redis=" + redis.Addr, "in_memory=false", "channels=chat,chat:*", "durable=order:*", "prefix=app_",
-				"public=chat", "publish=chat:*", "default=chat", "login=SIDECAST_JWT_SECRET",
+				"public=chat", "publish=chat:*", "default=chat", "login=SIDECAST_JWT_SECRET", "reader=goroutines",
 			},
 		},
 		"what is not set": {

@@ -9,8 +9,8 @@ import (
 )
 
 // inForce returns the attributes of the line that a relay logs when it starts:
-// the channels, and the rights of clients that are not logged in. Most mistakes
-// in the settings are visible here.
+// the channels, the rights of clients that are not logged in, and what reads
+// from clients. Most mistakes in the settings are visible here.
 func (a *App) inForce() []any {
 	cfg := a.cfg
 	redis := cmp.Or(a.embedded.addr(), a.settings.Redis.Address)
@@ -19,8 +19,17 @@ func (a *App) inForce() []any {
 		"redis", redis, "in_memory", cfg.IsEmbedded(),
 		"channels", orNone(cfg.Channels), "durable", orNone(cfg.DurableChannels), "prefix", orNone(config.List{cfg.ChannelPrefix}),
 		"public", orNone(cfg.PublicChannels), "publish", orNone(cfg.PublishChannels), "default", orNone(cfg.DefaultChannels),
-		"login", orNone(logins(cfg)),
+		"login", orNone(logins(cfg)), "reader", a.readerName(),
 	}
+}
+
+// readerName returns what reads from the clients, which also depends on the
+// system and on TLS.
+func (a *App) readerName() string {
+	if a.reader == nil || a.cfg.TLSCert != "" {
+		return "goroutines"
+	}
+	return "event loops"
 }
 
 // logins returns the settings by which clients log in.
