@@ -41,7 +41,8 @@ type accepted struct {
 	err  error
 }
 
-// Listen accepts connections from l for s, which must not be changed any more.
+// Listen accepts connections from l for s, which has a Handler, an ErrorLog and a
+// ReadHeaderTimeout, and must not be changed any more.
 // endpoint reports whether a path accepts WebSocket clients: its handler must
 // answer each other handshake with one short response. l must not encrypt. The
 // caller passes the result to s.Serve, and calls [Front.Wait] after it.
