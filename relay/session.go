@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base32"
 	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -170,6 +171,14 @@ func (s *Session) Seen() { s.lastSeen.Store(s.hub.now()) }
 
 // LogValue names the session in a log line.
 func (s *Session) LogValue() slog.Value { return slog.StringValue(s.ID()) }
+
+// LogPanic logs the value of a panic on the goroutine that handles what the
+// client sends, for a transport that has recovered from it and disconnects the
+// client. It must be called while that goroutine is still panicking.
+func (s *Session) LogPanic(value any) {
+	s.hub.cfg.Logger.Error("panic while reading from a client; the client is disconnected",
+		"session", s, "panic", value, "stack", string(debug.Stack()))
+}
 
 // Close sends everything that is queued, then a close frame with code, and
 // half-closes the connection. Only the first Close has an effect.

@@ -66,8 +66,7 @@ func (c *conn) Incomplete() bool { return false }
 
 // Panicked implements [transport.Receiver].
 func (c *conn) Panicked(value any) {
-	c.handler.cfg.Logger.Error("panic while reading from a client; the client is disconnected",
-		"session", c.session, "panic", value)
+	c.session.LogPanic(value)
 }
 
 // Leave implements [transport.Receiver].

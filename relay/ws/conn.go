@@ -63,8 +63,7 @@ func (c *conn) receiveClose(code uint16) { c.closing, c.peerCode = true, code }
 
 // Panicked implements [transport.Receiver].
 func (c *conn) Panicked(value any) {
-	c.handler.cfg.Logger.Error("panic while reading from a client; the client is disconnected",
-		"session", c.session, "panic", value)
+	c.session.LogPanic(value)
 	c.ending = protocol.CloseProtocol
 }
 
