@@ -51,10 +51,11 @@ type Poller interface {
 	Close()
 }
 
-// An Event says that a descriptor is readable or writable. Ended is set together
-// with Readable if the peer sends nothing more: Read returns 0, or an error,
-// when it has returned what has arrived.
+// An Event says that a descriptor is readable or writable. ReadAll is set together
+// with Readable if no other event may follow before Read has returned [ErrAgain],
+// 0 or an error: the peer sends nothing more, or it has sent urgent data, at
+// which a Read ends although there is more to read.
 type Event struct {
-	Tag                       uint64
-	Readable, Ended, Writable bool
+	Tag                         uint64
+	Readable, ReadAll, Writable bool
 }

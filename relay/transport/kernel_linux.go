@@ -104,7 +104,7 @@ type epoll struct {
 // interest is what an epoll reports. Events are edge-triggered: an idle
 // connection costs no further system call, and the kernel reports that a socket
 // is writable only after it has refused bytes.
-const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+const interest = unix.EPOLLIN | unix.EPOLLPRI | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
 // Add implements [Poller].
 func (p *epoll) Add(fd int32, tag uint64) error { return p.control(unix.EPOLL_CTL_ADD, fd, tag) }
@@ -127,10 +127,10 @@ func (p *epoll) Wait(events []Event, wait bool) (n int, err error) {
 		return 0, failed
 	}
 	for i, e := range p.list[:max(n, 0)] {
-		ended := e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0
+		all := e.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR|unix.EPOLLPRI) != 0
 		events[i] = Event{
 			Tag:      uint64(uint32(e.Fd)) | uint64(uint32(e.Pad))<<32,
-			Readable: ended || e.Events&unix.EPOLLIN != 0, Ended: ended,
+			Readable: all || e.Events&unix.EPOLLIN != 0, ReadAll: all,
 			Writable: e.Events&unix.EPOLLOUT != 0,
 		}
 	}

@@ -73,13 +73,13 @@ func (l *loop) handle(r Receiver, e Event) {
 		r.base().Outbox.Writable()
 	}
 	if e.Readable && !r.base().polled.inReadAgain { // otherwise it is read soon anyway
-		l.read(r, e.Ended)
+		l.read(r, e.ReadAll)
 	}
 }
 
-// read reads once. more is set if no event may follow although there is more to
+// read reads once. all is set if no event may follow although there is more to
 // read: events say only that something has changed.
-func (l *loop) read(r Receiver, more bool) {
+func (l *loop) read(r Receiver, all bool) {
 	s := &r.base().polled
 	if !s.loopOwns() {
 		return
@@ -96,7 +96,7 @@ func (l *loop) read(r Receiver, more bool) {
 		l.finish(r)
 		return
 	}
-	if more || n == len(l.buf) {
+	if all || n == len(l.buf) {
 		s.inReadAgain = true
 		l.readAgain = append(l.readAgain, r)
 	}

@@ -3,6 +3,7 @@ package ws
 import (
 	"bufio"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/http/httptest"
 	"strings"
@@ -118,5 +119,34 @@ func TestSlowLineReceivesLargeMessage(t *testing.T) {
 			line.stuck.Store(false)
 			_ = line.Close()
 		})
+	}
+}
+
+// What follows a byte of urgent data is read, although the kernel ends a read at
+// that byte. The byte itself is no part of the stream.
+func TestUrgentData(t *testing.T) {
+	r := newTestRelay(t)
+	p := r.dial("/")
+	raw, err := p.conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 10 { // the relay often reads the first part before the rest arrives
+		first, second := fmt.Sprint("first ", i), fmt.Sprint("second ", i)
+		if err := raw.Control(func(fd uintptr) {
+			for _, part := range []struct {
+				bytes []byte
+				flags int
+			}{{frame(0x89, first), syscall.MSG_MORE}, {[]byte("!"), syscall.MSG_OOB | syscall.MSG_MORE}, {frame(0x89, second), 0}} {
+				if err := syscall.Sendto(int(fd), part.bytes, part.flags, nil); err != nil {
+					t.Error(err)
+				}
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		p.want(10, first)
+		p.want(10, second)
+		sleep(120 * time.Millisecond) // no more than 20 pings in each second
 	}
 }

@@ -103,7 +103,7 @@ func (p *poller) Close() {
 func (c *Conn) event() transport.Event {
 	ended := c.readingEnded || c.in.ended || c.in.broken != nil || c.out.closed
 	return transport.Event{
-		Tag: c.tag, Readable: ended || len(c.in.buf) > 0, Ended: ended,
+		Tag: c.tag, Readable: ended || len(c.in.buf) > 0, ReadAll: ended,
 		Writable: c.out.room() > 0 || c.out.closed || c.out.broken != nil,
 	}
 }
