@@ -135,7 +135,7 @@ open('chat', { last: 3 })
 open('order:7', { since })
 open('order:8', { since: '3-0' })`, relay.URL(), ids[0])
 	got := script.awaitAll("message", 6)
-	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(a[:6], b[:6]) })
+	slices.SortStableFunc(got, func(a, b string) int { return strings.Compare(a[:7], b[:7]) })
 	want := []string{"chat live 2", "chat live 3", "chat live 4", "order:7 entry 1", "order:7 entry 2", "order:8 kept"}
 	if !slices.Equal(got, want) {
 		t.Errorf("the messages are %q, want %q", got, want)
