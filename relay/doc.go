@@ -57,8 +57,8 @@
 // arrives (relay/ws), and give each command to a goroutine, so that they never
 // wait. Nothing more is read from the client until its command is done: commands
 // run one after the other. On other systems and with TLS, each connection has a
-// goroutine that reads instead.
-// The channels of an event stream (relay/sse) are in its request.
+// goroutine that reads instead. The channels of an event stream (relay/sse) are
+// in its request.
 //
 //	socket -> Session.Handle -> Session.authorize -> Session.join -> Hub.join
 //

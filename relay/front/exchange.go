@@ -6,7 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"runtime"
+	"runtime/debug"
 	"strconv"
 	"time"
 )
@@ -45,8 +45,7 @@ func (c *conn) answer(r *http.Request, early []byte) {
 // finish ends the exchange, also after a panic.
 func (x *exchange) finish() {
 	if v := recover(); v != nil && v != http.ErrAbortHandler {
-		stack := make([]byte, 64<<10)
-		x.front.server.ErrorLog.Printf("http: panic serving %v: %v\n%s", x.net.RemoteAddr(), v, stack[:runtime.Stack(stack, false)])
+		x.front.server.ErrorLog.Printf("http: panic serving %v: %v\n%s", x.net.RemoteAddr(), v, debug.Stack())
 	}
 	x.context.finish()
 	if !x.hijacked {

@@ -42,10 +42,10 @@ type accepted struct {
 }
 
 // Listen accepts connections from l for s, which has a Handler, an ErrorLog and a
-// ReadHeaderTimeout, and must not be changed any more.
-// endpoint reports whether a path accepts WebSocket clients: its handler must
-// answer each other handshake with one short response. l must not encrypt. The
-// caller passes the result to s.Serve, and calls [Front.Wait] after it.
+// ReadHeaderTimeout, and must not be changed any more. endpoint reports whether a
+// path accepts WebSocket clients: its handler must answer each other handshake
+// with one short response. l must not encrypt. The caller passes the result to
+// s.Serve, and calls [Front.Wait] after it.
 func Listen(s *http.Server, l net.Listener, endpoint func(path string) bool) *Front {
 	f := &Front{
 		Listener: l, server: s, endpoint: endpoint, context: context.WithValue(context.Background(), http.ServerContextKey, s),

@@ -97,8 +97,8 @@ func (s *polledSocket) shut(flushed bool) {
 	s.loop.kernel.Close(s.fd, !flushed)
 }
 
-// loopOwns reports whether the loop owns the reading end. If it does not, the event
-// for which the loop asks is not lost: see giveBack. Only the loop calls it.
+// loopOwns reports whether the loop owns the reading end. If it does not, the
+// event for which the loop asks is not lost: see giveBack. Only the loop calls it.
 func (s *polledSocket) loopOwns() bool {
 	for {
 		switch s.owner.Load() {

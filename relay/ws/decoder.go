@@ -21,8 +21,8 @@ type decoder struct {
 	whole   bool   // the current message has arrived: see [decoder.take]
 }
 
-// A controlHandler is called for control frames. The bytes are only valid during the
-// call.
+// A controlHandler is called for control frames. The bytes are only valid during
+// the call.
 type controlHandler interface {
 	receivePing(payload []byte)
 	// receiveClose is called for the first close frame, with the code in it, or 0
