@@ -19,7 +19,19 @@ type Identity struct {
 	Own       []string  // the user's own channels: the client may subscribe to them, and joins those that are relayed
 	Join      []string  // channels to join at the start; they need a grant or must be public
 	Until     time.Time // when the session ends unless it is refreshed; zero for no end
+
+	// Established is when the login was made: the time at which a token was
+	// issued (iat), or at which the relay sent the application the question
+	// about the user. Zero if that is not known.
+	Established time.Time
+	TokenID     string // of the token (jti); empty if it has none
+	// Info is what the application wants other members of a channel to know
+	// about the user: JSON of at most [MaxInfo] bytes, or nil.
+	Info []byte
 }
+
+// MaxInfo is the maximum size of [Identity.Info], in bytes.
+const MaxInfo = 1 << 10
 
 // UserID returns the user's id, or "" for an anonymous client.
 func (id *Identity) UserID() string {

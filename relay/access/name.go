@@ -92,6 +92,14 @@ func (n Names) Channel(name []byte) ([]byte, bool) {
 // prefix, followed by p.
 func (n Names) RedisPattern(p Pattern) string { return EscapePattern(n.channelPrefix) + p.String() }
 
+// Public returns the Redis name of a key or channel of Sidecast itself that the
+// application uses, too. It begins with the channel prefix, because libraries
+// that add a prefix do so to every name.
+func (n Names) Public(name string) string { return n.channelPrefix + n.keyPrefix + name }
+
+// Internal returns the Redis name of a key or channel that only relays use.
+func (n Names) Internal(name string) string { return n.keyPrefix + name }
+
 // Marker returns the Redis name of the channel on which relays publish markers.
 func (n Names) Marker() string { return n.keyPrefix + "mark" }
 

@@ -95,4 +95,10 @@ func TestNames(t *testing.T) {
 	if got := names.Marker(); got != "sidecast:mark" {
 		t.Errorf("Marker = %q", got)
 	}
+	if got := names.Public("control"); got != "a*:sidecast:control" {
+		t.Errorf("Public = %q, want it after the channel prefix", got)
+	}
+	if got := names.Internal("relays"); got != "sidecast:relays" {
+		t.Errorf("Internal = %q", got)
+	}
 }

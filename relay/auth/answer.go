@@ -59,6 +59,7 @@ func parseLogin(grants Grants, r reply) (answer, error) {
 		return answer{}, withAdvice(err, doLogin)
 	}
 	user, lists := o.user("user"), grantLists{channels: o.strings("channels"), publish: o.strings("publish")}
+	info := o.info("info")
 	expiry, limited := o.expiry()
 	if !limited {
 		expiry = defaultExpiry
@@ -70,6 +71,7 @@ func parseLogin(grants Grants, r reply) (answer, error) {
 	if err != nil {
 		return answer{}, withAdvice(err, doLogin)
 	}
+	id.Established, id.Info = r.asked, info
 	return answer{outcome: granted, identity: id, maxAge: expiry / 2}, nil
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"sidecast/relay/access"
 )
 
 const (
@@ -28,6 +30,8 @@ type claims struct {
 	issuedAt  *numericDate // iat
 	issuer    string       // iss
 	audience  []string     // aud
+	id        string       // jti
+	info      []byte
 	grants    grantLists
 }
 
@@ -41,9 +45,23 @@ func (c *claims) UnmarshalJSON(text []byte) error {
 		wanted: c.wanted,
 		user:   o.user("sub"), expires: o.date("exp"), notBefore: o.date("nbf"), issuedAt: o.date("iat"),
 		issuer: o.string("iss"), audience: o.oneOrMore("aud"),
+		id: o.tokenID("jti"), info: o.info("info"),
 		grants: grantLists{channels: o.strings("channels"), publish: o.strings("publish"), subscribe: o.strings("subscribe")},
 	}
 	return o.err
+}
+
+// identity returns the identity that a valid token grants.
+func (c *claims) identity(grants Grants) (*access.Identity, error) {
+	id, err := grants.identity(c.user, c.grants, c.expires.time())
+	if err != nil {
+		return nil, err
+	}
+	id.TokenID, id.Info = c.id, c.info
+	if c.issuedAt != nil {
+		id.Established = c.issuedAt.time()
+	}
+	return id, nil
 }
 
 // wantedClaims are values that a token must have; empty: any value, or none.

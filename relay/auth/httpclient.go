@@ -30,6 +30,7 @@ func newHTTPClient(maxConns int) *http.Client {
 
 // A reply is the HTTP response of another server.
 type reply struct {
+	asked  time.Time // before the request was sent
 	status int
 	body   []byte
 	// misdirected is why the response says nothing but that the URL is wrong;
@@ -48,6 +49,7 @@ func httpGet(ctx context.Context, client *http.Client, url string, header http.H
 		return reply{}, &problem{text: "the request cannot be created", do: "correct the URL"}
 	}
 	request.Header = header
+	asked := time.Now()
 	response, err := client.Do(request)
 	if err != nil {
 		return reply{}, connectionProblem(ctx, err, connected.Load())
@@ -61,6 +63,7 @@ func httpGet(ctx context.Context, client *http.Client, url string, header http.H
 		return reply{}, errTooLarge
 	}
 	return reply{
-		status: response.StatusCode, body: body, misdirected: cmp.Or(redirectProblem(response), schemeProblem(response, body)),
+		asked: asked, status: response.StatusCode, body: body,
+		misdirected: cmp.Or(redirectProblem(response), schemeProblem(response, body)),
 	}, nil
 }

@@ -3,6 +3,7 @@ package auth
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -199,6 +200,30 @@ func (o *object) user(name string) string {
 		return ""
 	}
 	return id
+}
+
+// tokenID reads a token's id. It should be a string (RFC 7519 section 4.1.7),
+// but some applications use the number of a row in their database.
+func (o *object) tokenID(name string) string {
+	if o.has(name) && o.kind(name) == "a number" {
+		return string(o.members[name])
+	}
+	return o.string(name)
+}
+
+// info reads what other members of a channel may know about a user: any JSON
+// value that is not too large. The result has no white space between its parts.
+func (o *object) info(name string) []byte {
+	if !o.has(name) {
+		return nil
+	}
+	var compact bytes.Buffer
+	_ = json.Compact(&compact, o.members[name]) // parseObject has found it valid
+	if compact.Len() > access.MaxInfo {
+		o.fail(name, fmt.Sprintf("is larger than %d bytes of JSON", access.MaxInfo), "send less, such as a name and the URL of a picture")
+		return nil
+	}
+	return compact.Bytes()
 }
 
 // onlyKnown rejects an object that has a member of another name. Of several it

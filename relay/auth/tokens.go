@@ -132,7 +132,7 @@ func (t *Tokens) verify(token string) (*access.Identity, error) {
 	if err != nil {
 		return nil, cmp.Or(t.wrongAlgorithm(parsed), err)
 	}
-	return t.grants.identity(c.user, c.grants, c.expires.time())
+	return c.identity(t.grants)
 }
 
 // wrongAlgorithm returns a problem if a token is signed with an algorithm that
