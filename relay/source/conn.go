@@ -103,7 +103,7 @@ func newPubsubConn(conn net.Conn, l *Link) *pubsubConn {
 	if secure, ok := conn.(interface{ NetConn() net.Conn }); ok {
 		c.raw = secure.NetConn()
 	}
-	c.subs.reset(l.markerChannel, l.redisPatterns)
+	c.subs.reset(l.serviceChannels(), l.markerChannel, l.redisPatterns)
 	c.lastRead.Store(c.age())
 	return c
 }
@@ -275,15 +275,22 @@ func (c *pubsubConn) Close() error {
 // that moment go-redis has read the replies to all earlier commands, because it
 // waits for each, so the next byte that arrives begins a reply.
 func (c *pubsubConn) Write(p []byte) (int, error) {
+	var first []byte
 	if c.subscribedAt.Load() == 0 && isSubscribe(p) {
 		// The deadlines of the handshake must not expire inside a later reply.
 		if err := c.Conn.SetReadDeadline(time.Time{}); err != nil {
 			return 0, err
 		}
 		c.subscribedAt.Store(c.age())
+		first = c.link.subscribeServices()
 	}
 	c.writeMu.Lock()
 	defer c.writeMu.Unlock()
+	if len(first) > 0 {
+		if _, err := c.Conn.Write(first); err != nil {
+			return 0, err
+		}
+	}
 	n, err := c.Conn.Write(p)
 	if err != nil && c.subscribedAt.Load() == 0 {
 		err = c.serverReason(err)

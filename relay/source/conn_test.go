@@ -289,3 +289,45 @@ func TestHandshakeDeadlines(t *testing.T) {
 		t.Errorf("the old or the new deadline expired after the handshake: %v", err)
 	}
 }
+
+// TestServiceMessagesKeepTheirPlace plays the replies of a link with services,
+// one of which is refused, in pieces of all small sizes.
+func TestServiceMessagesKeepTheirPlace(t *testing.T) {
+	for _, protocol := range []int{2, 3} {
+		stream := encodeReply(protocol, "subscribe", "sidecast:one") + ":1\r\n" +
+			"-NOPERM two\r\n" + subscribedHead(protocol) +
+			encodeReply(protocol, "pmessage", "*", "chat", "1") +
+			encodeReply(protocol, "message", "sidecast:one", "*3\r\n$7\r\nmessage\r\n") +
+			encodeReply(protocol, "pmessage", "*", "chat", "2") +
+			encodeReply(protocol, "message", "sidecast:one", strings.Repeat("x", maxServiceMessage+1)) +
+			encodeReply(protocol, "message", "sidecast:one", strings.Repeat("x", maxServiceMessage)) +
+			encodeReply(protocol, "pmessage", "*", "chat", "3")
+		want := []string{
+			`subscribe "sidecast:mark"`, "one true", "two false", "online", `psubscribe "*"`,
+			`publish "chat" "1"`, `one "*3\r\n$7\r\nmessage\r\n"`, `publish "chat" "2"`,
+			"one " + show(strings.Repeat("x", maxServiceMessage)), `publish "chat" "3"`, "offline", "one offline",
+		}
+		for size := range 4 {
+			var lines []string
+			piece := func() int { return size }
+			if size == 0 {
+				piece = nil
+			}
+			sink := lineSink{&lines}
+			services := []Service{{
+				Channel: "sidecast:one", Receive: func(p []byte) { sink.add("one %s", show(p)) },
+				Online: func(heard bool) { sink.add("one %t", heard) }, Offline: func() { sink.add("one offline") },
+			}, {
+				Channel: "sidecast:two", Online: func(heard bool) { sink.add("two %t", heard) },
+			}}
+			conn := newPubsubConn(&scriptedConn{stream: []byte(stream), piece: piece}, testLink(t, sink, func(c *Config) { c.Services = services }))
+			play(t, conn, protocol, func(reply any, err error) bool {
+				sink.add("%s", describe(reply))
+				return err == nil
+			})
+			if got := withoutFlush(lines); !slices.Equal(got, want) {
+				t.Fatalf("RESP%d, pieces of %d:\ngot  %.200q\nwant %.200q", protocol, size, got, want)
+			}
+		}
+	}
+}

@@ -137,6 +137,14 @@
 // configuration order. The copies for the other patterns are dropped and
 // counted as overlap. Messages with reserved or invalid names, and payloads
 // that exceed the limit, are dropped and counted too; the last also reach the
-// sink as Oversize. Copies of markers that a wide pattern matches are dropped
-// without being counted.
+// sink as Oversize. Copies of markers and of messages for services that a wide
+// pattern matches are dropped without being counted.
+//
+// # Services
+//
+// Other parts of the relay use Redis, too: a [Service] has a channel of the
+// relay's own, is prepared before an epoch begins, and sends commands with
+// [Link.Do]. The connection subscribes to these channels itself, without
+// go-redis, just before go-redis's first subscription. So in a cluster, the
+// marker channel remains the only name by which go-redis could choose a node.
 package source

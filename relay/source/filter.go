@@ -19,7 +19,8 @@ type filter struct {
 	patterns      access.Patterns
 	redisPatterns []string // patterns with the prefix, by index in patterns
 	durable       access.Patterns
-	marker        string // the marker channel, or empty
+	marker        string   // the marker channel, or empty
+	services      []string // the channels of the services
 	stats         *stats.Stats
 	singleCopy    bool // the server sends one copy of a message, for any pattern that matches
 
@@ -69,9 +70,9 @@ func (f *filter) admit(pattern, name []byte) (channel []byte, ok bool, err error
 		f.stats.Dropped[stats.DropName].Add(1)
 		return nil, false, nil
 	case f.names.ReservedBytes(name, channel):
-		// A pattern like `*` also matches markers. They are not lost, because
-		// the exact subscription delivers them.
-		if f.marker == "" || string(name) != f.marker {
+		// A pattern like `*` also matches markers and messages for services. They
+		// are not lost, because the exact subscriptions deliver them.
+		if (f.marker == "" || string(name) != f.marker) && !slices.Contains(f.services, string(name)) {
 			f.stats.Dropped[stats.DropReserved].Add(1)
 		}
 		return nil, false, nil

@@ -91,6 +91,10 @@ func New(cfg Config, sink Sink) (*Link, error) {
 		l.filter.durable = cfg.Durable
 	}
 	l.filter.singleCopy = cfg.Embedded // Redis sends a copy for each pattern that matches, miniredis sends only one
+	for _, name := range l.serviceChannels() {
+		l.filter.services = append(l.filter.services, name)
+		l.filter.longestName = max(l.filter.longestName, len(name))
+	}
 	l.redisPatterns = subscriptions(cfg.Names, cfg.Patterns)
 	if !cfg.MarkersOff {
 		l.markerChannel = cfg.Names.Marker()
@@ -208,6 +212,7 @@ func (l *Link) beginEpoch(c *pubsubConn, markers bool) {
 	l.up.Store(true) // before Online, because the sink may publish when it is notified
 	l.stats.RedisUp.Store(true)
 	l.barrier.begin(c)
+	l.notifyOnline(c)
 	l.sink.Online(c.node)
 	l.ready.Store(true) // after Online, because callers that wait for Ready expect that the sink is online
 	l.reporter.connected()
@@ -227,6 +232,7 @@ func (l *Link) endEpoch(c *pubsubConn, cause stats.Cause, err error) {
 	l.stats.RedisEpochs[cause].Add(1)
 	l.probe.end()
 	l.sink.Offline()
+	l.notifyOffline()
 	l.barrier.end() // after the sink was notified, as CatchUp promises
 	if cause == stats.CauseShutdown {
 		return
@@ -282,6 +288,12 @@ func (l *Link) stop() {
 	l.stopped = true
 	l.mu.Unlock()
 	l.cut(stats.CauseShutdown, context.Canceled)
+}
+
+func (l *Link) isStopped() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stopped
 }
 
 // setConn makes c the link's connection, unless the link is stopping.

@@ -198,29 +198,36 @@ func (c *pubsubConn) parseKind(b []byte, kind string, count, i int) (bool, error
 	case (kind == "subscribe" || kind == "psubscribe") && count == 3:
 		return c.parseConfirmation(b, kind, i)
 	case kind == "message" && count == 3 && c.subs.anyConfirmed:
-		return c.parseMarkerMessage(b, i)
+		return c.parseMessage(b, i)
 	case kind == "pong" && count == 2 && c.live:
 		return c.parsePong(b, i)
 	}
 	return c.passReply()
 }
 
-// parseMarkerMessage delivers a marker: the marker channel is the only one that
-// the link subscribes to by its exact name.
-func (c *pubsubConn) parseMarkerMessage(b []byte, i int) (bool, error) {
-	f := c.link.filter
+// parseMessage delivers a message on a channel that the link subscribes to by
+// its exact name: a marker, or a message for a service. Its name begins at b[i:].
+func (c *pubsubConn) parseMessage(b []byte, i int) (bool, error) {
 	if size, at := resp.BulkLen(b, i); at < 0 {
 		return incomplete(at)
-	} else if size != len(f.marker) {
+	} else if size > c.subs.maxNameLen {
 		return c.passReply()
 	}
-	name, at := resp.Bulk(b, i, len(f.marker))
+	name, at := resp.Bulk(b, i, c.subs.maxNameLen)
 	if at < 0 {
 		return incomplete(at)
 	}
-	if string(name) != f.marker {
-		return c.passReply()
+	if f := c.link.filter; f.marker != "" && string(name) == f.marker {
+		return c.parseMarkerMessage(b, at)
 	}
+	if s := c.link.service(name); s != nil {
+		return c.parseServiceMessage(s, b, at)
+	}
+	return c.passReply()
+}
+
+// parseMarkerMessage delivers a marker, which begins at b[at:].
+func (c *pubsubConn) parseMarkerMessage(b []byte, at int) (bool, error) {
 	if !c.live {
 		return c.discardValues(0, 1)
 	}
@@ -260,23 +267,32 @@ func (c *pubsubConn) parseConfirmation(b []byte, kind string, i int) (bool, erro
 	if end == 0 || err != nil {
 		return false, err
 	}
-	c.passBytes = at + end
+	if kind == "subscribe" && c.link.service(name) != nil {
+		c.r += at + end // go-redis does not know this subscription
+	} else {
+		c.passBytes = at + end
+	}
 	if c.subs.confirm(kind, name) {
-		c.beginEpoch()
+		return true, c.beginEpoch()
 	}
 	return true, nil
 }
 
-func (c *pubsubConn) beginEpoch() {
+// beginEpoch begins the epoch, unless a service cannot be prepared for it.
+func (c *pubsubConn) beginEpoch() error {
+	if err := c.link.prepare(); err != nil {
+		return err
+	}
 	c.live, c.unflushed = true, true
 	c.epochRunning.Store(true)
 	c.link.beginEpoch(c, c.subs.markerConfirmed)
+	return nil
 }
 
 // parseError handles every error reply itself, because go-redis would return it
 // from Receive and keep the connection. Before the epoch an error reply answers
-// a subscription: the one to the marker channel if that is not answered yet,
-// because it is sent first. Within the epoch it can only answer one of the
+// a subscription: one of a service or the one to the marker channel if that is
+// not answered yet, because they are sent first, in this order. Within the epoch it can only answer one of the
 // connection's PINGs, and then it counts as a PONG.
 func (c *pubsubConn) parseError(b []byte) (bool, error) {
 	end, err := resp.LineEnd(b)
@@ -294,11 +310,15 @@ func (c *pubsubConn) parseError(b []byte) (bool, error) {
 		return true, nil
 	case c.live:
 		return false, &replyError{text}
+	case c.subs.awaitsService() && isDenied(text):
+		c.link.reporter.serviceDenied(c.subs.withoutService(), text)
+		c.r += end
+		return true, nil
 	case c.subs.awaitsMarker() && isDenied(text):
 		c.link.reporter.markerSubscriptionDenied(text)
 		c.r += end
 		if c.subs.withoutMarker() {
-			c.beginEpoch()
+			return true, c.beginEpoch()
 		}
 		return true, nil
 	case isDenied(text):

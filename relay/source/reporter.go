@@ -23,6 +23,8 @@ type errorReporter struct {
 	problem  string // the last one logged; empty after the link was connected
 	loggedAt time.Time
 
+	servicesDenied map[string]bool // channels about which it was logged
+
 	// Warnings that are logged once. Any goroutine may use them.
 	role, node, bus, ping, pingFails, markerSubscribe, markerPublish, foreign sync.Once
 	clientPublish, clientAppend, clientAsking                                 sync.Once
@@ -154,6 +156,18 @@ func (r *errorReporter) markerSubscriptionDenied(reply string) {
 	r.warnOnce(&r.markerSubscribe,
 		"redis refuses the subscription to the marker channel, so the relay cannot probe delivery",
 		"grant +subscribe and &"+r.link.markerChannel, "err", r.shown(&replyError{reply}))
+}
+
+// serviceDenied is called on the link's goroutine.
+func (r *errorReporter) serviceDenied(channel, reply string) {
+	if !r.servicesDenied[channel] {
+		if r.servicesDenied == nil {
+			r.servicesDenied = make(map[string]bool)
+		}
+		r.servicesDenied[channel] = true
+		r.warn("redis refuses the subscription to a channel of the relay's own, so what it is for does not work",
+			"grant +subscribe and &"+channel, "channel", channel, "err", r.shown(&replyError{reply}))
+	}
 }
 
 func (r *errorReporter) markerPublishDenied(err error) {

@@ -74,6 +74,8 @@ type Config struct {
 	Stats      *stats.Stats    // nil: count nothing
 	Logger     *slog.Logger    // nil means slog.Default
 
+	Services []Service // what else uses Redis
+
 	StreamLength int // approximate number of entries to which a stream is trimmed when a client adds one; 0: no trimming
 }
 
