@@ -144,6 +144,7 @@ type Operations struct {
 	ReadyNeedsRedis Switch     `split_words:"true" default:"false" desc:"answer 503 on '/readyz' while Redis is unavailable"`
 	Demo            Switch     `split_words:"true" default:"false" embedded:"true" desc:"serve the demo page at '/'"`
 	AdminToken      Secret     `split_words:"true" desc:"bearer token of at least 16 bytes for the profiles on the admin listener; without it, they are available on loopback only"`
+	PublishToken    Secret     `split_words:"true" desc:"bearer token of at least 16 bytes with which your application publishes over HTTP, at '/publish' on the admin listener; without it, it cannot"`
 	Reader          ReaderKind `split_words:"true" default:"auto" oneof:"auto,goroutine" desc:"how connections without TLS are read: auto: with one event loop for each processor on Linux; goroutine: with one goroutine for each connection, which takes four times as much memory"`
 	LogLevel        Level      `split_words:"true" default:"info" oneof:"debug,info,warn,error" desc:"minimum log level"`
 	LogFormat       LogFormat  `split_words:"true" default:"auto" oneof:"auto,text,json" desc:"log format; auto: text on a terminal, otherwise json"`

@@ -153,6 +153,8 @@ func TestFaults(t *testing.T) {
 		{"READY_NEEDS_REDIS=yes", `READY_NEEDS_REDIS: "yes" is neither true nor false; write true or false`},
 		{"DEMO=on", `DEMO: "on" is neither true nor false; write true or false`},
 		{"ADMIN_TOKEN=x", "ADMIN_TOKEN: is shorter than 16 bytes, so that it can be guessed; make one with `openssl rand -base64 32`"},
+		{"PUBLISH_TOKEN=x", "PUBLISH_TOKEN: is shorter than 16 bytes, so that it can be guessed; make one with `openssl rand -base64 32`"},
+		{"PUBLISH_TOKEN=two words that are long enough", `PUBLISH_TOKEN: contains white space or characters that are not ASCII, which an HTTP header cannot contain; write only printable ASCII characters`},
 		{"ADMIN_TOKEN=two words that are long enough", `ADMIN_TOKEN: contains white space or characters that are not ASCII, which an HTTP header cannot contain; write only printable ASCII characters`},
 		{"LOG_LEVEL=warning", `LOG_LEVEL: "warning" is not an allowed value; write debug, info, warn or error`},
 		{"LOG_LEVEL=info+2", `LOG_LEVEL: "info+2" is not an allowed value; write debug, info, warn or error`},

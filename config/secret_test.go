@@ -196,8 +196,8 @@ func TestEverySecretAsFile(t *testing.T) {
 			t.Errorf("%s: read %q, embedded %v", s.name, got, c.IsEmbedded())
 		}
 	}
-	if count != 6 {
-		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD, JWT_SECRET, JWT_PREVIOUS_SECRET and ADMIN_TOKEN", count)
+	if count != 7 {
+		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD, JWT_SECRET, JWT_PREVIOUS_SECRET, ADMIN_TOKEN and PUBLISH_TOKEN", count)
 	}
 }
 

@@ -293,8 +293,10 @@ func (v *validation) admin() {
 		v.faults.Add("ADMIN_LISTEN", "has the same port as "+Prefix+"LISTEN", "write another port")
 	}
 	notToken := func(r rune) bool { return r <= ' ' || r > '~' }
-	if v.valid("ADMIN_TOKEN") && strings.ContainsFunc(c.AdminToken.Reveal(), notToken) {
-		v.faults.Add("ADMIN_TOKEN", "contains white space or characters that are not ASCII, which an HTTP header cannot contain",
-			"write only printable ASCII characters")
+	for name, token := range map[string]Secret{"ADMIN_TOKEN": c.AdminToken, "PUBLISH_TOKEN": c.PublishToken} {
+		if v.valid(name) && strings.ContainsFunc(token.Reveal(), notToken) {
+			v.faults.Add(name, "contains white space or characters that are not ASCII, which an HTTP header cannot contain",
+				"write only printable ASCII characters")
+		}
 	}
 }

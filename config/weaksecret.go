@@ -24,6 +24,7 @@ func (v *validation) secrets() {
 		{"JWT_SECRET", c.JWTSecret, minJWTSecret},
 		{"JWT_PREVIOUS_SECRET", c.JWTPreviousSecret, minJWTSecret},
 		{"ADMIN_TOKEN", c.AdminToken, minAdminToken},
+		{"PUBLISH_TOKEN", c.PublishToken, minAdminToken},
 	} {
 		if !v.valid(s.name) || !s.secret.IsSet() || len(strings.TrimSpace(s.secret.Reveal())) >= s.least {
 			continue

@@ -318,7 +318,9 @@
 // waits. A message of which only a part has arrived costs at most twice that
 // part: at most 2 x MAX_INBOUND_BYTES for each client, and 2.5 x if the relay
 // encrypts. While a message that a client publishes waits for Redis, it costs
-// its size, and with PUBLISH_FORMAT=json up to 6 times that.
+// its size, and with PUBLISH_FORMAT=json up to 6 times that. A message that the
+// application publishes over HTTP costs up to 3 times its size, and there are at
+// most 32 of them.
 //
 // TestMemoryIsBounded fills all of this at once, and TestHistoryBytes verifies
 // the bound of the history.

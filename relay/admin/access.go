@@ -11,21 +11,38 @@ import (
 	"sidecast/relay/loopback"
 )
 
+// A bearerToken is the token that a request must have. It is immutable. The zero
+// value is no token: no request has it.
+type bearerToken struct {
+	hash  [sha256.Size]byte // a hash, so that the time of a comparison does not reveal the token's length
+	isSet bool
+}
+
+func newBearerToken(token string) bearerToken {
+	return bearerToken{hash: sha256.Sum256([]byte(token)), isSet: token != ""}
+}
+
+// in reports whether the request has the token.
+func (b bearerToken) in(r *http.Request) bool {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	got := sha256.Sum256([]byte(strings.TrimSpace(token)))
+	same := subtle.ConstantTimeCompare(got[:], b.hash[:]) == 1
+	return same && b.isSet && strings.EqualFold(scheme, "Bearer")
+}
+
 // An authorizer decides which requests are allowed. It is immutable.
 type authorizer struct {
-	token    [sha256.Size]byte // a hash, so that the time of a comparison does not reveal the token's length
-	hasToken bool
+	token    bearerToken
 	loopback bool
 }
 
 func newAuthorizer(token string, loopback bool) *authorizer {
-	return &authorizer{token: sha256.Sum256([]byte(token)), hasToken: token != "", loopback: loopback}
+	return &authorizer{token: newBearerToken(token), loopback: loopback}
 }
 
-// checkRequest applies to every request. It rejects requests that web pages of
-// other hosts send to a loopback listener, and requests other than GET and HEAD
-// that lack the token.
-func (a *authorizer) checkRequest(next http.Handler) http.Handler {
+// checkSite applies to every request. It rejects requests that web pages of
+// other hosts send to a loopback listener.
+func (a *authorizer) checkSite(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Content-Type-Options", "nosniff")
 		w.Header().Set("Cache-Control", "no-store")
@@ -33,7 +50,14 @@ func (a *authorizer) checkRequest(next http.Handler) http.Handler {
 			http.Error(w, reason, http.StatusForbidden)
 			return
 		}
-		if !isRead(r) && !a.authorized(r) {
+		next.ServeHTTP(w, r)
+	})
+}
+
+// protectWrites rejects requests other than GET and HEAD that lack the token.
+func (a *authorizer) protectWrites(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isRead(r) && !a.token.in(r) {
 			a.reject(w)
 			return
 		}
@@ -45,7 +69,7 @@ func (a *authorizer) checkRequest(next http.Handler) http.Handler {
 // require the token unless the listener is loopback.
 func (a *authorizer) privileged(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !a.loopback && !a.authorized(r) {
+		if !a.loopback && !a.token.in(r) {
 			a.reject(w)
 			return
 		}
@@ -53,16 +77,8 @@ func (a *authorizer) privileged(next http.Handler) http.Handler {
 	})
 }
 
-// authorized reports whether the request carries the token.
-func (a *authorizer) authorized(r *http.Request) bool {
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	got := sha256.Sum256([]byte(strings.TrimSpace(token)))
-	same := subtle.ConstantTimeCompare(got[:], a.token[:]) == 1
-	return same && a.hasToken && strings.EqualFold(scheme, "Bearer")
-}
-
 func (a *authorizer) reject(w http.ResponseWriter) {
-	if !a.hasToken {
+	if !a.token.isSet {
 		http.Error(w, "this request needs a token: set SIDECAST_ADMIN_TOKEN and restart the relay", http.StatusForbidden)
 		return
 	}

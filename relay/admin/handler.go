@@ -13,22 +13,25 @@ import (
 const maxScrapes = 4
 
 // notFound is the body of the 404 response for all other paths.
-const notFound = "not found; available: /metrics, /livez, /readyz and /debug/pprof/"
+const notFound = "not found; available: /metrics, /livez, /readyz, /publish and /debug/pprof/"
 
-// Config configures [Handler]. All fields but Token and Loopback are required.
+// Config configures [Handler]. All fields but Publisher, Token and Loopback are
+// required.
 type Config struct {
 	Registry *prometheus.Registry
 	Ready    http.Handler // answers /readyz
 	Live     http.Handler // answers /livez
 
+	Publisher Publisher // answers /publish
+
 	Token    string // grants access to profiles and to methods other than GET and HEAD; empty: no token does
 	Loopback bool   // only this machine can reach the listener
 }
 
-// Handler serves /metrics, /livez, /readyz and /debug/pprof/. The first three
-// require no token. Profiles require the token, sent as `Authorization:
-// Bearer`, unless the listener is loopback. Methods other than GET and HEAD
-// always require it. On a loopback listener, the Host and, if present, the
+// Handler serves /metrics, /livez, /readyz, /publish and /debug/pprof/. The
+// first three require no token, and /publish one of its own. Profiles require
+// the token, sent as `Authorization: Bearer`, unless the listener is loopback.
+// Methods other than GET and HEAD always require it. On a loopback listener, the Host and, if present, the
 // Origin must be loopback too, so that no web page can read from the listener
 // through a browser on this machine.
 func Handler(c Config) http.Handler {
@@ -49,7 +52,14 @@ func Handler(c Config) http.Handler {
 		mux.Handle(path, a.privileged(profile))
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, notFound, http.StatusNotFound) })
-	return a.checkRequest(mux)
+	publish, others := newPublishHandler(c.Publisher), a.protectWrites(mux)
+	return a.checkSite(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/publish" {
+			publish.ServeHTTP(w, r)
+			return
+		}
+		others.ServeHTTP(w, r)
+	}))
 }
 
 // readOnly rejects all methods but GET and HEAD.

@@ -142,7 +142,7 @@ func TestHandler(t *testing.T) {
 	for _, tt := range []struct{ path, contains string }{
 		{"/metrics", "\nsidecast_redis_up 0\n"},
 		{"/metrics", "# HELP sidecast_connections Clients that are connected now.\n"},
-		{"/nothing", "not found; available: /metrics, /livez, /readyz and /debug/pprof/\n"},
+		{"/nothing", "not found; available: /metrics, /livez, /readyz, /publish and /debug/pprof/\n"},
 		{"/debug/pprof/goroutine?debug=1", "goroutine profile: total"},
 	} {
 		response, err := http.Get(server.URL + tt.path)

@@ -159,5 +159,19 @@ func (a *App) adminHandler(ready, live http.Handler) http.Handler {
 	return admin.Handler(admin.Config{
 		Registry: admin.NewRegistry(a.stats, gauges, a.options.Version, a.options.Commit),
 		Token:    a.cfg.AdminToken.Reveal(), Loopback: loopback.Addr(a.AdminAddr()), Ready: ready, Live: live,
+		Publisher: admin.Publisher{
+			Token: a.cfg.PublishToken.Reveal(), MaxPayload: a.cfg.MaxPayloadBytes.Int(), Relayed: a.settings.Access.Relayed,
+			Publish: a.publish, Stats: a.stats, Logger: a.options.Logger,
+		},
 	})
+}
+
+// publish publishes a message of the application.
+func (a *App) publish(ctx context.Context, channel string, payload []byte) error {
+	if a.settings.Access.Durable.Match(channel) {
+		_, err := a.link.Streams().Append(ctx, channel, payload)
+		return err
+	}
+	_, err := a.link.Publish(ctx, channel, payload)
+	return err
 }

@@ -34,7 +34,7 @@ func TestNoSecretIsShown(t *testing.T) {
 	t.Cleanup(app.Close)
 	secret := canary + "-secret-of-at-least-32-bytes-length"
 	s := newSetup(t, "JWT_SECRET="+secret, "JWT_PREVIOUS_SECRET="+secret+"-before", "JWT_COOKIE=jwt", "LOG_LEVEL=debug",
-		"ADMIN_TOKEN="+canary+"-admin", "AUTH_URL="+app.URL+"/?key="+canary, "CHANNEL_AUTH_URL="+app.URL+"/channel?key="+canary)
+		"ADMIN_TOKEN="+canary+"-admin", "PUBLISH_TOKEN="+canary+"-publish", "AUTH_URL="+app.URL+"/?key="+canary, "CHANNEL_AUTH_URL="+app.URL+"/channel?key="+canary)
 	token := s.token("--user", "42", "--channel", "chat:*")
 	signature := token[strings.LastIndex(token, ".")+1:]
 	outputs := presentSecrets(t, s, token)
@@ -47,6 +47,9 @@ func TestNoSecretIsShown(t *testing.T) {
 		outputs["admin "+path] = get(t, admin+path)
 		outputs["public "+path] = get(t, "http://"+s.relay.Addr()+path)
 	}
+	outputs["publish"] = post(t, admin+"/publish?channel=chat:1", canary+"-publish-wrong", canary)
+	outputs["published"] = post(t, admin+"/publish?channel=chat:1", canary+"-publish", "x")
+	outputs["log of publish"] = s.relay.Log()
 	if runtime.GOOS == "linux" {
 		title, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(s.relay.PID()), "cmdline"))
 		if err != nil {
@@ -170,4 +173,24 @@ func TestLogInjection(t *testing.T) {
 	if rejections == 0 {
 		t.Error("the log does not contain the rejected origins")
 	}
+}
+
+// post sends a POST with a bearer token and a body, and returns the answer.
+func post(t *testing.T, url, token, body string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.Status + "\n" + string(answer)
 }

@@ -32,6 +32,9 @@ type Stats struct {
 	AuthRequests [numAuthResults]Counter
 	AuthSeconds  Histogram
 
+	// Messages that the application publishes over HTTP.
+	HTTPPublishes [numPublishResults]Counter
+
 	// Delivery.
 	Deliveries [protocol.NumProtocols]Counter
 	Evictions  [numEvictions]Counter

@@ -24,7 +24,7 @@ const root = "../../.."
 
 // documents are the files whose snippets are executed: each snippet of each of
 // them.
-var documents = []string{"README.md", "relay/source/README.md", "relay/protocol/README.md"}
+var documents = []string{"README.md", "relay/source/README.md", "relay/protocol/README.md", "relay/admin/README.md"}
 
 // A fence is a fenced snippet of a document: its language and its text.
 type fence struct{ language, text string }
@@ -111,6 +111,8 @@ var executors = []struct {
 	{"html", clientPage, showsResumed},
 	{"html", "last=1", showsNewestPrice},
 	{"html", "new EventSource", showsStream},
+	{"sh", "curl --fail", publishesWithCurl},
+	{"php", "stream_context_create", publishesOverHTTP},
 	{"", baseRights, grants},
 	{"", "ACL SETUSER relay %R~", grantsStreams},
 }
