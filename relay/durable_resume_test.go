@@ -186,6 +186,48 @@ func TestDurableResumeWhileTheStreamChanges(t *testing.T) {
 	}
 }
 
+// If the entry that follows a gap is gone when the client could receive it, the
+// client receives the entries after its own last one that the stream has then.
+func TestDurableGapIsFollowedByLowerIDs(t *testing.T) {
+	for _, test := range []struct {
+		why  string
+		at   int // the client's last entry; 0: it knows that there was no stream
+		ids  []uint64
+		want string
+	}{
+		{"entries between the two", 2, []uint64{1, 4, 5}, "gap trimmed,gap trimmed,21,22"},
+		{"another one with the id of the client's last", 2, []uint64{1, 2, 5}, "gap trimmed,gap reset,21,22"},
+		{"none between the two", 2, []uint64{1}, "gap trimmed,gap reset"},
+		{"one with the id of the one that followed", 2, []uint64{4, 8, 9}, "gap trimmed,gap trimmed,20,21,22"},
+		{"from nothing", 0, []uint64{1, 4, 5}, "gap reset,gap reset,20,21,22"},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newDurableHub(t, nil)
+				first := h.subscriber("a", "")
+				h.add("a", 1, test.at)
+				h.nudge("a")
+				_, cursor := first.received()
+				h.add("a", test.at+1, 9)
+				h.store.trim("a", 2)
+				h.nudge("a")
+				h.store.fill("b", 10, 10, 20_000)
+				c := h.client(0)
+				c.handle(`{"type":"subscribe","channels":[{"channel":"b","last":1}]}`)
+				synctest.Wait()
+				c.subscribe("a", cursor) // the gap is queued, and there is no room for what follows
+				h.store.reset("a")
+				for i, id := range test.ids {
+					h.store.add("a", stream.ID{Seq: id}, []string{stream.PayloadField, fmt.Sprintf("#%d:", 20+i)}, "", 0)
+				}
+				h.nudge("a")
+				c.drain()
+				c.want("the client", "subscribed false,10,subscribed false,"+test.want)
+			})
+		})
+	}
+}
+
 // An entry that was deleted by its id, later than the client's own, is not
 // missed: the client has everything.
 func TestDurableLastDeleted(t *testing.T) {

@@ -21,6 +21,9 @@ type Position struct {
 	// owed says that the client does not have the entry at At: it follows a gap,
 	// or is the first one for the client.
 	owed bool
+	// before is the last entry that the client has if it is owed one that follows
+	// a gap; else nil.
+	before *Cursor
 	// byID says that At has no check yet: any entry with its id counts.
 	byID bool
 	// since is the id after which the client began, until Next has said what
@@ -79,9 +82,14 @@ func (p *Position) Next(wake func()) (entries []*Held, progress Progress, why pr
 		switch {
 		case result.err != nil:
 			return nil, Wait, 0, result.err
+		case result.gap && p.before != nil:
+			p.goBack()
 		case result.gap:
+			before := p.At
 			p.Move(result.at)
-			p.owed, p.restored = result.owed, !result.owed
+			if p.owed, p.restored = result.owed, !result.owed; p.owed {
+				p.before = &before
+			}
 			return nil, Gap, result.why, nil
 		case result.located:
 			p.Move(result.at)
@@ -186,8 +194,16 @@ func (p *Position) Follows() []byte {
 // Move moves the position to an entry that the client has received. The reader
 // has to read again before the client can be said to be at the end.
 func (p *Position) Move(to Cursor) {
-	p.At, p.owed, p.restored, p.end, p.read = to, false, false, place{}, 0
+	p.At, p.owed, p.before, p.restored, p.end, p.read = to, false, nil, false, place{}, 0
 	p.byID, p.since, p.newest = false, ID{}, 0
+}
+
+// goBack moves the position from the entry that follows a gap, which does not
+// exist any more, to the last one that the client has: the stream may have
+// entries between the two by now.
+func (p *Position) goBack() {
+	p.Move(*p.before)
+	p.restored = true
 }
 
 // Join calls use with the number of the last item that was delivered, and
