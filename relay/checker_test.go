@@ -29,6 +29,7 @@ type answer struct {
 	last                 int    // of the newest messages, unless there is after or since
 	ref                  int
 	before, begunBy      int
+	asked                int64
 }
 
 // A checker has the rules on which live and durable channels agree.
@@ -55,7 +56,7 @@ func (s *story) check(r rules) error {
 	}
 	for i, cmd := range s.commands {
 		for k, channel := range cmd.channels {
-			a := answer{kind: cmd.kind, channel: channel, ref: i + 1, before: cmd.before, begunBy: cmd.begunBy}
+			a := answer{kind: cmd.kind, channel: channel, ref: i + 1, before: cmd.before, begunBy: cmd.begunBy, asked: cmd.asked}
 			if cmd.after != nil {
 				a.after = cmd.after[k]
 			}

@@ -58,6 +58,7 @@ type command struct {
 	since           []string // likewise: the id that its application has read
 	last            []int    // likewise: how many of the newest messages it asked for
 	before, begunBy int
+	asked           int64 // the moment of the streams when the client asked
 }
 
 type ending uint8

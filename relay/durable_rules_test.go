@@ -26,7 +26,7 @@ type spot struct {
 	blank   bool    // no entry was left: the stream was empty, and this was its last id
 	floor   int     // the highest number that it ever had
 	id      stream.ID
-	foreign bool // its cursor is of another channel, or was never there
+	foreign bool // its cursor is of another channel, or was never there, or it named an id
 	unsaid  bool // its subscribe was not recovered: the gap must follow
 	hole    bool // after a gap: it gets every entry with a higher id that still exists
 	pending bool // it got no cursor: it must get a gap before anything else
@@ -53,14 +53,17 @@ func (r *durableRules) answered(a answer, e *event) error {
 
 func (r *durableRules) subscribed(e *event, a answer) error {
 	after := a.after
-	if a.since != "" {
-		var err error
-		if after, err = r.sinceCursor(e, a.since); err != nil {
-			return err
-		}
-	}
-	if a.last > 0 {
+	switch {
+	case a.last > 0:
 		r.counts["durable last"]++
+	case a.since != "" && !e.recovered:
+		return r.sinceNotRecovered(e, a)
+	case a.since != "":
+		after = e.cursor
+		if c, ok := stream.ParseCursor(e.cursor); !ok || c.ID.String() != a.since {
+			return fmt.Errorf("recovered at %v", c)
+		}
+		r.counts["since recovered"]++
 	}
 	was, _ := r.find(e.channel, after, e.moment)
 	if e.recovered && was == nil {
@@ -94,24 +97,29 @@ func (r *durableRules) subscribed(e *event, a answer) error {
 	return nil
 }
 
-// sinceCursor returns the cursor of a client that was at an id.
-func (r *durableRules) sinceCursor(e *event, since string) (string, error) {
-	id, _ := stream.ParseID(since)
-	if !e.recovered {
-		for _, rec := range r.store.log {
-			if rec.channel == e.channel && rec.entry.ID == id && rec.removed == 0 && rec.added <= e.moment {
-				return "", fmt.Errorf("record %d still exists", rec.number)
-			}
+// sinceNotRecovered makes a client continue after an id of which the relay
+// found no entry. It may have looked at any time from the request to the answer.
+// So an entry that was added in between is new to the client, and its application
+// has read at most the entries that existed when the client asked.
+func (r *durableRules) sinceNotRecovered(e *event, a answer) error {
+	id, _ := stream.ParseID(a.since)
+	spot := &spot{id: id, foreign: true, unsaid: true}
+	for _, rec := range r.store.log {
+		switch {
+		case rec.channel != e.channel || rec.entry.ID != id || rec.added > a.asked:
+		case !rec.removedBy(e.moment):
+			return fmt.Errorf("record %d still exists", rec.number)
+		default:
+			spot.floor = rec.number
 		}
-		r.counts["since not recovered"]++
-		text := stream.Cursor{ID: id}.Text()
-		return string(text), nil
 	}
-	if c, ok := stream.ParseCursor(e.cursor); !ok || c.ID != id {
-		return "", fmt.Errorf("recovered at %v", c)
+	if text := (stream.Cursor{ID: id}).Text(); e.cursor != string(text) {
+		return fmt.Errorf("not recovered, with a cursor other than %s", text)
 	}
-	r.counts["since recovered"]++
-	return e.cursor, nil
+	r.counts["since not recovered"]++
+	r.counts["not recovered"]++
+	r.spots[e.channel] = spot
+	return nil
 }
 
 // idOf returns the id of a client with a cursor.
@@ -144,7 +152,8 @@ func (r *durableRules) findDeleted(e *event, cursor string) *spot {
 }
 
 // find returns the spot that a cursor names at some moment. If there never was
-// one, it returns an error.
+// one, it returns an error. A cursor without a check names an empty stream: the
+// entry with its id was the last one.
 func (r *durableRules) find(channel, cursor string, moment int64) (*spot, error) {
 	c, ok := stream.ParseCursor(cursor)
 	if before, yes := stream.ParseBefore(cursor); yes {
@@ -157,7 +166,7 @@ func (r *durableRules) find(channel, cursor string, moment int64) (*spot, error)
 		return &spot{}, nil
 	}
 	for _, rec := range slices.Backward(r.store.log) {
-		if rec.channel == channel && rec.added <= moment && rec.entry.ID == c.ID && (rec.entry.Check == c.Check || c.Check == 0) {
+		if rec.channel == channel && rec.added <= moment && rec.entry.ID == c.ID && (rec.entry.Check == c.Check || c.Check == 0 && rec.wasDeleted(moment)) {
 			return &spot{record: rec, blank: c.Check == 0, floor: rec.number, id: rec.entry.ID}, nil
 		}
 	}

@@ -52,6 +52,11 @@ type record struct {
 // removedBy reports whether the entry was removed at or before a moment.
 func (r *record) removedBy(moment int64) bool { return r.removed > 0 && r.removed <= moment }
 
+// wasDeleted reports whether the entry was removed while its key remained.
+func (r *record) wasDeleted(moment int64) bool {
+	return r.removedBy(moment) && (r.removal == removalTrim || r.removal == removalDelete)
+}
+
 type removal uint8
 
 const (

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sidecast/relay/protocol"
+	"sidecast/relay/stream"
 )
 
 // checkModel runs random histories of one kind of world, and checks what each
@@ -109,6 +110,68 @@ func TestModelExcusesMissedEntries(t *testing.T) {
 	if p := positions["a"]; !p.optional[35] || p.optional[34] {
 		t.Errorf("35 is excused: %v, 34: %v", p.optional[35], p.optional[34])
 	}
+}
+
+// What a client with since receives depends on the entries that existed from
+// its request to the answer. The relay may not have seen those that were added
+// or removed in between.
+func TestModelChecksSinceAtTheRequest(t *testing.T) {
+	id := stream.ID{Ms: 5}
+	at, none := stream.Cursor{ID: id}, stream.Cursor{}
+	for _, test := range []struct {
+		why           string
+		asked, moment int64 // 1: 5-0 is added. 2: the key is deleted. 3 to 5: 4-0, 5-0 and 6-0 are added
+		events        []event
+		ok            bool
+	}{
+		{"an entry with the id was added after the relay had looked", 2, 5, notRecovered(at, none, 2, 3, 4), true},
+		{"an entry with the id was removed before the relay looked", 1, 5, notRecovered(at, none, 2, 3, 4), true},
+		{"the entry exists", 1, 1, notRecovered(at, none), false},
+		{"the entry existed when the client asked and still does", 4, 5, notRecovered(at, none, 4), false},
+		{"the entry that the application has read arrives", 1, 5, notRecovered(at, none, 1), false},
+		{"an entry with a higher id is skipped", 2, 5, notRecovered(at, none, 2, 4), false},
+		{"a message arrives before the gap", 2, 5, slices.Delete(notRecovered(at, none, 2, 3, 4), 2, 3), false},
+		{"the answer has another id", 2, 5, notRecovered(none, none, 2, 3, 4), false},
+	} {
+		w := &world{store: newPlainStore(), counts: map[string]int{}}
+		add := func(ms uint64) {
+			text := fmt.Sprintf("s%d:", len(w.store.log)+1)
+			w.store.add("s:a", stream.ID{Ms: ms}, []string{stream.PayloadField, text}, "", 0)
+		}
+		add(5)
+		w.store.reset("s:a")
+		for ms := range uint64(3) {
+			add(4 + ms)
+		}
+		c := &actorClient{relay: &worldRelay{world: w}}
+		s := &story{
+			id: "c", protocol: protocol.V1ID, end: endLeft, events: test.events,
+			commands: []*command{{kind: "subscribed", channels: []string{"s:a"}, since: []string{id.String()}, last: []int{0}, asked: test.asked}},
+		}
+		for i := range s.events {
+			e := &s.events[i]
+			if e.moment = test.moment; e.kind == "message" {
+				rec := w.store.log[e.number-1]
+				e.payload, e.cursor = rec.entry.Payload, string(rec.entry.Text())
+			}
+		}
+		if err := s.check(c.newRules(s, 0)); (err == nil) != test.ok {
+			t.Errorf("%s: %v", test.why, err)
+		}
+	}
+}
+
+// notRecovered returns the events of a client that was not recovered at one
+// place, got a gap that ends at another, and then the records.
+func notRecovered(at, to stream.Cursor, records ...int) []event {
+	list := []event{
+		{kind: "welcome"}, {kind: "subscribed", channel: "s:a", ref: 1, cursor: string(at.Text())},
+		{kind: "gap", channel: "s:a", reason: "reset", cursor: string(to.Text())},
+	}
+	for _, n := range records {
+		list = append(list, event{kind: "message", channel: "s:a", number: n})
+	}
+	return list
 }
 
 func TestModelCatchesMutants(t *testing.T) {

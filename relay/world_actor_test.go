@@ -130,6 +130,7 @@ func (c *actorClient) do(cmd command, handle func()) {
 	c.commands = append(c.commands, &cmd)
 	c.queue <- func() {
 		cmd.before, _, _ = c.relay.position()
+		cmd.asked = c.relay.world.store.moment.Load()
 		handle()
 		_, cmd.begunBy, _ = c.relay.position()
 	}
