@@ -295,7 +295,9 @@
 // that wait, and applies the same rule. The step that reaches the reader's
 // position also joins the fan-out: while it holds the shard's lock, it sets
 // subscriber.start to the newest number, so that the fan-out continues exactly
-// there.
+// there. If the reader's last entry was deleted, a client can be at an earlier
+// one. If the next item is a gap, this client resumes again in place of it
+// (Hub.resumeBehind), because the entries after its own may be others.
 //
 // Two things leave no trace in Redis, so nobody is notified of them: a stream
 // that was created and deleted while a client was away whose cursor says that

@@ -86,8 +86,8 @@ func (s *channelSink) Deliver(first stream.Seq, entries []*stream.Held, to strea
 }
 
 // Gap implements [stream.Sink].
-func (s *channelSink) Gap(seq stream.Seq, why protocol.GapReason, at []byte) {
-	it := item{kind: itemGap, seq: uint64(seq), channel: s.channel, reason: why}
+func (s *channelSink) Gap(seq, last stream.Seq, why protocol.GapReason, at []byte) {
+	it := item{kind: itemGap, seq: uint64(seq), hash: uint64(last), channel: s.channel, reason: why}
 	s.hub.encodeEvent(&it, protocol.Event{
 		Type: protocol.EventGap, Channel: s.channel.Name(), Reason: why, Cursor: at,
 	})

@@ -245,6 +245,64 @@ func TestDurableLastDeleted(t *testing.T) {
 	})
 }
 
+// A client that resumed while the entry after its own was deleted has not
+// received that one, although other clients have. If ids go back, it receives
+// all entries after its own, and if they do not, it gets no gap.
+func TestDurableBehindADeletedEntry(t *testing.T) {
+	for _, test := range []struct {
+		why          string
+		happens      func(h *durableHub)
+		want, others string
+	}{
+		{"an entry is added", func(h *durableHub) { h.add("a", 5, 5) }, "5", "gap trimmed,5"},
+		{"a failover forgets the deleted entry", func(h *durableHub) {
+			h.store.rollBack("a", 0)
+			h.add("a", 5, 6)
+		}, "5,6", "gap reset"},
+		{"and others follow that have higher ids", func(h *durableHub) {
+			h.store.rollBack("a", 0)
+			h.add("a", 5, 6)
+			h.store.add("a", stream.ID{Seq: 200}, []string{stream.PayloadField, "#7:"}, "", 0)
+		}, "5,6,7", "gap trimmed,7"},
+		{"a failover forgets the client's entry as well", func(h *durableHub) {
+			h.store.rollBack("a", 1)
+			h.store.add("a", stream.ID{Seq: 50}, []string{stream.PayloadField, "#5:"}, "", 0)
+		}, "gap trimmed,5", "gap reset"},
+		{"the stream is deleted", func(h *durableHub) { h.store.reset("a") }, "gap reset", "gap reset"},
+		{"the client received another entry before", func(h *durableHub) {
+			h.add("a", 5, 6)
+			h.nudge("a")
+			h.store.rollBack("a", 1)
+			h.add("a", 7, 7)
+		}, "5,6,gap reset,7", "gap trimmed,5,6,gap reset,7"},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newDurableHub(t, nil)
+				first := h.subscriber("a", "")
+				h.add("a", 1, 3)
+				h.nudge("a")
+				cursor := first.want("at first", "subscribed false,1,2,3")
+				first.leave()
+				synctest.Wait()
+				h.store.add("a", stream.ID{Seq: 100}, []string{stream.PayloadField, "#4:"}, "", 0)
+				other := h.subscriber("a", "")
+				h.store.remove("a", 0)
+				c := h.subscriber("a", cursor)
+				c.want("the client", "subscribed true")
+				test.happens(h)
+				h.nudge("a")
+				c.want("the client", test.want)
+				other.want("another client", "subscribed false,"+test.others)
+				h.add("a", 8, 9)
+				h.nudge("a")
+				c.want("then, the client", "8,9")
+				other.want("then, another client", "8,9")
+			})
+		})
+	}
+}
+
 // A replay that waits for Redis for longer than the command may take continues
 // when Redis returns; a subscribe that was not answered by then is rejected.
 func TestDurableReplayOutlastsFailures(t *testing.T) {

@@ -41,6 +41,14 @@ func newStreamBacklog(r *resume, request protocol.ChannelRequest) *streamBacklog
 	return b
 }
 
+// newStreamBacklogAt returns the backlog of a client that has received
+// everything up to an entry.
+func newStreamBacklogAt(r *resume, at stream.Cursor) *streamBacklog {
+	b := &streamBacklog{resume: r, sub: r.subs[0], Position: stream.Position{Reader: r.subs[0].reader}}
+	b.Move(at)
+	return b
+}
+
 // next implements [backlog].
 func (b *streamBacklog) next(limit int) page {
 	wake := func() { b.hub.resumer.wake(b.resume) }
@@ -103,7 +111,10 @@ func (b *streamBacklog) late() page { return page{kind: pageFailed} }
 
 // join implements [backlog].
 func (b *streamBacklog) join(to *page) (joined bool) {
-	entries, joined := b.Join(isTail, func(last stream.Seq) {
+	entries, joined := b.Join(isTail, func(last stream.Seq, behind bool) {
+		if behind {
+			b.sub.behind = new(b.At)
+		}
 		b.hub.enter()
 		b.hub.join(b.sub, uint64(last))
 		b.hub.leave()

@@ -36,7 +36,7 @@ type item struct {
 	kind    itemKind
 	reason  protocol.GapReason
 	seq     uint64   // see the sequence numbers in the package comment
-	hash    uint64   // of the payload, if a subscriber may have to skip it; else 0
+	hash    uint64   // of the payload, if a subscriber may have to skip it; of a gap in a stream: seq of the item before; else 0
 	channel *channel // nil if it is for all sessions
 	frames  [protocol.NumProtocols][]byte
 }
@@ -272,8 +272,13 @@ func (s *shard) count(sent [protocol.NumProtocols]int) {
 func (s *shard) notify(it *item) {
 	switch it.kind {
 	case itemGap:
-		for _, l := range it.channel.Hub.in(s.index).list {
-			if it.seq > l.start {
+		subscribers := it.channel.Hub.in(s.index)
+		for i := len(subscribers.list) - 1; i >= 0; i-- { // the end of the list may move to i
+			switch l := &subscribers.list[i]; {
+			case it.seq <= l.start:
+			case l.sub.behind != nil && it.hash == l.start:
+				s.hub.resumeBehind(l.sub)
+			default:
 				l.sub.session.sendGap(it)
 			}
 		}

@@ -21,8 +21,9 @@ type Subscription struct {
 
 	// Guarded by the shard's mu.
 	state  subscriptionState
-	index  int32   // in the shard's subscribers
-	resume *resume // until it is live; nil if it was live from the beginning; shared with those that share its cursor
+	index  int32          // in the shard's subscribers
+	resume *resume        // until it is live; nil if it was live from the beginning; shared with those that share its cursor
+	behind *stream.Cursor // its last entry when it became live, if that was before the reader's; else nil
 }
 
 // A subscribeProgress says how far the subscribe is that made a subscription.
@@ -144,6 +145,27 @@ func (h *Hub) startResume(r *resume) {
 	h.resumer.start(r)
 }
 
+// resumeBehind lets a live subscription resume at its last entry, because the
+// reader's, which it has not received, does not exist any more: what follows a
+// gap of the reader is not all that follows for this client. It has received
+// nothing since it became live. The shard is locked.
+func (h *Hub) resumeBehind(sub *Subscription) {
+	s := sub.session
+	sub.channel.Hub.in(s.shard.index).remove(sub)
+	h.enter()
+	h.uncountLive(sub)
+	h.leave()
+	sub.state = subscriptionPending
+	s.pendingSubs++
+	r := &resume{hub: h, session: s, answered: true}
+	r.one[0] = sub
+	r.subs = r.one[:]
+	r.backlog = newStreamBacklogAt(r, *sub.behind)
+	sub.behind, sub.resume = nil, r
+	h.cfg.Stats.Resuming.Add(1)
+	h.resumer.start(r)
+}
+
 // endResume forgets the resume of a subscription, if it has one. The shard is
 // locked.
 func (h *Hub) endResume(sub *Subscription) {
@@ -156,17 +178,11 @@ func (h *Hub) endResume(sub *Subscription) {
 // uncount removes sub from its channel's counts. It returns the channel's
 // reader if that was the last subscription.
 func (h *Hub) uncount(sub *Subscription, live bool) (idle *stream.Reader) {
-	s, ch := sub.session, sub.channel
-	subscribers := ch.Hub.in(s.shard.index)
+	ch := sub.channel
 	h.enter()
 	defer h.leave()
 	if live {
-		subscribers.count.Add(-1)
-		ch.Hub.protocols[s.protocol.ID()]--
-		if sub.noEcho {
-			ch.Hub.echoes--
-		}
-		sub.counted = false
+		h.uncountLive(sub)
 	}
 	if ch.Refs--; ch.Refs == 0 {
 		idle = sub.reader
@@ -176,6 +192,18 @@ func (h *Hub) uncount(sub *Subscription, live bool) (idle *stream.Reader) {
 	}
 	h.cfg.Stats.Subscriptions.Add(-1)
 	return idle
+}
+
+// uncountLive removes a subscription from what its channel counts of live ones.
+// The hub is locked.
+func (h *Hub) uncountLive(sub *Subscription) {
+	s, f := sub.session, &sub.channel.Hub
+	f.in(s.shard.index).count.Add(-1)
+	f.protocols[s.protocol.ID()]--
+	if sub.noEcho {
+		f.echoes--
+	}
+	sub.counted = false
 }
 
 // suppressEcho makes the messages of sub's channel carry the hash by which the

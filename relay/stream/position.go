@@ -209,8 +209,10 @@ func (p *Position) goBack() {
 // Join calls use with the number of the last item that was delivered, and
 // returns the entries up to there, if they are in memory and fit reports that
 // they are few enough. use runs with the reader locked, so that a subscription
-// that it makes live misses nothing.
-func (p *Position) Join(fit func([]*Held) bool, use func(last Seq)) (entries []*Held, ok bool) {
+// that it makes live misses nothing. behind says that the client's last entry is
+// an earlier one than the reader's, which was deleted: what follows is the same,
+// unless the next item is a gap.
+func (p *Position) Join(fit func([]*Held) bool, use func(last Seq, behind bool)) (entries []*Held, ok bool) {
 	r := p.Reader
 	epoch, _ := r.readers.linkState()
 	r.mu.Lock()
@@ -224,6 +226,6 @@ func (p *Position) Join(fit func([]*Held) bool, use func(last Seq)) (entries []*
 			return nil, false
 		}
 	}
-	use(r.lastSeq)
+	use(r.lastSeq, entries == nil && p.At.ID.Compare(r.place.ID) < 0)
 	return entries, true
 }

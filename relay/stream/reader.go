@@ -278,9 +278,9 @@ func (r *Reader) setFirstPlace(state State, epoch uint64) {
 	if r.gapPending {
 		r.gapPending = false
 		if seq, _, ok := r.sink.Number(1); ok {
+			last, at := r.lastSeq, r.place
 			r.lastSeq = seq
-			at := r.place
-			send = func() { r.sink.Gap(seq, protocol.GapRedis, at.Text()) }
+			send = func() { r.sink.Gap(seq, last, protocol.GapRedis, at.Text()) }
 		}
 	}
 	r.mu.Unlock()
@@ -318,6 +318,7 @@ func (r *Reader) deliver(v verdict, epoch uint64) {
 		r.keepLocked(entries, !v.gap)
 	}
 	seq, to, ok := r.sink.Number(n)
+	last := r.lastSeq
 	if ok {
 		r.lastSeq = seq + Seq(n) - 1
 	}
@@ -326,7 +327,7 @@ func (r *Reader) deliver(v verdict, epoch uint64) {
 		return
 	}
 	if v.gap {
-		r.sink.Gap(seq, v.why, v.cursor())
+		r.sink.Gap(seq, last, v.why, v.cursor())
 		seq++
 	}
 	for _, e := range entries {

@@ -23,7 +23,8 @@ type Sink interface {
 	// Deliver delivers entries with consecutive numbers from first on. It may
 	// wait for space in a queue.
 	Deliver(first Seq, entries []*Held, to Audience)
-	// Gap delivers a gap under the number seq. at is the cursor of the place
-	// after it, in wire form; it is nil if entries follow the gap.
-	Gap(seq Seq, why protocol.GapReason, at []byte)
+	// Gap delivers a gap under the number seq. last is the number of the item
+	// before it. at is the cursor of the place after it, in wire form; it is nil
+	// if entries follow the gap.
+	Gap(seq, last Seq, why protocol.GapReason, at []byte)
 }
