@@ -147,6 +147,9 @@ func (ps *pages) insert(from Cursor, known bool, entries []*Held) {
 }
 
 func (ps *pages) insertLocked(from Cursor, known bool, entries []*Held) {
+	if known {
+		ps.dropBetweenLocked(from, entries[0].ID)
+	}
 	n := ps.until(entries[0].ID)
 	if n > 0 && ps.list[n-1].last().ID.Compare(entries[0].ID) >= 0 {
 		p := ps.list[n-1]
@@ -210,19 +213,37 @@ func (ps *pages) dropAfter(c Cursor) {
 
 func (ps *pages) dropAfterLocked(c Cursor) {
 	for n := len(ps.list); n > 0 && ps.list[n-1].last().ID.Compare(c.ID) > 0; n = len(ps.list) {
-		p := ps.list[n-1]
-		i := p.find(c)
-		if i < 0 {
-			ps.cache.Remove(&p.Page)
-			continue
-		}
-		rest := p.entries[i+1:]
-		p.entries = p.entries[: i+1 : i+1]
-		for _, e := range rest {
-			p.bytes -= e.charge()
-		}
-		ps.cache.Resize(&p.Page, p.bytes)
+		ps.endAfter(ps.list[n-1], c)
 	}
+}
+
+// dropBetweenLocked drops the entries between from and the id of the one that
+// directly follows it. They do not exist any more, and they would keep a client
+// at from from finding what follows.
+func (ps *pages) dropBetweenLocked(from Cursor, next ID) {
+	n := ps.until(from.ID)
+	for n < len(ps.list) && ps.list[n].first().ID.Compare(next) < 0 {
+		ps.cache.Remove(&ps.list[n].Page)
+	}
+	if n > 0 && ps.list[n-1].last().ID.Compare(from.ID) > 0 {
+		ps.endAfter(ps.list[n-1], from)
+	}
+}
+
+// endAfter drops the entries of a page after c, or the page if it does not have
+// c.
+func (ps *pages) endAfter(p *page, c Cursor) {
+	i := p.find(c)
+	if i < 0 {
+		ps.cache.Remove(&p.Page)
+		return
+	}
+	rest := p.entries[i+1:]
+	p.entries = p.entries[: i+1 : i+1]
+	for _, e := range rest {
+		p.bytes -= e.charge()
+	}
+	ps.cache.Resize(&p.Page, p.bytes)
 }
 
 // drop removes all pages.
