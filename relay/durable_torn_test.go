@@ -3,6 +3,8 @@ package relay_test
 import (
 	"testing"
 	"testing/synctest"
+
+	"sidecast/relay/outbox/outboxtest"
 )
 
 // The relay reads the entries of a stream and then its state, and the stream
@@ -62,6 +64,44 @@ func TestDurableStreamChangesDuringRead(t *testing.T) {
 				h.add("a", 9, 9)
 				h.nudge("a")
 				c.want("all in all", "subscribed false,"+test.want)
+			})
+		})
+	}
+}
+
+// A client that gets a gap because the stream is gone does not receive entries
+// again that the relay read before that and delivers later.
+func TestDurableGapDuringAnEarlierRead(t *testing.T) {
+	for _, test := range []struct {
+		why     string
+		happens func(h *durableHub)
+		want    string
+	}{
+		{"the stream is deleted", func(h *durableHub) { h.store.reset("a") }, "gap reset"},
+		{"the stream is deleted and created again", func(h *durableHub) {
+			h.store.reset("a")
+			h.add("a", 3, 4)
+		}, "gap reset,4"},
+	} {
+		t.Run(test.why, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newDurableHub(t, nil)
+				h.subscriber("a", "")
+				h.add("a", 1, 2)
+				h.store.trim("a", 1)
+				goOn := make(chan struct{})
+				h.changeDuringRead(func() { <-goOn })
+				h.nudge("a") // the relay has read the second entry, but does not deliver it yet
+				had := h.store.log[1].entry
+				test.happens(h)
+				c := h.client(outboxtest.Unlimited)
+				c.ask(`"after":%q`, had.Text())
+				close(goOn)
+				synctest.Wait()
+				c.want("the client", "subscribed false,"+test.want)
+				h.add("a", 8, 9)
+				h.nudge("a")
+				c.want("then, the client", "8,9")
 			})
 		})
 	}

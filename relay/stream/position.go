@@ -39,8 +39,9 @@ type Position struct {
 	end place
 	// If At is not the reader's place, the reader must read once more before the
 	// client can be said to be at the end: it may come from another relay, which
-	// was ahead of this one, or the stream was restored from an older state. read
-	// is the number of that read, or 0.
+	// was ahead of this one, or the stream was restored from an older state. The
+	// same applies if restored is set: a read of the reader that began before may
+	// have entries that the client has. read is the number of that read, or 0.
 	read  uint64
 	waits bool // for the end of that read; guarded by the reader's mu
 
@@ -146,7 +147,7 @@ func (p *Position) catchUp(wake func()) (ended, waits bool, err error) {
 	epoch, _ := r.readers.linkState()
 	r.mu.Lock()
 	ended, waits = p.isAtEndLocked(epoch), p.waits
-	needed := p.end.known && p.end.at == r.place && p.end.epoch == epoch && p.At != r.place
+	needed := p.end.known && p.end.at == r.place && p.end.epoch == epoch && p.At != r.place || p.restored && p.At == r.place
 	done, lastErr := p.read != 0 && r.readsSucceeded >= p.read, r.lastErr
 	r.mu.Unlock()
 	switch {
@@ -176,8 +177,11 @@ func (p *Position) lookedUp() (result lookupResult, ended bool) {
 // the reader must have found nothing.
 func (p *Position) isAtEndLocked(epoch uint64) bool {
 	r, end := p.Reader, &p.end
-	if !r.hasPlace || p.owed || p.At == r.place {
-		return r.hasPlace && !p.owed
+	switch {
+	case !r.hasPlace || p.owed:
+		return false
+	case p.At == r.place:
+		return !p.restored || p.read != 0 && r.readsSucceeded >= p.read
 	}
 	return end.known && end.at == r.place && end.moves == r.moves && end.epoch == epoch && p.read != 0 && end.checks >= p.read
 }
