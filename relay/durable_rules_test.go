@@ -340,7 +340,7 @@ func (r *durableRules) openHole(e *event, p *spot) error {
 	if e.reason != "trimmed" && e.reason != "reset" || p.pending {
 		return errors.New("a gap for this reason")
 	}
-	if p.id.IsZero() || p.foreign || r.cause(p, e.channel, e.moment) || r.nextRemoved(p, e.channel, e.moment) {
+	if p.id.IsZero() || p.foreign || r.cause(p, e.channel, e.moment) {
 		p.hole, p.unsaid = true, false
 		return nil
 	}
@@ -349,7 +349,7 @@ func (r *durableRules) openHole(e *event, p *spot) error {
 
 // jump checks a gap between two spots.
 func (r *durableRules) jump(e *event, was, now *spot) error {
-	if !was.foreign && !was.id.IsZero() && !r.cause(was, e.channel, e.moment) && !(e.kind == "gap" && r.nextRemoved(was, e.channel, e.moment)) {
+	if !was.foreign && !was.id.IsZero() && !r.cause(was, e.channel, e.moment) {
 		return fmt.Errorf("a gap without a cause, at %d", was.floor)
 	}
 	for _, rec := range r.store.log[min(now.floor, was.floor):was.floor] {
@@ -393,15 +393,6 @@ func (r *durableRules) cause(p *spot, channel string, moment int64) bool {
 		}
 	}
 	return false
-}
-
-// nextRemoved reports whether the relay may have been at an entry later than
-// the client's, which was removed before the relay read the next one: then its
-// live clients get a gap.
-func (r *durableRules) nextRemoved(p *spot, channel string, moment int64) bool {
-	rest := r.store.log[p.floor:]
-	i := slices.IndexFunc(rest, func(rec *record) bool { return rec.channel == channel })
-	return i >= 0 && rest[i].removedBy(moment)
 }
 
 func (r *durableRules) complete() error {
