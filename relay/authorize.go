@@ -41,6 +41,9 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 	if len(channels) > h.cfg.MaxChannels {
 		return protocol.ClosePolicy.Because(protocol.ReasonChannels)
 	}
+	if h.revoked.end(c.Identity) {
+		return protocol.CloseUnauthorized.Because(protocol.ReasonRevoked)
+	}
 	answers := h.askApplication(ctx, c.Principal, channels)
 	for _, channel := range channels {
 		code := h.cfg.Access.Subscribe(c.Identity, channel)
@@ -162,15 +165,20 @@ func (s *Session) authenticate(cmd protocol.Command) {
 		s.Close(protocol.CloseUnauthorized.Because(protocol.ReasonOtherUser))
 		return
 	}
+	if s.hub.revoked.end(id) {
+		s.count(cmd.Type, protocol.CodeUnauthorized)
+		s.Close(protocol.CloseUnauthorized.Because(protocol.ReasonRevoked))
+		return
+	}
 	s.count(cmd.Type, protocol.CodeOK)
-	s.principal.Identity = id
+	s.setIdentity(id)
 	s.setDeadline()
 	if cmd.Ref != nil {
 		s.send(protocol.Event{Type: protocol.EventOK, Ref: cmd.Ref})
 	}
 	s.leaveRevoked()
 	if was == nil {
-		s.SubscribeOwn()
+		s.subscribeOwn()
 	}
 }
 
@@ -182,7 +190,9 @@ func (s *Session) leaveRevoked() {
 		if sub.grant != nil || s.hub.cfg.Access.Subscribe(s.principal.Identity, channel) == protocol.CodeOK {
 			return false
 		}
-		s.hub.removeSubscription(sub, subscribeEnded, s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Channel: channel}))
+		s.hub.removeSubscription(sub, subscribeEnded, s.protocol.Event(protocol.Event{
+			Type: protocol.EventUnsubscribed, Channel: channel, Ended: protocol.EndRevoked,
+		}))
 		return true
 	})
 }
@@ -191,6 +201,12 @@ func (s *Session) leaveRevoked() {
 // up to the channel limit: silently to the user's own channels if they are
 // relayed, and with an answer in any case to those that the token asks for.
 func (s *Session) SubscribeOwn() {
+	s.takeTurn()
+	defer s.endTurn()
+	s.subscribeOwn()
+}
+
+func (s *Session) subscribeOwn() {
 	id := s.principal.Identity
 	if id == nil {
 		return

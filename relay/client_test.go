@@ -78,6 +78,7 @@ type connectOptions struct {
 	channels []string          // to subscribe to before the handshake is sent
 	place    *place            // for channels that share a cursor: where the client was
 	gapClose bool
+	identity *access.Identity // nil: anonymous
 	ask      func(ctx context.Context, user, channel string) (time.Time, protocol.Code)
 	moment   func() (moment int64, begun int) // recorded with each event; may be nil
 	tamper   func(messages [][]byte) [][]byte // changes the frames that the socket sends; may be nil
@@ -93,7 +94,7 @@ func (h *testHub) connect(o connectOptions) *testClient {
 	c.socket = &testSocket{FakeSocket: outboxtest.NewFakeSocket(o.room), moment: o.moment, tamper: o.tamper, onSend: o.onSend}
 	c.outbox.Init(h.budget, c.socket, o.protocol.Close(protocol.CloseSlow))
 	c.outbox.Hold([]byte(handshake))
-	c.session = h.Join(relay.Client{Protocol: o.protocol, Outbox: &c.outbox, GapClose: o.gapClose, Principal: access.Principal{Ask: o.ask}})
+	c.session = h.Join(relay.Client{Protocol: o.protocol, Outbox: &c.outbox, GapClose: o.gapClose, Principal: access.Principal{Identity: o.identity, Ask: o.ask}})
 	switch {
 	case o.place != nil:
 		c.session.SubscribeTogether(o.place.requests(o.channels))

@@ -86,3 +86,17 @@ func (s *Session) Turns() int {
 	defer s.hub.resumer.mu.Unlock()
 	return len(s.turns.ready)
 }
+
+// IndexedUsers returns how many users have sessions.
+func (h *Hub) IndexedUsers() int {
+	h.users.mu.Lock()
+	defer h.users.mu.Unlock()
+	return len(h.users.users)
+}
+
+// WaitingActions returns for how many sessions actions of the application wait.
+func (h *Hub) WaitingActions() int {
+	h.actions.mu.Lock()
+	defer h.actions.mu.Unlock()
+	return len(h.actions.waiting)
+}

@@ -96,6 +96,11 @@ type Hub struct {
 
 	refusals refusalLog
 
+	revoked   revocations
+	refreshed refreshes
+	users     userIndex
+	actions   actions
+
 	// flushed is the sequence number of the last item that is on its way to
 	// every shard that it concerns.
 	flushed atomic.Uint64
@@ -122,7 +127,7 @@ func NewHub(cfg HubConfig) *Hub {
 		cfg.Shards = runtime.GOMAXPROCS(0)
 	}
 	h := &Hub{
-		cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(),
+		cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), revoked: newRevocations(), refreshed: newRefreshes(),
 		commandRate: newCommandRate(cfg.CommandRate, cfg.CommandBurst),
 		ledger: ledger{
 			offline: true, history: history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge),
@@ -135,6 +140,7 @@ func NewHub(cfg HubConfig) *Hub {
 			Store: sync.OnceValue(cfg.Streams), Cache: cache, Now: h.now, Stats: cfg.Stats, Logger: cfg.Logger,
 		})
 	}
+	h.actions.done.L = &h.actions.mu
 	h.resumer = newResumer(h)
 	h.messages = messagePages{cache: cache, index: make(map[messageKey]*messagePage)}
 	for i := range cfg.Shards {

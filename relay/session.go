@@ -70,8 +70,8 @@ type Session struct {
 	publishTo string // as in Client
 	subs      []*Subscription
 	limiter   limiter
-	principal access.Principal
-	admitted  grants // the application's answers before the session began
+	principal access.Principal // its Identity is changed under the shard's mu, so that others may read it
+	admitted  grants           // the application's answers before the session began
 
 	turns *turns // of its resumes; nil if there never was one; guarded by the resumer's mu
 
@@ -91,7 +91,7 @@ type Session struct {
 	lastSeen  atomic.Int64 // when the client last sent anything
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never
 	echoes    atomic.Pointer[echoes]
-	blocked   atomic.Bool // a command waits for Redis or the application
+	turn      atomic.Uint32 // who uses what must not be used concurrently: see turnTaken
 }
 
 // Join creates a session for a client and welcomes it. The caller must call
@@ -128,8 +128,13 @@ func (h *Hub) Join(c Client) *Session {
 		}
 		s.send(protocol.Event{Type: protocol.EventWelcome, Session: s.ID(), User: c.Identity.UserID(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
 	})
+	// What began after Admit may have missed this session.
 	if code := h.Leaving(); code != 0 {
-		s.Close(code) // a drain that began after Admit may have missed this session
+		s.Close(code)
+	}
+	if id := c.Identity; id != nil {
+		h.users.add(id.User, s)
+		s.closeIfRevoked()
 	}
 	return s
 }
@@ -137,6 +142,8 @@ func (h *Hub) Join(c Client) *Session {
 // Leave removes the session from its channels and from the hub. Nothing is sent
 // to it afterwards.
 func (s *Session) Leave() {
+	s.takeTurn()
+	defer s.leaveTurns()
 	if s.together != nil {
 		s.leaveTogether()
 	}
@@ -145,6 +152,9 @@ func (s *Session) Leave() {
 	}
 	s.subs = nil
 	s.shard.remove(s)
+	if id := s.principal.Identity; id != nil {
+		s.hub.users.remove(id.User, s)
+	}
 	stats := s.hub.cfg.Stats
 	stats.Connections[s.transport][s.protocol.ID()].Add(-1)
 	stats.Closed[s.CloseCode().Slot()].Add(1)
@@ -156,6 +166,15 @@ type sessionID [12]byte
 func newSessionID() (id sessionID) {
 	_, _ = rand.Read(id[:]) // it never fails: crypto/rand says so
 	return id
+}
+
+// parseSessionID is the inverse of [Session.ID].
+func parseSessionID(text string) (id sessionID, ok bool) {
+	if len(text) != base32.StdEncoding.WithPadding(base32.NoPadding).EncodedLen(len(id)) {
+		return id, false
+	}
+	_, err := base32.StdEncoding.WithPadding(base32.NoPadding).Decode(id[:], []byte(text))
+	return id, err == nil
 }
 
 // ID returns the session's id, which cannot be guessed.
@@ -254,10 +273,10 @@ func (s *Session) isEcho(channel string, hash uint64) bool {
 // read from the client meanwhile, so it may have answered a ping. The function
 // that block returns ends that.
 func (s *Session) block() func() {
-	s.blocked.Store(true)
+	s.turn.Or(turnBlocked)
 	return func() {
 		s.Seen()
-		s.blocked.Store(false)
+		s.turn.And(^turnBlocked)
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 	CloseUnauthorized CloseCode = 4401 // the client must log in again: also if it wants public channels and sent an invalid token
 	CloseForbidden    CloseCode = 4403 // the client must not reconnect
 	CloseSlow         CloseCode = 4408 // the client reads too slowly: reconnect
-	CloseKicked       CloseCode = 4409 // reserved: no version sends it yet
+	CloseKicked       CloseCode = 4409 // the application ended the login: the client must not reconnect
 	CloseGap          CloseCode = 4410 // raw with gap=close: messages may be missing
 )
 

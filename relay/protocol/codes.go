@@ -72,3 +72,20 @@ func GapReasons() (all [NumGapReasons]GapReason) {
 	}
 	return all
 }
+
+// An EndReason is the reason why a subscription has ended.
+type EndReason uint8
+
+// The reasons of the end of a subscription.
+const (
+	EndAsked   EndReason = iota // the client asked for it
+	EndExpired                  // the signature that opened the channel has expired
+	EndRevoked                  // the client's new login does not open the channel
+	EndControl                  // the application asked for it
+	NumEndReasons
+)
+
+var endReasons = [NumEndReasons]string{"", "expired", "revoked", "control"}
+
+// String returns the reason as it appears on the wire, or "" for EndAsked.
+func (r EndReason) String() string { return endReasons[r] }

@@ -208,6 +208,9 @@ func events() (list []struct {
 		Event{Type: EventSubscribed, Channel: "chat", Cursor: []byte(testCursor), Spread: 30_000, Ref: number})
 	add("unsubscribed", Event{Type: EventUnsubscribed, Channel: "räume\\1"})
 	add("unsubscribed, with a ref as the client wrote it", Event{Type: EventUnsubscribed, Channel: "chat", Ref: text})
+	for _, reason := range []EndReason{EndExpired, EndRevoked, EndControl} {
+		add("unsubscribed: "+reason.String(), Event{Type: EventUnsubscribed, Channel: "chat", Ended: reason})
+	}
 	for _, reason := range GapReasons() {
 		add("gap on all channels: "+reason.String(), Event{Type: EventGap, Reason: reason})
 		add("gap on a channel: "+reason.String(), Event{Type: EventGap, Channel: "chat", Reason: reason})

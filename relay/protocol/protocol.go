@@ -75,6 +75,7 @@ type Event struct {
 	GapNext   bool      // subscribed: a gap follows that says why messages are missing
 	Cursor    []byte    // subscribed, gap, heartbeat: a cursor in its wire form, or empty; valid during the call
 	Reason    GapReason // gap
+	Ended     EndReason // unsubscribed
 	Code      Code      // error
 	Message   string    // error: a text in place of the code's usual one, or empty
 }

@@ -20,6 +20,7 @@ const (
 	ReasonParameter                          // a parameter whose name is probably misspelt
 	ReasonToken                              // a token in the URL
 	ReasonExpired                            // a login or permission of an open connection expired
+	ReasonRevoked                            // a login that the application has ended
 	ReasonOtherUser                          // auth with the token of another user, or with an invalid one
 	ReasonPublish                            // the client may not publish to the channel
 	ReasonPublishName                        // the channel to publish to has no valid name
@@ -50,6 +51,7 @@ var reasonTexts = [numReasons]string{
 	ReasonParameter:       "a parameter of the URL is misspelt: the parameters are channel, publish, echo, gap and last",
 	ReasonToken:           "tokens go in the subprotocol list: new WebSocket(url, ['sidecast.v1', 'sidecast.token.' + token])",
 	ReasonExpired:         "the login, or the permission for a channel, has expired: log in again",
+	ReasonRevoked:         "the application has ended this login: log in again",
 	ReasonOtherUser:       "the new token is invalid or another user's: reconnect with it",
 	ReasonPublish:         "publishing to this channel is not allowed",
 	ReasonPublishName:     "publishing to this channel is not possible: its name is invalid or reserved",

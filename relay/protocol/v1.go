@@ -105,6 +105,7 @@ func appendEvent(b []byte, e Event) []byte {
 		b = appendSpread(b, e.Spread)
 	case EventUnsubscribed:
 		b = appendField(append(b, `{"type":"unsubscribed"`...), "channel", e.Channel)
+		b = appendOptional(b, "reason", e.Ended.String())
 	case EventGap:
 		b = appendOptional(append(b, `{"type":"gap"`...), "channel", e.Channel)
 		b = appendField(b, "reason", e.Reason.String())

@@ -1,0 +1,166 @@
+package relay
+
+import (
+	"hash/maphash"
+	"slices"
+	"sync"
+	"time"
+
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
+)
+
+// The methods of this file are what an application does to sessions. They may
+// be called concurrently, and wait for no client. Each returns how many sessions
+// of this relay it concerns.
+
+// Disconnect closes sessions with 4409: their clients do not return.
+func (h *Hub) Disconnect(who access.Subject) int {
+	return h.closeAll(h.find(who), protocol.CloseKicked)
+}
+
+// Refresh closes sessions with 4401: their clients return with their present
+// credentials, and the application is asked again.
+func (h *Hub) Refresh(who access.Subject) int {
+	list := h.find(who)
+	h.askAgain(who, list)
+	return h.closeAll(list, protocol.CloseUnauthorized.Because(protocol.ReasonExpired))
+}
+
+func (h *Hub) closeAll(list []*Session, code protocol.CloseCode) (n int) {
+	for _, s := range list {
+		if s.closeIf(code, func(*access.Identity) bool { return true }) {
+			n++
+		}
+	}
+	return n
+}
+
+// SubscribeFor subscribes sessions to a channel, whatever their rights are, for
+// as long as they exist. It returns an error code if the channel is not relayed.
+// Event streams are left out, because their channels are those of the URL.
+func (h *Hub) SubscribeFor(who access.Subject, channel string) (int, protocol.Code) {
+	if code := h.cfg.Access.Relayed(channel); code != protocol.CodeOK {
+		return 0, code
+	}
+	n := 0
+	for _, s := range h.find(who) {
+		if s.protocol.ID().IsEventStream() || s.closeCode.Load() != 0 {
+			continue
+		}
+		if s.act(func() { s.subscribeFor(channel) }) {
+			n++
+		}
+	}
+	return n, protocol.CodeOK
+}
+
+// subscribeFor subscribes the session to a channel that the application chose.
+func (s *Session) subscribeFor(channel string) {
+	s.removeFailed()
+	switch i := s.subscription(channel); {
+	case s.closeCode.Load() != 0, i >= 0:
+	case len(s.subs) >= s.hub.cfg.MaxChannels:
+		s.send(protocol.Event{Type: protocol.EventError, Channel: channel, Code: protocol.CodeTooManyChannels})
+	default:
+		request := protocol.ChannelRequest{Channel: channel, Last: s.hub.Newest(int(s.last), channel)}
+		s.join(protocol.Command{Type: protocol.CommandSubscribe}, request, &grant{code: protocol.CodeOK})
+	}
+}
+
+// UnsubscribeFor unsubscribes sessions from a channel. An event stream, whose
+// channels do not change, is closed with 4401 instead, so that the client
+// returns and its rights are determined again.
+func (h *Hub) UnsubscribeFor(who access.Subject, channel string) int {
+	list := h.find(who)
+	h.askAgain(who, list)
+	n := 0
+	for _, s := range list {
+		if s.closeCode.Load() == 0 && s.act(func() { s.unsubscribeFor(channel) }) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *Session) unsubscribeFor(channel string) {
+	i := s.subscription(channel)
+	if i < 0 {
+		return
+	}
+	if s.protocol.ID().IsEventStream() {
+		s.Close(protocol.CloseUnauthorized.Because(protocol.ReasonExpired))
+		return
+	}
+	sub := s.subs[i]
+	s.subs = slices.Delete(s.subs, i, i+1)
+	s.hub.removeSubscription(sub, subscribeEnded, s.protocol.Event(protocol.Event{
+		Type: protocol.EventUnsubscribed, Channel: channel, Ended: protocol.EndControl,
+	}))
+	if sub.grant != nil {
+		s.setDeadline()
+	}
+}
+
+// askAgain makes the application's answers about these users stale that were
+// asked for before now.
+func (h *Hub) askAgain(who access.Subject, list []*Session) {
+	if who.Kind == access.SubjectUser {
+		h.refreshed.mark(who.Name)
+		return
+	}
+	for _, s := range list {
+		s.shard.enter()
+		user := s.principal.Identity.UserID()
+		s.shard.exit()
+		if user != "" {
+			h.refreshed.mark(user)
+		}
+	}
+}
+
+// IsStale reports whether the answer to a question about a user, which was asked
+// at that time, must not be used any more. user may be empty.
+func (h *Hub) IsStale(user string, asked time.Time) bool {
+	if h.refreshed.after(user, asked) {
+		return true
+	}
+	ms, revoked := h.revoked.at(access.Subject{Kind: access.SubjectUser, Name: user})
+	return revoked && unixMs(asked) <= ms
+}
+
+// maxRefreshes is how many users a [refreshes] names.
+const maxRefreshes = 1 << 16
+
+// Refreshes are when the application ended logins so that it is asked again. If
+// there are too many to name the users, that applies to all users.
+type refreshes struct {
+	seed maphash.Seed // does not change
+
+	// Guarded by mu.
+	mu  sync.Mutex
+	at  map[uint64]time.Time // by hash of the user's id
+	all time.Time
+}
+
+func newRefreshes() refreshes {
+	return refreshes{seed: maphash.MakeSeed(), at: make(map[uint64]time.Time)}
+}
+
+func (r *refreshes) mark(user string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	if len(r.at) >= maxRefreshes {
+		clear(r.at)
+		r.all = now
+	}
+	r.at[maphash.String(r.seed, user)] = now
+}
+
+// after reports whether there was a refresh at or after that time.
+func (r *refreshes) after(user string, asked time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.all.Before(asked) || !r.at[maphash.String(r.seed, user)].Before(asked)
+}
