@@ -32,6 +32,7 @@ type answer struct {
 	identity *access.Identity // of a granted login
 	until    time.Time        // end of a granted channel; zero: no end
 	maxAge   time.Duration    // how long the answer may be cached
+	asked    time.Time        // when the question was sent
 }
 
 // What the application has to answer.

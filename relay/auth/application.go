@@ -26,6 +26,11 @@ type ApplicationConfig struct {
 	Proxies     Proxies
 	Stats       *stats.Stats
 	Logger      *slog.Logger
+
+	// Stale reports whether an answer about a user must not be used any more,
+	// if the question was sent at that time. It is called concurrently. If it is
+	// nil, no answer is stale.
+	Stale func(user string, asked time.Time) bool
 }
 
 // An Application asks the web application who its users are and which channels
@@ -38,6 +43,7 @@ type Application struct {
 	logins   *authClient // nil if there is no URL for logins
 	channels *authClient // nil if there is no URL for channels
 	proxies  Proxies
+	stale    func(user string, asked time.Time) bool
 
 	connections atomic.Uint64 // the highest number that a requester has
 }
@@ -45,7 +51,10 @@ type Application struct {
 // NewApplication returns an Application that sends requests until
 // [Application.Run] ends.
 func NewApplication(c ApplicationConfig) *Application {
-	a := &Application{pool: newRequestPool(c), proxies: c.Proxies}
+	a := &Application{pool: newRequestPool(c), proxies: c.Proxies, stale: c.Stale}
+	if a.stale == nil {
+		a.stale = func(string, time.Time) bool { return false }
+	}
 	if c.LoginURL != "" {
 		a.logins = newAuthClient(a.pool, c.LoginURL, "SIDECAST_AUTH_URL", func(r reply) (answer, error) {
 			return parseLogin(c.Grants, r)
@@ -70,7 +79,10 @@ func (a *Application) Login(ctx context.Context, r *http.Request) (*access.Ident
 	if a.logins == nil || !hasCredentials(r) {
 		return nil, protocol.CodeOK
 	}
-	switch answer := a.logins.ask(ctx, a.requester(r), a.credentials(r), a.headers(r)); answer.outcome {
+	stale := func(answer answer) bool {
+		return answer.outcome == granted && a.stale(answer.identity.User, answer.asked)
+	}
+	switch answer := a.logins.ask(ctx, a.requester(r), a.credentials(r), a.headers(r), stale); answer.outcome {
 	case granted:
 		return answer.identity, protocol.CodeOK
 	case anonymous:
@@ -100,7 +112,10 @@ func (a *Application) ChannelAuthorizer(r *http.Request, id *access.Identity) fu
 			question.Set("X-Sidecast-User", encodeHeader(user))
 		}
 		key := a.pool.cacheKey([]string{string(credentials[:]), user, channel})
-		switch answer := a.channels.ask(ctx, who, key, question); answer.outcome {
+		stale := func(answer answer) bool {
+			return user != "" && answer.outcome != unavailable && a.stale(user, answer.asked)
+		}
+		switch answer := a.channels.ask(ctx, who, key, question, stale); answer.outcome {
 		case granted:
 			return answer.until, protocol.CodeOK
 		case forbidden:

@@ -38,9 +38,17 @@ func newAuthClient(p *requestPool, url, setting string, parse func(reply) (answe
 }
 
 // ask returns the application's answer. It returns the outcome unavailable if
-// ctx ends first, or if too many questions are waiting.
-func (c *authClient) ask(ctx context.Context, who requester, key cacheKey, header http.Header) answer {
-	f, cached := c.join(who, key, header)
+// ctx ends first, or if too many questions are waiting. stale reports whether an
+// answer must not be used any more: then it asks once more.
+func (c *authClient) ask(ctx context.Context, who requester, key cacheKey, header http.Header, stale func(answer) bool) answer {
+	if a := c.askOnce(ctx, who, key, header, stale); !stale(a) {
+		return a
+	}
+	return c.askOnce(ctx, who, key, header, stale)
+}
+
+func (c *authClient) askOnce(ctx context.Context, who requester, key cacheKey, header http.Header, stale func(answer) bool) answer {
+	f, cached := c.join(who, key, header, stale)
 	if f == nil {
 		return cached
 	}
@@ -55,12 +63,12 @@ func (c *authClient) ask(ctx context.Context, who requester, key cacheKey, heade
 
 // join returns the flight whose answer the caller has to wait for. It starts a
 // flight if no other caller has. It returns nil if there is an answer already.
-func (c *authClient) join(who requester, key cacheKey, header http.Header) (*flight, answer) {
+func (c *authClient) join(who requester, key cacheKey, header http.Header, stale func(answer) bool) (*flight, answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// A flight that has ended has put its answer into the cache, so the cache
 	// must be read with the same lock as the flights.
-	if cached, ok := c.cache.get(key); ok {
+	if cached, ok := c.cache.get(key); ok && !stale(cached) {
 		return nil, cached
 	}
 	if c.stopped {
@@ -120,6 +128,7 @@ func (c *authClient) send(header http.Header) (answered answer, size int, err er
 		return answer{}, 0, err
 	}
 	answered, err = c.parse(r)
+	answered.asked = r.asked
 	return answered, len(r.body), err
 }
 

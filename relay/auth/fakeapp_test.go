@@ -63,11 +63,14 @@ func respond(status int, body string) http.HandlerFunc {
 
 // newStubApp returns an Application that calls answer instead of using the
 // network, for tests in a synctest bubble.
-func newStubApp(t *testing.T, answer func(*http.Request) (status int, body string)) *Application {
+func newStubApp(t *testing.T, answer func(*http.Request) (status int, body string), options ...func(*ApplicationConfig)) *Application {
 	t.Helper()
 	c := ApplicationConfig{
 		LoginURL: "http://app/", ChannelURL: "http://app/channel", Timeout: 2 * time.Second, Cache: 10 * time.Second,
 		Concurrency: 32, Stats: new(stats.Stats), Logger: slog.New(slog.DiscardHandler),
+	}
+	for _, option := range options {
+		option(&c)
 	}
 	a := NewApplication(c)
 	a.pool.client.Transport = roundTripFunc(func(r *http.Request) (*http.Response, error) {

@@ -28,6 +28,9 @@ type TokensConfig struct {
 	Audience string // value that aud must contain; empty: any value, or no aud
 	Grants   Grants
 	Logger   *slog.Logger
+	// RevokedAge is how long a revocation is known; 0: for ever. A token that
+	// is valid for longer could outlive one.
+	RevokedAge time.Duration
 }
 
 // Tokens verifies the tokens (JWT, RFC 7519) that the application creates for
@@ -39,6 +42,9 @@ type Tokens struct {
 	grants   Grants
 	logger   *slog.Logger
 	logLimit *rate.Sometimes // clients that send bad tokens must not fill the disk
+
+	revokedAge time.Duration   // 0: no limit
+	longLimit  *rate.Sometimes // of the warning of tokens that live longer
 }
 
 // NewTokens returns a verifier. It accepts only the algorithms of c.Keys; a
@@ -50,7 +56,8 @@ func NewTokens(c TokensConfig) *Tokens {
 		parser: jwt.NewParser(
 			jwt.WithValidMethods(c.Keys.algorithms), jwt.WithExpirationRequired(), jwt.WithIssuedAt(), jwt.WithStrictDecoding()),
 		wanted: wantedClaims{issuer: c.Issuer, audience: c.Audience}, grants: c.Grants, logger: c.Logger,
-		logLimit: &rate.Sometimes{First: 10, Interval: time.Second},
+		logLimit:   &rate.Sometimes{First: 10, Interval: time.Second},
+		revokedAge: c.RevokedAge, longLimit: &rate.Sometimes{Interval: time.Hour},
 	}
 }
 
@@ -132,7 +139,23 @@ func (t *Tokens) verify(token string) (*access.Identity, error) {
 	if err != nil {
 		return nil, cmp.Or(t.wrongAlgorithm(parsed), err)
 	}
+	t.warnOfLifetime(&c)
 	return c.identity(t.grants)
+}
+
+// warnOfLifetime warns of a token that can outlive its revocation.
+func (t *Tokens) warnOfLifetime(c *claims) {
+	from := time.Now()
+	if c.issuedAt != nil {
+		from = c.issuedAt.time()
+	}
+	if lifetime := c.expires.time().Sub(from); t.revokedAge > 0 && lifetime > t.revokedAge {
+		t.longLimit.Do(func() {
+			t.logger.Warn("a token is valid for longer than revocations are known: one that was revoked would be accepted again",
+				"lifetime", lifetime.Round(time.Second), "revoked_age", t.revokedAge, "setting", "SIDECAST_REVOKED_AGE",
+				"do", "let tokens expire sooner, or increase the setting")
+		})
+	}
 }
 
 // wrongAlgorithm returns a problem if a token is signed with an algorithm that
