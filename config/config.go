@@ -106,6 +106,7 @@ type Login struct {
 	AuthTimeout     Duration `split_words:"true" default:"2s" min:"50ms" max:"30s" desc:"timeout of one such request"`
 	AuthCache       Duration `split_words:"true" default:"10s" min:"0s" max:"10m" desc:"how long a positive answer is cached for the same cookies; a negative answer is cached for at most 1s"`
 	AuthConcurrency Count    `split_words:"true" default:"32" min:"1" max:"1000" desc:"maximum number of such requests at a time; 8 times as many may wait"`
+	RevokedAge      Duration `split_words:"true" default:"720h" min:"0s" max:"87600h" desc:"how long Redis and the relay remember the logins that your application has ended; longer than any token is valid; 0: for ever"`
 }
 
 // Origins defines which pages may connect, and which proxies are trusted.

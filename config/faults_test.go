@@ -108,6 +108,7 @@ func TestFaults(t *testing.T) {
 		{"AUTH_TIMEOUT=1s", `AUTH_TIMEOUT: is set, but there is no URL of the application; set SIDECAST_AUTH_URL or SIDECAST_CHANNEL_AUTH_URL, or unset SIDECAST_AUTH_TIMEOUT`},
 		{"AUTH_CACHE=11m", `AUTH_CACHE: 11m is above the maximum; write 10m or less`},
 		{"AUTH_CONCURRENCY=0", `AUTH_CONCURRENCY: 0 is below the minimum; write 1 or more`},
+		{"REVOKED_AGE=30d", `REVOKED_AGE: "30d" is not a duration; write a number and ms, s, m or h, like 10s`},
 
 		// Browsers and proxies
 		//

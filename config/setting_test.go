@@ -77,6 +77,7 @@ func settingRows(t *testing.T) []settingRow {
 		{"AUTH_TIMEOUT", "500ms", func(c *Config) any { return c.AuthTimeout }, Duration(500 * time.Millisecond), withLogin},
 		{"AUTH_CACHE", "0s", func(c *Config) any { return c.AuthCache }, Duration(0), withLogin},
 		{"AUTH_CONCURRENCY", "7", func(c *Config) any { return c.AuthConcurrency }, Count(7), withLogin},
+		{"REVOKED_AGE", "48h", func(c *Config) any { return c.RevokedAge }, Duration(48 * time.Hour), nil},
 		{"ALLOWED_ORIGINS", "https://a.example.com,https://*.example.org,null,file://", func(c *Config) any { return c.AllowedOrigins },
 			OriginList{"https://a.example.com", "https://*.example.org", "null", "file://"}, nil},
 		{"TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.7", func(c *Config) any { return c.TrustedProxies },

@@ -20,7 +20,7 @@ var allowedImports = map[string][]string{
 	"":          {"relay/cli"},
 	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/syntax", "relay/ws"},
 	"relay/app": {
-		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/embedded", "relay/loopback", "relay/outbox",
+		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/control", "relay/embedded", "relay/loopback", "relay/outbox",
 		"relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/transport", "relay/web", "relay/ws",
 	},
 	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/publickey", "relay/redisurl", "relay/syntax"},
@@ -32,6 +32,7 @@ var allowedImports = map[string][]string{
 	"relay/transport":   {"relay/outbox"},
 	"relay/accept":      {"relay/stats"},
 	"relay/source":      {"relay/access", "relay/loopback", "relay/redisurl", "relay/source/resp", "relay/stats", "relay/stream", "relay/syntax"},
+	"relay/control":     {"relay/access", "relay/protocol", "relay/source", "relay/stats"},
 	"relay/source/resp": {},
 	"relay/auth":        {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/stats"},
 	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats"},
@@ -69,7 +70,7 @@ var dependencies = []struct {
 	why      string
 }{
 	{"github.com/lxzan/gws", []string{"relay/ws"}, false, "a frame of 14 bytes crashes it, so relay/ws reads what clients send without it"},
-	{"github.com/redis/go-redis/v9", []string{"relay/source", "relay/cli"}, true, "other packages get functions from relay/app and can be tested without Redis"},
+	{"github.com/redis/go-redis/v9", []string{"relay/control", "relay/source", "relay/cli"}, true, "other packages get functions from relay/app and can be tested without Redis"},
 	{"github.com/kelseyhightower/envconfig", []string{"config"}, false, "its errors contain the values of settings, passwords included"},
 	{"github.com/alicebob/miniredis/v2", []string{"relay/embedded"}, false, "tests use a real Redis, see relay/relaytest/redistest"},
 	{"github.com/prometheus/", []string{"relay/admin"}, false, "packages count in relay/stats, and relay/admin exports it"},

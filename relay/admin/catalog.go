@@ -88,6 +88,9 @@ func authMetrics(s *stats.Stats) []metric {
 		counters("sidecast_auth_requests_total",
 			"Authorization requests about users and channels, by result. busy: the relay did not send the request.",
 			"result", stats.AuthResults[:], s.AuthRequests[:]),
+		counters("sidecast_control_messages_total",
+			"Control messages of the application, by action. malformed and dropped: they had no effect.",
+			"action", stats.ControlActions[:], s.Control[:]),
 		histogram("sidecast_auth_seconds", "Time that the application needed to answer one authorization request.",
 			&s.AuthSeconds),
 	}
@@ -133,6 +136,10 @@ func relayMetrics(s *stats.Stats, gauges Gauges, version, commit string) []metri
 	}
 	if read := gauges.OutboxBytes; read != nil {
 		list = append(list, gauge("sidecast_outbox_bytes", "Bytes that wait in outboxes for slow clients. A message that waits for several clients counts once.",
+			func() float64 { return float64(read()) }))
+	}
+	if read := gauges.Revocations; read != nil {
+		list = append(list, gauge("sidecast_revocations", "Logins that the application has ended and the relay therefore rejects.",
 			func() float64 { return float64(read()) }))
 	}
 	if read := gauges.HistoryBytes; read != nil {

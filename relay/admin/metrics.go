@@ -17,6 +17,7 @@ type Gauges struct {
 	OutboxBytes  func() int64
 	ReplayBytes  func() int64
 	HistoryBytes func() int64
+	Revocations  func() int64
 	// PageCache returns the bytes in the page cache, and how often a page was
 	// found in it and not found.
 	PageCache func() (bytes int64, hits, misses uint64)

@@ -15,6 +15,7 @@ import (
 	"sidecast/relay"
 	"sidecast/relay/accept"
 	"sidecast/relay/auth"
+	"sidecast/relay/control"
 	"sidecast/relay/outbox"
 	"sidecast/relay/server"
 	"sidecast/relay/source"
@@ -47,6 +48,7 @@ type App struct {
 	refusals *accept.Refusals
 	limiter  *accept.IPLimiter
 	link     *source.Link
+	control  *control.Control
 	reader   *transport.Reader // nil: each connection has a goroutine
 	server   *server.Server
 }
@@ -104,6 +106,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.hub.Run(running) })
 	group.Go(func() error { return a.link.Run(running) })
 	group.Go(func() error { return a.gate.Run(running) })
+	group.Go(func() error { return a.control.Run(running) })
 	group.Go(func() error {
 		defer stop()
 		serving, cancel := context.WithCancelCause(ctx)

@@ -12,6 +12,7 @@ import (
 	"sidecast/relay/accept"
 	"sidecast/relay/admin"
 	"sidecast/relay/auth"
+	"sidecast/relay/control"
 	"sidecast/relay/loopback"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
@@ -43,17 +44,18 @@ func SourceConfig(cfg *config.Config, s *Settings) source.Config {
 }
 
 // NewGate returns the gate that authenticates clients. Its caller has to run it.
-func NewGate(cfg *config.Config, s *Settings, counters *stats.Stats, logger *slog.Logger) *auth.Gate {
+// stale may be nil: see [auth.ApplicationConfig].
+func NewGate(cfg *config.Config, s *Settings, counters *stats.Stats, logger *slog.Logger, stale func(string, time.Time) bool) *auth.Gate {
 	c := auth.GateConfig{Cookie: string(cfg.JWTCookie)}
 	if s.Keys != nil {
 		c.Tokens = auth.NewTokens(auth.TokensConfig{
 			Keys: s.Keys, Issuer: cfg.JWTIssuer, Audience: cfg.JWTAudience,
-			Grants: auth.Grants{UserChannels: cfg.UserChannels}, Logger: logger,
+			Grants: auth.Grants{UserChannels: cfg.UserChannels}, Logger: logger, RevokedAge: time.Duration(cfg.RevokedAge),
 		})
 	}
 	if cfg.AuthURL != "" || cfg.ChannelAuthURL != "" {
 		application := ApplicationConfig(cfg)
-		application.Proxies, application.Stats, application.Logger = s.Proxies, counters, logger
+		application.Proxies, application.Stats, application.Logger, application.Stale = s.Proxies, counters, logger, stale
 		c.Application = auth.NewApplication(application)
 	}
 	return auth.NewGate(c)
@@ -63,7 +65,9 @@ func NewGate(cfg *config.Config, s *Settings, counters *stats.Stats, logger *slo
 // the hub, and the budget of the outboxes.
 func (a *App) assemble() error {
 	cfg := a.cfg
-	a.gate = NewGate(cfg, a.settings, a.stats, a.options.Logger)
+	a.gate = NewGate(cfg, a.settings, a.stats, a.options.Logger, func(user string, asked time.Time) bool {
+		return a.hub.IsStale(user, asked)
+	})
 	a.budget = outbox.NewBudget(cfg.OutboxBytes.Int(), cfg.OutboxTotalBytes.Int(), time.Duration(cfg.WriteTimeout), a.stats)
 	a.hub = relay.NewHub(relay.HubConfig{
 		Access: a.settings.Access, Budget: a.budget, Protocols: protocol.All(), Stats: a.stats, Logger: a.options.Logger,
@@ -82,6 +86,11 @@ func (a *App) assemble() error {
 	})
 	c := SourceConfig(cfg, a.settings)
 	c.Stats, c.Logger = a.stats, a.options.Logger
+	a.control = control.New(control.Config{
+		Names: c.Names, Sessions: a.hub, Login: a.settings.Access.Login, RevokedAge: time.Duration(cfg.RevokedAge), Stats: a.stats, Logger: a.options.Logger,
+		Link: func() control.Commands { return a.link },
+	})
+	c.Services = []source.Service{a.control.Service()}
 	link, err := source.New(c, a.hub)
 	if err != nil {
 		return fmt.Errorf("setting up the link to Redis: %w", err)
@@ -153,7 +162,7 @@ func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 
 func (a *App) adminHandler(ready, live http.Handler) http.Handler {
 	gauges := admin.Gauges{
-		Sockets: a.slots.Used, OutboxBytes: a.budget.Used, ReplayBytes: a.budget.ReplayBytes, HistoryBytes: a.hub.HistoryBytes, PageCache: a.hub.PageCache,
+		Sockets: a.slots.Used, OutboxBytes: a.budget.Used, ReplayBytes: a.budget.ReplayBytes, HistoryBytes: a.hub.HistoryBytes, Revocations: a.hub.Revoked, PageCache: a.hub.PageCache,
 		Limits: LimitGauges(a.cfg),
 	}
 	return admin.Handler(admin.Config{

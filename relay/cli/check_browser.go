@@ -59,7 +59,7 @@ func checkBrowser(ctx context.Context, cfg *config.Config, s *app.Settings, cook
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	var why lastReason
-	gate := app.NewGate(cfg, s, new(stats.Stats), slog.New(&why))
+	gate := app.NewGate(cfg, s, new(stats.Stats), slog.New(&why), nil)
 	go func() { _ = gate.Run(ctx) }() // its requests end with ctx
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://localhost/ws", nil)
 	if err != nil {

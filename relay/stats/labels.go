@@ -78,6 +78,24 @@ const (
 // AuthResults are the label values, by [AuthResult].
 var AuthResults = [numAuthResults]string{"granted", "anonymous", "forbidden", "failed", "timeout", "busy"}
 
+// A ControlAction is what a control message of the application asks for, or why
+// it has no effect.
+type ControlAction uint8
+
+// The actions of control_messages_total.
+const (
+	ControlDisconnect ControlAction = iota
+	ControlSubscribe
+	ControlUnsubscribe
+	ControlRefresh
+	ControlMalformed // it cannot be understood, or names a channel that is not relayed
+	ControlDropped   // too many are waiting
+	numControlActions
+)
+
+// ControlActions are the label values, by [ControlAction].
+var ControlActions = [numControlActions]string{"disconnect", "subscribe", "unsubscribe", "refresh", "malformed", "dropped"}
+
 // An EvictionReason is the reason why a slow client was evicted.
 type EvictionReason uint8
 

@@ -35,6 +35,9 @@ type Stats struct {
 	// Messages that the application publishes over HTTP.
 	HTTPPublishes [numPublishResults]Counter
 
+	// Control messages of the application.
+	Control [numControlActions]Counter
+
 	// Delivery.
 	Deliveries [protocol.NumProtocols]Counter
 	Evictions  [numEvictions]Counter
