@@ -238,6 +238,12 @@
 //     clients (TestHostileFrames, TestAnnouncedBytesAreNotAllocated). A message
 //     that arrives too slowly gets one, too (TestMessageTime), and until then
 //     costs at most twice the part that has arrived (TestHalfMessagesAreSmall).
+//   - When the application ends a login, its sessions are closed, and no relay
+//     accepts the login any more, whether it is a token or a cached answer
+//     (TestRevoke, TestLogoutByPHP, TestCachedLoginIsNotUsed). If the link was
+//     down, the sessions are closed before the first message of its next epoch
+//     (TestKickWhileTheLinkIsCut, TestKickWhileTheRelayReconnects,
+//     TestKickWhileTheRelayIsStopped).
 //   - A user or address with many questions to the application, about logins or
 //     channels, does not make the application unavailable to others: at most
 //     one question of each user and address is sent before theirs

@@ -39,7 +39,7 @@ func SourceConfig(cfg *config.Config, s *Settings) source.Config {
 	return source.Config{
 		Server: s.Redis, Names: s.Access.Names, Patterns: s.Access.Channels, Durable: s.Access.Durable,
 		MaxPayload: cfg.MaxPayloadBytes.Int(), StreamLength: s.StreamLength, MarkersOff: cfg.Markers == config.False,
-		Embedded: cfg.IsEmbedded(),
+		Embedded: cfg.IsEmbedded(), Logins: s.Access.Login,
 	}
 }
 

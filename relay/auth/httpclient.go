@@ -31,6 +31,7 @@ func newHTTPClient(maxConns int) *http.Client {
 // A reply is the HTTP response of another server.
 type reply struct {
 	asked  time.Time // before the request was sent
+	date   string    // the header Date
 	status int
 	body   []byte
 	// misdirected is why the response says nothing but that the URL is wrong;
@@ -63,7 +64,7 @@ func httpGet(ctx context.Context, client *http.Client, url string, header http.H
 		return reply{}, errTooLarge
 	}
 	return reply{
-		asked: asked, status: response.StatusCode, body: body,
+		asked: asked, date: response.Header.Get("Date"), status: response.StatusCode, body: body,
 		misdirected: cmp.Or(redirectProblem(response), schemeProblem(response, body)),
 	}, nil
 }

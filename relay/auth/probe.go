@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"net/http"
+	"time"
 )
 
 // Probed is the result of one test request to the application, with a random
@@ -15,6 +16,9 @@ type Probed struct {
 	Do      string // what to do about that; may be empty
 	Broken  bool   // no client can get a usable answer from this URL
 	Opens   bool   // the answer grants something to the random cookie
+	// Ahead is by how much, at least, the clock of the application is ahead of
+	// this machine's; negative: behind; 0: it is not known to differ.
+	Ahead time.Duration
 }
 
 // Probe sends one request to each URL of c, as the relay would. Of c, it uses
@@ -46,7 +50,7 @@ func probeURL(client *authClient, header http.Header) Probed {
 	result := Probed{Setting: client.setting, Broken: true}
 	parse := client.parse
 	client.parse = func(r reply) (answer, error) {
-		result.Status, result.Broken = r.status, r.misdirected != nil
+		result.Status, result.Broken, result.Ahead = r.status, r.misdirected != nil, clockAhead(r.date, r.asked, time.Now())
 		return parse(r)
 	}
 	answered, _, err := client.send(header)
@@ -55,4 +59,20 @@ func probeURL(client *authClient, header http.Header) Probed {
 	}
 	result.Opens = answered.outcome == granted
 	return result
+}
+
+// clockAhead returns by how much, at least, a server's clock is ahead of this
+// machine's, if its answer to a request that was sent and answered then had this
+// header Date. The header has whole seconds.
+func clockAhead(date string, asked, answered time.Time) time.Duration {
+	shown, err := http.ParseTime(date)
+	switch {
+	case err != nil:
+		return 0
+	case shown.After(answered):
+		return shown.Sub(answered)
+	case shown.Add(time.Second).Before(asked):
+		return shown.Add(time.Second).Sub(asked)
+	}
+	return 0
 }

@@ -128,3 +128,24 @@ func TestLongTokens(t *testing.T) {
 		}
 	}
 }
+
+// TestClockAhead checks what the header Date says about the application's clock.
+func TestClockAhead(t *testing.T) {
+	asked := time.Date(2026, 1, 2, 3, 4, 5, 6e8, time.UTC)
+	answered := asked.Add(100 * time.Millisecond)
+	for _, test := range []struct {
+		why, date string
+		want      time.Duration
+	}{
+		{"the same second", "Fri, 02 Jan 2026 03:04:05 GMT", 0},
+		{"the one before", "Fri, 02 Jan 2026 03:04:04 GMT", -600 * time.Millisecond},
+		{"a minute ahead", "Fri, 02 Jan 2026 03:05:05 GMT", 59*time.Second + 300*time.Millisecond},
+		{"a minute behind", "Fri, 02 Jan 2026 03:03:05 GMT", -59*time.Second - 600*time.Millisecond},
+		{"no header", "", 0},
+		{"no date", "today", 0},
+	} {
+		if got := clockAhead(test.date, asked, answered); got != test.want {
+			t.Errorf("%s: %v, want %v", test.why, got, test.want)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"time"
 
 	"sidecast/config"
 	"sidecast/relay/app"
@@ -120,6 +121,13 @@ func checkLogin(ctx context.Context, c auth.ApplicationConfig) (findings []sourc
 			f.Do = "answer 401 for users that the application does not know, and 403 for channels that are not the user's"
 		}
 		findings = append(findings, f)
+		if off := p.Ahead.Abs(); off > time.Second {
+			findings = append(findings, source.Finding{
+				Level: source.LevelWarn, Subject: p.Setting,
+				Text: fmt.Sprintf("the clocks of the application and of this machine differ by %v", off.Round(time.Second)),
+				Do:   "set both clocks, for example with NTP: the application ends logins by time",
+			})
+		}
 	}
 	return findings
 }

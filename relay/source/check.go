@@ -77,6 +77,9 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	if cfg.Server.Mode == Cluster && len(cfg.Durable) > 0 {
 		c.checkRedirects(ctx)
 	}
+	if cfg.Logins {
+		c.checkLogins(ctx)
+	}
 	if cfg.MarkersOff {
 		c.warn("markers", "switched off: the relay does not notice if Redis stops delivering", "set SIDECAST_MARKERS=auto")
 	} else {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -120,6 +121,44 @@ func TestCheck(t *testing.T) {
 			t.Errorf("got %q", report(got))
 		}
 	})
+}
+
+// TestCheckLogins checks what an operator hears about the clocks and about the
+// logins that the application has ended.
+func TestCheckLogins(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	logins := func(c *source.Config) { c.Logins = true }
+	const clock = "ok clock: the clocks of Redis and this machine agree"
+	expect := func(why string, rights []string, want ...string) {
+		t.Helper()
+		changes := []func(*source.Config){logins}
+		if rights != nil {
+			changes = append(changes, aclUser(t, server, append(rights, "&chat:*", "&sidecast:*", "+publish", "+role", "+info")...))
+		}
+		var got []source.Finding
+		for _, f := range source.Check(t.Context(), checkConfig(server.Addr, []string{"chat:*"}, changes...)) {
+			if f.Subject == "clock" || f.Subject == "revocations" {
+				got = append(got, f)
+			}
+		}
+		t.Log(why)
+		expectFindings(t, got, want...)
+	}
+	expect("all rights", nil, clock, "ok revocations: the relay may read them")
+	expect("the rights of the README", []string{"~sidecast:revoked", "+zrangebyscore", "+zremrangebyscore"},
+		"ok clock: not compared: the server does not report its time", "ok revocations: the relay may read them")
+	expect("no right to the key", []string{"+zrangebyscore", "+time"}, clock,
+		"warn revocations: Redis refuses to read them: logins that the application has ended stay valid; "+
+			"grant ~sidecast:revoked +zrangebyscore +zremrangebyscore")
+	later := strconv.FormatInt(time.Now().Add(time.Minute).UnixMilli(), 10)
+	server.CLI("ZADD", "sidecast:revoked", "1", "user:1", "+inf", "user:2")
+	expect("no entry is ahead", nil, clock, "ok revocations: ")
+	server.CLI("ZADD", "sidecast:revoked", later, "user:3")
+	expect("one is ahead", nil, clock, "warn revocations: one is 1m0s ahead of the clock of Redis, and its user cannot log in until then; "+
+		"set the clocks of the application's servers")
+	server.CLI("SET", "sidecast:revoked", "x")
+	expect("another type", nil, clock, "warn revocations: sidecast:revoked is not a sorted set: ")
 }
 
 // TestCheckHearsNothing uses a load balancer that leads to two servers: what is

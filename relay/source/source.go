@@ -75,6 +75,7 @@ type Config struct {
 	Logger     *slog.Logger    // nil means slog.Default
 
 	Services []Service // what else uses Redis
+	Logins   bool      // clients can log in; only Check uses it
 
 	StreamLength int // approximate number of entries to which a stream is trimmed when a client adds one; 0: no trimming
 }
