@@ -22,6 +22,15 @@ const (
 	FormatJSON Format = "json"
 )
 
+// An EventFormat is the format of the webhooks.
+type EventFormat string
+
+// The formats.
+const (
+	EventsJSON   EventFormat = "json"
+	EventsPusher EventFormat = "pusher"
+)
+
 // A LogFormat is the format of a log line.
 type LogFormat string
 

@@ -33,6 +33,7 @@ type Config struct {
 	Tokens     `heading:"Tokens (JWT)"`
 	Login      `heading:"Application login"`
 	Origins    `heading:"Browsers and proxies"`
+	Backend    `heading:"Events for your application"`
 	Limits     `heading:"Limits"`
 	Drain      `heading:"Shutdown"`
 	Operations `heading:"Operations"`
@@ -113,6 +114,14 @@ type Login struct {
 type Origins struct {
 	AllowedOrigins OriginList  `split_words:"true" desc:"origins of the pages that may connect, instead of pages of the same host (over TLS, only those with https): 'https://app.example.com', 'https://*.example.com', 'null' and 'file://' for pages without an origin such as those in apps, or '*' alone"`
 	TrustedProxies NetworkList `split_words:"true" desc:"addresses and CIDR ranges of the proxies whose X-Forwarded-Host, X-Forwarded-Proto and X-Forwarded-For are trusted"`
+}
+
+// Backend defines what Sidecast tells the application, and how.
+type Backend struct {
+	Events       EventList   `split_words:"true" default:"joined,left,unheard" desc:"kinds of events to write to the stream 'sidecast:events': 'joined', 'left', 'unheard', 'connected', 'disconnected', 'published', 'evicted', 'refused', or 'none' for no events"`
+	EventsURL    HookURL     `split_words:"true" desc:"URL of your application to which Sidecast posts these events (webhooks)"`
+	EventsSecret Secret      `split_words:"true" desc:"secret of at least 32 bytes that signs the webhooks"`
+	EventsFormat EventFormat `split_words:"true" default:"json" oneof:"json,pusher" desc:"format of the webhooks: Sidecast's own, or that of Pusher Channels"`
 }
 
 // Limits bounds the resources that clients and publishers can use.

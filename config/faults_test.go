@@ -146,6 +146,16 @@ func TestFaults(t *testing.T) {
 		{"COMMAND_RATE=/s", `COMMAND_RATE: "/s" is not a whole number; write only digits, like 1000`},
 		{"COMMAND_RATE=0", `COMMAND_RATE: 0 is below the minimum; write 1 or more`},
 
+		// Events
+		{"EVENTS=joined,gone", `EVENTS: "gone" is not a kind of events; write joined, left, unheard, connected, disconnected, published, evicted or refused, or only none`},
+		{"EVENTS=none,joined", `EVENTS: "none" is not a kind of events; write joined, left, unheard, connected, disconnected, published, evicted or refused, or only none`},
+		{"EVENTS=control", `EVENTS: "control" is not a kind of events; write joined, left, unheard, connected, disconnected, published, evicted or refused, or only none`},
+		{"EVENTS=,", `EVENTS: is a list without items; separate items with commas, or unset it`},
+		{"EVENTS_URL=app.internal", `EVENTS_URL: is not an http or https URL; write a URL like http://app.internal/events`},
+		{"EVENTS_SECRET=" + longSecret[:31], "EVENTS_SECRET: is shorter than 32 bytes, so that it can be guessed; make one with `openssl rand -base64 32`"},
+		{"EVENTS_FORMAT=pusher", `EVENTS_FORMAT: is set, but there are no webhooks; set SIDECAST_EVENTS_URL, or unset SIDECAST_EVENTS_FORMAT`},
+		{"EVENTS_FORMAT=xml", `EVENTS_FORMAT: "xml" is not an allowed value; write json or pusher`},
+
 		// Stopping
 		{"DRAIN_DELAY=-1s", `DRAIN_DELAY: -1s is below the minimum; write 0s or more`},
 		{"DRAIN_TIMEOUT=61m", `DRAIN_TIMEOUT: 1h1m is above the maximum; write 1h or less`},

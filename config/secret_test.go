@@ -185,6 +185,9 @@ func TestEverySecretAsFile(t *testing.T) {
 		if s.name == "JWT_PREVIOUS_SECRET" {
 			variables[Prefix+"JWT_SECRET"] = longSecret
 		}
+		if s.name == "EVENTS_SECRET" {
+			variables[Prefix+"EVENTS_URL"] = "http://app"
+		}
 		if s.name == "REDIS_SENTINEL_PASSWORD" {
 			variables[Prefix+"REDIS_MODE"], variables[Prefix+"REDIS_URL"] = "sentinel", "redis://redis?master_name=main"
 		}
@@ -196,8 +199,8 @@ func TestEverySecretAsFile(t *testing.T) {
 			t.Errorf("%s: read %q, embedded %v", s.name, got, c.IsEmbedded())
 		}
 	}
-	if count != 7 {
-		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD, JWT_SECRET, JWT_PREVIOUS_SECRET, ADMIN_TOKEN and PUBLISH_TOKEN", count)
+	if count != 8 {
+		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD, JWT_SECRET, JWT_PREVIOUS_SECRET, EVENTS_SECRET, ADMIN_TOKEN and PUBLISH_TOKEN", count)
 	}
 }
 

@@ -31,6 +31,8 @@ const longSecret = "correct horse battery staple, 32+"
 
 var withSecret = []string{"JWT_SECRET=" + longSecret}
 
+var withEventsURL, withEventsSecret = []string{"EVENTS_URL=http://app"}, []string{"EVENTS_SECRET=" + longSecret}
+
 func settingRows(t *testing.T) []settingRow {
 	ca, key, private := certificateFile(t), writeFile(t, "key.pem", publicPEM), writeFile(t, "private.pem", privatePEM)
 	return []settingRow{
@@ -78,6 +80,10 @@ func settingRows(t *testing.T) []settingRow {
 		{"AUTH_CACHE", "0s", func(c *Config) any { return c.AuthCache }, Duration(0), withLogin},
 		{"AUTH_CONCURRENCY", "7", func(c *Config) any { return c.AuthConcurrency }, Count(7), withLogin},
 		{"REVOKED_AGE", "48h", func(c *Config) any { return c.RevokedAge }, Duration(48 * time.Hour), nil},
+		{"EVENTS", "left,connected", func(c *Config) any { return c.Events.String() }, "left,connected", nil},
+		{"EVENTS_URL", "http://app.internal/events", func(c *Config) any { return c.EventsURL }, HookURL{"http://app.internal/events"}, withEventsSecret},
+		{"EVENTS_SECRET", longSecret, func(c *Config) any { return c.EventsSecret.Reveal() }, longSecret, withEventsURL},
+		{"EVENTS_FORMAT", "pusher", func(c *Config) any { return c.EventsFormat }, EventsPusher, append(withEventsSecret, withEventsURL...)},
 		{"ALLOWED_ORIGINS", "https://a.example.com,https://*.example.org,null,file://", func(c *Config) any { return c.AllowedOrigins },
 			OriginList{"https://a.example.com", "https://*.example.org", "null", "file://"}, nil},
 		{"TRUSTED_PROXIES", "10.0.0.0/8,192.0.2.7", func(c *Config) any { return c.TrustedProxies },

@@ -25,6 +25,7 @@ func (c *Config) Validate() Faults {
 	v.secrets()
 	v.login()
 	v.origins()
+	v.events()
 	v.limits()
 	v.admin()
 	return v.faults
@@ -258,6 +259,13 @@ func (v *validation) origins() {
 				" is set: every page could act as the user who visits it", "list the origins of your pages")
 			return
 		}
+	}
+}
+
+// events checks that there are webhooks if a setting needs them.
+func (v *validation) events() {
+	if set := v.c.set; set["EVENTS_FORMAT"] && v.valid("EVENTS_FORMAT") && !set["EVENTS_URL"] {
+		v.faults.Add("EVENTS_FORMAT", "is set, but there are no webhooks", "set "+Prefix+"EVENTS_URL, or unset "+Prefix+"EVENTS_FORMAT")
 	}
 }
 

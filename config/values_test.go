@@ -49,6 +49,8 @@ func TestValues(t *testing.T) {
 		{"IPv6", new(Address), "[::1]:8080", "[::1]:8080"},
 		{"the normal form of origins", new(OriginList), "HTTPS://A.Example, https://*.Example.com", "https://a.example,https://*.example.com"},
 		{"patterns", new(PatternList), " chat:* ,news", "chat:*,news"},
+		{"kinds of events", new(EventList), "left, joined", "left,joined"},
+		{"no events", new(EventList), "none", "none"},
 		{"newest messages", new(LastList), " price:*=1 , a=b=010,x=0", "price:*=1,a=b=10,x=0"},
 		{"an IPv4 address in IPv6", new(NetworkList), "::ffff:10.0.0.1", "10.0.0.1"},
 		{"IPv6", new(NetworkList), "fd00::/8, ::1", "fd00::/8,::1"},

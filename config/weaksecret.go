@@ -9,8 +9,9 @@ import (
 // secrets without asking the relay, so a secret for tokens must be longer than a
 // password (RFC 7518 section 3.2).
 const (
-	minJWTSecret  = 32
-	minAdminToken = 16
+	minJWTSecret    = 32
+	minEventsSecret = 32
+	minAdminToken   = 16
 )
 
 // secrets rejects secrets that can be guessed.
@@ -23,6 +24,7 @@ func (v *validation) secrets() {
 	}{
 		{"JWT_SECRET", c.JWTSecret, minJWTSecret},
 		{"JWT_PREVIOUS_SECRET", c.JWTPreviousSecret, minJWTSecret},
+		{"EVENTS_SECRET", c.EventsSecret, minEventsSecret},
 		{"ADMIN_TOKEN", c.AdminToken, minAdminToken},
 		{"PUBLISH_TOKEN", c.PublishToken, minAdminToken},
 	} {

@@ -15,8 +15,12 @@ type WebURL string
 // A KeysURL is the [WebURL] of a set of public keys.
 type KeysURL struct{ WebURL }
 
+// A HookURL is the [WebURL] to which events are posted.
+type HookURL struct{ WebURL }
+
 const (
 	hintWebURL  = "write a URL like http://app.internal/live-auth"
+	hintHookURL = "write a URL like http://app.internal/events"
 	hintKeysURL = "write a URL like https://id.example.com/jwks.json"
 )
 
@@ -26,6 +30,9 @@ func (u *WebURL) Decode(value string) error { return u.decode(value, hintWebURL)
 
 // Decode reads a URL, like [WebURL.Decode].
 func (u *KeysURL) Decode(value string) error { return u.decode(value, hintKeysURL) }
+
+// Decode reads a URL, like [WebURL.Decode].
+func (u *HookURL) Decode(value string) error { return u.decode(value, hintHookURL) }
 
 func (u *WebURL) decode(value, hint string) error {
 	value = strings.TrimSpace(value)

@@ -20,10 +20,10 @@ var allowedImports = map[string][]string{
 	"":          {"relay/cli"},
 	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/syntax", "relay/ws"},
 	"relay/app": {
-		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/control", "relay/embedded", "relay/loopback", "relay/outbox",
-		"relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/transport", "relay/web", "relay/ws",
+		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/control", "relay/embedded", "relay/events", "relay/loopback",
+		"relay/outbox", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/transport", "relay/web", "relay/ws",
 	},
-	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/publickey", "relay/redisurl", "relay/syntax"},
+	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/redisurl", "relay/syntax"},
 
 	"relay/server":      {"relay", "relay/accept", "relay/auth", "relay/front", "relay/protocol", "relay/sse", "relay/stats", "relay/ws"},
 	"relay/front":       {},
@@ -35,6 +35,7 @@ var allowedImports = map[string][]string{
 	"relay/control":     {"relay/access", "relay/protocol", "relay/source", "relay/stats"},
 	"relay/source/resp": {},
 	"relay/auth":        {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/stats"},
+	"relay/events":      {"relay/protocol", "relay/stats"},
 	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats"},
 	"relay/embedded":    {"relay/loopback"},
 	"relay/web":         {},
@@ -70,7 +71,7 @@ var dependencies = []struct {
 	why      string
 }{
 	{"github.com/lxzan/gws", []string{"relay/ws"}, false, "a frame of 14 bytes crashes it, so relay/ws reads what clients send without it"},
-	{"github.com/redis/go-redis/v9", []string{"relay/control", "relay/source", "relay/cli"}, true, "other packages get functions from relay/app and can be tested without Redis"},
+	{"github.com/redis/go-redis/v9", []string{"relay/control", "relay/events", "relay/source", "relay/cli"}, true, "other packages get functions from relay/app and can be tested without Redis"},
 	{"github.com/kelseyhightower/envconfig", []string{"config"}, false, "its errors contain the values of settings, passwords included"},
 	{"github.com/alicebob/miniredis/v2", []string{"relay/embedded"}, false, "tests use a real Redis, see relay/relaytest/redistest"},
 	{"github.com/prometheus/", []string{"relay/admin"}, false, "packages count in relay/stats, and relay/admin exports it"},

@@ -13,7 +13,7 @@ import (
 
 // catalog returns the metrics of the relay.
 func catalog(stats *stats.Stats, gauges Gauges, version, commit string) []metric {
-	return slices.Concat(redisMetrics(stats), clientMetrics(stats), authMetrics(stats), fanoutMetrics(stats),
+	return slices.Concat(redisMetrics(stats), clientMetrics(stats), authMetrics(stats), eventMetrics(stats), fanoutMetrics(stats),
 		relayMetrics(stats, gauges, version, commit))
 }
 
@@ -78,6 +78,25 @@ func clientMetrics(s *stats.Stats) []metric {
 					}
 				}
 			}, "type", "result"),
+	}
+}
+
+// eventMetrics returns the metrics about the events for the application.
+func eventMetrics(s *stats.Stats) []metric {
+	var kinds []string
+	for _, kind := range protocol.ReportKinds() {
+		kinds = append(kinds, kind.String())
+	}
+	return []metric{
+		counters("sidecast_events_total", "Events that this relay added to the stream of events, by kind.",
+			"kind", kinds, s.EventsWritten[:]),
+		counter("sidecast_events_dropped_total",
+			"Events that this relay could not write, because Redis was unavailable for too long or refused them.", &s.EventsDropped),
+		counters("sidecast_webhook_requests_total", "Requests that posted events to the application, by result.",
+			"result", stats.WebhookResults[:], s.WebhookRequests[:]),
+		counter("sidecast_webhook_events_total", "Events that the application has accepted from this relay.", &s.WebhookEvents),
+		counter("sidecast_webhook_events_lost_total",
+			"Events that left the stream after a relay had taken them and before the application accepted them.", &s.WebhookLost),
 	}
 }
 

@@ -105,7 +105,7 @@ func TestCatalog(t *testing.T) {
 // All label values are from fixed lists, so that they cannot contain a channel,
 // a user or an address.
 func TestLabels(t *testing.T) {
-	allowed := []string{"transport", "protocol", "code", "reason", "cause", "type", "action", "result", "setting", "version", "commit"}
+	allowed := []string{"transport", "protocol", "code", "reason", "cause", "type", "kind", "action", "result", "setting", "version", "commit"}
 	for _, s := range gather(t, registry(new(stats.Stats))) {
 		for _, label := range s.labels {
 			name, value, _ := strings.Cut(label, "=")

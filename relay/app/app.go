@@ -16,6 +16,7 @@ import (
 	"sidecast/relay/accept"
 	"sidecast/relay/auth"
 	"sidecast/relay/control"
+	"sidecast/relay/events"
 	"sidecast/relay/outbox"
 	"sidecast/relay/server"
 	"sidecast/relay/source"
@@ -49,6 +50,8 @@ type App struct {
 	limiter  *accept.IPLimiter
 	link     *source.Link
 	control  *control.Control
+	events   *events.Writer
+	webhooks *events.Webhooks  // nil if there are none
 	reader   *transport.Reader // nil: each connection has a goroutine
 	server   *server.Server
 }
@@ -109,6 +112,7 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.control.Run(running) })
 	group.Go(func() error {
 		defer stop()
+		defer a.startEvents(running)() // they need the link to the end
 		serving, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		defer context.AfterFunc(running, func() { cancel(nil) })()

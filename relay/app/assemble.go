@@ -96,6 +96,7 @@ func (a *App) assemble() error {
 		return fmt.Errorf("setting up the link to Redis: %w", err)
 	}
 	a.link = link
+	a.assembleEvents()
 	return nil
 }
 

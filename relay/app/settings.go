@@ -47,6 +47,7 @@ func Translate(cfg *config.Config) (*Settings, config.Faults) {
 	}
 	for name, other := range map[string]string{
 		"TLS_CERT": "TLS_KEY", "TLS_KEY": "TLS_CERT", "REDIS_CERT": "REDIS_KEY", "REDIS_KEY": "REDIS_CERT",
+		"EVENTS_URL": "EVENTS_SECRET", "EVENTS_SECRET": "EVENTS_URL",
 	} {
 		if cfg.IsSet(name) && !cfg.IsSet(other) {
 			faults.Add(other, "is unset, but SIDECAST_"+name+" is set", "set both or neither")

@@ -96,6 +96,22 @@ const (
 // ControlActions are the label values, by [ControlAction].
 var ControlActions = [numControlActions]string{"disconnect", "subscribe", "unsubscribe", "refresh", "malformed", "dropped"}
 
+// A WebhookResult is the result of a request that posts events to the
+// application.
+type WebhookResult uint8
+
+// The results of webhook_requests_total.
+const (
+	WebhookAccepted WebhookResult = iota // the application answered with 2xx
+	WebhookRefused                       // it answered with another status
+	WebhookFailed                        // there was no connection, or no answer
+	WebhookTimeout                       // there was no answer in time
+	numWebhookResults
+)
+
+// WebhookResults are the label values, by [WebhookResult].
+var WebhookResults = [numWebhookResults]string{"accepted", "refused", "failed", "timeout"}
+
 // An EvictionReason is the reason why a slow client was evicted.
 type EvictionReason uint8
 

@@ -28,6 +28,13 @@ type Stats struct {
 	Channels      Gauge
 	Commands      [protocol.NumCommands][protocol.NumResults]Counter
 
+	// Events for the application.
+	EventsWritten   [protocol.NumReportKinds]Counter
+	EventsDropped   Counter
+	WebhookRequests [numWebhookResults]Counter
+	WebhookEvents   Counter // that the application has accepted
+	WebhookLost     Counter // that left the stream before the application accepted them
+
 	// Requests to the application.
 	AuthRequests [numAuthResults]Counter
 	AuthSeconds  Histogram
