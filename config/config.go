@@ -119,6 +119,7 @@ type Origins struct {
 // Backend defines what Sidecast tells the application, and how.
 type Backend struct {
 	Events       EventList   `split_words:"true" default:"joined,left,unheard" desc:"kinds of events to write to the stream 'sidecast:events': 'joined', 'left', 'unheard', 'connected', 'disconnected', 'published', 'evicted', 'refused', or 'none' for no events"`
+	Unheard      PatternList `split_words:"true" desc:"patterns of the channels of which messages without a listener at any relay are reported as 'unheard'"`
 	EventsURL    HookURL     `split_words:"true" desc:"URL of your application to which Sidecast posts these events (webhooks)"`
 	EventsSecret Secret      `split_words:"true" desc:"secret of at least 32 bytes that signs the webhooks"`
 	EventsFormat EventFormat `split_words:"true" default:"json" oneof:"json,pusher" desc:"format of the webhooks: Sidecast's own, or that of Pusher Channels"`

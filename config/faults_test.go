@@ -154,6 +154,7 @@ func TestFaults(t *testing.T) {
 		{"EVENTS_URL=app.internal", `EVENTS_URL: is not an http or https URL; write a URL like http://app.internal/events`},
 		{"EVENTS_SECRET=" + longSecret[:31], "EVENTS_SECRET: is shorter than 32 bytes, so that it can be guessed; make one with `openssl rand -base64 32`"},
 		{"EVENTS_FORMAT=pusher", `EVENTS_FORMAT: is set, but there are no webhooks; set SIDECAST_EVENTS_URL, or unset SIDECAST_EVENTS_FORMAT`},
+		{"UNHEARD=user:[", `UNHEARD: "user:[": pattern has a [ without its ]; write \[ for a bracket; write Redis globs, as for PSUBSCRIBE`},
 		{"EVENTS_FORMAT=xml", `EVENTS_FORMAT: "xml" is not an allowed value; write json or pusher`},
 
 		// Stopping
@@ -192,6 +193,7 @@ func TestModes(t *testing.T) {
 		set     []string
 		want    []string // the variables with faults
 	}{
+		{"messages without a listener, but not their events", []string{"UNHEARD=user:*", "EVENTS=joined"}, []string{"UNHEARD"}},
 		{"nothing is set: embedded mode", nil, nil},
 		{"embedded mode is set explicitly", []string{"EMBEDDED=true"}, nil},
 		{"embedded mode with an explicit address", []string{"LISTEN=:8080"}, nil},

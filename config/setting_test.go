@@ -81,6 +81,7 @@ func settingRows(t *testing.T) []settingRow {
 		{"AUTH_CONCURRENCY", "7", func(c *Config) any { return c.AuthConcurrency }, Count(7), withLogin},
 		{"REVOKED_AGE", "48h", func(c *Config) any { return c.RevokedAge }, Duration(48 * time.Hour), nil},
 		{"EVENTS", "left,connected", func(c *Config) any { return c.Events.String() }, "left,connected", nil},
+		{"UNHEARD", "user:*", func(c *Config) any { return c.Unheard.String() }, "user:*", nil},
 		{"EVENTS_URL", "http://app.internal/events", func(c *Config) any { return c.EventsURL }, HookURL{"http://app.internal/events"}, withEventsSecret},
 		{"EVENTS_SECRET", longSecret, func(c *Config) any { return c.EventsSecret.Reveal() }, longSecret, withEventsURL},
 		{"EVENTS_FORMAT", "pusher", func(c *Config) any { return c.EventsFormat }, EventsPusher, append(withEventsSecret, withEventsURL...)},

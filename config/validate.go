@@ -8,6 +8,7 @@ import (
 
 	"sidecast/relay/access"
 	"sidecast/relay/origin"
+	"sidecast/relay/protocol"
 	"sidecast/relay/redisurl"
 	"sidecast/relay/syntax"
 )
@@ -262,8 +263,12 @@ func (v *validation) origins() {
 	}
 }
 
-// events checks that there are webhooks if a setting needs them.
+// events checks that events are written, and that there are webhooks, if a
+// setting needs them.
 func (v *validation) events() {
+	if v.c.set["UNHEARD"] && v.valid("UNHEARD", "EVENTS") && !slices.Contains(v.c.Events, protocol.ReportUnheard) {
+		v.faults.Add("UNHEARD", "is set, but "+Prefix+"EVENTS does not contain unheard", "add it to "+Prefix+"EVENTS, or unset "+Prefix+"UNHEARD")
+	}
 	if set := v.c.set; set["EVENTS_FORMAT"] && v.valid("EVENTS_FORMAT") && !set["EVENTS_URL"] {
 		v.faults.Add("EVENTS_FORMAT", "is set, but there are no webhooks", "set "+Prefix+"EVENTS_URL, or unset "+Prefix+"EVENTS_FORMAT")
 	}

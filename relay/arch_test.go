@@ -35,7 +35,7 @@ var allowedImports = map[string][]string{
 	"relay/control":     {"relay/access", "relay/protocol", "relay/source", "relay/stats"},
 	"relay/source/resp": {},
 	"relay/auth":        {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/stats"},
-	"relay/events":      {"relay/protocol", "relay/stats"},
+	"relay/events":      {"relay/access", "relay/protocol", "relay/stats"},
 	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats"},
 	"relay/embedded":    {"relay/loopback"},
 	"relay/web":         {},

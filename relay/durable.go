@@ -14,6 +14,8 @@ func (h *Hub) isDurable(channel string) bool { return h.cfg.Access.Durable.Match
 func (h *Hub) Nudge(channel []byte, hasPayload bool) {
 	if r := h.streamReader(channel); r != nil {
 		r.Nudge(hasPayload)
+	} else if h.cfg.Unheard != nil {
+		h.cfg.Unheard.Nudge(channel)
 	}
 }
 
@@ -21,6 +23,8 @@ func (h *Hub) Nudge(channel []byte, hasPayload bool) {
 func (h *Hub) Event(channel []byte) {
 	if r := h.streamReader(channel); r != nil {
 		r.Schedule()
+	} else if h.cfg.Unheard != nil {
+		h.cfg.Unheard.Nudge(channel)
 	}
 }
 

@@ -43,6 +43,10 @@ type HubConfig struct {
 	// called concurrently. It is nil if there are no tokens.
 	Verify func(ctx context.Context, token string) (*access.Identity, protocol.Code)
 
+	// Unheard finds the messages that no client receives. If it is nil, the
+	// application does not want to know of them.
+	Unheard Unheard
+
 	// Relays returns how many relays, this one included, serve the clients of
 	// the application. It is called concurrently. If it is nil, there is one.
 	Relays func() int
@@ -131,7 +135,7 @@ func NewHub(cfg HubConfig) *Hub {
 		commandRate: newCommandRate(cfg.CommandRate, cfg.CommandBurst),
 		ledger: ledger{
 			offline: true, history: history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge),
-			streamReaders: make(map[string]*stream.Reader),
+			streamReaders: make(map[string]*stream.Reader), unheard: cfg.Unheard,
 		},
 	}
 	cache := pagecache.New(cmp.Or(cfg.PageCacheBytes, defaultPageCacheBytes), pageCacheAge, h.now)

@@ -23,6 +23,7 @@ type incoming struct {
 
 	// Set when it is sequenced.
 	channel  *channel // nil if there are no subscribers
+	unheard  bool     // there are no subscribers, and the application wants to know
 	cursor   []byte   // nil if no subscriber uses cursors
 	audience audience
 }
@@ -112,8 +113,11 @@ func (h *Hub) dispatch() {
 	list := h.batch.clear()
 	h.leave()
 	for i := range list {
-		if list[i].channel != nil {
-			h.enqueue(&list[i])
+		switch in := &list[i]; {
+		case in.channel != nil:
+			h.enqueue(in)
+		case in.unheard:
+			h.cfg.Unheard.Message(in.name, in.payload, in.cursor)
 		}
 	}
 	clear(list)

@@ -17,6 +17,7 @@ type ledger struct {
 	offline       bool
 	streamSeq     stream.Seq // of the last item on any durable channel
 	streamReaders map[string]*stream.Reader
+	unheard       Unheard // nil if no channel is watched; does not change
 }
 
 // enter locks the ledger, and numbers everything that has arrived first: what a
@@ -33,7 +34,7 @@ func (l *ledger) leave() { l.mu.Unlock() }
 func (l *ledger) append(name, payload []byte, large bool, hash uint64) (full bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.history.On() && l.history.First(hash) == nil {
+	if !l.history.On() && l.history.First(hash) == nil && (l.unheard == nil || !l.unheard.Match(name)) {
 		l.history.Seq++ // no subscribers and no history: the message needs no copy
 		return false
 	}
@@ -85,6 +86,7 @@ func (l *ledger) sequence(in *incoming) {
 	ch := in.channel
 	if ch == nil || ch.Refs == 0 {
 		in.channel = nil
+		l.watch(in, ch)
 		return
 	}
 	in.audience = audience{l.history.Seq, ch.Hub.home - 1, ch.Hub.protocols, ch.Hub.echoes}
@@ -92,8 +94,6 @@ func (l *ledger) sequence(in *incoming) {
 		in.audience.home = -1
 	}
 	if ch.Hub.needsCursors() {
-		at := len(l.batch.cursors)
-		l.batch.cursors = l.history.AppendCursor(l.batch.cursors, ch.At())
-		in.cursor = l.batch.cursors[at:]
+		in.cursor = l.cursorAt(ch.At())
 	}
 }

@@ -55,6 +55,9 @@ func (h *Hub) addSubscription(s *Session, name string, g *grant) *Subscription {
 	ch.Hub.ensureShard(s.shard.index, len(h.shards))
 	if ch.Refs++; ch.Refs == 1 {
 		h.cfg.Stats.Channels.Add(1)
+		if h.unheard != nil {
+			h.unheard.Listen(ch.Name())
+		}
 	}
 	sub.channel = ch
 	if h.isDurable(name) {
@@ -187,6 +190,9 @@ func (h *Hub) uncount(sub *Subscription, live bool) (idle *stream.Reader) {
 	if ch.Refs--; ch.Refs == 0 {
 		idle = sub.reader
 		delete(h.streamReaders, ch.Name())
+		if h.unheard != nil {
+			h.unheard.Leave(ch.Name())
+		}
 		h.history.Release(ch)
 		h.cfg.Stats.Channels.Add(-1)
 	}

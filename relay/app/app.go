@@ -52,6 +52,7 @@ type App struct {
 	control  *control.Control
 	events   *events.Writer
 	webhooks *events.Webhooks  // nil if there are none
+	unheard  *events.Unheard   // nil without UNHEARD
 	reader   *transport.Reader // nil: each connection has a goroutine
 	server   *server.Server
 }

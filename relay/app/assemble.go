@@ -69,7 +69,8 @@ func (a *App) assemble() error {
 		return a.hub.IsStale(user, asked)
 	})
 	a.budget = outbox.NewBudget(cfg.OutboxBytes.Int(), cfg.OutboxTotalBytes.Int(), time.Duration(cfg.WriteTimeout), a.stats)
-	a.hub = relay.NewHub(relay.HubConfig{
+	a.assembleEvents()
+	hub := relay.HubConfig{
 		Access: a.settings.Access, Budget: a.budget, Protocols: protocol.All(), Stats: a.stats, Logger: a.options.Logger,
 		Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
 			return a.link.Publish(ctx, channel, payload)
@@ -83,20 +84,21 @@ func (a *App) assemble() error {
 		CommandRate: float64(cfg.CommandRate), CommandBurst: cfg.CommandRate.Burst(),
 		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout),
 		Verify: a.gate.Verifier(), WrapPublished: cfg.PublishFormat == config.FormatJSON,
-	})
+	}
 	c := SourceConfig(cfg, a.settings)
+	services := a.watchUnheard(&hub)
+	a.hub = relay.NewHub(hub)
 	c.Stats, c.Logger = a.stats, a.options.Logger
 	a.control = control.New(control.Config{
 		Names: c.Names, Sessions: a.hub, Login: a.settings.Access.Login, RevokedAge: time.Duration(cfg.RevokedAge), Stats: a.stats, Logger: a.options.Logger,
 		Link: func() control.Commands { return a.link },
 	})
-	c.Services = []source.Service{a.control.Service()}
+	c.Services = append([]source.Service{a.control.Service()}, services...)
 	link, err := source.New(c, a.hub)
 	if err != nil {
 		return fmt.Errorf("setting up the link to Redis: %w", err)
 	}
 	a.link = link
-	a.assembleEvents()
 	return nil
 }
 

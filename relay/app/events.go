@@ -4,14 +4,19 @@ import (
 	"context"
 	"sync"
 
+	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/events"
+	"sidecast/relay/source"
 )
 
-// assembleEvents creates the parts that tell the application what happens.
+// assembleEvents creates the parts that tell the application what happens. They
+// use the link, which is created later.
 func (a *App) assembleEvents() {
 	cfg := a.cfg
 	c := events.Config{
-		Redis: a.link.Do, Stream: a.settings.Access.Names.Public("events"), Stats: a.stats, Logger: a.options.Logger,
+		Redis:  events.Late(func() events.Redis { return a.link.Do }),
+		Stream: a.settings.Access.Names.Public("events"), Stats: a.stats, Logger: a.options.Logger,
 	}
 	a.events = events.NewWriter(c, cfg.Events)
 	if cfg.EventsURL.WebURL != "" {
@@ -20,6 +25,20 @@ func (a *App) assembleEvents() {
 		})
 		a.events.OnWritten(a.webhooks.Wake)
 	}
+	if len(cfg.Unheard) > 0 {
+		a.unheard = events.NewUnheard(events.UnheardConfig{
+			Config: c, Names: a.settings.Access.Names, Patterns: access.Patterns(cfg.Unheard),
+		})
+	}
+}
+
+// watchUnheard lets the hub and the link report to a.unheard, if there is one.
+func (a *App) watchUnheard(hub *relay.HubConfig) (services []source.Service) {
+	if a.unheard == nil {
+		return nil
+	}
+	hub.Unheard = a.unheard
+	return []source.Service{{Online: func(bool) { a.unheard.Online() }}}
 }
 
 // startEvents runs these parts until ctx ends, or until the function that it
@@ -30,6 +49,9 @@ func (a *App) startEvents(ctx context.Context) (stop func()) {
 	all.Go(func() { _ = a.events.Run(ctx) })
 	if a.webhooks != nil {
 		all.Go(func() { _ = a.webhooks.Run(ctx) })
+	}
+	if a.unheard != nil {
+		all.Go(func() { _ = a.unheard.Run(ctx) })
 	}
 	return func() {
 		cancel()

@@ -160,8 +160,7 @@ func (w *Webhooks) acknowledge(ctx context.Context, batch []Event) {
 			return client.XAck(ctx, w.cfg.Stream, groupName, ids...).Err()
 		})
 		cancel()
-		refused := isReply(err, "NOGROUP") || isReply(err, "NOPERM") || isReply(err, "WRONGTYPE")
-		if err == nil || refused || ctx.Err() != nil {
+		if err == nil || isRefusal(err) || ctx.Err() != nil {
 			return
 		}
 		sleep(ctx, retryAfter)

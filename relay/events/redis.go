@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -12,6 +13,13 @@ import (
 // timeout. If the link is down, it returns an error without a call. It returns
 // the error of f.
 type Redis func(ctx context.Context, f func(context.Context, redis.UniversalClient) error) error
+
+// Late returns a Redis for a link that does not exist yet.
+func Late(link func() Redis) Redis {
+	return func(ctx context.Context, f func(context.Context, redis.UniversalClient) error) error {
+		return link()(ctx, f)
+	}
+}
 
 // try calls f, and reports whether Redis was there to run it: if not, nothing
 // has happened.
@@ -44,11 +52,19 @@ func isReply(err error, word string) bool {
 	return ok && strings.HasPrefix(reply.Error(), word)
 }
 
+// isRefusal reports whether Redis answered that it does not do this, now or
+// later. Other answers, such as LOADING, only mean that it cannot do it now.
+func isRefusal(err error) bool {
+	return slices.ContainsFunc([]string{"ERR", "NOPERM", "WRONGTYPE", "NOGROUP", "CROSSSLOT"}, func(word string) bool { return isReply(err, word) })
+}
+
 // advice returns advice to the operator about an answer of Redis.
 func advice(err error, grant string) string {
 	switch {
-	case isReply(err, "NOPERM"):
+	case strings.Contains(err.Error(), "NOPERM"), strings.Contains(err.Error(), "The user executing the script can't"):
 		return grant
+	case isReply(err, "CROSSSLOT"):
+		return "set SIDECAST_KEY_PREFIX={sidecast}: for all relays, so that a cluster keeps their keys together"
 	case isReply(err, "WRONGTYPE"):
 		return "delete the key, which is not a stream"
 	case isReply(err, "OOM"):

@@ -31,6 +31,10 @@ func (h *History[T]) AppendCursor(b []byte, p Point) []byte {
 	return b
 }
 
+// Shared reports whether other relays know the marker of a point, so that its
+// cursor means the same for them. The marker must be known.
+func (h *History[T]) Shared(p Point) bool { return !h.markers.list[p.Ord-h.markers.firstOrd].local }
+
 // Cursor returns the cursor of a point, whose marker must be known.
 func (h *History[T]) Cursor(p Point) Cursor {
 	return Cursor{Node: h.node, Marker: h.markers.id(p.Ord), Index: p.Index, Check: p.Check}

@@ -1,0 +1,263 @@
+package events
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/protocol"
+)
+
+const (
+	// judgeAfter is the time after which it is certain that the lease of a relay
+	// that had a listener is in Redis.
+	judgeAfter = 2 * time.Second
+	// judgeSpread is the greatest difference between the relays, which would all
+	// ask at the same time otherwise.
+	judgeSpread = 500 * time.Millisecond
+	// judgeSlack is how much later than the message a lease may begin. The two
+	// times are measured by different relays.
+	judgeSlack = 300 * time.Millisecond
+	// noteBytes bounds the messages that wait to be judged, without their
+	// payloads.
+	noteBytes = 16 << 20
+	// noteCharge is the cost of such a message in addition to its texts.
+	noteCharge = 128
+	// judgeBatch is how many are judged with one round trip.
+	judgeBatch = 64
+	// electionMemory is how long Redis remembers a message that was judged. All
+	// relays have judged it by then.
+	electionMemory = time.Minute
+	// localMemory is that time for messages without a common cursor. Equal
+	// messages within it count as one.
+	localMemory = 15 * time.Second
+)
+
+// A note is a message without a listener at this relay.
+type note struct {
+	channel string
+	durable bool   // it was a nudge: the stream says which messages there are
+	cursor  string // of the message; empty if only this relay would understand it
+	sum     string // of the message, for relays without a common cursor
+	at      time.Time
+	epoch   int
+}
+
+func (n *note) charge() int { return noteCharge + len(n.channel) + len(n.cursor) + len(n.sum) }
+
+// Message reports a message on a channel that has no subscriber at this relay.
+// cursor is empty if other relays would not understand it. The arguments are
+// valid during the call only. It does not wait.
+func (u *Unheard) Message(channel, payload, cursor []byte) {
+	sum := sha256.New()
+	sum.Write(channel)
+	sum.Write([]byte{0})
+	sum.Write(payload)
+	u.note(note{channel: string(channel), cursor: string(cursor), sum: hex.EncodeToString(sum.Sum(nil)[:16])})
+}
+
+// Nudge reports that the stream of a durable channel that has no subscriber at
+// this relay may have new entries. It does not wait, and may be called
+// concurrently.
+func (u *Unheard) Nudge(channel []byte) {
+	if u.Match(channel) {
+		u.note(note{channel: string(channel), durable: true})
+	}
+}
+
+func (u *Unheard) note(n note) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.bytes+n.charge() > noteBytes {
+		u.cfg.Stats.EventsDropped.Add(1)
+		return
+	}
+	n.at, n.epoch = time.Now(), u.epoch
+	u.queue = append(u.queue, n)
+	u.bytes += n.charge()
+	signal(u.noted)
+}
+
+// judge judges messages until ctx ends.
+func (u *Unheard) judge(ctx context.Context) {
+	for ctx.Err() == nil {
+		batch, wait := u.nextNotes(time.Now())
+		switch {
+		case len(batch) > 0:
+			if u.judgeAll(ctx, batch) {
+				u.removeNotes(len(batch))
+			} else {
+				sleep(ctx, retryAfter)
+			}
+		case wait > 0:
+			sleep(ctx, wait)
+		default:
+			select {
+			case <-ctx.Done():
+			case <-u.noted:
+			}
+		}
+	}
+}
+
+// nextNotes returns the messages that can be judged now, or how long to wait for
+// the first one; 0 if there is no message.
+func (u *Unheard) nextNotes(now time.Time) (batch []note, wait time.Duration) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i := range u.queue[:min(len(u.queue), judgeBatch)] {
+		if wait = u.due(&u.queue[i]).Sub(now); wait > 0 {
+			return u.queue[:i], wait
+		}
+	}
+	return u.queue[:min(len(u.queue), judgeBatch)], 0
+}
+
+// due returns when a message can be judged. Leases may have ended while Redis
+// was not available: after that, relays have the time of a lease to write theirs
+// again. u is locked.
+func (u *Unheard) due(n *note) time.Time {
+	due := n.at.Add(judgeAfter + u.spare)
+	if again := u.began.Add(leaseTime + u.spare); n.epoch != u.epoch && again.After(due) {
+		return again
+	}
+	return due
+}
+
+// removeNotes removes the first n messages.
+func (u *Unheard) removeNotes(n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for i := range n {
+		u.bytes -= u.queue[i].charge()
+		u.queue[i] = note{}
+	}
+	if u.queue = u.queue[n:]; len(u.queue) == 0 {
+		u.queue = nil
+	}
+}
+
+// coveredScript is the beginning of the scripts that judge. The function says
+// whether a lease covers a time.
+const coveredScript = `
+local function covered(key, at, slack)
+  for _, lease in ipairs(redis.call('HVALS', key)) do
+    local since, ends = string.match(lease, '^(%d+) (%d+)$')
+    if tonumber(since) <= at + slack and tonumber(ends) >= at then
+      return true
+    end
+  end
+  return false
+end
+`
+
+// judgeScript judges one message: if no lease covers its time, the first relay
+// that asks writes the event. A relay that knows the message's place in the
+// order of all messages names it by this place (KEYS[2]). A relay that was
+// connected a moment ago, or that has no markers, names it by its content
+// (KEYS[3]); the two must not both write an event.
+var judgeScript = redis.NewScript(coveredScript + `
+local time = redis.call('TIME')
+local at = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1]
+if covered(KEYS[1], at, tonumber(ARGV[2])) then
+  return 0
+end
+if ARGV[3] ~= '' then
+  if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[4]) then
+    return 0
+  end
+  local before = redis.call('GET', KEYS[3])
+  redis.call('SET', KEYS[3], 'place', 'PX', ARGV[5])
+  if before == 'content' then
+    return 0
+  end
+elseif not redis.call('SET', KEYS[3], 'content', 'NX', 'PX', ARGV[5]) then
+  return 0
+end
+local event = {'kind', 'unheard', 'ms', string.format('%.0f', at), 'channel', ARGV[6]}
+if ARGV[3] ~= '' then
+  event[7], event[8] = 'cursor', ARGV[3]
+end
+redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[7], '*', unpack(event))
+return 1
+`)
+
+// judgeAll judges messages, and reports false if Redis is not there.
+func (u *Unheard) judgeAll(ctx context.Context, batch []note) bool {
+	ctx = context.WithoutCancel(ctx)
+	ran, err := u.cfg.Redis.try(ctx, func(ctx context.Context, client redis.UniversalClient) error {
+		if err := u.judgeLive(ctx, client, batch); err != nil {
+			return err
+		}
+		return u.judgeStreams(ctx, client, batch)
+	})
+	if err == nil {
+		return true
+	}
+	if !ran || !isRefusal(err) {
+		return false // Redis remembers the messages that were judged
+	}
+	u.warnOf(err)
+	u.cfg.Stats.EventsDropped.Add(len(batch))
+	return true
+}
+
+// judgeLive judges the messages of live channels in one round trip.
+func (u *Unheard) judgeLive(ctx context.Context, client redis.UniversalClient, batch []note) error {
+	answers, err := runScripts(ctx, client, judgeScript, func(run func(keys []string, args ...any)) {
+		for _, n := range batch {
+			if n.durable {
+				continue
+			}
+			run([]string{
+				u.key("listeners", n.channel), u.cfg.Names.Internal("unheard:" + placeOf(n.cursor)),
+				u.cfg.Names.Internal("unheard:" + n.sum), u.cfg.Stream,
+			}, time.Since(n.at).Milliseconds(), judgeSlack.Milliseconds(), n.cursor,
+				electionMemory.Milliseconds(), localMemory.Milliseconds(), n.channel, Length)
+		}
+	})
+	u.countWritten(answers)
+	return err
+}
+
+// countWritten counts the events that scripts have written, which is what they
+// return.
+func (u *Unheard) countWritten(answers []*redis.Cmd) {
+	for _, answer := range answers {
+		n, _ := answer.Int()
+		u.cfg.Stats.EventsWritten[protocol.ReportUnheard].Add(n)
+	}
+}
+
+// placeOf returns the part of a cursor that is the same at all relays. The other
+// part is the server, which relays that may not ask for it choose at random.
+func placeOf(cursor string) string {
+	raw, err := base64.RawURLEncoding.DecodeString(cursor)
+	if err != nil || len(raw) < 5 {
+		return ""
+	}
+	return base64.RawURLEncoding.EncodeToString(raw[5:])
+}
+
+// runScripts runs a script several times in one pipeline, and loads it first if
+// Redis does not have it.
+func runScripts(
+	ctx context.Context, client redis.UniversalClient, script *redis.Script, each func(run func(keys []string, args ...any)),
+) (answers []*redis.Cmd, err error) {
+	run := func(eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) error {
+		answers = nil
+		_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+			each(func(keys []string, args ...any) { answers = append(answers, eval(ctx, p, keys, args...)) })
+			return nil
+		})
+		return err
+	}
+	if err = run(script.EvalSha); isReply(err, "NOSCRIPT") {
+		err = run(script.Eval)
+	}
+	return answers, err
+}

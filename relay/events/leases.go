@@ -1,0 +1,251 @@
+package events
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// leaseTime is how long a lease lasts if its relay does not renew it.
+	leaseTime = 30 * time.Second
+	// leaseRenewal is the time between two renewals.
+	leaseRenewal = 10 * time.Second
+	// leaseGrace is how long a lease lasts after the last subscriber has left:
+	// a page that is loaded again is not a departure.
+	leaseGrace = 5 * time.Second
+	// leasePause is how long changes wait for others to be written with them.
+	leasePause = 20 * time.Millisecond
+	// leaseBatch and leaseBatchBytes bound the leases of one script.
+	leaseBatch, leaseBatchBytes = 500, 64 << 10
+	// leaseMemory is how long Redis keeps leases that have ended, because
+	// messages are judged later. It is longer than a judgement can be delayed.
+	leaseMemory = 2 * time.Minute
+)
+
+// A lease says that a channel has a subscriber at this relay.
+type lease struct {
+	since time.Time
+	left  time.Time // when the last subscriber left; zero if there is one
+	dirty bool      // it is in Unheard.dirty
+}
+
+// Listen reports that the channel has a subscriber at this relay. It does not
+// wait.
+func (u *Unheard) Listen(channel string) {
+	if !u.cfg.Patterns.Match(channel) {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	held := u.leases[channel]
+	switch {
+	case held == nil:
+		held = &lease{since: now}
+		u.leases[channel] = held
+	case held.ended(now):
+		held.since = now
+	}
+	held.left = time.Time{}
+	u.change(channel, held)
+}
+
+// Leave reports that the last subscriber of the channel has left. It does not
+// wait.
+func (u *Unheard) Leave(channel string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	held := u.leases[channel]
+	if held == nil {
+		return
+	}
+	held.left = time.Now()
+	u.change(channel, held)
+}
+
+// change makes a lease be written. u is locked.
+func (u *Unheard) change(channel string, held *lease) {
+	if !held.dirty {
+		held.dirty = true
+		u.dirty = append(u.dirty, channel)
+	}
+	signal(u.changed)
+}
+
+// ended reports whether the lease is over, so that the next one has a new
+// beginning.
+func (l *lease) ended(now time.Time) bool { return !l.left.IsZero() && now.Sub(l.left) >= leaseGrace }
+
+// lasts returns for how long the lease is valid from now on.
+func (l *lease) lasts(now time.Time) time.Duration {
+	if l.left.IsZero() {
+		return leaseTime
+	}
+	return leaseGrace - now.Sub(l.left)
+}
+
+// writeLeases writes the leases that have changed, and renews the others, until
+// ctx ends. Then it writes the last changes.
+func (u *Unheard) writeLeases(ctx context.Context) {
+	renew := time.NewTicker(leaseRenewal)
+	defer renew.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case <-u.changed:
+			sleep(ctx, leasePause)
+		case <-renew.C:
+			u.renew()
+		}
+		if !u.writeChanges(ctx) {
+			sleep(ctx, retryAfter)
+			signal(u.changed)
+		}
+	}
+	u.leaveAll()
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
+	defer cancel()
+	u.writeChanges(last)
+}
+
+// renew makes all leases be written again, and forgets those that have ended.
+func (u *Unheard) renew() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	for channel, held := range u.leases {
+		switch {
+		case held.ended(now):
+			delete(u.leases, channel)
+		case held.left.IsZero():
+			u.change(channel, held)
+		}
+	}
+	u.dirty = slices.DeleteFunc(u.dirty, func(channel string) bool { return u.leases[channel] == nil })
+}
+
+// leaveAll ends all leases, because the relay stops.
+func (u *Unheard) leaveAll() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for channel, held := range u.leases {
+		if held.left.IsZero() {
+			held.left = time.Now()
+			u.change(channel, held)
+		}
+	}
+}
+
+// leaseScript writes leases. Redis's clock is the only one that all relays
+// share. Each lease is a field, named after the relay, with the times from and
+// until which it is valid. What was judged of a stream while its channel had no
+// listener does not count after that.
+var leaseScript = redis.NewScript(`
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i = 1, #KEYS / 2 do
+  local leases, judged = KEYS[2 * i - 1], KEYS[2 * i]
+  local since, until_ = now - ARGV[2 * i + 1], now + ARGV[2 * i + 2]
+  redis.call('HSET', leases, ARGV[1], string.format('%.0f %.0f', since, until_))
+  redis.call('PEXPIRE', leases, ARGV[2])
+  if redis.call('HLEN', leases) > 8 then
+    local all = redis.call('HGETALL', leases)
+    for k = 1, #all, 2 do
+      if tonumber(string.match(all[k + 1], '%d+$')) < now - ARGV[2] then
+        redis.call('HDEL', leases, all[k])
+      end
+    end
+  end
+  if redis.call('EXISTS', judged) == 1 then
+    redis.call('HSET', judged, 'stale', '1')
+  end
+end
+return now
+`)
+
+// leaseArgs are the arguments of leaseScript.
+type leaseArgs struct {
+	channels []string
+	keys     []string
+	args     []any
+}
+
+// writeChanges writes all leases that have changed. It reports false if Redis
+// is not there; then they remain to be written.
+func (u *Unheard) writeChanges(ctx context.Context) bool {
+	for {
+		batch := u.nextLeases()
+		if len(batch.channels) == 0 {
+			return true
+		}
+		ran, err := u.cfg.Redis.try(context.WithoutCancel(ctx), func(ctx context.Context, client redis.UniversalClient) error {
+			return leaseScript.Run(ctx, client, batch.keys, batch.args...).Err()
+		})
+		if err == nil {
+			continue
+		}
+		if ran {
+			u.warnOf(err)
+		}
+		if !ran || !isRefusal(err) {
+			u.requeue(batch.channels)
+			return false
+		}
+	}
+}
+
+// nextLeases returns the next leases to write.
+func (u *Unheard) nextLeases() (batch leaseArgs) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now, size := time.Now(), 0
+	batch.args = []any{u.relay, leaseMemory.Milliseconds()}
+	taken := 0
+	for _, channel := range u.dirty {
+		if len(batch.channels) == leaseBatch || size > leaseBatchBytes {
+			break
+		}
+		taken++
+		held := u.leases[channel]
+		if held == nil {
+			continue
+		}
+		if held.dirty = false; held.ended(now) {
+			continue
+		}
+		size += 2 * len(channel)
+		batch.channels = append(batch.channels, channel)
+		batch.keys = append(batch.keys, u.key("listeners", channel), u.key("judged", channel))
+		batch.args = append(batch.args, now.Sub(held.since).Milliseconds(), held.lasts(now).Milliseconds())
+	}
+	if u.dirty = u.dirty[taken:]; len(u.dirty) == 0 {
+		u.dirty = nil
+	}
+	return batch
+}
+
+// requeue makes leases be written again.
+func (u *Unheard) requeue(channels []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, channel := range channels {
+		if held := u.leases[channel]; held != nil {
+			u.change(channel, held)
+		}
+	}
+}
+
+// key returns the name of a key of the relays about a channel.
+func (u *Unheard) key(kind, channel string) string { return u.cfg.Names.Internal(kind + ":" + channel) }
+
+// warnOf logs an answer of Redis that prevents the reports.
+func (u *Unheard) warnOf(err error) {
+	u.warn.Do(func() {
+		u.cfg.Logger.Warn("redis refuses to find messages without a listener", "setting", "SIDECAST_UNHEARD", "err", err,
+			"do", advice(err, "grant +evalsha +eval +time +hset +hget +hmget +hvals +hlen +hgetall +hdel +exists +pexpire +set +get +xadd +xrange and the keys ~"+
+				u.cfg.Names.Internal("*")+" ~"+u.cfg.Stream))
+	})
+}

@@ -1,0 +1,152 @@
+package events_test
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/redistest"
+)
+
+var long = flag.Bool("long", false, "run the heavy variants")
+
+// startRelay runs a relay that reports unheard messages on user channels, and
+// waits until it is ready.
+func startRelay(t testing.TB, server *redistest.Server, more map[string]string) *relaytest.Process {
+	t.Helper()
+	settings := map[string]string{
+		"SIDECAST_REDIS_URL": server.URL(), "SIDECAST_CHANNELS": "*", "SIDECAST_DURABLE_CHANNELS": "user:d*",
+		"SIDECAST_PUBLIC_CHANNELS": "*", "SIDECAST_PUBLISH_CHANNELS": "*", "SIDECAST_UNHEARD": "user:*",
+	}
+	for name, value := range more {
+		settings[name] = value
+	}
+	relay := relaytest.Start(t, settings)
+	relay.AwaitReady()
+	return relay
+}
+
+// listen connects a client that has subscribed to the channels.
+func listen(t testing.TB, relay *relaytest.Process, channels ...string) *relaytest.Client {
+	t.Helper()
+	client, err := (&relaytest.Dialer{URL: relay.URL()}).Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Drop)
+	if err := client.Subscribe(t.Context(), channels...); err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+// eventually waits until f returns "", which says what is missing.
+func eventually(t testing.TB, f func() string) {
+	t.Helper()
+	limit := time.Now().Add(2 * relaytest.Patience)
+	for {
+		missing := f()
+		if missing == "" {
+			return
+		}
+		if time.Now().After(limit) {
+			t.Fatal(missing)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// newClient returns a client of the server.
+func newClient(t testing.TB, server *redistest.Server) *redis.Client {
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, Protocol: 2, MaxRetries: -1})
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// unheard returns how many events there are of each channel.
+func unheard(server *redistest.Server) map[string]int {
+	count := map[string]int{}
+	lines := strings.Split(server.CLI("XRANGE", "sidecast:events", "-", "+"), "\n")
+	for i, line := range lines {
+		if line == "channel" {
+			count[lines[i+1]]++
+		}
+	}
+	return count
+}
+
+// Messages to users who are online at any of three relays cause no event.
+// Messages to users who are offline cause one event each, also while relays are
+// killed.
+func TestUnheardOverRelays(t *testing.T) {
+	messages, users := 100, 20
+	if *long {
+		messages, users = 1000, 50
+	}
+	server := redistest.Start(t)
+	relays := make([]*relaytest.Process, 3)
+	for i := range relays {
+		relays[i] = startRelay(t, server, nil)
+	}
+	kind := func(i int) string { return []string{"live", "d"}[i%2] } // half of the users have durable channels
+	online := func(i int) string { return fmt.Sprintf("user:%s-online-%d", kind(i), i%users) }
+	for i := range users {
+		listen(t, relays[0], online(i))
+	}
+	eventually(t, func() string {
+		if leases := len(strings.Fields(server.CLI("KEYS", "sidecast:listeners:*"))); leases < users {
+			return fmt.Sprintf("there are leases on %d of %d channels", leases, users)
+		}
+		return ""
+	})
+	client := newClient(t, server)
+	publish := func(channel, payload string) {
+		t.Helper()
+		if strings.HasPrefix(channel, "user:d") {
+			if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: channel, Values: []any{"data", payload}}).Err(); err != nil {
+				t.Fatal(err)
+			}
+			payload = ""
+		}
+		if err := client.Publish(t.Context(), channel, payload).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	offline := func(i int) string { return fmt.Sprintf("user:%s-offline-%d", kind(i), i) }
+	for i := range messages {
+		if i%(messages/5) == messages/10 { // five times
+			k := 1 + i/(messages/5)%2
+			relays[k].Kill()
+			relays[k] = startRelay(t, server, nil)
+		}
+		publish(online(i), fmt.Sprint("message ", i))
+		publish(offline(i), fmt.Sprint("message ", i))
+	}
+	eventually(t, func() string {
+		if n := len(unheard(server)); n < messages {
+			return fmt.Sprintf("there are events of %d of %d channels", n, messages)
+		}
+		return ""
+	})
+	time.Sleep(3 * time.Second) // until all relays have judged the last message
+	events := unheard(server)
+	falsely, twice := 0, 0
+	for channel, n := range events {
+		switch {
+		case strings.Contains(channel, "online"):
+			falsely += n
+		case n > 1:
+			twice++
+		}
+	}
+	t.Logf("%d messages to %d users online at one of three relays: %d unheard; %d messages to users who were offline, while relays were killed 5 times: %d reported, %d of them more than once",
+		messages, users, falsely, messages, len(events)-falsely, twice)
+	if falsely > 0 || twice > 0 || len(events) != messages {
+		t.Errorf("events: %v", events)
+	}
+}
