@@ -51,6 +51,7 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 			code = answer.code
 		}
 		h.logNotReceived(channel, code)
+		h.reportNotAdmitted(c, channel, code)
 		mistake := access.Mistake(channel)
 		switch code {
 		case protocol.CodeOK:

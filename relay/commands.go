@@ -156,6 +156,7 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 	}
 	if code != protocol.CodeOK {
 		s.hub.logNotReceived(request.Channel, code)
+		s.reportRefused(request.Channel, code)
 		cmd.Problem = cmp.Or(cmd.Problem, nameProblem(request.Channel, code))
 		s.refuse(cmd, request.Channel, code)
 		return false
@@ -274,11 +275,13 @@ func (s *Session) publish(cmd protocol.Command) {
 	}
 	if code != protocol.CodeOK {
 		s.hub.logNotPublished(cmd.Channel, code)
+		s.reportRefused(cmd.Channel, code)
 		cmd.Problem = nameProblem(cmd.Channel, code)
 		s.refuse(cmd, cmd.Channel, code)
 		return
 	}
 	s.count(protocol.CommandPublish, protocol.CodeOK)
+	s.report(protocol.ReportPublished, cmd.Channel, "")
 	if cmd.Ref != nil {
 		s.send(protocol.Event{Type: protocol.EventOK, Ref: cmd.Ref})
 	}

@@ -152,6 +152,7 @@
 //	resume_stream.go what a client missed on a durable channel
 //	resumer.go       the turns of all resumes
 //	messages.go      pages of the history, encoded once for all clients
+//	report.go        what the application learns of its clients
 //	unheard.go       messages without a subscriber
 //	echo.go          messages that their sender does not want to receive
 //	limiter.go       the command rate of a session

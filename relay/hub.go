@@ -43,6 +43,10 @@ type HubConfig struct {
 	// called concurrently. It is nil if there are no tokens.
 	Verify func(ctx context.Context, token string) (*access.Identity, protocol.Code)
 
+	// Reporter gets reports about clients for the application. If it is nil,
+	// there are no reports.
+	Reporter Reporter
+
 	// Unheard finds the messages that no client receives. If it is nil, the
 	// application does not want to know of them.
 	Unheard Unheard

@@ -128,6 +128,7 @@ func (h *Hub) Join(c Client) *Session {
 		}
 		s.send(protocol.Event{Type: protocol.EventWelcome, Session: s.ID(), User: c.Identity.UserID(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
 	})
+	s.report(protocol.ReportConnected, "", "")
 	// What began after Admit may have missed this session.
 	if code := h.Leaving(); code != 0 {
 		s.Close(code)
@@ -158,6 +159,7 @@ func (s *Session) Leave() {
 	stats := s.hub.cfg.Stats
 	stats.Connections[s.transport][s.protocol.ID()].Add(-1)
 	stats.Closed[s.CloseCode().Slot()].Add(1)
+	s.reportLeft()
 }
 
 // A sessionID is 96 random bits. Few sessions ever need its text.

@@ -83,7 +83,7 @@ func (a *App) assemble() error {
 		MaxChannels: int(cfg.MaxChannelsPerSession), MaxPayload: cfg.MaxPayloadBytes.Int(),
 		CommandRate: float64(cfg.CommandRate), CommandBurst: cfg.CommandRate.Burst(),
 		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout),
-		Verify: a.gate.Verifier(), WrapPublished: cfg.PublishFormat == config.FormatJSON,
+		Reporter: a.events, Verify: a.gate.Verifier(), WrapPublished: cfg.PublishFormat == config.FormatJSON,
 	}
 	c := SourceConfig(cfg, a.settings)
 	services := a.watchUnheard(&hub)
@@ -125,7 +125,7 @@ func (a *App) handler() *ws.Handler {
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
 		Reader: a.reader, Listened: true, MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
-		Identify: a.gate.Identify, Limited: a.settings.Proxies.Limited,
+		Identify: a.identify, Limited: a.settings.Proxies.Limited,
 		IPLimiter: a.limiter,
 		Remote:    func(r *http.Request) string { return a.settings.Proxies.Client(r).String() },
 	})
@@ -137,7 +137,7 @@ func (a *App) streamHandler() *sse.Handler {
 	return sse.New(sse.Config{
 		Hub: a.hub, Access: a.settings.Access, Budget: a.budget, Slots: a.slots, Stats: a.stats, Logger: a.options.Logger, Refusals: a.refusals,
 		Reader: a.reader, Listened: true, MaxChannels: int(cfg.MaxChannelsPerSession), DefaultChannels: cfg.DefaultChannels,
-		Identify: a.gate.Identify, Limited: a.settings.Proxies.Limited, IPLimiter: a.limiter,
+		Identify: a.identify, Limited: a.settings.Proxies.Limited, IPLimiter: a.limiter,
 		Remote: func(r *http.Request) string { return a.settings.Proxies.Client(r).String() },
 	})
 }

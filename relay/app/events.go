@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"net/http"
 	"sync"
 
 	"sidecast/relay"
 	"sidecast/relay/access"
 	"sidecast/relay/events"
+	"sidecast/relay/protocol"
 	"sidecast/relay/source"
 )
 
@@ -39,6 +41,13 @@ func (a *App) watchUnheard(hub *relay.HubConfig) (services []source.Service) {
 	}
 	hub.Unheard = a.unheard
 	return []source.Service{{Online: func(bool) { a.unheard.Online() }}}
+}
+
+// identify authenticates a client, and reports it if it is refused.
+func (a *App) identify(r *http.Request, offered *string) (access.Principal, protocol.CloseCode) {
+	principal, code := a.gate.Identify(r, offered)
+	a.hub.ReportRejected(code)
+	return principal, code
 }
 
 // startEvents runs these parts until ctx ends, or until the function that it

@@ -3,7 +3,10 @@ package events_test
 import (
 	"flag"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -149,4 +152,58 @@ func TestUnheardOverRelays(t *testing.T) {
 	if falsely > 0 || twice > 0 || len(events) != messages {
 		t.Errorf("events: %v", events)
 	}
+}
+
+// kinds returns the events in the stream as text.
+func kinds(t *testing.T, client *redis.Client) (list []string) {
+	t.Helper()
+	entries, err := client.XRange(t.Context(), "sidecast:events", "-", "+").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, entry := range entries {
+		text := fmt.Sprint(entry.Values["kind"])
+		for _, field := range []string{"user", "channel", "code"} {
+			if value, ok := entry.Values[field]; ok {
+				text += fmt.Sprint(" ", value)
+			}
+		}
+		list = append(list, text)
+	}
+	return list
+}
+
+// A relay writes events about its clients, also those of its shutdown, and only
+// the kinds that the settings name.
+func TestEventsOfClients(t *testing.T) {
+	server := redistest.Start(t)
+	client := newClient(t, server)
+	relay := startRelay(t, server, map[string]string{
+		"SIDECAST_UNHEARD": "", "SIDECAST_EVENTS": "connected,disconnected,published,refused",
+		"SIDECAST_JWT_SECRET": strings.Repeat("s", 32), "SIDECAST_DRAIN_DELAY": "0s", "SIDECAST_DRAIN_TIMEOUT": "0s",
+	})
+	await := func(want ...string) {
+		t.Helper()
+		eventually(t, func() string {
+			if got := kinds(t, client); !slices.Equal(got, want) {
+				return fmt.Sprintf("events %q, want %q", got, want)
+			}
+			return ""
+		})
+	}
+	c := listen(t, relay, "chat")
+	await("connected")
+	if _, err := c.Publish(t.Context(), "chat", []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	await("connected", "published chat")
+	if _, err := (&relaytest.Dialer{URL: relay.URL(), Header: http.Header{"Authorization": {"Bearer not.a.token"}}}).Dial(t.Context()); err != nil {
+		t.Fatal(err) // browsers cannot see a failed handshake
+	}
+	await("connected", "published chat", "refused 4401")
+	relay.Signal(syscall.SIGTERM)
+	if code := relay.Wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	await("connected", "published chat", "refused 4401", "disconnected 1012")
 }

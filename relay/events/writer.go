@@ -28,6 +28,9 @@ const (
 	// retryAfter is the time after which the writer tries again while the link
 	// to Redis is down.
 	retryAfter = 250 * time.Millisecond
+	// refusedRate and refusedBurst bound the reports of kind refused, per second
+	// and at once: clients must not drive the other events out of the stream.
+	refusedRate, refusedBurst = 10, 100
 	// finishTimeout is how long the writer writes after its context has ended.
 	finishTimeout = time.Second
 )
@@ -55,6 +58,7 @@ type Writer struct {
 	wake    chan struct{} // has one element if the queue may have reports
 	written func()        // is called after entries were added
 	warn    rate.Sometimes
+	refused *rate.Limiter // of reports that clients can cause without a right
 
 	// Guarded by mu.
 	mu    sync.Mutex
@@ -67,7 +71,7 @@ type Writer struct {
 func NewWriter(cfg Config, kinds []protocol.ReportKind) *Writer {
 	w := &Writer{
 		cfg: cfg.complete(), wake: make(chan struct{}, 1), written: func() {},
-		warn: rate.Sometimes{First: 1, Interval: time.Minute},
+		warn: rate.Sometimes{First: 1, Interval: time.Minute}, refused: rate.NewLimiter(refusedRate, refusedBurst),
 	}
 	w.enabled[protocol.ReportControl] = true
 	for _, kind := range kinds {
@@ -83,8 +87,8 @@ func (w *Writer) OnWritten(f func()) { w.written = f }
 // Enabled reports whether reports of this kind are written.
 func (w *Writer) Enabled(kind protocol.ReportKind) bool { return w.enabled[kind] }
 
-// Write adds a report to the queue, or drops it if the queue is full. It does
-// not wait, and may be called concurrently.
+// Write adds a report to the queue, or drops it if the queue is full or if there
+// are too many reports of refused clients. It does not wait, and may be called concurrently.
 func (w *Writer) Write(r protocol.Report) {
 	if !w.enabled[r.Kind] {
 		return
@@ -92,7 +96,7 @@ func (w *Writer) Write(r protocol.Report) {
 	if r.At.IsZero() {
 		r.At = time.Now()
 	}
-	if !w.add(r) {
+	if r.Kind == protocol.ReportRefused && !w.refused.Allow() || !w.add(r) {
 		w.cfg.Stats.EventsDropped.Add(1)
 		return
 	}
