@@ -32,6 +32,7 @@ type Config struct {
 	Rights     `heading:"Channels and permissions"`
 	Tokens     `heading:"Tokens (JWT)"`
 	Login      `heading:"Application login"`
+	Signing    `heading:"Signed channels"`
 	Origins    `heading:"Browsers and proxies"`
 	Backend    `heading:"Events for your application"`
 	Limits     `heading:"Limits"`
@@ -110,6 +111,12 @@ type Login struct {
 	RevokedAge      Duration `split_words:"true" default:"720h" min:"0s" max:"87600h" desc:"how long Redis and the relay remember the logins that your application has ended; longer than any token is valid; 0: for ever"`
 }
 
+// Signing defines which signatures open a channel without a login.
+type Signing struct {
+	ChannelSecret         Secret `split_words:"true" desc:"secret of at least 32 bytes that the application shares, with which it signs single channels"`
+	ChannelPreviousSecret Secret `split_words:"true" desc:"previous value of that secret, also accepted while you replace it"`
+}
+
 // Origins defines which pages may connect, and which proxies are trusted.
 type Origins struct {
 	AllowedOrigins OriginList  `split_words:"true" desc:"origins of the pages that may connect, instead of pages of the same host (over TLS, only those with https): 'https://app.example.com', 'https://*.example.com', 'null' and 'file://' for pages without an origin such as those in apps, or '*' alone"`
@@ -182,6 +189,10 @@ var cookieSettings = []string{"JWT_COOKIE", "AUTH_URL", "CHANNEL_AUTH_URL"}
 func (c *Config) HasCookieLogin() bool {
 	return slices.ContainsFunc(cookieSettings, func(name string) bool { return c.set[name] })
 }
+
+// HasMethod reports whether a client can get rights that not every client has:
+// by a login, or by a signature.
+func (c *Config) HasMethod() bool { return c.HasLogin() || c.set["CHANNEL_SECRET"] }
 
 // HasLogin reports whether a client can log in. A setting that has a fault
 // counts, so that one mistake does not cause two faults.

@@ -89,6 +89,8 @@ func TestFaults(t *testing.T) {
 
 		// Tokens
 		{"JWT_SECRET=" + longSecret[:31], "JWT_SECRET: is shorter than 32 bytes, so that it can be guessed; make one with `openssl rand -base64 32`"},
+		{"CHANNEL_SECRET=" + longSecret[:31], "CHANNEL_SECRET: is shorter than 32 bytes, so that it can be guessed; make one with `openssl rand -base64 32`"},
+		{"CHANNEL_PREVIOUS_SECRET=" + longSecret, `CHANNEL_PREVIOUS_SECRET: is set, but SIDECAST_CHANNEL_SECRET is not; set SIDECAST_CHANNEL_SECRET, or unset SIDECAST_CHANNEL_PREVIOUS_SECRET`},
 		{"JWT_PREVIOUS_SECRET=" + longSecret, `JWT_PREVIOUS_SECRET: is set, but SIDECAST_JWT_SECRET is not; set SIDECAST_JWT_SECRET, or unset SIDECAST_JWT_PREVIOUS_SECRET`},
 		{"JWT_PUBLIC_KEY=" + missing, `JWT_PUBLIC_KEY: is not PEM, and cannot be read as a file: ` + reason(notFound) + `; ` + hintPublicKey},
 		{"JWT_PUBLIC_KEY=" + notPEM, `JWT_PUBLIC_KEY: is not PEM; write a PEM block that begins with -----BEGIN PUBLIC KEY-----`},
@@ -203,6 +205,9 @@ func TestModes(t *testing.T) {
 		{"only streams", []string{"REDIS_URL=redis://redis", "DURABLE_CHANNELS=*", "PUBLIC_CHANNELS=*"}, nil},
 		{"no public channels and no login", []string{"REDIS_URL=redis://redis", "CHANNELS=*"}, []string{"PUBLIC_CHANNELS"}},
 		{"tokens instead of public channels", []string{"REDIS_URL=redis://redis", "CHANNELS=*", "JWT_SECRET=" + longSecret}, nil},
+		{"signed channels instead of public channels", []string{"REDIS_URL=redis://redis", "CHANNELS=*", "CHANNEL_SECRET=" + longSecret}, nil},
+		{"a default channel that no signature can open", []string{"REDIS_URL=redis://redis", "CHANNELS=*", "PUBLIC_CHANNELS=news", "DEFAULT_CHANNELS=chat", "CHANNEL_SECRET=" + longSecret}, []string{"DEFAULT_CHANNELS"}},
+		{"the previous secret of signatures can be guessed", []string{"CHANNEL_SECRET=" + longSecret, "CHANNEL_PREVIOUS_SECRET=b"}, []string{"CHANNEL_PREVIOUS_SECRET"}},
 		{"two kinds of keys", []string{"JWT_SECRET=" + longSecret, "JWT_JWKS_URL=https://id.example.com"}, []string{"JWT_JWKS_URL"}},
 		{"every page could use a cookie with a token", []string{"JWT_SECRET=" + longSecret, "JWT_COOKIE=t", "ALLOWED_ORIGINS=*"}, []string{"ALLOWED_ORIGINS"}},
 		{"every page could use the login of the application", []string{"AUTH_URL=http://app", "ALLOWED_ORIGINS=*"}, []string{"ALLOWED_ORIGINS"}},

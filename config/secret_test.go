@@ -182,8 +182,8 @@ func TestEverySecretAsFile(t *testing.T) {
 		}
 		count++
 		variables := env("CHANNELS=*", "PUBLIC_CHANNELS=*", "REDIS_URL=redis://redis")
-		if s.name == "JWT_PREVIOUS_SECRET" {
-			variables[Prefix+"JWT_SECRET"] = longSecret
+		if current, isPrevious := strings.CutSuffix(s.name, "_PREVIOUS_SECRET"); isPrevious {
+			variables[Prefix+current+"_SECRET"] = longSecret
 		}
 		if s.name == "EVENTS_SECRET" {
 			variables[Prefix+"EVENTS_URL"] = "http://app"
@@ -199,8 +199,8 @@ func TestEverySecretAsFile(t *testing.T) {
 			t.Errorf("%s: read %q, embedded %v", s.name, got, c.IsEmbedded())
 		}
 	}
-	if count != 8 {
-		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD, JWT_SECRET, JWT_PREVIOUS_SECRET, EVENTS_SECRET, ADMIN_TOKEN and PUBLISH_TOKEN", count)
+	if count != 10 {
+		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD, and the secrets and tokens of JWT, CHANNEL, EVENTS, ADMIN and PUBLISH", count)
 	}
 }
 

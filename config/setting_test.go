@@ -109,6 +109,8 @@ func settingRows(t *testing.T) []settingRow {
 		{"READY_NEEDS_REDIS", "true", func(c *Config) any { return c.ReadyNeedsRedis }, Switch(true), nil},
 		{"DEMO", "true", func(c *Config) any { return c.Demo }, Switch(true), nil},
 		{"ADMIN_TOKEN", "a-token-of-16-by", func(c *Config) any { return c.AdminToken.Reveal() }, "a-token-of-16-by", nil},
+		{"CHANNEL_SECRET", longSecret, func(c *Config) any { return c.ChannelSecret.Reveal() }, longSecret, nil},
+		{"CHANNEL_PREVIOUS_SECRET", longSecret, func(c *Config) any { return c.ChannelPreviousSecret.Reveal() }, longSecret, []string{"CHANNEL_SECRET=" + longSecret}},
 		{"PUBLISH_TOKEN", "a-token-of-16-by", func(c *Config) any { return c.PublishToken.Reveal() }, "a-token-of-16-by", nil},
 		{"LOG_LEVEL", "debug", func(c *Config) any { return c.LogLevel.Level() }, slog.LevelDebug, nil},
 		{"READER", "goroutine", func(c *Config) any { return c.Reader }, ReaderGoroutine, nil},

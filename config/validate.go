@@ -70,7 +70,7 @@ func (v *validation) mode() {
 		v.faults.Add("CHANNELS", "is unset: nothing would be relayed",
 			"set it to the patterns of your channels, like chat:*, or set "+Prefix+"DURABLE_CHANNELS")
 	}
-	if v.valid("PUBLIC_CHANNELS") && len(c.PublicChannels) == 0 && !c.HasLogin() {
+	if v.valid("PUBLIC_CHANNELS") && len(c.PublicChannels) == 0 && !c.HasMethod() {
 		v.faults.Add("PUBLIC_CHANNELS", "is unset, and clients cannot log in: no client could subscribe",
 			"set it to the patterns of your public channels, like chat:*, or set "+Prefix+"AUTH_URL or "+Prefix+"JWT_SECRET")
 	}
@@ -218,9 +218,12 @@ func (v *validation) tokens() {
 			first = name
 		}
 	}
-	if set["JWT_PREVIOUS_SECRET"] && v.valid("JWT_PREVIOUS_SECRET") && !set["JWT_SECRET"] {
-		v.faults.Add("JWT_PREVIOUS_SECRET", "is set, but "+Prefix+"JWT_SECRET is not",
-			"set "+Prefix+"JWT_SECRET, or unset "+Prefix+"JWT_PREVIOUS_SECRET")
+	for previous, current := range map[string]string{
+		"JWT_PREVIOUS_SECRET": "JWT_SECRET", "CHANNEL_PREVIOUS_SECRET": "CHANNEL_SECRET",
+	} {
+		if set[previous] && v.valid(previous) && !set[current] {
+			v.faults.Add(previous, "is set, but "+Prefix+current+" is not", "set "+Prefix+current+", or unset "+Prefix+previous)
+		}
 	}
 	for _, name := range []string{"JWT_ALGORITHMS", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_COOKIE"} {
 		if set[name] && v.valid(name) && first == "" {

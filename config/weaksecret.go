@@ -5,13 +5,12 @@ import (
 	"strings"
 )
 
-// Minimum lengths of secrets in bytes. An attacker who has a token can try
-// secrets without asking the relay, so a secret for tokens must be longer than a
-// password (RFC 7518 section 3.2).
+// Minimum lengths of secrets in bytes. An attacker who has a token or a
+// signature can try secrets without asking the relay, so a secret that signs must
+// be longer than a password (RFC 7518 section 3.2).
 const (
-	minJWTSecret    = 32
-	minEventsSecret = 32
-	minAdminToken   = 16
+	minSigningSecret = 32
+	minAdminToken    = 16
 )
 
 // secrets rejects secrets that can be guessed.
@@ -22,9 +21,11 @@ func (v *validation) secrets() {
 		secret Secret
 		least  int
 	}{
-		{"JWT_SECRET", c.JWTSecret, minJWTSecret},
-		{"JWT_PREVIOUS_SECRET", c.JWTPreviousSecret, minJWTSecret},
-		{"EVENTS_SECRET", c.EventsSecret, minEventsSecret},
+		{"JWT_SECRET", c.JWTSecret, minSigningSecret},
+		{"JWT_PREVIOUS_SECRET", c.JWTPreviousSecret, minSigningSecret},
+		{"CHANNEL_SECRET", c.ChannelSecret, minSigningSecret},
+		{"CHANNEL_PREVIOUS_SECRET", c.ChannelPreviousSecret, minSigningSecret},
+		{"EVENTS_SECRET", c.EventsSecret, minSigningSecret},
 		{"ADMIN_TOKEN", c.AdminToken, minAdminToken},
 		{"PUBLISH_TOKEN", c.PublishToken, minAdminToken},
 	} {
@@ -32,8 +33,11 @@ func (v *validation) secrets() {
 			continue
 		}
 		remedy := "make one with `openssl rand -base64 32`"
-		if s.name == "JWT_PREVIOUS_SECRET" {
+		switch s.name {
+		case "JWT_PREVIOUS_SECRET":
 			remedy = "unset it, and issue new tokens: those that it signed can be forged"
+		case "CHANNEL_PREVIOUS_SECRET":
+			remedy = "unset it, and sign channels again: what it signed can be forged"
 		}
 		v.faults.Add(s.name, fmt.Sprintf("is shorter than %d bytes, so that it can be guessed", s.least), remedy)
 	}

@@ -3,6 +3,7 @@ package relay
 import (
 	"cmp"
 	"context"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -25,13 +26,34 @@ const (
 	verifyTimeout = 5 * time.Second
 )
 
-// A grant is the application's answer about one channel.
+// A grant is the decision about one channel: the application's answer, or that
+// of a signature.
 type grant struct {
 	code  protocol.Code
-	until time.Time // zero for no end
+	why   protocol.CloseReason // of a code other than CodeOK; may be the usual one
+	until time.Time            // zero for no end; used by the session only
+
+	// Only if a signature opened the channel.
+	signed bool
+	user   string // that was signed; empty for every client
+	ends   int64  // until, as in Session.expires; guarded by the shard's mu
+	index  int    // in shard.signed, or -1; guarded by the shard's mu
 }
 
-// Grants are answers by channel. A nil map has no answers.
+// isOpen reports whether the channel of a subscription is still open without a
+// new decision. The application's answer counts as long as the session. g may be
+// nil.
+func (g *grant) isOpen() bool { return g != nil && (!g.signed || g.until.After(time.Now())) }
+
+// reason returns why the channel is closed. g may be nil.
+func (g *grant) reason() protocol.CloseReason {
+	if g == nil {
+		return protocol.ReasonUsual
+	}
+	return g.why
+}
+
+// Grants are decisions by channel. A nil map has none.
 type grants map[string]grant
 
 // Admit returns 0 if a client may have these channels at once, otherwise the
@@ -44,15 +66,14 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 	if h.revoked.end(c.Identity) {
 		return protocol.CloseUnauthorized.Because(protocol.ReasonRevoked)
 	}
-	answers := h.askApplication(ctx, c.Principal, channels)
+	answers := h.decide(ctx, c, channels)
 	for _, channel := range channels {
-		code := h.cfg.Access.Subscribe(c.Identity, channel)
+		code, mistake := h.cfg.Access.Subscribe(c.Identity, channel), access.Mistake(channel)
 		if answer, asked := answers[channel]; asked {
-			code = answer.code
+			code, mistake = answer.code, cmp.Or(mistake, answer.why)
 		}
-		h.logNotReceived(channel, code)
+		h.logNotReceived(channel, code, mistake)
 		h.reportNotAdmitted(c, channel, code)
-		mistake := access.Mistake(channel)
 		switch code {
 		case protocol.CodeOK:
 		case protocol.CodeUnauthorized:
@@ -67,6 +88,25 @@ func (h *Hub) Admit(ctx context.Context, c *Client, channels []string) protocol.
 	}
 	c.grants = answers
 	return h.Leaving()
+}
+
+// decide returns the decisions about the channels for which the client presents
+// a signature, and those of the application.
+func (h *Hub) decide(ctx context.Context, c *Client, channels []string) grants {
+	if len(c.Signatures) == 0 || h.cfg.Access.Secrets == nil {
+		return h.askApplication(ctx, c.Principal, channels)
+	}
+	signed := make(grants, len(c.Signatures))
+	var others []string
+	for _, channel := range channels {
+		if signature := c.Signatures[channel]; h.hasSignature(signature) {
+			signed[channel] = h.verifySignature(c.Identity, channel, signature)
+		} else {
+			others = append(others, channel)
+		}
+	}
+	maps.Copy(signed, h.askApplication(ctx, c.Principal, others))
+	return signed
 }
 
 // askApplication asks the application about the relayed channels to which the
@@ -112,6 +152,9 @@ func (s *Session) askApplication(requests []protocol.ChannelRequest) grants {
 	}
 	var channels []string
 	for _, request := range requests {
+		if s.hub.hasSignature(signatureOf(request)) {
+			continue
+		}
 		i := s.subscription(request.Channel)
 		if (i < 0 || s.subs[i].grant == nil) && len(s.subs)+len(channels) < s.hub.cfg.MaxChannels {
 			channels = append(channels, request.Channel)
@@ -121,15 +164,20 @@ func (s *Session) askApplication(requests []protocol.ChannelRequest) grants {
 	return s.hub.askApplication(context.Background(), s.principal, channels)
 }
 
-// authorize returns the error that prevents the session from subscribing to
-// channel, or [protocol.CodeOK], and the application's answer if that is what
-// opens the channel.
-func (s *Session) authorize(channel string, answers grants) (protocol.Code, *grant) {
+// authorize returns the error that prevents the session from subscribing to a
+// channel, or [protocol.CodeOK], and the signature or the application's answer
+// if that is what decides.
+func (s *Session) authorize(request protocol.ChannelRequest, answers grants) (protocol.Code, *grant) {
+	channel := request.Channel
+	if signature := signatureOf(request); s.hub.hasSignature(signature) {
+		g := s.hub.verifySignature(s.principal.Identity, channel, signature)
+		return g.code, &g
+	}
 	code := s.hub.cfg.Access.Subscribe(s.principal.Identity, channel)
 	if code == protocol.CodeOK {
 		return code, nil
 	}
-	if i := s.subscription(channel); i >= 0 && s.subs[i].grant != nil {
+	if i := s.subscription(channel); i >= 0 && s.subs[i].grant.isOpen() {
 		return protocol.CodeOK, s.subs[i].grant
 	}
 	answer, asked := answers[channel]
@@ -188,7 +236,8 @@ func (s *Session) authenticate(cmd protocol.Command) {
 func (s *Session) leaveRevoked() {
 	s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool {
 		channel := sub.channel.Name()
-		if sub.grant != nil || s.hub.cfg.Access.Subscribe(s.principal.Identity, channel) == protocol.CodeOK {
+		if g := sub.grant; g != nil && isFor(g.user, s.principal.Identity) ||
+			g == nil && s.hub.cfg.Access.Subscribe(s.principal.Identity, channel) == protocol.CodeOK {
 			return false
 		}
 		s.hub.removeSubscription(sub, subscribeEnded, s.protocol.Event(protocol.Event{
@@ -238,7 +287,7 @@ func (s *Session) setDeadline() {
 	defer s.shard.exit()
 	for _, sub := range s.subs {
 		g := sub.grant
-		if g == nil || !sub.is(subscribeAnswered) {
+		if g == nil || g.signed || !sub.is(subscribeAnswered) {
 			continue
 		}
 		if end.IsZero() || !g.until.IsZero() && g.until.Before(end) {
@@ -249,9 +298,9 @@ func (s *Session) setDeadline() {
 }
 
 // limitDeadline lets the session expire when a right does that it uses from now
-// on. g may be nil. The shard is locked.
+// on, unless only a subscription ends then. g may be nil. The shard is locked.
 func (s *Session) limitDeadline(g *grant) {
-	if g == nil || g.until.IsZero() {
+	if g == nil || g.signed || g.until.IsZero() {
 		return
 	}
 	if end, now := s.deadline(g.until), s.expires.Load(); now == 0 || end < now {

@@ -78,7 +78,8 @@ type connectOptions struct {
 	channels []string          // to subscribe to before the handshake is sent
 	place    *place            // for channels that share a cursor: where the client was
 	gapClose bool
-	identity *access.Identity // nil: anonymous
+	identity *access.Identity    // nil: anonymous
+	admit    func(*relay.Client) // changes the client before it joins; may be nil
 	ask      func(ctx context.Context, user, channel string) (time.Time, protocol.Code)
 	moment   func() (moment int64, begun int) // recorded with each event; may be nil
 	tamper   func(messages [][]byte) [][]byte // changes the frames that the socket sends; may be nil
@@ -94,7 +95,11 @@ func (h *testHub) connect(o connectOptions) *testClient {
 	c.socket = &testSocket{FakeSocket: outboxtest.NewFakeSocket(o.room), moment: o.moment, tamper: o.tamper, onSend: o.onSend}
 	c.outbox.Init(h.budget, c.socket, o.protocol.Close(protocol.CloseSlow))
 	c.outbox.Hold([]byte(handshake))
-	c.session = h.Join(relay.Client{Protocol: o.protocol, Outbox: &c.outbox, GapClose: o.gapClose, Principal: access.Principal{Identity: o.identity, Ask: o.ask}})
+	client := relay.Client{Protocol: o.protocol, Outbox: &c.outbox, GapClose: o.gapClose, Principal: access.Principal{Identity: o.identity, Ask: o.ask}}
+	if o.admit != nil {
+		o.admit(&client)
+	}
+	c.session = h.Join(client)
 	switch {
 	case o.place != nil:
 		c.session.SubscribeTogether(o.place.requests(o.channels))

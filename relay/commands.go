@@ -138,7 +138,7 @@ func (s *Session) subscribeAll(cmd protocol.Command) {
 // subscribe subscribes the session to one channel, or reports false if it has
 // rejected that.
 func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelRequest, answers grants) bool {
-	code, g := s.authorize(request.Channel, answers)
+	code, g := s.authorize(request, answers)
 	s.removeFailed()
 	i := s.subscription(request.Channel)
 	switch {
@@ -147,6 +147,8 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 		code, cmd.Problem = protocol.CodeBadRequest, "the last subscribe to this channel is not answered yet"
 	case i >= 0 && wantsPast(request):
 		code, cmd.Problem = protocol.CodeBadRequest, "already subscribed: unsubscribe before a subscribe with after, at, since or last"
+	case i >= 0 && s.subs[i].isSignedForOther(g):
+		code, cmd.Problem = protocol.CodeBadRequest, "already subscribed as another user: unsubscribe first"
 	case i < 0 && len(s.subs) >= s.hub.cfg.MaxChannels:
 		code = protocol.CodeTooManyChannels
 	default:
@@ -155,17 +157,20 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 		}
 	}
 	if code != protocol.CodeOK {
-		s.hub.logNotReceived(request.Channel, code)
+		why := cmp.Or(access.Mistake(request.Channel), g.reason())
+		s.hub.logNotReceived(request.Channel, code, why)
 		s.reportRefused(request.Channel, code)
-		cmd.Problem = cmp.Or(cmd.Problem, nameProblem(request.Channel, code))
+		if notAllowed(code) {
+			cmd.Problem = cmp.Or(cmd.Problem, why.String())
+		}
 		s.refuse(cmd, request.Channel, code)
 		return false
 	}
 	if i >= 0 {
-		// Without a cursor: messages before the current one may still wait for
-		// the client.
-		s.answerSubscribe(s.subs[i], protocol.Event{Ref: cmd.Ref, Recovered: true})
-		return true
+		if s.renew(s.subs[i], g, cmd.Ref) {
+			return true
+		}
+		s.removeFailed()
 	}
 	s.join(cmd, request, g)
 	if g != nil {

@@ -144,6 +144,7 @@
 //	actions.go       what the application does to sessions
 //	revoked.go       logins that the application has ended
 //	users.go         the sessions of each user
+//	signed.go        channels that a signature opens, until it expires
 //	refusal.go       why clients are refused
 //	authorize.go     rights: grants, tokens, the application's answers
 //	resume.go        the steps from a client's position to the fan-out
@@ -254,6 +255,11 @@
 //     are taken, the oldest of them is closed. They cannot use up the file
 //     descriptors, and health probes and metrics are answered
 //     (TestConnectionsThatNeverBecomeClients).
+//   - A signature opens one channel for receiving, for the user that was signed,
+//     and until it expires; whatever was changed in it, it opens nothing
+//     (TestSignatureRules, TestTamperedSignatures). The subscription ends then,
+//     and the client is notified (TestSignedChannelEnds,
+//     TestSignedChannelEndsSession).
 //   - If two patterns match a channel, each message is delivered once
 //     (TestOverlappingPatterns).
 //

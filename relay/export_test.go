@@ -80,6 +80,16 @@ func (h *Hub) Waiting() int {
 	return len(h.resumer.forLink) + len(h.resumer.behind)
 }
 
+// Signed returns how many subscriptions end when their signature expires.
+func (h *Hub) Signed() (n int) {
+	for _, s := range h.shards {
+		s.mu.Lock()
+		n += len(s.signed)
+		s.mu.Unlock()
+	}
+	return n
+}
+
 // Turns returns how many resumes of the session can take a step.
 func (s *Session) Turns() int {
 	s.hub.resumer.mu.Lock()

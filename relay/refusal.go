@@ -58,18 +58,18 @@ func (l *refusalLog) due(now int64) bool {
 }
 
 // logNotReceived logs that a client may not receive a channel.
-func (h *Hub) logNotReceived(channel string, code protocol.Code) {
-	h.logNotAllowed("a client may not receive this channel", "SIDECAST_PUBLIC_CHANNELS", channel, code)
+func (h *Hub) logNotReceived(channel string, code protocol.Code, why protocol.CloseReason) {
+	h.logNotAllowed("a client may not receive this channel", "SIDECAST_PUBLIC_CHANNELS", channel, code, why)
 }
 
 // logNotPublished logs that a client may not publish to a channel.
 func (h *Hub) logNotPublished(channel string, code protocol.Code) {
-	h.logNotAllowed("a client may not publish to this channel", "SIDECAST_PUBLISH_CHANNELS", channel, code)
+	h.logNotAllowed("a client may not publish to this channel", "SIDECAST_PUBLISH_CHANNELS", channel, code, access.Mistake(channel))
 }
 
 // logNotAllowed logs a refusal, with the setting that would allow the channel if
 // that is the only way: otherwise a grant can be missing.
-func (h *Hub) logNotAllowed(message, setting, channel string, code protocol.Code) {
+func (h *Hub) logNotAllowed(message, setting, channel string, code protocol.Code, why protocol.CloseReason) {
 	if !notAllowed(code) || channel == "" || !h.refusals.due(h.now()) {
 		return
 	}
@@ -77,10 +77,10 @@ func (h *Hub) logNotAllowed(message, setting, channel string, code protocol.Code
 	switch relayed := h.cfg.Access.Relayed(channel); {
 	case relayed == protocol.CodeForbidden:
 		attrs = append(attrs, "setting", "SIDECAST_CHANNELS")
-	case relayed == protocol.CodeOK && !h.cfg.Access.Login:
+	case relayed == protocol.CodeOK && !h.cfg.Access.Login && h.cfg.Access.Secrets == nil:
 		attrs = append(attrs, "setting", setting)
 	}
-	if why := access.Mistake(channel); why != protocol.ReasonUsual {
+	if why != protocol.ReasonUsual {
 		attrs = append(attrs, "hint", why.String())
 	}
 	h.cfg.Logger.Info(message, attrs...)

@@ -26,8 +26,11 @@ type Client struct {
 	GapClose  bool   // a gap closes the connection, for protocols without a gap notice
 	// Last is how many of the newest messages [Session.SubscribeOwn] requests on
 	// each channel: LastBySetting, or a number.
-	Last    int
-	NoPongs bool // the client cannot answer pings: it is alive as long as it acknowledges bytes
+	Last int
+	// Signatures are those that the client presents before the session begins,
+	// by channel.
+	Signatures map[string]access.Signature
+	NoPongs    bool // the client cannot answer pings: it is alive as long as it acknowledges bytes
 
 	grants grants // set by [Hub.Admit]
 }

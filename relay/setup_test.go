@@ -95,6 +95,9 @@ func (h *testHub) checkEmpty() {
 	if channels, subs := h.stats.Channels.Load(), h.stats.Subscriptions.Load(); channels != 0 || subs != 0 {
 		h.t.Errorf("%d channels and %d subscriptions are left", channels, subs)
 	}
+	if n := h.Signed(); n != 0 {
+		h.t.Errorf("%d signed subscriptions are left", n)
+	}
 	if n := h.stats.Resuming.Load(); n != 0 {
 		h.t.Errorf("%d resumes are left", n)
 	}

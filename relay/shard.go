@@ -70,6 +70,7 @@ type shard struct {
 	// Guarded by mu.
 	mu        sync.Mutex
 	sessions  []*Session
+	signed    signedQueue
 	delivered history.Seq      // everything up to this sequence number was delivered
 	sorted    []delivery       // of the running step; entry 0 is not used
 	dirty     []*outbox.Outbox // those with deliveries in the running step

@@ -11,7 +11,7 @@ type Subscription struct {
 	session *Session
 	channel *channel
 	reader  *stream.Reader // of a durable channel; nil on a live channel
-	grant   *grant         // the application's answer that opened the channel; nil if it was not asked
+	grant   *grant         // the signature or the application's answer that opened the channel; nil if neither did
 
 	progress atomic.Uint32 // a subscribeProgress
 
@@ -69,6 +69,7 @@ func (h *Hub) addSubscription(s *Session, name string, g *grant) *Subscription {
 	if sub.reader == nil {
 		s.liveChannels++
 	}
+	s.shard.signed.add(sub)
 	return sub
 }
 
@@ -118,6 +119,7 @@ func (h *Hub) endSubscription(sub *Subscription, how subscribeProgress, answer [
 	case subscriptionPending:
 		s.pendingSubs--
 	}
+	s.shard.signed.remove(sub)
 	sub.state = subscriptionRemoved
 	sub.progress.Store(uint32(how))
 	if sub.reader == nil {

@@ -48,6 +48,7 @@ func (s *shard) sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.hub.now()
+	s.endExpired(now)
 	round := pingRound{shard: s}
 	for _, session := range s.sessions {
 		session.tick(now, &round)

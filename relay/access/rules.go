@@ -12,6 +12,8 @@ type Rules struct {
 	Public   Patterns // the channels that every client may subscribe to
 	Publish  Patterns // the channels that every client may publish to
 	Login    bool     // clients can log in: an anonymous client gets CodeUnauthorized rather than CodeForbidden
+
+	Secrets *ChannelSecrets // verify signed channels; nil: signatures are ignored
 }
 
 // Subscribe returns [protocol.CodeOK] if the client may subscribe to channel,

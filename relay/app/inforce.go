@@ -32,9 +32,9 @@ func (a *App) readerName() string {
 	return "event loops"
 }
 
-// logins returns the settings by which clients log in.
+// logins returns the settings by which clients get rights.
 func logins(cfg *config.Config) (list config.List) {
-	for _, name := range config.LoginSettings() {
+	for _, name := range append(config.LoginSettings(), "CHANNEL_SECRET") {
 		if cfg.IsSet(name) {
 			list = append(list, config.Prefix+name)
 		}

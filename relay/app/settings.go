@@ -91,7 +91,19 @@ func rules(cfg *config.Config) *access.Rules {
 		Public:   access.Patterns(cfg.PublicChannels),
 		Publish:  access.Patterns(cfg.PublishChannels),
 		Login:    cfg.HasLogin(),
+		Secrets:  channelSecrets(cfg),
 	}
+}
+
+// channelSecrets returns the secrets that verify signed channels, or nil.
+func channelSecrets(cfg *config.Config) *access.ChannelSecrets {
+	switch {
+	case !cfg.ChannelSecret.IsSet():
+		return nil
+	case cfg.ChannelPreviousSecret.IsSet():
+		return access.NewChannelSecrets(cfg.ChannelSecret.Reveal(), cfg.ChannelPreviousSecret.Reveal())
+	}
+	return access.NewChannelSecrets(cfg.ChannelSecret.Reveal())
 }
 
 // keys returns the keys that verify tokens, or nil.

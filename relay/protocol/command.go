@@ -18,6 +18,8 @@ type clientFrame struct {
 	At       string          `json:"at"`
 	Since    string          `json:"since"`
 	Last     int             `json:"last"`
+	Sig      string          `json:"sig"`
+	User     string          `json:"user"`
 	Data     *string         `json:"data"`
 	Base64   *string         `json:"base64"`
 	Echo     *bool           `json:"echo"`
@@ -30,6 +32,8 @@ type channelRequest struct {
 	At      string `json:"at"`
 	Since   string `json:"since"`
 	Last    int    `json:"last"`
+	Sig     string `json:"sig"`
+	User    string `json:"user"`
 }
 
 // decodeFrame returns the fields of a JSON object. problem is a sentence about
@@ -54,6 +58,8 @@ var wrongTypes = map[string]string{
 	"at":       "at must be a string",
 	"since":    "since must be a string: the id of an entry, like \"1526919030474-55\"",
 	"last":     "last must be a whole number from 0 to 100",
+	"sig":      "sig must be a string: the text that the application signed with SIDECAST_CHANNEL_SECRET",
+	"user":     "user must be a string",
 	"channels": `channels must be a list, like [{"channel":"NAME"}]`,
 	"data":     "data must be a string: use JSON.stringify for other values",
 	"base64":   "base64 must be a string",
@@ -94,10 +100,10 @@ func (f *clientFrame) requests() (list []ChannelRequest, problem string) {
 	switch {
 	case len(f.Channels.entries) > 0 && f.Channel != "":
 		return nil, "channel and channels: send only one of them"
-	case len(f.Channels.entries) > 0 && (f.After != "" || f.At != "" || f.Since != "" || f.Last != 0):
-		return nil, `after, at, since and last belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
+	case len(f.Channels.entries) > 0 && (f.After != "" || f.At != "" || f.Since != "" || f.Last != 0 || f.Sig != "" || f.User != ""):
+		return nil, `after, at, since, last, sig and user belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
 	case f.Channel != "":
-		f.Channels.entries = []channelRequest{{f.Channel, f.After, f.At, f.Since, f.Last}}
+		f.Channels.entries = []channelRequest{{f.Channel, f.After, f.At, f.Since, f.Last, f.Sig, f.User}}
 	case len(f.Channels.entries) == 0:
 		return nil, `channels is missing: send a list, like [{"channel":"NAME"}]`
 	}

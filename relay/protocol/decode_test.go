@@ -27,7 +27,7 @@ func withRef(cmd Command, ref string) Command {
 const (
 	missingChannels = `channels is missing: send a list, like [{"channel":"NAME"}]`
 	wrongChannels   = `channels must be a list, like [{"channel":"NAME"}]`
-	cursorOutside   = `after, at, since and last belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
+	cursorOutside   = `after, at, since, last, sig and user belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
 	wrongLast       = "last must be a whole number from 0 to 100"
 	wrongSince      = `since must be a string: the id of an entry, like "1526919030474-55"`
 	wrongBase64     = "base64 must be standard base64 with padding"
@@ -88,6 +88,15 @@ var v1Commands = []struct {
 	{"an id that is none is left to the session", `{"type":"subscribe","channel":"a","since":"x"}`,
 		withChannel(subscribe(ChannelRequest{Channel: "a", Since: "x"}), "a")},
 	{"an id that is a number", `{"type":"subscribe","channels":[{"channel":"a","since":5}]}`, badRequest(CommandSubscribe, "", wrongSince)},
+	{"a signature", `{"type":"subscribe","channels":[{"channel":"a","sig":"1.f","user":"42"},{"channel":"b"}]}`,
+		Command{Type: CommandSubscribe, Subscribe: []ChannelRequest{{Channel: "a", Sig: "1.f", User: "42"}, {Channel: "b"}}}},
+	{"a signature without a list", `{"type":"subscribe","channel":"a","sig":"1.f","user":"42"}`,
+		Command{Type: CommandSubscribe, Channel: "a", Subscribe: []ChannelRequest{{Channel: "a", Sig: "1.f", User: "42"}}}},
+	{"a signature beside the list", `{"type":"subscribe","channels":["a"],"sig":"1.f"}`, badRequest(CommandSubscribe, "", cursorOutside)},
+	{"a user beside the list", `{"type":"subscribe","channels":["a"],"user":"42"}`, badRequest(CommandSubscribe, "", cursorOutside)},
+	{"a signature that is an object", `{"type":"subscribe","channels":[{"channel":"a","sig":{}}]}`,
+		badRequest(CommandSubscribe, "", "sig must be a string: the text that the application signed with SIDECAST_CHANNEL_SECRET")},
+	{"a user that is a number", `{"type":"subscribe","channels":[{"channel":"a","user":42}]}`, badRequest(CommandSubscribe, "", "user must be a string")},
 	{"an id beside the list", `{"type":"subscribe","channels":["a"],"since":"5-0"}`, badRequest(CommandSubscribe, "", cursorOutside)},
 
 	{"unsubscribe with a list", `{"type":"unsubscribe","channels":["a"]}`,

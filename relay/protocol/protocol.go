@@ -101,4 +101,6 @@ type ChannelRequest struct {
 	At      string // the cursor of the last heartbeat since then, or empty
 	Since   string // without After, on a durable channel: the id of the last entry that the application has read, or empty
 	Last    int    // without any of these: how many of the newest messages to send first, at most MaxLast
+	Sig     string // a signature that opens the channel, or empty
+	User    string // the user that it was made for, or empty
 }

@@ -21,6 +21,10 @@ const (
 	ReasonToken                              // a token in the URL
 	ReasonExpired                            // a login or permission of an open connection expired
 	ReasonRevoked                            // a login that the application has ended
+	ReasonSignature                          // the signature does not open the channel
+	ReasonSignatureUser                      // the signature was made for another user
+	ReasonSignatureOld                       // the signature has expired
+	ReasonSignatures                         // more signatures in the URL than channels
 	ReasonOtherUser                          // auth with the token of another user, or with an invalid one
 	ReasonPublish                            // the client may not publish to the channel
 	ReasonPublishName                        // the channel to publish to has no valid name
@@ -48,10 +52,14 @@ var reasonTexts = [numReasons]string{
 	ReasonPattern:         "a channel name is not a pattern: name each channel",
 	ReasonComma:           "a comma does not separate channels: name each one on its own, like ?channel=a&channel=b",
 	ReasonBlank:           "a channel name must not begin or end with white space",
-	ReasonParameter:       "a parameter of the URL is misspelt: the parameters are channel, publish, echo, gap and last",
+	ReasonParameter:       "a parameter of the URL is misspelt: the parameters are channel, publish, echo, gap, last, sig and user",
 	ReasonToken:           "tokens go in the subprotocol list: new WebSocket(url, ['sidecast.v1', 'sidecast.token.' + token])",
 	ReasonExpired:         "the login, or the permission for a channel, has expired: log in again",
 	ReasonRevoked:         "the application has ended this login: log in again",
+	ReasonSignature:       "the signature does not open this channel: sign exactly this name and user",
+	ReasonSignatureUser:   "the signature was made for another user than the one who is logged in",
+	ReasonSignatureOld:    "the signature has expired: get a new one",
+	ReasonSignatures:      "more sig or user than channels: the n-th belongs to the n-th channel",
 	ReasonOtherUser:       "the new token is invalid or another user's: reconnect with it",
 	ReasonPublish:         "publishing to this channel is not allowed",
 	ReasonPublishName:     "publishing to this channel is not possible: its name is invalid or reserved",

@@ -29,6 +29,8 @@ type ChannelRequest struct {
 	At      string `json:"at,omitempty"`    // the cursor of the newest heartbeat since
 	Since   string `json:"since,omitempty"` // the id of the newest entry that the application has read
 	Last    int    `json:"last,omitempty"`  // how many of the newest messages the client asks for
+	Sig     string `json:"sig,omitempty"`   // a signature that opens the channel
+	User    string `json:"user,omitempty"`  // the user that was signed
 }
 
 type command struct {

@@ -139,6 +139,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, s *stream) *refu
 	if refused := s.chooseChannels(); refused != nil {
 		return refused
 	}
+	s.client.Signatures = s.query.signed
 	if code := h.cfg.Hub.Admit(ctx, &s.client, s.channels); code != 0 {
 		return refuseCode(code)
 	}

@@ -44,8 +44,9 @@ var (
 		"name one channel, or leave out format=raw")
 	severalDurable = badRequest("a durable channel needs an EventSource of its own, because a browser remembers only one position",
 		"open one for each durable channel, and another one for the live channels")
-	tooManyPositions = badRequest("more positions than channels", "the n-th after and at belong to the n-th channel")
-	tooManyChannels  = badRequest("more channels than an event stream may have",
+	tooManyPositions  = badRequest("more positions than channels", "the n-th after and at belong to the n-th channel")
+	tooManySignatures = badRequest("more signatures or users than channels", "the n-th sig and user belong to the n-th channel")
+	tooManyChannels   = badRequest("more channels than an event stream may have",
 		"name fewer channels, or raise SIDECAST_MAX_CHANNELS_PER_SESSION")
 	wrongLast   = badRequest("last is not a number of messages", "write a whole number from 0 to 100")
 	wrongSince  = badRequest("since is not the id of an entry", "write an id of the stream, like 1526919030474-55, or 0-0")

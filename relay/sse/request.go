@@ -7,17 +7,19 @@ import (
 	"strings"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/protocol"
 	"sidecast/relay/syntax"
 )
 
 // parameters are those of the URL.
-var parameters = []string{"channel", "format", "after", "at", "since", "last", "token"}
+var parameters = []string{"channel", "format", "after", "at", "since", "last", "token", "sig", "user"}
 
 // A query is what a client requests.
 type query struct {
 	channels  []string
 	after, at []string // the n-th belongs to the n-th channel
+	signed    map[string]access.Signature
 	since     string
 	last      int // or relay.LastBySetting
 	format    string
@@ -62,6 +64,10 @@ func parseQuery(r *http.Request) (q query, mistake *refusal) {
 		return q, wrongFormat
 	case max(len(q.after), len(q.at)) > max(len(q.channels), 1):
 		return q, tooManyPositions
+	}
+	var ok bool
+	if q.signed, ok = access.SignaturesInURL(q.channels, values["sig"], values["user"]); !ok {
+		return q, tooManySignatures
 	}
 	return q, nil
 }

@@ -9,7 +9,7 @@ func TestMisspelt(t *testing.T) {
 		"channel[]": true, // as PHP writes lists
 		" last":     true, // a blank after &
 		"":          false, "_": false, "v": false, "lang": false, "fast": false, "cat": false, "utm_source": false,
-		"sig": false, "publish": false, "echo": false, "gap": false,
+		"sig": false, "user": false, "Sig": true, "sig[]": true, "publish": false, "echo": false, "gap": false,
 	} {
 		if got := misspelt(name); got != want {
 			t.Errorf("misspelt(%q) = %v", name, got)

@@ -39,7 +39,8 @@ func (s *stream) join(o *outbox.Outbox, head []byte) {
 	s.client.Transport, s.client.Outbox, s.client.NoPongs = protocol.ServerSentEvents, o, true
 	s.session = s.handler.cfg.Hub.Join(s.client)
 	s.subscribe()
-	s.query, s.channels = query{}, nil // they are parts of the URL, which may be long and contain a token
+	// Parts of the URL are forgotten: it may be long, and contain a token.
+	s.query, s.channels, s.client = query{}, nil, relay.Client{Protocol: s.client.Protocol}
 	o.Release()
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"sidecast/relay"
+	"sidecast/relay/access"
 	"sidecast/relay/protocol"
 )
 
@@ -149,6 +150,10 @@ func (hs *handshake) readJoin(r *http.Request, defaults []string) protocol.Close
 		hs.client.Last = last
 	}
 	join.channels = query["channel"]
+	var ok bool
+	if hs.client.Signatures, ok = access.SignaturesInURL(join.channels, query["sig"], query["user"]); !ok {
+		return protocol.ClosePolicy.Because(protocol.ReasonSignatures)
+	}
 	if len(join.channels) == 0 {
 		join.channels, join.own = defaults, true
 	}

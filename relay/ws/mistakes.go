@@ -98,7 +98,7 @@ func misspelt(name, parameter string) bool {
 
 var (
 	// parameters are those of a raw client's URL.
-	parameters = []string{"channel", "publish", "echo", "gap", "last"}
+	parameters = []string{"channel", "publish", "echo", "gap", "last", "sig", "user"}
 	// tokenParameters are names under which other systems take a token.
 	tokenParameters = []string{
 		"token", "access_token", "accesstoken", "auth_token", "authtoken", "id_token", "jwt", "bearer", "authorization",

@@ -184,3 +184,11 @@ func TestClientCloses(t *testing.T) {
 		t.Errorf("a message after a close frame was published: %q", got)
 	}
 }
+
+// A raw client cannot name more signatures than channels.
+func TestRawSignaturesAreCounted(t *testing.T) {
+	r := newTestRelay(t)
+	for _, query := range []string{"sig=a", "user=a", "channel=chat&sig=a&sig=b", "channel=chat&user=a&user=b"} {
+		r.dial("/?" + query).wantClose(protocol.ClosePolicy.Because(protocol.ReasonSignatures))
+	}
+}
