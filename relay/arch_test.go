@@ -34,6 +34,7 @@ var allowedImports = map[string][]string{
 	"relay/source":      {"relay/access", "relay/loopback", "relay/redisurl", "relay/source/resp", "relay/stats", "relay/stream", "relay/syntax"},
 	"relay/control":     {"relay/access", "relay/protocol", "relay/source", "relay/stats"},
 	"relay/source/resp": {},
+	"relay/presence":    {"relay/access", "relay/roster", "relay/stats"},
 	"relay/auth":        {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/stats"},
 	"relay/events":      {"relay/access", "relay/protocol", "relay/stats"},
 	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats"},
@@ -50,6 +51,7 @@ var allowedImports = map[string][]string{
 	"relay/pagecache": {},
 	"relay/protocol":  {},
 	"relay/publickey": {"relay/syntax"},
+	"relay/roster":    {"relay/protocol"},
 	"relay/redisurl":  {"relay/syntax"},
 	"relay/stats":     {"relay/protocol"},
 	"relay/stream":    {"relay/pagecache", "relay/protocol", "relay/stats"},
@@ -71,9 +73,9 @@ var dependencies = []struct {
 	why      string
 }{
 	{"github.com/lxzan/gws", []string{"relay/ws"}, false, "a frame of 14 bytes crashes it, so relay/ws reads what clients send without it"},
-	{"github.com/redis/go-redis/v9", []string{"relay/control", "relay/events", "relay/source", "relay/cli"}, true, "other packages get functions from relay/app and can be tested without Redis"},
+	{"github.com/redis/go-redis/v9", []string{"relay/control", "relay/events", "relay/presence", "relay/source", "relay/cli"}, true, "other packages get functions from relay/app and can be tested without Redis"},
 	{"github.com/kelseyhightower/envconfig", []string{"config"}, false, "its errors contain the values of settings, passwords included"},
-	{"github.com/alicebob/miniredis/v2", []string{"relay/embedded"}, false, "tests use a real Redis, see relay/relaytest/redistest"},
+	{"github.com/alicebob/miniredis/v2", []string{"relay/embedded"}, true, "tests use a real Redis, see relay/relaytest/redistest, unless they set its clock"},
 	{"github.com/prometheus/", []string{"relay/admin"}, false, "packages count in relay/stats, and relay/admin exports it"},
 	{"github.com/golang-jwt/jwt/v5", []string{"relay/auth"}, true, "one package decides which algorithms and keys are valid"},
 	{"github.com/MicahParks/", []string{"relay/auth"}, false, "one package decides which algorithms and keys are valid"},

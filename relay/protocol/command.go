@@ -14,12 +14,13 @@ type clientFrame struct {
 	Ref      json.RawMessage `json:"ref"`
 	Channels channelList     `json:"channels"`
 	Channel  string          `json:"channel"`
-	After    string          `json:"after"` // like at, since and last: of a subscribe without a list
+	After    string          `json:"after"` // like at, since, last and presence: of a subscribe without a list
 	At       string          `json:"at"`
 	Since    string          `json:"since"`
 	Last     int             `json:"last"`
 	Sig      string          `json:"sig"`
 	User     string          `json:"user"`
+	Presence bool            `json:"presence"`
 	Data     *string         `json:"data"`
 	Base64   *string         `json:"base64"`
 	Echo     *bool           `json:"echo"`
@@ -34,6 +35,8 @@ type channelRequest struct {
 	Last    int    `json:"last"`
 	Sig     string `json:"sig"`
 	User    string `json:"user"`
+
+	Presence bool `json:"presence"`
 }
 
 // decodeFrame returns the fields of a JSON object. problem is a sentence about
@@ -60,6 +63,7 @@ var wrongTypes = map[string]string{
 	"last":     "last must be a whole number from 0 to 100",
 	"sig":      "sig must be a string: the text that the application signed with SIDECAST_CHANNEL_SECRET",
 	"user":     "user must be a string",
+	"presence": "presence must be true or false",
 	"channels": `channels must be a list, like [{"channel":"NAME"}]`,
 	"data":     "data must be a string: use JSON.stringify for other values",
 	"base64":   "base64 must be a string",
@@ -95,15 +99,25 @@ func (f *clientFrame) fill(cmd *Command) (problem string) {
 	return problem
 }
 
+// ownRequest returns the fields of a subscribe without a list, but not its
+// channel.
+func (f *clientFrame) ownRequest() channelRequest {
+	return channelRequest{
+		After: f.After, At: f.At, Since: f.Since, Last: f.Last, Sig: f.Sig, User: f.User, Presence: f.Presence,
+	}
+}
+
 // requests returns the channels of a subscribe. It may name one without a list.
 func (f *clientFrame) requests() (list []ChannelRequest, problem string) {
 	switch {
 	case len(f.Channels.entries) > 0 && f.Channel != "":
 		return nil, "channel and channels: send only one of them"
-	case len(f.Channels.entries) > 0 && (f.After != "" || f.At != "" || f.Since != "" || f.Last != 0 || f.Sig != "" || f.User != ""):
-		return nil, `after, at, since, last, sig and user belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
+	case len(f.Channels.entries) > 0 && f.ownRequest() != channelRequest{}:
+		return nil, `after, at, since, last, sig, user and presence belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
 	case f.Channel != "":
-		f.Channels.entries = []channelRequest{{f.Channel, f.After, f.At, f.Since, f.Last, f.Sig, f.User}}
+		request := f.ownRequest()
+		request.Channel = f.Channel
+		f.Channels.entries = []channelRequest{request}
 	case len(f.Channels.entries) == 0:
 		return nil, `channels is missing: send a list, like [{"channel":"NAME"}]`
 	}

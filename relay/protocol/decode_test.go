@@ -27,7 +27,7 @@ func withRef(cmd Command, ref string) Command {
 const (
 	missingChannels = `channels is missing: send a list, like [{"channel":"NAME"}]`
 	wrongChannels   = `channels must be a list, like [{"channel":"NAME"}]`
-	cursorOutside   = `after, at, since, last, sig and user belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
+	cursorOutside   = `after, at, since, last, sig, user and presence belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
 	wrongLast       = "last must be a whole number from 0 to 100"
 	wrongSince      = `since must be a string: the id of an entry, like "1526919030474-55"`
 	wrongBase64     = "base64 must be standard base64 with padding"
@@ -98,6 +98,14 @@ var v1Commands = []struct {
 		badRequest(CommandSubscribe, "", "sig must be a string: the text that the application signed with SIDECAST_CHANNEL_SECRET")},
 	{"a user that is a number", `{"type":"subscribe","channels":[{"channel":"a","user":42}]}`, badRequest(CommandSubscribe, "", "user must be a string")},
 	{"an id beside the list", `{"type":"subscribe","channels":["a"],"since":"5-0"}`, badRequest(CommandSubscribe, "", cursorOutside)},
+
+	{"a client that wants to know the members", `{"type":"subscribe","channels":[{"channel":"a","presence":true},{"channel":"b","presence":false}]}`,
+		subscribe(ChannelRequest{Channel: "a", Presence: true}, ChannelRequest{Channel: "b"})},
+	{"the members of one channel without the list", `{"type":"subscribe","channel":"a","presence":true}`,
+		withChannel(subscribe(ChannelRequest{Channel: "a", Presence: true}), "a")},
+	{"a wish for members that is a string", `{"type":"subscribe","channel":"a","presence":"yes"}`,
+		badRequest(CommandSubscribe, "a", "presence must be true or false")},
+	{"a wish for members beside the list", `{"type":"subscribe","channels":["a"],"presence":true}`, badRequest(CommandSubscribe, "", cursorOutside)},
 
 	{"unsubscribe with a list", `{"type":"unsubscribe","channels":["a"]}`,
 		badRequest(CommandUnsubscribe, "", "only subscribe takes channels: name one channel as channel")},

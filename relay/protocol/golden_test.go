@@ -217,6 +217,15 @@ func events() (list []struct {
 	}
 	add("gap with a cursor", Event{Type: EventGap, Channel: "chat", Reason: GapTooLarge, Cursor: []byte(testCursor)})
 	add("gap with time to spread the load", Event{Type: EventGap, Reason: GapRedis, Spread: 6})
+	const members = `[{"user":"42","info":{"name":"Ann"}},{"user":"7"}]`
+	add("subscribed with members", Event{Type: EventSubscribed, Channel: "chat", Members: []byte(members), Count: 2})
+	add("subscribed with the number of members", Event{Type: EventSubscribed, Channel: "chat", Recovered: true, Count: 5000, Ref: number})
+	add("a member joins", Event{Type: EventJoin, Channel: "chat", User: "42", Info: []byte(`{"name":"Ann"}`), Count: 3})
+	add("a member without info joins", Event{Type: EventJoin, Channel: "chat", User: "a\"b", Count: 3})
+	add("a member leaves", Event{Type: EventLeave, Channel: "chat", User: "42", Count: 2})
+	add("all members", Event{Type: EventMembers, Channel: "chat", Members: []byte(members), Count: 2})
+	add("no members", Event{Type: EventMembers, Channel: "chat", Members: []byte("[]")})
+	add("many members", Event{Type: EventMembers, Channel: "chat", Count: 5000})
 	add("heartbeat", Event{Type: EventHeartbeat})
 	add("heartbeat with a cursor", Event{Type: EventHeartbeat, Cursor: []byte(testCursor)})
 	add("offline", Event{Type: EventOffline})
@@ -275,13 +284,13 @@ func TestGoldenHasEveryEvent(t *testing.T) {
 	for _, e := range events() {
 		seen[e.event.Type] = true
 	}
-	for kind := EventWelcome; kind <= EventHeartbeat; kind++ {
+	for kind := EventWelcome; kind <= EventMembers; kind++ {
 		if !seen[kind] {
 			t.Errorf("event %d is missing in the golden files", kind)
 		}
 	}
-	if frame := (V1{}).Event(Event{Type: EventHeartbeat + 1}); string(frame[2:]) != "}" {
-		t.Errorf("there is an event after EventHeartbeat that is missing in the golden files: %q", frame)
+	if frame := (V1{}).Event(Event{Type: EventMembers + 1}); string(frame[2:]) != "}" {
+		t.Errorf("there is an event after EventMembers that is missing in the golden files: %q", frame)
 	}
 }
 

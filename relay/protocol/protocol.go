@@ -55,6 +55,9 @@ const (
 	EventOK
 	EventError
 	EventHeartbeat
+	EventJoin
+	EventLeave
+	EventMembers
 )
 
 // An Event is anything that the relay sends to one client, except a message.
@@ -64,7 +67,7 @@ type Event struct {
 	Ref       []byte // the ref of the client's command as JSON, or nil if it has no ref
 	Channel   string
 	Session   string    // welcome: the session's id
-	User      string    // welcome: the user's id, or empty for an anonymous client
+	User      string    // welcome: the user's id, or empty for an anonymous client; join, leave: the member
 	Heartbeat int       // welcome: seconds between two heartbeats
 	Offline   bool      // welcome: Redis is unavailable now
 	Resumed   bool      // subscribed: the client named the place where it had been before
@@ -78,6 +81,9 @@ type Event struct {
 	Ended     EndReason // unsubscribed
 	Code      Code      // error
 	Message   string    // error: a text in place of the code's usual one, or empty
+	Members   []byte    // subscribed, members: a JSON list of members, or nil
+	Count     int       // subscribed, join, leave, members: the number of members; 0 if it is unknown
+	Info      []byte    // join: the user's info as JSON, or empty
 }
 
 // A Command is a request of a client. The comments of the fields name the types
@@ -103,4 +109,6 @@ type ChannelRequest struct {
 	Last    int    // without any of these: how many of the newest messages to send first, at most MaxLast
 	Sig     string // a signature that opens the channel, or empty
 	User    string // the user that it was made for, or empty
+	// Presence says that the client wants to know the members of the channel.
+	Presence bool
 }

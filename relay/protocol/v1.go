@@ -103,6 +103,9 @@ func appendEvent(b []byte, e Event) []byte {
 		}
 		b = appendOptional(b, "cursor", e.Cursor)
 		b = appendSpread(b, e.Spread)
+		if e.Count > 0 {
+			b = appendMembers(b, e)
+		}
 	case EventUnsubscribed:
 		b = appendField(append(b, `{"type":"unsubscribed"`...), "channel", e.Channel)
 		b = appendOptional(b, "reason", e.Ended.String())
@@ -123,6 +126,8 @@ func appendEvent(b []byte, e Event) []byte {
 		b = appendField(append(b, `{"type":"error"`...), "code", e.Code.String())
 		b = appendField(b, "message", cmp.Or(e.Message, e.Code.Message()))
 		b = appendOptional(b, "channel", e.Channel)
+	case EventJoin, EventLeave, EventMembers:
+		b = appendPresence(b, e)
 	}
 	if e.Ref != nil {
 		b = append(append(b, `,"ref":`...), e.Ref...)

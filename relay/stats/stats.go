@@ -41,6 +41,12 @@ type Stats struct {
 
 	// Messages that the application publishes over HTTP.
 	HTTPPublishes [numPublishResults]Counter
+	// Presence.
+	PresenceMembers  Gauge     // users that this relay makes members, once for each channel
+	PresenceWatchers Gauge     // subscriptions that are sent the members of their channel
+	PresenceExpired  Counter   // members that this relay removed because theirs had ended
+	PresenceErrors   Counter   // attempts that failed
+	PresenceRefresh  Histogram // time to extend all members of this relay
 
 	// Control messages of the application.
 	Control [numControlActions]Counter

@@ -1,0 +1,178 @@
+package presence
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"time"
+
+	"sidecast/relay/access"
+	"sidecast/relay/roster"
+)
+
+// readInbox handles what the link has reported.
+func (w *worker) readInbox() {
+	notices, overflow := w.p.inbox.take()
+	changes := make(map[string][]roster.Change)
+	for _, n := range notices {
+		if n.isLink {
+			w.apply(changes)
+			clear(changes)
+			w.linkChanged(n.link)
+			continue
+		}
+		if channel, list, ok := parseChanges(n.changes); ok {
+			changes[channel] = append(changes[channel], list...)
+		} else {
+			w.p.stats.PresenceErrors.Add(1)
+		}
+	}
+	w.apply(changes)
+	if overflow {
+		w.lose(0)
+	}
+}
+
+// linkChanged begins or ends an epoch.
+func (w *worker) linkChanged(to linkState) {
+	w.up, w.begun, w.retryAt = to != linkDown, false, 0
+	if !w.up {
+		return
+	}
+	w.epochBegan = w.p.cfg.Now()
+	if w.epochs++; w.epochs > 1 {
+		w.lose(w.p.cfg.lease)
+	}
+}
+
+// lose makes the members of all watched channels be loaded again after a time,
+// in which the relays can write theirs.
+func (w *worker) lose(after time.Duration) {
+	p := w.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for channel, c := range p.watched {
+		c.roster.Lose()
+		c.loadAt = p.cfg.Now()
+		if c.roster.Known() {
+			c.loadAt += after
+		}
+		p.busy[channel] = c
+	}
+}
+
+// apply applies changes and notifies the clients.
+func (w *worker) apply(changes map[string][]roster.Change) {
+	p := w.p
+	for channel, list := range changes {
+		p.mu.Lock()
+		c := p.watched[channel]
+		p.mu.Unlock()
+		if c == nil {
+			continue
+		}
+		if update, news := c.roster.Apply(list); news {
+			p.cfg.Notify(channel, update)
+		}
+		if c.roster.Large() {
+			w.large(c)
+		}
+	}
+}
+
+// large makes a channel with many members be looked at.
+func (w *worker) large(c *watched) {
+	p := w.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watched[c.channel] != c {
+		return
+	}
+	p.busy[c.channel] = c
+	if c.loadAt == 0 && c.roster.Shrunk() {
+		c.loadAt = p.cfg.Now() + p.cfg.reload
+	}
+}
+
+// load loads the members of the watched channels for which that is due.
+func (w *worker) load(ctx context.Context) error {
+	p := w.p
+	p.mu.Lock()
+	var due []*watched
+	for _, c := range p.busy {
+		if c.loadAt != 0 && p.cfg.Now() >= c.loadAt {
+			due = append(due, c)
+		}
+	}
+	p.mu.Unlock()
+	for _, c := range due {
+		if err := w.loadChannel(ctx, c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *worker) loadChannel(ctx context.Context, c *watched) error {
+	p := w.p
+	load := &call{
+		script: loadScript, args: []any{cmp.Or(p.cfg.MaxMembers, roster.MaxMembers)},
+		keys: []string{p.keys.members(c.channel), p.keys.infos(c.channel), p.keys.version},
+	}
+	if err := w.run(ctx, load); err != nil {
+		return err
+	}
+	if len(load.reply) < 2 {
+		return errors.New("the script that loads members returned too little")
+	}
+	update := c.roster.Load(number(load.reply[0]), int(number(load.reply[1])), membersOf(load.reply[2:]))
+	p.mu.Lock()
+	c.loadAt = 0
+	select {
+	case <-c.loaded:
+	default:
+		close(c.loaded)
+	}
+	p.mu.Unlock()
+	p.cfg.Notify(c.channel, update)
+	return nil
+}
+
+// membersOf returns the members of pairs of user and info.
+func membersOf(pairs []any) (members []roster.Member) {
+	for i := 0; i+1 < len(pairs); i += 2 {
+		m := roster.Member{User: text(pairs[i]), Info: []byte(text(pairs[i+1]))}
+		if !access.ValidUser(m.User) {
+			continue
+		}
+		if !validInfo(m.Info) {
+			m.Info = nil
+		}
+		members = append(members, m)
+	}
+	return members
+}
+
+// notifyCounts tells the clients of large channels how many members there are,
+// not too often.
+func (w *worker) notifyCounts() {
+	p := w.p
+	updates := make(map[string]roster.Update)
+	p.mu.Lock()
+	now := p.cfg.Now()
+	for channel, c := range p.busy {
+		if now < c.countAt {
+			continue
+		}
+		if update, changed := c.roster.Count(); changed {
+			updates[channel] = update
+			c.countAt = now + p.cfg.count
+		} else if c.countAt = 0; c.loadAt == 0 {
+			delete(p.busy, channel)
+		}
+	}
+	p.mu.Unlock()
+	for channel, update := range updates {
+		p.cfg.Notify(channel, update)
+	}
+}

@@ -1,0 +1,181 @@
+package presence
+
+import (
+	"context"
+	"time"
+)
+
+// A portion is a part of the holds of one channel in a refresh.
+type portion struct {
+	channel string
+	holds   []*hold
+}
+
+// maxKeys bounds how many channels one refresh extends.
+const maxKeys = 100
+
+// refresh extends the lease of the relay, and its members.
+func (w *worker) refresh(ctx context.Context) error {
+	p := w.p
+	began := p.cfg.Now()
+	if began < w.refreshAt {
+		return nil
+	}
+	var missing []*hold
+	var batch []portion
+	size := 0
+	send := func() error {
+		found, err := w.refreshBatch(ctx, batch)
+		missing, batch, size = append(missing, found...), nil, 0
+		return err
+	}
+	for _, channel := range w.channelNames() {
+		for rest := -1; rest != 0; {
+			var some portion
+			some, rest = w.portion(channel, rest, maxBatch-size)
+			batch = append(batch, some)
+			if size += len(some.holds); size == maxBatch || len(batch) == maxKeys {
+				if err := send(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if err := send(); err != nil { // the lease, if nothing else
+		return err
+	}
+	p.stats.PresenceRefresh.Observe(p.cfg.Now() - began)
+	w.refreshAt = began + spread(p.cfg.refresh)
+	return w.rejoin(ctx, missing)
+}
+
+func (w *worker) channelNames() []string {
+	p := w.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	names := make([]string, 0, len(p.channels))
+	for name := range p.channels {
+		names = append(names, name)
+	}
+	return names
+}
+
+// portion returns at most limit holds before the index end of a channel's list,
+// or the last ones if end is negative, and the index where they begin. Holds
+// that are removed meanwhile are replaced by later ones, so none is omitted.
+func (w *worker) portion(channel string, end, limit int) (portion, int) {
+	p := w.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ch := p.channels[channel]
+	if ch == nil {
+		return portion{}, 0
+	}
+	if end < 0 || end > len(ch.list) {
+		end = len(ch.list)
+	}
+	begin := max(0, end-limit)
+	some := portion{channel: channel}
+	for _, h := range ch.list[begin:end] {
+		if h.state == holdWritten {
+			some.holds = append(some.holds, h)
+		}
+	}
+	return some, begin
+}
+
+// refreshBatch extends some members and returns those that Redis does not have.
+func (w *worker) refreshBatch(ctx context.Context, batch []portion) (missing []*hold, err error) {
+	p := w.p
+	c := &call{
+		script: refreshScript, keys: []string{p.keys.generation, p.keys.relays},
+		args: []any{p.relay, w.generation, p.cfg.lease.Milliseconds()},
+	}
+	var used []portion
+	for _, some := range batch {
+		if len(some.holds) == 0 {
+			continue
+		}
+		used = append(used, some)
+		c.keys = append(c.keys, p.keys.members(some.channel))
+		c.args = append(c.args, len(some.holds))
+		for _, h := range some.holds {
+			c.args = append(c.args, h.user)
+		}
+	}
+	if err := w.run(ctx, c); err != nil {
+		return nil, err
+	}
+	values, err := w.results(c)
+	for i := 0; i+1 < len(values); i += 2 {
+		if k, n := int(number(values[i])), int(number(values[i+1])); k < len(used) && n < len(used[k].holds) {
+			missing = append(missing, used[k].holds[n])
+		}
+	}
+	return missing, err
+}
+
+// rejoin makes users members again that were removed, by another relay that
+// thought that this one had ended, or by hand.
+func (w *worker) rejoin(ctx context.Context, missing []*hold) error {
+	if len(missing) == 0 {
+		return nil
+	}
+	p := w.p
+	p.mu.Lock()
+	for _, h := range missing {
+		if h.state == holdWritten {
+			h.state = holdTried
+			if h.uses > 0 {
+				p.queueLocked(h)
+			}
+		}
+	}
+	p.mu.Unlock()
+	return w.join(ctx)
+}
+
+// reapLimit is how many members of a channel, and how many channels, are looked
+// at in one step.
+const reapLimit = 100
+
+// reap removes members whose relays have ended. Every relay does it, but only
+// when all others have had the time to extend their members in this epoch.
+func (w *worker) reap(ctx context.Context) error {
+	p := w.p
+	now := p.cfg.Now()
+	if now < w.reapAt {
+		return nil
+	}
+	w.reapAt = now + spread(p.cfg.reap)
+	if !w.settled() {
+		w.reapAt = w.epochBegan + p.cfg.lease + spread(p.cfg.reap)
+		return nil
+	}
+	due := &call{
+		script: dueScript, keys: []string{p.keys.due}, args: []any{reapLimit, (2 * time.Second).Milliseconds()},
+	}
+	if err := w.run(ctx, due); err != nil {
+		return err
+	}
+	var calls []*call
+	for _, channel := range due.reply {
+		calls = append(calls, w.channelCall(reapScript, text(channel), reapLimit))
+	}
+	err := w.run(ctx, calls...)
+	again := len(due.reply) == reapLimit
+	for _, c := range calls {
+		if err != nil {
+			return err
+		}
+		var values []any
+		if values, err = w.results(c); len(values) == 1 {
+			p.stats.PresenceExpired.Add(int(number(values[0])))
+			again = again || number(values[0]) == reapLimit
+		}
+	}
+	if again {
+		w.reapAt = now
+	}
+	return err
+}
