@@ -75,17 +75,18 @@ type Redis struct {
 // Rights defines which channels are relayed, and who may subscribe and publish
 // to them. Names in these settings do not have the channel prefix.
 type Rights struct {
-	Channels        PatternList `split_words:"true" embedded:"*" desc:"patterns of the channels to relay, as for PSUBSCRIBE; with a real Redis, this or SIDECAST_DURABLE_CHANNELS is required"`
-	DurableChannels PatternList `split_words:"true" desc:"patterns of the channels that are Redis streams, so that no message is lost; they take precedence over SIDECAST_CHANNELS"`
-	DurableLength   Count       `split_words:"true" default:"1000" min:"0" max:"1000000000" desc:"approximate number of entries to which a stream is trimmed when a browser publishes to it; 0: no trimming"`
-	PublicChannels  PatternList `split_words:"true" embedded:"*" desc:"patterns of the channels that every client may subscribe to; with a real Redis, required unless clients can log in"`
-	PublishChannels PatternList `split_words:"true" embedded:"*" desc:"patterns of the channels that every client may publish to"`
-	DefaultChannels List        `split_words:"true" embedded:"chat" desc:"channels that a raw or SSE client joins if it does not name any"`
-	Last            LastList    `split_words:"true" desc:"how many of the newest messages a raw or SSE client first receives of each channel, unless its URL contains 'last': 'price:*=1,chat:*=50', at most 100; the first pattern that matches a channel counts"`
-	UserChannels    List        `split_words:"true" default:"user:{user}" desc:"names of each user's own channels; the user may subscribe to them and joins them automatically"`
-	PublishFormat   Format      `split_words:"true" default:"raw" oneof:"raw,json" desc:"form in which Redis receives a client's message: the bare payload, or a JSON object that also identifies the sender"`
-	ChannelPrefix   string      `split_words:"true" desc:"prefix that channel names have in Redis, for frameworks that add one; settings and clients use the names without it"`
-	KeyPrefix       string      `split_words:"true" default:"sidecast:" desc:"prefix of the channels that the relays use among themselves in Redis; must be the same for all relays"`
+	Channels         PatternList `split_words:"true" embedded:"*" desc:"patterns of the channels to relay, as for PSUBSCRIBE; with a real Redis, this or SIDECAST_DURABLE_CHANNELS is required"`
+	DurableChannels  PatternList `split_words:"true" desc:"patterns of the channels that are Redis streams, so that no message is lost; they take precedence over SIDECAST_CHANNELS"`
+	DurableLength    Count       `split_words:"true" default:"1000" min:"0" max:"1000000000" desc:"approximate number of entries to which a stream is trimmed when a browser publishes to it; 0: no trimming"`
+	PublicChannels   PatternList `split_words:"true" embedded:"*" desc:"patterns of the channels that every client may subscribe to; with a real Redis, required unless clients can log in"`
+	PublishChannels  PatternList `split_words:"true" embedded:"*" desc:"patterns of the channels that every client may publish to"`
+	DefaultChannels  List        `split_words:"true" embedded:"chat" desc:"channels that a raw or SSE client joins if it does not name any"`
+	Last             LastList    `split_words:"true" desc:"how many of the newest messages a raw or SSE client first receives of each channel, unless its URL contains 'last': 'price:*=1,chat:*=50', at most 100; the first pattern that matches a channel counts"`
+	UserChannels     List        `split_words:"true" default:"user:{user}" desc:"names of each user's own channels; the user may subscribe to them and joins them automatically"`
+	PresenceChannels PatternList `split_words:"true" desc:"patterns of the channels on which the application and other clients can see which users are subscribed"`
+	PublishFormat    Format      `split_words:"true" default:"raw" oneof:"raw,json" desc:"form in which Redis receives a client's message: the bare payload, or a JSON object that also identifies the sender"`
+	ChannelPrefix    string      `split_words:"true" desc:"prefix that channel names have in Redis, for frameworks that add one; settings and clients use the names without it"`
+	KeyPrefix        string      `split_words:"true" default:"sidecast:" desc:"prefix of the channels that the relays use among themselves in Redis; must be the same for all relays"`
 }
 
 // Tokens defines which tokens identify a client. One kind of key verifies all

@@ -58,6 +58,7 @@ func settingRows(t *testing.T) []settingRow {
 		{"CHANNELS", "a:*,b", func(c *Config) any { return c.Channels.String() }, "a:*,b", nil},
 		{"DURABLE_CHANNELS", "order:*", func(c *Config) any { return c.DurableChannels.String() }, "order:*", nil},
 		{"DURABLE_LENGTH", "0", func(c *Config) any { return c.DurableLength }, Count(0), nil},
+		{"PRESENCE_CHANNELS", "a:[bc],d?", func(c *Config) any { return c.PresenceChannels.String() }, "a:[bc],d?", nil},
 		{"PUBLIC_CHANNELS", "a:[bc],d?", func(c *Config) any { return c.PublicChannels.String() }, "a:[bc],d?", nil},
 		{"PUBLISH_CHANNELS", "lobby", func(c *Config) any { return c.PublishChannels.String() }, "lobby", nil},
 		{"DEFAULT_CHANNELS", "chat:1,chat:2", func(c *Config) any { return c.DefaultChannels }, List{"chat:1", "chat:2"}, nil},

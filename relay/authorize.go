@@ -227,6 +227,7 @@ func (s *Session) authenticate(cmd protocol.Command) {
 	}
 	s.leaveRevoked()
 	if was == nil {
+		s.becomeMember()
 		s.subscribeOwn()
 	}
 }

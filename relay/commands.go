@@ -8,6 +8,7 @@ import (
 
 	"sidecast/relay/access"
 	"sidecast/relay/protocol"
+	"sidecast/relay/roster"
 	"sidecast/relay/stream"
 )
 
@@ -154,7 +155,9 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 	default:
 		if cmd.Problem = s.hub.SinceProblem(request); cmd.Problem != "" {
 			code = protocol.CodeBadRequest
+			break
 		}
+		code, cmd.Problem = s.presenceProblem(request, g)
 	}
 	if code != protocol.CodeOK {
 		why := cmp.Or(access.Mistake(request.Channel), g.reason())
@@ -167,8 +170,8 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 		return false
 	}
 	if i >= 0 {
-		if s.renew(s.subs[i], g, cmd.Ref) {
-			return true
+		if answered, accepted := s.subscribeAgain(cmd, s.subs[i], request, g); answered {
+			return accepted
 		}
 		s.removeFailed()
 	}
@@ -177,6 +180,40 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 		s.setDeadline()
 	}
 	return true
+}
+
+// subscribeAgain answers a subscribe to a channel to which the session is
+// subscribed already, and reports whether it was accepted. A signature can extend
+// that subscription, and the client can watch the members of the channel from now
+// on. answered is false if the subscription has just ended.
+func (s *Session) subscribeAgain(
+	cmd protocol.Command, sub *Subscription, request protocol.ChannelRequest, g *grant,
+) (answered, accepted bool) {
+	var members *roster.Roster
+	if request.Presence && !sub.watches() {
+		var code protocol.Code
+		if members, code = s.watch(request.Channel); code != protocol.CodeOK {
+			s.refuse(cmd, request.Channel, code)
+			return true, false
+		}
+	}
+	s.shard.enter()
+	defer s.shard.exit()
+	if members != nil {
+		sub.watchFrom(members)
+	}
+	if !sub.is(subscribeAnswered) {
+		return false, false
+	}
+	s.shard.signed.extend(sub, g)
+	// Without a cursor: messages before the current one may still wait for the
+	// client.
+	answer := protocol.Event{Ref: cmd.Ref, Recovered: true}
+	if request.Presence {
+		sub.arrive(&answer)
+	}
+	s.answerSubscribed(sub, answer)
+	return true, true
 }
 
 // SinceProblem returns what is wrong with the Since of a request, or nothing.
@@ -200,10 +237,16 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 		s.refuse(cmd, request.Channel, protocol.CodeUnavailable)
 		return nil
 	}
+	member, code := s.newMembership(request, g)
+	if code != protocol.CodeOK {
+		s.refuse(cmd, request.Channel, code)
+		return nil
+	}
 	s.hub.logMistake(s, request.Channel)
 	s.shard.enter()
 	defer s.shard.exit()
 	sub := s.hub.addSubscription(s, request.Channel, g)
+	s.shard.addMember(sub, member)
 	s.subs = append(s.subs, sub)
 	if s.publishTo == request.Channel {
 		s.publishTo = sub.channel.Name() // instead of a part of a URL
@@ -218,9 +261,16 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 	return r
 }
 
-// answerSubscribe answers a subscribe that succeeded. It sets the fields of the
-// answer that depend on the channel only.
+// answerSubscribe answers a subscribe that has made a subscription. The shard is
+// locked.
 func (s *Session) answerSubscribe(sub *Subscription, answer protocol.Event) {
+	sub.arrive(&answer)
+	s.answerSubscribed(sub, answer)
+}
+
+// answerSubscribed answers a subscribe that succeeded. It sets the fields of the
+// answer that depend on the channel only.
+func (s *Session) answerSubscribed(sub *Subscription, answer protocol.Event) {
 	s.count(protocol.CommandSubscribe, protocol.CodeOK)
 	answer.Type, answer.Channel, answer.Durable = protocol.EventSubscribed, sub.channel.Name(), sub.reader != nil
 	s.send(answer)

@@ -125,7 +125,8 @@
 // order. Only one goroutine at a time may wait for the lock on behalf of a
 // session (shard.enter), so that the fan-out does not have to compete with
 // thousands. Locks are taken in the order shard, [stream.Reader], hub, outbox,
-// resumer; the lock of the page cache is the last.
+// resumer; the lock of the page cache is the last. Under a shard's lock, the
+// methods of [Presence] and [roster.Roster] take their own.
 //
 // # Files
 //
@@ -153,6 +154,7 @@
 //	resume_stream.go what a client missed on a durable channel
 //	resumer.go       the turns of all resumes
 //	messages.go      pages of the history, encoded once for all clients
+//	presence.go      members of channels, and the clients that watch them
 //	report.go        what the application learns of its clients
 //	unheard.go       messages without a subscriber
 //	echo.go          messages that their sender does not want to receive

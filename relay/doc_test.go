@@ -42,7 +42,7 @@ func TestPromisesHaveTests(t *testing.T) {
 // and package.Name or package.Type.Member of the packages below it.
 func TestDocIdentifiersExist(t *testing.T) {
 	known := declarations(t, ".", "")
-	for _, below := range []string{"access", "history", "outbox", "protocol", "stats", "stream"} {
+	for _, below := range []string{"access", "history", "outbox", "protocol", "roster", "stats", "stream"} {
 		known = append(known, declarations(t, below, below+".")...)
 		known = append(known, declarations(t, below, "")...)
 	}

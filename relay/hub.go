@@ -43,6 +43,9 @@ type HubConfig struct {
 	// called concurrently. It is nil if there are no tokens.
 	Verify func(ctx context.Context, token string) (*access.Identity, protocol.Code)
 
+	// Presence knows the members of channels. If it is nil, there are none.
+	Presence Presence
+
 	// Reporter gets reports about clients for the application. If it is nil,
 	// there are no reports.
 	Reporter Reporter

@@ -25,10 +25,11 @@ const (
 type itemKind uint8
 
 const (
-	itemMessage itemKind = iota
-	itemGap              // on one channel
-	itemOffline          // to all sessions
-	itemOnline           // to all sessions
+	itemMessage  itemKind = iota
+	itemGap               // on one channel
+	itemOffline           // to all sessions
+	itemOnline            // to all sessions
+	itemPresence          // to the clients that watch the members of a channel
 )
 
 // An item is one message or notice on its way to the sessions.
@@ -39,6 +40,8 @@ type item struct {
 	hash    uint64   // of the payload, if a subscriber may have to skip it; of a gap in a stream: seq of the item before; else 0
 	channel *channel // nil if it is for all sessions
 	frames  [protocol.NumProtocols][]byte
+
+	presence *presenceUpdate // of itemPresence
 }
 
 // charge returns the cost of the item while it waits, in bytes.
@@ -71,12 +74,14 @@ type shard struct {
 	mu        sync.Mutex
 	sessions  []*Session
 	signed    signedQueue
-	delivered history.Seq      // everything up to this sequence number was delivered
-	sorted    []delivery       // of the running step; entry 0 is not used
-	dirty     []*outbox.Outbox // those with deliveries in the running step
-	frames    [][]byte         // scratch: an array on the stack would escape, once for each delivery
-	spare     []item           // the memory of the batch before
-	touched   int32            // keeps the compiler from omitting reads that only fetch memory
+	delivered history.Seq                   // everything up to this sequence number was delivered
+	sorted    []delivery                    // of the running step; entry 0 is not used
+	dirty     []*outbox.Outbox              // those with deliveries in the running step
+	frames    [][]byte                      // scratch: an array on the stack would escape, once for each delivery
+	spare     []item                        // the memory of the batch before
+	members   map[*Subscription]*membership // of those whose users are members of the channel; nil if there never were any
+	watchers  map[string][]*membership      // by channel; nil if there never were any
+	touched   int32                         // keeps the compiler from omitting reads that only fetch memory
 }
 
 // A delivery is one item for one outbox, in a list of that outbox's deliveries.
@@ -283,6 +288,8 @@ func (s *shard) notify(it *item) {
 				l.sub.session.sendGap(it)
 			}
 		}
+	case itemPresence:
+		s.notifyWatchers(it)
 	case itemOnline:
 		for _, session := range s.sessions {
 			if it.seq > uint64(session.existsSince) {

@@ -134,18 +134,3 @@ func (h *Hub) endSigned(sub *Subscription) {
 func (sub *Subscription) isSignedForOther(g *grant) bool {
 	return g != nil && g.signed && sub.grant != nil && sub.grant.signed && sub.grant.user != g.user
 }
-
-// renew answers a subscribe to a channel to which the session is subscribed
-// already. It reports false if that subscription has just ended.
-func (s *Session) renew(sub *Subscription, g *grant, ref []byte) bool {
-	s.shard.enter()
-	defer s.shard.exit()
-	if !sub.is(subscribeAnswered) {
-		return false
-	}
-	s.shard.signed.extend(sub, g)
-	// Without a cursor: messages before the current one may still wait for the
-	// client.
-	s.answerSubscribe(sub, protocol.Event{Ref: ref, Recovered: true})
-	return true
-}

@@ -128,6 +128,7 @@ func (h *Hub) endSubscription(sub *Subscription, how subscribeProgress, answer [
 	if answer != nil {
 		s.outbox.Send(answer)
 	}
+	sub.depart()
 	s.forgetEchoes(ch.Name())
 	if sub.resume != nil {
 		h.resumer.cancel(sub.resume)

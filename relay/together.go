@@ -53,12 +53,18 @@ func (s *Session) joinTogether(requests []protocol.ChannelRequest, anchor Anchor
 	for _, request := range requests {
 		s.hub.logMistake(s, request.Channel)
 	}
+	members := make([]*membership, len(requests))
+	for i, request := range requests {
+		members[i], _ = s.newMembership(request, s.admittedBy(request.Channel)) // nobody watches them: event streams have no frames for that
+	}
 	s.shard.enter()
 	defer s.shard.exit()
 	named := anchor != Anchor{}
 	resumes := named
-	for _, request := range requests {
-		s.subs = append(s.subs, s.hub.addSubscription(s, request.Channel, s.admittedBy(request.Channel)))
+	for i, request := range requests {
+		sub := s.hub.addSubscription(s, request.Channel, s.admittedBy(request.Channel))
+		s.subs = append(s.subs, sub)
+		s.shard.addMember(sub, members[i])
 		named = named || namesPlace(request)
 		resumes = resumes || s.hub.needsResume(request)
 	}
@@ -107,8 +113,9 @@ func channels(subs []*Subscription) iter.Seq[*channel] {
 // answerTogether answers the subscribe of all channels that share a cursor. It
 // sets the type and the channel of the answer. The shard is locked.
 func (s *Session) answerTogether(answer protocol.Event, at origin) {
-	for range s.together.subs {
+	for _, sub := range s.together.subs {
 		s.count(protocol.CommandSubscribe, protocol.CodeOK)
+		sub.arrive(new(protocol.Event))
 	}
 	answer.Type, answer.Channel, answer.All = protocol.EventSubscribed, at.channel, len(s.together.subs) > 1
 	if at.places == nil {

@@ -11,6 +11,7 @@ type Rules struct {
 	Durable  Patterns // those of Channels whose channels are streams
 	Public   Patterns // the channels that every client may subscribe to
 	Publish  Patterns // the channels that every client may publish to
+	Presence Patterns // the channels whose users are known to each other and to the application
 	Login    bool     // clients can log in: an anonymous client gets CodeUnauthorized rather than CodeForbidden
 
 	Secrets *ChannelSecrets // verify signed channels; nil: signatures are ignored

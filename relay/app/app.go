@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -18,6 +19,7 @@ import (
 	"sidecast/relay/control"
 	"sidecast/relay/events"
 	"sidecast/relay/outbox"
+	"sidecast/relay/presence"
 	"sidecast/relay/server"
 	"sidecast/relay/source"
 	"sidecast/relay/stats"
@@ -51,9 +53,10 @@ type App struct {
 	link     *source.Link
 	control  *control.Control
 	events   *events.Writer
-	webhooks *events.Webhooks  // nil if there are none
-	unheard  *events.Unheard   // nil without UNHEARD
-	reader   *transport.Reader // nil: each connection has a goroutine
+	webhooks *events.Webhooks   // nil if there are none
+	unheard  *events.Unheard    // nil without UNHEARD
+	presence *presence.Presence // nil if no channel has members
+	reader   *transport.Reader  // nil: each connection has a goroutine
 	server   *server.Server
 }
 
@@ -106,6 +109,9 @@ func (a *App) Run(ctx context.Context) error {
 
 	// The hub and the link outlive the clients: the server drains first.
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	members, release := context.WithCancel(inner) // they leave while the link still exists
+	var releasing sync.WaitGroup
+	releasing.Go(func() { a.runPresence(members) })
 	group, running := errgroup.WithContext(inner)
 	group.Go(func() error { return a.hub.Run(running) })
 	group.Go(func() error { return a.link.Run(running) })
@@ -113,6 +119,8 @@ func (a *App) Run(ctx context.Context) error {
 	group.Go(func() error { return a.control.Run(running) })
 	group.Go(func() error {
 		defer stop()
+		defer releasing.Wait()
+		defer release()
 		defer a.startEvents(running)() // they need the link to the end
 		serving, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"sidecast/config"
@@ -72,6 +73,7 @@ func (a *App) assemble() error {
 	a.assembleEvents()
 	hub := relay.HubConfig{
 		Access: a.settings.Access, Budget: a.budget, Protocols: protocol.All(), Stats: a.stats, Logger: a.options.Logger,
+		Presence: a.members(),
 		Publish: func(ctx context.Context, channel string, payload []byte) (int64, error) {
 			return a.link.Publish(ctx, channel, payload)
 		},
@@ -93,7 +95,7 @@ func (a *App) assemble() error {
 		Names: c.Names, Sessions: a.hub, Login: a.settings.Access.Login, RevokedAge: time.Duration(cfg.RevokedAge), Stats: a.stats, Logger: a.options.Logger,
 		Link: func() control.Commands { return a.link },
 	})
-	c.Services = append([]source.Service{a.control.Service()}, services...)
+	c.Services = slices.Concat([]source.Service{a.control.Service()}, a.presenceServices(), services)
 	link, err := source.New(c, a.hub)
 	if err != nil {
 		return fmt.Errorf("setting up the link to Redis: %w", err)

@@ -90,6 +90,7 @@ func rules(cfg *config.Config) *access.Rules {
 		Durable:  durable,
 		Public:   access.Patterns(cfg.PublicChannels),
 		Publish:  access.Patterns(cfg.PublishChannels),
+		Presence: access.Patterns(cfg.PresenceChannels),
 		Login:    cfg.HasLogin(),
 		Secrets:  channelSecrets(cfg),
 	}

@@ -22,6 +22,7 @@ func checkPatterns(cfg *config.Config) (findings []source.Finding) {
 	}{
 		{"CHANNELS", cfg.Channels}, {"DURABLE_CHANNELS", cfg.DurableChannels},
 		{"PUBLIC_CHANNELS", cfg.PublicChannels}, {"PUBLISH_CHANNELS", cfg.PublishChannels},
+		{"PRESENCE_CHANNELS", cfg.PresenceChannels},
 	} {
 		doubts := 0
 		for _, pattern := range list.patterns {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -18,21 +19,27 @@ import (
 type Config struct {
 	Names access.Names
 
-	// Do runs commands while the relay is connected to Redis.
-	Do func(ctx context.Context, commands func(context.Context, redis.UniversalClient) error) error
+	// Link returns the link to Redis. It is called after New.
+	Link func() Link
 
 	// Notify receives what the clients that watch a channel have to be sent, in
 	// order. It may wait for the clients' shards, never for a client. If it is
 	// nil, nobody watches.
 	Notify func(channel string, update roster.Update)
 
-	MaxMembers int          // in a list of members; 0: roster.MaxMembers
-	Events     bool         // write joined and left to the stream of events
-	Stats      *stats.Stats // nil counts nothing
-	Logger     *slog.Logger // nil discards
+	MaxMembers   int          // in a list of members; 0: roster.MaxMembers
+	Joined, Left bool         // write these events to the stream of events
+	Stats        *stats.Stats // nil counts nothing
+	Logger       *slog.Logger // nil discards
 
 	Now func() time.Duration // a monotonic clock; nil: that of the system
 	timing
+}
+
+// A Link is the relay's connection to Redis.
+type Link interface {
+	// Do runs commands while the relay is connected.
+	Do(ctx context.Context, commands func(context.Context, redis.UniversalClient) error) error
 }
 
 // timing are the times of the rules. The zero value means the usual ones.
@@ -115,7 +122,7 @@ func New(cfg Config) *Presence {
 		cfg.Notify = func(string, roster.Update) {}
 	}
 	p := &Presence{
-		cfg: cfg, keys: newKeys(cfg.Names, cfg.Events), relay: rand.Text()[:12], stats: cfg.Stats,
+		cfg: cfg, keys: newKeys(cfg.Names, cfg.Joined || cfg.Left), relay: rand.Text()[:12], stats: cfg.Stats,
 		wake: make(chan struct{}, 1), channels: make(map[string]*holders),
 		watched: make(map[string]*watched), busy: make(map[string]*watched),
 	}
@@ -148,6 +155,18 @@ func (p *Presence) Run(ctx context.Context) error {
 // that they can connect to another relay meanwhile. Call it after Run has
 // returned.
 func (p *Presence) Close(ctx context.Context) error { return p.worker.release(ctx) }
+
+// wanted returns the events to write.
+func (p *Presence) wanted() string {
+	var kinds []string
+	if p.cfg.Joined {
+		kinds = append(kinds, "joined")
+	}
+	if p.cfg.Left {
+		kinds = append(kinds, "left")
+	}
+	return strings.Join(kinds, " ")
+}
 
 // awake makes Run do a pass.
 func (p *Presence) awake() {

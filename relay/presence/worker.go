@@ -98,7 +98,7 @@ func (w *worker) run(ctx context.Context, calls ...*call) error {
 	if len(calls) == 0 {
 		return nil
 	}
-	return w.p.cfg.Do(ctx, func(ctx context.Context, client redis.UniversalClient) error { return run(ctx, client, calls) })
+	return w.p.cfg.Link().Do(ctx, func(ctx context.Context, client redis.UniversalClient) error { return run(ctx, client, calls) })
 }
 
 // newRedis is how long a relay that has just started may wait for a Redis
@@ -212,7 +212,7 @@ func (w *worker) channelCall(script *redis.Script, channel string, args ...any) 
 	if !w.settled() {
 		patient = 1
 	}
-	common := []any{p.relay, w.generation, p.cfg.lease.Milliseconds(), channel, p.keys.topic, patient}
+	common := []any{p.relay, w.generation, p.cfg.lease.Milliseconds(), channel, p.keys.topic, patient, p.wanted()}
 	return &call{script: script, keys: p.keys.channel(channel), args: append(common, args...)}
 }
 

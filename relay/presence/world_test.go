@@ -78,14 +78,9 @@ func (w *world) start(name string, cfg Config) *relay {
 		world: w, name: name, skew: time.Duration(w.rand.Int64N(int64(time.Minute))),
 		tabs: make(map[[2]string]int), views: make(map[string]*view),
 	}
-	cfg.Names, cfg.Events = testNames, true
+	cfg.Names, cfg.Joined, cfg.Left = testNames, true, true
 	cfg.Now = func() time.Duration { return r.skew + w.now }
-	cfg.Do = func(ctx context.Context, f func(context.Context, redis.UniversalClient) error) error {
-		if !r.linked {
-			return errors.New("the link is down")
-		}
-		return f(ctx, w.client)
-	}
+	cfg.Link = func() Link { return r }
 	cfg.Notify = r.notify
 	r.Presence = New(cfg)
 	r.linked = !w.down
@@ -94,6 +89,14 @@ func (w *world) start(name string, cfg Config) *relay {
 		r.Online(true)
 	}
 	return r
+}
+
+// Do implements [Link].
+func (r *relay) Do(ctx context.Context, commands func(context.Context, redis.UniversalClient) error) error {
+	if !r.linked {
+		return errors.New("the link is down")
+	}
+	return commands(ctx, r.world.client)
 }
 
 // link connects a relay to Redis, or disconnects it.

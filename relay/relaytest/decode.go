@@ -21,6 +21,7 @@ type serverFrame struct {
 	Reason    string          `json:"reason"`
 	Code      string          `json:"code"`
 	Message   string          `json:"message"`
+	Count     int             `json:"count"`
 }
 
 var serverKinds = map[string]Kind{
@@ -59,6 +60,9 @@ func decodeV1(text []byte) (Event, error) {
 			return e, wireErrorf("subscribed without recovered: %.200q", text)
 		}
 		e.Recovered = *f.Recovered
+		if f.Count > 0 {
+			e.Data = string(text)
+		}
 	case KindMessage:
 		if (f.Data == nil) == (f.Base64 == nil) {
 			return e, wireErrorf("a message needs data or base64, not both: %.100q", text)

@@ -14,7 +14,7 @@ type Kind uint8
 const (
 	KindOpened       Kind = iota + 1 // the handshake succeeded. Text: the subprotocol that the relay chose
 	KindWelcome                      // Text: the session's id; Offline
-	KindSubscribed                   // Channel, Cursor, Recovered, Ref
+	KindSubscribed                   // Channel, Cursor, Recovered, Ref; Data (the frame) if it has members
 	KindUnsubscribed                 // Channel, Text (reason), Ref
 	KindMessage                      // Channel (empty on raw), Data, Binary, Cursor
 	KindGap                          // Channel (empty: all live ones), Text (reason), Cursor

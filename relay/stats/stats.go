@@ -41,6 +41,7 @@ type Stats struct {
 
 	// Messages that the application publishes over HTTP.
 	HTTPPublishes [numPublishResults]Counter
+
 	// Presence.
 	PresenceMembers  Gauge     // users that this relay makes members, once for each channel
 	PresenceWatchers Gauge     // subscriptions that are sent the members of their channel

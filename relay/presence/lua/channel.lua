@@ -2,6 +2,7 @@ local generation, relays, members, holders, infos, due, version, events =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local relay, known, lease, channel, topic = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local patient = ARGV[6] == '1' -- other relays have perhaps had no time to extend their leases
+local wanted = ARGV[7] -- events
 
 -- Redis lost its data since this relay has written its members.
 if redis.call('GET', generation) ~= known then return {'generation'} end
@@ -50,7 +51,7 @@ local function change(kind, user, info)
 end
 
 local function event(kind, user)
-  if events then
+  if events and string.find(wanted, kind, 1, true) then
     attempt('XADD', events, 'MAXLEN', '~', '10000', '*', 'kind', kind, 'ms', string.format('%d', now), 'user', user,
       'channel', channel)
   end

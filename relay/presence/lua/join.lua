@@ -1,13 +1,13 @@
 -- Adds a relay's hold on users (pairs of user and info), and the users that
 -- were no members. Returns the positions of the users that have to wait.
 if lease_of(relay) <= now then return {'lapsed'} end
-local claims = ARGV[7] == '1' -- they were members before Redis lost its data
+local claims = ARGV[8] == '1' -- they were members before Redis lost its data
 local waiting = {}
-for i = 8, #ARGV, 2 do
+for i = 9, #ARGV, 2 do
   local user, info = ARGV[i], ARGV[i + 1]
   local member = redis.call('ZSCORE', members, user)
   if not member and settling and not claims then
-    waiting[#waiting + 1] = (i - 8) / 2
+    waiting[#waiting + 1] = (i - 9) / 2
   else
     local valid = others(user)
     valid[#valid + 1] = relay

@@ -1,14 +1,14 @@
 -- Removes a relay's hold on users, and the users that no other relay holds,
 -- after a grace in ms. Returns the positions of the users that have to wait.
-local grace = tonumber(ARGV[7])
+local grace = tonumber(ARGV[8])
 local waiting = {}
-for i = 8, #ARGV do
+for i = 9, #ARGV do
   local user = ARGV[i]
   local expiry = tonumber(redis.call('ZSCORE', members, user) or '0') * 1000
   local valid, latest = others(user)
   local last = #valid == 0
   if last and grace == 0 and settling then
-    waiting[#waiting + 1] = i - 8
+    waiting[#waiting + 1] = i - 9
   elseif last and grace == 0 and expiry > 0 then
     remove(user)
   else

@@ -1,0 +1,282 @@
+package relay
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"sidecast/relay/protocol"
+	"sidecast/relay/roster"
+)
+
+// Presence knows who is present on the channels of
+// [access.Rules.Presence], over all relays. Its methods are called concurrently.
+type Presence interface {
+	// Enter counts a subscription of a user, who is then a member of the
+	// channel, and Exit ends that. info is JSON text, or empty. They do not
+	// wait, and are called with a shard's lock held.
+	Enter(channel, user string, info []byte)
+	Exit(channel, user string)
+	// Watch returns the members of a channel, for a client that watches it
+	// until Unwatch. It may wait a second for them. While a channel is watched,
+	// the updates of its roster are given to [Hub.PresenceChanged], in order.
+	Watch(ctx context.Context, channel string) (*roster.Roster, error)
+	Unwatch(channel string)
+}
+
+// A membership is what a subscription has to do with the members of its channel.
+// Few subscriptions have one, so the shard stores them. Its mu guards what is
+// not constant.
+type membership struct {
+	sub           *Subscription // constant
+	roster.Member               // constant
+	entered       bool
+	roster        *roster.Roster // nil unless the client watches the members
+	seq           uint64         // of the roster: earlier updates are not for the client
+	index         int            // in shard.watchers; negative if it is not there
+}
+
+// presenceTimeout bounds how long a subscribe waits for the members of a
+// channel.
+const presenceTimeout = 2 * time.Second
+
+const problemNoPresence = "presence is for the channels of SIDECAST_PRESENCE_CHANNELS only"
+
+// presenceProblem returns why a client cannot watch the members of a channel, if
+// it asks for that.
+func (s *Session) presenceProblem(request protocol.ChannelRequest, g *grant) (protocol.Code, string) {
+	switch {
+	case !request.Presence:
+		return protocol.CodeOK, ""
+	case !s.hub.hasPresence(request.Channel):
+		return protocol.CodeBadRequest, problemNoPresence
+	case s.member(g).User == "":
+		return protocol.CodeUnauthorized, "presence is for users who are logged in"
+	}
+	return protocol.CodeOK, ""
+}
+
+// hasPresence reports whether the users on a channel are its members.
+func (h *Hub) hasPresence(channel string) bool {
+	return h.cfg.Presence != nil && h.cfg.Access.Presence.Match(channel)
+}
+
+// member returns the client as a member of a channel, without a user if it is
+// anonymous and no signature for a user opened the channel. g may be nil.
+func (s *Session) member(g *grant) roster.Member {
+	if id := s.principal.Identity; id != nil {
+		return roster.Member{User: id.User, Info: id.Info}
+	}
+	if g != nil && g.signed {
+		return roster.Member{User: g.user}
+	}
+	return roster.Member{}
+}
+
+// newMembership returns what a new subscription has to do with the members of
+// its channel, or nil. It may wait for Redis.
+func (s *Session) newMembership(request protocol.ChannelRequest, g *grant) (*membership, protocol.Code) {
+	m := &membership{Member: s.member(g), index: -1}
+	if m.User == "" || !s.hub.hasPresence(request.Channel) {
+		return nil, protocol.CodeOK
+	}
+	if !request.Presence {
+		return m, protocol.CodeOK
+	}
+	members, code := s.watch(request.Channel)
+	m.roster = members
+	return m, code
+}
+
+// watch makes the session watch the members of a channel.
+func (s *Session) watch(channel string) (*roster.Roster, protocol.Code) {
+	defer s.block()()
+	ctx, cancel := context.WithTimeout(context.Background(), presenceTimeout)
+	defer cancel()
+	members, err := s.hub.cfg.Presence.Watch(ctx, channel)
+	if err != nil {
+		return nil, protocol.CodeUnavailable
+	}
+	return members, protocol.CodeOK
+}
+
+// watchFrom lets the client of a subscription watch the members of the channel
+// from now on. The shard is locked.
+func (sub *Subscription) watchFrom(members *roster.Roster) {
+	if m := sub.session.shard.members[sub]; m != nil && m.roster == nil {
+		m.roster = members
+		return
+	}
+	sub.session.hub.cfg.Presence.Unwatch(sub.channel.Name())
+}
+
+// arrive makes the user of a subscription that is answered a member of the
+// channel, and adds the members to the answer if the client watches them. The
+// shard is locked.
+func (sub *Subscription) arrive(answer *protocol.Event) {
+	s := sub.session.shard
+	m, h := s.members[sub], s.hub
+	if m == nil {
+		return
+	}
+	if !m.entered {
+		m.entered = true
+		h.cfg.Presence.Enter(sub.channel.Name(), m.User, m.Info)
+	}
+	if m.roster == nil {
+		return
+	}
+	now := m.roster.Snapshot(m.Member)
+	answer.Members, answer.Count, m.seq = now.Members, now.Count, now.Seq
+	if m.index < 0 {
+		s.addWatcher(m)
+	}
+}
+
+// depart undoes arrive. The shard is locked.
+func (sub *Subscription) depart() {
+	s := sub.session.shard
+	m, h := s.members[sub], s.hub
+	if m == nil {
+		return
+	}
+	delete(s.members, sub)
+	if m.entered {
+		h.cfg.Presence.Exit(sub.channel.Name(), m.User)
+	}
+	if m.roster == nil {
+		return
+	}
+	h.cfg.Presence.Unwatch(sub.channel.Name())
+	if m.index >= 0 {
+		s.removeWatcher(m)
+	}
+}
+
+// becomeMember makes the user of a session that was anonymous a member of the
+// channels that it is subscribed to.
+func (s *Session) becomeMember() {
+	s.shard.enter()
+	defer s.shard.exit()
+	for _, sub := range s.subs {
+		if s.shard.members[sub] != nil || sub.state == subscriptionRemoved || !s.hub.hasPresence(sub.channel.Name()) {
+			continue
+		}
+		s.shard.addMember(sub, &membership{Member: s.member(nil), index: -1})
+		if sub.is(subscribeAnswered) {
+			sub.arrive(new(protocol.Event))
+		}
+	}
+}
+
+// watches reports whether the client watches the members of the channel.
+func (sub *Subscription) watches() bool {
+	s := sub.session.shard
+	s.enter()
+	defer s.exit()
+	m := s.members[sub]
+	return m != nil && m.roster != nil
+}
+
+// addMember gives a subscription its membership, which may be nil. The shard is
+// locked.
+func (s *shard) addMember(sub *Subscription, m *membership) {
+	if m == nil {
+		return
+	}
+	if s.members == nil {
+		s.members, s.watchers = make(map[*Subscription]*membership), make(map[string][]*membership)
+	}
+	m.sub = sub
+	s.members[sub] = m
+}
+
+// addWatcher adds a client to those that are notified of changes of members. The
+// shard is locked.
+func (s *shard) addWatcher(m *membership) {
+	channel := m.sub.channel.Name()
+	m.index = len(s.watchers[channel])
+	s.watchers[channel] = append(s.watchers[channel], m)
+}
+
+// removeWatcher undoes addWatcher. The shard is locked.
+func (s *shard) removeWatcher(m *membership) {
+	channel := m.sub.channel.Name()
+	list := s.watchers[channel]
+	last := len(list) - 1
+	list[m.index] = list[last]
+	list[m.index].index = m.index
+	list[last] = nil
+	m.index = -1
+	if s.watchers[channel] = list[:last]; last == 0 {
+		delete(s.watchers, channel)
+	}
+}
+
+// A presenceUpdate is an update of the members of a channel on its way to the
+// clients that watch them.
+type presenceUpdate struct {
+	channel string
+	seq     uint64
+	changes []presenceFrame // none if the update replaces all members
+}
+
+// A presenceFrame is the frame of one change.
+type presenceFrame struct {
+	user  string
+	frame []byte
+}
+
+// PresenceChanged receives what the clients that watch a channel have to be
+// sent. Only one goroutine calls it. It waits only if a shard's mailbox is full,
+// never for a client.
+func (h *Hub) PresenceChanged(channel string, u roster.Update) {
+	p := protocol.V1{} // other protocols cannot express it
+	news := &presenceUpdate{channel: channel, seq: u.Seq}
+	it := item{kind: itemPresence, presence: news}
+	var all []byte
+	for _, c := range u.Changes {
+		event := protocol.Event{Type: protocol.EventJoin, Channel: channel, User: c.User, Info: c.Info, Count: c.Count}
+		if c.Kind == roster.Left {
+			event.Type, event.Info = protocol.EventLeave, nil
+		}
+		frame := p.Event(event)
+		news.changes = append(news.changes, presenceFrame{c.User, frame})
+		all = append(all, frame...)
+	}
+	if len(u.Changes) == 0 {
+		all = p.Event(protocol.Event{Type: protocol.EventMembers, Channel: channel, Members: u.Members, Count: u.Count})
+	}
+	it.frames[protocol.V1ID] = slices.Clip(all)
+	for _, s := range h.shards {
+		s.mailbox.put([]item{it})
+	}
+}
+
+// notifyWatchers delivers an update to the clients that watch a channel, but not
+// what they have done themselves. The shard is locked.
+func (s *shard) notifyWatchers(it *item) {
+	news, all := it.presence, it.frames[protocol.V1ID]
+	for _, m := range s.watchers[news.channel] {
+		if news.seq > m.seq {
+			m.seq = news.seq
+			if frame := news.withoutOwn(m.User, all); len(frame) > 0 {
+				m.sub.session.outbox.Send(frame)
+			}
+		}
+	}
+}
+
+// withoutOwn returns all, the frames of an update, without those about a user.
+func (u *presenceUpdate) withoutOwn(user string, all []byte) (frames []byte) {
+	own := func(c presenceFrame) bool { return c.user == user }
+	if !slices.ContainsFunc(u.changes, own) {
+		return all
+	}
+	for _, c := range u.changes {
+		if !own(c) {
+			frames = append(frames, c.frame...)
+		}
+	}
+	return slices.Clip(frames)
+}
