@@ -34,16 +34,21 @@ func startProcess(t *testing.T, more map[string]string) (*relaytest.Process, *re
 	return relay, redis
 }
 
-// readmeSnippet returns the nth snippet of the package's README in a language.
-func readmeSnippet(t *testing.T, language string, n int) string {
+// readmeSnippet returns the first snippet of the package's README that is in a
+// language and contains a text.
+func readmeSnippet(t *testing.T, language, contains string) string {
 	t.Helper()
 	text, err := os.ReadFile("client/README.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	snippets := strings.Split(string(text), "```"+language+"\n")[1:]
-	snippet, _, _ := strings.Cut(snippets[n], "```")
-	return snippet
+	for _, snippet := range strings.Split(string(text), "```"+language+"\n")[1:] {
+		if snippet, _, _ = strings.Cut(snippet, "```"); strings.Contains(snippet, contains) {
+			return snippet
+		}
+	}
+	t.Fatalf("no snippet in %s contains %q", language, contains)
+	return ""
 }
 
 const emit = "const emit = (kind, value) => console.log(JSON.stringify({ kind, value }))\n"
@@ -53,13 +58,13 @@ func TestClientReadme(t *testing.T) {
 	relay, redis := startProcess(t, nil)
 	dir := npmInstall(t, "ws@8")
 	url := strings.Replace(relay.URL(), "127.0.0.1", "localhost", 1)
-	first := strings.Replace(readmeSnippet(t, "js", 0), "connect('wss://push.example.com/ws')", "connect('"+url+"', { WebSocket })", 1)
+	first := strings.Replace(readmeSnippet(t, "js", "connect('wss:"), "connect('wss://push.example.com/ws')", "connect('"+url+"', { WebSocket })", 1)
 	first = strings.Replace(first, "console.log(m.data)", "emit('message', m.data)", 1)
 	script := node(t, dir, "import { WebSocket } from 'ws'\n"+emit+first+`
 const show = (state) => emit('state', state.total)
 const apply = (change) => emit('change', change.total)
 const fetch = async (path) => ({ json: async () => ({ total: path }) })
-`+readmeSnippet(t, "js", 2))
+`+readmeSnippet(t, "js", "load:"))
 	if got := script.await("message", 0); got != "hello" {
 		t.Errorf("the message is %q", got)
 	}

@@ -15,7 +15,7 @@ func TestClientFiles(t *testing.T) {
 	const script, types = "text/javascript; charset=utf-8", "application/typescript; charset=utf-8"
 	want := map[string]string{
 		"sidecast.js": script, "sidecast.mjs": script, "sidecast.d.ts": types,
-		"sidecast-sse.mjs": script, "sidecast-share.mjs": script, "sidecast-sse.d.ts": types,
+		"sidecast-sse.mjs": script, "sidecast-share.mjs": script, "sidecast-extra.mjs": script, "sidecast-sse.d.ts": types,
 		"sidecast-echo.mjs": script, "sidecast-echo.js": script, "sidecast-echo.d.ts": types,
 	}
 	handlers := Client()

@@ -99,7 +99,7 @@ func TestEcho(t *testing.T) {
 func TestEchoReadme(t *testing.T) {
 	relay, redis := startProcess(t, map[string]string{"SIDECAST_CHANNELS": "private-*", "SIDECAST_PUBLIC_CHANNELS": "private-*"})
 	dir := npmInstall(t, "ws@8", "laravel-echo@2")
-	snippet := strings.Replace(readmeSnippet(t, "js", 1), "{ broadcaster: SidecastConnector }",
+	snippet := strings.Replace(readmeSnippet(t, "js", "SidecastConnector"), "{ broadcaster: SidecastConnector }",
 		"{ broadcaster: SidecastConnector, WebSocket, url: '"+relay.URL()+"' }", 1)
 	echo := node(t, dir, "import { WebSocket } from 'ws'\n"+emit+snippet+"\necho.private('orders').subscribed(() => emit('subscribed'))")
 	echo.await("subscribed", 0)

@@ -37,8 +37,8 @@ func run(t *testing.T, dir, name string, arguments ...string) {
 func TestHooks(t *testing.T) {
 	dir := npmInstall(t, "react@19", "react-dom@19", "vue@3", "jsdom@26", "typescript@5")
 	copyInto(t, dir, "compile.mjs", "dom.mjs", "fake.mjs", "react.hooks.mjs", "vue.hooks.mjs")
-	write(t, filepath.Join(dir, "readme.jsx"), readmeSnippet(t, "jsx", 0))
-	write(t, filepath.Join(dir, "readme.vue"), readmeSnippet(t, "vue", 0))
+	write(t, filepath.Join(dir, "readme.jsx"), readmeSnippet(t, "jsx", ""))
+	write(t, filepath.Join(dir, "readme.vue"), readmeSnippet(t, "vue", ""))
 	run(t, dir, "node", "compile.mjs", "readme.vue", "readme.vue.mjs")
 	run(t, dir, "npx", "--no-install", "tsc", "readme.jsx", "--allowJs", "--noCheck", "--jsx", "react-jsx", "--module", "nodenext", "--outDir", ".")
 	for _, library := range []string{"react", "vue"} {
@@ -71,7 +71,7 @@ func TestPackage(t *testing.T) {
 	}
 	want := []string{
 		"LICENSE", "README.md", "package.json", "react.d.ts", "react.mjs",
-		"sidecast-echo.d.ts", "sidecast-echo.js", "sidecast-echo.mjs", "sidecast-share.mjs", "sidecast-sse.d.ts", "sidecast-sse.mjs",
+		"sidecast-echo.d.ts", "sidecast-echo.js", "sidecast-echo.mjs", "sidecast-extra.mjs", "sidecast-share.mjs", "sidecast-sse.d.ts", "sidecast-sse.mjs",
 		"sidecast.d.ts", "sidecast.js", "sidecast.mjs", "vue.d.ts", "vue.mjs",
 	}
 	if !slices.Equal(packed, want) {

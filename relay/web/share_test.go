@@ -365,22 +365,13 @@ func TestShareLogout(t *testing.T) {
 	w.awaitConnections(1)
 	browser.Eval[chromedp.Void](tabs[2].ctx, t, `document.body.innerHTML = "<button id=logout>"`)
 	browser.Eval[chromedp.Void](tabs[2].ctx, t, `{ const connect = () => relay; window.listen = () => {`+
-		strings.Replace(shareSnippet(t), "const relay =", "const shared =", 1)+`} }; listen()`)
+		strings.Replace(readmeSnippet(t, "js", "share: 'user-42'"), "const relay =", "const shared =", 1)+`} }; listen()`)
 	start := time.Now()
 	browser.Eval[chromedp.Void](tabs[2].ctx, t, `document.querySelector("#logout").click()`)
 	for _, tab := range tabs {
 		t.Logf("closed after %v", tab.awaitClosed(4401).Sub(start))
 	}
 	w.awaitConnections(0)
-}
-
-// shareSnippet returns the snippet of the README.
-func shareSnippet(t *testing.T) string {
-	for n := 0; ; n++ {
-		if snippet := readmeSnippet(t, "js", n); strings.Contains(snippet, "share: 'user-42'") {
-			return snippet
-		}
-	}
 }
 
 // When the last tab leaves, the connection ends.

@@ -24,6 +24,33 @@ export interface ChannelOptions {
    * that arrive while it runs are delivered after it. If it rejects, it runs again later.
    */
   load?: () => unknown
+  /**
+   * The signature with which the application allows this channel, or a function that returns it, or a promise of it. The
+   * function is called for every connection, and when the signature has expired. If it fails, the channel gets an error,
+   * and the function is called again later.
+   */
+  sig?: string | ((channel: string) => string | Promise<string>)
+  /** The user in the signature, if it is for one user only. */
+  user?: string
+  /** Report the members of the channel. The relay has to allow it, and the user has to be logged in. */
+  presence?: boolean
+}
+
+/** A user who is subscribed to a channel. `info` is what the login of the user says about the user, if anything. */
+export interface Member {
+  readonly user: string
+  readonly info?: any
+}
+
+/** A member who has joined or left, and how many there are now. */
+export interface MemberEvent extends Member {
+  readonly count: number
+}
+
+/** The info of each member, by user. It is empty if there are more than 1,000 members. */
+export interface Members extends ReadonlyMap<string, any> {
+  /** How many members there are, or undefined until the relay has said it. */
+  readonly count?: number
 }
 
 /** A message as it was published. */
@@ -46,7 +73,10 @@ export interface Gap {
   readonly reason: 'redis' | 'too_large' | 'history' | 'trimmed' | 'reset' | 'unrecovered'
 }
 
-/** An error that the relay reported. `code` is one of the error codes of the protocol. */
+/**
+ * An error that the relay reported. `code` is one of the error codes of the protocol, or the reason why the relay has
+ * ended a subscription: `expired`, `revoked` or `control`.
+ */
 export interface SidecastError extends Error {
   code: string
 }
@@ -64,7 +94,13 @@ export interface StateEvent {
 export interface ChannelEvents {
   message: Message
   gap: Gap
-  /** An error that the relay reported for the channel, or the value with which `load` rejected. */
+  /** With `presence`: the members have been replaced as a whole. The value is `members` of the channel. */
+  members: Members
+  /** With `presence`: a user has become a member. It is not sent for the user's own devices and tabs. */
+  join: MemberEvent
+  /** With `presence`: a user is not a member any more, because the last of the user's clients has left. */
+  leave: MemberEvent
+  /** An error that the relay reported for the channel, or the value with which `load` or `sig` rejected. */
   error: any
 }
 
@@ -73,6 +109,8 @@ export type Off = () => void
 
 export interface Channel extends AsyncIterable<Message> {
   readonly name: string
+  /** With `presence`: the members. While there is no connection, they are those from before. */
+  readonly members: Members
   on<E extends keyof ChannelEvents>(event: E, listener: (value: ChannelEvents[E]) => void): Off
   /**
    * Publishes a string, bytes, or the JSON of any other value. Resolves when Redis has the message. With `echo: false`,
@@ -87,6 +125,11 @@ export interface Channel extends AsyncIterable<Message> {
 export interface Relay {
   readonly state: State
   on(event: 'state', listener: (value: StateEvent) => void): Off
+  /**
+   * The relay has subscribed this client to a channel that is not open: the user's own one, or one to which the
+   * application has subscribed the user. A listener that opens the channel misses no message.
+   */
+  on(event: 'subscribed', listener: (value: { readonly channel: string }) => void): Off
   /** Subscribes to a channel. Several channels may have the same name. */
   channel(name: string, options?: ChannelOptions): Channel
   /** Closes the connection and all channels. With `share`, the other tabs keep theirs. */

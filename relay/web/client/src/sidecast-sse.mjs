@@ -107,7 +107,9 @@ export default class EventStreams {
     const [{ after, at, last, since }] = requests
     if (last != null && !after && !at) url.searchParams.set('last', last)
     if (since && !after) url.searchParams.set('since', since)
-    if (requests.some(({ sig }) => sig)) for (const { sig = '' } of requests) url.searchParams.append('sig', sig)
+    for (const name of ['sig', 'user']) {
+      if (requests.some((request) => request[name])) for (const request of requests) url.searchParams.append(name, request[name] || '')
+    }
     return new Stream(url, this.#token, names, {
       heartbeat: () => this.#heartbeat,
       block: (stream, block) => this.#receive(stream, block),

@@ -13,32 +13,25 @@
 // it accepts commands before the welcome.
 
 // The states of a subscription.
-const OFF = 0 // it has to be requested
-const ASKED = 1 // the relay has not answered yet
-const ON = 2
-const LEAVING = 3 // the relay has not confirmed the end yet
-const REFUSED = 4 // requested again on the next connection only
+const PREPARED = 0 // it has to be requested
+const OFF = 1 // the same, but some have to be prepared before
+const PREPARING = 2
+const ASKED = 3 // the relay has not answered yet
+const ON = 4
+const LEAVING = 5 // the relay has not confirmed the end yet
+const REFUSED = 6 // requested again on the next connection, or after a while if the reason is temporary
 
 const LONGEST_WAIT = 30_000 // ms between two attempts
 const HELD_MESSAGES = 1000 // while load runs
-const FRAME_BYTES = 8192 // of a subscribe
-const FRAME_CHANNELS = 20 // If a subscribe names more channels than are allowed, the relay accepts none of them.
+const FRAME_CHANNELS = 15 // of a subscribe, so that it is at most 8 KiB
 
 const encoder = new TextEncoder()
 
 /** A message as it was published. */
-class Message {
-  constructor({ channel, cursor, data, base64 }) {
-    this.channel = channel
-    this.cursor = cursor
-    const bytes = base64 == null ? undefined : Uint8Array.from(atob(base64), (c) => c.charCodeAt())
-    this.data = bytes ? new TextDecoder().decode(bytes) : data
-    this.bytes = () => bytes || encoder.encode(data)
-  }
-
-  json() {
-    return JSON.parse(this.data)
-  }
+function published({ channel, cursor, data, base64 }) {
+  const bytes = base64 != null && Uint8Array.from(atob(base64), (c) => c.charCodeAt())
+  if (bytes) data = new TextDecoder().decode(bytes)
+  return { channel, cursor, data, bytes: () => bytes || encoder.encode(data), json: () => JSON.parse(data) }
 }
 
 /** The fields of a publish that carry the data. */
@@ -147,9 +140,11 @@ export function connect(url, options = {}) {
     if (final) Shared?.end?.(code)
     clearTimeout(timer)
     socket?.close()
-    for (const { reject } of publishes.values()) reject(failure('unavailable', 'the connection ended before the answer'))
-    publishes.clear()
-    for (const subscription of subscriptions.values()) subscription.status = OFF
+    rejectAll()
+    for (const subscription of subscriptions.values()) {
+      subscription.status = OFF
+      clearTimeout(subscription.retry)
+    }
 
     if (socket && !welcomedAt && !fallback) silent++
     if (welcomedAt && Date.now() - welcomedAt > 1000) failures = unauthorized = 0
@@ -185,6 +180,7 @@ export function connect(url, options = {}) {
     if (frame.heartbeat) heartbeat = frame.heartbeat
     expectFrame(1.75 * heartbeat)
     const subscription = subscriptions.get(frame.channel)
+    subscription?.hear?.(frame)
     handlers[frame.type]?.(frame, subscription)
   }
 
@@ -200,35 +196,44 @@ export function connect(url, options = {}) {
     },
 
     subscribed(frame, subscription) {
+      if (!subscription) emit('subscribed', frame) // the page may open the channel now
+      subscription = subscriptions.get(frame.channel)
       if (!subscription || subscription.status === LEAVING) return
-      const { known, after, at, since, last, status, handles } = subscription
+      const { entry, known, status, handles } = subscription
+      const { after, at, since, last, presence } = entry
       const resumes = after || at || since
       // The relay subscribes users to their own channels when they connect. Without ref, this is the answer to that. If
       // the answer to our subscribe says that nothing is missing, although we have no position, it repeats that one.
-      if (status !== ON && (frame.ref ? !resumes && frame.recovered : resumes || last)) return leave(subscription, true)
+      // If the application has subscribed the user to a channel that the relay refused or ended, there is only this one.
+      const isOther = frame.ref ? !resumes && frame.recovered : resumes || last || presence
+      if (status < ON && isOther) return leave(subscription, true)
       move(subscription, frame)
       subscription.durable = frame.durable
       subscription.status = ON
       subscription.known = true
+      subscription.tries = 0
       if (status === ON) return
       if (known && !frame.recovered) gap(subscription, { ...frame, reason: 'unrecovered' })
       for (const handle of handles) handle.start(!known && frame.recovered)
+      entry.since = entry.last = undefined // from now on, it has a position of its own
     },
 
     unsubscribed(frame, subscription) {
       if (!subscription) return
-      if (subscription.status === LEAVING) {
+      const { status, sign, entry } = subscription
+      // A right that has expired may be renewed, but a signature that is a text is not.
+      if (status === LEAVING || (frame.reason === 'expired' && (sign || !entry.sig))) {
         subscription.status = OFF
         synchronize()
       } else {
-        refuse(subscription, failure('unsubscribed', frame.reason))
+        refuse(subscription, failure(frame.reason || 'unsubscribed'))
       }
     },
 
     message(frame, subscription) {
       if (subscription?.status !== ON) return
       move(subscription, frame)
-      for (const handle of [...subscription.handles]) handle.receive(new Message(frame))
+      for (const handle of [...subscription.handles]) handle.receive(published(frame))
     },
 
     gap(frame, subscription) {
@@ -245,7 +250,7 @@ export function connect(url, options = {}) {
     heartbeat({ at, channels }) {
       for (const subscription of subscriptions.values()) {
         // Only a transport of several streams names channels.
-        if (at && subscription.status === ON && (!channels || channels.includes(subscription.channel))) subscription.at = at
+        if (at && subscription.status === ON && (!channels || channels.includes(subscription.entry.channel))) subscription.entry.at = at
       }
     },
 
@@ -263,8 +268,7 @@ export function connect(url, options = {}) {
       const publish = publishes.get(frame.ref)
       if (frame.code === 'rate_limited') {
         // The relay does not answer each command that it refuses for this reason.
-        for (const { reject } of publishes.values()) reject(error)
-        publishes.clear()
+        rejectAll(error)
         for (const { status } of subscriptions.values()) if (status === ASKED || status === LEAVING) ended(1013)
       } else if (publish) {
         publish.reject(error)
@@ -282,40 +286,65 @@ export function connect(url, options = {}) {
     },
   }
 
+  function rejectAll(error = failure('unavailable', 'not connected')) {
+    for (const { reject } of publishes.values()) reject(error)
+    publishes.clear()
+  }
+
   // ---- Subscriptions
 
   /** Stores the position of a frame, from which the next connection resumes. */
-  function move(subscription, { cursor }) {
+  function move({ entry }, { cursor }) {
     if (!cursor) return
-    subscription.after = cursor
-    subscription.at = undefined
+    entry.after = cursor
+    entry.at = undefined
   }
 
-  function gap({ handles }, { channel, reason, spread }) {
-    for (const handle of [...handles]) handle.gap({ reason, channel }, spread)
+  function gap({ handles }, frame) {
+    for (const handle of [...handles]) handle.gap(frame)
   }
 
-  function refuse(subscription, error) {
+  /** Reports an error. The subscription is requested again: soon if the reason is temporary. */
+  function refuse(subscription, error, temporary = error.code === 'unavailable') {
     subscription.status = REFUSED
     for (const handle of [...subscription.handles]) handle.emit('error', error)
-    if (error.code !== 'unavailable') return
-    subscription.status = OFF
-    setTimeout(synchronize, backOff(2))
+    if (!temporary) return
+    subscription.retry = setTimeout(() => {
+      if (subscription.status === REFUSED) subscription.status = OFF
+      synchronize()
+    }, backOff(subscription.tries++))
+  }
+
+  /** Gets the signature from the page, and gets ready for members. Few channels need that, so it is in another file. */
+  async function prepare(subscription) {
+    subscription.status = PREPARING
+    try {
+      await (await import('./sidecast-extra.mjs')).default(subscription)
+      if (subscription.status === PREPARING) subscription.status = PREPARED
+    } catch (error) {
+      if (subscription.status === PREPARING) refuse(subscription, error, true)
+    }
+    synchronize()
   }
 
   /** Ends a subscription at the relay. A user's own channel is left before it is requested. */
   function leave(subscription, own) {
     subscription.own ||= own
     subscription.status = LEAVING
-    send({ type: 'unsubscribe', channel: subscription.channel })
+    send({ type: 'unsubscribe', channel: subscription.entry.channel })
   }
 
   /** Ends a subscription that no channel uses. */
   function drop(subscription) {
-    const { channel, status } = subscription
-    subscription.after = subscription.at = subscription.known = undefined
-    if (status === ASKED || status === ON) leave(subscription)
-    else if (status !== LEAVING) subscriptions.delete(channel)
+    const { entry, status } = subscription
+    entry.after = entry.at = subscription.known = undefined
+    if (status === ASKED || status === ON) {
+      leave(subscription)
+    } else if (status !== LEAVING) {
+      subscriptions.delete(entry.channel)
+      subscription.status = OFF
+      clearTimeout(subscription.retry)
+    }
   }
 
   /** Sends the commands that make the relay's subscriptions equal to ours. It is called after each change of them. */
@@ -323,19 +352,16 @@ export function connect(url, options = {}) {
     if (!ready) return
     const commands = []
     let command
-    let size
     for (const subscription of subscriptions.values()) {
-      const { channel, status, handles, known, after, at, since, last, sig, presence } = subscription
+      const { entry, status, handles } = subscription
       if (!handles.size) {
         drop(subscription)
-      } else if (status === OFF) {
-        const entry = { channel, sig, presence, ...(known ? { after, at } : { since, last }) }
-        const bytes = encoder.encode(JSON.stringify(entry)).length + 1
-        if (!command || size + bytes > FRAME_BYTES || command.channels.length === FRAME_CHANNELS) {
+      } else if (status === OFF && (subscription.sign || entry.presence)) {
+        prepare(subscription)
+      } else if (status <= OFF) {
+        if (!command || command.channels.length === FRAME_CHANNELS) {
           commands.push((command = { type: 'subscribe', ref: ++ref, channels: [] }))
-          size = 0
         }
-        size += bytes
         command.channels.push(entry)
         subscription.status = ASKED
         subscription.ref = ref
@@ -344,16 +370,26 @@ export function connect(url, options = {}) {
     for (const command of commands) send(command)
   }
 
-  function channel(name, { load, since, last, sig, presence } = {}) {
+  function channel(name, { load, since, last, sig, user, presence } = {}) {
     const { on, emit: call } = emitter()
     const emit = (event, value) => open && call(event, value)
     let subscription = subscriptions.get(name)
     // If the last channel of this name was closed just now, the new one continues it, unless it begins elsewhere.
     if (subscription?.handles.size === 0 && (since || last || subscription.status !== ON)) drop(subscription)
-    if (!subscriptions.has(name)) subscriptions.set(name, { channel: name, status: OFF, handles: new Set() })
+    if (!subscriptions.has(name)) {
+      subscriptions.set(name, { entry: { channel: name }, status: OFF, tries: 0, members: new Map(), handles: new Set() })
+    }
     subscription = subscriptions.get(name)
-    if (!subscription.handles.size) Object.assign(subscription, { since, last, sig, presence })
+    if (!subscription.handles.size) {
+      Object.assign(subscription.entry, { since, last, sig, user })
+      subscription.sign = sig?.call && sig
+    }
     if (subscription.status === REFUSED) subscription.status = OFF
+    if (presence && !subscription.entry.presence) {
+      // Members are reported only if the subscribe has asked for them.
+      subscription.entry.presence = true
+      if (subscription.status === ASKED || subscription.status === ON) leave(subscription)
+    }
 
     let open = relay.state !== 'closed'
     let started = false // whether this channel has been subscribed to
@@ -397,12 +433,13 @@ export function connect(url, options = {}) {
       emit,
       close,
       start(recovered) {
-        if (!started && !(recovered && since && since === subscription.since)) reload()
+        if (!started && !(recovered && since && since === subscription.entry.since)) reload()
         started = true
+        if (subscription.entry.presence) emit('members', subscription.members)
       },
-      gap(value, spread) {
+      gap({ channel, reason, spread }) {
         started = true
-        emit('gap', value)
+        emit('gap', { reason, channel })
         reload(spread)
       },
       receive(message) {
@@ -428,14 +465,15 @@ export function connect(url, options = {}) {
       name,
       on,
       close,
+      members: subscription.members,
 
       publish(data, { echo } = {}) {
         return new Promise((resolve, reject) => {
-          if (relay.state === 'closed') return reject(failure('unavailable', 'the connection is closed'))
           synchronize() // first, so that a channel that was opened just now receives the message
           const command = { type: 'publish', ref: ++ref, channel: name, echo, ...payload(data) }
           publishes.set(ref, { command, resolve, reject })
           if (ready) send(command)
+          if (relay.state === 'closed') rejectAll()
         })
       },
 

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { runInNewContext } from 'node:vm'
 import { connect } from '../sidecast.mjs'
-import { Clock, fakeRelay, settle } from './fake.mjs'
+import '../sidecast-extra.mjs' // so that it is loaded without a delay
+import { Clock, fakeRelay, prepared, settle } from './fake.mjs'
 
 let clock, fake, relay
 
@@ -466,7 +467,7 @@ describe('subscriptions', () => {
   test('a channel that was refused can be opened again', async () => {
     const { channel, events } = await subscribe('a', { sig: 'old' })
     fake.socket.receive({ type: 'unsubscribed', channel: 'a', reason: 'expired' })
-    assert.equal(events.length, 1)
+    assert.deepEqual(events.map(({ code }) => code), ['expired'])
     fake.socket.take()
     channel.close()
     relay.channel('a', { sig: 'new' })
@@ -657,12 +658,57 @@ describe('subscriptions', () => {
     assert.deepEqual(errors, ['unavailable'])
   })
 
-  test('the relay ends a subscription', async () => {
-    const { events } = await subscribe('a')
-    fake.socket.receive({ type: 'unsubscribed', channel: 'a', reason: 'the new token does not allow it' })
-    assert.deepEqual(events.map(({ code }) => code), ['unsubscribed'])
-    const socket = await reconnect()
-    assert.deepEqual(socket.last('subscribe').channels, [{ channel: 'a', after: 'start' }])
+  for (const reason of ['revoked', 'control']) {
+    test(`the relay ends a subscription: ${reason}`, async () => {
+      const { events } = await subscribe('a')
+      fake.socket.take()
+      fake.socket.receive({ type: 'unsubscribed', channel: 'a', reason })
+      await clock.advance(10_000)
+      assert.deepEqual(events.map(({ code }) => code), [reason])
+      assert.deepEqual(fake.socket.take(), [])
+      const socket = await reconnect()
+      assert.deepEqual(socket.last('subscribe').channels, [{ channel: 'a', after: 'start' }])
+    })
+  }
+
+  describe('that the application makes', () => {
+    const frame = { type: 'subscribed', channel: 'a', recovered: false, cursor: 'c1' }
+
+    test('of a channel that is not open are reported, and a listener can open it', async () => {
+      await open()
+      const seen = []
+      let loads = 0
+      relay.on('subscribed', ({ channel }) => {
+        seen.push(channel)
+        if (channel === 'a') relay.channel(channel, { load: () => void loads++ }).on('message', (m) => seen.push(m.data))
+      })
+      fake.socket.welcome()
+      fake.socket.receive({ ...frame, channel: 'b' }, message('b', 'not wanted'), frame, message('a', '1'))
+      await settle()
+      fake.socket.receive(frame, message('a', '2'))
+      assert.deepEqual([seen, loads], [['b', 'a', '1', '2'], 1])
+      assert.deepEqual(fake.socket.sent, [], 'the application may have subscribed the user to a channel without a right')
+      const socket = await reconnect()
+      assert.deepEqual(socket.last('subscribe').channels, [{ channel: 'a', after: '2' }])
+    })
+
+    // How the channel was refused before -> the events.
+    for (const [name, refuse, known] of [
+      ['was refused', () => fake.socket.answer('subscribe', { type: 'error', code: 'forbidden', message: '', channel: 'a' }), false],
+      ['was ended', () => fake.socket.receive({ ...frame, ref: 1 }, { type: 'unsubscribed', channel: 'a', reason: 'control' }), true],
+    ]) {
+      test(`of a channel that ${name} are used`, async () => {
+        await open()
+        const { events } = listen('a')
+        fake.socket.welcome()
+        refuse()
+        events.length = 0
+        fake.socket.receive(frame, message('a', '1'))
+        const gap = { event: 'gap', channel: 'a', reason: 'unrecovered' }
+        assert.deepEqual(events, known ? [gap, '1'] : ['1'])
+        assert.equal(fake.socket.sent.length, 1)
+      })
+    }
   })
 
   test('a channel that is opened by a listener gets what follows', async () => {
@@ -885,6 +931,301 @@ describe('publish', () => {
     await settle()
     fake.socket.receive({ type: 'error', code: 'rate_limited', channel: 'a', message: '' })
     assert.equal(relay.state, 'waiting')
+  })
+})
+
+describe('members', () => {
+  const ann = { user: 'ann', info: { name: 'Ann' } }
+  const bob = { user: 'bob' }
+  const join = (member, count) => ({ type: 'join', channel: 'a', ...member, count })
+  const leave = (user, count) => ({ type: 'leave', channel: 'a', user, count })
+
+  /** Opens a channel with presence, and records what a page sees. */
+  function watch(options) {
+    const channel = relay.channel('a', { presence: true, ...options })
+    const events = []
+    channel.on('members', (members) => events.push(['members', [...members.keys()].join(), members.count]))
+    channel.on('join', ({ user, info, count }) => events.push(['join', user, info, count, channel.members.size]))
+    channel.on('leave', ({ user, info, count }) => events.push(['leave', user, info, count, channel.members.size]))
+    channel.on('error', ({ code }) => events.push(['error', code]))
+    return { channel, events }
+  }
+
+  /** Opens the channel, subscribed with Ann as the only member. */
+  async function open1() {
+    await open()
+    fake.socket.welcome()
+    const watched = watch()
+    await prepared()
+    fake.socket.subscribed({ members: [ann], count: 1 })
+    return watched
+  }
+
+  test('are requested, and reported when the channel is subscribed', async () => {
+    await open()
+    const { channel, events } = watch()
+    assert.deepEqual([[...channel.members], channel.members.count], [[], undefined])
+    fake.socket.welcome()
+    assert.deepEqual(fake.socket.sent, [])
+    await prepared()
+    assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'a', presence: true }])
+    fake.socket.subscribed({ members: [ann, bob], count: 2 })
+    assert.deepEqual([...channel.members], [['ann', { name: 'Ann' }], ['bob', undefined]])
+    assert.deepEqual(events, [['members', 'ann,bob', 2]])
+  })
+
+  test('join and leave', async () => {
+    const { channel, events } = await open1()
+    fake.socket.receive(join(bob, 2), leave('ann', 1))
+    assert.deepEqual(events.slice(1), [['join', 'bob', undefined, 2, 2], ['leave', 'ann', { name: 'Ann' }, 1, 1]])
+    assert.deepEqual([[...channel.members.keys()], channel.members.count], [['bob'], 1])
+  })
+
+  // A frame with all members, or with their number -> what the map contains.
+  for (const [name, frame, want] of [
+    ['after an outage of Redis', { members: [bob], count: 1 }, ['members', 'bob', 1]],
+    ['none', { members: [], count: 0 }, ['members', '', 0]],
+    ['more than the relay reports', { count: 1001 }, ['members', '', 1001]],
+    ['a part of them', { members: [bob], count: 1001 }, ['members', '', 1001]],
+  ]) {
+    test(`are replaced as a whole: ${name}`, async () => {
+      const { events } = await open1()
+      fake.socket.receive({ type: 'members', channel: 'a', ...frame })
+      assert.deepEqual(events.slice(1), [want])
+    })
+  }
+
+  test('are kept while there is no connection, and replaced by the next answer', async () => {
+    const { channel, events } = await open1()
+    fake.socket.end(1012)
+    await clock.advance(states.at(-1).retryIn)
+    assert.deepEqual([...channel.members.keys()], ['ann'])
+    fake.socket.welcome()
+    await prepared()
+    assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'a', presence: true, after: 'start' }])
+    fake.socket.subscribed({ recovered: true, members: [bob], count: 1 })
+    assert.deepEqual(events.slice(1), [['members', 'bob', 1]])
+  })
+
+  test('are not known over a transport that does not report them', async () => {
+    const { channel } = await open1()
+    fake.socket.receive({ type: 'subscribed', channel: 'a', cursor: 'c', ref: 1 })
+    assert.deepEqual([[...channel.members], channel.members.count], [[], undefined])
+  })
+
+  test('are reported to a channel that is opened later', async () => {
+    await open1()
+    const { channel, events } = watch()
+    await settle()
+    assert.deepEqual(events, [['members', 'ann', 1]])
+    assert.deepEqual([...channel.members.keys()], ['ann'])
+    assert.equal(fake.socket.sent.length, 1)
+  })
+
+  test('of a channel that is opened with presence later: it is resumed with presence', async () => {
+    const { events } = await subscribe('a')
+    fake.socket.receive(message('a', '1', 'c1'))
+    const watched = watch()
+    fake.socket.receive(message('a', '2', 'c2'))
+    assert.deepEqual(fake.socket.last('unsubscribe'), { type: 'unsubscribe', channel: 'a' })
+    fake.socket.receive({ type: 'unsubscribed', channel: 'a' })
+    await prepared()
+    assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'a', after: 'c1', presence: true }])
+    fake.socket.subscribed({ recovered: true, cursor: 'c1', members: [ann], count: 1 })
+    fake.socket.receive(message('a', '2', 'c2'))
+    assert.deepEqual([events, watched.events], [['1', '2'], [['members', 'ann', 1]]])
+  })
+
+  test('of channels that are opened in one tick are requested once', async () => {
+    await open()
+    fake.socket.welcome()
+    relay.channel('a')
+    watch()
+    await prepared()
+    assert.deepEqual(fake.socket.sent.map(({ channels }) => channels), [[{ channel: 'a', presence: true }]])
+  })
+
+  test("a user's own channel is left first, because it was subscribed without presence", async () => {
+    await open()
+    watch()
+    fake.socket.welcome()
+    fake.socket.receive({ type: 'subscribed', channel: 'a', recovered: false, cursor: 'c9' })
+    assert.deepEqual(fake.socket.take(), [{ type: 'unsubscribe', channel: 'a' }])
+    fake.socket.receive({ type: 'unsubscribed', channel: 'a' })
+    await prepared()
+    assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'a', presence: true }])
+  })
+
+  test('frames for a channel without presence, or without a channel, change nothing', async () => {
+    const { events } = await subscribe('a')
+    fake.socket.receive(join(bob, 2), leave('bob', 1), { type: 'join', channel: 'b', user: 'x' })
+    assert.deepEqual(events, [])
+  })
+
+  test('an anonymous client gets an error', async () => {
+    await open()
+    const { events } = watch()
+    fake.socket.welcome()
+    await prepared()
+    fake.socket.answer('subscribe', { type: 'error', code: 'unauthorized', message: 'log in', channel: 'a' })
+    assert.deepEqual(events, [['error', 'unauthorized']])
+  })
+})
+
+describe('signatures', () => {
+  const channels = () => fake.socket.take().map(({ channels }) => channels)
+
+  /** Returns a function that counts, and ends when the test says so. */
+  function controlled() {
+    const calls = []
+    const sig = (name) => new Promise((resolve, reject) => calls.push({ name, resolve, reject, at: clock.now }))
+    return { sig, calls }
+  }
+
+  test('a text is sent with its user', async () => {
+    await open()
+    relay.channel('a', { sig: 's', user: '7' })
+    fake.socket.welcome()
+    assert.deepEqual(channels(), [[{ channel: 'a', sig: 's', user: '7' }]])
+  })
+
+  test('a function is called for each connection', async () => {
+    await open()
+    let n = 0
+    relay.channel('a', { sig: (name) => `${name}${++n}`, last: 5 })
+    relay.channel('b')
+    fake.socket.welcome()
+    assert.deepEqual(channels(), [[{ channel: 'b' }]], 'other channels do not wait')
+    await prepared()
+    assert.deepEqual(channels(), [[{ channel: 'a', sig: 'a1', last: 5 }]])
+    fake.socket.receive({ type: 'subscribed', channel: 'a', ref: 2, recovered: false, cursor: 'c1' })
+    await reconnect()
+    await prepared()
+    assert.deepEqual(channels().at(-1), [{ channel: 'a', sig: 'a2', after: 'c1' }])
+  })
+
+  test('a signature that has expired is renewed, and the channel resumes', async () => {
+    let n = 0
+    await open()
+    fake.socket.welcome()
+    const { events } = listen('a', { sig: async () => `s${++n}` })
+    await prepared()
+    fake.socket.subscribed()
+    fake.socket.receive(message('a', '1', 'c1'))
+    fake.socket.receive({ type: 'unsubscribed', channel: 'a', reason: 'expired' })
+    await prepared()
+    assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'a', sig: 's2', after: 'c1' }])
+    fake.socket.subscribed({ recovered: true, cursor: 'c1' })
+    fake.socket.receive(message('a', '2', 'c2'))
+    assert.deepEqual(events, ['1', '2'])
+  })
+
+  test('a right without a signature that has expired is asked for again', async () => {
+    const { events } = await subscribe('a')
+    fake.socket.receive({ type: 'unsubscribed', channel: 'a', reason: 'expired' })
+    assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'a', after: 'start' }])
+    fake.socket.answer('subscribe', { type: 'error', code: 'forbidden', message: 'no', channel: 'a' })
+    assert.deepEqual(events.map(({ code }) => code), ['forbidden'])
+  })
+
+  test('a function that fails is called again with the back-off', async () => {
+    const { sig, calls } = controlled()
+    await open()
+    fake.socket.welcome()
+    const { events } = listen('a', { sig })
+    const waits = []
+    for (let i = 0; i < 8; i++) {
+      await prepared()
+      calls[i].reject(new Error('503'))
+      await settle()
+      const failed = clock.now
+      for (let s = 0; s < 16; s++) {
+        await clock.advance(1000)
+        fake.socket.receive({ type: 'heartbeat' })
+        await prepared()
+      }
+      waits.push(calls[i + 1].at - failed)
+      assert.equal(calls.length, i + 2)
+    }
+    assert.deepEqual(events.map(({ event }) => event), Array(8).fill('error'))
+    assert.deepEqual(waits, [250, 500, 1000, 2000, 4000, 8000, 15000, 15000])
+    calls[8].resolve('s')
+    await prepared()
+    assert.deepEqual(channels(), [[{ channel: 'a', sig: 's' }]])
+    fake.socket.receive({ type: 'subscribed', channel: 'a', ref: 1, recovered: false })
+    fake.socket.receive({ type: 'unsubscribed', channel: 'a', reason: 'expired' })
+    await prepared()
+    calls[9].reject(new Error('503'))
+    await prepared()
+    await clock.advance(250)
+    await prepared()
+    assert.equal(calls.length, 11, 'the back-off has begun anew')
+  })
+
+  test('a signature that is refused gets an error, and the function is not called again', async () => {
+    let n = 0
+    await open()
+    fake.socket.welcome()
+    const { events } = listen('a', { sig: () => `s${++n}` })
+    await prepared()
+    fake.socket.answer('subscribe', { type: 'error', code: 'forbidden', message: 'no', channel: 'a' })
+    await clock.advance(10_000)
+    await prepared()
+    assert.deepEqual([events.map(({ code }) => code), n], [['forbidden'], 1])
+  })
+
+  // What happens while the function runs -> the signatures that are sent later.
+  for (const [name, act, want] of [
+    ['the channel is closed', ({ channel }) => channel.close(), []],
+    ['the relay is closed', () => relay.close(), []],
+    ['the connection ends', () => reconnect(), ['the newest']],
+  ]) {
+    test(`${name} while the function runs`, async () => {
+      const { sig, calls } = controlled()
+      await open()
+      fake.socket.welcome()
+      const { channel, events } = listen('a', { sig })
+      await prepared()
+      await act({ channel })
+      await prepared()
+      calls[1]?.resolve('the newest')
+      await prepared()
+      calls[0].reject(new Error('too late'))
+      await prepared()
+      const sent = fake.Socket.opened.flatMap(({ sent }) => sent).flatMap(({ channels }) => channels)
+      assert.deepEqual([sent.map(({ sig }) => sig), events], [want, []])
+      relay.close()
+      assert.equal(clock.pending, 0)
+    })
+  }
+
+  test('a pending attempt does not keep a process alive', async () => {
+    await open()
+    fake.socket.welcome()
+    listen('a', { sig: () => Promise.reject(new Error('503')) })
+    await prepared()
+    assert.equal(clock.pending, 2)
+    relay.close()
+    assert.equal(clock.pending, 0)
+  })
+
+  test('a pending attempt does not disturb a channel that was opened meanwhile', async () => {
+    let n = 0
+    await open()
+    fake.socket.welcome()
+    const sig = async () => {
+      if (!n++) throw new Error('503')
+      return 's'
+    }
+    listen('a', { sig })
+    await prepared()
+    listen('a')
+    await prepared()
+    fake.socket.subscribed()
+    fake.socket.take()
+    await clock.advance(10_000)
+    await prepared()
+    assert.deepEqual(fake.socket.take(), [])
   })
 })
 

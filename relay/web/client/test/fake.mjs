@@ -5,6 +5,12 @@ export async function settle() {
   for (let i = 0; i < 20; i++) await null
 }
 
+/** Lets sidecast-extra.mjs be loaded: import() needs more than microtasks. */
+export async function prepared() {
+  for (let i = 0; i < 3; i++) await new Promise((resolve) => setImmediate(resolve))
+  await settle()
+}
+
 /** Replaces the timers and Date.now. Call restore() at the end. */
 export class Clock {
   now = 1_000_000

@@ -107,6 +107,13 @@ test('streams replace the second WebSocket that fails', async () => {
   assert.deepEqual([a.events, b.events], [['1'], ['2']])
 })
 
+test('signatures are sent, the n-th for the n-th channel', async () => {
+  for (const [name, options] of [['a', { sig: 's' }], ['b', {}], ['c', { sig: 't', user: '7' }]]) relay.channel(name, options)
+  await fail()
+  const [{ names, query }] = requests
+  assert.deepEqual([names, query.getAll('sig'), query.getAll('user')], [['a', 'b', 'c'], ['s', '', 't'], ['', '', '7']])
+})
+
 test('a token that cannot be fetched is no reason for streams', async (t) => {
   t.mock.method(console, 'error', () => {})
   relay.close()

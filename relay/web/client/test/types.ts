@@ -1,5 +1,5 @@
 // Compiled against the types, never run.
-import { connect, type Gap, type Message, type SidecastError, type State } from 'sidecast'
+import { connect, type Gap, type Member, type Members, type Message, type SidecastError, type State } from 'sidecast'
 import { SidecastConnector } from 'sidecast/echo'
 import Echo from 'laravel-echo'
 import * as react from 'sidecast/react'
@@ -18,6 +18,8 @@ relay.on('state', ({ state, code, retryIn }) => {
   if (state === 'closed' && code === 4403) console.log(seconds)
 })
 
+relay.on('subscribed', ({ channel }) => relay.channel(channel))
+
 const chat = relay.channel('chat:42', { last: 10, since: '0-0', load: async () => {} })
 relay.channel('a', { load: () => fetch('/state') })
 const off = chat.on('message', (m: Message) => {
@@ -27,6 +29,15 @@ const off = chat.on('message', (m: Message) => {
   console.log(text, n.toFixed(), bytes.length, m.cursor, m.channel)
 })
 off()
+const room = relay.channel('room:7', { presence: true, sig: async (name) => name + '.s', user: '7' })
+relay.channel('a', { sig: 's' })
+relay.channel('a', { sig: () => 's' })
+const members: Members = room.members
+const count: number | undefined = members.count
+room.on('members', (all) => console.log(all === members, count, [...all.keys()].join(), all.get('7')?.name))
+room.on('join', (member: Member) => console.log(member.user, member.info.name))
+room.on('leave', ({ user, count }) => console.log(user.length, count.toFixed()))
+
 chat.on('gap', (gap: Gap) => console.log(gap.reason === 'unrecovered', gap.channel?.length))
 chat.on('error', (error: SidecastError) => console.log(error.code))
 
@@ -53,6 +64,10 @@ const echo = new Echo<'function'>({ broadcaster: SidecastConnector, url: 'wss://
 echo.private('orders').listen('OrderShipped', (data: { id: number }) => console.log(data.id))
 new SidecastConnector({ url: 'wss://push.example.com/ws' }).channel('a').listen('.x', () => {}).whisper('typing', {})
 
+// @ts-expect-error the client changes the members
+room.members.set('7', {})
+// @ts-expect-error a signature is a text
+relay.channel('a', { sig: async () => 7 })
 // @ts-expect-error no such event
 chat.on('massage', () => {})
 // @ts-expect-error last is a number

@@ -1,0 +1,31 @@
+// What only some channels need: signatures that the page fetches, and members. sidecast.mjs loads this file for them, so
+// that it stays small.
+
+/** Prepares a subscription before it is requested. If the promise is rejected, it is prepared again later. */
+export default async function prepare(subscription) {
+  const { entry, sign } = subscription
+  if (sign) entry.sig = await sign(entry.channel)
+  if (entry.presence) subscription.hear = (frame) => hear(frame, subscription)
+}
+
+/** Applies a frame of the channel to its members. */
+function hear({ type, user, info, members: list = [], count }, { members, handles }) {
+  if (type === 'join') {
+    members.set(user, info)
+  } else if (type === 'leave') {
+    info = members.get(user)
+    members.delete(user)
+  } else if (type === 'subscribed' || type === 'members') {
+    members.clear()
+    // A part of them would soon be wrong: the relay does not report who joins and leaves then.
+    if (list.length === count) for (const { user, info } of list) members.set(user, info)
+  } else {
+    return
+  }
+  members.count = count
+  // After subscribed, sidecast.mjs reports the members.
+  for (const handle of [...handles]) {
+    if (type === 'members') handle.emit('members', members)
+    else if (user != null) handle.emit(type, { user, info, count })
+  }
+}
