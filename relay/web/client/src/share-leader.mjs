@@ -1,5 +1,7 @@
 // The tab that has the connection: it subscribes for all tabs, and numbers and repeats what the relay sends.
 
+import { REPORTS, Roster } from './share-members.mjs'
+
 // The states of a channel.
 const OFF = 0
 const ASKED = 1 // the relay has not answered yet
@@ -107,15 +109,16 @@ export class Leader {
   /** Lets a tab join a channel that is subscribed to. */
   #admit(channel, { tab, ref, entry }) {
     channel.tabs.add(tab)
-    const { name, cursor, at, durable, presence } = channel
+    const { name, cursor, at, durable, roster } = channel
     const { after, since, last, gap } = entry
-    const items = entry.presence && !presence ? undefined
+    const items = entry.presence && !roster ? undefined
       : after ? this.#log.after(name, after, gap)
       : since || last ? undefined : []
-    if (!items) return this.#answer(tab, { type: 'elsewhere', channel: name, cursor, durable, ref })
+    const answer = { channel: name, ref, durable, ...roster?.fields }
+    if (!items) return this.#answer(tab, { ...answer, type: 'elsewhere', cursor })
     const missed = items.filter(({ text }) => text)
     const position = missed.length ? { cursor: after } : { cursor, at }
-    this.#answer(tab, { type: 'subscribed', channel: name, ref, recovered: Boolean(after), durable, ...position })
+    this.#answer(tab, { ...answer, type: 'subscribed', recovered: Boolean(after), ...position })
     for (const item of missed) this.#post({ kind: 'missed', to: tab, channel: name, item })
   }
 
@@ -152,7 +155,8 @@ export class Leader {
   #refuse(channel, frame) {
     const { tab, ref, entry } = channel.request
     // Tabs have the same rights, so one answer counts for all.
-    const same = ({ entry: { sig } }) => frame.code !== 'bad_request' && sig === entry.sig
+    const isSame = ({ sig, presence }) => sig === entry.sig && presence === entry.presence
+    const same = (request) => frame.code !== 'bad_request' && isSame(request.entry)
     const refused = [{ tab, ref }, ...channel.waiting.filter(same)]
     channel.waiting = channel.waiting.filter((request) => !same(request))
     this.#end(channel)
@@ -168,8 +172,15 @@ export class Leader {
   receive(text) {
     const frame = JSON.parse(text)
     const channel = this.#channels.get(frame.channel)
-    if (this.#handlers[frame.type]) this.#handlers[frame.type](frame, channel, text)
+    if (REPORTS.includes(frame.type)) this.#report(frame, channel, text)
+    else if (this.#handlers[frame.type]) this.#handlers[frame.type](frame, channel, text)
     else this.#broadcast(frame, { text })
+  }
+
+  #report(frame, channel, text) {
+    if (channel?.status !== ON) return
+    channel.roster?.apply(frame)
+    this.#broadcast(frame, { text })
   }
 
   #handlers = {
@@ -181,8 +192,10 @@ export class Leader {
     subscribed: (frame, channel) => {
       const name = frame.channel
       if (!channel) {
+        // The user's own, or one to which the application has subscribed the user: no tab has asked for it yet.
         this.#channels.set(name, (channel = { name, tabs: new Set(), waiting: [] }))
-        this.#unsubscribe(channel) // a user's own channel, which no tab wants
+        this.#unsubscribe(channel)
+        for (const tab of this.#tabs) this.#answer(tab, { type: 'offer', channel: name })
       }
       if (channel.status !== ASKED) return
       if (frame.ref !== channel.ref) return this.#repeat(channel)
@@ -192,7 +205,9 @@ export class Leader {
       // The answer repeats that of the relay's own subscribe if it says that nothing is missing, although the request
       // has no position.
       if (recovered && !after && !since && !request.repeated) return this.#repeat(channel)
-      Object.assign(channel, { status: ON, cursor, at: undefined, durable, presence, request: undefined, waiting: [] })
+      const roster = presence && new Roster()
+      roster?.apply(frame)
+      Object.assign(channel, { status: ON, cursor, at: undefined, durable, roster, request: undefined, waiting: [] })
       this.#broadcast(frame, { after, durable, cursor: undefined })
       // For other tabs that were at the same position.
       if (after && !recovered) {
@@ -211,9 +226,10 @@ export class Leader {
 
     unsubscribed: (frame, channel) => {
       if (!channel) return
-      if (channel.status !== LEAVING) for (const tab of channel.tabs) this.#answer(tab, frame)
+      const tabs = channel.status === LEAVING ? [] : [...channel.tabs]
       channel.tabs.clear()
       this.#end(channel)
+      for (const tab of tabs) this.#answer(tab, frame) // last, because a tab may ask for the channel again
     },
 
     message: (frame, channel, text) => {

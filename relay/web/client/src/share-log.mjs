@@ -56,7 +56,7 @@ export class Log {
       if (item.channel ? item.channel !== channel : known?.durable) continue
       if (item.channel && item.cursor === cursor) found = []
       else if (found && gap && item.id === gap) found = []
-      else if (!found?.some(({ id }) => id === item.id)) found?.push(item)
+      else if (found) found = [...found.filter(({ id }) => id !== item.id), item] // the newest: see #missed
     }
     return found
   }

@@ -36,7 +36,7 @@ export class OwnConnection {
   }
 
   /** Returns true for frames that concern only this connection. */
-  #handle({ type, channel, ref }) {
+  #handle({ type, channel, ref, code }) {
     if (type === 'welcome') {
       this.#welcomed = true
       queueMicrotask(() => this.#subscribe())
@@ -50,12 +50,11 @@ export class OwnConnection {
       this.#leave(channel)
       return true
     }
-    if (known && !known.leaving) return false
-    if (type === 'unsubscribed') {
+    if (type === 'unsubscribed' || code === 'not_subscribed') {
       this.#channels.delete(channel)
       this.#subscribe()
     }
-    return true
+    return !known || known.leaving
   }
 
   add(entry) {

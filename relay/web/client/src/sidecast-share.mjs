@@ -7,8 +7,9 @@
 //   - A tab joins a channel that the leader has at the leader's position, or at the tab's own position if it is among
 //     the leader's recent frames: these are sent to it first. If the tab has received a little more than the leader,
 //     it skips what it has had.
-//   - Otherwise it asks for older messages (last, since, an unknown position) or for presence. Then it subscribes on
-//     a connection of its own, and continues with the shared one from the first message that has arrived on both.
+//   - Otherwise it asks for older messages (last, since, an unknown position). Then it subscribes on a connection of its
+//     own, and continues with the shared one from the first message that has arrived on both. If it asks for the
+//     members, and the leader has not done so, it stays on its own connection.
 //   - If the leader leaves, dies or is replaced, every tab connects again, and resumes each channel from its own
 //     position: by the rules above, or at the relay if it is the first tab that asks for the channel. A tab that gets
 //     the lock although it follows a leader has lost that leader. The first that gets it after that is the new one.
@@ -25,6 +26,7 @@
 
 import { Leader } from './share-leader.mjs'
 import { Log } from './share-log.mjs'
+import { REPORTS, Roster } from './share-members.mjs'
 import { OwnConnection } from './share-own.mjs'
 
 const CURSORS = 1000 // of one channel on an own connection
@@ -135,6 +137,8 @@ class SharedSocket {
   #requests = new Map() // what the client has asked for, by channel: { entry, ref, trail }
   #channels = new Map() // joined, by name; see #join
   #own // the OwnConnection
+  #wanted = new Set() // the channels that the client has
+  #offered // the name of a channel, while the client may open it
   #echoes = [] // messages that the client has published and does not want to receive
   #closed = false
   #closing = new AbortController()
@@ -298,7 +302,10 @@ class SharedSocket {
     const channel = this.#channels.get(item.channel)
     if (type === 'heartbeat') this.#heartbeat(item)
     if (!text) return
-    if (!item.channel) {
+    if (REPORTS.includes(type)) {
+      if (channel?.own) channel.roster?.apply(JSON.parse(text))
+      else if (channel) this.#emit(text)
+    } else if (!item.channel) {
       if (type === 'gap' && this.#isSkipping()) return this.end(1012, 0)
       this.#take(item)
     } else if (channel?.skip) {
@@ -352,11 +359,26 @@ class SharedSocket {
       this.#join(channel, durable, frame.cursor)
       this.#take({ ...frame, text: JSON.stringify(frame) })
       this.#setAt(channel, at)
+    } else if (type === 'offer') {
+      this.#offer(channel)
     } else {
       if (type === 'error' && request?.ref === ref) this.#requests.delete(channel)
       if (type === 'error') this.#echoes = this.#echoes.filter((echo) => echo.ref !== ref)
       this.#emit(frame)
     }
+  }
+
+  /**
+   * The relay has subscribed the user to a channel that no tab has asked for. If the client opens it now, it leaves it
+   * first, as it does with the channels of a user, and then asks for it.
+   */
+  #offer(channel) {
+    if (this.#wanted.has(channel)) return
+    this.#offered = channel
+    this.#emit({ type: 'subscribed', channel, recovered: true, ref: 'offer' })
+    // With since, the client would believe that it has the channel.
+    if (this.#offered) this.#emit({ type: 'unsubscribed', channel })
+    this.#offered = undefined
   }
 
   /** From now on, the frames that the leader repeats follow the cursor. */
@@ -406,6 +428,7 @@ class SharedSocket {
     const { type, ref, channel } = command
     if (type === 'subscribe') {
       for (const entry of command.channels) {
+        this.#wanted.add(entry.channel)
         const { cursor, at, gap } = this.#tab.positions.get(entry.channel) || {}
         if (cursor && cursor === entry.after) Object.assign(entry, { at, gap })
         // Now, because the frames of a new leader replace those of the one before.
@@ -414,6 +437,11 @@ class SharedSocket {
         this.#requests.set(entry.channel, { entry, ref, trail })
       }
     } else if (type === 'unsubscribe') {
+      if (channel === this.#offered) {
+        this.#offered = undefined
+        return queueMicrotask(() => this.#closed || this.#emit({ type: 'unsubscribed', channel }))
+      }
+      this.#wanted.delete(channel)
       this.#requests.delete(channel)
       this.#disown(this.#channels.get(channel))
       this.#channels.delete(channel)
@@ -435,15 +463,18 @@ class SharedSocket {
   // ---- Channels on a connection of the tab's own
 
   /** The leader cannot serve the request. Its position is the cursor, if it has the channel. */
-  #elsewhere({ channel, cursor, durable, ref }, { entry, trail }) {
+  #elsewhere({ channel, cursor, durable, ref, members, count }, { entry, trail }) {
     const { after } = entry
-    if (cursor && trail?.has(cursor)) {
+    const shared = Boolean(cursor && (members || !entry.presence))
+    if (shared && trail?.has(cursor)) {
       // This tab has received more.
       Object.assign(this.#join(channel, durable, cursor), { skip: after, heartbeats: 0 })
-      this.#emit({ type: 'subscribed', channel, cursor: after, durable, recovered: true, ref })
+      this.#emit({ type: 'subscribed', channel, cursor: after, durable, recovered: true, ref, members, count })
       return
     }
-    Object.assign(this.#join(channel, durable, cursor), { own: true, shared: Boolean(cursor), ref, cursors: new Set() })
+    const roster = entry.presence && shared ? new Roster() : undefined
+    roster?.apply({ members, count })
+    Object.assign(this.#join(channel, durable, cursor), { own: true, shared, roster, ref, cursors: new Set() })
     const receive = (frame) => this.#receiveOwn(frame)
     const fail = (code) => this.end(code)
     this.#own ||= new OwnConnection(this.#tab.Socket, this.url, () => this.#tab.protocols(), receive, fail)
@@ -455,27 +486,30 @@ class SharedSocket {
     if (type === 'welcome') return this.#tab.isUser(frame.user)
     for (const channel of this.#channels.values()) {
       if (!channel.own) continue
-      if (type === 'heartbeat' && at) this.#setAt(channel.name, at)
+      if (type === 'heartbeat' && at && channel.began) this.#setAt(channel.name, at)
       const isGap = type === 'gap' && !frame.channel && !channel.durable
       if (isGap) this.#takeOwn(channel, { ...frame, channel: channel.name })
     }
     const channel = this.#channels.get(frame.channel)
     if (!channel?.own) return
-    this.#takeOwn(channel, type === 'message' ? frame : { ...frame, ref: channel.ref })
     if (type === 'error' || type === 'unsubscribed') {
       this.#channels.delete(channel.name)
       this.#disown(channel)
       this.#command({ type: 'unsubscribe', channel: channel.name, quiet: true })
-    } else if ((type === 'message' || type === 'subscribed') && channel.shared) {
+      return this.#emit({ ...frame, ref: channel.ref }) // last, because the client may ask for the channel again
+    }
+    this.#takeOwn(channel, type === 'message' ? frame : { ...frame, ref: channel.ref })
+    if ((type === 'message' || type === 'subscribed') && channel.shared) {
       const items = this.#tab.log.after(channel.name, cursor)
       if (!items) return
-      this.#disown(channel)
+      this.#meetAt(channel)
       for (const item of items) if (item.text) this.#take({ ...item, channel: channel.name })
     }
   }
 
   #takeOwn(channel, frame) {
-    if (frame.type === 'subscribed') channel.durable = frame.durable
+    if (REPORTS.includes(frame.type)) return this.#emit(frame)
+    if (frame.type === 'subscribed') Object.assign(channel, { durable: frame.durable, began: true })
     if (frame.type === 'message') {
       channel.cursors.delete(frame.cursor)
       channel.cursors.add(frame.cursor)
@@ -491,8 +525,15 @@ class SharedSocket {
   #meet(channel, { type, cursor }) {
     if (type !== 'message' || !channel.shared || !channel.cursors.has(cursor)) return
     const { last } = channel
-    this.#disown(channel)
+    this.#meetAt(channel)
     if (cursor !== last) Object.assign(channel, { skip: last, heartbeats: 0 })
+  }
+
+  /** Both connections have reported the same, except for the members, which are not ordered with the messages. */
+  #meetAt(channel) {
+    this.#disown(channel)
+    if (channel.roster) this.#emit({ type: 'members', channel: channel.name, ...channel.roster.fields })
+    channel.roster = undefined
   }
 
   /** The channel does not use the own connection any more. */

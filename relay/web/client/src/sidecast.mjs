@@ -277,7 +277,7 @@ export function connect(url, options = {}) {
         if (frame.code === 'not_subscribed') handlers.unsubscribed(frame, subscription)
       } else {
         for (const each of subscriptions.values()) {
-          if (each.status !== ASKED || (each !== subscription && (each.ref !== frame.ref || frame.channel))) continue
+          if (each.status !== ASKED || each.ref !== frame.ref || (frame.channel && each !== subscription)) continue
           // The relay may have subscribed the user already.
           if (error.code === 'bad_request' && subscription && !each.own) leave(each, true)
           else refuse(each, error)

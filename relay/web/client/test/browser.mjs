@@ -141,7 +141,7 @@ export class ModelRelay {
   history = 50 // messages that can be sent again
   user = 'u'
   own // the channel to which it subscribes users
-  refuse = () => undefined // returns the code of an error for (socket, channel)
+  refuse = () => undefined // returns the code of an error for (socket, channel, entry)
   #channels = new Map() // name -> { newest, oldest }: what can be sent again
   #positions = 0
   #heartbeats = [] // the newest message of each channel at the time of each
@@ -150,7 +150,7 @@ export class ModelRelay {
     this.queues = queues
     const model = this
     this.Socket = class {
-      channels = new Set()
+      channels = new Map() // name -> presence
       sent = []
 
       constructor(url, protocols) {
@@ -188,7 +188,7 @@ export class ModelRelay {
   }
 
   channel(name) {
-    if (!this.#channels.has(name)) this.#channels.set(name, { newest: 0, oldest: 1 })
+    if (!this.#channels.has(name)) this.#channels.set(name, { newest: 0, oldest: 1, members: new Set() })
     return this.#channels.get(name)
   }
 
@@ -204,22 +204,24 @@ export class ModelRelay {
       this.push(socket, { type: 'ok', ref })
     }
     if (type === 'unsubscribe') {
-      socket.channels.delete(channel)
-      this.push(socket, { type: 'unsubscribed', channel, ref })
+      const ended = socket.channels.delete(channel)
+      this.push(socket, { ...(ended ? { type: 'unsubscribed' } : { type: 'error', code: 'not_subscribed' }), channel, ref })
     }
   }
 
-  #subscribe(socket, ref, { channel, after, at, last }) {
+  #subscribe(socket, ref, entry) {
+    const { channel, after, at, last, presence } = entry
     const { newest, oldest } = this.channel(channel)
-    const code = this.refuse(socket, channel)
+    const code = this.refuse(socket, channel, entry)
     if (code) return this.push(socket, { type: 'error', code, channel, ref })
     if (socket.channels.has(channel)) return this.push(socket, { type: 'error', code: 'bad_request', channel, ref })
-    socket.channels.add(channel)
+    socket.channels.set(channel, presence)
     let from = after ? Number(after.match(/\d+/)[0]) : last ? Math.max(newest - last, oldest - 1) : newest
     if (at) from = Math.max(from, this.#heartbeats[at.slice(1)].get(channel) || 0)
     const recovered = Boolean(after) && from + 1 >= oldest
     if (from + 1 < oldest) from = newest
-    this.push(socket, { type: 'subscribed', channel, ref, recovered, cursor: recovered ? after : this.#position(from) })
+    const more = presence ? this.members(channel) : {}
+    this.push(socket, { type: 'subscribed', channel, ref, recovered, cursor: recovered ? after : this.#position(from), ...more })
     for (let n = from + 1; n <= newest; n++) this.#deliver(socket, channel, n)
   }
 
@@ -232,6 +234,37 @@ export class ModelRelay {
     channel.newest++
     channel.oldest = Math.max(channel.oldest, channel.newest - this.history + 1)
     for (const socket of this.sockets) if (socket.channels.has(name)) this.#deliver(socket, name, channel.newest)
+  }
+
+  members(name) {
+    const { members } = this.channel(name)
+    return { members: [...members].map((user) => ({ user, info: user + '!' })), count: members.size }
+  }
+
+  #report(name, frame) {
+    const count = this.channel(name).members.size
+    for (const socket of this.sockets) if (socket.channels.get(name)) this.push(socket, { channel: name, count, ...frame })
+  }
+
+  /** A user joins a channel, or leaves it. */
+  move(user, name) {
+    const { members } = this.channel(name)
+    const type = members.delete(user) ? 'leave' : 'join'
+    if (type === 'join') members.add(user)
+    this.#report(name, type === 'join' ? { type, user, info: user + '!' } : { type, user })
+  }
+
+  /** Reports all members, as after an outage of Redis. */
+  reportAll(name) {
+    this.#report(name, { type: 'members', ...this.members(name) })
+  }
+
+  /** The application subscribes the user to a channel, or ends a subscription. */
+  control(type, name, reason = 'control') {
+    for (const socket of this.sockets) {
+      if (type === 'subscribe' && !socket.channels.has(name)) this.#subscribe(socket, undefined, { channel: name })
+      if (type === 'unsubscribe' && socket.channels.delete(name)) this.push(socket, { type: 'unsubscribed', channel: name, reason })
+    }
   }
 
   /** Tells all clients the position that they have reached. */

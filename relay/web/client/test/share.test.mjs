@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { setMaxListeners } from 'node:events'
 import { afterEach, beforeEach, describe, test } from 'node:test'
 import { connect } from '../sidecast.mjs'
-import '../sidecast-share.mjs' // so that it is loaded without a delay
+import '../sidecast-extra.mjs' // so that it is loaded without a delay
+import '../sidecast-share.mjs' // the same
 import { Log } from '../src/share-log.mjs'
 import { installBrowser, ModelRelay, Queues, randomFrom } from './browser.mjs'
 import { Clock } from './fake.mjs'
@@ -14,7 +15,7 @@ let clock, queues, model, uninstall, tabs
 /** Opens a tab, with channels. */
 function open(channels, options) {
   const relay = connect('ws://relay/ws', { WebSocket: model.Socket, share: 'u', ...options })
-  const tab = { relay, states: [], channels: {}, events: {} }
+  const tab = { relay, states: [], channels: {}, events: {}, wrong: [], present: new Set() }
   relay.on('state', (event) => tab.states.push(event))
   tab.open = (name, position) => {
     const channel = relay.channel(name, position)
@@ -23,10 +24,24 @@ function open(channels, options) {
     channel.on('message', ({ data }) => events.push(Number(data)))
     channel.on('gap', ({ reason }) => events.push(reason))
     channel.on('error', (error) => events.push(error.code))
+    tab.present.delete(name)
+    if (position?.presence) watch(tab, name, channel)
   }
   for (const name of channels) tab.open(name)
   tabs.push(tab)
   return tab
+}
+
+/** Records wrong reports of members: each of them has to fit to those before. */
+function watch(tab, name, channel) {
+  let members = new Set()
+  const { wrong } = tab
+  tab.present.add(name)
+  channel.on('members', (all) => (members = new Set(all.keys())))
+  channel.on('join', ({ user, info }) => (members.has(user) || info !== user + '!') && wrong.push(`${user} joins ${name}`))
+  channel.on('leave', ({ user, info }) => (!members.has(user) || info !== user + '!') && wrong.push(`${user} leaves ${name}`))
+  channel.on('join', ({ user }) => members.add(user))
+  channel.on('leave', ({ user }) => members.delete(user))
 }
 
 /** Lets everything happen that needs no time, and then the next attempts to connect. */
@@ -80,6 +95,7 @@ test('random histories', async () => {
     setUp({ random: null })
     Math.random = random
     model.history = random.of([5, 50, 5000])
+    if (random() < 0.3) model.own = random.of(names)
     const gaps = random() < 0.3
     try {
       open(['a'])
@@ -99,10 +115,14 @@ test('random histories', async () => {
             tab.channels[name].close()
             delete tab.channels[name]
             delete tab.events[name]
-          } else tab.open(name, random() < 0.5 ? { last: 3 } : {})
+          } else tab.open(name, { ...(random() < 0.5 && { last: 3 }), ...(random() < 0.5 && { presence: true }) })
         } else if (dice < 0.62 && model.sockets.length) random.of(model.sockets).end(random.of([1006, 1012, 1013]))
         else if (dice < 0.63 && gaps) model.breakLink()
         else if (dice < 0.66) model.heartbeat()
+        else if (dice > 0.85) model.move(random.of(['x', 'y', 'z']), random.of(names))
+        else if (dice > 0.84) model.reportAll(random.of(names))
+        else if (dice > 0.83) model.control('unsubscribe', random.of(names), 'expired')
+        else if (dice > 0.82) model.control('subscribe', random.of(names))
         else if (dice < 0.7) await clock.advance(random.below(300))
         if (random() < 0.1) queues.hold(random)
         for (let n = random.below(6); n > 0; n--) await queues.step(random)
@@ -118,13 +138,19 @@ test('random histories', async () => {
       await run(random)
       for (const [i, { events, relay, channels }] of tabs.entries()) {
         assert.equal(relay.state, 'open', `seed ${seed}: tab ${i}`)
+        assert.deepEqual(tabs[i].wrong, [], `seed ${seed}: tab ${i}`)
         for (const name of Object.keys(channels)) {
           const where = `seed ${seed}: tab ${i}, ${name}: ${events[name]}`
           assert.equal(problem(events[name]), undefined, where)
           assert.equal(events[name].at(-1), model.channel(name).newest, where)
+          if (!tabs[i].present.has(name)) continue
+          assert.deepEqual([...channels[name].members.keys()].sort(), [...model.channel(name).members].sort(), where)
+          assert.equal(channels[name].members.count, model.channel(name).members.size, where)
         }
       }
-      assert.equal(model.sockets.length, 1, `seed ${seed}: connections`)
+      // A tab can need a connection of its own for members.
+      const most = tabs.some(({ present }) => present.size) ? tabs.length : 1
+      assert.ok(model.sockets.length <= most, `seed ${seed}: ${model.sockets.length} connections`)
     } finally {
       tearDown()
     }
@@ -269,6 +295,131 @@ describe('a shared connection', () => {
     await queues.run()
     for (const { states } of tabs) assert.deepEqual(states.at(-1), { state: 'closed', code: 4401 })
   })
+
+  describe('with members', () => {
+    const keys = (tab, name = 'a') => [...tab.channels[name].members.keys()].join()
+
+    /** Opens a tab that asks for the members of a channel. */
+    async function openWatching() {
+      const tab = open([])
+      await run()
+      tab.open('a', { presence: true })
+      await run()
+      return tab
+    }
+
+    test('reports them to every tab, with one connection', async () => {
+      model.move('x', 'a')
+      for (let i = 0; i < 3; i++) await openWatching()
+      for (const tab of tabs) assert.deepEqual([keys(tab), tab.channels.a.members.get('x')], ['x', 'x!'])
+      model.move('y', 'a')
+      model.move('x', 'a')
+      await run()
+      for (const tab of tabs) assert.deepEqual([keys(tab), tab.channels.a.members.count, tab.wrong], ['y', 1, []])
+      assert.deepEqual(sent().map(({ channels }) => channels), [[{ channel: 'a', presence: true }]])
+    })
+
+    test('tells a tab that opens the channel later who is there now', async () => {
+      await openWatching()
+      model.move('x', 'a')
+      model.move('y', 'a')
+      model.move('x', 'a')
+      await run()
+      assert.equal(keys(await openWatching()), 'y')
+    })
+
+    test('replaces them when another tab leads', async () => {
+      for (let i = 0; i < 2; i++) await openWatching()
+      tabs[0].relay.close()
+      model.move('x', 'a')
+      await run()
+      assert.equal(keys(tabs[1]), 'x')
+      model.move('y', 'a')
+      await run()
+      assert.deepEqual([keys(tabs[1]), tabs[1].wrong], ['x,y', []])
+    })
+
+    test('uses another connection for a tab if the leader has not asked for them', async () => {
+      await openTabs(1, ['a'])
+      const tab = await openWatching()
+      assert.equal(model.sockets.length, 2)
+      model.move('x', 'a')
+      model.publish('a')
+      await run()
+      model.publish('a')
+      await run()
+      assert.deepEqual([keys(tab), tab.events.a, tabs[0].events.a], ['x', [1, 2], [1, 2]])
+      assert.equal(model.sockets.length, 2)
+      tab.relay.close()
+      await run()
+      assert.equal(model.sockets.length, 1)
+    })
+
+    test('does not count a refusal for tabs that have not asked for them', async () => {
+      await openTabs(2, [])
+      model.refuse = (socket, channel, { presence }) => presence && 'unauthorized'
+      tabs[0].open('a', { presence: true })
+      await settleImport()
+      tabs[1].open('a')
+      await run()
+      model.publish('a')
+      await run()
+      assert.deepEqual(tabs.map(({ events }) => events.a), [['unauthorized'], [1]])
+    })
+  })
+
+  test('resumes a channel whose right has expired, for every tab', async () => {
+    await openTabs(3, ['a'])
+    model.publish('a')
+    await run()
+    model.control('unsubscribe', 'a', 'expired')
+    model.publish('a')
+    await run()
+    model.publish('a')
+    await run()
+    for (const { events } of tabs) assert.deepEqual(events.a, [1, 2, 3])
+    assert.deepEqual(sent().slice(1).map(({ channels }) => channels), [[{ channel: 'a', after: 'm1' }]])
+  })
+
+  test('sends the signature of the tab that asks first', async () => {
+    const signed = []
+    for (const n of [1, 2]) {
+      const tab = open([])
+      await run()
+      tab.open('a', { sig: () => (signed.push(n), `s${n}`) })
+      await run()
+    }
+    assert.deepEqual(sent().map(({ channels }) => channels), [[{ channel: 'a', sig: 's1' }]])
+    assert.deepEqual(signed, [1, 2])
+    model.publish('a')
+    await run()
+    assert.deepEqual(tabs.map(({ events }) => events.a), [[1], [1]])
+  })
+
+  test('reports to every tab that the application has ended a subscription', async () => {
+    await openTabs(2, ['a', 'b'])
+    model.control('unsubscribe', 'a')
+    model.publish('a')
+    model.publish('b')
+    await run()
+    for (const { events } of tabs) assert.deepEqual([events.a, events.b], [['control'], [1]])
+  })
+
+  // How a tab opens a channel to which the application has subscribed the user -> what it receives.
+  for (const [options, want] of [[{}, [2]], [{ last: 1 }, [1, 2]], [{ since: '0-0' }, ['unsubscribed']]]) {
+    test(`lets tabs open a channel that the application has chosen, with ${JSON.stringify(options)}`, async () => {
+      await openTabs(2, [])
+      model.publish('a')
+      const offered = []
+      for (const tab of tabs) tab.relay.on('subscribed', ({ channel }) => offered.push(channel))
+      tabs[1].relay.on('subscribed', ({ channel }) => tabs[1].open(channel, options))
+      model.control('subscribe', 'a')
+      await run()
+      model.publish('a')
+      await run()
+      assert.deepEqual([offered, tabs[1].events.a], [['a', 'a'], want])
+    })
+  }
 
   test('is not shared with another key', async () => {
     open(['a'])
