@@ -30,6 +30,23 @@ export function useChannel(relay, name, options = {}) {
   return channel
 }
 
+const listMembers = ({ members }) => ({ members: Array.from(members, ([user, info]) => ({ user, info })), count: members.count })
+const nobody = listMembers({ members: new Map() })
+
+/** Returns the members of a channel with presence, and renders the component again when they change. */
+export function useMembers(channel) {
+  const [shown, setShown] = useState(nobody)
+
+  useEffect(() => {
+    const show = () => setShown(channel ? listMembers(channel) : nobody)
+    show()
+    const offs = channel ? ['members', 'join', 'leave'].map((event) => channel.on(event, show)) : []
+    return () => offs.forEach((off) => off())
+  }, [channel])
+
+  return shown
+}
+
 /** Returns the state of the connection, and renders the component again when it changes. */
 export function useRelayState(relay) {
   return useSyncExternalStore(

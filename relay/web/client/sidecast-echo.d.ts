@@ -23,11 +23,20 @@ export interface EchoChannel {
   whisper(event: string, data: any): this
 }
 
-/** The relay does not report members, so the callbacks are not called. */
+/** A member of a presence channel: the fields of the user's `info`, and the user as `id`. */
+export interface EchoMember {
+  readonly id: string
+  readonly [field: string]: any
+}
+
+/** A channel whose members are known. The user has to be logged in. */
 export interface EchoPresenceChannel extends EchoChannel {
-  here(callback: (members: any[]) => void): this
-  joining(callback: (member: any) => void): this
-  leaving(callback: (member: any) => void): this
+  /** Reports all members: when the channel is subscribed, and after each reconnect. */
+  here(callback: (members: EchoMember[]) => void): this
+  /** Reports a member that has joined. It is not called for the user's own devices and tabs. */
+  joining(callback: (member: EchoMember) => void): this
+  /** Reports a member that has left. */
+  leaving(callback: (member: EchoMember) => void): this
 }
 
 /** The broadcaster of `new Echo({ broadcaster: SidecastConnector })`. */

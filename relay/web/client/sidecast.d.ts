@@ -36,7 +36,7 @@ export interface ChannelOptions {
   presence?: boolean
 }
 
-/** A user who is subscribed to a channel. `info` is what the login of the user says about the user, if anything. */
+/** A user who is subscribed to a channel. `info` is that of the user's login, if it has one. */
 export interface Member {
   readonly user: string
   readonly info?: any

@@ -1,5 +1,5 @@
 import type { MaybeRefOrGetter, Ref, ShallowRef } from 'vue'
-import type { Channel, ChannelOptions, Gap, Message, Relay, State } from './sidecast.js'
+import type { Channel, ChannelOptions, Gap, Member, Message, Relay, State } from './sidecast.js'
 
 export interface UseChannelOptions extends ChannelOptions {
   onMessage?: (message: Message) => void
@@ -17,6 +17,16 @@ export function useChannel(
   name: MaybeRefOrGetter<string | null | undefined>,
   options?: UseChannelOptions,
 ): ShallowRef<Channel | null>
+
+/** Who is in a channel. There is no list if there are more than 1,000 members. */
+export interface ShownMembers {
+  readonly members: readonly Member[]
+  /** How many members there are, or undefined until the relay has said it. */
+  readonly count?: number
+}
+
+/** Returns a ref of the members of a channel with presence. The channel may be a ref, such as that of useChannel. */
+export function useMembers(channel: MaybeRefOrGetter<Channel | null | undefined>): Readonly<Ref<ShownMembers>>
 
 /** Returns a ref of the state of the connection. */
 export function useRelayState(relay: Relay): Readonly<Ref<State>>

@@ -26,6 +26,27 @@ export function useChannel(relay, name, { onMessage, onGap, onError, ...options 
   return channel
 }
 
+const listMembers = ({ members }) => ({ members: Array.from(members, ([user, info]) => ({ user, info })), count: members.count })
+const nobody = listMembers({ members: new Map() })
+
+/** Returns a ref of the members of a channel with presence. The channel may be a ref, such as that of useChannel. */
+export function useMembers(channel) {
+  const shown = shallowRef(nobody)
+
+  watch(
+    () => toValue(channel),
+    (channel, _, onCleanup) => {
+      const show = () => (shown.value = channel ? listMembers(channel) : nobody)
+      show()
+      const offs = channel ? ['members', 'join', 'leave'].map((event) => channel.on(event, show)) : []
+      onCleanup(() => offs.forEach((off) => off()))
+    },
+    { immediate: true },
+  )
+
+  return readonly(shown)
+}
+
 /** Returns a ref of the state of the connection. */
 export function useRelayState(relay) {
   const state = shallowRef(relay.state)

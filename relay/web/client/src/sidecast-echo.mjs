@@ -33,21 +33,22 @@ class EchoChannel {
     this.subscribe()
   }
 
-  subscribe() {
+  subscribe(options) {
     let subscribed = false
     const load = () => {
-      if (!subscribed) this.#fire('subscribed')
+      if (!subscribed) this.fire('subscribed')
       subscribed = true
     }
-    this.#channel = this.#connector.relay.channel(this.name, { load })
+    this.#channel = this.#connector.relay.channel(this.name, { load, ...options })
     this.#channel.on('message', (message) => {
       const { event, data, socket } = parse(message)
       if (socket && socket === this.#connector.socketId()) return
-      this.#fire('event:' + event, data)
-      this.#fire('all', this.#shorten(event), data)
+      this.fire('event:' + event, data)
+      this.fire('all', this.#shorten(event), data)
     })
-    this.#channel.on('gap', (gap) => this.#fire('event:sidecast:gap', gap))
-    this.#channel.on('error', (error) => this.#fire('error', error) || console.error(error))
+    this.#channel.on('gap', (gap) => this.fire('event:sidecast:gap', gap))
+    this.#channel.on('error', (error) => this.fire('error', error) || console.error(error))
+    return this.#channel
   }
 
   unsubscribe() {
@@ -55,11 +56,11 @@ class EchoChannel {
   }
 
   listen(event, callback) {
-    return this.#on('event:' + this.#format(event), callback)
+    return this.add('event:' + this.#format(event), callback)
   }
 
   listenToAll(callback) {
-    return this.#on('all', callback)
+    return this.add('all', callback)
   }
 
   stopListening(event, callback) {
@@ -71,11 +72,11 @@ class EchoChannel {
   }
 
   subscribed(callback) {
-    return this.#on('subscribed', callback)
+    return this.add('subscribed', callback)
   }
 
   error(callback) {
-    return this.#on('error', callback)
+    return this.add('error', callback)
   }
 
   notification(callback) {
@@ -98,11 +99,11 @@ class EchoChannel {
   whisper(event, data) {
     const socket = this.#connector.socketId()
     const published = this.#channel.publish({ event: 'client-' + event, data, socket }, { echo: false })
-    published.catch((error) => this.#fire('error', error) || console.error(error))
+    published.catch((error) => this.fire('error', error) || console.error(error))
     return this
   }
 
-  #on(event, callback) {
+  add(event, callback) {
     if (!this.#listeners.has(event)) this.#listeners.set(event, new Set())
     this.#listeners.get(event).add(callback)
     return this
@@ -115,7 +116,7 @@ class EchoChannel {
   }
 
   /** Calls the callbacks, and returns how many there are. */
-  #fire(event, ...values) {
+  fire(event, ...values) {
     const callbacks = this.#listeners.get(event) || new Set()
     for (const callback of callbacks) callback(...values)
     return callbacks.size
@@ -137,18 +138,31 @@ class EchoChannel {
   }
 }
 
-/** The relay does not report the members of a channel yet, so the callbacks are not called. */
+/** A member as Laravel describes it: with the id in the fields. */
+const member = (user, info) => ({ id: user, ...(typeof info === 'object' && info) })
+
 class EchoPresenceChannel extends EchoChannel {
-  here() {
-    return this
+  subscribe() {
+    const channel = super.subscribe({ presence: true })
+    channel.on('members', (members) => {
+      const known = members.count !== undefined // not over Server-Sent Events
+      if (known) this.fire('here', Array.from(members, ([user, info]) => member(user, info)))
+    })
+    channel.on('join', ({ user, info }) => this.fire('joining', member(user, info)))
+    channel.on('leave', ({ user, info }) => this.fire('leaving', member(user, info)))
+    return channel
   }
 
-  joining() {
-    return this
+  here(callback) {
+    return this.add('here', callback)
   }
 
-  leaving() {
-    return this
+  joining(callback) {
+    return this.add('joining', callback)
+  }
+
+  leaving(callback) {
+    return this.add('leaving', callback)
   }
 }
 

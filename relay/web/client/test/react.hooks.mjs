@@ -5,14 +5,15 @@ import './dom.mjs'
 import { StrictMode, act, createElement, useState } from 'react'
 import { createRoot } from 'react-dom/client'
 import { connect } from 'sidecast'
-import { useChannel, useRelayState } from 'sidecast/react'
-import { fakeRelay, settle } from './fake.mjs'
+import './node_modules/sidecast/sidecast-extra.mjs' // so that it is loaded without a delay
+import { useChannel, useMembers, useRelayState } from 'sidecast/react'
+import { fakeRelay, prepared, settle } from './fake.mjs'
 import { Chat as ReadmeChat } from './readme.js'
 
 let fake, relay, root
 
 const app = () => document.getElementById('app').textContent
-const inAct = (f) => act(async () => (f(), await settle()))
+const inAct = (f) => act(async () => (await f(), await settle()))
 const message = (channel, data) => ({ type: 'message', channel, data, cursor: data })
 
 function Chat({ relay, name, prefix, ...options }) {
@@ -82,6 +83,25 @@ test('unmounting ends the subscription', async () => {
   await inAct(() => (fake.socket.welcome(), fake.socket.subscribed()))
   await inAct(() => root.unmount())
   assert.equal(fake.socket.sent.at(-1).type, 'unsubscribe')
+})
+
+function Members({ relay, name }) {
+  const { members, count } = useMembers(useChannel(relay, name, { presence: true }))
+  return `${count}: ${members.map(({ user, info }) => user + (info ?? ''))}`
+}
+
+test('a component shows the members', async () => {
+  const show = (name) => inAct(() => root.render(createElement(StrictMode, null, createElement(Members, { relay, name }))))
+  await show('a')
+  assert.equal(app(), 'undefined: ')
+  await inAct(async () => (fake.socket.welcome(), await prepared(), fake.socket.subscribed({ members: [{ user: 'ann', info: 1 }], count: 1 })))
+  assert.equal(app(), '1: ann1')
+  await inAct(() => fake.socket.receive({ type: 'join', channel: 'a', user: 'bob', count: 2 }))
+  assert.equal(app(), '2: ann1,bob')
+  await inAct(() => fake.socket.receive({ type: 'leave', channel: 'a', user: 'ann', count: 1 }))
+  assert.equal(app(), '1: bob')
+  await show(null)
+  assert.equal(app(), 'undefined: ')
 })
 
 test("the README's component", async () => {

@@ -51,6 +51,8 @@ relay.close()
 function Component() {
   const channel = react.useChannel(relay, 'a', { last: 1, onMessage: (m) => m.data.length, onGap: (gap) => gap.reason })
   const state: State = react.useRelayState(relay)
+  const { members, count } = react.useMembers(channel)
+  console.log(members.map(({ user, info }) => user + info.name), count?.toFixed())
   return `${state} ${channel?.name}`
 }
 
@@ -58,10 +60,14 @@ const name = ref<string | null>('a')
 vue.useChannel(relay, name).value?.publish('hi')
 vue.useChannel(relay, () => name.value, { onError: console.error })
 const shown: State = vue.useRelayState(relay).value
-console.log(state, shown, Component)
+const online: number | undefined = vue.useMembers(vue.useChannel(relay, name, { presence: true })).value.count
+const users: string[] = vue.useMembers(relay.channel('a')).value.members.map(({ user }) => user)
+console.log(state, shown, Component, online, users)
 
 const echo = new Echo<'function'>({ broadcaster: SidecastConnector, url: 'wss://push.example.com/ws', token: async () => 'jwt' })
 echo.private('orders').listen('OrderShipped', (data: { id: number }) => console.log(data.id))
+echo.join('room').here((members: { id: string }[]) => console.log(members.length)).joining((member: { id: string }) => console.log(member.id))
+new SidecastConnector({ namespace: false }).presenceChannel('a').here((members) => members[0].name).leaving(({ id }) => id.length)
 new SidecastConnector({ url: 'wss://push.example.com/ws' }).channel('a').listen('.x', () => {}).whisper('typing', {})
 
 // @ts-expect-error the client changes the members

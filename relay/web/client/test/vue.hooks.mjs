@@ -4,8 +4,9 @@ import { afterEach, beforeEach, test } from 'node:test'
 import './dom.mjs'
 import { createApp, h, nextTick, ref } from 'vue'
 import { connect } from 'sidecast'
-import { useChannel, useRelayState } from 'sidecast/vue'
-import { fakeRelay, settle } from './fake.mjs'
+import './node_modules/sidecast/sidecast-extra.mjs' // so that it is loaded without a delay
+import { useChannel, useMembers, useRelayState } from 'sidecast/vue'
+import { fakeRelay, prepared, settle } from './fake.mjs'
 import ReadmeChat from './readme.vue.mjs'
 
 let fake, relay, app, name, calls
@@ -45,6 +46,28 @@ test('a component shows messages and the state', async () => {
   fake.socket.subscribed()
   fake.socket.receive(message('a', '1'))
   assert.equal(await text(), 'open a: 1')
+})
+
+test('a component shows the members', async () => {
+  app = createApp({
+    setup() {
+      const shown = useMembers(useChannel(relay, name, { presence: true }))
+      return () => h('p', `${shown.value.count}: ${shown.value.members.map(({ user, info }) => user + (info ?? ''))}`)
+    },
+  })
+  app.mount('#app')
+  await settle()
+  fake.socket.welcome()
+  await prepared()
+  assert.equal(await text(), 'undefined: ')
+  fake.socket.subscribed({ members: [{ user: 'ann', info: 1 }], count: 1 })
+  assert.equal(await text(), '1: ann1')
+  fake.socket.receive({ type: 'join', channel: 'a', user: 'bob', count: 2 })
+  assert.equal(await text(), '2: ann1,bob')
+  fake.socket.receive({ type: 'leave', channel: 'a', user: 'ann', count: 1 })
+  assert.equal(await text(), '1: bob')
+  name.value = null
+  assert.equal(await text(), 'undefined: ')
 })
 
 test('another name, and no name', async () => {
