@@ -27,6 +27,7 @@ type phpSite struct {
 	redis    *redistest.Server
 	relay    *relaytest.Process
 	settings map[string]string // of the relay; its address does not change
+	prelude  string            // the lines with which its scripts begin
 }
 
 func newPHPSite(t testing.TB, tables string) *phpSite {
@@ -35,6 +36,7 @@ func newPHPSite(t testing.TB, tables string) *phpSite {
 	s := &phpSite{t: t, dir: t.TempDir(), redis: redistest.Start(t)}
 	s.settings = map[string]string{"SIDECAST_LISTEN": redistest.FreeAddr(t), "SIDECAST_DURABLE_CHANNELS": "orders"}
 	s.relay = startRelay(t, s.redis, s.settings)
+	s.prelude = fmt.Sprintf("<?php\n$redis = new Redis();\n$redis->connect('127.0.0.1', %s);\n", s.redis.Port()) + s.opensDB()
 	s.sql("PRAGMA journal_mode = WAL; " + tables)
 	s.addr = servePHP(t, s.dir)
 	return s
@@ -47,11 +49,12 @@ func (s *phpSite) restartRelay() {
 	s.relay = startRelay(s.t, s.redis, s.settings)
 }
 
-// servePHP runs PHP's web server.
+// servePHP runs PHP's web server, configured as in production: errors are not
+// shown.
 func servePHP(t testing.TB, dir string) (addr string) {
 	t.Helper()
 	addr = redistest.FreeAddr(t)
-	server := exec.Command("php", "-S", addr, "-t", dir)
+	server := exec.Command("php", "-d", "display_errors=0", "-d", "session.save_path="+t.TempDir(), "-S", addr, "-t", dir)
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -70,10 +73,10 @@ func servePHP(t testing.TB, dir string) (addr string) {
 	return addr
 }
 
-// script returns a script that opens $redis and $db before its code.
+// script returns a script that begins with the site's prelude, such as one that
+// opens $redis and $db.
 func (s *phpSite) script(code string) string {
-	return fmt.Sprintf("<?php\n$redis = new Redis();\n$redis->connect('127.0.0.1', %s);\n", s.redis.Port()) +
-		s.opensDB() + strings.TrimPrefix(code, "<?php")
+	return s.prelude + strings.TrimPrefix(code, "<?php")
 }
 
 func (s *phpSite) opensDB() string {
@@ -104,7 +107,7 @@ func (s *phpSite) php(code string) string {
 // and returns its output.
 func (s *phpSite) start(script string) (wait func() string) {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), "php")
+	cmd := exec.CommandContext(s.t.Context(), "php", "-d", "session.save_path="+s.t.TempDir())
 	cmd.Stdin = strings.NewReader(script)
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &out

@@ -11,72 +11,6 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-func sendsToRoom(t *testing.T, text string) {
-	s, _, url := development(t)
-	client := dial(t, &relaytest.Dialer{
-		URL: strings.TrimSuffix(url, "ws"), Protocol: relaytest.Raw, Channels: []string{"room:7"},
-	})
-	if err := client.Barrier(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	runPHP(t, text, s.redisPort(), "$room = 7; $name = 'Ada'; $text = 'hi';")
-	if heard := hears(t, client, 1)[0].Data; heard != `{"from":"Ada","text":"hi"}` {
-		t.Errorf("a client received %q", heard)
-	}
-}
-
-// sendsToUser: a logged-in client receives the messages to its user, and an
-// anonymous client cannot subscribe to them.
-func sendsToUser(t *testing.T, text string) {
-	server := redistest.Start(t)
-	s := newShell(t, map[string]string{
-		"SIDECAST_REDIS_URL": server.URL(), "SIDECAST_CHANNELS": "user:*", "SIDECAST_JWT_SECRET": jwtSecret,
-	})
-	url := s.start("sidecast")
-	token := strings.TrimSpace(s.run("sidecast token --user 42"))
-	user := dial(t, &relaytest.Dialer{URL: url, Offer: []string{"sidecast.v1", "sidecast.token." + token}})
-	anonymous := dial(t, &relaytest.Dialer{URL: url})
-	if err := anonymous.Subscribe(t.Context(), "user:42"); err == nil {
-		t.Error("an anonymous client may subscribe to a user's channel")
-	}
-	if err := user.Subscribe(t.Context(), "user:42"); err != nil {
-		t.Fatal(err)
-	}
-	runPHP(t, text, server.Port(), "$id = 42;")
-	if heard := hears(t, user, 1)[0].Data; heard != `{"unread":3}` {
-		t.Errorf("the user received %q", heard)
-	}
-}
-
-// job defines the variables and the function of the recipe about the progress
-// of a job.
-const job = `$id = 7; $rows = ['a', 'b', 'c']; function import($row) {}`
-
-func sendsProgress(t *testing.T, text string) {
-	s, client, _ := development(t)
-	if err := client.Subscribe(t.Context(), "job:7"); err != nil {
-		t.Fatal(err)
-	}
-	runPHP(t, text, s.redisPort(), job)
-	if last := hears(t, client, 3)[2].Data; last != `{"done":3,"of":3}` {
-		t.Errorf("the last message is %q", last)
-	}
-}
-
-// showsProgress opens the page before the job and another one after it.
-func showsProgress(t *testing.T, text string) {
-	s, _, url := development(t)
-	ctx := browser.Start(t)
-	addr := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/ws")
-	page := "file://" + file(t, onPort(t, text, "localhost:8080", addr))
-	const isDone = `document.getElementById('bar').value === 3 && document.getElementById('bar').max === 3`
-	tab := open(ctx, t, page)
-	awaitSubscribed(tab, t, "job:7")
-	runPHP(t, snippet(t, "php", "job:"), s.redisPort(), job)
-	browser.Await(tab, t, isDone)
-	browser.Await(open(ctx, t, page), t, isDone)
-}
-
 // addsFromPHP adds an entry to a stream as an application does. Clients receive
 // it at once, with a real Redis and with the one in memory.
 func addsFromPHP(state string) func(t *testing.T, text string) {
@@ -144,7 +78,6 @@ func TestPagesNoticeSilence(t *testing.T) {
 	for name, page := range map[string]struct{ channel, isOpen, shows string }{
 		chatsPage:  {"chat", `relay.state === "open"`, `document.querySelector("#log").textContent.endsWith("missed")`},
 		clientPage: {"chat", `relay.state === "open"`, `document.querySelector("#log").textContent.endsWith("missed")`},
-		jobPage:    {"job:7", `relay.state === "open"`, `document.getElementById("bar").value === 5`},
 		demo:       {"chat", demoIsLive, `document.querySelector("#messages").textContent.endsWith("missed")`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -161,7 +94,6 @@ func TestPagesNoticeSilence(t *testing.T) {
 			browser.Await(tab, t, "!("+page.isOpen+")")
 			t.Logf("noticed after %v", time.Since(begin).Round(time.Millisecond))
 			s.run("sidecast publish chat missed")
-			s.run(`sidecast publish job:7 '{"done":5,"of":9}'`)
 			proxy.Reset() // what it holds must not arrive later
 			proxy.Release(faultproxy.Both...)
 			browser.Await(tab, t, page.shows)

@@ -24,10 +24,17 @@ const root = "../../.."
 
 // documents are the files whose snippets are executed: each snippet of each of
 // them.
-var documents = []string{"README.md", "relay/source/README.md", "relay/protocol/README.md", "relay/admin/README.md"}
+var documents = []string{
+	"README.md", cookbook, "relay/source/README.md", "relay/protocol/README.md", "relay/admin/README.md",
+}
 
-// A fence is a fenced snippet of a document: its language and its text.
-type fence struct{ language, text string }
+// cookbook is the document whose snippets work together with the others under
+// the same heading.
+const cookbook = "relay/README.md"
+
+// A fence is a fenced snippet of a document: its language and its text, and
+// the document and the heading above it.
+type fence struct{ language, text, document, heading string }
 
 // fences returns the snippets of all documents.
 func fences(t testing.TB) (list []fence) {
@@ -37,12 +44,14 @@ func fences(t testing.TB) (list []fence) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		inside := false
+		inside, heading := false, ""
 		for line := range strings.Lines(string(text)) {
 			language, isFence := strings.CutPrefix(line, "```")
 			switch {
+			case !inside && strings.HasPrefix(line, "#"):
+				heading = strings.TrimSpace(strings.TrimLeft(line, "#"))
 			case isFence && !inside:
-				list = append(list, fence{language: strings.TrimSpace(language)})
+				list = append(list, fence{language: strings.TrimSpace(language), document: name, heading: heading})
 				inside = true
 			case isFence:
 				inside = false
@@ -55,12 +64,12 @@ func fences(t testing.TB) (list []fence) {
 }
 
 // snippet returns the text of the only snippet of a language that contains
-// part.
+// part, outside the cookbook.
 func snippet(t testing.TB, language, part string) string {
 	t.Helper()
 	var found []string
 	for _, f := range fences(t) {
-		if f.language == language && strings.Contains(f.text, part) {
+		if f.document != cookbook && f.language == language && strings.Contains(f.text, part) {
 			found = append(found, f.text)
 		}
 	}
@@ -78,7 +87,6 @@ const (
 	baseRights        = "ACL SETUSER relay on"
 	chatsPage         = "event.target.value"
 	clientPage        = "last: 20"
-	jobPage           = "<progress"
 	changesRow        = "UPDATE orders"
 	rendersRows       = "xRevRange"
 	answersJSON       = "application/json"
@@ -98,10 +106,6 @@ var executors = []struct {
 	{"sh", "docker compose", namesComposeFile},
 	{"sh", "go test", findsTests},
 	{"sh", ownRedis, runsWithRedis},
-	{"php", "room:", sendsToRoom},
-	{"php", "user:", sendsToUser},
-	{"php", "job:", sendsProgress},
-	{"html", jobPage, showsProgress},
 	{"php", "'paid'", addsFromPHP("paid")},
 	{"php", rendersRows, rendersWithoutRace},
 	{"php", changesRow, runsAbove},
@@ -124,14 +128,14 @@ func runsAbove(*testing.T, string) {}
 func TestReadmeSnippets(t *testing.T) {
 	t.Parallel()
 	redistest.Require(t, "sh", "dash")
-	ran := make(map[fence]bool)
+	ran := make(map[string]bool)
 	for _, e := range executors {
 		text := snippet(t, e.language, e.part)
-		ran[fence{e.language, text}] = true
+		ran[text] = true
 		t.Run(e.language+" "+e.part, func(t *testing.T) { e.run(t, text) })
 	}
 	for _, f := range fences(t) {
-		if !ran[f] && f.language != "mermaid" {
+		if !ran[f.text] && f.language != "mermaid" && f.document != cookbook {
 			t.Errorf("no test runs this snippet (%s):\n%s", f.language, f.text)
 		}
 	}
