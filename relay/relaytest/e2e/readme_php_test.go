@@ -240,6 +240,7 @@ func TestComposePage(t *testing.T) {
 	var tabs []context.Context
 	for i := range 2 {
 		tabs = append(tabs, s.page(ctx, ""))
+		browser.Await(tabs[i], t, `document.querySelector("form").onsubmit`) // its script loads the client first
 		said := fmt.Sprintf("<b>%d", i)
 		browser.Do(tabs[i], t, chromedp.SendKeys(chromedp.CSS("input"), said+kb.Enter))
 		browser.Await(tabs[i], t, lines+fmt.Sprintf(`.endsWith(%q)`, said))
