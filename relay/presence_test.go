@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"sidecast/relay"
 	"sidecast/relay/access"
@@ -93,7 +94,7 @@ func newPresenceHub(t *testing.T) (*testHub, *fakePresence) {
 	p.hub = newTestHub(t, relay.HubConfig{
 		Access: &access.Rules{
 			Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all,
-			Presence: access.Patterns{access.MustPattern("room:*")},
+			Presence: access.Patterns{access.MustPattern("room:*")}, Secrets: channelSecrets,
 		},
 		Presence: p, Shards: 2,
 		Verify: func(_ context.Context, token string) (*access.Identity, protocol.Code) {
@@ -161,6 +162,29 @@ func TestMembersAreTold(t *testing.T) {
 		synctest.Wait()
 		if len(p.users) > 0 || p.watches != 0 {
 			t.Errorf("left over: %v, %d watches", p.users, p.watches)
+		}
+	})
+}
+
+// A signature for a user makes an anonymous client a member of that channel, and
+// of no other.
+func TestSignedUserIsAMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, p := newPresenceHub(t)
+		c := h.user("")
+		c.present("room:1", sign("room:1", "ann", time.Minute), "ann", `,"presence":true`)
+		c.wantFrames("a signature for a user",
+			`{"type":"subscribed","channel":"room:1","recovered":false,"members":[{"user":"ann"}],"count":1}`)
+		c.present("room:2", sign("room:2", "", time.Minute), "", `,"presence":true`)
+		c.wantFrames("a signature for any client",
+			`{"type":"error","code":"unauthorized","message":"presence is for users who are logged in","channel":"room:2"}`)
+		c.present("room:1", sign("room:1", "ann", 2*time.Minute), "ann", `,"presence":true`)
+		c.wantFrames("a new signature",
+			`{"type":"subscribed","channel":"room:1","recovered":true,"members":[{"user":"ann"}],"count":1}`)
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if len(p.users) > 0 || p.watches != 0 {
+			t.Errorf("left over when the signature has expired: %v, %d watches", p.users, p.watches)
 		}
 	})
 }
