@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -55,6 +56,8 @@ const (
 	readEvery = 30 * time.Second // how often the newest entries are read
 	readAgain = time.Second      // after an attempt that failed
 	trimEvery = time.Hour        // how often old entries are deleted
+	// readAllTimeout bounds the time to read all entries in the background.
+	readAllTimeout = time.Minute
 )
 
 // A Control does what the application asks for. Create it with [New], give its
@@ -67,7 +70,9 @@ type Control struct {
 	// Logs that an application could repeat without end.
 	malformed, seconds, future, entries, unreadable rate.Sometimes
 
-	denied atomic.Bool // revocations cannot be read in this epoch
+	reached string      // the score up to which an attempt to read all revocations came; used by the link's goroutine
+	partly  atomic.Bool // they were read in parts, so they must be read again
+	denied  atomic.Bool // revocations cannot be read in this epoch
 
 	mu     sync.Mutex
 	newest int64 // the highest time of a revocation, in milliseconds, or 0; guarded by mu
@@ -93,10 +98,25 @@ func (c *Control) Service() source.Service {
 	return s
 }
 
-// prepare reads all revocations. Called on the link's goroutine.
+// prepare reads all revocations. If there are so many that the time is not
+// enough, the next attempt goes on from there, and because that may be at another
+// server, all of them are read once more in the background. Called on the link's
+// goroutine.
 func (c *Control) prepare(ctx context.Context, client redis.UniversalClient) error {
 	c.denied.Store(false)
-	return c.read(ctx, client, everything)
+	from := cmp.Or(c.reached, "-inf")
+	err := c.read(ctx, client, []span{{from, "+inf"}}, func(page []redis.Z) {
+		c.apply(page)
+		if len(page) > 0 {
+			c.reached = formatScore(page[len(page)-1].Score)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	c.partly.Store(c.reached != "" && from != "-inf")
+	c.reached = ""
+	return nil
 }
 
 // receive adds a control message to those that wait. Called on the link's
@@ -132,7 +152,7 @@ func (c *Control) Run(ctx context.Context) error {
 		if read.Reset(readEvery); !ok {
 			read.Reset(readAgain)
 		}
-		pause(ctx, 2*took) // however many messages there are, they share a read
+		pause(ctx, min(2*took, readAgain)) // however many messages there are, they share a read
 	}
 }
 
@@ -157,25 +177,39 @@ func (c *Control) readNewest(ctx context.Context) (took time.Duration, ok bool) 
 		return 0, true
 	}
 	began := time.Now()
-	c.mu.Lock()
-	from := min(c.newest, began.UnixMilli()) - overlap.Milliseconds()
-	c.mu.Unlock()
-	spans := everything
-	if from > 0 {
-		spans = since(from)
+	spans, partly := c.newestSpans(began), c.partly.CompareAndSwap(true, false)
+	if partly {
+		var cancel func()
+		ctx, cancel = context.WithTimeout(ctx, readAllTimeout)
+		defer cancel()
+		spans = everything
 	}
-	err := c.cfg.Link().Do(ctx, func(ctx context.Context, client redis.UniversalClient) error { return c.read(ctx, client, spans) })
+	err := c.cfg.Link().Do(ctx, func(ctx context.Context, client redis.UniversalClient) error {
+		return c.read(ctx, client, spans, c.apply)
+	})
 	if err != nil {
+		c.partly.CompareAndSwap(false, partly)
 		c.cfg.Logger.Debug("reading the revocations failed", "err", err.Error())
 	}
 	return time.Since(began), err == nil
 }
 
-// read reads the revocations in some spans, and applies them. If Redis does not
-// permit that, or the key is something else, the relay works without them.
-func (c *Control) read(ctx context.Context, client redis.UniversalClient, spans []span) error {
+// newestSpans returns the spans of the entries that may be new.
+func (c *Control) newestSpans(now time.Time) []span {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	from := min(c.newest, now.UnixMilli()) - overlap.Milliseconds()
+	if from <= 0 {
+		return everything
+	}
+	return since(from)
+}
+
+// read reads the revocations in some spans. If Redis does not permit that, or
+// the key is something else, the relay works without them.
+func (c *Control) read(ctx context.Context, client redis.UniversalClient, spans []span, handle func([]redis.Z)) error {
 	for _, s := range spans {
-		err := readSpan(ctx, client, c.key, s, c.apply)
+		err := readSpan(ctx, client, c.key, s, handle)
 		if do := explain(err, c.key, "+zrangebyscore"); do != "" {
 			c.denied.Store(true)
 			c.unreadable.Do(func() {

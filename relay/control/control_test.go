@@ -23,11 +23,12 @@ import (
 // A fakeRelay records what a Control does to its sessions.
 type fakeRelay struct {
 	*Control
-	t      *testing.T
-	client *redis.Client
-	stats  stats.Stats
-	log    bytes.Buffer // read after stop
-	down   error        // guarded by mu, like the next ones
+	t        *testing.T
+	client   *redis.Client
+	stats    stats.Stats
+	log      bytes.Buffer // read after stop
+	onRevoke func()       // runs after each page; may be nil
+	down     error        // guarded by mu, like the next ones
 
 	mu   sync.Mutex
 	did  []string
@@ -97,6 +98,9 @@ func subjectText(who access.Subject) string { return access.SubjectKinds[who.Kin
 func (r *fakeRelay) Revoke(list []access.Revocation) {
 	for _, revoked := range list {
 		r.record("revoke %s %d", subjectText(revoked.Subject), revoked.Ms)
+	}
+	if r.onRevoke != nil {
+		r.onRevoke()
 	}
 }
 
@@ -219,6 +223,37 @@ func TestControlWithoutRedis(t *testing.T) {
 	r.down = nil
 	r.mu.Unlock()
 	r.await("revoke user:42")
+}
+
+// If the time is not enough to read all revocations, the next attempt goes on,
+// and they are read once more later.
+func TestManyRevocations(t *testing.T) {
+	r := newFakeRelay(t, redistest.Start(t), access.NewNames("", ""), 0)
+	const n = 2*pageSize + 10
+	for i := 0; i < n; i += 1000 {
+		var entries []redis.Z
+		for k := i; k < min(i+1000, n); k++ {
+			entries = append(entries, redis.Z{Score: float64(1e12 + 1000*k), Member: fmt.Sprint("user:", k)})
+		}
+		r.client.ZAdd(t.Context(), "sidecast:revoked", entries...)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	r.onRevoke = cancel // as if the time was over after one page
+	if err := r.Service().Prepare(ctx, r.client); err == nil || len(r.did) != pageSize {
+		t.Fatalf("the first attempt: %v after %d entries", err, len(r.did))
+	}
+	r.onRevoke = nil
+	if err := r.Service().Prepare(t.Context(), r.client); err != nil || len(r.did) != n+1 {
+		t.Fatalf("the second attempt: %v after %d entries", err, len(r.did)) // one is read twice
+	}
+	r.did = nil
+	if _, ok := r.readNewest(t.Context()); !ok || len(r.did) != n {
+		t.Errorf("later, %d entries are read", len(r.did))
+	}
+	r.did = nil
+	if _, ok := r.readNewest(t.Context()); !ok || len(r.did) == n {
+		t.Errorf("and again, %d entries are read", len(r.did))
+	}
 }
 
 // An epoch does not begin if the revocations cannot be read, unless that will

@@ -70,7 +70,10 @@ func before(ms int64) []span {
 	}
 }
 
-func formatScore(score float64) string { return strconv.FormatFloat(score, 'f', -1, 64) }
+// formatScore returns a score as Redis writes it.
+func formatScore(score float64) string {
+	return strings.ToLower(strconv.FormatFloat(score, 'f', -1, 64))
+}
 
 // readSpan reads the entries in a span, page by page. Entries that are added or
 // removed meanwhile do not shift the pages, because each begins at the score at
