@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"sidecast/relay/relaytest"
 	"sidecast/relay/relaytest/redistest"
 )
@@ -89,6 +91,37 @@ func TestActions(t *testing.T) {
 	wantClose(t, client, "a revoked token", 4409)
 	wantClose(t, dial(t, relay, mine), "a revoked token", 4401)
 	relay.AwaitLog(func(line string) bool { return strings.Contains(line, "it is not a JSON object") })
+}
+
+// Each relay answers an action that has an id with how many of its sessions it
+// concerned.
+func TestAnswers(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relays := []*relaytest.Process{start(t, server.Addr, nil), start(t, server.Addr, nil)}
+	app := newApplication(t, server)
+	for range 3 {
+		await(t, dial(t, relays[1], token(t, "42", time.Now(), "")), "the welcome", relaytest.Is(relaytest.KindWelcome))
+	}
+	app.control(`{"action":"disconnect","user":42,"id":"job 7"}`)
+	app.control(`{"action":"disconnect","user":42}`)
+	counts := map[string]int{}
+	after := "0"
+	for len(counts) < 2 {
+		streams, err := app.redis.XRead(t.Context(), &redis.XReadArgs{Streams: []string{"sidecast:events", after}, Block: relaytest.Patience}).Result()
+		if err != nil {
+			t.Fatalf("awaiting the answers: %v, so far %v", err, counts)
+		}
+		for _, entry := range streams[0].Messages {
+			after = entry.ID
+			if entry.Values["kind"] == "control" {
+				counts[fmt.Sprint(entry.Values["id"], " ", entry.Values["count"])]++
+			}
+		}
+	}
+	if counts["job 7 3"] != 1 || counts["job 7 0"] != 1 {
+		t.Errorf("the answers are %v", counts)
+	}
 }
 
 // After a refresh or a logout, the relay does not use its cached answer of the
