@@ -252,8 +252,8 @@ func (s *Session) leaveRevoked() {
 // up to the channel limit: silently to the user's own channels if they are
 // relayed, and with an answer in any case to those that the token asks for.
 func (s *Session) SubscribeOwn() {
-	s.takeTurn()
-	defer s.endTurn()
+	s.enterExclusive()
+	defer s.exitExclusive()
 	s.subscribeOwn()
 }
 

@@ -18,8 +18,8 @@ func (s *Session) Handle(data []byte, text bool) {
 	if s.closeCode.Load() != 0 {
 		return // commands during a close are ignored
 	}
-	s.takeTurn()
-	defer s.endTurn()
+	s.enterExclusive()
+	defer s.exitExclusive()
 	s.removeFailed()
 	cmd, code := s.protocol.Decode(data, text)
 	if code != 0 {
@@ -88,8 +88,8 @@ func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Cod
 // [Hub.Admit]. It ignores a second request for a channel. It waits until all of that is done: for Redis if necessary, but
 // not longer than a client waits for the answer to a subscribe.
 func (s *Session) Subscribe(requests []protocol.ChannelRequest) {
-	s.takeTurn()
-	defer s.endTurn()
+	s.enterExclusive()
+	defer s.exitExclusive()
 	var started []*resume
 	for _, request := range requests {
 		if s.subscription(request.Channel) < 0 {

@@ -141,7 +141,7 @@
 //	session.go       one connected client: joining, leaving, closing
 //	commands.go      the commands of a client
 //	together.go      channels that share a cursor
-//	turn.go          commands and actions of a session, one after the other
+//	exclusive.go     commands and actions of a session, one after the other
 //	actions.go       what the application does to sessions
 //	revoked.go       logins that the application has ended
 //	users.go         the sessions of each user

@@ -94,7 +94,7 @@ type Session struct {
 	lastSeen  atomic.Int64 // when the client last sent anything
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never
 	echoes    atomic.Pointer[echoes]
-	turn      atomic.Uint32 // who uses what must not be used concurrently: see turnTaken
+	exclusive atomic.Uint32 // who uses what must not be used concurrently: see exclusiveTaken
 }
 
 // Join creates a session for a client and welcomes it. The caller must call
@@ -146,8 +146,8 @@ func (h *Hub) Join(c Client) *Session {
 // Leave removes the session from its channels and from the hub. Nothing is sent
 // to it afterwards.
 func (s *Session) Leave() {
-	s.takeTurn()
-	defer s.leaveTurns()
+	s.enterExclusive()
+	defer s.endExclusive()
 	if s.together != nil {
 		s.leaveTogether()
 	}
@@ -278,10 +278,10 @@ func (s *Session) isEcho(channel string, hash uint64) bool {
 // read from the client meanwhile, so it may have answered a ping. The function
 // that block returns ends that.
 func (s *Session) block() func() {
-	s.turn.Or(turnBlocked)
+	s.exclusive.Or(exclusiveBlocked)
 	return func() {
 		s.Seen()
-		s.turn.And(^turnBlocked)
+		s.exclusive.And(^exclusiveBlocked)
 	}
 }
 

@@ -126,7 +126,7 @@ func (s *Session) tick(now int64, round *pingRound) {
 		s.pingSent = now
 	}
 	if s.pingSent != 0 && timeout > 0 && now-s.pingSent >= timeout {
-		if !s.answered() && s.turn.Load()&turnBlocked == 0 {
+		if !s.answered() && s.exclusive.Load()&exclusiveBlocked == 0 {
 			s.outbox.Abort()
 			return
 		}

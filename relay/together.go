@@ -36,8 +36,8 @@ type origin struct {
 // It ignores a second request for a channel. It waits like [Session.Subscribe].
 // The session must have no other subscriptions, and must not handle commands.
 func (s *Session) SubscribeTogether(requests []protocol.ChannelRequest, anchor Anchor) {
-	s.takeTurn()
-	defer s.endTurn()
+	s.enterExclusive()
+	defer s.exitExclusive()
 	r := s.joinTogether(requests, anchor)
 	s.admitted = nil
 	s.setDeadline()
