@@ -93,10 +93,7 @@ func (a *App) assemble() error {
 	c.Stats, c.Logger = a.stats, a.options.Logger
 	a.control = control.New(control.Config{
 		Names: c.Names, Sessions: a.hub, Login: a.settings.Access.Login, RevokedAge: time.Duration(cfg.RevokedAge), Stats: a.stats, Logger: a.options.Logger,
-		Link: func() control.Commands { return a.link },
-		Answer: func(id string, count int) {
-			a.events.Write(protocol.Report{Kind: protocol.ReportControl, At: time.Now(), ID: id, Count: count})
-		},
+		Link: func() control.Commands { return a.link }, Answer: a.answer,
 	})
 	c.Services = slices.Concat([]source.Service{a.control.Service()}, a.presenceServices(), services)
 	link, err := source.New(c, a.hub)

@@ -43,6 +43,11 @@ func (a *App) watchUnheard(hub *relay.HubConfig) (services []source.Service) {
 	return []source.Service{{Online: func(bool) { a.unheard.Online() }}}
 }
 
+// answer reports how many sessions an action of the application concerned.
+func (a *App) answer(id string, count int) {
+	a.events.Write(protocol.Report{Kind: protocol.ReportControl, ID: id, Count: count})
+}
+
 // identify authenticates a client, and reports it if it is refused.
 func (a *App) identify(r *http.Request, offered *string) (access.Principal, protocol.CloseCode) {
 	principal, code := a.gate.Identify(r, offered)

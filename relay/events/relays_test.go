@@ -3,6 +3,7 @@ package events_test
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -26,9 +27,7 @@ func startRelay(t testing.TB, server *redistest.Server, more map[string]string) 
 		"SIDECAST_REDIS_URL": server.URL(), "SIDECAST_CHANNELS": "*", "SIDECAST_DURABLE_CHANNELS": "user:d*",
 		"SIDECAST_PUBLIC_CHANNELS": "*", "SIDECAST_PUBLISH_CHANNELS": "*", "SIDECAST_UNHEARD": "user:*",
 	}
-	for name, value := range more {
-		settings[name] = value
-	}
+	maps.Copy(settings, more)
 	relay := relaytest.Start(t, settings)
 	relay.AwaitReady()
 	return relay
@@ -162,13 +161,13 @@ func kinds(t *testing.T, client *redis.Client) (list []string) {
 		t.Fatal(err)
 	}
 	for _, entry := range entries {
-		text := fmt.Sprint(entry.Values["kind"])
-		for _, field := range []string{"user", "channel", "code"} {
+		words := []string{fmt.Sprint(entry.Values["kind"])}
+		for _, field := range []string{"user", "channel", "code", "id", "count"} {
 			if value, ok := entry.Values[field]; ok {
-				text += fmt.Sprint(" ", value)
+				words = append(words, fmt.Sprint(value))
 			}
 		}
-		list = append(list, text)
+		list = append(list, strings.Join(words, " "))
 	}
 	return list
 }
@@ -206,4 +205,21 @@ func TestEventsOfClients(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	await("connected", "published chat", "refused 4401", "disconnected 1012")
+}
+
+// A relay answers actions that have an id, whatever the settings say.
+func TestControlAnswer(t *testing.T) {
+	server := redistest.Start(t)
+	client := newClient(t, server)
+	startRelay(t, server, map[string]string{"SIDECAST_UNHEARD": "", "SIDECAST_EVENTS": "none"})
+	server.CLI("PUBLISH", "sidecast:control", `{"action":"disconnect","user":"42","id":"a1"}`)
+	server.CLI("PUBLISH", "sidecast:control", `{"action":"disconnect","user":"42"}`)
+	server.CLI("PUBLISH", "sidecast:control", `{"action":"disconnect","user":"42","id":"a2"}`)
+	eventually(t, func() string {
+		got := kinds(t, client)
+		if !slices.Equal(got, []string{"control a1 0", "control a2 0"}) {
+			return fmt.Sprintf("events %q", got)
+		}
+		return ""
+	})
 }

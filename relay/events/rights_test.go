@@ -29,7 +29,7 @@ func rights(t *testing.T) (list []string) {
 	}
 	_, table, _ := strings.Cut(string(text), "## Rights in Redis")
 	for _, code := range regexp.MustCompile("`([^`]*)`").FindAllStringSubmatch(table, -1) {
-		for _, right := range strings.Fields(code[1]) {
+		for right := range strings.FieldsSeq(code[1]) {
 			if strings.HasPrefix(right, "+") || strings.HasPrefix(right, "~") {
 				list = append(list, right)
 			}
