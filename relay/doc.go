@@ -155,7 +155,7 @@
 //	resumer.go       the turns of all resumes
 //	messages.go      pages of the history, encoded once for all clients
 //	presence.go      members of channels, and the clients that watch them
-//	report.go        what the application learns of its clients
+//	report.go        reports about clients, for the application
 //	unheard.go       messages without a subscriber
 //	echo.go          messages that their sender does not want to receive
 //	limiter.go       the command rate of a session

@@ -19,11 +19,11 @@ const (
 type incoming struct {
 	name, payload []byte
 	large         bool // too large to be relayed: there is no payload
+	unheard       bool // set when it is sequenced: no subscribers, and the application wants to know
 	hash          uint64
 
 	// Set when it is sequenced.
 	channel  *channel // nil if there are no subscribers
-	unheard  bool     // there are no subscribers, and the application wants to know
 	cursor   []byte   // nil if no subscriber uses cursors
 	audience audience
 }

@@ -86,7 +86,9 @@ func (l *ledger) sequence(in *incoming) {
 	ch := in.channel
 	if ch == nil || ch.Refs == 0 {
 		in.channel = nil
-		l.watch(in, ch)
+		if l.unheard != nil {
+			l.watch(in, ch)
+		}
 		return
 	}
 	in.audience = audience{l.history.Seq, ch.Hub.home - 1, ch.Hub.protocols, ch.Hub.echoes}

@@ -33,8 +33,8 @@ func (s *Session) reportLeft() {
 	s.report(protocol.ReportDisconnected, "", code)
 }
 
-// reportRefused reports that the client may not use a channel, if that is what
-// the code says.
+// reportRefused reports that the client may not use a channel, if the code says
+// so.
 func (s *Session) reportRefused(channel string, code protocol.Code) {
 	if notAllowed(code) {
 		s.report(protocol.ReportRefused, validOrNothing(channel), code.String())
@@ -50,7 +50,7 @@ func (h *Hub) ReportRejected(code protocol.CloseCode) {
 }
 
 // reportNotAdmitted reports that a client gets no session because it may not
-// have a channel, if that is what the code says.
+// have a channel, if the code says so.
 func (h *Hub) reportNotAdmitted(c *Client, channel string, code protocol.Code) {
 	closed := protocol.CloseForbidden
 	switch {

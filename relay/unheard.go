@@ -24,7 +24,7 @@ type Unheard interface {
 // watch makes a message without subscribers known to [Unheard], if it is on one
 // of its channels. The hub is locked.
 func (l *ledger) watch(in *incoming, ch *channel) {
-	if l.unheard == nil || !l.unheard.Match(in.name) {
+	if !l.unheard.Match(in.name) {
 		return
 	}
 	in.unheard = true

@@ -224,8 +224,8 @@ func (u *Unheard) judgeLive(ctx context.Context, client redis.UniversalClient, b
 	return err
 }
 
-// countWritten counts the events that scripts have written, which is what they
-// return.
+// countWritten counts the events that scripts have written. They return their
+// number.
 func (u *Unheard) countWritten(answers []*redis.Cmd) {
 	for _, answer := range answers {
 		n, _ := answer.Int()
