@@ -5,11 +5,15 @@
 export default async function prepare(subscription) {
   const { entry, sign } = subscription
   if (sign) entry.sig = await sign(entry.channel)
-  if (entry.presence) subscription.hear = (frame) => hear(frame, subscription)
+  subscription.hear = (frame) => {
+    // The signature has expired on its way, so the reason is temporary.
+    if (sign && frame.type === 'error' && frame.code === 'unauthorized') frame.code = 'unavailable'
+    if (entry.presence) report(frame, subscription)
+  }
 }
 
-/** Applies a frame of the channel to its members. */
-function hear({ type, user, info, members: list = [], count }, { members, handles }) {
+/** Applies a frame of the channel to its members, and reports it. */
+function report({ type, user, info, members: list = [], count }, { members, handles }) {
   if (type === 'join') {
     members.set(user, info)
   } else if (type === 'leave') {

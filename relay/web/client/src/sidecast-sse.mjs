@@ -107,9 +107,7 @@ export default class EventStreams {
     const [{ after, at, last, since }] = requests
     if (last != null && !after && !at) url.searchParams.set('last', last)
     if (since && !after) url.searchParams.set('since', since)
-    for (const name of ['sig', 'user']) {
-      if (requests.some((request) => request[name])) for (const request of requests) url.searchParams.append(name, request[name] || '')
-    }
+    sign(url, requests)
     return new Stream(url, this.#token, names, {
       heartbeat: () => this.#heartbeat,
       block: (stream, block) => this.#receive(stream, block),
@@ -120,7 +118,8 @@ export default class EventStreams {
 
   /** The relay does not serve these channels together, or not at all. */
   async #refused({ names }, status, text) {
-    if (status === 401 && this.#token) return this.#end(4401)
+    // The reason is the token, unless a channel has a signature, which may have expired.
+    if (status === 401 && this.#token && !names.some((name) => this.#isSigned(name))) return this.#end(4401)
     if (status !== 400 && status !== 401 && status !== 403) return this.#end(1013)
     // The answer to a mixture of channels names the durable ones, each in a line.
     const found = text.split('\n').filter((name) => names.includes(name) && !durable.has(name))
@@ -139,17 +138,25 @@ export default class EventStreams {
     if (channel) this.#emit({ type: 'error', code, message: text.trim(), channel: name, ref: channel.ref })
   }
 
+  #isSigned(name) {
+    return Boolean(this.#channels.get(name)?.sig)
+  }
+
   /** Requests each channel alone, because one of them may be the reason why all were refused. */
   async #findRefused(names) {
     let refused = 0
     for (const name of names) {
       const url = new URL(this.#url)
       url.searchParams.append('channel', name)
+      sign(url, [this.#channels.get(name) || {}])
       await new Promise((resolve) => {
         const probe = new Stream(url, this.#token, [name], {
           heartbeat: () => this.#heartbeat,
           block: () => (probe.close(), resolve()),
-          refused: (_, status, text) => resolve(this.#refuse(name, status, text), refused++),
+          refused: (_, status, text) => {
+            if (status === 401 && this.#token && !this.#isSigned(name)) this.#end(4401)
+            resolve(this.#refuse(name, status, text), refused++)
+          },
           ended: resolve,
         })
       })
@@ -284,6 +291,13 @@ class Stream {
       for (const block of blocks) this.#on?.block(this, parseBlock(block))
     }
     this.#ended()
+  }
+}
+
+/** Adds the signatures of channels to a URL, the n-th for the n-th channel. */
+function sign(url, requests) {
+  for (const name of ['sig', 'user']) {
+    if (requests.some((request) => request[name])) for (const request of requests) url.searchParams.append(name, request[name] || '')
   }
 }
 

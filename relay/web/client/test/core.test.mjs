@@ -1174,6 +1174,29 @@ describe('signatures', () => {
     assert.deepEqual([events.map(({ code }) => code), n], [['forbidden'], 1])
   })
 
+  test('a signature that has expired on its way is renewed later', async () => {
+    let n = 0
+    await open()
+    fake.socket.welcome()
+    const { events } = listen('a', { sig: () => `s${++n}` })
+    await prepared()
+    fake.socket.answer('subscribe', { type: 'error', code: 'unauthorized', message: 'expired', channel: 'a' })
+    await clock.advance(1000)
+    await prepared()
+    assert.deepEqual(fake.socket.last('subscribe').channels, [{ channel: 'a', sig: 's2' }])
+    assert.deepEqual(events.map(({ code }) => code), ['unavailable'])
+  })
+
+  test('a text that has expired is not sent again', async () => {
+    await open()
+    fake.socket.welcome()
+    const { events } = listen('a', { sig: 's' })
+    await settle()
+    fake.socket.answer('subscribe', { type: 'error', code: 'unauthorized', message: 'expired', channel: 'a' })
+    await clock.advance(10_000)
+    assert.deepEqual([events.map(({ code }) => code), fake.socket.sent.length], [['unauthorized'], 1])
+  })
+
   // What happens while the function runs -> the signatures that are sent later.
   for (const [name, act, want] of [
     ['the channel is closed', ({ channel }) => channel.close(), []],

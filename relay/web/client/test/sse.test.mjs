@@ -114,6 +114,28 @@ test('signatures are sent, the n-th for the n-th channel', async () => {
   assert.deepEqual([names, query.getAll('sig'), query.getAll('user')], [['a', 'b', 'c'], ['s', '', 't'], ['', '', '7']])
 })
 
+test('a signature that has expired is refused alone', async () => {
+  const [a, b] = [listen('a', { sig: 's' }), listen('b')]
+  await fail()
+  await requests[0].refuse(401, 'expired')
+  assert.equal(relay.state, 'connecting')
+  assert.deepEqual([requests[1].names, requests[1].query.get('sig')], [['a'], 's'])
+  await requests[1].refuse(401, 'expired')
+  await requests[2].open('id: m1')
+  await requests[3].open('id: m1', message('b', '1'))
+  assert.deepEqual([requests[3].names, a.events, b.events], [['b'], ['error unauthorized'], ['1']])
+})
+
+test('a token that has expired ends the connection, also if channels have signatures', async () => {
+  listen('a', { sig: 's' })
+  listen('b')
+  await fail()
+  await requests[0].refuse(401, 'expired')
+  await requests[1].refuse(401, 'expired')
+  await requests[2].refuse(401, 'expired')
+  assert.deepEqual([relay.state, states.at(-1).code], ['waiting', 4401])
+})
+
 test('a token that cannot be fetched is no reason for streams', async (t) => {
   t.mock.method(console, 'error', () => {})
   relay.close()
