@@ -10,8 +10,8 @@ import (
 )
 
 // hasSignature reports whether a client presents a signature for a channel that
-// the relay can verify. The signature alone decides then: what the client is
-// also allowed would otherwise hide that the signature is wrong.
+// the relay can verify. The signature alone decides then: another right of the
+// client would otherwise hide that the signature is wrong.
 func (h *Hub) hasSignature(signature access.Signature) bool {
 	return signature.Sig != "" && h.cfg.Access.Secrets != nil
 }

@@ -129,8 +129,8 @@ func TestSignedChannelEndsSession(t *testing.T) {
 	}
 }
 
-// What a signature opens, and what it does not, for clients that present it in a
-// command and for those that present it in their URL.
+// A signature opens exactly the channel that was signed, for clients that present
+// it in a command and for those that present it in their URL.
 func TestSignatureRules(t *testing.T) {
 	const soon = time.Minute
 	for name, tt := range map[string]struct {

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// A Signature is what a client presents so that one channel opens to it: the
-// application signed the channel, the user and the time at which that ends.
+// A Signature opens one channel to the client that presents it: the application
+// signed the channel, the user and the time at which that ends.
 type Signature struct {
 	Sig  string // "<unix seconds>.<HMAC-SHA256 in lower-case hex>"; empty: the client presents no signature
 	User string // the user that was signed; empty: the signature is for every client

@@ -28,7 +28,7 @@ type vector struct {
 
 const testSecret = "a secret of thirty-two bytes, or more"
 
-// vectors are what PHP signs.
+// vectors are signed by PHP.
 var vectors = []vector{
 	{testSecret, 1790000000, "", "order:7", ""},                                           // every client
 	{testSecret, 1790000000, "42", "order:7", ""},                                         // one user
@@ -47,8 +47,8 @@ var vectors = []vector{
 	{" a secret with white space at its ends  ", 1790000000, "", "a", ""},                 // which counts
 }
 
-// The relay accepts what PHP signs, and signs the same. Without PHP, the test
-// uses what PHP has signed before.
+// The relay accepts the signatures of PHP, and makes the same ones. Without PHP,
+// the test uses those that PHP has made before.
 func TestSignaturesOfPHP(t *testing.T) {
 	golden := filepath.Join("testdata", "signatures.golden")
 	signed, err := os.ReadFile(golden)

@@ -34,7 +34,7 @@ func TestNoSecretIsShown(t *testing.T) {
 	t.Cleanup(app.Close)
 	secret := canary + "-secret-of-at-least-32-bytes-length"
 	s := newSetup(t, "JWT_SECRET="+secret, "JWT_PREVIOUS_SECRET="+secret+"-before", "JWT_COOKIE=jwt", "LOG_LEVEL=debug",
-		"ADMIN_TOKEN="+canary+"-admin", "PUBLISH_TOKEN="+canary+"-publish", "AUTH_URL="+app.URL+"/?key="+canary, "CHANNEL_AUTH_URL="+app.URL+"/channel?key="+canary)
+		"ADMIN_TOKEN="+canary+"-admin", "PUBLISH_TOKEN="+canary+"-publish", "CHANNEL_SECRET="+secret+"-channels", "AUTH_URL="+app.URL+"/?key="+canary, "CHANNEL_AUTH_URL="+app.URL+"/channel?key="+canary)
 	token := s.token("--user", "42", "--channel", "chat:*")
 	signature := token[strings.LastIndex(token, ".")+1:]
 	outputs := presentSecrets(t, s, token)
@@ -95,6 +95,7 @@ func presentSecrets(t *testing.T, s *setup, token string) map[string]string {
 		"bad header":         {header: http.Header{"Authorization": {"Bearer " + canary}}},
 		"bad cookie":         {header: cookie("jwt=" + canary)},
 		"query":              {raw: true, query: "?token=" + token + "&password=" + canary, channels: []string{"other"}},
+		"signature":          {raw: true, query: "?channel=order:7&user=42&sig=" + canary},
 		"failing app":        {header: cookie("bad=" + canary)},
 		"basic password":     {raw: true, header: http.Header{"Authorization": {"Basic " + canary}}, channels: []string{"sidecast:x"}},
 		"forbidden by token": {raw: true, token: token, channels: []string{"sidecast:x"}},

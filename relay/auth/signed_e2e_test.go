@@ -80,7 +80,7 @@ func signedQuery(channel, sig, user string) string {
 	return query.Encode()
 }
 
-// A presented signature is what a client sends.
+// A presented signature is sent by a client.
 type presented struct{ channel, sig, user string }
 
 // tamperings change what PHP has signed for user 42 and the channel order:7.
@@ -136,7 +136,7 @@ func flip(code string, i int) string {
 	return code[:i] + digit + code[i+1:]
 }
 
-// TestTamperedSignatures: what PHP has signed opens the channel in each way, and
+// TestTamperedSignatures: a signature of PHP opens the channel in each way, and
 // none of many changes to it does.
 func TestTamperedSignatures(t *testing.T) {
 	s := newSetup(t, "CHANNEL_SECRET="+testSecret, "COMMAND_RATE=1000")
@@ -276,5 +276,40 @@ func TestSignedPage(t *testing.T) {
 	for _, channel := range []string{"order:7", "order:8"} {
 		s.redis.CLI("PUBLISH", channel, "on "+channel)
 		s.await(c, "a message on "+channel, func(e relaytest.Event) bool { return e.Kind == relaytest.KindMessage && e.Data == "on "+channel })
+	}
+}
+
+// TestSignCommand: the relay accepts the signatures of sidecast sign, which
+// rejects what the relay would reject.
+func TestSignCommand(t *testing.T) {
+	s := newSetup(t, "CHANNEL_SECRET="+testSecret, "CHANNELS=order:*")
+	for _, user := range []string{"", "42"} {
+		args := []string{"sign", "order:7", "--ttl", "1h"}
+		if user != "" {
+			args = append(args, "--user", user)
+		}
+		sig := strings.TrimSpace(s.output(args...))
+		for way, subscribe := range ways {
+			if got := subscribe(s, "order:7", sig, user); got != "ok" {
+				t.Errorf("%s, user %q: %s", way, user, got)
+			}
+		}
+	}
+	for want, args := range map[string][]string{
+		"matches no pattern in SIDECAST_CHANNELS": {"sign", "other"},
+		"is not a valid channel name":             {"sign", "order:\n"},
+		"is a reserved name":                      {"sign", "sidecast:control"},
+		"is not a valid user id":                  {"sign", "order:7", "--user", "a\nb"},
+		"--ttl must be a duration":                {"sign", "order:7", "--ttl", "-1s"},
+		"too few arguments":                       {"sign"},
+	} {
+		out, err := s.command(args...).CombinedOutput()
+		if err == nil || !strings.Contains(string(out), want) || strings.Contains(string(out), testSecret) {
+			t.Errorf("%q: %v, %s", args, err, out)
+		}
+	}
+	delete(s.env, "SIDECAST_CHANNEL_SECRET")
+	if out := s.output("sign", "order:7"); !strings.Contains(out, "SIDECAST_CHANNEL_SECRET, which is unset") {
+		t.Errorf("without a secret: %s", out)
 	}
 }

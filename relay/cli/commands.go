@@ -23,6 +23,7 @@ func commands() []*command {
 		},
 		tailCommand(),
 		tokenCommand(),
+		signCommand(),
 		checkCommand(),
 		{name: "config", summary: "print the settings in effect, without secrets", run: printConfig},
 		{name: "healthcheck", summary: "exit 0 if the relay on this machine is alive", run: healthcheck},
