@@ -124,9 +124,13 @@ func (a *application) control(format string, args ...any) {
 	}
 }
 
-// kick does what the README says about a logout.
+// kick does what the README says about a logout. It returns in a later
+// millisecond than that of the revocation, so that the user can log in again.
 func (a *application) kick(user string) {
 	a.t.Helper()
 	a.revoke("user:" + user)
+	for revoked := time.Now().UnixMilli(); time.Now().UnixMilli() == revoked; {
+		time.Sleep(100 * time.Microsecond)
+	}
 	a.control(`{"action":"disconnect","user":%q}`, user)
 }
