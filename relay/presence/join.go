@@ -45,13 +45,18 @@ func (w *worker) takeJoins() (list []*hold) {
 	p := w.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var rest []*hold
 	for _, h := range p.joins {
 		h.queued = false
-		if h.uses > 0 || h.claim {
+		switch {
+		case h.claim, h.uses > 0 && p.cfg.Now() >= w.settleUntil:
 			list = append(list, h)
+		case h.uses > 0:
+			h.queued = true
+			rest = append(rest, h)
 		}
 	}
-	p.joins = nil
+	p.joins = rest
 	return list
 }
 

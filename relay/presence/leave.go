@@ -39,7 +39,7 @@ func (w *worker) takeLeaves() (list []*hold) {
 	for _, h := range w.pending {
 		switch {
 		case !h.unused(p.cfg.Now()):
-		case h.claim: // it is written first
+		case h.claim, p.cfg.Now() < w.settleUntil: // it is written first
 			rest = append(rest, h)
 		case h.state == holdNew:
 			p.forgetLocked(h)

@@ -22,6 +22,10 @@ type worker struct {
 
 	begun      bool   // Redis knows this relay in this epoch
 	generation string // of the data that the relay knows; empty before the first epoch
+	horizon    int64  // in this epoch, relays with later leases may still run, in unix ms
+	// settleUntil is until when other relays may write their members again, so
+	// that arrivals and departures are not certain.
+	settleUntil time.Duration
 
 	refreshAt, reapAt, retryAt time.Duration
 	pending                    []*hold // holds whose grace is over
@@ -126,10 +130,12 @@ func (w *worker) begin(ctx context.Context) error {
 	if err := w.run(ctx, c); err != nil {
 		return err
 	}
-	if len(c.reply) != 3 {
+	if len(c.reply) != 5 {
 		return errors.New("the script that begins an epoch returned something else")
 	}
 	generation, lapsed := text(c.reply[0]), number(c.reply[2]) != 0
+	// Another relay that still runs had a lease then, too.
+	w.horizon = max(0, number(c.reply[3])-p.cfg.lease.Milliseconds())
 	switch was := w.generation; {
 	case was != "" && was != generation:
 		p.cfg.Logger.Warn("redis has lost the members of the presence channels; the relays write them again")
@@ -142,6 +148,9 @@ func (w *worker) begin(ctx context.Context) error {
 	p.mu.Lock()
 	p.seen = number(c.reply[1]) // after a loss of data, versions may be lower
 	p.mu.Unlock()
+	if number(c.reply[4]) != 0 {
+		w.settleUntil = p.cfg.Now() + p.cfg.settle
+	}
 	w.generation, w.begun = generation, true
 	w.refreshAt = p.cfg.Now() // whatever else is late
 	return nil
@@ -208,11 +217,11 @@ func byChannel(list []*hold) map[string][]*hold {
 // channelCall returns a run of a script that begins with channel.lua.
 func (w *worker) channelCall(script *redis.Script, channel string, args ...any) *call {
 	p := w.p
-	patient := 0
-	if !w.settled() {
-		patient = 1
+	horizon := w.horizon
+	if w.settled() {
+		horizon = math.MaxInt64
 	}
-	common := []any{p.relay, w.generation, p.cfg.lease.Milliseconds(), channel, p.keys.topic, patient, p.wanted()}
+	common := []any{p.relay, w.generation, p.cfg.lease.Milliseconds(), channel, p.keys.topic, horizon, p.wanted()}
 	return &call{script: script, keys: p.keys.channel(channel), args: append(common, args...)}
 }
 

@@ -1,5 +1,6 @@
 -- Begins the work of a relay after it has connected: returns the generation of
--- the data, the newest version, and whether the relay held no members.
+-- the data, the newest version, whether the relay held no members, until when it
+-- did, and whether others may be writing theirs.
 local generation, version, relays = KEYS[1], KEYS[2], KEYS[3]
 local relay, fresh, known, seen, lease, settle =
   ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
@@ -17,7 +18,8 @@ if not current or current == known and newest < seen or replaced then
   newest = math.max(newest, seen) -- versions only rise
   redis.call('SET', version, string.format('%d', newest))
 end
-local lapsed = tonumber(redis.call('ZSCORE', relays, relay) or '0') * 1000 <= now and 1 or 0
+local held = tonumber(redis.call('ZSCORE', relays, relay) or '0') * 1000
+local young = tonumber(string.match(current, ' (%d+)$') or '0') > now - 60000
 redis.call('ZREMRANGEBYSCORE', relays, '-inf', seconds(now - 3600000))
 redis.call('ZADD', relays, seconds(now + lease), relay)
-return {current, newest, lapsed}
+return {current, newest, held <= now and 1 or 0, string.format('%d', held), young and 1 or 0}

@@ -1,7 +1,9 @@
 local generation, relays, members, holders, infos, due, version, events =
   KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8]
 local relay, known, lease, channel, topic = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4], ARGV[5]
-local patient = ARGV[6] == '1' -- other relays have perhaps had no time to extend their leases
+-- Relays whose leases ended later than this may have had no time to extend them.
+local horizon = tonumber(ARGV[6])
+local patient = horizon < now
 local wanted = ARGV[7] -- events
 
 -- Redis lost its data since this relay has written its members.
@@ -23,7 +25,7 @@ local function others(user)
   local valid, latest = {}, now
   for id in string.gmatch(redis.call('HGET', holders, user) or '', '%S+') do
     local till = lease_of(id)
-    if id ~= relay and (patient or till > now) then
+    if id ~= relay and till > math.min(horizon, now) then
       valid[#valid + 1] = id
       latest = math.max(latest, till)
     end

@@ -1,0 +1,177 @@
+package presence
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/access"
+	"sidecast/relay/relaytest/redistest"
+	"sidecast/relay/roster"
+)
+
+// A directLink runs commands on a Redis that is always there.
+type directLink struct{ client redis.UniversalClient }
+
+func (l directLink) Do(ctx context.Context, commands func(context.Context, redis.UniversalClient) error) error {
+	return commands(ctx, l.client)
+}
+
+// A real relay's part that works on a redis-server.
+type realPresence struct {
+	*Presence
+	t   testing.TB
+	now time.Duration // of its clock
+}
+
+func newReal(t testing.TB, server *redistest.Server, o redis.Options) *realPresence {
+	o.Addr, o.Protocol, o.DisableIdentity = server.Addr, 2, true
+	client := redis.NewClient(&o)
+	t.Cleanup(func() { _ = client.Close() })
+	p := &realPresence{t: t, now: time.Hour}
+	p.Presence = New(Config{
+		Names: access.NewNames("", ""), Joined: true, Left: true,
+		Link: func() Link { return directLink{client} }, Now: func() time.Duration { return p.now },
+	})
+	p.Online(true)
+	return p
+}
+
+// pass does everything that is due after a time.
+func (p *realPresence) pass(d time.Duration) {
+	p.t.Helper()
+	p.now += d
+	p.worker.pass(p.t.Context())
+	if p.worker.report.failing {
+		p.t.Fatalf("a pass failed")
+	}
+}
+
+// recipe is the Redis user of the README, with the keys of presence only.
+var recipe = strings.Fields("ACL SETUSER relay on >pw resetkeys resetchannels -@all &sidecast:* ~sidecast:* " +
+	"+evalsha +eval +time +get +set +incr +publish +xadd +zadd +zcard +zrange +zrangebyscore +zrem +zremrangebyscore +zscore " +
+	"+hdel +hget +hmget +hset +hello +auth +ping")
+
+// All scripts run on redis-server, with the rights that the README names and no
+// others.
+func TestScriptsWithLeastRights(t *testing.T) {
+	server := redistest.Start(t)
+	server.CLI(recipe...)
+	a := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
+	b := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
+	a.Enter("chat", "1", []byte(`{"name":"Ann"}`))
+	a.Enter("chat", "2", nil)
+	b.Enter("chat", "1", nil)
+	a.pass(0)
+	b.pass(0)
+	w, _, _ := b.addWatcher("chat")
+	b.pass(0)
+	if s := w.roster.Snapshot(roster.Member{User: "1"}); s.Count != 2 || !strings.Contains(string(s.Members), `{"user":"1","info":{"name":"Ann"}}`) {
+		t.Errorf("the members are %s, %d", s.Members, s.Count)
+	}
+	a.pass(11 * time.Second) // refreshes
+	b.pass(31 * time.Second) // looks for expired members
+	a.Exit("chat", "1")
+	a.Exit("chat", "2")
+	a.pass(6 * time.Second)
+	if got := strings.Fields(server.CLI("ZRANGE", "sidecast:presence:chat", "0", "-1")); len(got) != 1 || got[0] != "1" {
+		t.Errorf("the members are %q", got)
+	}
+	if err := b.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for kind, want := range map[string]int{"joined": 2, "left": 1} {
+		if n := strings.Count(server.CLI("XRANGE", "sidecast:events", "-", "+"), kind); n != want {
+			t.Errorf("%d events are %s, want %d", n, kind, want)
+		}
+	}
+}
+
+// A member whose relays have ended is removed by another one.
+func TestExpiryOnRedis(t *testing.T) {
+	server := redistest.Start(t)
+	a := newReal(t, server, redis.Options{})
+	b := newReal(t, server, redis.Options{})
+	a.Enter("chat", "1", nil)
+	a.pass(0)
+	server.CLI("ZADD", "sidecast:presence:chat", "1", "1")
+	server.CLI("ZADD", "sidecast:presence-due", "1", "chat")
+	b.pass(0)
+	b.pass(time.Minute)
+	if got := server.CLI("ZCARD", "sidecast:presence:chat"); strings.TrimSpace(got) != "0" {
+		t.Errorf("%s members are left", got)
+	}
+	if n := b.stats.PresenceExpired.Load(); n != 1 {
+		t.Errorf("%d members were counted", n)
+	}
+	a.pass(11 * time.Second)
+	if events := server.CLI("XRANGE", "sidecast:events", "-", "+"); strings.Count(events, "joined") != 2 || strings.Count(events, "left") != 1 {
+		t.Errorf("the user returns without an event, or not at all:\n%s", events)
+	}
+}
+
+// Without the right to write events and to publish, members are correct all the
+// same.
+func TestSideEffectsAreRefused(t *testing.T) {
+	server := redistest.Start(t)
+	acl := strings.Fields(strings.NewReplacer(" +xadd", "", " +publish", "").Replace(strings.Join(recipe, " ")))
+	server.CLI(acl...)
+	a := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
+	a.Enter("chat", "1", nil)
+	a.pass(0)
+	if got := strings.TrimSpace(server.CLI("ZRANGE", "sidecast:presence:chat", "0", "-1")); got != "1" {
+		t.Errorf("the members are %q", got)
+	}
+	if a.stats.PresenceErrors.Load() == 0 {
+		t.Error("the refusal is not counted")
+	}
+}
+
+// What 10,000 members cost Redis, with a user id of 12 bytes.
+func TestRefreshCost(t *testing.T) {
+	const users = 10_000
+	for _, channels := range []int{1, users} {
+		t.Run(fmt.Sprint(channels, " channels"), func(t *testing.T) {
+			server := redistest.Start(t)
+			p := newReal(t, server, redis.Options{})
+			for i := range users {
+				p.Enter(fmt.Sprint("room:", i%channels), fmt.Sprintf("user-%07d", i), nil)
+			}
+			p.pass(0)
+			server.CLI("CONFIG", "RESETSTAT")
+			began := time.Now()
+			p.pass(11 * time.Second)
+			took := time.Since(began)
+			sent, received := infoNumber(t, server, "stats", "total_net_input_bytes"), infoNumber(t, server, "stats", "total_net_output_bytes")
+			scripts := infoNumber(t, server, "commandstats", "cmdstat_evalsha:calls")
+			busy := infoNumber(t, server, "commandstats", `cmdstat_evalsha:calls=\d+,usec`)
+			per := usual.refresh.Seconds()
+			t.Logf("refreshing %d members on %d channels: %d scripts, %d bytes sent and %d received; %.1f commands/s, %.1f kB/s; %.1f ms of Redis (%.2f %% of a processor), took %v",
+				users, channels, scripts, sent, received, float64(scripts)/per, float64(sent)/per/1000,
+				float64(busy)/1000, float64(busy)/1e6/per*100, took.Round(time.Millisecond))
+			if limit := users/maxBatch + min(channels, users/maxKeys) + 2; scripts > limit {
+				t.Errorf("%d scripts, want %d at most", scripts, limit)
+			}
+			if limit := users * (20 + 10 + min(channels-1, 60)); sent > limit {
+				t.Errorf("%d bytes, want %d at most", sent, limit)
+			}
+		})
+	}
+}
+
+// infoNumber returns a number of INFO.
+func infoNumber(t *testing.T, server *redistest.Server, section, name string) int {
+	t.Helper()
+	match := regexp.MustCompile(name + `[:=](\d+)`).FindStringSubmatch(server.CLI("INFO", section))
+	if match == nil {
+		t.Fatalf("INFO %s has no %s", section, name)
+	}
+	n, _ := strconv.Atoi(match[1])
+	return n
+}
