@@ -196,6 +196,9 @@ func TestModes(t *testing.T) {
 		want    []string // the variables with faults
 	}{
 		{"messages without a listener, but not their events", []string{"UNHEARD=user:*", "EVENTS=joined"}, []string{"UNHEARD"}},
+		{"members in a cluster, with keys in several slots", []string{"REDIS_URL=redis://redis", "REDIS_MODE=cluster", "CHANNELS=*", "PUBLIC_CHANNELS=*", "PRESENCE_CHANNELS=*"}, []string{"KEY_PREFIX"}},
+		{"members in a cluster, with keys in two slots", []string{"REDIS_URL=redis://redis", "REDIS_MODE=cluster", "CHANNELS=*", "PUBLIC_CHANNELS=*", "PRESENCE_CHANNELS=*", "KEY_PREFIX={s}:", "CHANNEL_PREFIX={a}:"}, []string{"KEY_PREFIX"}},
+		{"members in a cluster", []string{"REDIS_URL=redis://redis", "REDIS_MODE=cluster", "CHANNELS=*", "PUBLIC_CHANNELS=*", "PRESENCE_CHANNELS=*", "KEY_PREFIX={s}:", "CHANNEL_PREFIX=a:"}, nil},
 		{"nothing is set: embedded mode", nil, nil},
 		{"embedded mode is set explicitly", []string{"EMBEDDED=true"}, nil},
 		{"embedded mode with an explicit address", []string{"LISTEN=:8080"}, nil},

@@ -13,7 +13,7 @@ import (
 
 // catalog returns the metrics of the relay.
 func catalog(stats *stats.Stats, gauges Gauges, version, commit string) []metric {
-	return slices.Concat(redisMetrics(stats), clientMetrics(stats), authMetrics(stats), eventMetrics(stats), fanoutMetrics(stats),
+	return slices.Concat(redisMetrics(stats), clientMetrics(stats), authMetrics(stats), eventMetrics(stats), presenceMetrics(stats), fanoutMetrics(stats),
 		relayMetrics(stats, gauges, version, commit))
 }
 
@@ -97,6 +97,21 @@ func eventMetrics(s *stats.Stats) []metric {
 		counter("sidecast_webhook_events_total", "Events that the application has accepted from this relay.", &s.WebhookEvents),
 		counter("sidecast_webhook_events_lost_total",
 			"Events that left the stream after a relay had taken them and before the application accepted them.", &s.WebhookLost),
+	}
+}
+
+// presenceMetrics returns the metrics about the members of channels.
+func presenceMetrics(s *stats.Stats) []metric {
+	return []metric{
+		gauge("sidecast_presence_members", "Users that are members of a channel by this relay: a user on two channels counts twice.",
+			func() float64 { return float64(s.PresenceMembers.Load()) }),
+		gauge("sidecast_presence_watchers", "Subscriptions of clients that are sent the members of the channel.",
+			func() float64 { return float64(s.PresenceWatchers.Load()) }),
+		counter("sidecast_presence_expired_total",
+			"Members that this relay has removed because their relays have ended or lost Redis.", &s.PresenceExpired),
+		counter("sidecast_presence_errors_total",
+			"Attempts to write or read members in Redis that failed. The relay repeats them.", &s.PresenceErrors),
+		histogram("sidecast_presence_refresh_seconds", "Time to extend all members of this relay in Redis.", &s.PresenceRefresh),
 	}
 }
 
