@@ -24,9 +24,9 @@ type Presence interface {
 	Unwatch(channel string)
 }
 
-// A membership is what a subscription has to do with the members of its channel.
-// Few subscriptions have one, so the shard stores them. Its mu guards what is
-// not constant.
+// A membership says that the user of a subscription is a member of its channel,
+// and whether the client watches the others. Few subscriptions have one, so the
+// shard stores them. Its mu guards the fields that are not constant.
 type membership struct {
 	sub           *Subscription // constant
 	roster.Member               // constant
@@ -73,8 +73,8 @@ func (s *Session) member(g *grant) roster.Member {
 	return roster.Member{}
 }
 
-// newMembership returns what a new subscription has to do with the members of
-// its channel, or nil. It may wait for Redis.
+// newMembership returns the membership of a new subscription, or nil if its user
+// is no member. It may wait for Redis.
 func (s *Session) newMembership(request protocol.ChannelRequest, g *grant) (*membership, protocol.Code) {
 	m := &membership{Member: s.member(g), index: -1}
 	if m.User == "" || !s.hub.hasPresence(request.Channel) {
@@ -227,8 +227,7 @@ type presenceFrame struct {
 	frame []byte
 }
 
-// PresenceChanged receives what the clients that watch a channel have to be
-// sent. Only one goroutine calls it. It waits only if a shard's mailbox is full,
+// PresenceChanged receives an update for the clients that watch a channel. Only one goroutine calls it. It waits only if a shard's mailbox is full,
 // never for a client.
 func (h *Hub) PresenceChanged(channel string, u roster.Update) {
 	p := protocol.V1{} // other protocols cannot express it

@@ -87,7 +87,7 @@ func (p *fakePresence) Unwatch(string) {
 }
 
 // newPresenceHub returns a running hub on whose channels "room:*" users are
-// members, and what it tells about them.
+// members, and its source of them.
 func newPresenceHub(t *testing.T) (*testHub, *fakePresence) {
 	all := access.Patterns{access.MustPattern("*")}
 	p := &fakePresence{users: map[string]int{}, rosters: map[string]*roster.Roster{}}

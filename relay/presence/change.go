@@ -8,7 +8,7 @@ import (
 	"sidecast/relay/roster"
 )
 
-// parseChanges decodes what the scripts publish: the channel in the first line,
+// parseChanges decodes a message that a script has published: the channel in the first line,
 // and a change in each other one, whose fields are separated by tabs. Neither is
 // in a name or in compact JSON. ok is false if it is anything else. The result
 // does not share payload's memory.

@@ -10,7 +10,7 @@ import (
 // they are dropped, and the members of all watched channels are loaded again.
 const inboxBytes = 4 << 20
 
-// An inbox holds what the link reports until the next pass, in order.
+// An inbox holds the reports of the link until the next pass, in order.
 type inbox struct {
 	mu       sync.Mutex
 	list     []notice

@@ -10,7 +10,7 @@ import (
 	"sidecast/relay/roster"
 )
 
-// readInbox handles what the link has reported.
+// readInbox handles the reports of the link.
 func (w *worker) readInbox() {
 	notices, overflow := w.p.inbox.take()
 	changes := make(map[string][]roster.Change)

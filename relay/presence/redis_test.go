@@ -3,6 +3,8 @@ package presence
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -53,16 +55,47 @@ func (p *realPresence) pass(d time.Duration) {
 	}
 }
 
-// recipe is the Redis user of the README, with the keys of presence only.
-var recipe = strings.Fields("ACL SETUSER relay on >pw resetkeys resetchannels -@all &sidecast:* ~sidecast:* " +
-	"+evalsha +eval +time +get +set +incr +publish +xadd +zadd +zcard +zrange +zrangebyscore +zrem +zremrangebyscore +zscore " +
-	"+hdel +hget +hmget +hset +hello +auth +ping")
+// recipe returns the command of the README that creates a Redis user, as far as
+// presence is concerned.
+func recipe(t *testing.T) []string {
+	t.Helper()
+	rights := regexp.MustCompile("(?m)^ACL SETUSER relay (.*)$").FindSubmatch(readme(t))
+	if rights == nil {
+		t.Fatal("the README has no rights")
+	}
+	return strings.Fields("ACL SETUSER relay on >pw resetkeys resetchannels -@all +hello +auth +ping " + string(rights[1]))
+}
+
+func readme(t *testing.T) []byte {
+	t.Helper()
+	text, err := os.ReadFile("README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// The application reads the members with the PHP of the README.
+func TestReadmePHP(t *testing.T) {
+	redistest.Require(t, "php", "php-redis")
+	server := redistest.Start(t)
+	p := newReal(t, server, redis.Options{})
+	p.Enter("room:7", "42", nil)
+	p.pass(0)
+	server.CLI("ZADD", "sidecast:presence:room:7", "1", "gone")
+	script := regexp.MustCompile("(?s)<!-- online.php -->\n```php\n(.*?)```").FindSubmatch(readme(t))
+	php := exec.CommandContext(t.Context(), "php")
+	php.Stdin = strings.NewReader(strings.Replace(string(script[1]), "'127.0.0.1'", "'127.0.0.1', "+server.Port(), 1))
+	if out, err := php.CombinedOutput(); err != nil || string(out) != `["42"]` {
+		t.Errorf("php prints %s, %v", out, err)
+	}
+}
 
 // All scripts run on redis-server, with the rights that the README names and no
 // others.
 func TestScriptsWithLeastRights(t *testing.T) {
 	server := redistest.Start(t)
-	server.CLI(recipe...)
+	server.CLI(recipe(t)...)
 	a := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
 	b := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
 	a.Enter("chat", "1", []byte(`{"name":"Ann"}`))
@@ -120,7 +153,7 @@ func TestExpiryOnRedis(t *testing.T) {
 // same.
 func TestSideEffectsAreRefused(t *testing.T) {
 	server := redistest.Start(t)
-	acl := strings.Fields(strings.NewReplacer(" +xadd", "", " +publish", "").Replace(strings.Join(recipe, " ")))
+	acl := strings.Fields(strings.NewReplacer(" +xadd", "", " +publish", "").Replace(strings.Join(recipe(t), " ")))
 	server.CLI(acl...)
 	a := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
 	a.Enter("chat", "1", nil)

@@ -92,7 +92,7 @@ var (
 	errLapsed     = errors.New("the relay's lease has ended")
 )
 
-// result returns what follows the status and the refusal in a reply, and the
+// result returns the values after the status and the refusal in a reply, and the
 // refusal: an error about something that the members do not depend on.
 func (c *call) result() (values []any, refusal string, err error) {
 	if len(c.reply) == 0 {

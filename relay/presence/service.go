@@ -22,8 +22,7 @@ type Config struct {
 	// Link returns the link to Redis. It is called after New.
 	Link func() Link
 
-	// Notify receives what the clients that watch a channel have to be sent, in
-	// order. It may wait for the clients' shards, never for a client. If it is
+	// Notify receives the updates for the clients that watch a channel, in order. It may wait for the clients' shards, never for a client. If it is
 	// nil, nobody watches.
 	Notify func(channel string, update roster.Update)
 

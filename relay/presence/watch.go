@@ -47,7 +47,8 @@ func (p *Presence) Watch(ctx context.Context, channel string) (*roster.Roster, e
 	return w.roster, nil
 }
 
-// addWatcher returns what a client watches, and whether it may be known soon.
+// addWatcher adds a client that watches a channel, and reports whether its
+// members may be known soon.
 func (p *Presence) addWatcher(channel string) (w *watched, wait bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -229,7 +229,7 @@ func (w *worker) channelCall(script *redis.Script, channel string, args ...any) 
 // in this epoch, or to write them again: who is not a member then has left.
 func (w *worker) settled() bool { return w.p.cfg.Now() >= w.epochBegan+w.p.cfg.lease }
 
-// results returns what a script returned after its status.
+// results returns the values of a reply after its status.
 func (w *worker) results(c *call) ([]any, error) {
 	values, refusal, err := c.result()
 	if refusal != "" {

@@ -42,7 +42,7 @@ type Change struct {
 	Count int // of the members after the change
 }
 
-// An Update is what the clients that watch a channel have to be sent.
+// An Update is news for the clients that watch a channel.
 type Update struct {
 	Seq uint64 // clients whose Snapshot has it, or a higher one, know it
 	// Changes are arrivals and departures in order. Their Count is the number
@@ -53,7 +53,7 @@ type Update struct {
 	Count   int
 }
 
-// A Snapshot is what a client is sent that begins to watch a channel.
+// A Snapshot is for a client that begins to watch a channel.
 type Snapshot struct {
 	Seq     uint64
 	Members []byte // a JSON list of at most MaxMembers members; nil if they are not known yet
