@@ -3,8 +3,10 @@ package events_test
 import (
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"syscall"
@@ -222,4 +224,112 @@ func TestControlAnswer(t *testing.T) {
 		}
 		return ""
 	})
+}
+
+// Everything works in a cluster if the key prefix keeps the relays' keys
+// together.
+func TestCluster(t *testing.T) {
+	server := redistest.StartClusterNode(t)
+	server.CLI("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	eventually(t, func() string {
+		if info := server.CLI("CLUSTER", "INFO"); !strings.Contains(info, "cluster_state:ok") {
+			return info
+		}
+		return ""
+	})
+	app, bodies := receiver(t)
+	relay := startRelay(t, server, map[string]string{
+		"SIDECAST_REDIS_MODE": "cluster", "SIDECAST_KEY_PREFIX": "{sidecast}:", "SIDECAST_LOG_FORMAT": "json",
+		"SIDECAST_EVENTS_URL": app, "SIDECAST_EVENTS_SECRET": strings.Repeat("s", 32),
+	})
+	listen(t, relay, "user:online", "user:other")
+	eventually(t, func() string {
+		if n := server.CLI("EXISTS", "{sidecast}:listeners:user:online", "{sidecast}:listeners:user:other", "{sidecast}:events"); n != "3" {
+			return "there are " + n + " keys of leases and events"
+		}
+		return ""
+	})
+	publishAll(t, newClient(t, server))
+	awaitUnheard(t, bodies)
+	if strings.Contains(relay.Log(), `"level":"WARN"`) {
+		t.Errorf("the relay logged a warning:\n%s", relay.Log())
+	}
+}
+
+// receiver returns the URL of an application that accepts all webhooks, and
+// their bodies.
+func receiver(t *testing.T) (url string, bodies <-chan string) {
+	received := make(chan string, 100)
+	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		received <- string(body)
+	}))
+	t.Cleanup(app.Close)
+	return app.URL, received
+}
+
+// publishAll publishes a message on a channel with a listener, and on a live and
+// a durable channel without one.
+func publishAll(t *testing.T, client *redis.Client) {
+	t.Helper()
+	if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: "user:durable", Values: []any{"data", "x"}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, channel := range []string{"user:online", "user:offline", "user:durable"} {
+		if err := client.Publish(t.Context(), channel, "x").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// awaitUnheard waits for the webhooks of publishAll.
+func awaitUnheard(t *testing.T, bodies <-chan string) {
+	t.Helper()
+	received := ""
+	for !strings.Contains(received, `"channel":"user:offline"`) || !strings.Contains(received, `"channel":"user:durable"`) {
+		select {
+		case body := <-bodies:
+			received += body
+		case <-time.After(2 * relaytest.Patience):
+			t.Fatalf("the webhooks were %s", received)
+		}
+	}
+	if strings.Contains(received, "online") {
+		t.Errorf("the webhooks were %s", received)
+	}
+}
+
+// Messages that arrived before Redis lost its data are judged when all relays
+// have renewed their leases, and those of users who are online are not reported.
+func TestUnheardOverOutage(t *testing.T) {
+	if !*long {
+		t.Skip("it takes as long as a lease: run with -long")
+	}
+	server := redistest.Start(t)
+	relays := []*relaytest.Process{startRelay(t, server, nil), startRelay(t, server, nil)}
+	listen(t, relays[0], "user:online")
+	eventually(t, func() string {
+		if server.CLI("EXISTS", "sidecast:listeners:user:online") != "1" {
+			return "there is no lease"
+		}
+		return ""
+	})
+	server.CLI("PUBLISH", "user:online", "x")
+	server.CLI("PUBLISH", "user:offline", "x")
+	server.Restart()
+	for _, relay := range relays {
+		relay.AwaitStatus("http://"+relay.AdminAddr()+"/readyz?redis=1", http.StatusOK)
+	}
+	up := time.Now()
+	eventually(t, func() string {
+		if len(unheard(server)) == 0 {
+			return "there is no event"
+		}
+		return ""
+	})
+	t.Logf("the event followed %v after the relays were connected again", time.Since(up).Round(time.Second))
+	time.Sleep(3 * time.Second) // until the other relay has judged the messages
+	if got := unheard(server); len(got) != 1 || got["user:offline"] != 1 {
+		t.Errorf("events %v", got)
+	}
 }

@@ -1,15 +1,10 @@
 package events_test
 
 import (
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"regexp"
 	"strings"
 	"testing"
-
-	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay/relaytest/redistest"
 )
@@ -45,15 +40,10 @@ func rights(t *testing.T) (list []string) {
 func TestRights(t *testing.T) {
 	server := redistest.Start(t)
 	server.CLI(append([]string{"ACL", "SETUSER", "relay"}, append(strings.Fields(baseRights), rights(t)...)...)...)
-	bodies := make(chan string, 100)
-	app := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		bodies <- string(body)
-	}))
-	t.Cleanup(app.Close)
+	app, bodies := receiver(t)
 	relay := startRelay(t, server, map[string]string{
 		"SIDECAST_REDIS_USERNAME": "relay", "SIDECAST_REDIS_PASSWORD": "password", "SIDECAST_CHANNELS": "user:*",
-		"SIDECAST_EVENTS_URL": app.URL, "SIDECAST_EVENTS_SECRET": strings.Repeat("s", 32), "SIDECAST_LOG_FORMAT": "json",
+		"SIDECAST_EVENTS_URL": app, "SIDECAST_EVENTS_SECRET": strings.Repeat("s", 32), "SIDECAST_LOG_FORMAT": "json",
 	})
 	listen(t, relay, "user:online")
 	eventually(t, func() string {
@@ -62,22 +52,8 @@ func TestRights(t *testing.T) {
 		}
 		return ""
 	})
-	client := newClient(t, server)
-	if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: "user:durable", Values: []any{"data", "x"}}).Err(); err != nil {
-		t.Fatal(err)
-	}
-	for _, channel := range []string{"user:online", "user:offline", "user:durable"} {
-		if err := client.Publish(t.Context(), channel, "x").Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	received := ""
-	for !strings.Contains(received, `"channel":"user:offline"`) || !strings.Contains(received, `"channel":"user:durable"`) {
-		received += <-bodies
-	}
-	if strings.Contains(received, "online") {
-		t.Errorf("the webhooks were %s", received)
-	}
+	publishAll(t, newClient(t, server))
+	awaitUnheard(t, bodies)
 	if log := server.CLI("ACL", "LOG"); log != "" {
 		t.Errorf("Redis denied:\n%s", log)
 	}
