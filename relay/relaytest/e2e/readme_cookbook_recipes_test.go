@@ -47,6 +47,44 @@ func tellsOneUser(t *testing.T, r *recipe) {
 	browser.Await(later, t, items("notices")+` === "four"`)
 }
 
+// sendsMail: the message to a user who has a page open is shown there, and the
+// message to another one is sent by e-mail, once, and shown later.
+func sendsMail(t *testing.T, r *recipe) {
+	send := r.next("php")
+	worker := "function address($user) { return \"$user@example.com\"; }\n" + r.next("php")
+	r.page()
+	r.loginBoth()
+	tab := r.open(bob)
+	r.awaitSubscriptions(1)
+	r.background(worker)
+	eventually(t, func() string {
+		groups, err := r.redis.TryCLI("XINFO", "GROUPS", "sidecast:events")
+		if err != nil || !strings.Contains(groups, "mail") {
+			return fmt.Sprintf("the worker has not begun: %v %s", err, groups)
+		}
+		return ""
+	})
+	tell := func(user, text string) {
+		r.php(fmt.Sprintf("$user = '%s';\n", user) + strings.Replace(send, "You have won.", text, 1))
+	}
+	tell("43", "<b>one")
+	browser.Await(tab, t, items("notices")+` === "<b>one"`)
+	tell("42", "two")
+	tell("42", "three")
+	var sent string
+	eventually(t, func() string {
+		mails, err := os.ReadFile(r.mails())
+		if sent = string(mails); !strings.Contains(sent, "three") {
+			return fmt.Sprintf("the e-mails are %q (%v)", mails, err)
+		}
+		return ""
+	})
+	if to := strings.Count(sent, "To: 42@example.com"); to != 2 || strings.Count(sent, "To: ") != 2 || !strings.Contains(sent, "two") {
+		t.Errorf("the e-mails are %q", sent)
+	}
+	browser.Await(r.open(ada), t, items("notices")+` === "two,three"`)
+}
+
 // chats: both users see all lines, also those that were said while the relay
 // was restarting, and a tab that is opened later does.
 func chats(t *testing.T, r *recipe) {
@@ -112,6 +150,27 @@ func showsWhoTypes(t *testing.T, r *recipe) {
 	if _, err := anonymous.Publish(t.Context(), "typing:7", []byte("typing")); err == nil {
 		t.Error("a client without a login may publish")
 	}
+}
+
+// logsOut: all pages of the user load again, without the login, and those of
+// another user stay. The user can log in again.
+func logsOut(t *testing.T, r *recipe) {
+	r.add("logout.php", r.next("php"))
+	r.page()
+	r.loginBoth()
+	first, second, other := r.open(ada), r.open(ada), r.open(bob)
+	r.awaitSubscriptions(6) // each page has the channel of its user, too
+	says := func(state string) string {
+		return fmt.Sprintf(`document.querySelector("p").textContent.startsWith("You are logged %s.")`, state)
+	}
+	browser.Do(first, t, chromedp.Click(chromedp.CSS("button")))
+	browser.Await(first, t, says("out"))
+	browser.Await(second, t, says("out"))
+	r.awaitSubscriptions(2)
+	browser.Await(other, t, says("in"))
+	r.login(ada, "42")
+	browser.Await(r.open(ada), t, says("in"))
+	r.awaitSubscriptions(4)
 }
 
 // showsProgress: the bar follows the job, although Redis is down while a part

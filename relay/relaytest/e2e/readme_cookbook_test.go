@@ -23,9 +23,11 @@ var recipes = []struct {
 	run     func(t *testing.T, r *recipe)
 }{
 	{"A message to one user", tellsOneUser},
+	{"An e-mail if the user is away", sendsMail},
 	{"A chat room", chats},
 	{"Everyone but me", sparesTheSender},
 	{"Who is typing", showsWhoTypes},
+	{"Logged out everywhere", logsOut},
 	{"The progress of a long job", showsProgress},
 	{"A live counter", counts},
 	{"The answer of a language model", streamsAnswer},
@@ -89,7 +91,7 @@ func newRecipe(ctx context.Context, t testing.TB, heading string) *recipe {
 	r.prelude = r.onRedis(prelude)
 	r.addr = servePHP(t, r.dir)
 	r.write("live-auth.php", login)
-	r.write("login.php", `<?php session_start(); $_SESSION['user_id'] = $_GET['user'];`)
+	r.write("login.php", `<?php session_start(); session_regenerate_id(true); $_SESSION['user_id'] = $_GET['user'];`)
 
 	for _, f := range fences(t) {
 		if f.document == cookbook && f.heading == heading {

@@ -79,6 +79,9 @@ func (s *phpSite) script(code string) string {
 	return s.prelude + strings.TrimPrefix(code, "<?php")
 }
 
+// mails is the file with all e-mails that scripts have sent.
+func (s *phpSite) mails() string { return filepath.Join(s.dir, "mails") }
+
 func (s *phpSite) opensDB() string {
 	return fmt.Sprintf("$db = new PDO('sqlite:%s');\n$db->exec('PRAGMA busy_timeout = 30000');\n", filepath.Join(s.dir, "database"))
 }
@@ -107,20 +110,41 @@ func (s *phpSite) php(code string) string {
 // and returns its output.
 func (s *phpSite) start(script string) (wait func() string) {
 	s.t.Helper()
-	cmd := exec.CommandContext(s.t.Context(), "php", "-d", "session.save_path="+s.t.TempDir())
-	cmd.Stdin = strings.NewReader(script)
-	var out strings.Builder
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	cmd, out := s.run(script)
 	return func() string {
 		s.t.Helper()
 		if err := cmd.Wait(); err != nil {
-			s.t.Fatalf("php: %v\n%s", err, &out)
+			s.t.Fatalf("php: %v\n%s", err, out)
 		}
 		return out.String()
 	}
+}
+
+// background runs a script of the site until the test ends. It must not print
+// anything.
+func (s *phpSite) background(code string) {
+	s.t.Helper()
+	cmd, out := s.run(s.script(code))
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		if out.Len() > 0 {
+			s.t.Errorf("the script in the background printed %q", out)
+		}
+	})
+}
+
+func (s *phpSite) run(script string) (*exec.Cmd, *strings.Builder) {
+	s.t.Helper()
+	cmd := exec.CommandContext(s.t.Context(), "php", "-d", "session.save_path="+s.t.TempDir(),
+		"-d", "sendmail_path=cat >>'"+s.mails()+"'")
+	cmd.Stdin = strings.NewReader(script)
+	out := new(strings.Builder)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	return cmd, out
 }
 
 // write changes random rows with the code, which gets $id and $i, until the
