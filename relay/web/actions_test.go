@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -11,9 +12,7 @@ import (
 func token(t *testing.T, user string, claims jwt.MapClaims) string {
 	t.Helper()
 	all := jwt.MapClaims{"sub": user, "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
-	for name, value := range claims {
-		all[name] = value
-	}
+	maps.Copy(all, claims)
 	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, all).SignedString([]byte(tokenSecret))
 	if err != nil {
 		t.Fatal(err)
