@@ -1,7 +1,6 @@
 package roster
 
 import (
-	"slices"
 	"sync"
 
 	"sidecast/relay/protocol"
@@ -264,15 +263,27 @@ func (r *Roster) Snapshot(self Member) Snapshot {
 		return s
 	}
 	s.Members, s.Count = r.encode(), len(r.list)
-	_, present := r.index[self.User]
-	if !present {
-		s.Count++
-		s.Members = appendMembers(make([]byte, 0, len(s.Members)+self.size()), r.list[:min(len(r.list), r.limit-1)], self)
+	if _, present := r.index[self.User]; !present {
+		s.Members, s.Count = r.with(self), s.Count+1
 	}
 	if r.large {
 		s.Count = max(r.count, 1)
 	}
 	return s
+}
+
+// with returns the JSON list with one more member, which may take the place of
+// another one.
+func (r *Roster) with(m Member) []byte {
+	list := r.encode()
+	if len(r.list) >= r.limit {
+		list = appendMembers(nil, r.list[:r.limit-1])
+	}
+	b := append(make([]byte, 0, len(list)+m.size()), list[:len(list)-1]...)
+	if len(b) > 1 {
+		b = append(b, ',')
+	}
+	return append(protocol.AppendMember(b, m.User, m.Info), ']')
 }
 
 // encode returns the JSON list, which must not be changed.
@@ -284,9 +295,9 @@ func (r *Roster) encode() []byte {
 }
 
 // appendMembers appends a JSON list of members.
-func appendMembers(b []byte, list []Member, more ...Member) []byte {
+func appendMembers(b []byte, list []Member) []byte {
 	b = append(b, '[')
-	for i, m := range slices.Concat(list, more) {
+	for i, m := range list {
 		if i > 0 {
 			b = append(b, ',')
 		}

@@ -51,6 +51,10 @@ func runClients(spec peerSpec, memory *shared) error {
 		return err
 	}
 	f := &fleet{spec: spec, memory: memory, poll: poll, received: make(map[int32]int)}
+	if spec.Role == "ramp" {
+		go f.connectEvenly()
+		return f.read()
+	}
 	if err := f.connectAll(); err != nil {
 		return err
 	}
@@ -82,6 +86,23 @@ func (f *fleet) connectAll() error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// rampTime is how long the clients in the role "ramp" take to connect. Those that
+// are connected read meanwhile.
+const rampTime = 10 * time.Second
+
+// connectEvenly connects the clients of the role "ramp".
+func (f *fleet) connectEvenly() {
+	began := time.Now()
+	for i := range f.spec.Count {
+		time.Sleep(time.Until(began.Add(rampTime * time.Duration(i) / time.Duration(f.spec.Count))))
+		if err := f.connect(i); err != nil {
+			fmt.Fprintln(os.Stderr, "bench peer:", err)
+			os.Exit(1)
+		}
+	}
+	f.memory.ready.Store(1)
 }
 
 // connect opens one connection and adds it to epoll.

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 
 // A peerSpec describes a peer.
 type peerSpec struct {
-	Role  string // read, paced, stuck, storm, wait, http2, publish, pace, redis or floor
+	Role  string // read, paced, stuck, storm, ramp, wait, http2, publish, pace, redis or floor
 	Addr  string
 	Path  string // clients: of the URL; %d stands for the number of the client
 	Count int    // clients: their number; publish: number of channels

@@ -52,6 +52,8 @@ type relayOptions struct {
 	logger     *slog.Logger
 
 	writeTimeout time.Duration // of the server
+
+	presence relay.Presence // nil: no channel has members; otherwise each has, and ?user= is a login
 }
 
 // startRelay runs a relay until the test ends. Its settings are the defaults,
@@ -70,11 +72,14 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	r.budget = outbox.NewBudget(o.each, o.total, 10*time.Second, r.stats)
 	logger := o.logger
 	rules := &access.Rules{Names: access.NewNames("", ""), Channels: allChannels, Public: allChannels}
+	if o.presence != nil {
+		rules.Presence = allChannels
+	}
 	r.hub = relay.NewHub(relay.HubConfig{
 		Access: rules, Budget: r.budget,
 		Protocols: protocol.All(), Stats: r.stats, Logger: logger, Shards: o.shards, MaxChannels: 128, MaxPayload: o.maxPayload,
 		CommandRate: 20, CommandBurst: 50, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Hour,
-		HistoryBytes: o.history, HistoryAge: 5 * time.Minute,
+		HistoryBytes: o.history, HistoryAge: 5 * time.Minute, Presence: o.presence,
 	})
 	slots, refusals := accept.NewSlots(o.slots), accept.NewRefusals(r.stats, logger)
 	r.slots = slots
@@ -83,6 +88,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	handler := ws.New(ws.Config{
 		Reader: reader, Hub: r.hub, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited, Refusals: refusals, Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
 		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{}},
+		Identify:  identifyByURL,
 	})
 	streams := sse.New(sse.Config{
 		Reader: reader, Hub: r.hub, Access: rules, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited,
@@ -99,6 +105,15 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 		Ready: func() bool { return true }, Up: func() bool { return true }, WriteTimeout: o.writeTimeout,
 	}))
 	return r
+}
+
+// identifyByURL lets a client be the user that its URL names.
+func identifyByURL(r *http.Request, _ *string) (access.Principal, protocol.CloseCode) {
+	user := r.URL.Query().Get("user")
+	if user == "" {
+		return access.Principal{}, 0
+	}
+	return access.Principal{Identity: &access.Identity{User: user}}, 0
 }
 
 // startReader returns a reader that runs until the test ends, or nil for
