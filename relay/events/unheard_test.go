@@ -306,11 +306,18 @@ func (s *server) xadd(stream string) string {
 func TestUnheardEntries(t *testing.T) {
 	s := newServer(t)
 	a, b, other := s.unheard(), s.unheard(), s.unheard()
+	added := time.Now() // the last entry, so that a slow machine makes no difference
+	add := func() string {
+		t.Helper()
+		id := s.xadd("order:7")
+		added = time.Now()
+		return id
+	}
 	nudge := func() {
 		t.Helper()
 		for _, u := range []*Unheard{a, b} {
 			u.Nudge([]byte("order:7"))
-			u.judgeNow(t, 0)
+			u.judgeNow(t, time.Since(added))
 		}
 	}
 	var want []string
@@ -326,32 +333,32 @@ func TestUnheardEntries(t *testing.T) {
 	s.redis.CLI("XADD", "order:7", "1000-1", "data", "an old one")
 	nudge()
 	expect() // it was not added now
-	first := s.xadd("order:7")
+	first := add()
 	nudge()
 	expect(first)
 	nudge()
 	expect() // nothing new
-	lost, second := s.xadd("order:7"), s.xadd("order:7")
+	lost, second := add(), add()
 	nudge()
 	expect(lost, second)
 
 	other.Listen("order:7")
 	other.writeChanges(t.Context())
-	s.xadd("order:7")
+	add()
 	nudge()
-	expect()          // it is heard
-	s.xadd("order:7") // all relays have a listener now: no relay judges this one
+	expect() // it is heard
+	add()    // all relays have a listener now: no relay judges this one
 	other.leases["order:7"].since = time.Now().Add(-time.Hour)
 	other.leaveAll()
 	other.leases["order:7"].left = time.Now().Add(-leaseGrace + time.Millisecond)
 	other.writeChanges(t.Context())
 	time.Sleep(streamLookback + 10*time.Millisecond)
-	last := s.xadd("order:7")
+	last := add()
 	nudge()
 	expect(last)
 	many := []string{}
 	for range 3 * streamPage {
-		many = append(many, s.xadd("order:7"))
+		many = append(many, add())
 	}
 	nudge()
 	expect(many...)
