@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -29,7 +30,7 @@ func items(id string) string {
 func tellsOneUser(t *testing.T, r *recipe) {
 	send := r.next("php")
 	r.page()
-	r.loginBoth()
+	r.login(ada, bob)
 	first, second, other := r.open(ada), r.open(ada), r.open(bob)
 	r.awaitSubscriptions(3)
 	tell := func(user, text string) {
@@ -53,7 +54,7 @@ func sendsMail(t *testing.T, r *recipe) {
 	send := r.next("php")
 	worker := "function address($user) { return \"$user@example.com\"; }\n" + r.next("php")
 	r.page()
-	r.loginBoth()
+	r.login(ada, bob)
 	tab := r.open(bob)
 	r.awaitSubscriptions(1)
 	r.background(worker)
@@ -85,36 +86,45 @@ func sendsMail(t *testing.T, r *recipe) {
 	browser.Await(r.open(ada), t, items("notices")+` === "two,three"`)
 }
 
-// chats: both users see all lines, also those that were said while the relay
-// was restarting, and a tab that is opened later does.
+// chats: both users see who is there, and all lines, also those that were said
+// while the relay was restarting. A tab that is opened later shows them, too.
 func chats(t *testing.T, r *recipe) {
 	r.add("say.php", r.next("php"))
 	r.page()
-	r.loginBoth()
-	alice, other := r.open(ada), r.open(bob)
-	r.awaitSubscriptions(2)
-	say := func(text string) {
-		browser.Do(alice, t, chromedp.SendKeys(chromedp.CSS("input"), text+kb.Enter))
+	whoIsThere := r.next("php")
+	r.login(ada, bob)
+	mine, other := r.open(ada), r.open(bob)
+	wantOnline := func(names, ids string) {
+		t.Helper()
+		browser.Await(mine, t, fmt.Sprintf(`document.getElementById("online").textContent.split(", ").sort().join() === %q`, names))
+		if online := r.php(whoIsThere + "sort($online); echo implode(',', $online);"); online != ids {
+			t.Errorf("PHP reads that %q are there, want %q", online, ids)
+		}
 	}
+	wantOnline("Ada,Bob", "42,43")
+	browser.Do(other, t, chromedp.Navigate("about:blank"))
+	wantOnline("Ada", "42")
+	other = r.open(bob)
+	wantOnline("Ada,Bob", "42,43")
+
+	say := func(text string) { browser.Do(mine, t, chromedp.SendKeys(chromedp.CSS("input"), text+kb.Enter)) }
 	const isSent = `document.querySelector("input").value === ""`
 	say("<b>hi")
-	browser.Await(alice, t, isSent)
-	browser.Await(other, t, items("log")+` === "42: <b>hi"`)
+	browser.Await(mine, t, isSent)
+	browser.Await(other, t, items("log")+` === "Ada: <b>hi"`)
 	r.restartRelay(func() {
 		say("missed")
-		browser.Await(alice, t, isSent)
+		browser.Await(mine, t, isSent)
 	})
-	for _, tab := range []string{ada, bob} {
-		browser.Await(r.open(tab), t, items("log")+` === "42: <b>hi,42: missed"`)
+	for _, tab := range []context.Context{mine, other, r.open(ada), r.open(bob)} {
+		browser.Await(tab, t, items("log")+` === "Ada: <b>hi,Ada: missed"`)
 	}
-	browser.Await(alice, t, items("log")+` === "42: <b>hi,42: missed"`)
-	browser.Await(other, t, items("log")+` === "42: <b>hi,42: missed"`)
 
-	answered := `performance.getEntriesByType("resource").filter((e) => e.name.endsWith("say.php")).length`
+	const answers = `performance.getEntriesByType("resource").filter((e) => e.name.endsWith("say.php")).length`
 	r.redis.Kill()
 	say("kept")
-	browser.Await(alice, t, answered+` === 3`)
-	browser.Await(alice, t, `document.querySelector("input").value === "kept"`)
+	browser.Await(mine, t, answers+` === 3`)
+	browser.Await(mine, t, `document.querySelector("input").value === "kept"`)
 }
 
 // sparesTheSender: each tab shows each task once, although both tabs receive the
@@ -122,7 +132,7 @@ func chats(t *testing.T, r *recipe) {
 func sparesTheSender(t *testing.T, r *recipe) {
 	r.add("add.php", r.next("php"))
 	r.page()
-	r.loginBoth()
+	r.login(ada, bob)
 	mine, other := r.open(ada), r.open(bob)
 	r.awaitSubscriptions(2)
 	browser.Do(mine, t, chromedp.SendKeys(chromedp.CSS("input"), "<b>one"+kb.Enter))
@@ -137,7 +147,7 @@ func sparesTheSender(t *testing.T, r *recipe) {
 // be sent.
 func showsWhoTypes(t *testing.T, r *recipe) {
 	r.page()
-	r.loginBoth()
+	r.login(ada, bob)
 	mine, other := r.open(ada), r.open(bob)
 	r.awaitSubscriptions(2)
 	const shown = `document.getElementById("typing").textContent`
@@ -157,7 +167,7 @@ func showsWhoTypes(t *testing.T, r *recipe) {
 func logsOut(t *testing.T, r *recipe) {
 	r.add("logout.php", r.next("php"))
 	r.page()
-	r.loginBoth()
+	r.login(ada, bob)
 	first, second, other := r.open(ada), r.open(ada), r.open(bob)
 	r.awaitSubscriptions(6) // each page has the channel of its user, too
 	says := func(state string) string {
@@ -168,7 +178,7 @@ func logsOut(t *testing.T, r *recipe) {
 	browser.Await(second, t, says("out"))
 	r.awaitSubscriptions(2)
 	browser.Await(other, t, says("in"))
-	r.login(ada, "42")
+	r.login(ada)
 	browser.Await(r.open(ada), t, says("in"))
 	r.awaitSubscriptions(4)
 }
@@ -178,7 +188,7 @@ func logsOut(t *testing.T, r *recipe) {
 func showsProgress(t *testing.T, r *recipe) {
 	job := r.onRedis(r.next("php"))
 	r.page()
-	r.login(ada, "42")
+	r.login(ada)
 	tab := r.open(ada)
 	r.awaitSubscriptions(1)
 	const bar = `document.getElementById("bar").value`
@@ -304,7 +314,7 @@ func streamsAnswer(t *testing.T, r *recipe) {
 	}
 	worker := r.next("php")
 	r.page()
-	r.login(ada, "42")
+	r.login(ada)
 	const shown = `document.getElementById("answer").textContent`
 	tab := r.open(ada)
 	r.awaitSubscriptions(1)
@@ -336,7 +346,7 @@ func streamsAnswer(t *testing.T, r *recipe) {
 // publishesWithoutExtension runs PHP without its configuration, and so without
 // extensions.
 func publishesWithoutExtension(t *testing.T, r *recipe) {
-	r.login(ada, "42")
+	r.login(ada)
 	r.write("page.php", `<script type="module">
 		import { connect } from '/sidecast.mjs'
 		connect().channel('user:42').on('message', (m) => { globalThis.received = m.json().text })

@@ -72,8 +72,8 @@ type recipe struct {
 
 // The browser has a cookie for each host, so that each of them is another user.
 const (
-	ada = "localhost" // user 42
-	bob = "127.0.0.1" // user 43
+	ada = "localhost" // user 42, whose name is Ada
+	bob = "127.0.0.1" // user 43, whose name is Bob
 )
 
 // newRecipe returns a recipe whose application and relay run. If the recipe has
@@ -91,7 +91,7 @@ func newRecipe(ctx context.Context, t testing.TB, heading string) *recipe {
 	r.prelude = r.onRedis(prelude)
 	r.addr = servePHP(t, r.dir)
 	r.write("live-auth.php", login)
-	r.write("login.php", `<?php session_start(); session_regenerate_id(true); $_SESSION['user_id'] = $_GET['user'];`)
+	r.write("login.php", `<?php session_start(); session_regenerate_id(true); $_SESSION = $_GET;`)
 
 	for _, f := range fences(t) {
 		if f.document == cookbook && f.heading == heading {
@@ -129,7 +129,7 @@ func variables(t testing.TB, text string) map[string]string {
 func (r *recipe) serve() (port string) {
 	proxy := &httputil.ReverseProxy{Rewrite: func(request *httputil.ProxyRequest) {
 		backend := url.URL{Scheme: "http", Host: r.addr}
-		if path := request.In.URL.Path; path == "/ws" || path == "/sidecast.mjs" {
+		if path := request.In.URL.Path; path == "/ws" || strings.HasPrefix(path, "/sidecast") {
 			backend.Host = r.settings["SIDECAST_LISTEN"]
 		}
 		request.SetURL(&backend)
@@ -180,17 +180,13 @@ func (r *recipe) page() {
 	r.add("page.php", "?>"+r.next("html"))
 }
 
-// login logs a user in: the browser has a cookie for the host then.
-func (r *recipe) login(host, user string) {
+// login logs in the users of these hosts: the browser has a cookie for each then.
+func (r *recipe) login(hosts ...string) {
 	r.t.Helper()
-	open(r.ctx, r.t, r.url(host, "login.php?user="+user))
-}
-
-// loginBoth logs in the two users.
-func (r *recipe) loginBoth() {
-	r.t.Helper()
-	r.login(ada, "42")
-	r.login(bob, "43")
+	for _, host := range hosts {
+		user := map[string]string{ada: "user_id=42&name=Ada", bob: "user_id=43&name=Bob"}[host]
+		open(r.ctx, r.t, r.url(host, "login.php?"+user))
+	}
 }
 
 // open opens the page in a new tab.
