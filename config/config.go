@@ -86,7 +86,7 @@ type Rights struct {
 	PresenceChannels PatternList `split_words:"true" desc:"patterns of the channels on which the application and other clients can see which users are subscribed"`
 	PublishFormat    Format      `split_words:"true" default:"raw" oneof:"raw,json" desc:"form in which Redis receives a client's message: the bare payload, or a JSON object that also identifies the sender"`
 	ChannelPrefix    string      `split_words:"true" desc:"prefix that channel names have in Redis, for frameworks that add one; settings and clients use the names without it"`
-	KeyPrefix        string      `split_words:"true" default:"sidecast:" desc:"prefix of the channels that the relays use among themselves in Redis; must be the same for all relays"`
+	KeyPrefix        string      `split_words:"true" default:"sidecast:" desc:"prefix of the keys and channels of Sidecast itself in Redis; must be the same for all relays; members and unheard messages in a cluster need one with braces, like '{sidecast}:'"`
 }
 
 // Tokens defines which tokens identify a client. One kind of key verifies all

@@ -196,9 +196,12 @@ func TestModes(t *testing.T) {
 		want    []string // the variables with faults
 	}{
 		{"messages without a listener, but not their events", []string{"UNHEARD=user:*", "EVENTS=joined"}, []string{"UNHEARD"}},
-		{"members in a cluster, with keys in several slots", []string{"REDIS_URL=redis://redis", "REDIS_MODE=cluster", "CHANNELS=*", "PUBLIC_CHANNELS=*", "PRESENCE_CHANNELS=*"}, []string{"KEY_PREFIX"}},
-		{"members in a cluster, with keys in two slots", []string{"REDIS_URL=redis://redis", "REDIS_MODE=cluster", "CHANNELS=*", "PUBLIC_CHANNELS=*", "PRESENCE_CHANNELS=*", "KEY_PREFIX={s}:", "CHANNEL_PREFIX={a}:"}, []string{"KEY_PREFIX"}},
-		{"members in a cluster", []string{"REDIS_URL=redis://redis", "REDIS_MODE=cluster", "CHANNELS=*", "PUBLIC_CHANNELS=*", "PRESENCE_CHANNELS=*", "KEY_PREFIX={s}:", "CHANNEL_PREFIX=a:"}, nil},
+		{"members of channels that are not relayed", append([]string{"PRESENCE_CHANNELS=room:*"}, realRedis...), []string{"PRESENCE_CHANNELS"}},
+		{"members of channels of which some are relayed", append([]string{"PRESENCE_CHANNELS=room:*,*:1", "AUTH_URL=http://app"}, realRedis...), nil},
+		{"members of streams", append([]string{"PRESENCE_CHANNELS=room:1", "DURABLE_CHANNELS=room:*", "AUTH_URL=http://app"}, realRedis...), nil},
+		{"listeners of channels that are not relayed", append([]string{"UNHEARD=user:*"}, realRedis...), []string{"UNHEARD"}},
+		{"nothing is relayed: one fault is enough", []string{"REDIS_URL=redis://redis", "PUBLIC_CHANNELS=*", "UNHEARD=user:*"}, []string{"CHANNELS"}},
+		{"a cluster needs no hash tag without scripts", append([]string{"REDIS_MODE=cluster", "AUTH_URL=http://app", "EVENTS=connected"}, realRedis...), nil},
 		{"nothing is set: embedded mode", nil, nil},
 		{"embedded mode is set explicitly", []string{"EMBEDDED=true"}, nil},
 		{"embedded mode with an explicit address", []string{"LISTEN=:8080"}, nil},
@@ -242,6 +245,44 @@ func TestModes(t *testing.T) {
 		}
 		if strings.Join(got, " ") != strings.Join(tt.want, " ") {
 			t.Errorf("%s: faults in %v, want %v", tt.comment, got, tt.want)
+		}
+	}
+}
+
+// TestClusterKeys checks that all keys of a script are in one slot of a cluster,
+// and what is said otherwise.
+func TestClusterKeys(t *testing.T) {
+	const braces = ", and write SIDECAST_CHANNEL_PREFIX without braces"
+	tag := func(tag string) string { return "set SIDECAST_KEY_PREFIX=" + tag + ": for all relays" }
+	for _, tt := range []struct{ comment, keys, channels, remedy string }{
+		{"the default", "sidecast:", "", tag("{sidecast}")},
+		{"a hash tag", "{sidecast}:", "", ""},
+		{"a hash tag inside", "shop:{a}:", "app:", ""},
+		{"an empty hash tag", "{}:", "", tag("{sidecast}")},
+		{"an open brace", "{sidecast:", "", tag("{sidecast}")},
+		{"a hash tag of the channels only", "sidecast:", "{app}:", tag("sidecast:{app}")},
+		{"another hash tag of the channels", "{sidecast}:", "{app}:", tag("sidecast:{app}")},
+		{"the same hash tag of the channels", "sidecast:{app}:", "{app}:", ""},
+		{"an open brace of the channels", "{sidecast}:", "app{:", tag("{sidecast}") + braces},
+		{"empty braces of the channels", "{sidecast}:", "{}app:", tag("{sidecast}") + braces},
+	} {
+		for setting, value := range map[string]string{"PRESENCE_CHANNELS": "chat:*", "UNHEARD": "chat:1"} {
+			set := env("REDIS_URL=redis://redis", "REDIS_MODE=cluster", "CHANNELS=chat:*", "AUTH_URL=http://app",
+				"KEY_PREFIX="+tt.keys, "CHANNEL_PREFIX="+tt.channels, setting+"="+value)
+			if tt.channels == "" {
+				delete(set, Prefix+"CHANNEL_PREFIX")
+			}
+			got := faultsOf(t, set)
+			if tt.remedy == "" && len(got) == 0 {
+				continue
+			}
+			want := Fault{
+				Name: Prefix + "KEY_PREFIX", Remedy: tt.remedy,
+				Problem: "does not keep the keys of " + Prefix + setting + " in one slot of the cluster",
+			}
+			if len(got) != 1 || got[0] != want {
+				t.Errorf("%s: faults %q, want %q", tt.comment, got, want)
+			}
 		}
 	}
 }

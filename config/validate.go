@@ -23,6 +23,7 @@ func (c *Config) Validate() Faults {
 	v.prefixes()
 	v.clusterKeys()
 	v.channels()
+	v.unrelayed()
 	v.tokens()
 	v.secrets()
 	v.login()
@@ -145,30 +146,6 @@ func (v *validation) prefixes() {
 		}
 		v.faults.Add("CHANNEL_PREFIX", "begins with "+start+": every channel name would be reserved", "write another prefix")
 	}
-}
-
-// clusterKeys checks that the keys of a script are in one slot of a cluster. An
-// application uses some of them with the channel prefix before the key prefix.
-func (v *validation) clusterKeys() {
-	c := v.c
-	if c.RedisMode != ModeCluster || len(c.PresenceChannels) == 0 || !v.valid("CHANNEL_PREFIX", "KEY_PREFIX", "PRESENCE_CHANNELS") {
-		return
-	}
-	if tag := hashTag(c.KeyPrefix); tag == "" || tag != hashTag(c.ChannelPrefix+c.KeyPrefix) {
-		v.faults.Add("KEY_PREFIX", "has no hash tag, but in a cluster the keys of "+Prefix+"PRESENCE_CHANNELS must be in one slot",
-			"set "+Prefix+"KEY_PREFIX to {sidecast}:, for the application, too")
-	}
-}
-
-// hashTag returns the part of a Redis key that decides its slot, or nothing if
-// that is the whole key.
-func hashTag(key string) string {
-	_, rest, _ := strings.Cut(key, "{")
-	tag, _, closed := strings.Cut(rest, "}")
-	if !closed {
-		return ""
-	}
-	return tag
 }
 
 // reservesAll reports whether the channel prefix makes every channel name

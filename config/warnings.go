@@ -41,5 +41,5 @@ func (c *Config) warnings() []Warning {
 	if c.set["LAST"] && c.set["HISTORY_BYTES"] && c.HistoryBytes == 0 {
 		list = append(list, Warning{Prefix + "LAST", "has no effect on live channels, because " + Prefix + "HISTORY_BYTES is 0"})
 	}
-	return list
+	return append(list, c.withoutEffect()...)
 }

@@ -46,6 +46,17 @@ func TestUnusualValues(t *testing.T) {
 		{"newest messages of no history", []string{"LAST=price:*=1", "HISTORY_BYTES=0"},
 			"SIDECAST_LAST: has no effect on live channels, because SIDECAST_HISTORY_BYTES is 0"},
 		{"newest messages", []string{"LAST=price:*=1"}, ""},
+		{"members without a user", []string{"PRESENCE_CHANNELS=chat:*"},
+			"SIDECAST_PRESENCE_CHANNELS: has no effect, because no client has a user: clients can neither log in nor use signed channels"},
+		{"members with a signature", []string{"PRESENCE_CHANNELS=chat:*", "CHANNEL_SECRET=" + longSecret}, ""},
+		{"events that cannot occur", []string{"EVENTS=connected,left,unheard"},
+			"SIDECAST_EVENTS: left has no effect, because SIDECAST_PRESENCE_CHANNELS is unset\n" +
+				"SIDECAST_EVENTS: unheard has no effect, because SIDECAST_UNHEARD is unset"},
+		{"webhooks for nothing", []string{"EVENTS_URL=https://app", "EVENTS_SECRET=" + longSecret},
+			"SIDECAST_EVENTS_URL: receives only the answers to control messages: the settings cause no other events"},
+		{"webhooks for nothing, explicitly", []string{"EVENTS_URL=https://app", "EVENTS_SECRET=" + longSecret, "EVENTS=none"},
+			"SIDECAST_EVENTS_URL: receives only the answers to control messages: the settings cause no other events"},
+		{"webhooks", []string{"EVENTS_URL=https://app", "EVENTS_SECRET=" + longSecret, "UNHEARD=chat:*"}, ""},
 		{"usual values", []string{"TRUSTED_PROXIES=10.0.0.0/8", "REDIS_PASSWORD=x y"}, ""},
 	} {
 		if got := warningsOf(t, env(append(slices.Clone(realRedis), tt.set...)...)); got != tt.want {

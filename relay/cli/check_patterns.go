@@ -3,11 +3,9 @@ package cli
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 
 	"sidecast/config"
-	"sidecast/relay/access"
 	"sidecast/relay/source"
 )
 
@@ -15,14 +13,14 @@ import (
 // that their author meant. Redis accepts them all, and such a relay hears
 // nothing.
 func checkPatterns(cfg *config.Config) (findings []source.Finding) {
-	relayed := slices.Concat(cfg.DurableChannels, cfg.Channels)
 	for _, list := range []struct {
 		name     string
 		patterns config.PatternList
+		relayed  bool // they are what is relayed
 	}{
-		{"CHANNELS", cfg.Channels}, {"DURABLE_CHANNELS", cfg.DurableChannels},
-		{"PUBLIC_CHANNELS", cfg.PublicChannels}, {"PUBLISH_CHANNELS", cfg.PublishChannels},
-		{"PRESENCE_CHANNELS", cfg.PresenceChannels},
+		{"CHANNELS", cfg.Channels, true}, {"DURABLE_CHANNELS", cfg.DurableChannels, true},
+		{"PUBLIC_CHANNELS", cfg.PublicChannels, false}, {"PUBLISH_CHANNELS", cfg.PublishChannels, false},
+		{"PRESENCE_CHANNELS", cfg.PresenceChannels, false}, {"UNHEARD", cfg.Unheard, false},
 	} {
 		doubts := 0
 		for _, pattern := range list.patterns {
@@ -32,8 +30,8 @@ func checkPatterns(cfg *config.Config) (findings []source.Finding) {
 				doubts++
 			}
 		}
-		if doubts == 0 && strings.HasPrefix(list.name, "PUBLI") {
-			findings = append(findings, outside(list.name, list.patterns, relayed, cfg.HasLogin())...)
+		if doubts == 0 && !list.relayed {
+			findings = append(findings, outside(list.name, list.patterns, cfg)...)
 		}
 	}
 	if db := cfg.RedisURL; db.IsSet() && db.DB > 0 && len(cfg.Channels) > 0 {
@@ -78,9 +76,9 @@ var expression = regexp.MustCompile(`^\^|\$$|(^|[^0-9A-Za-z*])\.\*|\.\+|\\[dw]`)
 // outside finds patterns that open no channel, because none that they match is
 // relayed. If no pattern of PUBLIC_CHANNELS opens one and there is no login,
 // all clients are refused.
-func outside(name string, patterns, relayed config.PatternList, login bool) (findings []source.Finding) {
+func outside(name string, patterns config.PatternList, cfg *config.Config) (findings []source.Finding) {
 	for _, pattern := range patterns {
-		if slices.ContainsFunc(relayed, func(p access.Pattern) bool { return p.Overlaps(pattern) }) {
+		if cfg.Relays(pattern) {
 			continue
 		}
 		findings = append(findings, source.Finding{
@@ -89,7 +87,7 @@ func outside(name string, patterns, relayed config.PatternList, login bool) (fin
 			Do:   "add it to SIDECAST_CHANNELS, or remove it",
 		})
 	}
-	if name == "PUBLIC_CHANNELS" && len(patterns) > 0 && len(findings) == len(patterns) && !login {
+	if name == "PUBLIC_CHANNELS" && len(patterns) > 0 && len(findings) == len(patterns) && !cfg.HasLogin() {
 		for i := range findings {
 			findings[i].Level = source.LevelFail
 		}
