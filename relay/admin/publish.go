@@ -39,7 +39,7 @@ type Publisher struct {
 	// another code for a channel that nobody can receive.
 	Relayed func(channel string) protocol.Code
 	// Publish returns nil after Redis has accepted the message. The text of its
-	// error contains no secret.
+	// error contains no secret; it is logged, and not sent to the caller.
 	Publish func(ctx context.Context, channel string, payload []byte) error
 
 	Stats  *stats.Stats
@@ -64,6 +64,7 @@ type publishError struct {
 	status  int
 	result  stats.PublishResult
 	problem string // the text of the answer
+	err     error  // what is logged in addition; may be nil
 }
 
 func (h *publishHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -93,13 +94,14 @@ func (h *publishHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (h *publishHandler) check(r *http.Request) ([]string, *publishError) {
 	switch {
 	case len(r.Header.Values("Origin")) > 0:
-		return nil, &publishError{http.StatusForbidden, stats.PublishOrigin,
-			"web pages may not publish here: send the request from your application, without an Origin header"}
+		return nil, &publishError{status: http.StatusForbidden, result: stats.PublishOrigin,
+			problem: "web pages may not publish here: send the request from your application, without an Origin header"}
 	case r.Method != http.MethodPost:
-		return nil, &publishError{http.StatusMethodNotAllowed, stats.PublishInvalid, "only POST is allowed here"}
+		return nil, &publishError{status: http.StatusMethodNotAllowed, result: stats.PublishInvalid,
+			problem: "only POST is allowed here"}
 	case !h.token.in(r):
-		return nil, &publishError{http.StatusUnauthorized, stats.PublishUnauthorized,
-			"this request needs the token in SIDECAST_PUBLISH_TOKEN: send it as Authorization: Bearer TOKEN"}
+		return nil, &publishError{status: http.StatusUnauthorized, result: stats.PublishUnauthorized,
+			problem: "this request needs the token in SIDECAST_PUBLISH_TOKEN: send it as Authorization: Bearer TOKEN"}
 	}
 	return h.channels(r.URL.RawQuery)
 }
@@ -107,7 +109,7 @@ func (h *publishHandler) check(r *http.Request) ([]string, *publishError) {
 // channels returns the channels that the query names, each of them once.
 func (h *publishHandler) channels(query string) (channels []string, failed *publishError) {
 	invalid := func(status int, format string, args ...any) *publishError {
-		return &publishError{status, stats.PublishInvalid, fmt.Sprintf(format, args...)}
+		return &publishError{status: status, result: stats.PublishInvalid, problem: fmt.Sprintf(format, args...)}
 	}
 	values, err := url.ParseQuery(query)
 	named := values["channel"]
@@ -137,8 +139,8 @@ func (h *publishHandler) channels(query string) (channels []string, failed *publ
 
 // payload returns the whole body.
 func (h *publishHandler) payload(w http.ResponseWriter, r *http.Request) ([]byte, *publishError) {
-	tooLarge := &publishError{http.StatusRequestEntityTooLarge, stats.PublishTooLarge,
-		fmt.Sprintf("the message is larger than %d bytes: see SIDECAST_MAX_PAYLOAD_BYTES", h.MaxPayload)}
+	tooLarge := &publishError{status: http.StatusRequestEntityTooLarge, result: stats.PublishTooLarge,
+		problem: fmt.Sprintf("the message is larger than %d bytes: see SIDECAST_MAX_PAYLOAD_BYTES", h.MaxPayload)}
 	if r.ContentLength > int64(h.MaxPayload) {
 		return nil, tooLarge
 	}
@@ -150,11 +152,14 @@ func (h *publishHandler) payload(w http.ResponseWriter, r *http.Request) ([]byte
 	}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		return nil, &publishError{http.StatusRequestTimeout, stats.PublishInvalid, "the message did not arrive in time"}
+		return nil, &publishError{status: http.StatusRequestTimeout, result: stats.PublishInvalid,
+			problem: "the message did not arrive in time"}
 	case errors.Is(err, io.ErrUnexpectedEOF):
-		return nil, &publishError{http.StatusBadRequest, stats.PublishInvalid, "the message is shorter than announced"}
+		return nil, &publishError{status: http.StatusBadRequest, result: stats.PublishInvalid,
+			problem: "the message is shorter than announced"}
 	case err != nil:
-		return nil, &publishError{http.StatusBadRequest, stats.PublishInvalid, "the message cannot be read"}
+		return nil, &publishError{status: http.StatusBadRequest, result: stats.PublishInvalid,
+			problem: "the message cannot be read"}
 	}
 	return body.Bytes(), nil
 }
@@ -166,8 +171,9 @@ func (h *publishHandler) publish(ctx context.Context, channels []string, payload
 	defer cancel()
 	for i, channel := range channels {
 		if err := h.Publish(ctx, channel, payload); err != nil {
-			return &publishError{http.StatusServiceUnavailable, stats.PublishUnavailable, fmt.Sprintf(
-				"published to %d of %d channels; the message on %q may have been delivered: %v", i, len(channels), channel, err)}
+			return &publishError{status: http.StatusServiceUnavailable, result: stats.PublishUnavailable, err: err, problem: fmt.Sprintf(
+				"published to %d of %d channels: Redis has not confirmed the message on %q, which may have been delivered; "+
+					"the relay's log says why", i, len(channels), channel)}
 		}
 	}
 	return nil
@@ -176,8 +182,11 @@ func (h *publishHandler) publish(ctx context.Context, channels []string, payload
 func (h *publishHandler) reject(w http.ResponseWriter, r *http.Request, failed *publishError) {
 	h.Stats.HTTPPublishes[failed.result].Add(1)
 	h.log.Do(func() {
-		h.Logger.Warn("a request to publish was rejected",
-			"remote", r.RemoteAddr, "status", failed.status, "result", stats.PublishResults[failed.result])
+		attrs := []any{"remote", r.RemoteAddr, "status", failed.status, "result", stats.PublishResults[failed.result]}
+		if failed.err != nil {
+			attrs = append(attrs, "err", failed.err)
+		}
+		h.Logger.Warn("a request to publish was rejected", attrs...)
 	})
 	switch failed.status {
 	case http.StatusUnauthorized:

@@ -172,16 +172,22 @@ func wantAnswer(t *testing.T, w *httptest.ResponseRecorder, b *backend, status i
 }
 
 // If Redis does not accept the message on one of the channels, the answer says
-// so, and the others are not tried.
+// so, and the others are not tried. The reason is in the log, not in the answer:
+// the text of an error names servers and keys.
 func TestPublishFails(t *testing.T) {
 	published, counters := backend{failAt: 2}, new(stats.Stats)
 	r := httptest.NewRequestWithContext(t.Context(), "POST", "http://10.1.2.3:9190/publish?channel=a&channel=b&channel=c", strings.NewReader("x"))
 	r.Header.Set("Authorization", "Bearer "+publishToken)
 	w := httptest.NewRecorder()
-	publishing(&published, counters, io.Discard, false).ServeHTTP(w, r)
-	want := "published to 1 of 3 channels; the message on \"b\" may have been delivered: redis is unavailable\n"
+	var log strings.Builder
+	publishing(&published, counters, &log, false).ServeHTTP(w, r)
+	want := "published to 1 of 3 channels: Redis has not confirmed the message on \"b\", which may have been delivered; " +
+		"the relay's log says why\n"
 	if w.Code != http.StatusServiceUnavailable || w.Body.String() != want || len(published.published) != 1 {
 		t.Errorf("%d %s, published %q", w.Code, w.Body, published.published)
+	}
+	if !strings.Contains(log.String(), "redis is unavailable") {
+		t.Errorf("logged %s", log.String())
 	}
 	if n := counters.HTTPPublishes[stats.PublishUnavailable].Load(); n != 1 {
 		t.Errorf("counted %d times", n)
