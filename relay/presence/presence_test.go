@@ -190,7 +190,7 @@ func TestStories(t *testing.T) {
 		{"a member that was removed by hand returns", func(w *world, a, _ *relay) {
 			a.open("chat", "1")
 			w.pass(time.Minute)
-			w.db.Del(testNames.Public("presence:chat"))
+			w.client.Del(w.t.Context(), testNames.Public("presence:chat"))
 			w.pass(15 * time.Second)
 			w.want("chat", "1")
 		}, []string{"joined 1", "joined 1"}},

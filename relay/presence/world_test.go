@@ -8,7 +8,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -24,11 +23,11 @@ import (
 type world struct {
 	t      testing.TB
 	rand   *rand.Rand
-	db     *miniredis.Miniredis
 	client *redis.Client
-	now    time.Duration // since the world began
-	began  time.Time     // by Redis's clock
-	down   bool          // Redis is
+	clock  func(time.Time) // sets that of Redis
+	now    time.Duration   // since the world began
+	began  time.Time       // by Redis's clock
+	down   bool            // Redis is
 	relays []*relay
 	topic  *topic
 	last   string // id of the last event that was read
@@ -60,15 +59,21 @@ type view struct {
 
 var testNames = access.NewNames("app:", "")
 
+// newWorld returns a world with a Redis in memory.
 func newWorld(t testing.TB, seed uint64) *world {
 	db := miniredis.RunT(t)
+	return newWorldAt(t, seed, db.Addr(), func(_ *world, now time.Time) { db.SetTime(now) })
+}
+
+func newWorldAt(t testing.TB, seed uint64, addr string, clock func(*world, time.Time)) *world {
 	w := &world{
-		t: t, rand: rand.New(rand.NewPCG(seed, 1)), db: db, began: time.Unix(1_800_000_000, 0), last: "0",
-		client: redis.NewClient(&redis.Options{Addr: db.Addr(), Protocol: 2, DisableIdentity: true}),
+		t: t, rand: rand.New(rand.NewPCG(seed, 1)), began: time.Unix(1_800_000_000, 0), last: "0",
+		client: redis.NewClient(&redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true}),
 	}
 	t.Cleanup(func() { _ = w.client.Close() })
-	db.SetTime(w.began)
-	w.topic = newTopic(t, db, testNames.Internal("presence"))
+	w.clock = func(now time.Time) { clock(w, now) }
+	w.clock(w.began)
+	w.topic = newTopic(t, w.client, testNames.Internal("presence"))
 	return w
 }
 
@@ -193,7 +198,7 @@ func (v *view) set(t testing.TB, members []byte, count int) {
 // step lets a time pass and all relays work.
 func (w *world) step(d time.Duration) {
 	w.now += d
-	w.db.SetTime(w.began.Add(w.now))
+	w.clock(w.began.Add(w.now))
 	for _, i := range w.rand.Perm(len(w.relays)) {
 		w.deliver()
 		if r := w.relays[i]; r.next <= w.now {
@@ -311,7 +316,7 @@ func (w *world) wantEvents(want ...string) {
 
 // A topic receives what the scripts publish.
 type topic struct {
-	db      *miniredis.Miniredis
+	client  *redis.Client
 	channel string
 
 	mu     sync.Mutex
@@ -321,24 +326,30 @@ type topic struct {
 
 const syncMessage = "sync"
 
-func newTopic(t testing.TB, db *miniredis.Miniredis, channel string) *topic {
-	c := &topic{db: db, channel: channel, synced: make(chan struct{})}
-	sub := db.NewSubscriber()
-	sub.Subscribe(channel)
+func newTopic(t testing.TB, client *redis.Client, channel string) *topic {
+	c := &topic{client: client, channel: channel, synced: make(chan struct{})}
+	sub := client.Subscribe(context.Background(), channel)
+	if _, err := sub.Receive(context.Background()); err != nil {
+		t.Fatal(err)
+	}
 	var reading sync.WaitGroup
 	reading.Go(func() {
-		for m := range sub.Messages() {
-			if m.Message == syncMessage {
+		for {
+			m, err := sub.ReceiveMessage(context.Background())
+			switch {
+			case err != nil:
+				return
+			case m.Payload == syncMessage:
 				c.synced <- struct{}{}
 				continue
 			}
 			c.mu.Lock()
-			c.list = append(c.list, m.Message)
+			c.list = append(c.list, m.Payload)
 			c.mu.Unlock()
 		}
 	})
 	t.Cleanup(func() {
-		sub.Close()
+		_ = sub.Close()
 		reading.Wait()
 	})
 	return c
@@ -346,7 +357,9 @@ func newTopic(t testing.TB, db *miniredis.Miniredis, channel string) *topic {
 
 // take returns everything that was published.
 func (c *topic) take(t testing.TB) []string {
-	c.db.Publish(c.channel, syncMessage)
+	if err := c.client.Publish(context.Background(), c.channel, syncMessage).Err(); err != nil {
+		t.Fatal(err)
+	}
 	select {
 	case <-c.synced:
 	case <-time.After(time.Minute):
@@ -362,14 +375,18 @@ func (c *topic) take(t testing.TB) []string {
 // wipe lets Redis lose all data.
 func (w *world) wipe() {
 	w.readEvents()
-	w.db.FlushAll()
-	w.last = "0"
+	w.flush()
 }
 
-func (w *world) String() string {
-	var b strings.Builder
-	for _, r := range w.relays {
-		fmt.Fprintf(&b, "%s linked=%v tabs=%v\n", r.name, r.linked, r.tabs)
+func (w *world) flush() {
+	if err := w.client.FlushAll(context.Background()).Err(); err != nil {
+		w.t.Fatal(err)
 	}
-	return b.String()
+	w.last = "0"
+	w.clock(w.began.Add(w.now))
+}
+
+// generation returns the generation of the data in Redis.
+func (w *world) generation() string {
+	return w.client.Get(context.Background(), testNames.Internal("presence-generation")).Val()
 }
