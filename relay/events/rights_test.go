@@ -9,9 +9,9 @@ import (
 	"sidecast/relay/relaytest/redistest"
 )
 
-// baseRights are those of relay/source/README.md for one pattern, with the
-// rights for durable channels.
-const baseRights = "on >password resetkeys resetchannels &user:d* &user:* &sidecast:* -@all +hello +auth +ping +subscribe " +
+// baseRights are those of relay/source/README.md for two patterns, with the
+// rights for durable channels and their keyspace events.
+const baseRights = "on >password resetkeys resetchannels &user:d* &user:* &__keyspace@0__:user:d* &sidecast:* -@all +hello +auth +ping +subscribe " +
 	"+psubscribe +unsubscribe +punsubscribe +publish +info +role +client|setname %R~user:* +xrange +xrevrange +xinfo"
 
 // rights returns the rights in the table of the README, for channels on which
