@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -56,6 +55,9 @@ const (
 	readEvery = 30 * time.Second // how often the newest entries are read
 	readAgain = time.Second      // after an attempt that failed
 	trimEvery = time.Hour        // how often old entries are deleted
+	// readAllEvery is how often all entries are read. That finds an entry with
+	// an old score.
+	readAllEvery = 10 * time.Minute
 	// readAllTimeout bounds the time to read all entries in the background.
 	readAllTimeout = time.Minute
 )
@@ -70,13 +72,17 @@ type Control struct {
 	// Logs that an application could repeat without end.
 	malformed, seconds, future, entries, unreadable rate.Sometimes
 
-	reached string      // the score up to which an attempt to read all revocations came; used by the link's goroutine
-	partly  atomic.Bool // they were read in parts, so they must be read again
-	denied  atomic.Bool // revocations cannot be read in this epoch
+	reached string // the score up to which an attempt to read all revocations came; used by the link's goroutine
 
-	mu     sync.Mutex
-	newest int64 // the highest time of a revocation, in milliseconds, or 0; guarded by mu
+	mu     sync.Mutex // guards the fields below
+	newest int64      // the highest time of a revocation, in milliseconds, or 0
+	readAt time.Time  // when the last read began after which all new entries were known
+	allAt  time.Time  // when the last read of all entries began; zero: they must be read
 }
+
+// errUnreadable reports that Redis does not let the relay read the revocations.
+// That was logged.
+var errUnreadable = errors.New("revocations cannot be read")
 
 // New returns a Control that does nothing before its service is used.
 func New(cfg Config) *Control {
@@ -84,7 +90,7 @@ func New(cfg Config) *Control {
 		cfg: cfg, key: cfg.Names.Public("revoked"), queue: newQueue(),
 		malformed: rate.Sometimes{First: 10, Interval: time.Second},
 		seconds:   rate.Sometimes{Interval: time.Hour}, future: rate.Sometimes{Interval: time.Hour},
-		entries: rate.Sometimes{Interval: time.Hour}, unreadable: rate.Sometimes{Interval: time.Minute},
+		entries: rate.Sometimes{Interval: time.Hour}, unreadable: rate.Sometimes{Interval: time.Hour},
 	}
 }
 
@@ -103,19 +109,25 @@ func (c *Control) Service() source.Service {
 // server, all of them are read once more in the background. Called on the link's
 // goroutine.
 func (c *Control) prepare(ctx context.Context, client redis.UniversalClient) error {
-	c.denied.Store(false)
-	from := cmp.Or(c.reached, "-inf")
+	began, from := time.Now(), cmp.Or(c.reached, "-inf")
 	err := c.read(ctx, client, []span{{from, "+inf"}}, func(page []redis.Z) {
 		c.apply(page)
 		if len(page) > 0 {
 			c.reached = formatScore(page[len(page)-1].Score)
 		}
 	})
-	if err != nil {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.allAt = time.Time{}
+	switch {
+	case errors.Is(err, errUnreadable):
+		return nil // the relay works without them
+	case err != nil:
 		return err
+	case from == "-inf":
+		c.allAt = began
 	}
-	c.partly.Store(c.reached != "" && from != "-inf")
-	c.reached = ""
+	c.readAt, c.reached = began, ""
 	return nil
 }
 
@@ -149,6 +161,7 @@ func (c *Control) Run(ctx context.Context) error {
 		for _, payload := range messages {
 			c.perform(payload)
 		}
+		c.readAll(ctx)
 		if read.Reset(readEvery); !ok {
 			read.Reset(readAgain)
 		}
@@ -173,32 +186,64 @@ func pause(ctx context.Context, d time.Duration) {
 // readNewest reads the entries that may be new, and returns how long that took.
 // Without a link there is nothing to do: the next epoch begins with all of them.
 func (c *Control) readNewest(ctx context.Context) (took time.Duration, ok bool) {
-	if !c.cfg.Login || c.denied.Load() {
+	if !c.cfg.Login {
 		return 0, true
 	}
 	began := time.Now()
-	spans, partly := c.newestSpans(began), c.partly.CompareAndSwap(true, false)
-	if partly {
-		var cancel func()
-		ctx, cancel = context.WithTimeout(ctx, readAllTimeout)
-		defer cancel()
-		spans = everything
+	err := c.readSpans(ctx, c.newestSpans(began))
+	if err == nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.readAt = began
 	}
-	err := c.cfg.Link().Do(ctx, func(ctx context.Context, client redis.UniversalClient) error {
-		return c.read(ctx, client, spans, c.apply)
-	})
-	if err != nil {
-		c.partly.CompareAndSwap(false, partly)
-		c.cfg.Logger.Debug("reading the revocations failed", "err", err.Error())
-	}
-	return time.Since(began), err == nil
+	return time.Since(began), err == nil || errors.Is(err, errUnreadable)
 }
 
-// newestSpans returns the spans of the entries that may be new.
+// readAll reads all entries, if that is due.
+func (c *Control) readAll(ctx context.Context) {
+	began := time.Now()
+	if !c.cfg.Login || !c.isAllDue(began) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readAllTimeout)
+	defer cancel()
+	if err := c.readSpans(ctx, everything); err != nil {
+		began = began.Add(readEvery - readAllEvery) // again after readEvery
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.allAt = began
+}
+
+func (c *Control) isAllDue(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return now.Sub(c.allAt) >= readAllEvery
+}
+
+// readSpans reads the revocations in some spans with a client of the link.
+func (c *Control) readSpans(ctx context.Context, spans []span) error {
+	var unreadable error // the link would take it for its own
+	err := c.cfg.Link().Do(ctx, func(ctx context.Context, client redis.UniversalClient) error {
+		err := c.read(ctx, client, spans, c.apply)
+		if errors.Is(err, errUnreadable) {
+			unreadable, err = err, nil
+		}
+		return err
+	})
+	if err != nil {
+		c.cfg.Logger.Debug("reading the revocations failed", "err", err.Error())
+	}
+	return cmp.Or(err, unreadable)
+}
+
+// newestSpans returns the spans of the entries that may be new. The last read
+// counts, because a time in the future would otherwise hide the entries that
+// were added while reads failed.
 func (c *Control) newestSpans(now time.Time) []span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	from := min(c.newest, now.UnixMilli()) - overlap.Milliseconds()
+	from := min(c.newest, c.readAt.UnixMilli(), now.UnixMilli()) - overlap.Milliseconds()
 	if from <= 0 {
 		return everything
 	}
@@ -206,17 +251,16 @@ func (c *Control) newestSpans(now time.Time) []span {
 }
 
 // read reads the revocations in some spans. If Redis does not permit that, or
-// the key is something else, the relay works without them.
+// the key is something else, it returns errUnreadable.
 func (c *Control) read(ctx context.Context, client redis.UniversalClient, spans []span, handle func([]redis.Z)) error {
 	for _, s := range spans {
 		err := readSpan(ctx, client, c.key, s, handle)
 		if do := explain(err, c.key, "+zrangebyscore"); do != "" {
-			c.denied.Store(true)
 			c.unreadable.Do(func() {
 				c.cfg.Logger.Error("revocations cannot be read, so logins that the application has ended stay valid",
 					"key", c.key, "do", do)
 			})
-			return nil
+			return errUnreadable
 		}
 		if err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"strings"
 	"sync"
 	"testing"
@@ -247,12 +248,72 @@ func TestManyRevocations(t *testing.T) {
 		t.Fatalf("the second attempt: %v after %d entries", err, len(r.did)) // one is read twice
 	}
 	r.did = nil
-	if _, ok := r.readNewest(t.Context()); !ok || len(r.did) != n {
+	if r.readAll(t.Context()); len(r.did) != n {
 		t.Errorf("later, %d entries are read", len(r.did))
 	}
 	r.did = nil
-	if _, ok := r.readNewest(t.Context()); !ok || len(r.did) == n {
+	if r.readAll(t.Context()); len(r.did) > 0 {
 		t.Errorf("and again, %d entries are read", len(r.did))
+	}
+}
+
+// ago moves the last reads of a Control into the past.
+func (r *fakeRelay) ago(d time.Duration) {
+	r.Control.mu.Lock()
+	defer r.Control.mu.Unlock()
+	r.readAt, r.allAt = r.readAt.Add(-d), r.allAt.Add(-d)
+}
+
+// No entry is missed that was added while reads failed, or with an old score,
+// even if another entry has a time in the future.
+func TestNoRevocationIsMissed(t *testing.T) {
+	r := newFakeRelay(t, redistest.Start(t), access.NewNames("", ""), 0)
+	add := func(score float64, member string) {
+		r.client.ZAdd(t.Context(), "sidecast:revoked", redis.Z{Score: score, Member: member})
+	}
+	add(math.Inf(1), "user:locked")
+	if err := r.Service().Prepare(t.Context(), r.client); err != nil {
+		t.Fatal(err)
+	}
+	r.ago(7 * time.Minute) // as if the reads had failed since then
+	add(float64(time.Now().Add(-6*time.Minute).UnixMilli()), "user:missed")
+	add(0, "token:old")
+	if _, ok := r.readNewest(t.Context()); !ok {
+		t.Fatal("the newest entries cannot be read")
+	}
+	r.await("revoke user:missed")
+	r.ago(10 * time.Minute)
+	r.readAll(t.Context())
+	r.await("revoke token:old")
+}
+
+// As soon as Redis lets the relay read the revocations, it does, without a new
+// connection.
+func TestRevocationsBecomeReadable(t *testing.T) {
+	server := redistest.Start(t)
+	for refused, permitted := range map[string]string{
+		"ACL SETUSER default -zrangebyscore": "ACL SETUSER default +zrangebyscore",
+		"SET sidecast:revoked x":             "DEL sidecast:revoked",
+	} {
+		server.CLI(strings.Fields(refused)...)
+		r := newFakeRelay(t, server, access.NewNames("", ""), 0)
+		if err := r.Service().Prepare(t.Context(), r.client); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := r.readNewest(t.Context()); !ok || len(r.did) > 0 {
+			t.Errorf("%s: it read %v", refused, r.did)
+		}
+		server.CLI(strings.Fields(permitted)...)
+		server.CLI("ZADD", "sidecast:revoked", "1000000000000", "user:42")
+		r.Service().Receive([]byte(`{"action":"disconnect","user":"42"}`))
+		stop := r.run()
+		r.await("disconnect user:42")
+		stop()
+		r.await("revoke user:42")
+		if n := strings.Count(r.log.String(), "revocations cannot be read"); n != 1 {
+			t.Errorf("%s: logged %d times", refused, n)
+		}
+		server.CLI("DEL", "sidecast:revoked")
 	}
 }
 
