@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"sidecast/relay/access"
@@ -22,8 +23,7 @@ func (h *Hub) Disconnect(who access.Subject) int {
 // Refresh closes sessions with 4401: their clients return with their present
 // credentials, and the application is asked again.
 func (h *Hub) Refresh(who access.Subject) int {
-	list := h.find(who)
-	h.askAgain(who, list)
+	list := h.askAgain(who)
 	return h.closeAll(list, protocol.CloseUnauthorized.Because(protocol.ReasonExpired))
 }
 
@@ -72,10 +72,8 @@ func (s *Session) subscribeFor(channel string) {
 // channels do not change, is closed with 4401 instead, so that the client
 // returns and its rights are determined again.
 func (h *Hub) UnsubscribeFor(who access.Subject, channel string) int {
-	list := h.find(who)
-	h.askAgain(who, list)
 	n := 0
-	for _, s := range list {
+	for _, s := range h.askAgain(who) {
 		if s.closeCode.Load() == 0 && s.act(func() { s.unsubscribeFor(channel) }) {
 			n++
 		}
@@ -102,44 +100,63 @@ func (s *Session) unsubscribeFor(channel string) {
 	}
 }
 
-// askAgain makes the application's answers about these users stale that were
-// asked for before now.
-func (h *Hub) askAgain(who access.Subject, list []*Session) {
+// askAgain returns the sessions that an application means, and makes its answers
+// about their users stale that were asked for before now. A session that is
+// not found because it begins meanwhile is closed by [Session.closeIfRefreshed].
+func (h *Hub) askAgain(who access.Subject) []*Session {
+	h.refreshed.mark(who)
+	list := h.find(who)
 	if who.Kind == access.SubjectUser {
-		h.refreshed.mark(who.Name)
-		return
+		return list
 	}
 	for _, s := range list {
 		s.shard.enter()
 		user := s.principal.Identity.UserID()
 		s.shard.exit()
 		if user != "" {
-			h.refreshed.mark(user)
+			h.refreshed.mark(access.Subject{Kind: access.SubjectUser, Name: user})
 		}
+	}
+	return list
+}
+
+// closeIfRefreshed closes a session whose login and rights may be older than a
+// refresh of its user or its token: the relay began to determine them at that
+// time, if it is not zero. The client returns, and they are determined again.
+func (s *Session) closeIfRefreshed(began time.Time) {
+	id, r := s.principal.Identity, &s.hub.refreshed
+	if began.IsZero() {
+		return
+	}
+	if r.after(access.Subject{Kind: access.SubjectUser, Name: id.User}, began) ||
+		id.TokenID != "" && r.after(access.Subject{Kind: access.SubjectToken, Name: id.TokenID}, began) {
+		s.Close(protocol.CloseUnauthorized.Because(protocol.ReasonExpired))
 	}
 }
 
 // IsStale reports whether the answer to a question about a user, which was asked
 // at that time, must not be used any more. user may be empty.
 func (h *Hub) IsStale(user string, asked time.Time) bool {
-	if h.refreshed.after(user, asked) {
+	subject := access.Subject{Kind: access.SubjectUser, Name: user}
+	if h.refreshed.after(subject, asked) {
 		return true
 	}
-	ms, revoked := h.revoked.at(access.Subject{Kind: access.SubjectUser, Name: user})
+	ms, revoked := h.revoked.at(subject)
 	return revoked && unixMs(asked) <= ms
 }
 
-// maxRefreshes is how many users a [refreshes] names.
+// maxRefreshes is how many users and tokens a [refreshes] names.
 const maxRefreshes = 1 << 16
 
 // Refreshes are when the application ended logins so that it is asked again. If
 // there are too many to name the users, that applies to all users.
 type refreshes struct {
 	seed maphash.Seed // does not change
+	size atomic.Int64 // of the map, so that a relay without refreshes takes no lock
 
 	// Guarded by mu.
 	mu  sync.Mutex
-	at  map[uint64]time.Time // by hash of the user's id
+	at  map[uint64]time.Time // by hash of the subject
 	all time.Time
 }
 
@@ -147,7 +164,12 @@ func newRefreshes() refreshes {
 	return refreshes{seed: maphash.MakeSeed(), at: make(map[uint64]time.Time)}
 }
 
-func (r *refreshes) mark(user string) {
+// mark records a refresh. Sessions are not named: a session that exists cannot
+// begin once more.
+func (r *refreshes) mark(subject access.Subject) {
+	if subject.Kind == access.SubjectSession {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
@@ -155,12 +177,16 @@ func (r *refreshes) mark(user string) {
 		clear(r.at)
 		r.all = now
 	}
-	r.at[maphash.String(r.seed, user)] = now
+	r.at[maphash.Comparable(r.seed, subject)] = now
+	r.size.Store(int64(len(r.at)))
 }
 
 // after reports whether there was a refresh at or after that time.
-func (r *refreshes) after(user string, asked time.Time) bool {
+func (r *refreshes) after(subject access.Subject, asked time.Time) bool {
+	if r.size.Load() == 0 {
+		return false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.all.Before(asked) || !r.at[maphash.String(r.seed, user)].Before(asked)
+	return !r.all.Before(asked) || !r.at[maphash.Comparable(r.seed, subject)].Before(asked)
 }

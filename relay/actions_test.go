@@ -213,6 +213,90 @@ func TestActionsAndCommands(t *testing.T) {
 	}
 }
 
+// A refresh, or an unsubscribe, does not miss a client that connects meanwhile
+// with the application's earlier answers: it is closed, and comes back.
+func TestRefreshWhileConnecting(t *testing.T) {
+	expired := protocol.CloseUnauthorized.Because(protocol.ReasonExpired)
+	token := access.Subject{Kind: access.SubjectToken, Name: "t"}
+	for _, test := range []struct {
+		why  string
+		act  func(*relay.Hub)
+		want protocol.CloseCode
+	}{
+		{"a refresh", func(h *relay.Hub) { h.Refresh(user42) }, expired},
+		{"a refresh of the token", func(h *relay.Hub) { h.Refresh(token) }, expired},
+		{"an unsubscribe", func(h *relay.Hub) { h.UnsubscribeFor(user42, "room:1") }, expired},
+		{"of another user", func(h *relay.Hub) { h.Refresh(access.Subject{Name: "43"}) }, protocol.CloseAbnormal},
+		{"of another token", func(h *relay.Hub) { h.Refresh(access.Subject{Kind: access.SubjectToken, Name: "42"}) }, protocol.CloseAbnormal},
+		{"of no token", func(h *relay.Hub) { h.Refresh(access.Subject{Kind: access.SubjectToken}) }, protocol.CloseAbnormal},
+	} {
+		h := newTestHub(t, relay.HubConfig{Shards: 1})
+		connect := func(meanwhile func(*relay.Hub)) *testClient {
+			return h.connect(connectOptions{
+				room: outboxtest.Unlimited, identity: login("42", 1, "t"),
+				admit: func(c *relay.Client) { c.Began = time.Now(); meanwhile(h.Hub) },
+			})
+		}
+		during := connect(test.act)
+		for began := time.Now(); time.Now().Equal(began); { // the clock may be coarse
+		}
+		after := connect(func(*relay.Hub) {})
+		if code := during.session.CloseCode(); code != test.want {
+			t.Errorf("%s: closed with %d, want %d", test.why, code.Number(), test.want.Number())
+		}
+		if code := after.session.CloseCode(); code != protocol.CloseAbnormal {
+			t.Errorf("%s: a client that connects afterwards is closed with %d", test.why, code.Number())
+		}
+		during.leave()
+		after.leave()
+		h.checkEmpty()
+	}
+}
+
+// A refresh does not miss a client that logs in over its connection meanwhile.
+func TestRefreshDuringAuth(t *testing.T) {
+	var h *testHub
+	h = newTestHub(t, relay.HubConfig{Shards: 1, Verify: func(_ context.Context, token string) (*access.Identity, protocol.Code) {
+		if token == "during" {
+			h.Refresh(user42)
+		}
+		return login("42", 1, ""), protocol.CodeOK
+	}})
+	c := h.client(outboxtest.Unlimited)
+	c.handle(`{"type":"auth","token":"during"}`)
+	if code := c.session.CloseCode().Plain(); code != protocol.CloseUnauthorized {
+		t.Errorf("a refresh meanwhile: closed with %d", code)
+	}
+	for began := time.Now(); time.Now().Equal(began); { // the clock may be coarse
+	}
+	c = h.client(outboxtest.Unlimited)
+	c.handle(`{"type":"auth","token":"afterwards"}`)
+	if code := c.session.CloseCode(); code != protocol.CloseAbnormal {
+		t.Errorf("a refresh before: closed with %d", code)
+	}
+}
+
+// A refresh and a client that joins at the same time do not miss each other.
+func TestRefreshWhileJoining(t *testing.T) {
+	h := newTestHub(t, relay.HubConfig{Shards: 2})
+	for i := range 2000 {
+		user := fmt.Sprint(i)
+		done := make(chan struct{})
+		c := h.connect(connectOptions{room: outboxtest.Unlimited, identity: login(user, 1, ""), admit: func(c *relay.Client) {
+			c.Began = time.Now()
+			go func() {
+				defer close(done)
+				h.Refresh(access.Subject{Name: user})
+			}()
+		}})
+		<-done
+		if code := c.session.CloseCode().Plain(); code != protocol.CloseUnauthorized {
+			t.Fatalf("the client that joined is closed with %d", code)
+		}
+		c.leave()
+	}
+}
+
 // After a refresh or a revocation, the application's earlier answers about the
 // user are stale.
 func TestStaleAnswers(t *testing.T) {

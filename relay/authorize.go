@@ -201,7 +201,7 @@ func (s *Session) authenticate(cmd protocol.Command) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
 	defer cancel()
-	done := s.block()
+	began, done := time.Now(), s.block()
 	id, code := verify(ctx, cmd.Token)
 	done()
 	if code == protocol.CodeUnavailable {
@@ -220,7 +220,7 @@ func (s *Session) authenticate(cmd protocol.Command) {
 		return
 	}
 	s.count(cmd.Type, protocol.CodeOK)
-	s.setIdentity(id)
+	s.setIdentity(id, began)
 	s.setDeadline()
 	if cmd.Ref != nil {
 		s.send(protocol.Event{Type: protocol.EventOK, Ref: cmd.Ref})

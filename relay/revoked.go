@@ -131,8 +131,8 @@ func (s *Session) closeIf(code protocol.CloseCode, end func(*access.Identity) bo
 }
 
 // setIdentity changes the identity of a session whose client has logged in, or
-// closes the session if that login was revoked.
-func (s *Session) setIdentity(id *access.Identity) {
+// closes the session if that login was revoked or refreshed since it began.
+func (s *Session) setIdentity(id *access.Identity, began time.Time) {
 	anonymous := s.principal.Identity == nil
 	s.shard.enter()
 	s.principal.Identity = id
@@ -141,6 +141,7 @@ func (s *Session) setIdentity(id *access.Identity) {
 		s.hub.users.add(id.User, s)
 	}
 	s.closeIfRevoked()
+	s.closeIfRefreshed(began)
 }
 
 // closeIfRevoked closes a session whose login was revoked before the index of

@@ -27,6 +27,9 @@ type Client struct {
 	// Last is how many of the newest messages [Session.SubscribeOwn] requests on
 	// each channel: LastBySetting, or a number.
 	Last int
+	// Began is when the relay began to determine the principal and its rights;
+	// zero: not known.
+	Began time.Time
 	// Signatures are those that the client presents before the session begins,
 	// by channel.
 	Signatures map[string]access.Signature
@@ -139,6 +142,7 @@ func (h *Hub) Join(c Client) *Session {
 	if id := c.Identity; id != nil {
 		h.users.add(id.User, s)
 		s.closeIfRevoked()
+		s.closeIfRefreshed(c.Began)
 	}
 	return s
 }

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"sidecast/relay"
 	"sidecast/relay/accept"
@@ -130,6 +131,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, s *stream) *refu
 	}
 	ctx := transport.NewAdmitContext(r.Context(), h.ctx, w)
 	defer ctx.End()
+	s.client.Began = time.Now()
 	if h.cfg.Identify != nil {
 		var code protocol.CloseCode
 		if s.client.Principal, code = h.cfg.Identify(r.WithContext(ctx), s.query.token); code != 0 {

@@ -192,6 +192,7 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, hs *handshake) p
 	}
 	ctx := transport.NewAdmitContext(r.Context(), h.ctx, w)
 	defer ctx.End()
+	hs.client.Began = time.Now()
 	if h.cfg.Identify != nil {
 		var code protocol.CloseCode
 		if hs.client.Principal, code = h.cfg.Identify(r.WithContext(ctx), hs.token); code != 0 {
