@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -186,29 +187,29 @@ redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[7], '*', unpack(event))
 return 1
 `)
 
-// judgeAll judges messages, and reports false if Redis is not there.
+// judgeAll judges messages, and reports false if Redis is not there. Then all of
+// them must be judged again: Redis remembers those that it has judged.
 func (u *Unheard) judgeAll(ctx context.Context, batch []note) bool {
 	ctx = context.WithoutCancel(ctx)
-	ran, err := u.cfg.Redis.try(ctx, func(ctx context.Context, client redis.UniversalClient) error {
-		if err := u.judgeLive(ctx, client, batch); err != nil {
-			return err
-		}
-		return u.judgeStreams(ctx, client, batch)
-	})
-	if err == nil {
+	return u.try(ctx, func(ctx context.Context, client redis.UniversalClient) error {
+		return u.judgeLive(ctx, client, batch)
+	}) && u.judgeStreams(ctx, batch)
+}
+
+// try calls f, and reports whether it must not be called again. It logs what
+// Redis refuses.
+func (u *Unheard) try(ctx context.Context, f func(context.Context, redis.UniversalClient) error) bool {
+	ran, err := u.cfg.Redis.try(ctx, f)
+	if ran && err != nil && isRefusal(err) {
+		u.warnOf(err)
 		return true
 	}
-	if !ran || !isRefusal(err) {
-		return false // Redis remembers the messages that were judged
-	}
-	u.warnOf(err)
-	u.cfg.Stats.EventsDropped.Add(len(batch))
-	return true
+	return err == nil
 }
 
 // judgeLive judges the messages of live channels in one round trip.
 func (u *Unheard) judgeLive(ctx context.Context, client redis.UniversalClient, batch []note) error {
-	answers, err := runScripts(ctx, client, judgeScript, func(run func(keys []string, args ...any)) {
+	answers := runScripts(ctx, client, judgeScript, func(run func(keys []string, args ...any)) {
 		for _, n := range batch {
 			if n.durable {
 				continue
@@ -221,8 +222,37 @@ func (u *Unheard) judgeLive(ctx context.Context, client redis.UniversalClient, b
 		}
 	})
 	u.countWritten(answers)
-	return err
+	var o outcome
+	for _, answer := range answers {
+		o.succeeded(answer.Err())
+	}
+	u.cfg.Stats.EventsDropped.Add(o.refused)
+	return o.err()
 }
+
+// An outcome sums up the answers to commands that do not depend on each other.
+type outcome struct {
+	failed  error // one that can be sent again; nil if there is none
+	refusal error // of one that Redis refuses
+	refused int   // how many it refuses
+}
+
+// succeeded adds an answer, and reports whether it is not an error.
+func (o *outcome) succeeded(err error) bool {
+	switch {
+	case err == nil:
+		return true
+	case isRefusal(err):
+		o.refusal = err
+		o.refused++
+	default:
+		o.failed = err
+	}
+	return false
+}
+
+// err returns the error that decides whether the commands are sent again.
+func (o *outcome) err() error { return cmp.Or(o.failed, o.refusal) }
 
 // countWritten counts the events that scripts have written. They return their
 // number.
@@ -247,7 +277,7 @@ func placeOf(cursor string) string {
 // Redis does not have it.
 func runScripts(
 	ctx context.Context, client redis.UniversalClient, script *redis.Script, each func(run func(keys []string, args ...any)),
-) (answers []*redis.Cmd, err error) {
+) (answers []*redis.Cmd) {
 	run := func(eval func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) error {
 		answers = nil
 		_, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -256,8 +286,8 @@ func runScripts(
 		})
 		return err
 	}
-	if err = run(script.EvalSha); isReply(err, "NOSCRIPT") {
-		err = run(script.Eval)
+	if err := run(script.EvalSha); isReply(err, "NOSCRIPT") {
+		_ = run(script.Eval)
 	}
-	return answers, err
+	return answers
 }

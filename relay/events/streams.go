@@ -2,8 +2,10 @@ package events
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"iter"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -18,22 +20,56 @@ const (
 	streamSlack = 5 * time.Millisecond
 	// streamPage is how many entries are read at once.
 	streamPage = 16
+	// streamGroup is how many streams are read at once. A page of each is in
+	// memory.
+	streamGroup = 8
 	// judgedMemory is how long Redis remembers up to which entry a stream was
 	// judged.
 	judgedMemory = 24 * time.Hour
 )
 
 // judgeStreams judges the entries of streams to which the nudges in the batch
-// refer.
-func (u *Unheard) judgeStreams(ctx context.Context, client redis.UniversalClient, batch []note) error {
-	for i := range batch {
-		if n := &batch[i]; n.durable {
-			if err := u.judgeStream(ctx, client, n); err != nil {
-				return err
-			}
+// refer. Each group of nudges has a timeout of its own: Redis can be far away.
+func (u *Unheard) judgeStreams(ctx context.Context, batch []note) bool {
+	for group := range streamGroups(batch) {
+		if !u.try(ctx, func(ctx context.Context, client redis.UniversalClient) error {
+			return u.judgeGroup(ctx, client, group)
+		}) {
+			return false
 		}
 	}
-	return nil
+	return true
+}
+
+// streamGroups returns the nudges in the batch, in groups of different channels.
+func streamGroups(batch []note) iter.Seq[[]*nudge] {
+	return func(yield func([]*nudge) bool) {
+		var group []*nudge
+		for i := range batch {
+			n := &batch[i]
+			if !n.durable {
+				continue
+			}
+			if len(group) == streamGroup || slices.ContainsFunc(group, func(other *nudge) bool { return other.channel == n.channel }) {
+				if !yield(group) {
+					return
+				}
+				group = nil
+			}
+			group = append(group, &nudge{note: n})
+		}
+		if len(group) > 0 {
+			yield(group)
+		}
+	}
+}
+
+// A nudge is a note about a stream whose entries are being judged.
+type nudge struct {
+	*note
+	at       int64  // when it arrived, by Redis's clock
+	from, to string // the entries that are left to be judged
+	ids      []any  // those that are judged next
 }
 
 // placeScript returns when a nudge arrived by Redis's clock, and the entry up to
@@ -49,38 +85,63 @@ end
 return {string.format('%.0f', at), id}
 `)
 
-// judgeStream judges the entries that were added up to a nudge. The stream can
+// judgeGroup judges the entries that were added up to each nudge. The stream can
 // be at another server of a cluster than the relays' keys, so a script cannot
 // read it.
-func (u *Unheard) judgeStream(ctx context.Context, client redis.UniversalClient, n *note) error {
-	judged := u.key("judged", n.channel)
-	answer, err := placeScript.Run(ctx, client, []string{judged}, time.Since(n.at).Milliseconds()).StringSlice()
-	if err != nil {
-		return err
+func (u *Unheard) judgeGroup(ctx context.Context, client redis.UniversalClient, group []*nudge) error {
+	var o outcome
+	group = u.findPlaces(ctx, client, group, &o)
+	for len(group) > 0 {
+		group = u.judgeIDs(ctx, client, u.readIDs(ctx, client, group, &o), &o)
 	}
-	var at int64
-	if _, err := fmt.Sscan(answer[0], &at); err != nil {
-		return fmt.Errorf("reading the time of a nudge: %w", err)
-	}
-	from := fmt.Sprint(at - streamLookback.Milliseconds())
-	if answer[1] != "" {
-		from = "(" + answer[1]
-	}
-	to := fmt.Sprint(at + streamSlack.Milliseconds())
-	for {
-		entries, err := client.XRangeN(ctx, u.cfg.Names.Redis(n.channel), from, to, streamPage).Result()
-		if err != nil || len(entries) == 0 {
-			return err
+	u.cfg.Stats.EventsDropped.Add(o.refused)
+	return o.err()
+}
+
+// findPlaces finds out which entries are to be judged. Like the functions below,
+// it returns the nudges for which there is more to do.
+func (u *Unheard) findPlaces(ctx context.Context, client redis.UniversalClient, group []*nudge, o *outcome) (found []*nudge) {
+	for i, answer := range runScripts(ctx, client, placeScript, func(run func(keys []string, args ...any)) {
+		for _, n := range group {
+			run([]string{u.key("judged", n.channel)}, time.Since(n.note.at).Milliseconds())
 		}
-		ids := make([]any, len(entries))
-		for i, entry := range entries {
-			ids[i] = entry.ID
+	}) {
+		n := group[i]
+		place, err := answer.StringSlice()
+		if err == nil && len(place) == 2 {
+			n.at, err = strconv.ParseInt(place[0], 10, 64)
 		}
-		if err := u.judgeEntries(ctx, client, n.channel, at, ids); err != nil || len(entries) < streamPage {
-			return err
+		if !o.succeeded(err) {
+			continue
 		}
-		from = "(" + entries[len(entries)-1].ID
+		n.from, n.to = strconv.FormatInt(n.at-streamLookback.Milliseconds(), 10), strconv.FormatInt(n.at+streamSlack.Milliseconds(), 10)
+		if place[1] != "" {
+			n.from = "(" + place[1]
+		}
+		found = append(found, n)
 	}
+	return found
+}
+
+// readIDs reads the ids of the next entries of each stream.
+func (u *Unheard) readIDs(ctx context.Context, client redis.UniversalClient, group []*nudge, o *outcome) (more []*nudge) {
+	pages := make([]*redis.XMessageSliceCmd, len(group))
+	_, _ = client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, n := range group {
+			pages[i] = p.XRangeN(ctx, u.cfg.Names.Redis(n.channel), n.from, n.to, streamPage)
+		}
+		return nil
+	})
+	for i, n := range group {
+		n.ids = nil
+		for _, entry := range pages[i].Val() {
+			n.ids = append(n.ids, entry.ID)
+		}
+		if o.succeeded(pages[i].Err()) && len(n.ids) > 0 {
+			more = append(more, n)
+		}
+	}
+	return more
 }
 
 // entriesScript judges entries of a stream, and remembers the last one, so that
@@ -115,13 +176,23 @@ redis.call('PEXPIRE', KEYS[2], ARGV[3])
 return written
 `)
 
-func (u *Unheard) judgeEntries(ctx context.Context, client redis.UniversalClient, channel string, at int64, ids []any) error {
-	keys := []string{u.key("listeners", channel), u.key("judged", channel), u.cfg.Stream}
-	args := append([]any{at, judgeSlack.Milliseconds(), judgedMemory.Milliseconds(), Length, channel}, ids...)
-	answer := entriesScript.Run(ctx, client, keys, args...)
-	u.countWritten([]*redis.Cmd{answer})
-	if err := answer.Err(); err != nil && !errors.Is(err, redis.Nil) {
-		return err
+// judgeIDs judges the entries that were read.
+func (u *Unheard) judgeIDs(ctx context.Context, client redis.UniversalClient, group []*nudge, o *outcome) (more []*nudge) {
+	if len(group) == 0 {
+		return nil
 	}
-	return nil
+	answers := runScripts(ctx, client, entriesScript, func(run func(keys []string, args ...any)) {
+		for _, n := range group {
+			run([]string{u.key("listeners", n.channel), u.key("judged", n.channel), u.cfg.Stream},
+				append([]any{n.at, judgeSlack.Milliseconds(), judgedMemory.Milliseconds(), Length, n.channel}, n.ids...)...)
+		}
+	})
+	u.countWritten(answers)
+	for i, n := range group {
+		if o.succeeded(answers[i].Err()) && len(n.ids) == streamPage {
+			n.from = fmt.Sprint("(", n.ids[streamPage-1])
+			more = append(more, n)
+		}
+	}
+	return more
 }
