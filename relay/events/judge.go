@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -30,12 +31,16 @@ const (
 	noteCharge = 128
 	// judgeBatch is how many are judged with one round trip.
 	judgeBatch = 64
+	// oldestNote is how old a message may be when it is judged. A relay whose
+	// link was down for so long cannot know any more whether the message was
+	// heard, or reported.
+	oldestNote = 4 * time.Minute
 	// electionMemory is how long Redis remembers a message that was judged. All
 	// relays have judged it by then.
-	electionMemory = time.Minute
-	// localMemory is that time for messages without a common cursor. Equal
-	// messages within it count as one.
-	localMemory = 15 * time.Second
+	electionMemory = oldestNote + time.Minute
+	// localWindow is the time within which equal messages without a common cursor
+	// count as one.
+	localWindow = 15 * time.Second
 )
 
 // A note is a message without a listener at this relay.
@@ -86,6 +91,7 @@ func (u *Unheard) note(n note) {
 // judge judges messages until ctx ends.
 func (u *Unheard) judge(ctx context.Context) {
 	for ctx.Err() == nil {
+		u.dropOld(time.Now())
 		batch, wait := u.nextNotes(time.Now())
 		switch {
 		case len(batch) > 0:
@@ -129,10 +135,27 @@ func (u *Unheard) due(n *note) time.Time {
 	return due
 }
 
+// dropOld removes the messages that are too old, and counts them.
+func (u *Unheard) dropOld(now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	n := slices.IndexFunc(u.queue, func(n note) bool { return now.Sub(n.at) < oldestNote })
+	if n < 0 {
+		n = len(u.queue)
+	}
+	u.cfg.Stats.EventsDropped.Add(n)
+	u.drop(n)
+}
+
 // removeNotes removes the first n messages.
 func (u *Unheard) removeNotes(n int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.drop(n)
+}
+
+// drop removes the first n messages. u is locked.
+func (u *Unheard) drop(n int) {
 	for i := range n {
 		u.bytes -= u.queue[i].charge()
 		u.queue[i] = note{}
@@ -159,25 +182,28 @@ end
 // judgeScript judges one message: if no lease covers its time, the first relay
 // that asks writes the event. A relay that knows the message's place in the
 // order of all messages names it by this place (KEYS[2]). A relay that was
-// connected a moment ago, or that has no markers, names it by its content
-// (KEYS[3]); the two must not both write an event.
+// connected a moment ago, or that has no markers, names it by its content and
+// time (KEYS[3]); the two must not both write an event.
 var judgeScript = redis.NewScript(coveredScript + `
 local time = redis.call('TIME')
 local at = time[1] * 1000 + math.floor(time[2] / 1000) - ARGV[1]
 if covered(KEYS[1], at, tonumber(ARGV[2])) then
   return 0
 end
+local named, last = string.match(redis.call('GET', KEYS[3]) or '', '^(%a+) (%d+)$')
+local known = named and at < tonumber(last) + ARGV[5]
 if ARGV[3] ~= '' then
   if not redis.call('SET', KEYS[2], '1', 'NX', 'PX', ARGV[4]) then
     return 0
   end
-  local before = redis.call('GET', KEYS[3])
-  redis.call('SET', KEYS[3], 'place', 'PX', ARGV[5])
-  if before == 'content' then
+  redis.call('SET', KEYS[3], string.format('place %.0f', at), 'PX', ARGV[4])
+  if known and named == 'content' then
     return 0
   end
-elseif not redis.call('SET', KEYS[3], 'content', 'NX', 'PX', ARGV[5]) then
+elseif known then
   return 0
+else
+  redis.call('SET', KEYS[3], string.format('content %.0f', at), 'PX', ARGV[4])
 end
 local event = {'kind', 'unheard', 'ms', string.format('%.0f', at), 'channel', ARGV[6]}
 if ARGV[3] ~= '' then
@@ -218,7 +244,7 @@ func (u *Unheard) judgeLive(ctx context.Context, client redis.UniversalClient, b
 				u.key("listeners", n.channel), u.cfg.Names.Internal("unheard:" + placeOf(n.cursor)),
 				u.cfg.Names.Internal("unheard:" + n.sum), u.cfg.Stream,
 			}, time.Since(n.at).Milliseconds(), judgeSlack.Milliseconds(), n.cursor,
-				electionMemory.Milliseconds(), localMemory.Milliseconds(), n.channel, Length)
+				electionMemory.Milliseconds(), localWindow.Milliseconds(), n.channel, Length)
 		}
 	})
 	u.countWritten(answers)

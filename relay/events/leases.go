@@ -21,15 +21,16 @@ const (
 	// leaseBatch and leaseBatchBytes bound the leases of one script.
 	leaseBatch, leaseBatchBytes = 500, 64 << 10
 	// leaseMemory is how long Redis keeps leases that have ended, because
-	// messages are judged later. It is longer than a judgement can be delayed.
-	leaseMemory = 2 * time.Minute
+	// messages are judged later, see oldestNote.
+	leaseMemory = oldestNote + time.Minute
 )
 
 // A lease says that a channel has a subscriber at this relay.
 type lease struct {
-	since time.Time
-	left  time.Time // when the last subscriber left; zero if there is one
-	dirty bool      // it is in Unheard.dirty
+	since   time.Time
+	left    time.Time // when the last subscriber left; zero if there is one
+	dirty   bool      // it is in Unheard.dirty
+	written bool      // Redis has it as it is
 }
 
 // Listen reports that the channel has a subscriber at this relay. It does not
@@ -46,7 +47,7 @@ func (u *Unheard) Listen(channel string) {
 	case held == nil:
 		held = &lease{since: now}
 		u.leases[channel] = held
-	case held.ended(now):
+	case held.ended(now) && held.written: // otherwise Redis would never know the one that ended
 		held.since = now
 	}
 	held.left = time.Time{}
@@ -68,6 +69,7 @@ func (u *Unheard) Leave(channel string) {
 
 // change makes a lease be written. u is locked.
 func (u *Unheard) change(channel string, held *lease) {
+	held.written = false
 	if !held.dirty {
 		held.dirty = true
 		u.dirty = append(u.dirty, channel)
@@ -79,7 +81,13 @@ func (u *Unheard) change(channel string, held *lease) {
 // beginning.
 func (l *lease) ended(now time.Time) bool { return !l.left.IsZero() && now.Sub(l.left) >= leaseGrace }
 
-// lasts returns for how long the lease is valid from now on.
+// over reports whether no judgement needs the lease from this relay any more.
+func (l *lease) over(now time.Time) bool {
+	return l.ended(now) && (l.written || now.Sub(l.left) >= leaseGrace+oldestNote)
+}
+
+// lasts returns for how long the lease is valid from now on; it is negative if
+// the lease has ended.
 func (l *lease) lasts(now time.Time) time.Duration {
 	if l.left.IsZero() {
 		return leaseTime
@@ -111,14 +119,14 @@ func (u *Unheard) writeLeases(ctx context.Context) {
 	u.writeChanges(last)
 }
 
-// renew makes all leases be written again, and forgets those that have ended.
+// renew makes all leases be written again, and forgets those that are over.
 func (u *Unheard) renew() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := time.Now()
 	for channel, held := range u.leases {
 		switch {
-		case held.ended(now):
+		case held.over(now):
 			delete(u.leases, channel)
 		case held.left.IsZero():
 			u.change(channel, held)
@@ -141,14 +149,18 @@ func (u *Unheard) leaveAll() {
 
 // leaseScript writes leases. Redis's clock is the only one that all relays
 // share. Each lease is a field, named after the relay, with the times from and
-// until which it is valid. What was judged of a stream while its channel had no
-// listener does not count after that.
+// until which it is valid, and the lease before it has another field. What was
+// judged of a stream while its channel had no listener does not count after that.
 var leaseScript = redis.NewScript(`
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for i = 1, #KEYS / 2 do
   local leases, judged = KEYS[2 * i - 1], KEYS[2 * i]
   local since, until_ = now - ARGV[2 * i + 1], now + ARGV[2 * i + 2]
+  local before = redis.call('HGET', leases, ARGV[1])
+  if before and tonumber(string.match(before, '%d+$')) < since then
+    redis.call('HSET', leases, ARGV[1] .. ':before', before)
+  end
   redis.call('HSET', leases, ARGV[1], string.format('%.0f %.0f', since, until_))
   redis.call('PEXPIRE', leases, ARGV[2])
   if redis.call('HLEN', leases) > 8 then
@@ -185,6 +197,7 @@ func (u *Unheard) writeChanges(ctx context.Context) bool {
 			return leaseScript.Run(ctx, client, batch.keys, batch.args...).Err()
 		})
 		if err == nil {
+			u.setWritten(batch.channels)
 			continue
 		}
 		if ran {
@@ -213,7 +226,7 @@ func (u *Unheard) nextLeases() (batch leaseArgs) {
 		if held == nil {
 			continue
 		}
-		if held.dirty = false; held.ended(now) {
+		if held.dirty = false; held.over(now) {
 			continue
 		}
 		size += 2 * len(channel)
@@ -225,6 +238,17 @@ func (u *Unheard) nextLeases() (batch leaseArgs) {
 		u.dirty = nil
 	}
 	return batch
+}
+
+// setWritten records that leases were written, unless they have changed since.
+func (u *Unheard) setWritten(channels []string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, channel := range channels {
+		if held := u.leases[channel]; held != nil && !held.dirty {
+			held.written = true
+		}
+	}
 }
 
 // requeue makes leases be written again.

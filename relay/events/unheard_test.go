@@ -160,7 +160,7 @@ func TestLeasesWhileRedisIsAway(t *testing.T) {
 		t.Errorf("%d leases have to be written, want 1000", len(u.dirty))
 	}
 	for _, held := range u.leases {
-		held.left = time.Now().Add(-leaseGrace)
+		held.left = time.Now().Add(-leaseGrace - oldestNote)
 	}
 	u.renew()
 	if len(u.leases) != 0 || len(u.dirty) != 0 {
