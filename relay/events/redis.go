@@ -3,6 +3,7 @@ package events
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
 
@@ -52,10 +53,32 @@ func isReply(err error, word string) bool {
 	return ok && strings.HasPrefix(reply.Error(), word)
 }
 
+// passing are answers that mean that Redis cannot do this now. Redis 6.2 repeats
+// them in an ERR if a script was stopped by them.
+var passing = []string{
+	"LOADING ", "READONLY ", "MASTERDOWN ", "NOREPLICAS ", "CLUSTERDOWN ", "TRYAGAIN ", "BUSY ", "MISCONF ", "OOM ",
+	"ERR max number of clients",
+}
+
 // isRefusal reports whether Redis answered that it does not do this, now or
 // later. Other answers, such as LOADING, only mean that it cannot do it now.
 func isRefusal(err error) bool {
-	return slices.ContainsFunc([]string{"ERR", "NOPERM", "WRONGTYPE", "NOGROUP", "CROSSSLOT"}, func(word string) bool { return isReply(err, word) })
+	return !isPassing(err) && slices.ContainsFunc([]string{"ERR", "NOPERM", "WRONGTYPE", "NOGROUP", "CROSSSLOT"}, func(word string) bool { return isReply(err, word) })
+}
+
+// isPassing reports whether Redis answered that it cannot do this now.
+func isPassing(err error) bool {
+	reply, ok := errors.AsType[redis.Error](err)
+	return ok && slices.ContainsFunc(passing, func(words string) bool {
+		return strings.HasPrefix(reply.Error(), words) || isReply(err, "ERR") && strings.Contains(reply.Error(), ": -"+words)
+	})
+}
+
+// notSent reports whether a command did not reach Redis, or changed nothing
+// there.
+func notSent(err error) bool {
+	network, ok := errors.AsType[*net.OpError](err)
+	return isPassing(err) || ok && network.Op == "dial"
 }
 
 // advice returns advice to the operator about an answer of Redis.
@@ -67,7 +90,7 @@ func advice(err error, grant string) string {
 		return "set SIDECAST_KEY_PREFIX={sidecast}: for all relays, so that a cluster keeps their keys together"
 	case isReply(err, "WRONGTYPE"):
 		return "delete the key, which is not a stream"
-	case isReply(err, "OOM"):
+	case strings.Contains(err.Error(), "OOM "):
 		return "give Redis more memory (maxmemory)"
 	}
 	return "see the error"

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -175,9 +176,9 @@ func (w *Writer) writeAll(ctx context.Context) bool {
 	return true
 }
 
-// writeBatch sends reports to Redis, and reports false if the link is down.
-// Reports that Redis refuses, or for which its answer is lost, are not sent
-// again: they may be in the stream.
+// writeBatch sends reports to Redis, and reports false if Redis is not there, and
+// has none of them. Reports that Redis refuses, or for which its answer is lost,
+// are not sent again: they may be in the stream.
 func (w *Writer) writeBatch(ctx context.Context, batch []protocol.Report) bool {
 	ctx = context.WithoutCancel(ctx) // a report is not lost because the relay stops
 	added := make([]*redis.StringCmd, len(batch))
@@ -193,6 +194,12 @@ func (w *Writer) writeBatch(ctx context.Context, batch []protocol.Report) bool {
 	if !ran {
 		return false
 	}
+	if err != nil {
+		w.warnOf(err)
+	}
+	if !slices.ContainsFunc(added, func(answer *redis.StringCmd) bool { return !notSent(answer.Err()) }) {
+		return false
+	}
 	for i, r := range batch {
 		if added[i].Err() != nil {
 			w.cfg.Stats.EventsDropped.Add(1)
@@ -200,13 +207,15 @@ func (w *Writer) writeBatch(ctx context.Context, batch []protocol.Report) bool {
 			w.cfg.Stats.EventsWritten[r.Kind].Add(1)
 		}
 	}
-	if err != nil {
-		w.warn.Do(func() {
-			w.cfg.Logger.Warn("events could not be written to redis", "stream", w.cfg.Stream, "err", err,
-				"do", advice(err, "grant +xadd and the key ~"+w.cfg.Stream))
-		})
-	}
 	return true
+}
+
+// warnOf logs why reports could not be written.
+func (w *Writer) warnOf(err error) {
+	w.warn.Do(func() {
+		w.cfg.Logger.Warn("events could not be written to redis", "stream", w.cfg.Stream, "err", err,
+			"do", advice(err, "grant +xadd and the key ~"+w.cfg.Stream))
+	})
 }
 
 // values returns the fields and values of a report's entry.

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"sidecast/relay/protocol"
+	"sidecast/relay/relaytest/redistest"
 )
 
 // The stream has one entry for each report, with the fields that apply.
@@ -99,6 +100,64 @@ func TestWriterSendsOnce(t *testing.T) {
 		t.Errorf("%d calls, %d reports dropped, want 1 and 1", calls.Load(), n)
 	}
 }
+
+// Reports wait while Redis can be reached and does not accept them.
+func TestWriterWhileRedisIsReadOnly(t *testing.T) {
+	s := newServer(t)
+	s.redis.CLI("CONFIG", "SET", "min-replicas-to-write", "1") // NOREPLICAS
+	w := NewWriter(s.config(), []protocol.ReportKind{protocol.ReportPublished})
+	const reports = 2*batchReports + 1
+	for i := range reports {
+		w.Write(protocol.Report{Kind: protocol.ReportPublished, Session: fmt.Sprint(i)})
+	}
+	if w.writeAll(t.Context()) {
+		t.Error("the reports were written")
+	}
+	s.redis.CLI("CONFIG", "SET", "min-replicas-to-write", "0")
+	run(t, w.Run)()
+	if n, dropped := len(s.entries()), w.cfg.Stats.EventsDropped.Load(); n != reports || dropped != 0 {
+		t.Errorf("%d of %d reports were written, %d dropped", n, reports, dropped)
+	}
+}
+
+// Reports wait while no connection to Redis can be established.
+func TestWriterWithoutConnection(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: redistest.FreeAddr(t), MaxRetries: -1, DialerRetries: 1})
+	defer client.Close()
+	link := func(ctx context.Context, f func(context.Context, redis.UniversalClient) error) error {
+		return f(ctx, client)
+	}
+	w := NewWriter(Config{Redis: link, Stream: testStream}, []protocol.ReportKind{protocol.ReportPublished})
+	w.Write(protocol.Report{Kind: protocol.ReportPublished})
+	if w.writeAll(t.Context()) || len(w.queue) != 1 {
+		t.Errorf("%d reports wait, want 1", len(w.queue))
+	}
+}
+
+// Answers of Redis are sorted into those that are final and those that pass.
+func TestRefusals(t *testing.T) {
+	for text, refused := range map[string]bool{
+		"NOPERM this user has no permissions to run the 'xadd' command":     true,
+		"WRONGTYPE Operation against a key holding the wrong kind of value": true,
+		"ERR unknown command": true,
+		"ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -NOPERM this user has no permissions":          true,
+		"LOADING Redis is loading the dataset in memory":                                                                         false,
+		"READONLY You can't write against a read only replica.":                                                                  false,
+		"ERR max number of clients reached":                                                                                      false,
+		"ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -READONLY You can't write against a read only": false,
+		"ERR Error running script (call to f_1): @user_script:3: @user_script: 3: -OOM command not allowed":                      false,
+	} {
+		if got := isRefusal(answer(text)); got != refused {
+			t.Errorf("%q is a refusal: %v, want %v", text, got, refused)
+		}
+	}
+}
+
+// An answer is an error that Redis answers with.
+type answer string
+
+func (a answer) Error() string { return string(a) }
+func (answer) RedisError()     {}
 
 // The stream does not grow without limit.
 func TestWriterTrims(t *testing.T) {
