@@ -85,10 +85,8 @@ func (w *Webhooks) read(ctx context.Context, client redis.UniversalClient) ([]Ev
 // acknowledge. It asks for their ids first, because Redis 6.2 does not say which
 // of them are no longer in the stream.
 func (w *Webhooks) claim(ctx context.Context, client redis.UniversalClient) ([]Event, error) {
-	ids, _, err := client.XAutoClaimJustID(ctx, &redis.XAutoClaimArgs{
-		Stream: w.cfg.Stream, Group: groupName, Consumer: consumerName, MinIdle: claimAfter, Start: "0", Count: batchEvents,
-	}).Result()
-	if err != nil || len(ids) == 0 {
+	ids, lost, err := w.claimIDs(ctx, client)
+	if err != nil || len(ids)+len(lost) == 0 {
 		return nil, err
 	}
 	found := make([]*redis.XMessageSliceCmd, len(ids))
@@ -101,7 +99,6 @@ func (w *Webhooks) claim(ctx context.Context, client redis.UniversalClient) ([]E
 		return nil, err
 	}
 	var messages []redis.XMessage
-	var lost []string
 	for i, id := range ids {
 		if entries := found[i].Val(); len(entries) > 0 {
 			messages = append(messages, entries[0])
@@ -110,6 +107,29 @@ func (w *Webhooks) claim(ctx context.Context, client redis.UniversalClient) ([]E
 		}
 	}
 	return parse(messages), w.forget(ctx, client, lost)
+}
+
+// claimIDs takes over entries and returns their ids. Since version 7, Redis also
+// returns the ids of those that are no longer in the stream, which go-redis does
+// not.
+func (w *Webhooks) claimIDs(ctx context.Context, client redis.UniversalClient) (ids, lost []string, err error) {
+	answer, err := client.Do(ctx, "XAUTOCLAIM", w.cfg.Stream, groupName, consumerName, claimAfter.Milliseconds(), "0",
+		"COUNT", batchEvents, "JUSTID").Slice()
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, list := range []*[]string{&ids, &lost} {
+		if len(answer) <= i+1 {
+			break
+		}
+		items, _ := answer[i+1].([]any)
+		for _, item := range items {
+			if id, ok := item.(string); ok {
+				*list = append(*list, id)
+			}
+		}
+	}
+	return ids, lost, nil
 }
 
 // forget gives up entries that are no longer in the stream.

@@ -5,13 +5,13 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -33,18 +33,15 @@ const (
 	pusherSignatureHeader = "X-Pusher-Signature"
 )
 
-// newHTTPClient returns a client that follows no redirects, ignores HTTP_PROXY
-// and the like, and does not decompress.
-func newHTTPClient() *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:            (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			MaxIdleConnsPerHost:    1,
-			IdleConnTimeout:        30 * time.Second,
-			MaxResponseHeaderBytes: maxAnswer,
-			DisableCompression:     true,
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+// newTransport returns a client without a proxy (HTTP_PROXY and the like) and
+// without decompression.
+func newTransport() *http.Transport {
+	return &http.Transport{
+		DialContext:            (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		MaxIdleConnsPerHost:    1,
+		IdleConnTimeout:        30 * time.Second,
+		MaxResponseHeaderBytes: maxAnswer,
+		DisableCompression:     true,
 	}
 }
 
@@ -54,6 +51,7 @@ type postError struct {
 	result stats.WebhookResult
 	reason string
 	do     string
+	after  time.Duration // the pause that the application asks for; 0 if it does not
 }
 
 // post sends one request. It does not end with ctx: an application that has
@@ -65,10 +63,10 @@ func (w *Webhooks) post(ctx context.Context, batch []Event) *postError {
 	body := w.cfg.Format.body(batch, now)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, w.cfg.URL, bytes.NewReader(body))
 	if err != nil {
-		return &postError{stats.WebhookFailed, "the request cannot be created", "correct the URL"}
+		return &postError{result: stats.WebhookFailed, reason: "the request cannot be created", do: "correct the URL"}
 	}
 	request.Header = w.header(body, now)
-	response, err := w.client.Do(request)
+	response, err := w.client.RoundTrip(request) // a client would follow redirects, or read where they lead
 	if err != nil {
 		return connectionError(ctx, err)
 	}
@@ -78,11 +76,28 @@ func (w *Webhooks) post(ctx context.Context, batch []Event) *postError {
 	case code >= 200 && code < 300:
 		return nil
 	case code >= 300 && code < 400:
-		return &postError{stats.WebhookRefused, fmt.Sprintf("it answers with the redirect %d, which is not followed", code),
-			"set SIDECAST_EVENTS_URL to the final URL"}
+		return &postError{
+			result: stats.WebhookRefused, reason: fmt.Sprintf("it answers with the redirect %d, which is not followed", code),
+			do: "set SIDECAST_EVENTS_URL to the final URL",
+		}
 	default:
-		return &postError{stats.WebhookRefused, fmt.Sprintf("it answers with status %d", code), "see the application's log"}
+		return &postError{
+			result: stats.WebhookRefused, reason: fmt.Sprintf("it answers with status %d", code),
+			do: "see the application's log", after: retryAfterOf(response.Header, now),
+		}
 	}
+}
+
+// retryAfterOf returns the pause that an answer asks for.
+func retryAfterOf(header http.Header, now time.Time) time.Duration {
+	value := header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(value, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }
 
 func (w *Webhooks) header(body []byte, now time.Time) http.Header {
@@ -114,11 +129,29 @@ func signature(secret string, parts ...[]byte) string {
 // connectionError describes why there is no answer.
 func connectionError(ctx context.Context, err error) *postError {
 	if ctx.Err() != nil {
-		return &postError{stats.WebhookTimeout, "it does not answer within " + postTimeout.String(),
-			"answer first, and process the events afterwards"}
+		return &postError{
+			result: stats.WebhookTimeout, reason: "it does not answer within " + postTimeout.String(),
+			do: "answer first, and process the events afterwards",
+		}
 	}
-	if wrapped, ok := errors.AsType[*url.Error](err); ok {
-		err = wrapped.Err // without the URL
+	return &postError{
+		result: stats.WebhookFailed, reason: shown(err), do: "check SIDECAST_EVENTS_URL, and that the application runs",
 	}
-	return &postError{stats.WebhookFailed, err.Error(), "check SIDECAST_EVENTS_URL, and that the application runs"}
+}
+
+// shown returns the text of an error, unless it could quote the answer.
+func shown(err error) string {
+	if _, ok := errors.AsType[net.Error](err); ok {
+		return err.Error()
+	}
+	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return err.Error()
+	}
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return "it does not speak TLS"
+	}
+	if errors.Is(err, io.EOF) {
+		return "it closes the connection without an answer"
+	}
+	return "the connection broke, or the answer is not valid HTTP"
 }

@@ -49,7 +49,7 @@ type WebhookConfig struct {
 type Webhooks struct {
 	// These do not change.
 	cfg    WebhookConfig
-	client *http.Client
+	client http.RoundTripper
 	wake   chan struct{} // has one element if there may be new events
 	warn   rate.Sometimes
 
@@ -65,7 +65,7 @@ func NewWebhooks(cfg WebhookConfig) *Webhooks {
 	cfg.Config = cfg.complete()
 	cfg.Format = cmp.Or(cfg.Format, FormatJSON)
 	return &Webhooks{
-		cfg: cfg, client: newHTTPClient(), wake: make(chan struct{}, 1),
+		cfg: cfg, client: newTransport(), wake: make(chan struct{}, 1),
 		warn: rate.Sometimes{First: 1, Interval: time.Minute},
 	}
 }
@@ -91,7 +91,7 @@ func (w *Webhooks) Run(ctx context.Context) error {
 		}
 		w.deliver(ctx, batch)
 	}
-	w.client.CloseIdleConnections()
+	(&http.Client{Transport: w.client}).CloseIdleConnections()
 	return nil
 }
 
@@ -133,7 +133,7 @@ func (w *Webhooks) deliver(ctx context.Context, batch []Event) {
 func (w *Webhooks) failed(err *postError) {
 	w.cfg.Stats.WebhookRequests[err.result].Add(1)
 	w.failures++
-	w.pause = jitter(min(firstBackoff<<min(w.failures-1, 10), maxBackoff))
+	w.pause = jitter(min(max(firstBackoff<<min(w.failures-1, 10), err.after), maxBackoff))
 	w.warn.Do(func() {
 		w.cfg.Logger.Warn("the application does not accept events; they stay in the stream, and the relay tries again",
 			"setting", "SIDECAST_EVENTS_URL", "reason", err.reason, "do", err.do)

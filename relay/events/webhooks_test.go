@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -68,16 +69,36 @@ func TestWebhookFails(t *testing.T) {
 			_, _ = io.CopyN(w, neverEnds{}, 1<<20)
 		case "/cut":
 			panic(http.ErrAbortHandler)
+		case "/location":
+			w.Header().Set("Location", "http://%zz/hunter2")
+			w.WriteHeader(http.StatusFound)
+		case "/busy":
+			w.Header().Set("Retry-After", "17")
+			w.WriteHeader(http.StatusTooManyRequests)
+		case "/garbage":
+			conn, _, _ := w.(http.Hijacker).Hijack()
+			fmt.Fprint(conn, "HTTP/1.1 hunter2\r\n\r\n")
+			conn.Close()
 		}
 	}
 	app := httptest.NewServer(http.HandlerFunc(answer))
 	defer app.Close()
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(answer))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	defer secure.Close()
 	for url, want := range map[string]*postError{
-		app.URL + "/accepted?key=hunter2":                   nil,
-		app.URL + "/large?key=hunter2":                      nil, // only the status counts
-		app.URL + "/redirect?key=hunter2":                   {result: stats.WebhookRefused, reason: "it answers with the redirect 307, which is not followed"},
-		app.URL + "/error?key=hunter2":                      {result: stats.WebhookRefused, reason: "it answers with status 500"},
-		app.URL + "/cut?key=hunter2":                        {result: stats.WebhookFailed, reason: "EOF"},
+		app.URL + "/accepted?key=hunter2":             nil,
+		app.URL + "/large?key=hunter2":                nil, // only the status counts
+		app.URL + "/redirect?key=hunter2":             {result: stats.WebhookRefused, reason: "it answers with the redirect 307, which is not followed"},
+		app.URL + "/error?key=hunter2":                {result: stats.WebhookRefused, reason: "it answers with status 500"},
+		app.URL + "/cut?key=hunter2":                  {result: stats.WebhookFailed, reason: "it closes the connection without an answer"},
+		app.URL + "/location":                         {result: stats.WebhookRefused, reason: "it answers with the redirect 302"},
+		app.URL + "/busy":                             {result: stats.WebhookRefused, reason: "it answers with status 429", after: 17 * time.Second},
+		app.URL + "/garbage":                          {result: stats.WebhookFailed, reason: "the connection broke, or the answer is not valid HTTP"},
+		"https" + strings.TrimPrefix(app.URL, "http"): {result: stats.WebhookFailed, reason: "it does not speak TLS"},
+		secure.URL: {result: stats.WebhookFailed, reason: "tls: failed to verify certificate"},
+		"http://no-such-host.invalid/?key=hunter2":          {result: stats.WebhookFailed, reason: "dial tcp: lookup no-such-host.invalid"},
 		"http://" + redistest.FreeAddr(t) + "/?key=hunter2": {result: stats.WebhookFailed, reason: "dial tcp"},
 	} {
 		w := NewWebhooks(WebhookConfig{URL: url, Secret: testSecret})
@@ -86,11 +107,11 @@ func TestWebhookFails(t *testing.T) {
 		case (got == nil) != (want == nil):
 			t.Errorf("%s: %v, want %v", url, got, want)
 		case got == nil:
-		case got.result != want.result, !strings.HasPrefix(got.reason, want.reason), strings.Contains(got.reason+got.do, "hunter2"):
+		case got.result != want.result, got.after != want.after, !strings.HasPrefix(got.reason, want.reason), strings.Contains(got.reason+got.do, "hunter2"):
 			t.Errorf("%s: %+v, want %+v", url, got, want)
 		}
 	}
-	if newHTTPClient().Transport.(*http.Transport).Proxy != nil {
+	if newTransport().Proxy != nil {
 		t.Error("the client uses a proxy")
 	}
 }
@@ -112,7 +133,7 @@ func TestWebhookPace(t *testing.T) {
 		w := NewWebhooks(WebhookConfig{Config: Config{Redis: noRedis}, URL: "http://app.internal/", Secret: testSecret})
 		began := time.Now()
 		var at []time.Time
-		w.client.Transport = transport(func(r *http.Request) (*http.Response, error) {
+		w.client = transport(func(r *http.Request) (*http.Response, error) {
 			at = append(at, time.Now())
 			status := http.StatusServiceUnavailable
 			if time.Since(began) > 10*time.Minute {
@@ -233,7 +254,8 @@ func TestWebhooksTrimmed(t *testing.T) {
 	}
 	w.setIdle(t.Context(), batch, claimAfter)
 	s.redis.CLI("XTRIM", testStream, "MAXLEN", "1")
-	run(t, s.webhooks(app.URL).Run)
+	w = s.webhooks(app.URL)
+	run(t, w.Run)
 	eventually(t, func() string { return missing(app.bodies(), []string{"3"}) })
 	eventually(t, func() string {
 		if n := s.pending(); n != 0 {
@@ -241,6 +263,36 @@ func TestWebhooksTrimmed(t *testing.T) {
 		}
 		return ""
 	})
+	if n := w.cfg.Stats.WebhookLost.Load(); n != 2 {
+		t.Errorf("%d events are counted as lost, want 2", n)
+	}
+}
+
+// The application can ask for a longer pause, by seconds or a date.
+func TestRetryAfter(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for value, want := range map[string]time.Duration{
+		"":                                      0,
+		"20":                                    20 * time.Second,
+		"99999999999999999999":                  0,
+		"-1":                                    0,
+		"soon":                                  0,
+		"Fri, 02 Jan 2026 03:04:30 GMT":         25 * time.Second,
+		"Fri, 02 Jan 2026 03:04:00 GMT":         0,
+		now.Add(time.Hour).Format(time.RFC3339): 0,
+	} {
+		if got := retryAfterOf(http.Header{"Retry-After": {value}}, now); got != want {
+			t.Errorf("%q: %v, want %v", value, got, want)
+		}
+	}
+	w := NewWebhooks(WebhookConfig{URL: "http://app"})
+	w.failed(&postError{after: 20 * time.Second})
+	if w.pause < 16*time.Second || w.pause > 24*time.Second {
+		t.Errorf("the pause is %v, want about 20 s", w.pause)
+	}
+	if w.failed(&postError{after: time.Hour}); w.pause > 36*time.Second {
+		t.Errorf("the pause is %v", w.pause)
+	}
 }
 
 // If Redis loses its data, the webhooks go on with everything that is new.
