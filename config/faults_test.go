@@ -195,6 +195,11 @@ func TestModes(t *testing.T) {
 		set     []string
 		want    []string // the variables with faults
 	}{
+		{"messages without a listener in a cluster, with keys in several slots", []string{"REDIS_URL=redis://redis", "REDIS_MODE=cluster", "CHANNELS=*", "PUBLIC_CHANNELS=*", "UNHEARD=*"}, []string{"KEY_PREFIX"}},
+		{"messages without a listener in a cluster", []string{"REDIS_URL=redis://redis", "REDIS_MODE=cluster", "CHANNELS=*", "PUBLIC_CHANNELS=*", "UNHEARD=*", "KEY_PREFIX={s}:"}, nil},
+		{"messages without a listener on channels that are not relayed", []string{"REDIS_URL=redis://redis", "CHANNELS=chat:*", "PUBLIC_CHANNELS=*", "UNHEARD=user:*"}, []string{"UNHEARD"}},
+		{"messages without a listener on durable channels", []string{"REDIS_URL=redis://redis", "DURABLE_CHANNELS=user:*", "PUBLIC_CHANNELS=*", "UNHEARD=user:7*"}, nil},
+		{"members of channels that are not relayed", []string{"REDIS_URL=redis://redis", "CHANNELS=chat:*", "PUBLIC_CHANNELS=*", "PRESENCE_CHANNELS=room:*"}, []string{"PRESENCE_CHANNELS"}},
 		{"messages without a listener, but not their events", []string{"UNHEARD=user:*", "EVENTS=joined"}, []string{"UNHEARD"}},
 		{"members of channels that are not relayed", append([]string{"PRESENCE_CHANNELS=room:*"}, realRedis...), []string{"PRESENCE_CHANNELS"}},
 		{"members of channels of which some are relayed", append([]string{"PRESENCE_CHANNELS=room:*,*:1", "AUTH_URL=http://app"}, realRedis...), nil},
