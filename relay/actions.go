@@ -11,9 +11,9 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// The methods of this file are what an application does to sessions. They may
-// be called concurrently, and wait for no client. Each returns how many sessions
-// of this relay it concerns.
+// The methods of this file carry out an application's actions on sessions. They
+// may be called concurrently, and wait for no client. Each returns how many
+// sessions of this relay it concerns.
 
 // Disconnect closes sessions with 4409: their clients do not return.
 func (h *Hub) Disconnect(who access.Subject) int {

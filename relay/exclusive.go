@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// A session's commands, and what the application does to the session, exclude
+// A session's commands, and the application's actions on the session, exclude
 // each other. These are the bits of Session.exclusive.
 const (
 	exclusiveTaken   uint32 = 1 << iota // a command or an action runs
@@ -17,8 +17,7 @@ const (
 // maxActions is how many actions of the application may wait for one session.
 const maxActions = 64
 
-// Actions are what the application does to sessions while a command of theirs
-// runs.
+// Actions of the application wait here while a command of their session runs.
 type actions struct {
 	mu      sync.Mutex // guards the map, and exclusiveActions of each session in it
 	done    sync.Cond  // an action has ended; its L is mu

@@ -7,7 +7,7 @@ import (
 	"sidecast/relay/stream"
 )
 
-// A ledger is the hub's record of what has arrived from Redis, in one order. It
+// A ledger is the hub's record of all messages from Redis, in one order. It
 // contains everything that the hub's lock guards. A goroutine that holds a
 // shard's mu may enter it, not the other way round.
 type ledger struct {
@@ -20,8 +20,8 @@ type ledger struct {
 	unheard       Unheard // nil if no channel is watched; does not change
 }
 
-// enter locks the ledger, and numbers everything that has arrived first: what a
-// client does is ordered after every message that the source has published.
+// enter locks the ledger, and numbers everything that has arrived first: a
+// client's command is ordered after every message that the source has published.
 func (l *ledger) enter() {
 	l.mu.Lock()
 	l.sequenceBatch()

@@ -252,8 +252,8 @@ func (h *Hub) PresenceChanged(channel string, u roster.Update) {
 	}
 }
 
-// notifyWatchers delivers an update to the clients that watch a channel, but not
-// what they have done themselves. The shard is locked.
+// notifyWatchers delivers an update to the clients that watch a channel, without
+// their own arrivals and departures. The shard is locked.
 func (s *shard) notifyWatchers(it *item) {
 	news, all := it.presence, it.frames[protocol.V1ID]
 	for _, m := range s.watchers[news.channel] {

@@ -56,7 +56,7 @@ func (h *Hub) Newest(last int, channel string) int {
 // A Session is one connected client: its protocol, its outbox and its
 // subscriptions. [Session.Subscribe], [Session.SubscribeOwn], [Session.Handle]
 // and [Session.Leave] must not be called concurrently: the transport calls them
-// for what the client sends, one after the other. Other methods may be called
+// for one frame of the client after the other. Other methods may be called
 // concurrently. It has many fields, because an idle session must not cost more
 // than one allocation.
 type Session struct {

@@ -40,8 +40,8 @@ func (h *Hub) verifySignature(id *access.Identity, channel string, signature acc
 	return grant{until: until, signed: true, user: strings.Clone(signature.User)}
 }
 
-// isFor reports whether what was signed for a user, or for every client if user
-// is empty, is for the client with this identity.
+// isFor reports whether a signature for a user, or for every client if user is
+// empty, is for the client with this identity.
 func isFor(user string, id *access.Identity) bool { return user == "" || id == nil || user == id.User }
 
 // A signedQueue holds the subscriptions of a shard that were opened by a

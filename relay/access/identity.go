@@ -25,8 +25,8 @@ type Identity struct {
 	// about the user. Zero if that is not known.
 	Established time.Time
 	TokenID     string // of the token (jti); empty if it has none
-	// Info is what the application wants other members of a channel to know
-	// about the user: JSON of at most [MaxInfo] bytes, or nil.
+	// Info describes the user to other members of a channel: JSON of at most
+	// [MaxInfo] bytes from the application, or nil.
 	Info []byte
 }
 

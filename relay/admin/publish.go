@@ -64,7 +64,7 @@ type publishError struct {
 	status  int
 	result  stats.PublishResult
 	problem string // the text of the answer
-	err     error  // what is logged in addition; may be nil
+	err     error  // logged in addition; may be nil
 }
 
 func (h *publishHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {

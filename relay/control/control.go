@@ -62,8 +62,8 @@ const (
 	readAllTimeout = time.Minute
 )
 
-// A Control does what the application asks for. Create it with [New], give its
-// [Control.Service] to the link, and call Run once.
+// A Control carries out the application's actions. Create it with [New], give
+// its [Control.Service] to the link, and call Run once.
 type Control struct {
 	cfg   Config
 	key   string // of the revocations
@@ -94,8 +94,8 @@ func New(cfg Config) *Control {
 	}
 }
 
-// Service returns what the link needs: it receives control messages, and knows
-// all revocations before the first message of an epoch is delivered.
+// Service returns the service for the link: it receives control messages, and
+// knows all revocations before the first message of an epoch is delivered.
 func (c *Control) Service() source.Service {
 	s := source.Service{Channel: c.cfg.Names.Public("control"), Receive: c.receive}
 	if c.cfg.Login {
@@ -140,7 +140,7 @@ func (c *Control) receive(payload []byte) {
 	}
 }
 
-// Run does what the application asks for until ctx ends.
+// Run carries out actions and reads revocations until ctx ends.
 func (c *Control) Run(ctx context.Context) error {
 	read, trim := time.NewTimer(readEvery), time.NewTimer(jitter(trimEvery))
 	defer read.Stop()
@@ -339,7 +339,7 @@ func (c *Control) trim(ctx context.Context) {
 	}
 }
 
-// perform does what a control message asks for.
+// perform carries out the action of a control message.
 func (c *Control) perform(payload []byte) {
 	a, problem := parseAction(payload)
 	count := 0

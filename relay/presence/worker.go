@@ -62,7 +62,7 @@ func (w *worker) pass(ctx context.Context) (next time.Duration) {
 	return w.retryAt
 }
 
-// work does what is due, up to the first error.
+// work runs the tasks that are due, up to the first error.
 func (w *worker) work(ctx context.Context) error {
 	for _, do := range []func(context.Context) error{w.begin, w.join, w.leave, w.refresh, w.load, w.reap} {
 		if err := do(ctx); err != nil {

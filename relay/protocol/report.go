@@ -2,7 +2,7 @@ package protocol
 
 import "time"
 
-// A ReportKind is what a [Report] is about.
+// A ReportKind is the kind of event that a [Report] describes.
 type ReportKind uint8
 
 // The kinds, as the field `kind` of the stream of events names them.

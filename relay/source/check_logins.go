@@ -14,8 +14,8 @@ import (
 // the logins that were made before a time.
 const maxSkew = time.Second
 
-// checkLogins checks what the relay needs to know which logins the application
-// has ended.
+// checkLogins checks the clock, the rights and the entries that the relay needs
+// to know which logins the application has ended.
 func (c *check) checkLogins(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()

@@ -53,7 +53,7 @@ var slowFrames = map[protocol.ID][]byte{
 	protocol.SSEJSONID: protocol.SSEJSON{}.Close(protocol.CloseSlow),
 }
 
-// release ends what the stream has taken of the limits on connections.
+// release gives back the stream's share of the limits on connections.
 func (s *stream) release() {
 	s.place.free(s.handler)
 	s.handler.conns.Add(-1)

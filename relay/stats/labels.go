@@ -78,8 +78,8 @@ const (
 // AuthResults are the label values, by [AuthResult].
 var AuthResults = [numAuthResults]string{"granted", "anonymous", "forbidden", "failed", "timeout", "busy"}
 
-// A ControlAction is what a control message of the application asks for, or why
-// it has no effect.
+// A ControlAction is the action of a control message of the application, or why
+// the message has no effect.
 type ControlAction uint8
 
 // The actions of control_messages_total.

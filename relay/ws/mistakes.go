@@ -59,7 +59,7 @@ func (h *Handler) logMistake(r *http.Request, id protocol.ID) {
 	}
 }
 
-// urlMistake returns what the author of a query probably got wrong, or
+// urlMistake returns the probable mistake of a query's author, or
 // [protocol.ReasonUsual].
 func urlMistake(query string) protocol.CloseReason {
 	for query != "" {
