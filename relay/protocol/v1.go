@@ -81,7 +81,9 @@ func (v V1) Ping(at []byte) []byte {
 func (V1) Close(code CloseCode) []byte { return closeFrame(code) }
 
 // Event implements [Protocol].
-func (V1) Event(e Event) []byte { return textFrame(appendEvent(make([]byte, 0, 160+len(e.Members)), e)) }
+func (V1) Event(e Event) []byte {
+	return textFrame(appendEvent(make([]byte, 0, 160+len(e.Members)), e))
+}
 
 // appendEvent appends the JSON object of an event.
 func appendEvent(b []byte, e Event) []byte {
