@@ -64,7 +64,7 @@ func (p *fakePresence) change(channel string, kind roster.Kind, user string, inf
 
 func (p *fakePresence) rosterLocked(channel string) *roster.Roster {
 	if p.rosters[channel] == nil {
-		p.rosters[channel] = roster.New(0)
+		p.rosters[channel] = roster.New(0, nil)
 		p.rosters[channel].Load(0, 0, nil)
 	}
 	return p.rosters[channel]

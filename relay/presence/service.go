@@ -71,8 +71,9 @@ type Presence struct {
 
 	started time.Duration
 
-	inbox inbox
-	wake  chan struct{} // there is work
+	inbox   inbox
+	wake    chan struct{}   // there is work
+	numbers roster.Sequence // of the updates of all channels
 
 	// Guarded by mu.
 	mu       sync.Mutex

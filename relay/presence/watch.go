@@ -57,7 +57,9 @@ func (p *Presence) addWatcher(channel string) (w *watched, wait bool, err error)
 	}
 	w = p.watched[channel]
 	if w == nil {
-		w = &watched{channel: channel, roster: roster.New(p.cfg.MaxMembers), loaded: make(chan struct{}), loadAt: 1}
+		w = &watched{
+			channel: channel, roster: roster.New(p.cfg.MaxMembers, &p.numbers), loaded: make(chan struct{}), loadAt: 1,
+		}
 		p.watched[channel] = w
 		p.busy[channel] = w
 		p.awake()

@@ -269,8 +269,8 @@ func (w *world) readEvents() {
 
 // members returns the members that the application reads.
 func (w *world) members(channel string) []string {
-	list, err := w.client.ZRangeByScore(context.Background(), testNames.Public("presence:"+channel), &redis.ZRangeBy{
-		Min: fmt.Sprint(w.began.Add(w.now).Unix()), Max: "+inf",
+	list, err := w.client.ZRangeArgs(context.Background(), redis.ZRangeArgs{
+		Key: testNames.Public("presence:" + channel), ByScore: true, Start: w.began.Add(w.now).Unix(), Stop: "+inf",
 	}).Result()
 	if err != nil {
 		w.t.Fatal(err)

@@ -2,6 +2,7 @@ package roster
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"sidecast/relay/protocol"
 )
@@ -59,10 +60,16 @@ type Snapshot struct {
 	Count   int
 }
 
+// A Sequence numbers the updates of several rosters. Those that have the same
+// channel one after the other must share it: an update of the first may still be
+// on its way to clients that have a snapshot of the second.
+type Sequence struct{ last atomic.Uint64 }
+
 // A Roster holds the members of one channel. Use [New]. Its methods may be
 // called concurrently.
 type Roster struct {
-	limit int
+	limit   int
+	numbers *Sequence
 
 	// Guarded by mu.
 	mu      sync.Mutex
@@ -80,12 +87,16 @@ type Roster struct {
 }
 
 // New returns a roster that is not loaded. limit is how many members a list has
-// at most; 0: [MaxMembers].
-func New(limit int) *Roster {
+// at most; 0: [MaxMembers]. numbers may be nil for a roster that has no
+// predecessor.
+func New(limit int, numbers *Sequence) *Roster {
 	if limit <= 0 {
 		limit = MaxMembers
 	}
-	return &Roster{limit: limit, index: make(map[string]int)}
+	if numbers == nil {
+		numbers = new(Sequence)
+	}
+	return &Roster{limit: limit, numbers: numbers, seq: numbers.last.Load(), index: make(map[string]int)}
 }
 
 // Known reports whether the roster was ever loaded.
@@ -170,7 +181,7 @@ func (r *Roster) Apply(changes []Change) (Update, bool) {
 	case len(news) == 0:
 		return Update{}, false
 	}
-	r.seq++
+	r.seq = r.numbers.last.Add(1)
 	return Update{Seq: r.seq, Changes: news}, true
 }
 
@@ -245,7 +256,7 @@ func (r *Roster) Count() (Update, bool) {
 
 // replacement returns an update that replaces what clients know.
 func (r *Roster) replacement() Update {
-	r.seq++
+	r.seq = r.numbers.last.Add(1)
 	if r.large {
 		r.told = r.count
 		return Update{Seq: r.seq, Count: r.count}

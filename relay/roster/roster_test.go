@@ -74,7 +74,7 @@ func TestApply(t *testing.T) {
 		{"too many members", [][]Change{{joined(11, "c", 3), joined(12, "d", 4), joined(13, "e", 5)}, {left(14, "e", 4)}, {left(15, "d", 3)}},
 			[]string{"count 5", "", ""}},
 	} {
-		r := New(3)
+		r := New(3, nil)
 		r.Load(10, 2, list("a", "b"))
 		for i, changes := range test.steps {
 			if got := describe(r.Apply(changes)); got != test.want[i] {
@@ -86,7 +86,7 @@ func TestApply(t *testing.T) {
 
 // A roster that is not loaded has no news, and its snapshot no members.
 func TestUnknown(t *testing.T) {
-	r := New(0)
+	r := New(0, nil)
 	if got := describe(r.Apply([]Change{joined(1, "a", 1)})); got != "" || r.Known() {
 		t.Errorf("clients are sent %q", got)
 	}
@@ -101,7 +101,7 @@ func TestUnknown(t *testing.T) {
 // After an outage, changes count whatever their versions are, until the roster
 // is loaded. The number of members of a large channel is not sent before that.
 func TestLose(t *testing.T) {
-	r := New(3)
+	r := New(3, nil)
 	r.Load(10, 2, list("a", "b"))
 	r.Lose()
 	if got := describe(r.Apply([]Change{joined(2, "c", 1)})); got != "+c3" {
@@ -121,7 +121,7 @@ func TestLose(t *testing.T) {
 // The number of members of a large channel is sent if it has changed. When there
 // are few enough, the roster wants to be loaded.
 func TestLarge(t *testing.T) {
-	r := New(3)
+	r := New(3, nil)
 	if got := describe(r.Load(10, 5, list("a", "b", "c")), true); got != "count 5" {
 		t.Errorf("clients are sent %q", got)
 	}
@@ -154,7 +154,7 @@ func TestSnapshot(t *testing.T) {
 		{3, list("a", "b", "c"), "a,b,me", 4},
 		{9, list("a", "b", "c"), "a,b,me", 9},
 	} {
-		r := New(3)
+		r := New(3, nil)
 		r.Load(1, test.count, test.members)
 		for range 2 {
 			if s := r.Snapshot(Member{User: "me"}); users(s.Members) != test.want || s.Count != test.total {
@@ -166,7 +166,7 @@ func TestSnapshot(t *testing.T) {
 
 // A list of too many bytes counts as too many members.
 func TestBytes(t *testing.T) {
-	r := New(0)
+	r := New(0, nil)
 	info := []byte(`"` + strings.Repeat("x", 1000) + `"`)
 	r.Load(0, 0, nil)
 	n := 0
@@ -178,11 +178,35 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+// An update of a roster that is still on its way to a client is older than the
+// snapshot of the next roster of that channel, and what follows is newer.
+func TestNextRoster(t *testing.T) {
+	var numbers Sequence
+	first := New(0, &numbers)
+	first.Load(1, 0, nil)
+	var late Update
+	for version := range int64(5) {
+		late, _ = first.Apply([]Change{joined(2+version, fmt.Sprint(version), 1)})
+	}
+	next := New(0, &numbers)
+	if s := next.Snapshot(Member{User: "me"}); s.Seq < late.Seq {
+		t.Errorf("before it is loaded, the snapshot has number %d, and an older update has %d", s.Seq, late.Seq)
+	}
+	next.Load(9, 0, nil)
+	s := next.Snapshot(Member{User: "me"})
+	if s.Seq <= late.Seq {
+		t.Errorf("the snapshot has number %d, and an older update has %d", s.Seq, late.Seq)
+	}
+	if u, _ := next.Apply([]Change{joined(10, "a", 1)}); u.Seq <= s.Seq {
+		t.Errorf("an update has number %d, and the snapshot before has %d", u.Seq, s.Seq)
+	}
+}
+
 // After random changes, the list is what a map says, and the notices lead to it.
 func TestRandomChanges(t *testing.T) {
 	for seed := range uint64(200) {
 		random := rand.New(rand.NewPCG(seed, 1))
-		r, truth, known := New(0), map[string]bool{}, map[string]bool{}
+		r, truth, known := New(0, nil), map[string]bool{}, map[string]bool{}
 		r.Load(0, 0, nil)
 		for version := int64(1); version < 200; version++ {
 			user := fmt.Sprint("u", random.IntN(20))

@@ -1,0 +1,26 @@
+package presence
+
+import (
+	"testing"
+	"time"
+)
+
+// the one before is older.
+func TestWatchAgain(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.start("a", Config{})
+	a.watch("chat")
+	for _, user := range []string{"1", "2", "3"} {
+		w.pass(time.Second)
+		a.open("chat", user)
+	}
+	w.pass(time.Second)
+	last := a.views["chat"].seq
+	a.unwatch("chat")
+	v := a.watch("chat")
+	if v.seq < last {
+		t.Errorf("the new roster begins at %d, and the last update of the other is %d", v.seq, last)
+	}
+	w.pass(time.Second)
+	w.want("chat", "1", "2", "3")
+}
