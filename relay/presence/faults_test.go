@@ -24,3 +24,19 @@ func TestWatchAgain(t *testing.T) {
 	w.pass(time.Second)
 	w.want("chat", "1", "2", "3")
 }
+
+// not one of too many.
+func TestInvalidMember(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.start("a", Config{})
+	a.open("chat", "1")
+	w.pass(time.Second)
+	if _, err := w.db.ZAdd(testNames.Public("presence:chat"), 2e9, "a\nb"); err != nil {
+		t.Fatal(err)
+	}
+	v := a.watch("chat")
+	w.pass(time.Second)
+	if !v.users["1"] || v.count != 1 {
+		t.Errorf("the client knows %v, %d members", v.users, v.count)
+	}
+}

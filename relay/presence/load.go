@@ -125,7 +125,8 @@ func (w *worker) loadChannel(ctx context.Context, c *watched) error {
 	if len(load.reply) < 2 {
 		return errors.New("the script that loads members returned too little")
 	}
-	update := c.roster.Load(number(load.reply[0]), int(number(load.reply[1])), membersOf(load.reply[2:]))
+	members, invalid := membersOf(load.reply[2:])
+	update := c.roster.Load(number(load.reply[0]), int(number(load.reply[1]))-invalid, members)
 	p.mu.Lock()
 	c.loadAt = 0
 	select {
@@ -138,11 +139,13 @@ func (w *worker) loadChannel(ctx context.Context, c *watched) error {
 	return nil
 }
 
-// membersOf returns the members of pairs of user and info.
-func membersOf(pairs []any) (members []roster.Member) {
+// membersOf returns the members of pairs of user and info, and how many of them
+// have an invalid name: another program has written them.
+func membersOf(pairs []any) (members []roster.Member, invalid int) {
 	for i := 0; i+1 < len(pairs); i += 2 {
 		m := roster.Member{User: text(pairs[i]), Info: []byte(text(pairs[i+1]))}
 		if !access.ValidUser(m.User) {
+			invalid++
 			continue
 		}
 		if !validInfo(m.Info) {
@@ -150,7 +153,7 @@ func membersOf(pairs []any) (members []roster.Member) {
 		}
 		members = append(members, m)
 	}
-	return members
+	return members, invalid
 }
 
 // notifyCounts tells the clients of large channels how many members there are,
