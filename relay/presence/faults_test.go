@@ -5,6 +5,30 @@ import (
 	"time"
 )
 
+// If the clock of Redis is set forward by more than a lease, or the whole
+// machine was suspended, nobody has left.
+func TestClockIsSetForward(t *testing.T) {
+	w := newWorld(t, 1)
+	a, b := w.start("a", Config{}), w.start("b", Config{})
+	a.watch("chat")
+	a.open("chat", "1")
+	w.pass(time.Second)
+	b.open("chat", "2")
+	w.pass(time.Minute)
+	w.wantEvents("joined 1", "joined 2")
+	for range 20 { // whichever relay works first, and on what
+		w.began = w.began.Add(time.Hour)
+		w.pass(41 * time.Second)
+		w.want("chat", "1", "2")
+		w.wantEvents()
+	}
+	w.kill(b)
+	w.pass(70 * time.Second)
+	w.want("chat", "1")
+	w.wantEvents("left 2")
+}
+
+// A client that watches a channel again has a new roster. What was told about
 // the one before is older.
 func TestWatchAgain(t *testing.T) {
 	w := newWorld(t, 1)
@@ -25,6 +49,7 @@ func TestWatchAgain(t *testing.T) {
 	w.want("chat", "1", "2", "3")
 }
 
+// A member that another program has written, with a name that no user has, is
 // not one of too many.
 func TestInvalidMember(t *testing.T) {
 	w := newWorld(t, 1)

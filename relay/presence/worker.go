@@ -143,6 +143,9 @@ func (w *worker) begin(ctx context.Context) error {
 		w.lose(p.cfg.lease)
 		w.rewrite(true)
 	case lapsed:
+		// If Redis's clock was set forward, the other relays' leases have ended,
+		// too.
+		w.epochBegan = p.cfg.Now()
 		w.rewrite(false)
 	}
 	p.mu.Lock()
