@@ -3,6 +3,7 @@ package relay_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -294,6 +295,99 @@ func TestRefreshWhileJoining(t *testing.T) {
 			t.Fatalf("the client that joined is closed with %d", code)
 		}
 		c.leave()
+	}
+}
+
+// Whatever clients and the application do at the same time, nothing of a
+// session is left after it has ended.
+func TestActionsRandomly(t *testing.T) {
+	all := access.Patterns{access.MustPattern("*")}
+	h := newTestHub(t, relay.HubConfig{
+		Shards: 2, MaxChannels: 6, CommandRate: 1e6, CommandBurst: 1e6, HistoryBytes: 1 << 16, HistoryAge: time.Hour,
+		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Publish: all, Secrets: channelSecrets, Login: true,
+			Public: access.Patterns{access.MustPattern("p*")}},
+		Verify: func(_ context.Context, token string) (*access.Identity, protocol.Code) {
+			return login(token[:1], time.Now().UnixMilli(), token), protocol.CodeOK
+		},
+	})
+	t.Cleanup(h.start())
+	h.Online(1)
+	seed := newSeed(t)
+	ctx, stop := context.WithCancel(t.Context())
+	var clients, actors sync.WaitGroup
+	for i := range uint64(4) {
+		actors.Go(func() {
+			for random := rand.New(rand.NewPCG(seed, 100+i)); ctx.Err() == nil; {
+				h.actRandomly(random, i == 0) // only one goroutine is the source
+			}
+		})
+	}
+	for i := range uint64(6) {
+		clients.Go(func() {
+			random := rand.New(rand.NewPCG(seed, i))
+			for range 150 {
+				h.visitRandomly(random)
+			}
+		})
+	}
+	clients.Wait()
+	stop()
+	actors.Wait()
+	h.checkEmpty()
+	if h.WaitingActions() != 0 || h.IndexedUsers() != 0 {
+		t.Error("actions or users are left")
+	}
+}
+
+// actRandomly does something that an application does.
+func (h *testHub) actRandomly(random *rand.Rand, publishes bool) {
+	who := access.Subject{Kind: access.SubjectUser, Name: fmt.Sprint(random.IntN(3))}
+	if random.IntN(8) == 0 {
+		who = access.Subject{Kind: access.SubjectToken, Name: fmt.Sprintf("%d-%d", random.IntN(3), random.IntN(4))}
+	}
+	channel := fmt.Sprintf("%c%d", "ps"[random.IntN(2)], random.IntN(3))
+	switch action := random.IntN(32); {
+	case action == 0:
+		h.Disconnect(who)
+	case action == 1:
+		h.Refresh(who)
+	case action == 2:
+		h.Revoke([]access.Revocation{{Subject: who, Ms: time.Now().UnixMilli()}})
+		h.ForgetRevoked(time.Now().Add(time.Hour)) // or no token would be left
+	case action < 5 && publishes:
+		h.Publish([]byte(channel), []byte("x"))
+		h.Flush()
+	case action%2 == 0:
+		_, _ = h.SubscribeFor(who, channel)
+	default:
+		h.UnsubscribeFor(who, channel)
+	}
+}
+
+// visitRandomly connects a client, which leaves after some commands.
+func (h *testHub) visitRandomly(random *rand.Rand) {
+	protocols := []protocol.Protocol{protocol.V1{}, protocol.V1{}, protocol.Raw{}, protocol.SSE{}}
+	o := connectOptions{
+		protocol: protocols[random.IntN(4)], room: outboxtest.Unlimited, channels: []string{"p0", "p1"},
+		admit: func(c *relay.Client) { c.Began = time.Now() },
+	}
+	if random.IntN(2) == 0 {
+		o.identity = login(fmt.Sprint(random.IntN(3)), time.Now().UnixMilli(), "")
+	}
+	c := h.connect(o)
+	defer c.leave()
+	for range random.IntN(20) {
+		channel := fmt.Sprintf("s%d", random.IntN(3))
+		switch user := fmt.Sprint(random.IntN(3)); random.IntN(4) {
+		case 0:
+			c.handle(`{"type":"subscribe","channels":[{"channel":%q,"sig":%q,"user":%q}]}`, channel, sign(channel, user, time.Hour), user)
+		case 1:
+			c.handle(`{"type":"auth","token":"%d-%d"}`, random.IntN(3), random.IntN(4))
+		case 2:
+			c.handle(`{"type":"unsubscribe","channel":%q}`, channel)
+		default:
+			c.handle(`{"type":"subscribe","channel":"p%d"}`, random.IntN(3))
+		}
 	}
 }
 

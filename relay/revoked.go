@@ -34,13 +34,15 @@ func (r *revocations) hash(subject access.Subject) uint64 {
 }
 
 // add adds revocations and returns those that were not known, or with an
-// earlier time.
+// earlier time. A time in the future, which locks a user out, is replaced by any
+// other: the application has corrected it, or lets the user in again.
 func (r *revocations) add(list []access.Revocation) (fresh []access.Revocation) {
+	now := time.Now().UnixMilli()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, revoked := range list {
 		hash := r.hash(revoked.Subject)
-		if ms, known := r.ms[hash]; !known || ms < revoked.Ms {
+		if ms, known := r.ms[hash]; !known || ms < revoked.Ms || ms > now && ms != revoked.Ms {
 			r.ms[hash] = revoked.Ms
 			fresh = append(fresh, revoked)
 		}

@@ -121,6 +121,28 @@ func TestRevokeTwice(t *testing.T) {
 	}
 }
 
+// A user who is locked out, or whose revocation has a wrong time in the future,
+// can log in again after the application has written the present time instead.
+func TestUnlock(t *testing.T) {
+	now := time.Now().UnixMilli()
+	for why, locked := range map[string]int64{"for ever": 1 << 62, "in microseconds": now * 1000} {
+		h := newTestHub(t, relay.HubConfig{Shards: 1})
+		admit := func(ms int64) protocol.CloseCode {
+			return h.Admit(t.Context(), &relay.Client{Principal: access.Principal{Identity: login("42", ms, "")}}, nil)
+		}
+		for range 2 {
+			h.Revoke([]access.Revocation{{Subject: user42, Ms: locked}})
+			if code := admit(now); code != rejects {
+				t.Errorf("locked %s: a login is rejected with %d", why, code.Number())
+			}
+			h.Revoke([]access.Revocation{{Subject: user42, Ms: now - 1000}})
+			if before, after := admit(now-1000), admit(now-999); before != rejects || after != 0 {
+				t.Errorf("unlocked: an old login is rejected with %d, a new one with %d", before.Number(), after.Number())
+			}
+		}
+	}
+}
+
 // A token that was revoked does not log a client in over its connection, and a
 // client that logs in becomes known as the user.
 func TestRevokeAndAuth(t *testing.T) {
