@@ -65,3 +65,50 @@ func TestInvalidMember(t *testing.T) {
 		t.Errorf("the client knows %v, %d members", v.users, v.count)
 	}
 }
+
+// A key that another program has replaced concerns its channel only. When it is
+// gone, the members return.
+func TestKeyOfAnotherType(t *testing.T) {
+	for _, key := range []string{testNames.Public("presence:bad"), testNames.Internal("holders:bad")} {
+		t.Run(key, func(t *testing.T) {
+			w := newWorld(t, 1)
+			a, b := w.start("a", Config{}), w.start("b", Config{})
+			b.watch("chat")
+			for _, channel := range []string{"bad", "chat"} {
+				a.open(channel, "1")
+				b.open(channel, "2")
+			}
+			w.pass(time.Minute)
+			w.events = nil
+			w.db.Del(key)
+			if err := w.db.Set(key, "not a set"); err != nil {
+				t.Fatal(err)
+			}
+			a.watch("bad")
+			a.open("bad", "3")
+			w.pass(20 * time.Second)
+			a.open("chat", "4")
+			w.pass(3 * time.Second)
+			w.want("chat", "1", "2", "4")
+			b.close("bad", "2")
+			w.pass(20 * time.Second)
+			b.close("chat", "2")
+			for range 60 {
+				w.pass(time.Second)
+				expiry, err := w.db.ZScore(testNames.Public("presence:chat"), "1")
+				if left := expiry - float64(w.began.Add(w.now).Unix()); err != nil || left < 15 {
+					t.Fatalf("a member of another channel expires in %g s, %v", left, err)
+				}
+			}
+			w.wantEvents("joined 4", "left 2")
+			if a.stats.PresenceErrors.Load() == 0 {
+				t.Error("the error is not counted")
+			}
+			delete(a.views, "bad")
+			w.db.Del(key)
+			w.pass(time.Minute)
+			w.want("bad", "1", "3")
+			w.want("chat", "1", "4")
+		})
+	}
+}

@@ -3,6 +3,7 @@ package presence
 import (
 	"cmp"
 	"context"
+	"errors"
 )
 
 // A written is a batch of holds of one channel, and the run of a script for it.
@@ -33,14 +34,14 @@ func (w *worker) join(ctx context.Context) error {
 	for i, b := range batch {
 		calls[i] = b.call
 	}
-	err := w.run(ctx, calls...)
+	err := w.runEach(ctx, calls...)
 	for _, b := range batch {
 		err = cmp.Or(err, w.joined(b))
 	}
 	return err
 }
 
-// takeJoins returns the holds to write. They may be under way from now on.
+// takeJoins returns holds to write. They may be under way from now on.
 func (w *worker) takeJoins() (list []*hold) {
 	p := w.p
 	p.mu.Lock()
@@ -49,6 +50,9 @@ func (w *worker) takeJoins() (list []*hold) {
 	for _, h := range p.joins {
 		h.queued = false
 		switch {
+		case len(list) == maxHolds:
+			h.queued, w.more = true, true
+			rest = append(rest, h)
 		case h.claim, h.uses > 0 && p.cfg.Now() >= w.settleUntil:
 			list = append(list, h)
 		case h.uses > 0:
@@ -99,12 +103,15 @@ func (w *worker) joined(b *written) error {
 }
 
 // outcome says for each hold of a batch whether it has to be tried again, and
-// why nothing became of the batch.
+// why nothing became of the batch, unless that concerns its channel only.
 func (w *worker) outcome(b *written) (waits []bool, err error) {
 	waits = make([]bool, len(b.holds))
 	values, err := w.results(b.call)
 	for i := range waits {
 		waits[i] = err != nil
+	}
+	if errors.Is(err, errFailed) {
+		err = nil
 	}
 	for _, v := range values {
 		if i := number(v); i >= 0 && i < int64(len(waits)) {

@@ -23,14 +23,14 @@ func (w *worker) leave(ctx context.Context) error {
 			batch, calls = append(batch, &written{call: c, holds: holds}), append(calls, c)
 		}
 	}
-	err := w.run(ctx, calls...)
+	err := w.runEach(ctx, calls...)
 	for _, b := range batch {
 		err = cmp.Or(err, w.left(b))
 	}
 	return err
 }
 
-// takeLeaves returns the holds to end. A hold that Redis may know is uncertain
+// takeLeaves returns holds to end. A hold that Redis may know is uncertain
 // from now on, so that a user who returns meanwhile is written again. The
 // Presence is locked.
 func (w *worker) takeLeaves() (list []*hold) {
@@ -43,6 +43,9 @@ func (w *worker) takeLeaves() (list []*hold) {
 			rest = append(rest, h)
 		case h.state == holdNew:
 			p.forgetLocked(h)
+		case len(list) == maxHolds:
+			w.more = true
+			rest = append(rest, h)
 		default:
 			h.state = holdTried
 			list = append(list, h)

@@ -105,6 +105,9 @@ func (w *worker) load(ctx context.Context) error {
 		}
 	}
 	p.mu.Unlock()
+	if len(due) > maxLoads {
+		due, w.more = due[:maxLoads], true
+	}
 	for _, c := range due {
 		if err := w.loadChannel(ctx, c); err != nil {
 			return err
@@ -119,8 +122,14 @@ func (w *worker) loadChannel(ctx context.Context, c *watched) error {
 		script: loadScript, args: []any{cmp.Or(p.cfg.MaxMembers, roster.MaxMembers)},
 		keys: []string{p.keys.members(c.channel), p.keys.infos(c.channel), p.keys.version},
 	}
-	if err := w.run(ctx, load); err != nil {
+	if err := w.runEach(ctx, load); err != nil {
 		return err
+	}
+	if load.failed {
+		p.mu.Lock()
+		c.loadAt = p.cfg.Now() + p.cfg.reload
+		p.mu.Unlock()
+		return nil
 	}
 	if len(load.reply) < 2 {
 		return errors.New("the script that loads members returned too little")

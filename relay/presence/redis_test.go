@@ -176,7 +176,9 @@ func TestRefreshCost(t *testing.T) {
 			for i := range users {
 				p.Enter(fmt.Sprint("room:", i%channels), fmt.Sprintf("user-%07d", i), nil)
 			}
-			p.pass(0)
+			for range users/maxHolds + 1 {
+				p.pass(0)
+			}
 			server.CLI("CONFIG", "RESETSTAT")
 			began := time.Now()
 			p.pass(11 * time.Second)

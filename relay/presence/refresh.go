@@ -2,6 +2,7 @@ package presence
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -162,14 +163,16 @@ func (w *worker) reap(ctx context.Context) error {
 	for _, channel := range due.reply {
 		calls = append(calls, w.channelCall(reapScript, text(channel), reapLimit))
 	}
-	err := w.run(ctx, calls...)
+	err := w.runEach(ctx, calls...)
 	again := len(due.reply) == reapLimit
 	for _, c := range calls {
 		if err != nil {
 			return err
 		}
 		var values []any
-		if values, err = w.results(c); len(values) == 1 {
+		if values, err = w.results(c); errors.Is(err, errFailed) {
+			err = nil
+		} else if len(values) == 1 {
 			p.stats.PresenceExpired.Add(int(number(values[0])))
 			again = again || number(values[0]) == reapLimit
 		}

@@ -1,10 +1,12 @@
 package presence
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -45,27 +47,42 @@ type call struct {
 	keys   []string
 	args   []any
 	reply  []any
+	failed bool // Redis answered with an error
 }
 
-// atOnce is how many calls are sent at once: Redis runs them without serving
-// other clients in between.
-const atOnce = 4
+// maxAtOnce and maxArgsAtOnce bound the calls that are sent at once: Redis runs
+// them without serving other clients in between.
+const (
+	maxAtOnce     = 32
+	maxArgsAtOnce = 4 * maxBatch
+)
 
-// run runs calls in order, and sets their replies.
-func run(ctx context.Context, client redis.UniversalClient, calls []*call) error {
+// run runs calls in order, and sets their replies. If Redis answers some with an
+// error, it runs the others all the same, and returns the first error.
+func run(ctx context.Context, client redis.UniversalClient, calls []*call) (err error) {
 	for len(calls) > 0 {
-		n := min(atOnce, len(calls))
-		if err := runAtOnce(ctx, client, calls[:n]); err != nil {
-			return err
+		n, args := 1, len(calls[0].args)
+		for n < min(maxAtOnce, len(calls)) && args+len(calls[n].args) <= maxArgsAtOnce {
+			args += len(calls[n].args)
+			n++
+		}
+		failure := runAtOnce(ctx, client, calls[:n])
+		if err = cmp.Or(err, failure); !allAnswered(calls[:n]) {
+			return failure
 		}
 		calls = calls[n:]
 	}
-	return nil
+	return err
+}
+
+// allAnswered reports whether Redis has answered all calls, if only with errors.
+func allAnswered(calls []*call) bool {
+	return !slices.ContainsFunc(calls, func(c *call) bool { return c.reply == nil && !c.failed })
 }
 
 // runAtOnce sends the hashes of the scripts, and the scripts that Redis does not
 // have again with their text.
-func runAtOnce(ctx context.Context, client redis.UniversalClient, calls []*call) error {
+func runAtOnce(ctx context.Context, client redis.UniversalClient, calls []*call) (first error) {
 	commands := make([]*redis.Cmd, len(calls))
 	_, _ = client.Pipelined(ctx, func(p redis.Pipeliner) error { // each command has its error
 		for i, c := range calls {
@@ -78,23 +95,29 @@ func runAtOnce(ctx context.Context, client redis.UniversalClient, calls []*call)
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
 			reply, err = c.script.Eval(ctx, client, c.keys, c.args...).Slice()
 		}
-		if err != nil {
-			return fmt.Errorf("running a script: %w", err)
+		if err == nil {
+			c.reply = reply
+			continue
 		}
-		c.reply = reply
+		_, c.failed = errors.AsType[redis.Error](err)
+		first = cmp.Or(first, fmt.Errorf("running a script: %w", err))
 	}
-	return nil
+	return first
 }
 
 // Errors that scripts report in their replies.
 var (
 	errGeneration = errors.New("redis has lost its data")
 	errLapsed     = errors.New("the relay's lease has ended")
+	errFailed     = errors.New("redis answered with an error")
 )
 
 // result returns the values after the status and the refusal in a reply, and the
 // refusal: an error about something that the members do not depend on.
 func (c *call) result() (values []any, refusal string, err error) {
+	if c.failed {
+		return nil, "", errFailed
+	}
 	if len(c.reply) == 0 {
 		return nil, "", errors.New("a script returned nothing")
 	}

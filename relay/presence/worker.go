@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -29,6 +30,8 @@ type worker struct {
 
 	refreshAt, reapAt, retryAt time.Duration
 	pending                    []*hold // holds whose grace is over
+	more                       bool    // the pass has left something for the next one
+	trouble                    error   // the first one in this pass with a part of the channels
 	report                     reporter
 }
 
@@ -46,7 +49,8 @@ func (w *worker) pass(ctx context.Context) (next time.Duration) {
 		return w.retryAt
 	}
 	for range 3 { // Redis may lose its data, and the lease may end, at any time
-		err := w.work(ctx)
+		w.more, w.trouble = false, nil
+		err := cmp.Or(w.work(ctx), w.trouble)
 		if err == nil {
 			w.report.worked()
 			return w.next()
@@ -62,9 +66,11 @@ func (w *worker) pass(ctx context.Context) (next time.Duration) {
 	return w.retryAt
 }
 
-// work runs the tasks that are due, up to the first error.
+// work runs the tasks that are due, up to the first error that concerns
+// everything. The tasks that extend the lease are the first, so that nothing can
+// delay them for too long.
 func (w *worker) work(ctx context.Context) error {
-	for _, do := range []func(context.Context) error{w.begin, w.join, w.leave, w.refresh, w.load, w.reap} {
+	for _, do := range []func(context.Context) error{w.begin, w.refresh, w.join, w.leave, w.load, w.reap} {
 		if err := do(ctx); err != nil {
 			return err
 		}
@@ -79,6 +85,9 @@ func (w *worker) next() time.Duration {
 	p := w.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if w.more {
+		return p.cfg.Now()
+	}
 	next := min(w.refreshAt, w.reapAt)
 	if len(p.leaves.list) > 0 {
 		next = min(next, p.leaves.list[0].end)
@@ -103,6 +112,17 @@ func (w *worker) run(ctx context.Context, calls ...*call) error {
 		return nil
 	}
 	return w.p.cfg.Link().Do(ctx, func(ctx context.Context, client redis.UniversalClient) error { return run(ctx, client, calls) })
+}
+
+// runEach runs scripts for several channels. An error that Redis answers for
+// some of them, such as a key of another type, is no reason to give up the
+// others: the pass reports it.
+func (w *worker) runEach(ctx context.Context, calls ...*call) error {
+	err := w.run(ctx, calls...)
+	if err != nil && allAnswered(calls) {
+		w.trouble, err = cmp.Or(w.trouble, err), nil
+	}
+	return err
 }
 
 // newRedis is how long a relay that has just started may wait for a Redis
@@ -192,6 +212,12 @@ func spread(d time.Duration) time.Duration {
 const (
 	maxBatch      = 500
 	maxBatchBytes = 64 << 10
+)
+
+// maxHolds and maxLoads bound one pass, so that a refresh is never late.
+const (
+	maxHolds = 5000
+	maxLoads = 200
 )
 
 // batches splits a list of holds of one channel.

@@ -1,6 +1,7 @@
 -- Extends the lease of a relay and the members that it holds: for each key from
 -- the third on, a number of users and these. Returns pairs of the positions of a
--- key and a user that is no member any more.
+-- key and a user that is no member any more, or cannot be because the key has
+-- another type.
 local relay, known, lease = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if redis.call('GET', KEYS[1]) ~= known then return {'generation'} end
 if tonumber(redis.call('ZSCORE', KEYS[2], relay) or '0') * 1000 <= now then return {'lapsed'} end
@@ -13,9 +14,10 @@ for k = 3, #KEYS do
   for i = 1, n do
     pairs[2 * i - 1], pairs[2 * i] = expiry, ARGV[at + i]
   end
-  if redis.call('ZADD', KEYS[k], 'XX', 'CH', unpack(pairs)) ~= n then
+  local changed = redis.pcall('ZADD', KEYS[k], 'XX', 'CH', unpack(pairs))
+  if changed ~= n then
     for i = 1, n do
-      if not redis.call('ZSCORE', KEYS[k], ARGV[at + i]) then
+      if type(changed) == 'table' or not redis.call('ZSCORE', KEYS[k], ARGV[at + i]) then
         missing[#missing + 1] = k - 3
         missing[#missing + 1] = i - 1
       end
