@@ -1,8 +1,11 @@
 package events
 
 import (
+	"context"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // advance lets keys expire as if d had passed.
@@ -120,5 +123,29 @@ func TestPastLeases(t *testing.T) {
 				t.Errorf("%d events, want none", n)
 			}
 		})
+	}
+}
+
+// A lease begins when the listener came, also if Redis stood still then.
+func TestLeaseIsWrittenSlowly(t *testing.T) {
+	s := newServer(t)
+	u, other := s.unheard(), s.unheard()
+	stalled := false
+	u.cfg.Redis = func(ctx context.Context, f func(context.Context, redis.UniversalClient) error) error {
+		if !stalled {
+			stalled = true
+			time.Sleep(2 * judgeSlack)
+		}
+		return s.do(ctx, f)
+	}
+	u.Listen("user:1")
+	other.Message([]byte("user:1"), nil, []byte(cursor(1, 1)))
+	arrived := time.Now()
+	for u.writeChanges(t.Context()); len(u.dirty) > 0; {
+		u.writeChanges(t.Context())
+	}
+	other.judgeNow(t, time.Since(arrived))
+	if n := len(s.entries()); n != 0 {
+		t.Errorf("%d events, want none", n)
 	}
 }

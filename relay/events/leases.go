@@ -193,11 +193,12 @@ func (u *Unheard) writeChanges(ctx context.Context) bool {
 		if len(batch.channels) == 0 {
 			return true
 		}
+		began := time.Now()
 		ran, err := u.cfg.Redis.try(context.WithoutCancel(ctx), func(ctx context.Context, client redis.UniversalClient) error {
 			return leaseScript.Run(ctx, client, batch.keys, batch.args...).Err()
 		})
 		if err == nil {
-			u.setWritten(batch.channels)
+			u.setWritten(batch.channels, time.Since(began) > judgeSlack/2)
 			continue
 		}
 		if ran {
@@ -241,11 +242,18 @@ func (u *Unheard) nextLeases() (batch leaseArgs) {
 }
 
 // setWritten records that leases were written, unless they have changed since.
-func (u *Unheard) setWritten(channels []string) {
+// If that was slow, new ones may begin too late in Redis, so they are written
+// again.
+func (u *Unheard) setWritten(channels []string, slow bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for _, channel := range channels {
-		if held := u.leases[channel]; held != nil && !held.dirty {
+		held := u.leases[channel]
+		switch {
+		case held == nil:
+		case slow && time.Since(held.since) < leaseRenewal:
+			u.change(channel, held)
+		case !held.dirty:
 			held.written = true
 		}
 	}
