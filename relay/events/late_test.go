@@ -86,9 +86,10 @@ func TestPastLeases(t *testing.T) {
 		"during an outage, and Redis lost its data": func(s *server, u *Unheard) {
 			u.Leave("user:1")
 			left(u, 10*time.Second)
-			u.renew()
+			u.renewSoon()
 			s.redis.CLI("FLUSHALL")
 			u.Online()
+			u.renew(time.Now())
 			u.writeChanges(t.Context())
 		},
 		"during an outage, and returned": func(s *server, u *Unheard) {
@@ -97,6 +98,7 @@ func TestPastLeases(t *testing.T) {
 			u.Listen("user:1")
 			s.redis.CLI("FLUSHALL")
 			u.Online()
+			u.renew(time.Now())
 			u.writeChanges(t.Context())
 		},
 		"and returned": func(s *server, u *Unheard) {

@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,6 +15,8 @@ const (
 	// leaseGrace is how long a lease lasts after the last subscriber has left:
 	// a page that is loaded again is not a departure.
 	leaseGrace = 5 * time.Second
+	// leaseTick is the time between two looks for leases to renew.
+	leaseTick = time.Second
 	// leasePause is how long changes wait for others to be written with them.
 	leasePause = 20 * time.Millisecond
 	// leaseBatch and leaseBatchBytes bound the leases of one script.
@@ -29,8 +30,15 @@ const (
 type lease struct {
 	since   time.Time
 	left    time.Time // when the last subscriber left; zero if there is one
-	dirty   bool      // it is in Unheard.dirty
+	dirty   bool      // it is in Unheard.dirty, to be written
+	stale   bool      // it is in Unheard.stale, to be written
 	written bool      // Redis has it as it is
+}
+
+// A renewal is the next one of a lease.
+type renewal struct {
+	channel string
+	at      time.Time
 }
 
 // Listen reports that the channel has a subscriber at this relay. It does not
@@ -47,6 +55,7 @@ func (u *Unheard) Listen(channel string) {
 	case held == nil:
 		held = &lease{since: now}
 		u.leases[channel] = held
+		u.renewals = append(u.renewals, renewal{channel, now.Add(leaseRenewal)})
 	case held.ended(now) && held.written: // otherwise Redis would never know the one that ended
 		held.since = now
 	}
@@ -98,15 +107,16 @@ func (l *lease) lasts(now time.Time) time.Duration {
 // writeLeases writes the leases that have changed, and renews the others, until
 // ctx ends. Then it writes the last changes.
 func (u *Unheard) writeLeases(ctx context.Context) {
-	renew := time.NewTicker(leaseRenewal)
-	defer renew.Stop()
+	tick := time.NewTicker(leaseTick)
+	defer tick.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-u.changed:
 			sleep(ctx, leasePause)
-		case <-renew.C:
-			u.renew()
+		case <-tick.C:
+		}
+		for u.renew(time.Now()) {
 		}
 		if !u.writeChanges(ctx) {
 			sleep(ctx, retryAfter)
@@ -119,20 +129,34 @@ func (u *Unheard) writeLeases(ctx context.Context) {
 	u.writeChanges(last)
 }
 
-// renew makes all leases be written again, and forgets those that are over.
-func (u *Unheard) renew() {
+// renew makes some of the leases be written again whose time has come, and
+// forgets those that are over. It reports whether there may be more: messages
+// must not wait while many leases are renewed.
+func (u *Unheard) renew(now time.Time) (more bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	now := time.Now()
-	for channel, held := range u.leases {
-		switch {
-		case held.over(now):
+	for range leaseBatch {
+		if len(u.renewals) == 0 || u.renewAll == 0 && u.renewals[0].at.After(now) {
+			return false
+		}
+		channel := u.renewals[0].channel
+		u.renewals = u.renewals[1:]
+		held := u.leases[channel]
+		if u.renewAll > 0 {
+			u.renewAll--
+			held.written = false
+		}
+		if held.over(now) {
 			delete(u.leases, channel)
-		case held.left.IsZero():
-			u.change(channel, held)
+			continue
+		}
+		u.renewals = append(u.renewals, renewal{channel, now.Add(leaseRenewal)})
+		if !held.stale && (held.left.IsZero() || !held.written) {
+			held.stale = true
+			u.stale = append(u.stale, channel)
 		}
 	}
-	u.dirty = slices.DeleteFunc(u.dirty, func(channel string) bool { return u.leases[channel] == nil })
+	return true
 }
 
 // leaveAll ends all leases, because the relay stops.
@@ -186,9 +210,9 @@ type leaseArgs struct {
 }
 
 // writeChanges writes all leases that have changed. It reports false if Redis
-// is not there; then they remain to be written.
+// is not there or ctx ends; then they remain to be written.
 func (u *Unheard) writeChanges(ctx context.Context) bool {
-	for {
+	for ctx.Err() == nil {
 		batch := u.nextLeases()
 		if len(batch.channels) == 0 {
 			return true
@@ -209,34 +233,38 @@ func (u *Unheard) writeChanges(ctx context.Context) bool {
 			return false
 		}
 	}
+	return false
 }
 
-// nextLeases returns the next leases to write.
+// nextLeases returns the next leases to write. Those that have changed do not
+// wait for renewals.
 func (u *Unheard) nextLeases() (batch leaseArgs) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	now, size := time.Now(), 0
 	batch.args = []any{u.relay, leaseMemory.Milliseconds()}
-	taken := 0
-	for _, channel := range u.dirty {
-		if len(batch.channels) == leaseBatch || size > leaseBatchBytes {
-			break
+	now, size := time.Now(), 0
+	for _, list := range []*[]string{&u.dirty, &u.stale} {
+		taken := 0
+		for _, channel := range *list {
+			if len(batch.channels) == leaseBatch || size > leaseBatchBytes {
+				break
+			}
+			taken++
+			held := u.leases[channel]
+			if held == nil || !held.dirty && !held.stale {
+				continue // it was written, or forgotten
+			}
+			if held.dirty, held.stale = false, false; held.over(now) {
+				continue
+			}
+			size += 2 * len(channel)
+			batch.channels = append(batch.channels, channel)
+			batch.keys = append(batch.keys, u.key("listeners", channel), u.key("judged", channel))
+			batch.args = append(batch.args, now.Sub(held.since).Milliseconds(), held.lasts(now).Milliseconds())
 		}
-		taken++
-		held := u.leases[channel]
-		if held == nil {
-			continue
+		if *list = (*list)[taken:]; len(*list) == 0 {
+			*list = nil
 		}
-		if held.dirty = false; held.over(now) {
-			continue
-		}
-		size += 2 * len(channel)
-		batch.channels = append(batch.channels, channel)
-		batch.keys = append(batch.keys, u.key("listeners", channel), u.key("judged", channel))
-		batch.args = append(batch.args, now.Sub(held.since).Milliseconds(), held.lasts(now).Milliseconds())
-	}
-	if u.dirty = u.dirty[taken:]; len(u.dirty) == 0 {
-		u.dirty = nil
 	}
 	return batch
 }
@@ -253,7 +281,7 @@ func (u *Unheard) setWritten(channels []string, slow bool) {
 		case held == nil:
 		case slow && time.Since(held.since) < leaseRenewal:
 			u.change(channel, held)
-		case !held.dirty:
+		case !held.dirty && !held.stale:
 			held.written = true
 		}
 	}

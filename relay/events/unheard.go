@@ -39,13 +39,16 @@ type Unheard struct {
 	noted   chan struct{} // has one element if there may be a new message
 
 	// Guarded by mu.
-	mu     sync.Mutex
-	leases map[string]*lease // by channel
-	dirty  []string          // channels whose leases have to be written
-	queue  []note            // messages without a listener here, oldest first
-	bytes  int               // of queue
-	epoch  int               // counts the connections to Redis
-	began  time.Time         // when the current one began
+	mu       sync.Mutex
+	leases   map[string]*lease // by channel
+	dirty    []string          // channels whose leases have changed and have to be written
+	stale    []string          // channels whose leases have to be written after those
+	renewals []renewal         // of all leases, the earliest first
+	renewAll int               // so many of renewals must not wait for their time
+	queue    []note            // messages without a listener here, oldest first
+	bytes    int               // of queue
+	epoch    int               // counts the connections to Redis
+	began    time.Time         // when the current one began
 }
 
 // NewUnheard returns an Unheard that works while [Unheard.Run] runs.
@@ -75,9 +78,8 @@ func (u *Unheard) Online() {
 	defer u.mu.Unlock()
 	u.epoch++
 	u.began = time.Now()
-	for channel, held := range u.leases {
-		u.change(channel, held)
-	}
+	u.renewAll = len(u.renewals)
+	signal(u.changed)
 }
 
 // Run writes leases and judges messages until ctx ends. Then it shortens the

@@ -162,9 +162,48 @@ func TestLeasesWhileRedisIsAway(t *testing.T) {
 	for _, held := range u.leases {
 		held.left = time.Now().Add(-leaseGrace - oldestNote)
 	}
-	u.renew()
-	if len(u.leases) != 0 || len(u.dirty) != 0 {
-		t.Errorf("%d leases, of which %d have to be written, remain", len(u.leases), len(u.dirty))
+	u.renewSoon()
+	if batch := u.nextLeases(); len(u.leases)+len(u.renewals)+len(u.dirty)+len(u.stale)+len(batch.channels) != 0 {
+		t.Errorf("%d leases remain, and %d are written", len(u.leases), len(batch.channels))
+	}
+}
+
+// renewSoon renews all leases as if their time had come.
+func (u *Unheard) renewSoon() {
+	for i := range u.renewals {
+		u.renewals[i].at = time.Now()
+	}
+	for u.renew(time.Now()) {
+	}
+}
+
+// Renewals are spread, so that nobody waits for many of them: neither messages
+// for the lock, nor a new listener for its lease.
+func TestRenewals(t *testing.T) {
+	u := newServer(t).unheard()
+	for i := range 3 * leaseBatch {
+		u.Listen(fmt.Sprint("user:", i))
+	}
+	for len(u.nextLeases().channels) > 0 {
+	}
+	for range 2 {
+		u.Online()
+		if !u.renew(time.Now()) || len(u.stale) != leaseBatch {
+			t.Fatalf("%d leases are renewed at once", len(u.stale))
+		}
+		u.Listen("user:new")
+		for u.renew(time.Now()) {
+		}
+		if batch := u.nextLeases(); len(batch.channels) != leaseBatch || batch.channels[0] != "user:new" {
+			t.Errorf("%d leases are written, the first one on %s", len(batch.channels), batch.channels[0])
+		}
+		written := leaseBatch
+		for n := 1; n > 0; written += n {
+			n = len(u.nextLeases().channels)
+		}
+		if want := 3*leaseBatch + 1; written != want || len(u.renewals) != want {
+			t.Errorf("%d leases were written, %d will be, want %d", written, len(u.renewals), want)
+		}
 	}
 }
 
