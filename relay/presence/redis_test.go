@@ -55,15 +55,12 @@ func (p *realPresence) pass(d time.Duration) {
 	}
 }
 
-// recipe returns the command of the README that creates a Redis user, as far as
-// presence is concerned.
-func recipe(t *testing.T) []string {
+// leastRights returns the command that creates a Redis user with the rights that
+// presence needs.
+func leastRights(t *testing.T) []string {
 	t.Helper()
-	rights := regexp.MustCompile("(?m)^ACL SETUSER relay (.*)$").FindSubmatch(readme(t))
-	if rights == nil {
-		t.Fatal("the README has no rights")
-	}
-	return strings.Fields("ACL SETUSER relay on >pw resetkeys resetchannels -@all +hello +auth +ping " + string(rights[1]))
+	return append(strings.Fields("ACL SETUSER relay on >pw resetkeys resetchannels -@all &sidecast:* +hello +auth +ping +publish"),
+		redistest.Rights(t, "presence")...)
 }
 
 func readme(t *testing.T) []byte {
@@ -95,7 +92,7 @@ func TestReadmePHP(t *testing.T) {
 // others.
 func TestScriptsWithLeastRights(t *testing.T) {
 	server := redistest.Start(t)
-	server.CLI(recipe(t)...)
+	server.CLI(leastRights(t)...)
 	a := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
 	b := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
 	a.Enter("chat", "1", []byte(`{"name":"Ann"}`))
@@ -153,8 +150,7 @@ func TestExpiryOnRedis(t *testing.T) {
 // same.
 func TestSideEffectsAreRefused(t *testing.T) {
 	server := redistest.Start(t)
-	acl := strings.Fields(strings.NewReplacer(" +xadd", "", " +publish", "").Replace(strings.Join(recipe(t), " ")))
-	server.CLI(acl...)
+	server.CLI(append(leastRights(t), "-xadd", "-publish")...)
 	a := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
 	a.Enter("chat", "1", nil)
 	a.pass(0)

@@ -51,7 +51,7 @@ const (
 func Check(ctx context.Context, cfg Config) []Finding {
 	silenceGoRedis()
 	if cfg.Connect == nil {
-		cfg.Connect = redis.NewUniversalClient
+		cfg.Connect = newClient
 	}
 	if err := cfg.Server.validate(); err != nil {
 		return []Finding{{LevelFail, "server", err.Error(), "set SIDECAST_REDIS_URL"}}

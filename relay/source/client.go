@@ -17,7 +17,7 @@ func NewClient(s Server, names access.Names) (redis.UniversalClient, error) {
 		return nil, err
 	}
 	silenceGoRedis()
-	client := redis.NewUniversalClient(s.options())
+	client := newClient(s.options())
 	if cluster, ok := client.(*redis.ClusterClient); ok {
 		return &clusterClient{cluster, names.Marker()}, nil
 	}

@@ -33,38 +33,15 @@ const (
 // startCluster starts a cluster. timeout is its cluster-node-timeout.
 func startCluster(t testing.TB, timeout time.Duration) *cluster {
 	t.Helper()
-	redistest.Require(t, "redis-cli", "redis-tools")
 	c := &cluster{ids: make(map[string]string), clients: make(map[string]*redis.Client)}
-	args := []string{"--cluster", "create"}
-	for range 6 {
-		node := redistest.StartClusterNode(t,
-			"--cluster-node-timeout", fmt.Sprint(timeout.Milliseconds()), "--enable-debug-command", "yes")
+	c.nodes = redistest.StartCluster(t, 1,
+		"--cluster-node-timeout", fmt.Sprint(timeout.Milliseconds()), "--enable-debug-command", "yes")
+	for _, node := range c.nodes {
 		client := redis.NewClient(&redis.Options{Addr: node.Addr, MaxRetries: -1})
 		t.Cleanup(func() { _ = client.Close() })
 		c.clients[node.Addr] = client
-		c.nodes = append(c.nodes, node)
-		args = append(args, node.Addr)
-	}
-	out, err := exec.Command("redis-cli", append(args, "--cluster-replicas", "1", "--cluster-yes")...).CombinedOutput()
-	if err != nil {
-		t.Fatalf("creating the cluster: %v\n%s", err, out)
-	}
-	for _, node := range c.nodes {
 		c.ids[node.Addr] = node.CLI("CLUSTER", "MYID")
-		eventually(t, "the cluster", func() bool {
-			return strings.Contains(node.CLI("CLUSTER", "INFO"), "cluster_state:ok") &&
-				strings.Count(node.CLI("CLUSTER", "NODES"), "slave ") == 3 &&
-				!strings.Contains(node.CLI("INFO", "replication"), "master_link_status:down")
-		})
 	}
-	eventually(t, "the bus", func() bool {
-		for _, node := range c.nodes {
-			if strings.Count(node.CLI("CLUSTER", "LINKS"), "from") != 5 {
-				return false
-			}
-		}
-		return true
-	})
 	return c
 }
 

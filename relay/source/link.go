@@ -77,7 +77,7 @@ func New(cfg Config, sink Sink) (*Link, error) {
 		cfg.Logger = slog.Default()
 	}
 	if cfg.Connect == nil {
-		cfg.Connect = redis.NewUniversalClient
+		cfg.Connect = newClient
 	}
 	silenceGoRedis()
 	l := &Link{cfg: cfg, log: cfg.Logger, stats: cfg.Stats, sink: sink}

@@ -96,6 +96,19 @@ func (s Server) options() *redis.UniversalOptions {
 	return o
 }
 
+// newClient returns a client, which is a cluster client if the options say so.
+// Unlike that of [redis.NewUniversalClient], it does not ask nodes for their
+// list of all commands: it knows where the commands go that the relay uses, and
+// without the right to COMMAND it would ask again for each of them.
+func newClient(o *redis.UniversalOptions) redis.UniversalClient {
+	if !o.IsClusterMode {
+		return redis.NewUniversalClient(o)
+	}
+	cluster := o.Cluster()
+	cluster.DisableRoutingPolicies = true
+	return redis.NewClusterClient(cluster)
+}
+
 // nodeClient returns a client for commands to one node. It dials when it is
 // first used.
 func (s Server) nodeClient(addr string) redis.UniversalClient {

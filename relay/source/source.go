@@ -64,7 +64,7 @@ type Nudged interface {
 // Config is the configuration of a link. It must not be changed after New.
 type Config struct {
 	Server     Server          // where Redis is
-	Connect    Connect         // makes the clients; nil means redis.NewUniversalClient
+	Connect    Connect         // makes the clients; nil means a function of go-redis
 	Names      access.Names    // prefixes
 	Patterns   access.Patterns // what to subscribe to, in configuration order; at least one
 	Durable    access.Patterns // those of Patterns whose channels are streams; they must be the first ones of Patterns

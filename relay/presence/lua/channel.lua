@@ -49,7 +49,7 @@ end
 
 local function change(kind, user, info)
   changes[#changes + 1] = string.format('%d\t%s\t%d\t%s\t%s',
-    redis.call('INCR', version), kind, redis.call('ZCARD', members), user, info)
+    redis.call('INCRBY', version, 1), kind, redis.call('ZCARD', members), user, info)
 end
 
 local function event(kind, user)
