@@ -91,11 +91,15 @@ func (c *Config) withoutEffect() (list []Warning) {
 			warn("EVENTS", kind.String()+" has no effect, because "+Prefix+needs+" is unset")
 		}
 	}
-	if c.set["EVENTS_URL"] && c.EventsURL.WebURL != "" && len(impossible) == len(c.Events) {
+	if c.set["EVENTS_URL"] && c.EventsURL.WebURL != "" && !c.CausesEvents() {
 		warn("EVENTS_URL", "receives only the answers to control messages: the settings cause no other events")
 	}
 	return list
 }
+
+// CausesEvents reports whether events are written that are not answers to
+// control messages.
+func (c *Config) CausesEvents() bool { return len(c.impossibleEvents()) < len(c.Events) }
 
 // impossibleEvents returns the kinds in EVENTS that cannot occur with the other
 // settings.

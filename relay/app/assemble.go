@@ -41,6 +41,10 @@ func SourceConfig(cfg *config.Config, s *Settings) source.Config {
 		Server: s.Redis, Names: s.Access.Names, Patterns: s.Access.Channels, Durable: s.Access.Durable,
 		MaxPayload: cfg.MaxPayloadBytes.Int(), StreamLength: s.StreamLength, MarkersOff: cfg.Markers == config.False,
 		Embedded: cfg.IsEmbedded(), Logins: s.Access.Login,
+		Features: source.Features{
+			Presence: len(cfg.PresenceChannels) > 0, Unheard: len(cfg.Unheard) > 0, Webhooks: cfg.EventsURL.WebURL != "",
+			Events: cfg.CausesEvents(), Appends: cfg.PublishToken.IsSet(),
+		},
 	}
 }
 

@@ -80,6 +80,8 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	if cfg.Logins {
 		c.checkLogins(ctx)
 	}
+	c.checkChannel(ctx, cfg.Names.Public("control"), "the relay ignores what the application does to connections")
+	c.checkFeatures(ctx)
 	if cfg.MarkersOff {
 		c.warn("markers", "switched off: the relay does not notice if Redis stops delivering", "set SIDECAST_MARKERS=auto")
 	} else {

@@ -80,6 +80,8 @@ func (c *check) checkStreams(ctx context.Context, pattern access.Pattern) {
 	switch err := streams.tryAppend(ctx, channel); {
 	case err == nil:
 		c.ok(subject, "the relay may read them and add to them")
+	case isDenied(replyOf(err)) && c.cfg.Features.Appends:
+		c.warn(subject, "the relay may only read them: the application cannot publish to them over HTTP", "grant +xadd and %RW~"+redisPattern)
 	case isDenied(replyOf(err)):
 		c.ok(subject, "the relay may only read them: browsers cannot publish to them without +xadd and %RW~"+redisPattern)
 	case isWritesRefused(err):

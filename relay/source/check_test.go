@@ -80,6 +80,8 @@ func TestCheck(t *testing.T) {
 			"warn server: "+server.Addr+" answers, but refuses PING; grant +ping",
 			"warn version: the server does not report its run_id", "warn role: ",
 			"fail pattern chat:*: Redis refuses the subscription; grant it with ACL SETUSER <user> &chat:* (", "ok pattern news: ",
+			"warn channel sidecast:control: Redis refuses the subscription: the relay ignores what the application does to connections; "+
+				"grant +subscribe and &sidecast:control",
 			"warn receiving markers: Redis refuses the subscription: the relay does not notice if Redis stops delivering; "+
 				"grant +subscribe and &sidecast:mark", "ok self-test: not run: it needs")
 	})
@@ -145,9 +147,9 @@ func TestCheckLogins(t *testing.T) {
 		t.Log(why)
 		expectFindings(t, got, want...)
 	}
-	expect("all rights", nil, clock, "ok revocations: the relay may read them")
+	expect("all rights", nil, clock, "ok revocations: the relay has the rights that it needs")
 	expect("the rights of the README", []string{"~sidecast:revoked", "+zrangebyscore", "+zremrangebyscore"},
-		"ok clock: not compared: the server does not report its time", "ok revocations: the relay may read them")
+		"ok clock: not compared: the server does not report its time", "ok revocations: the relay has the rights that it needs")
 	expect("no right to the key", []string{"+zrangebyscore", "+time"}, clock,
 		"warn revocations: Redis refuses to read them: logins that the application has ended stay valid; "+
 			"grant ~sidecast:revoked +zrangebyscore +zremrangebyscore")

@@ -76,6 +76,7 @@ type Config struct {
 
 	Services []Service // what else uses Redis
 	Logins   bool      // clients can log in; only Check uses it
+	Features Features  // what else is in use; only Check uses it
 
 	StreamLength int // approximate number of entries to which a stream is trimmed when a client adds one; 0: no trimming
 }
