@@ -146,6 +146,11 @@ func (m *model) act(d time.Duration) {
 		if m.rand.IntN(60) == 0 {
 			m.fault()
 		}
+		if m.rand.IntN(40) == 0 && len(m.relays) > 0 {
+			r, channel := m.relays[m.rand.IntN(len(m.relays))], m.channels[m.rand.IntN(len(m.channels))]
+			r.unwatch(channel)
+			r.watch(channel)
+		}
 		m.repair(m.now)
 	}
 }
@@ -380,7 +385,8 @@ func (m *model) forget() {
 			ch := r.channels[channel]
 			return ch != nil && ch.holds[u.name] != nil && ch.holds[u.name].state == holdWritten
 		})
-		u.lost = u.lost || held != (err == nil)
+		fresh := slices.ContainsFunc(u.pages, func(p modelPage) bool { return p.relay.worker.epochs == 0 })
+		u.lost = u.lost || held != (err == nil) || fresh
 	}
 }
 
