@@ -230,6 +230,7 @@ func (s *Session) authenticate(cmd protocol.Command) {
 		s.becomeMember()
 		s.subscribeOwn()
 	}
+	s.renewMembers()
 }
 
 // leaveRevoked unsubscribes the session from channels to which it no longer has

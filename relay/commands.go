@@ -190,9 +190,15 @@ func (s *Session) subscribeAgain(
 	cmd protocol.Command, sub *Subscription, request protocol.ChannelRequest, g *grant,
 ) (answered, accepted bool) {
 	var members *roster.Roster
-	if request.Presence && !sub.watches() {
+	member, watching := sub.watches()
+	if request.Presence && !watching {
 		var code protocol.Code
-		if members, code = s.watch(request.Channel); code != protocol.CodeOK {
+		if !member {
+			code, cmd.Problem = protocol.CodeBadRequest, problemNotAMember
+		} else {
+			members, code = s.watch(request.Channel)
+		}
+		if code != protocol.CodeOK {
 			s.refuse(cmd, request.Channel, code)
 			return true, false
 		}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"slices"
 	"time"
@@ -29,7 +30,7 @@ type Presence interface {
 // shard stores them. Its mu guards the fields that are not constant.
 type membership struct {
 	sub           *Subscription // constant
-	roster.Member               // constant
+	roster.Member               // its User is constant
 	entered       bool
 	roster        *roster.Roster // nil unless the client watches the members
 	seq           uint64         // of the roster: earlier updates are not for the client
@@ -40,7 +41,10 @@ type membership struct {
 // channel.
 const presenceTimeout = 2 * time.Second
 
-const problemNoPresence = "presence is for the channels of SIDECAST_PRESENCE_CHANNELS only"
+const (
+	problemNoPresence = "presence is for the channels of SIDECAST_PRESENCE_CHANNELS only"
+	problemNotAMember = "already subscribed without a user: unsubscribe before a subscribe with presence"
+)
 
 // presenceProblem returns why a client cannot watch the members of a channel, if
 // it asks for that.
@@ -169,13 +173,31 @@ func (s *Session) becomeMember() {
 	}
 }
 
-// watches reports whether the client watches the members of the channel.
-func (sub *Subscription) watches() bool {
+// renewMembers gives the others the info in the new login of a session's user.
+func (s *Session) renewMembers() {
+	info := s.principal.Identity.Info
+	s.shard.enter()
+	defer s.shard.exit()
+	for _, sub := range s.subs {
+		m := s.shard.members[sub]
+		if m == nil || bytes.Equal(m.Info, info) {
+			continue
+		}
+		if m.Info = info; m.entered {
+			s.hub.cfg.Presence.Enter(sub.channel.Name(), m.User, info)
+			s.hub.cfg.Presence.Exit(sub.channel.Name(), m.User) // of the earlier info
+		}
+	}
+}
+
+// watches reports whether the user of a subscription is a member of the channel,
+// and whether the client watches the others.
+func (sub *Subscription) watches() (member, watching bool) {
 	s := sub.session.shard
 	s.enter()
 	defer s.exit()
 	m := s.members[sub]
-	return m != nil && m.roster != nil
+	return m != nil, m != nil && m.roster != nil
 }
 
 // addMember gives a subscription its membership, which may be nil. The shard is

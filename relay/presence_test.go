@@ -23,7 +23,8 @@ type fakePresence struct {
 	hub *testHub
 
 	mu      sync.Mutex
-	users   map[string]int // subscriptions by channel and user
+	users   map[string]int    // subscriptions by channel and user
+	infos   map[string]string // the newest ones, likewise
 	rosters map[string]*roster.Roster
 	watches int
 	unheard bool
@@ -33,7 +34,9 @@ type fakePresence struct {
 func (p *fakePresence) Enter(channel, user string, info []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if key := channel + " " + user; p.users[key] == 0 {
+	key := channel + " " + user
+	p.infos[key] = string(info)
+	if p.users[key] == 0 {
 		p.users[key]++
 		go p.change(channel, roster.Joined, user, info) // the caller has locked the shard
 	} else {
@@ -90,7 +93,7 @@ func (p *fakePresence) Unwatch(string) {
 // members, and its source of them.
 func newPresenceHub(t *testing.T) (*testHub, *fakePresence) {
 	all := access.Patterns{access.MustPattern("*")}
-	p := &fakePresence{users: map[string]int{}, rosters: map[string]*roster.Roster{}}
+	p := &fakePresence{users: map[string]int{}, infos: map[string]string{}, rosters: map[string]*roster.Roster{}}
 	p.hub = newTestHub(t, relay.HubConfig{
 		Access: &access.Rules{
 			Names: access.NewNames("", ""), Channels: all, Public: all, Publish: all,
@@ -98,7 +101,7 @@ func newPresenceHub(t *testing.T) (*testHub, *fakePresence) {
 		},
 		Presence: p, Shards: 2,
 		Verify: func(_ context.Context, token string) (*access.Identity, protocol.Code) {
-			return &access.Identity{User: token}, protocol.CodeOK
+			return &access.Identity{User: token, Info: []byte(`{"token":true}`)}, protocol.CodeOK
 		},
 	})
 	t.Cleanup(p.hub.start())
@@ -178,6 +181,11 @@ func TestSignedUserIsAMember(t *testing.T) {
 		c.present("room:2", sign("room:2", "", time.Minute), "", `,"presence":true`)
 		c.wantFrames("a signature for any client",
 			`{"type":"error","code":"unauthorized","message":"presence is for users who are logged in","channel":"room:2"}`)
+		c.handle(`{"type":"subscribe","channel":"room:3"}`)
+		c.present("room:3", sign("room:3", "ann", time.Minute), "ann", `,"presence":true`)
+		c.wantFrames("a signature for a channel to which the client is subscribed without a user",
+			`{"type":"subscribed","channel":"room:3","recovered":false}`,
+			`{"type":"error","code":"bad_request","message":"already subscribed without a user: unsubscribe before a subscribe with presence","channel":"room:3"}`)
 		c.present("room:1", sign("room:1", "ann", 2*time.Minute), "ann", `,"presence":true`)
 		c.wantFrames("a new signature",
 			`{"type":"subscribed","channel":"room:1","recovered":true,"members":[{"user":"ann"}],"count":1}`)
@@ -185,6 +193,32 @@ func TestSignedUserIsAMember(t *testing.T) {
 		synctest.Wait()
 		if len(p.users) > 0 || p.watches != 0 {
 			t.Errorf("left over when the signature has expired: %v, %d watches", p.users, p.watches)
+		}
+	})
+}
+
+// A login over the connection that renews an earlier one can have another info,
+// which others receive from then on. It is no departure.
+func TestInfoIsRenewed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, p := newPresenceHub(t)
+		bob, cat := h.user("bob"), h.user("cat")
+		bob.handle(askPresence)
+		cat.handle(askPresence)
+		synctest.Wait()
+		bob.receive()
+		cat.receive()
+		cat.handle(`{"type":"auth","token":"cat"}`)
+		cat.wantFrames("the login")
+		bob.wantFrames("no departure")
+		if got := p.infos["room:1 cat"]; got != `{"token":true}` {
+			t.Errorf("the info is %s", got)
+		}
+		cat.leave()
+		bob.leave()
+		synctest.Wait()
+		if len(p.users) > 0 || p.watches != 0 {
+			t.Errorf("left over: %v, %d watches", p.users, p.watches)
 		}
 	})
 }
