@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"strconv"
 	"testing"
 	"time"
 )
@@ -110,5 +111,25 @@ func TestKeyOfAnotherType(t *testing.T) {
 			w.want("bad", "1", "3")
 			w.want("chat", "1", "4")
 		})
+	}
+}
+
+// If many users arrive at once, a pass writes some of them, and the next one
+// follows at once: a refresh must not wait for all.
+func TestPassIsBounded(t *testing.T) {
+	w := newWorld(t, 1)
+	a := w.start("a", Config{})
+	w.step(0)
+	for i := range maxHolds + 100 {
+		a.open("chat", strconv.Itoa(i))
+	}
+	for _, want := range []int{maxHolds, maxHolds + 100} {
+		if a.next > w.now {
+			t.Fatalf("the next pass is in %v", a.next-w.now)
+		}
+		w.step(0)
+		if n := len(w.members("chat")); n != want {
+			t.Errorf("there are %d members, want %d", n, want)
+		}
 	}
 }

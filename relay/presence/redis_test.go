@@ -146,6 +146,36 @@ func TestExpiryOnRedis(t *testing.T) {
 	}
 }
 
+// Looking for expired members costs few scripts if there are none, however many
+// channels there are.
+func TestNobodyHasExpired(t *testing.T) {
+	server := redistest.Start(t)
+	p := newReal(t, server, redis.Options{})
+	const channels = 300
+	due := []string{"ZADD", "sidecast:presence-due"}
+	for i := range channels {
+		name := fmt.Sprint("room:", i)
+		p.Enter(name, "1", nil)
+		due = append(due, "1", name)
+	}
+	p.pass(0)
+	server.CLI(due...)
+	server.CLI("CONFIG", "RESETSTAT")
+	p.pass(time.Minute)
+	for range channels / reapLimit {
+		p.pass(0)
+	}
+	if n := infoNumber(t, server, "commandstats", "cmdstat_evalsha:calls"); n > 20 {
+		t.Errorf("%d scripts", n)
+	}
+	if n := strings.TrimSpace(server.CLI("ZCOUNT", "sidecast:presence-due", "-inf", "2")); n != "0" {
+		t.Errorf("%s channels were not looked at", n)
+	}
+	if n := p.stats.PresenceExpired.Load(); n != 0 {
+		t.Errorf("%d members were removed", n)
+	}
+}
+
 // Without the right to write events and to publish, members are correct all the
 // same.
 func TestSideEffectsAreRefused(t *testing.T) {

@@ -153,18 +153,15 @@ func (w *worker) reap(ctx context.Context) error {
 		w.reapAt = w.epochBegan + p.cfg.lease + spread(p.cfg.reap)
 		return nil
 	}
-	due := &call{
-		script: dueScript, keys: []string{p.keys.due}, args: []any{reapLimit, (2 * time.Second).Milliseconds()},
-	}
-	if err := w.run(ctx, due); err != nil {
+	expired, again, err := w.expired(ctx)
+	if err != nil {
 		return err
 	}
 	var calls []*call
-	for _, channel := range due.reply {
-		calls = append(calls, w.channelCall(reapScript, text(channel), reapLimit))
+	for _, channel := range expired {
+		calls = append(calls, w.channelCall(reapScript, channel, reapLimit))
 	}
-	err := w.runEach(ctx, calls...)
-	again := len(due.reply) == reapLimit
+	err = w.runEach(ctx, calls...)
 	for _, c := range calls {
 		if err != nil {
 			return err
@@ -181,4 +178,30 @@ func (w *worker) reap(ctx context.Context) error {
 		w.reapAt = now
 	}
 	return err
+}
+
+// expired returns channels in which members have expired, and whether there may
+// be more. Most channels that are due have none, because relays extend their
+// members: these cost two scripts together.
+func (w *worker) expired(ctx context.Context) (channels []string, more bool, err error) {
+	p := w.p
+	due := &call{
+		script: dueScript, keys: []string{p.keys.due}, args: []any{reapLimit, (2 * time.Second).Milliseconds()},
+	}
+	if err := w.run(ctx, due); err != nil || len(due.reply) == 0 {
+		return nil, false, err
+	}
+	look := &call{script: lookScript, keys: []string{p.keys.due}, args: due.reply}
+	for _, channel := range due.reply {
+		look.keys = append(look.keys, p.keys.members(text(channel)))
+	}
+	if err := w.run(ctx, look); err != nil {
+		return nil, false, err
+	}
+	for _, position := range look.reply {
+		if i := number(position); i >= 0 && i < int64(len(due.reply)) {
+			channels = append(channels, text(due.reply[i]))
+		}
+	}
+	return channels, len(due.reply) == reapLimit, nil
 }

@@ -37,6 +37,7 @@ var (
 	leaveScript   = script("common", "channel", "leave")
 	refreshScript = script("common", "refresh")
 	dueScript     = script("common", "due")
+	lookScript    = script("common", "look")
 	reapScript    = script("common", "channel", "reap")
 	loadScript    = script("load")
 )
