@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // If the clock of Redis is set forward by more than a lease, or the whole
@@ -57,7 +59,7 @@ func TestInvalidMember(t *testing.T) {
 	a := w.start("a", Config{})
 	a.open("chat", "1")
 	w.pass(time.Second)
-	if _, err := w.db.ZAdd(testNames.Public("presence:chat"), 2e9, "a\nb"); err != nil {
+	if err := w.client.ZAdd(t.Context(), testNames.Public("presence:chat"), redis.Z{Score: 2e9, Member: "a\nb"}).Err(); err != nil {
 		t.Fatal(err)
 	}
 	v := a.watch("chat")
@@ -81,8 +83,7 @@ func TestKeyOfAnotherType(t *testing.T) {
 			}
 			w.pass(time.Minute)
 			w.events = nil
-			w.db.Del(key)
-			if err := w.db.Set(key, "not a set"); err != nil {
+			if err := w.client.Set(t.Context(), key, "not a set", 0).Err(); err != nil {
 				t.Fatal(err)
 			}
 			a.watch("bad")
@@ -96,7 +97,7 @@ func TestKeyOfAnotherType(t *testing.T) {
 			b.close("chat", "2")
 			for range 60 {
 				w.pass(time.Second)
-				expiry, err := w.db.ZScore(testNames.Public("presence:chat"), "1")
+				expiry, err := w.client.ZScore(t.Context(), testNames.Public("presence:chat"), "1").Result()
 				if left := expiry - float64(w.began.Add(w.now).Unix()); err != nil || left < 15 {
 					t.Fatalf("a member of another channel expires in %g s, %v", left, err)
 				}
@@ -106,7 +107,7 @@ func TestKeyOfAnotherType(t *testing.T) {
 				t.Error("the error is not counted")
 			}
 			delete(a.views, "bad")
-			w.db.Del(key)
+			w.client.Del(t.Context(), key)
 			w.pass(time.Minute)
 			w.want("bad", "1", "3")
 			w.want("chat", "1", "4")
