@@ -26,13 +26,17 @@ func items(id string) string {
 }
 
 // tellsOneUser: all tabs of the user show the message, and those of another
-// user do not.
+// user do not, also without a web server that forwards to the relay.
 func tellsOneUser(t *testing.T, r *recipe) {
 	send := r.next("php")
+	listen := r.settings["SIDECAST_LISTEN"]
+	r.add("direct.php", "?>"+strings.NewReplacer(
+		"'/sidecast.mjs'", "'http://"+listen+"/sidecast.mjs'", "connect()", "connect('ws://"+listen+"/ws')").Replace(r.unused[0].text))
 	r.page()
 	r.login(ada, bob)
 	first, second, other := r.open(ada), r.open(ada), r.open(bob)
-	r.awaitSubscriptions(3)
+	direct := open(r.ctx, t, "http://"+r.addr+"/direct.php")
+	r.awaitSubscriptions(4)
 	tell := func(user, text string) {
 		r.php(fmt.Sprintf("$user = '%s';\n", user) + strings.Replace(send, "Your order has been shipped.", text, 1))
 	}
@@ -42,8 +46,9 @@ func tellsOneUser(t *testing.T, r *recipe) {
 	browser.Await(first, t, items("notices")+` === "<b>one,three"`)
 	browser.Await(second, t, items("notices")+` === "<b>one,three"`)
 	browser.Await(other, t, items("notices")+` === "two"`)
+	browser.Await(direct, t, items("notices")+` === "two"`)
 	later := r.open(ada)
-	r.awaitSubscriptions(4)
+	r.awaitSubscriptions(5)
 	tell("42", "four")
 	browser.Await(later, t, items("notices")+` === "four"`)
 }
