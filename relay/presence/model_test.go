@@ -87,7 +87,8 @@ func TestModelOnRedis(t *testing.T) {
 func simulateClock(t *testing.T) {
 	scripts := map[**redis.Script][]string{
 		&beginScript: {"common", "begin"}, &joinScript: {"common", "channel", "join"}, &leaveScript: {"common", "channel", "leave"},
-		&refreshScript: {"common", "refresh"}, &dueScript: {"common", "due"}, &reapScript: {"common", "channel", "reap"},
+		&refreshScript: {"common", "refresh"}, &dueScript: {"common", "due"}, &lookScript: {"common", "look"},
+		&reapScript: {"common", "channel", "reap"},
 	}
 	for s, files := range scripts {
 		original, text := *s, ""
