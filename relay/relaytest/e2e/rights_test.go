@@ -92,6 +92,10 @@ func (w *featureWorld) start(more map[string]string) *relaytest.Process {
 	w.t.Helper()
 	settings := maps.Clone(w.settings)
 	maps.Copy(settings, more)
+	if len(w.started) == 0 {
+		found, _ := sidecast(w.t, settings, "check")
+		wantAllOK(w.t, found)
+	}
 	relay := start(w.t, settings)
 	w.started = append(w.started, relay)
 	return relay
