@@ -27,14 +27,15 @@ func (r *reporter) failed(log *slog.Logger, now time.Duration, err error) {
 	}
 	if now-r.since >= reportAfter && now >= r.nextFailure {
 		r.nextFailure = now + reportEvery
-		log.Warn("the members of the presence channels cannot be written to redis; the relay tries again", "err", err)
+		log.Warn("the members of the presence channels cannot be written to redis; the relay tries again", "err", err,
+			"do", "run sidecast check, which names the rights that are missing")
 	}
 }
 
 func (r *reporter) refused(log *slog.Logger, now time.Duration, reason string) {
 	if now >= r.nextRefusal {
 		r.nextRefusal = now + reportEvery
-		log.Warn("redis refuses what tells others about members: grant the relay publish on its presence channel, and xadd on its stream of events",
-			"err", reason)
+		log.Warn("redis refuses to publish that members have arrived or left, or to store events about it", "err", reason,
+			"do", "grant +publish on the relay's presence channel and +xadd on its stream of events; sidecast check names them")
 	}
 }

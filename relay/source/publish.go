@@ -17,7 +17,7 @@ var (
 	ErrUnavailable = errors.New("redis is unavailable")
 	// ErrRefused reports that Redis answered with an error. The message was not
 	// delivered.
-	ErrRefused = errors.New("redis refused the message")
+	ErrRefused = errors.New("redis refused the command")
 	// ErrReserved reports that the channel's name is reserved, so that clients
 	// cannot publish to it.
 	ErrReserved = errors.New("the channel is reserved")
