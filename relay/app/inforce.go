@@ -19,7 +19,8 @@ func (a *App) inForce() []any {
 		"redis", redis, "in_memory", cfg.IsEmbedded(),
 		"channels", orNone(cfg.Channels), "durable", orNone(cfg.DurableChannels), "prefix", orNone(config.List{cfg.ChannelPrefix}),
 		"public", orNone(cfg.PublicChannels), "publish", orNone(cfg.PublishChannels), "default", orNone(cfg.DefaultChannels),
-		"login", orNone(logins(cfg)), "reader", a.readerName(),
+		"login", orNone(logins(cfg)), "presence", orNone(cfg.PresenceChannels), "unheard", orNone(cfg.Unheard),
+		"webhooks", cfg.EventsURL.WebURL != "", "reader", a.readerName(),
 	}
 }
 
