@@ -19,6 +19,7 @@ var (
 	modelFor   = flag.Duration("model.for", 6*time.Minute, "simulated time of each history")
 
 	modelOnRedisFor = flag.Duration("model.redis", 3*time.Minute, "simulated time of the history on redis-server")
+	modelInRealTime = flag.Bool("model.realtime", false, "do not simulate the time of the history on redis-server")
 )
 
 // A user of the model opens and closes pages. An oracle that knows nothing of
@@ -74,11 +75,17 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// TestModelOnRedis is TestModel on a redis-server. Only its clock is simulated.
+// TestModelOnRedis is TestModel on a redis-server. Only its clock is simulated,
+// or nothing if the test takes as long as its history.
 func TestModelOnRedis(t *testing.T) {
 	server := redistest.Start(t)
+	if *modelInRealTime {
+		sleep := func(_ *world, until time.Time) { time.Sleep(time.Until(until)) }
+		newModel(newWorldAt(t, 1, server.Addr, time.Now(), sleep)).play(*modelOnRedisFor)
+		return
+	}
 	simulateClock(t)
-	newModel(newWorldAt(t, 1, server.Addr, func(w *world, now time.Time) {
+	newModel(newWorldAt(t, 1, server.Addr, simulatedBegin, func(w *world, now time.Time) {
 		w.client.HSet(context.Background(), "clock", "s", now.Unix(), "us", now.Nanosecond()/1000)
 	})).play(*modelOnRedisFor)
 }

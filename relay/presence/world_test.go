@@ -62,12 +62,15 @@ var testNames = access.NewNames("app:", "")
 // newWorld returns a world with a Redis in memory.
 func newWorld(t testing.TB, seed uint64) *world {
 	db := miniredis.RunT(t)
-	return newWorldAt(t, seed, db.Addr(), func(_ *world, now time.Time) { db.SetTime(now) })
+	return newWorldAt(t, seed, db.Addr(), simulatedBegin, func(_ *world, now time.Time) { db.SetTime(now) })
 }
 
-func newWorldAt(t testing.TB, seed uint64, addr string, clock func(*world, time.Time)) *world {
+// simulatedBegin is when a world begins whose time is simulated.
+var simulatedBegin = time.Unix(1_800_000_000, 0)
+
+func newWorldAt(t testing.TB, seed uint64, addr string, began time.Time, clock func(*world, time.Time)) *world {
 	w := &world{
-		t: t, rand: rand.New(rand.NewPCG(seed, 1)), began: time.Unix(1_800_000_000, 0), last: "0",
+		t: t, rand: rand.New(rand.NewPCG(seed, 1)), began: began, last: "0",
 		client: redis.NewClient(&redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true}),
 	}
 	t.Cleanup(func() { _ = w.client.Close() })
