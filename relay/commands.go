@@ -85,8 +85,9 @@ func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Cod
 }
 
 // Subscribe subscribes the session to channels for which it was admitted by
-// [Hub.Admit]. It ignores a second request for a channel. It waits until all of that is done: for Redis if necessary, but
-// not longer than a client waits for the answer to a subscribe.
+// [Hub.Admit]. It ignores a second request for a channel. It waits until all of
+// that is done: for Redis if necessary, but not longer than a client waits for
+// the answer to a subscribe.
 func (s *Session) Subscribe(requests []protocol.ChannelRequest) {
 	s.enterExclusive()
 	defer s.exitExclusive()

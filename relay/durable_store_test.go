@@ -292,8 +292,8 @@ func (s *store) randomFields(random *rand.Rand) []string {
 // [stream.Store].
 type storeConn struct {
 	*store
-	// pass delays or fails a request (op is read, newest, state, later or append) or a
-	// response (op is response). nil passes all.
+	// pass delays or fails a request (op is read, newest, state, later or
+	// append) or a response (op is response). nil passes all.
 	pass func(ctx context.Context, op, channel string) error
 	// between runs in a read after the entries were read and before the state
 	// is. nil does nothing.

@@ -78,9 +78,9 @@ func (s *Session) endExclusive() {
 	s.exclusive.Store(exclusiveOver)
 }
 
-// act runs f while no command of the session runs: at once, or afterwards by the
-// goroutine that runs the command. It waits for no client. It reports false if the session
-// has left, or if too many actions wait for it.
+// act runs f while no command of the session runs: at once, or afterwards by
+// the goroutine that runs the command. It waits for no client. It reports false
+// if the session has left, or if too many actions wait for it.
 func (s *Session) act(f func()) bool {
 	for {
 		switch state := s.exclusive.Load(); {

@@ -249,8 +249,9 @@ type presenceFrame struct {
 	frame []byte
 }
 
-// PresenceChanged receives an update for the clients that watch a channel. Only one goroutine calls it. It waits only if a shard's mailbox is full,
-// never for a client.
+// PresenceChanged receives an update for the clients that watch a channel. Only
+// one goroutine calls it. It waits only if a shard's mailbox is full, never for
+// a client.
 func (h *Hub) PresenceChanged(channel string, u roster.Update) {
 	p := protocol.V1{} // other protocols cannot express it
 	news := &presenceUpdate{channel: channel, seq: u.Seq}

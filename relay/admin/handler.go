@@ -31,9 +31,9 @@ type Config struct {
 // Handler serves /metrics, /livez, /readyz, /publish and /debug/pprof/. The
 // first three require no token, and /publish one of its own. Profiles require
 // the token, sent as `Authorization: Bearer`, unless the listener is loopback.
-// Methods other than GET and HEAD always require it. On a loopback listener, the Host and, if present, the
-// Origin must be loopback too, so that no web page can read from the listener
-// through a browser on this machine.
+// Methods other than GET and HEAD always require it. On a loopback listener,
+// the Host and, if present, the Origin must be loopback too, so that no web
+// page can read from the listener through a browser on this machine.
 func Handler(c Config) http.Handler {
 	a := newAuthorizer(c.Token, c.Loopback)
 	mux := http.NewServeMux()

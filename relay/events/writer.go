@@ -36,7 +36,7 @@ const (
 	finishTimeout = time.Second
 )
 
-// Config configures a [Writer], [Webhooks] and a [Judge].
+// Config configures a [Writer], [Webhooks] and an [Unheard].
 type Config struct {
 	Redis  Redis
 	Stream string       // name of the stream in Redis
@@ -89,7 +89,8 @@ func (w *Writer) OnWritten(f func()) { w.written = f }
 func (w *Writer) Enabled(kind protocol.ReportKind) bool { return w.enabled[kind] }
 
 // Write adds a report to the queue, or drops it if the queue is full or if there
-// are too many reports of refused clients. It does not wait, and may be called concurrently.
+// are too many reports of refused clients. It does not wait, and may be called
+// concurrently.
 func (w *Writer) Write(r protocol.Report) {
 	if !w.enabled[r.Kind] {
 		return

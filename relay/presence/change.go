@@ -8,10 +8,10 @@ import (
 	"sidecast/relay/roster"
 )
 
-// parseChanges decodes a message that a script has published: the channel in the first line,
-// and a change in each other one, whose fields are separated by tabs. Neither is
-// in a name or in compact JSON. ok is false if it is anything else. The result
-// does not share payload's memory.
+// parseChanges decodes a message that a script has published: the channel in
+// the first line, and a change in each other one, whose fields are separated by
+// tabs. Neither is in a name or in compact JSON. ok is false if it is anything
+// else. The result does not share payload's memory.
 func parseChanges(payload []byte) (channel string, changes []roster.Change, ok bool) {
 	name, rest, found := bytes.Cut(payload, []byte{'\n'})
 	if !found || !access.ValidChannel(name) {

@@ -10,6 +10,9 @@ import (
 // they are dropped, and the members of all watched channels are loaded again.
 const inboxBytes = 4 << 20
 
+// noticeCharge is the cost of a notice in addition to its bytes.
+const noticeCharge = 64
+
 // An inbox holds the reports of the link until the next pass, in order.
 type inbox struct {
 	mu       sync.Mutex
@@ -28,11 +31,13 @@ type notice struct {
 func (b *inbox) add(n notice) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(n.changes)+b.bytes > inboxBytes {
-		b.overflow = true
-		return
+	if !n.isLink { // the state of the link is never dropped
+		if b.bytes += len(n.changes) + noticeCharge; b.bytes > inboxBytes {
+			b.bytes -= len(n.changes) + noticeCharge
+			b.overflow = true
+			return
+		}
 	}
-	b.bytes += len(n.changes)
 	b.list = append(b.list, n)
 }
 

@@ -22,7 +22,8 @@ type Config struct {
 	// Link returns the link to Redis. It is called after New.
 	Link func() Link
 
-	// Notify receives the updates for the clients that watch a channel, in order. It may wait for the clients' shards, never for a client. If it is
+	// Notify receives the updates for the clients that watch a channel, in
+	// order. It may wait for the clients' shards, never for a client. If it is
 	// nil, nobody watches.
 	Notify func(channel string, update roster.Update)
 
@@ -96,7 +97,8 @@ const (
 	linkDeaf // up, but changes are not received
 )
 
-// Holders are the users of this relay on one channel. The mu of their Presence guards them.
+// Holders are the users of this relay on one channel. The mu of their Presence
+// guards them.
 type holders struct {
 	name  string
 	holds map[string]*hold // by user

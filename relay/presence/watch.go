@@ -30,8 +30,8 @@ type watched struct {
 
 // Watch counts a client that watches a channel, and returns the channel's
 // members. It waits a short time until they are known, unless Redis is
-// unavailable; if they still are not, clients are notified later. [Presence.Unwatch]
-// must be called in the end, unless there is an error.
+// unavailable; if they still are not, clients are notified later.
+// [Presence.Unwatch] must be called in the end, unless there is an error.
 func (p *Presence) Watch(ctx context.Context, channel string) (*roster.Roster, error) {
 	w, wait, err := p.addWatcher(channel)
 	if !wait {

@@ -163,7 +163,8 @@ var v1Commands = []struct {
 	{"a server message is not a command", `{"type":"message","channel":"a","data":"x"}`, Command{Channel: "a"}},
 }
 
-// TestV1Decode decodes valid and invalid commands. An invalid command keeps the fields that are valid.
+// TestV1Decode decodes valid and invalid commands. An invalid command keeps the
+// fields that are valid.
 func TestV1Decode(t *testing.T) {
 	for _, test := range v1Commands {
 		got, code := V1{}.Decode([]byte(test.data), true)
@@ -188,7 +189,8 @@ func TestParseLast(t *testing.T) {
 	}
 }
 
-// TestV1DecodeCloses checks that everything except a JSON object in a text frame closes the connection.
+// TestV1DecodeCloses checks that everything except a JSON object in a text
+// frame closes the connection.
 func TestV1DecodeCloses(t *testing.T) {
 	for _, test := range []struct {
 		why, data string

@@ -294,7 +294,9 @@ func TestGoldenHasEveryEvent(t *testing.T) {
 	}
 }
 
-// TestSharedFramesHaveNoCapacity checks that frames that clients share have no spare capacity: an append for one client would change the bytes that another one is sent.
+// TestSharedFramesHaveNoCapacity checks that frames that clients share have no
+// spare capacity: an append for one client would change the bytes that another
+// one is sent.
 func TestSharedFramesHaveNoCapacity(t *testing.T) {
 	for _, p := range All() {
 		frames := map[string][]byte{"ping": p.Ping(nil), "ping with a cursor": p.Ping([]byte(testCursor))}

@@ -46,8 +46,8 @@ const (
 // Check checks that the server of cfg provides everything that a link needs,
 // and looks for other relays on it, which takes some seconds more if there are
 // any. It changes nothing and publishes two messages, which relays ignore: an
-// empty one on the marker channel, and one that it expects to receive. It stops early if the server cannot be reached.
-// cfg needs no Logger and no Stats.
+// empty one on the marker channel, and one that it expects to receive. It stops
+// early if the server cannot be reached. cfg needs no Logger and no Stats.
 func Check(ctx context.Context, cfg Config) []Finding {
 	silenceGoRedis()
 	if cfg.Connect == nil {

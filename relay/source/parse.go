@@ -292,8 +292,9 @@ func (c *pubsubConn) beginEpoch() error {
 // parseError handles every error reply itself, because go-redis would return it
 // from Receive and keep the connection. Before the epoch an error reply answers
 // a subscription: one of a service or the one to the marker channel if that is
-// not answered yet, because they are sent first, in this order. Within the epoch it can only answer one of the
-// connection's PINGs, and then it counts as a PONG.
+// not answered yet, because they are sent first, in this order. Within the
+// epoch it can only answer one of the connection's PINGs, and then it counts as
+// a PONG.
 func (c *pubsubConn) parseError(b []byte) (bool, error) {
 	end, err := resp.LineEnd(b)
 	if end == 0 || err != nil {

@@ -77,7 +77,8 @@ func TestPackage(t *testing.T) {
 	if !slices.Equal(packed, want) {
 		t.Errorf("the package contains %q, want %q", packed, want)
 	}
-	// jsDelivr would serve this file at /npm/sidecast, where "./sidecast-sse.mjs" is another package.
+	// jsDelivr would serve this file at /npm/sidecast, where
+	// "./sidecast-sse.mjs" is another package.
 	if manifest, err := os.ReadFile(filepath.Join(dir, "package.json")); err != nil || bytes.Contains(manifest, []byte("jsdelivr")) {
 		t.Errorf("package.json names a file for jsDelivr, or: %v", err)
 	}

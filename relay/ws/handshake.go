@@ -97,9 +97,9 @@ func (hs *handshake) canonicalize(header http.Header) {
 var connectionUpgrade, upgradeWebSocket = []string{"Upgrade"}, []string{"websocket"}
 
 // negotiate selects the first offered subprotocol that the relay supports, or
-// "" if the client offers no subprotocol; empty names do not count. A token alone is not enough: a
-// browser closes a connection if the response selects none of the subprotocols
-// that it offered.
+// "" if the client offers no subprotocol; empty names do not count. A token
+// alone is not enough: a browser closes a connection if the response selects
+// none of the subprotocols that it offered.
 func (hs *handshake) negotiate(lines []string, codecs map[string]*codec) *httpError {
 	offered := false
 	for _, line := range lines {
