@@ -35,6 +35,7 @@ type membership struct {
 	roster        *roster.Roster // nil unless the client watches the members
 	seq           uint64         // of the roster: earlier updates are not for the client
 	index         int            // in shard.watchers; negative if it is not there
+	part          int            // of the clients that watch members: 1 to roster.Parts
 }
 
 // presenceTimeout bounds how long a subscribe waits for the members of a
@@ -217,6 +218,8 @@ func (s *shard) addMember(sub *Subscription, m *membership) {
 // shard is locked.
 func (s *shard) addWatcher(m *membership) {
 	channel := m.sub.channel.Name()
+	s.lastPart = s.lastPart%roster.Parts + 1
+	m.part = s.lastPart
 	m.index = len(s.watchers[channel])
 	s.watchers[channel] = append(s.watchers[channel], m)
 }
@@ -240,6 +243,7 @@ func (s *shard) removeWatcher(m *membership) {
 type presenceUpdate struct {
 	channel string
 	seq     uint64
+	part    int             // of roster.Update
 	changes []presenceFrame // none if the update replaces all members
 }
 
@@ -254,7 +258,7 @@ type presenceFrame struct {
 // a client.
 func (h *Hub) PresenceChanged(channel string, u roster.Update) {
 	p := protocol.V1{} // other protocols cannot express it
-	news := &presenceUpdate{channel: channel, seq: u.Seq}
+	news := &presenceUpdate{channel: channel, seq: u.Seq, part: u.Part}
 	it := item{kind: itemPresence, presence: news}
 	var all []byte
 	for _, c := range u.Changes {
@@ -280,7 +284,7 @@ func (h *Hub) PresenceChanged(channel string, u roster.Update) {
 func (s *shard) notifyWatchers(it *item) {
 	news, all := it.presence, it.frames[protocol.V1ID]
 	for _, m := range s.watchers[news.channel] {
-		if news.seq > m.seq {
+		if news.seq > m.seq && (news.part == 0 || news.part == m.part) {
 			m.seq = news.seq
 			if frame := news.withoutOwn(m.User, all); len(frame) > 0 {
 				m.sub.session.outbox.Send(frame)

@@ -319,3 +319,48 @@ func TestChangesTogether(t *testing.T) {
 		bob.wantFrames("all", `{"type":"members","channel":"room:1","count":5000}`, `{"type":"members","channel":"room:1","members":[{"user":"z"}],"count":1}`)
 	})
 }
+
+// Each client that watches belongs to one part of an update that is for parts of
+// them, and has no news from the parts of an update before the one it knows.
+func TestChangesInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, _ := newPresenceHub(t)
+		var clients []*testClient
+		for i := range 2 * roster.Parts {
+			c := h.user(fmt.Sprint("user", i))
+			c.handle(askPresence)
+			synctest.Wait()
+			clients = append(clients, c)
+		}
+		received := func() (n int) {
+			synctest.Wait()
+			for _, c := range clients {
+				n += len(c.receive())
+			}
+			return n
+		}
+		received()
+		const seq = 1000
+		told := 0
+		for part := 1; part <= roster.Parts; part++ {
+			h.PresenceChanged("room:1", roster.Update{Seq: seq, Count: 5000, Part: part})
+			n := received()
+			if told += n; n > 4 {
+				t.Errorf("part %d is %d of %d clients", part, n, len(clients))
+			}
+		}
+		if told != len(clients) {
+			t.Errorf("all parts are %d of %d clients", told, len(clients))
+		}
+		h.PresenceChanged("room:1", roster.Update{Seq: seq, Count: 5000})
+		if n := received(); n != 0 {
+			t.Errorf("%d clients received an update twice", n)
+		}
+		h.PresenceChanged("room:1", roster.Update{Seq: seq + 2, Members: []byte(`[]`)})
+		received()
+		h.PresenceChanged("room:1", roster.Update{Seq: seq + 1, Count: 6000, Part: 1})
+		if n := received(); n != 0 {
+			t.Errorf("%d clients received an update that is older than what they know", n)
+		}
+	})
+}

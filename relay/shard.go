@@ -81,6 +81,7 @@ type shard struct {
 	spare     []item                        // the memory of the batch before
 	members   map[*Subscription]*membership // of those whose users are members of the channel; nil if there never were any
 	watchers  map[string][]*membership      // by channel; nil if there never were any
+	lastPart  int                           // that a client which watches members got
 	touched   int32                         // keeps the compiler from omitting reads that only fetch memory
 }
 

@@ -1,11 +1,14 @@
 package presence
 
 import (
+	"slices"
 	"strconv"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"sidecast/relay/roster"
 )
 
 // If the clock of Redis is set forward by more than a lease, or the whole
@@ -112,6 +115,36 @@ func TestKeyOfAnotherType(t *testing.T) {
 			w.want("bad", "1", "3")
 			w.want("chat", "1", "4")
 		})
+	}
+}
+
+// The clients of a large channel are told how many members there are part by
+// part, and each only once unless there is another number.
+func TestCountsInParts(t *testing.T) {
+	w := newWorld(t, 1)
+	var parts []int
+	counts := map[int]int{} // how many parts were told, by number
+	a := w.start("a", Config{MaxMembers: 3})
+	a.cfg.Notify = func(_ string, u roster.Update) {
+		if u.Large() {
+			parts = append(parts, u.Part)
+			counts[u.Count]++
+		}
+	}
+	a.watch("chat")
+	w.pass(time.Second)
+	for i := range 5 {
+		a.open("chat", strconv.Itoa(i))
+	}
+	w.pass(10 * time.Second)
+	a.open("chat", "another")
+	w.pass(10 * time.Second)
+	want := make([]int, 0, 2*roster.Parts)
+	for i := range 2 * roster.Parts {
+		want = append(want, i%roster.Parts+1)
+	}
+	if !slices.Equal(parts, want) || counts[5] != roster.Parts || counts[6] != roster.Parts {
+		t.Errorf("these parts were told: %v, counts %v", parts, counts)
 	}
 }
 

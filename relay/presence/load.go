@@ -72,7 +72,7 @@ func (w *worker) apply(changes map[string][]roster.Change) {
 			continue
 		}
 		if update, news := c.roster.Apply(list); news {
-			p.cfg.Notify(channel, update)
+			w.notify(c, update)
 		}
 		if c.roster.Large() {
 			w.large(c)
@@ -144,7 +144,7 @@ func (w *worker) loadChannel(ctx context.Context, c *watched) error {
 		close(c.loaded)
 	}
 	p.mu.Unlock()
-	p.cfg.Notify(c.channel, update)
+	w.notify(c, update)
 	return nil
 }
 
@@ -165,21 +165,35 @@ func membersOf(pairs []any) (members []roster.Member, invalid int) {
 	return members, invalid
 }
 
-// notifyCounts tells the clients of large channels how many members there are,
-// not too often.
+// notify gives an update to the clients that watch a channel, to those of a large
+// channel part by part.
+func (w *worker) notify(c *watched, update roster.Update) {
+	if !update.Large() {
+		w.p.cfg.Notify(c.channel, update)
+		return
+	}
+	p := w.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.watched[c.channel] == c {
+		c.count, c.left, c.countAt = update, roster.Parts, p.cfg.Now()
+		p.busy[c.channel] = c
+	}
+}
+
+// notifyCounts tells the next part of the clients of large channels how many
+// members there are.
 func (w *worker) notifyCounts() {
 	p := w.p
 	updates := make(map[string]roster.Update)
 	p.mu.Lock()
-	now := p.cfg.Now()
 	for channel, c := range p.busy {
-		if now < c.countAt {
+		if p.cfg.Now() < c.countAt {
 			continue
 		}
-		if update, changed := c.roster.Count(); changed {
+		if update, ok := w.nextCountLocked(c); ok {
 			updates[channel] = update
-			c.countAt = now + p.cfg.count
-		} else if c.countAt = 0; c.loadAt == 0 {
+		} else if c.loadAt == 0 {
 			delete(p.busy, channel)
 		}
 	}
@@ -187,4 +201,23 @@ func (w *worker) notifyCounts() {
 	for channel, update := range updates {
 		p.cfg.Notify(channel, update)
 	}
+}
+
+// nextCountLocked returns the update for the next part of a channel's clients, or
+// false if all of them know the number of members. All parts are told the same
+// number, and only then a newer one.
+func (w *worker) nextCountLocked(c *watched) (roster.Update, bool) {
+	if c.left == 0 {
+		update, changed := c.roster.Count()
+		if !changed {
+			c.countAt = 0
+			return update, false
+		}
+		c.count, c.left = update, roster.Parts
+	}
+	update := c.count
+	update.Part = roster.Parts - c.left + 1
+	c.left--
+	c.countAt = w.p.cfg.Now() + w.p.cfg.count/roster.Parts
+	return update, true
 }

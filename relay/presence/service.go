@@ -23,7 +23,8 @@ type Config struct {
 	Link func() Link
 
 	// Notify receives the updates for the clients that watch a channel, in
-	// order. It may wait for the clients' shards, never for a client. If it is
+	// order, apart from those for parts of the clients: they can be older than
+	// what clients know. It may wait for the clients' shards, never for a client. If it is
 	// nil, nobody watches.
 	Notify func(channel string, update roster.Update)
 

@@ -25,7 +25,13 @@ type watched struct {
 	// Guarded by the mu of its Presence.
 	clients int
 	loadAt  time.Duration // when to load it; never if it is 0
-	countAt time.Duration // when clients may be sent the number of members of a large channel again
+
+	// count is the number of members of a large channel on its way to the
+	// clients. At countAt the next of the parts that are left receives it, or,
+	// if none is left, a new number is looked for.
+	count   roster.Update
+	left    int
+	countAt time.Duration
 }
 
 // Watch counts a client that watches a channel, and returns the channel's

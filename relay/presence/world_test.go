@@ -53,6 +53,7 @@ type relay struct {
 type view struct {
 	known bool
 	seq   uint64
+	part  int // of roster.Update
 	users map[string]bool
 	count int
 }
@@ -142,7 +143,7 @@ func (r *relay) watch(channel string) *view {
 	if err != nil {
 		r.world.t.Fatal(err)
 	}
-	v := &view{users: map[string]bool{}}
+	v := &view{users: map[string]bool{}, part: len(r.views)%roster.Parts + 1}
 	r.views[channel] = v
 	if s := c.roster.Snapshot(roster.Member{User: "watcher"}); s.Members != nil {
 		v.set(r.world.t, s.Members, s.Count)
@@ -162,7 +163,7 @@ func (r *relay) unwatch(channel string) {
 // notify is what a client receives. Each arrival and departure is news to it.
 func (r *relay) notify(channel string, u roster.Update) {
 	v, t := r.views[channel], r.world.t
-	if v == nil || u.Seq <= v.seq {
+	if v == nil || u.Seq <= v.seq || u.Part != 0 && u.Part != v.part {
 		return
 	}
 	v.seq = u.Seq

@@ -51,7 +51,17 @@ type Update struct {
 	Changes []Change
 	Members []byte // a JSON list; nil if there are too many members
 	Count   int
+	Part    int // of Parts that receives it; 0: everyone
 }
+
+// Parts is into how many parts the clients that watch a channel are divided,
+// numbered from 1. A channel with many members usually has as many clients: to
+// notify them part by part does not delay the messages of others.
+const Parts = 20
+
+// Large reports whether it only says how many members there are, because there
+// are too many for a list.
+func (u Update) Large() bool { return len(u.Changes) == 0 && u.Members == nil }
 
 // A Snapshot is for a client that begins to watch a channel.
 type Snapshot struct {
