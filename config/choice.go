@@ -22,6 +22,16 @@ const (
 	FormatJSON Format = "json"
 )
 
+// A Payload is the form of the messages in Redis.
+type Payload string
+
+// The forms of messages.
+const (
+	PayloadAuto    Payload = "auto" // PayloadLaravel if there are clients of the Pusher protocol, or else PayloadRaw
+	PayloadRaw     Payload = "raw"
+	PayloadLaravel Payload = "laravel"
+)
+
 // An EventFormat is the format of the webhooks.
 type EventFormat string
 

@@ -33,6 +33,7 @@ type Config struct {
 	Tokens     `heading:"Tokens (JWT)"`
 	Login      `heading:"Application login"`
 	Signing    `heading:"Signed channels"`
+	Pusher     `heading:"Pusher protocol and Laravel"`
 	Origins    `heading:"Browsers and proxies"`
 	Backend    `heading:"Events for your application"`
 	Limits     `heading:"Limits"`
@@ -118,6 +119,20 @@ type Signing struct {
 	ChannelPreviousSecret Secret `split_words:"true" desc:"previous value of that secret, also accepted while you replace it"`
 }
 
+// Pusher defines the application whose clients speak the Pusher protocol.
+type Pusher struct {
+	PusherAppID      string  `split_words:"true" desc:"id of your application in the URLs of the HTTP API (PUSHER_APP_ID or REVERB_APP_ID in Laravel); unset: there is no such API"`
+	PusherKey        string  `split_words:"true" desc:"public key of your application (PUSHER_APP_KEY or REVERB_APP_KEY in Laravel); clients of the Pusher protocol then connect to '/app/KEY'"`
+	PusherSecret     Secret  `split_words:"true" desc:"secret of at least 16 bytes of your application (PUSHER_APP_SECRET or REVERB_APP_SECRET in Laravel)"`
+	Payload          Payload `split_words:"true" default:"auto" oneof:"auto,raw,laravel" desc:"form of the messages in Redis: raw, or Laravel's JSON objects with 'event', 'data' and 'socket'; auto: laravel if SIDECAST_PUSHER_KEY is set, otherwise raw"`
+	BroadcastAuthURL WebURL  `split_words:"true" desc:"URL at which your application decides who may subscribe to private and presence channels, like 'http://localhost/broadcasting/auth', if it does not sign them itself (BROADCAST_CONNECTION=redis in Laravel)"`
+}
+
+// HasEnvelopes reports whether messages in Redis have Laravel's form.
+func (c *Config) HasEnvelopes() bool {
+	return c.Payload == PayloadLaravel || c.Payload == PayloadAuto && c.set["PUSHER_KEY"]
+}
+
 // Origins defines which pages may connect, and which proxies are trusted.
 type Origins struct {
 	AllowedOrigins OriginList  `split_words:"true" desc:"origins of the pages that may connect, instead of pages of the same host (over TLS, only those with https): 'https://app.example.com', 'https://*.example.com', 'null' and 'file://' for pages without an origin such as those in apps, or '*' alone"`
@@ -184,7 +199,7 @@ func LoginSettings() []string { return slices.Clone(loginSettings) }
 
 // cookieSettings are the settings of which each one alone lets clients log in
 // with the cookies that a browser sends by itself.
-var cookieSettings = []string{"JWT_COOKIE", "AUTH_URL", "CHANNEL_AUTH_URL"}
+var cookieSettings = []string{"JWT_COOKIE", "AUTH_URL", "CHANNEL_AUTH_URL", "BROADCAST_AUTH_URL"}
 
 // HasCookieLogin reports whether a client can log in with a cookie.
 func (c *Config) HasCookieLogin() bool {
@@ -193,7 +208,9 @@ func (c *Config) HasCookieLogin() bool {
 
 // HasMethod reports whether a client can get rights that not every client has:
 // by a login, or by a signature.
-func (c *Config) HasMethod() bool { return c.HasLogin() || c.set["CHANNEL_SECRET"] }
+func (c *Config) HasMethod() bool {
+	return c.HasLogin() || c.set["CHANNEL_SECRET"] || c.set["PUSHER_KEY"]
+}
 
 // HasLogin reports whether a client can log in. A setting that has a fault
 // counts, so that one mistake does not cause two faults.

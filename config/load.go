@@ -29,6 +29,7 @@ func Load() (*Config, []Warning, error) {
 		c.set[name], c.faulty[name] = true, true
 	}
 	faults = append(faults, c.readAll(settings())...)
+	c.addPusherChannels()
 	faults = append(faults, c.Validate()...)
 	return c, slices.Concat(empty, c.warnings(), misspelt(os.Environ())), faults.Err()
 }

@@ -185,6 +185,9 @@ func TestEverySecretAsFile(t *testing.T) {
 		if current, isPrevious := strings.CutSuffix(s.name, "_PREVIOUS_SECRET"); isPrevious {
 			variables[Prefix+current+"_SECRET"] = longSecret
 		}
+		if s.name == "PUSHER_SECRET" {
+			variables[Prefix+"PUSHER_KEY"] = "key"
+		}
 		if s.name == "EVENTS_SECRET" {
 			variables[Prefix+"EVENTS_URL"] = "http://app"
 		}
@@ -199,8 +202,8 @@ func TestEverySecretAsFile(t *testing.T) {
 			t.Errorf("%s: read %q, embedded %v", s.name, got, c.IsEmbedded())
 		}
 	}
-	if count != 10 {
-		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD, and the secrets and tokens of JWT, CHANNEL, EVENTS, ADMIN and PUBLISH", count)
+	if count != 11 {
+		t.Errorf("%d secrets, want REDIS_URL, REDIS_PASSWORD, REDIS_SENTINEL_PASSWORD, and the secrets and tokens of JWT, CHANNEL, PUSHER, EVENTS, ADMIN and PUBLISH", count)
 	}
 }
 

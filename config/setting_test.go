@@ -33,6 +33,8 @@ var withSecret = []string{"JWT_SECRET=" + longSecret}
 
 var withEventsURL, withEventsSecret = []string{"EVENTS_URL=http://app"}, []string{"EVENTS_SECRET=" + longSecret}
 
+var withPusher = []string{"PUSHER_KEY=key", "PUSHER_SECRET=" + longSecret}
+
 func settingRows(t *testing.T) []settingRow {
 	ca, key, private := certificateFile(t), writeFile(t, "key.pem", publicPEM), writeFile(t, "private.pem", privatePEM)
 	return []settingRow{
@@ -112,6 +114,11 @@ func settingRows(t *testing.T) []settingRow {
 		{"ADMIN_TOKEN", "a-token-of-16-by", func(c *Config) any { return c.AdminToken.Reveal() }, "a-token-of-16-by", nil},
 		{"CHANNEL_SECRET", longSecret, func(c *Config) any { return c.ChannelSecret.Reveal() }, longSecret, nil},
 		{"CHANNEL_PREVIOUS_SECRET", longSecret, func(c *Config) any { return c.ChannelPreviousSecret.Reveal() }, longSecret, []string{"CHANNEL_SECRET=" + longSecret}},
+		{"PUSHER_APP_ID", "app", func(c *Config) any { return c.PusherAppID }, "app", withPusher},
+		{"PUSHER_KEY", "key", func(c *Config) any { return c.PusherKey }, "key", withPusher},
+		{"PUSHER_SECRET", "a-token-of-16-by", func(c *Config) any { return c.PusherSecret.Reveal() }, "a-token-of-16-by", withPusher},
+		{"PAYLOAD", "laravel", func(c *Config) any { return c.Payload }, PayloadLaravel, nil},
+		{"BROADCAST_AUTH_URL", "http://app/auth", func(c *Config) any { return string(c.BroadcastAuthURL) }, "http://app/auth", withPusher},
 		{"PUBLISH_TOKEN", "a-token-of-16-by", func(c *Config) any { return c.PublishToken.Reveal() }, "a-token-of-16-by", nil},
 		{"LOG_LEVEL", "debug", func(c *Config) any { return c.LogLevel.Level() }, slog.LevelDebug, nil},
 		{"READER", "goroutine", func(c *Config) any { return c.Reader }, ReaderGoroutine, nil},

@@ -29,6 +29,8 @@ func (c *Config) Validate() Faults {
 	v.login()
 	v.origins()
 	v.events()
+	v.pusher()
+	v.envelopes()
 	v.limits()
 	v.admin()
 	return v.faults

@@ -26,6 +26,7 @@ func (v *validation) secrets() {
 		{"CHANNEL_SECRET", c.ChannelSecret, minSigningSecret},
 		{"CHANNEL_PREVIOUS_SECRET", c.ChannelPreviousSecret, minSigningSecret},
 		{"EVENTS_SECRET", c.EventsSecret, minSigningSecret},
+		{"PUSHER_SECRET", c.PusherSecret, minAdminToken}, // what Laravel generates has 20 bytes
 		{"ADMIN_TOKEN", c.AdminToken, minAdminToken},
 		{"PUBLISH_TOKEN", c.PublishToken, minAdminToken},
 	} {

@@ -52,7 +52,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- define "sidecast.openSecrets" -}}
 {{- $open := list }}
 {{- range $name, $value := .Values.settings }}
-{{- if has $name (list "REDIS_PASSWORD" "REDIS_SENTINEL_PASSWORD" "JWT_SECRET" "JWT_PREVIOUS_SECRET" "CHANNEL_SECRET" "CHANNEL_PREVIOUS_SECRET" "EVENTS_SECRET" "ADMIN_TOKEN" "PUBLISH_TOKEN") }}
+{{- if has $name (list "REDIS_PASSWORD" "REDIS_SENTINEL_PASSWORD" "JWT_SECRET" "JWT_PREVIOUS_SECRET" "CHANNEL_SECRET" "CHANNEL_PREVIOUS_SECRET" "PUSHER_SECRET" "EVENTS_SECRET" "ADMIN_TOKEN" "PUBLISH_TOKEN") }}
 {{- $open = append $open $name }}
 {{- else if and (eq $name "REDIS_URL") (regexMatch "://[^/?#]*:[^/?#]*@" ($value | toString)) }}
 {{- $open = append $open $name }}

@@ -15,6 +15,10 @@ type Rules struct {
 	Login    bool     // clients can log in: an anonymous client gets CodeUnauthorized rather than CodeForbidden
 
 	Secrets *ChannelSecrets // verify signed channels; nil: signatures are ignored
+
+	// App verifies what the application signs for clients of the Pusher
+	// protocol. If it is nil, the prefixes of that protocol mean nothing.
+	App *App
 }
 
 // Subscribe returns [protocol.CodeOK] if the client may subscribe to channel,
@@ -23,8 +27,12 @@ func (r *Rules) Subscribe(id *Identity, channel string) protocol.Code {
 	if code := r.Relayed(channel); code != protocol.CodeOK {
 		return code
 	}
-	return r.decide(id, r.Public.Match(channel) || id.canSubscribe(channel))
+	return r.decide(id, r.Public.Match(channel) && !r.Guarded(channel) || id.canSubscribe(channel))
 }
+
+// Guarded reports whether the Pusher protocol gives the channel a prefix by which
+// it is never public, whatever the patterns of public channels are.
+func (r *Rules) Guarded(channel string) bool { return r.App != nil && KindOf(channel).Guarded() }
 
 // PublishTo returns [protocol.CodeOK] if the client may publish to channel, or
 // else the reason why not. id is nil for an anonymous client.
@@ -32,7 +40,7 @@ func (r *Rules) PublishTo(id *Identity, channel string) protocol.Code {
 	if code := r.Relayed(channel); code != protocol.CodeOK {
 		return code
 	}
-	return r.decide(id, r.Publish.Match(channel) || id.canPublish(channel))
+	return r.decide(id, r.Publish.Match(channel) && !r.Guarded(channel) || id.canPublish(channel))
 }
 
 // Relayed returns [protocol.CodeOK] if channel is relayed. It does not consider

@@ -93,7 +93,17 @@ func rules(cfg *config.Config) *access.Rules {
 		Presence: access.Patterns(cfg.PresenceChannels),
 		Login:    cfg.HasLogin(),
 		Secrets:  channelSecrets(cfg),
+		App:      pusherApp(cfg),
 	}
+}
+
+// pusherApp returns the application whose clients speak the Pusher protocol, or
+// nil.
+func pusherApp(cfg *config.Config) *access.App {
+	if cfg.PusherKey == "" {
+		return nil
+	}
+	return access.NewApp(cfg.PusherAppID, cfg.PusherKey, cfg.PusherSecret.Reveal())
 }
 
 // channelSecrets returns the secrets that verify signed channels, or nil.

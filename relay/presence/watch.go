@@ -27,8 +27,8 @@ type watched struct {
 	loadAt  time.Duration // when to load it; never if it is 0
 
 	// count is the number of members of a large channel on its way to the
-	// clients. At countAt the next of the parts that are left receives it, or,
-	// if none is left, a new number is looked for.
+	// clients. At countAt the next of the parts that are left receives it; after
+	// the last one, a new number is looked for.
 	count   roster.Update
 	left    int
 	countAt time.Duration

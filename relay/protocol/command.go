@@ -10,21 +10,23 @@ import (
 // A clientFrame holds the fields that a client may send. Unknown fields are
 // ignored.
 type clientFrame struct {
-	Type     string          `json:"type"`
-	Ref      json.RawMessage `json:"ref"`
-	Channels channelList     `json:"channels"`
-	Channel  string          `json:"channel"`
-	After    string          `json:"after"` // like at, since, last and presence: of a subscribe without a list
-	At       string          `json:"at"`
-	Since    string          `json:"since"`
-	Last     int             `json:"last"`
-	Sig      string          `json:"sig"`
-	User     string          `json:"user"`
-	Presence bool            `json:"presence"`
-	Data     *string         `json:"data"`
-	Base64   *string         `json:"base64"`
-	Echo     *bool           `json:"echo"`
-	Token    *string         `json:"token"`
+	Type        string          `json:"type"`
+	Ref         json.RawMessage `json:"ref"`
+	Channels    channelList     `json:"channels"`
+	Channel     string          `json:"channel"`
+	After       string          `json:"after"` // like at, since, last and presence: of a subscribe without a list
+	At          string          `json:"at"`
+	Since       string          `json:"since"`
+	Last        int             `json:"last"`
+	Sig         string          `json:"sig"`
+	User        string          `json:"user"`
+	Presence    bool            `json:"presence"`
+	Auth        string          `json:"auth"`
+	ChannelData string          `json:"channel_data"`
+	Data        *string         `json:"data"`
+	Base64      *string         `json:"base64"`
+	Echo        *bool           `json:"echo"`
+	Token       *string         `json:"token"`
 }
 
 type channelRequest struct {
@@ -37,6 +39,9 @@ type channelRequest struct {
 	User    string `json:"user"`
 
 	Presence bool `json:"presence"`
+
+	Auth        string `json:"auth"`
+	ChannelData string `json:"channel_data"`
 }
 
 // decodeFrame returns the fields of a JSON object. problem is a sentence about
@@ -55,20 +60,22 @@ func decodeFrame(data []byte) (f clientFrame, problem string) {
 
 // wrongTypes are the problems with a field that has a wrong type.
 var wrongTypes = map[string]string{
-	"type":     "type must be a string",
-	"channel":  "channel must be a string",
-	"after":    "after must be a string",
-	"at":       "at must be a string",
-	"since":    "since must be a string: the id of an entry, like \"1526919030474-55\"",
-	"last":     "last must be a whole number from 0 to 100",
-	"sig":      "sig must be a string: the text that the application signed with SIDECAST_CHANNEL_SECRET",
-	"user":     "user must be a string",
-	"presence": "presence must be true or false",
-	"channels": `channels must be a list, like [{"channel":"NAME"}]`,
-	"data":     "data must be a string: use JSON.stringify for other values",
-	"base64":   "base64 must be a string",
-	"echo":     "echo must be true or false",
-	"token":    "token must be a string",
+	"type":         "type must be a string",
+	"channel":      "channel must be a string",
+	"after":        "after must be a string",
+	"at":           "at must be a string",
+	"since":        "since must be a string: the id of an entry, like \"1526919030474-55\"",
+	"last":         "last must be a whole number from 0 to 100",
+	"sig":          "sig must be a string: the text that the application signed with SIDECAST_CHANNEL_SECRET",
+	"user":         "user must be a string",
+	"presence":     "presence must be true or false",
+	"auth":         "auth must be a string: the one that /broadcasting/auth returns",
+	"channel_data": "channel_data must be a string: the one that /broadcasting/auth returns",
+	"channels":     `channels must be a list, like [{"channel":"NAME"}]`,
+	"data":         "data must be a string: use JSON.stringify for other values",
+	"base64":       "base64 must be a string",
+	"echo":         "echo must be true or false",
+	"token":        "token must be a string",
 }
 
 // fill sets the fields of a command that its type needs, or returns the problem
@@ -104,6 +111,7 @@ func (f *clientFrame) fill(cmd *Command) (problem string) {
 func (f *clientFrame) ownRequest() channelRequest {
 	return channelRequest{
 		After: f.After, At: f.At, Since: f.Since, Last: f.Last, Sig: f.Sig, User: f.User, Presence: f.Presence,
+		Auth: f.Auth, ChannelData: f.ChannelData,
 	}
 }
 
@@ -113,7 +121,7 @@ func (f *clientFrame) requests() (list []ChannelRequest, problem string) {
 	case len(f.Channels.entries) > 0 && f.Channel != "":
 		return nil, "channel and channels: send only one of them"
 	case len(f.Channels.entries) > 0 && f.ownRequest() != channelRequest{}:
-		return nil, `after, at, since, last, sig, user and presence belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
+		return nil, `after, at, since, last, sig, user, auth, channel_data and presence belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
 	case f.Channel != "":
 		request := f.ownRequest()
 		request.Channel = f.Channel

@@ -27,7 +27,7 @@ func withRef(cmd Command, ref string) Command {
 const (
 	missingChannels = `channels is missing: send a list, like [{"channel":"NAME"}]`
 	wrongChannels   = `channels must be a list, like [{"channel":"NAME"}]`
-	cursorOutside   = `after, at, since, last, sig, user and presence belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
+	cursorOutside   = `after, at, since, last, sig, user, auth, channel_data and presence belong to a channel of the list, like [{"channel":"NAME","after":".."}]`
 	wrongLast       = "last must be a whole number from 0 to 100"
 	wrongSince      = `since must be a string: the id of an entry, like "1526919030474-55"`
 	wrongBase64     = "base64 must be standard base64 with padding"

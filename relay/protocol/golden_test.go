@@ -226,6 +226,9 @@ func events() (list []struct {
 	add("all members", Event{Type: EventMembers, Channel: "chat", Members: []byte(members), Count: 2})
 	add("no members", Event{Type: EventMembers, Channel: "chat", Members: []byte("[]")})
 	add("many members", Event{Type: EventMembers, Channel: "chat", Count: 5000})
+	add("signed in", Event{Type: EventSignedIn, UserData: `{"id":"42"}`})
+	add("cache miss", Event{Type: EventCacheMiss, Channel: "cache-chat"})
+	add("subscription count", Event{Type: EventSubscriptionCount, Channel: "chat", Count: 12})
 	add("heartbeat", Event{Type: EventHeartbeat})
 	add("heartbeat with a cursor", Event{Type: EventHeartbeat, Cursor: []byte(testCursor)})
 	add("offline", Event{Type: EventOffline})
@@ -284,13 +287,13 @@ func TestGoldenHasEveryEvent(t *testing.T) {
 	for _, e := range events() {
 		seen[e.event.Type] = true
 	}
-	for kind := EventWelcome; kind <= EventMembers; kind++ {
+	for kind := EventWelcome; kind <= EventSubscriptionCount; kind++ {
 		if !seen[kind] {
 			t.Errorf("event %d is missing in the golden files", kind)
 		}
 	}
-	if frame := (V1{}).Event(Event{Type: EventMembers + 1}); string(frame[2:]) != "}" {
-		t.Errorf("there is an event after EventMembers that is missing in the golden files: %q", frame)
+	if frame := (V1{}).Event(Event{Type: EventSubscriptionCount + 1}); string(frame[2:]) != "}" {
+		t.Errorf("there is an event after EventSubscriptionCount that is missing in the golden files: %q", frame)
 	}
 }
 

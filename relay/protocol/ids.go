@@ -9,16 +9,17 @@ const (
 	V1ID
 	SSEID
 	SSEJSONID
+	PusherID
 	NumProtocols
 )
 
-var protocolNames = [NumProtocols]string{"raw", "v1", "sse", "sse_json"}
+var protocolNames = [NumProtocols]string{"raw", "v1", "sse", "sse_json", "pusher"}
 
 // String returns the name of the protocol in metrics and logs.
 func (p ID) String() string { return protocolNames[p] }
 
 // IDs returns the ids of all protocols.
-func IDs() [NumProtocols]ID { return [NumProtocols]ID{RawID, V1ID, SSEID, SSEJSONID} }
+func IDs() [NumProtocols]ID { return [NumProtocols]ID{RawID, V1ID, SSEID, SSEJSONID, PusherID} }
 
 // IsEventStream reports whether the protocol is one of an event stream.
 func (p ID) IsEventStream() bool { return p == SSEID || p == SSEJSONID }
@@ -54,10 +55,11 @@ const (
 	CommandPublish
 	CommandPing
 	CommandAuth
+	CommandSignin
 	NumCommands
 )
 
-var commandNames = [NumCommands]string{"unknown", "subscribe", "unsubscribe", "publish", "ping", "auth"}
+var commandNames = [NumCommands]string{"unknown", "subscribe", "unsubscribe", "publish", "ping", "auth", "signin"}
 
 // String returns the command as it appears on the wire and in metrics.
 func (c CommandType) String() string { return commandNames[c] }

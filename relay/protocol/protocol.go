@@ -58,6 +58,9 @@ const (
 	EventJoin
 	EventLeave
 	EventMembers
+	EventSignedIn
+	EventCacheMiss
+	EventSubscriptionCount
 )
 
 // An Event is anything that the relay sends to one client, except a message.
@@ -66,24 +69,27 @@ type Event struct {
 	Type      EventType
 	Ref       []byte // the ref of the client's command as JSON, or nil if it has no ref
 	Channel   string
-	Session   string    // welcome: the session's id
-	User      string    // welcome: the user's id, or empty for an anonymous client; join, leave: the member
-	Heartbeat int       // welcome: seconds between two heartbeats
-	Offline   bool      // welcome: Redis is unavailable now
-	Resumed   bool      // subscribed: the client named the place where it had been before
-	Recovered bool      // subscribed: the client missed nothing, or will receive all that it missed
-	Durable   bool      // subscribed: the channel is durable
-	Spread    int       // subscribed, gap: milliseconds over which clients spread the load on the application, or 0
-	All       bool      // subscribed: Channel is only that of the cursor, and the client subscribed to several
-	GapNext   bool      // subscribed: a gap follows that says why messages are missing
-	Cursor    []byte    // subscribed, gap, heartbeat: a cursor in its wire form, or empty; valid during the call
-	Reason    GapReason // gap
-	Ended     EndReason // unsubscribed
-	Code      Code      // error
-	Message   string    // error: a text in place of the code's usual one, or empty
-	Members   []byte    // subscribed, members: a JSON list of members, or nil
-	Count     int       // subscribed, join, leave, members: the number of members; 0 if it is unknown
-	Info      []byte    // join: the user's info as JSON, or empty
+	Session   string      // welcome: the session's id
+	SocketID  string      // welcome: the session's socket id, or empty
+	User      string      // welcome: the user's id, or empty for an anonymous client; join, leave: the member
+	Heartbeat int         // welcome: seconds between two heartbeats
+	Offline   bool        // welcome: Redis is unavailable now
+	Resumed   bool        // subscribed: the client named the place where it had been before
+	Recovered bool        // subscribed: the client missed nothing, or will receive all that it missed
+	Durable   bool        // subscribed: the channel is durable
+	Spread    int         // subscribed, gap: milliseconds over which clients spread the load on the application, or 0
+	All       bool        // subscribed: Channel is only that of the cursor, and the client subscribed to several
+	GapNext   bool        // subscribed: a gap follows that says why messages are missing
+	Cursor    []byte      // subscribed, gap, heartbeat: a cursor in its wire form, or empty; valid during the call
+	Reason    GapReason   // gap
+	Ended     EndReason   // unsubscribed
+	Code      Code        // error
+	Command   CommandType // error: that of the command
+	Message   string      // error: a text in place of the code's usual one, or empty
+	Members   []byte      // subscribed, members: a JSON list of members, or nil
+	Count     int         // subscribed, join, leave, members: the number of members; subscription count: of subscriptions; 0 if it is unknown
+	Info      []byte      // join: the user's info as JSON, or empty
+	UserData  string      // signed in: the text that the application signed
 }
 
 // A Command is a request of a client. The comments of the fields name the types
@@ -94,7 +100,10 @@ type Command struct {
 	Subscribe []ChannelRequest // subscribe
 	Channel   string           // unsubscribe, publish
 	Data      []byte           // publish: the payload
+	Event     string           // publish, by a client of the Pusher protocol: the name of the event; Data is JSON then
 	Token     string           // auth
+	Auth      string           // signin: the signature
+	UserData  string           // signin: the text that the application signed
 	NoEcho    bool             // publish: the sender does not want to receive the message
 	Fault     Code             // if not CodeOK, the command is invalid: send this error and do nothing
 	Problem   string           // a text about what is wrong, in place of the usual one of the error; or empty
@@ -111,4 +120,8 @@ type ChannelRequest struct {
 	User    string // the user that it was made for, or empty
 	// Presence says that the client wants to know the members of the channel.
 	Presence bool
+	// Auth is a signature as in the Pusher protocol, and ChannelData the text
+	// about the user that is a part of what was signed. Both may be empty.
+	Auth        string
+	ChannelData string
 }

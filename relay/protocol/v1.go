@@ -80,8 +80,13 @@ func (v V1) Ping(at []byte) []byte {
 // Close implements [Protocol].
 func (V1) Close(code CloseCode) []byte { return closeFrame(code) }
 
-// Event implements [Protocol].
+// Event implements [Protocol]. Some events are only for clients of the Pusher
+// protocol.
 func (V1) Event(e Event) []byte {
+	switch e.Type {
+	case EventSignedIn, EventCacheMiss, EventSubscriptionCount:
+		return nil
+	}
 	return textFrame(appendEvent(make([]byte, 0, 160+len(e.Members)), e))
 }
 
@@ -91,6 +96,7 @@ func appendEvent(b []byte, e Event) []byte {
 	case EventWelcome:
 		b = appendField(append(b, `{"type":"welcome"`...), "session", e.Session)
 		b = appendOptional(b, "user", e.User)
+		b = appendOptional(b, "socket_id", e.SocketID)
 		b = append(b, `,"heartbeat":`...)
 		b = strconv.AppendInt(b, int64(e.Heartbeat), 10)
 		if e.Offline {
