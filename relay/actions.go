@@ -2,7 +2,6 @@ package relay
 
 import (
 	"hash/maphash"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,7 +60,7 @@ func (s *Session) subscribeFor(channel string) {
 	switch i := s.subscription(channel); {
 	case s.closeCode.Load() != 0, i >= 0:
 	case len(s.subs) >= s.hub.cfg.MaxChannels:
-		s.send(protocol.Event{Type: protocol.EventError, Channel: channel, Code: protocol.CodeTooManyChannels})
+		s.send(protocol.Event{Type: protocol.EventError, Command: protocol.CommandSubscribe, Channel: channel, Code: protocol.CodeTooManyChannels})
 	default:
 		request := protocol.ChannelRequest{Channel: channel, Last: s.hub.Newest(int(s.last), channel)}
 		s.join(protocol.Command{Type: protocol.CommandSubscribe}, request, &grant{code: protocol.CodeOK})
@@ -91,7 +90,7 @@ func (s *Session) unsubscribeFor(channel string) {
 		return
 	}
 	sub := s.subs[i]
-	s.subs = slices.Delete(s.subs, i, i+1)
+	s.removeSub(i)
 	s.hub.removeSubscription(sub, subscribeEnded, s.protocol.Event(protocol.Event{
 		Type: protocol.EventUnsubscribed, Channel: channel, Ended: protocol.EndControl,
 	}))

@@ -35,7 +35,9 @@ type grant struct {
 
 	// Only if a signature opened the channel.
 	signed bool
+	app    bool   // in the Pusher protocol: it has no end, and the user is a member whoever the client is otherwise
 	user   string // that was signed; empty for every client
+	info   []byte // about that user; nil if there is none
 	ends   int64  // until, as in Session.expires; guarded by the shard's mu
 	index  int    // in shard.signed, or -1; guarded by the shard's mu
 }
@@ -43,7 +45,10 @@ type grant struct {
 // isOpen reports whether the channel of a subscription is still open without a
 // new decision. The application's answer counts as long as the session. g may be
 // nil.
-func (g *grant) isOpen() bool { return g != nil && (!g.signed || g.until.After(time.Now())) }
+func (g *grant) isOpen() bool { return g != nil && (!g.expires() || g.until.After(time.Now())) }
+
+// expires reports whether only the subscription ends when the grant does.
+func (g *grant) expires() bool { return g.signed && !g.app }
 
 // reason returns why the channel is closed. g may be nil.
 func (g *grant) reason() protocol.CloseReason {
@@ -152,7 +157,7 @@ func (s *Session) askApplication(requests []protocol.ChannelRequest) grants {
 	}
 	var channels []string
 	for _, request := range requests {
-		if s.hub.hasSignature(signatureOf(request)) {
+		if s.hub.hasSignature(signatureOf(request)) || s.hub.hasAuth(request) {
 			continue
 		}
 		i := s.subscription(request.Channel)
@@ -169,6 +174,10 @@ func (s *Session) askApplication(requests []protocol.ChannelRequest) grants {
 // if that is what decides.
 func (s *Session) authorize(request protocol.ChannelRequest, answers grants) (protocol.Code, *grant) {
 	channel := request.Channel
+	if s.hub.hasAuth(request) {
+		g := s.verifyAuth(request)
+		return g.code, &g
+	}
 	if signature := signatureOf(request); s.hub.hasSignature(signature) {
 		g := s.hub.verifySignature(s.principal.Identity, channel, signature)
 		return g.code, &g
@@ -236,17 +245,21 @@ func (s *Session) authenticate(cmd protocol.Command) {
 // leaveRevoked unsubscribes the session from channels to which it no longer has
 // a right.
 func (s *Session) leaveRevoked() {
-	s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool {
+	var ended []*Subscription
+	for _, sub := range s.subs {
 		channel := sub.channel.Name()
-		if g := sub.grant; g != nil && isFor(g.user, s.principal.Identity) ||
+		if g := sub.grant; g != nil && (g.app || isFor(g.user, s.principal.Identity)) ||
 			g == nil && s.hub.cfg.Access.Subscribe(s.principal.Identity, channel) == protocol.CodeOK {
-			return false
+			continue
 		}
 		s.hub.removeSubscription(sub, subscribeEnded, s.protocol.Event(protocol.Event{
 			Type: protocol.EventUnsubscribed, Channel: channel, Ended: protocol.EndRevoked,
 		}))
-		return true
-	})
+		ended = append(ended, sub)
+	}
+	if len(ended) > 0 {
+		s.removeSubs(func(sub *Subscription) bool { return slices.Contains(ended, sub) })
+	}
 }
 
 // SubscribeOwn subscribes the session to the channels that its identity names,
@@ -273,7 +286,7 @@ func (s *Session) subscribeOwn() {
 			request := protocol.ChannelRequest{Channel: channel, Last: s.hub.Newest(int(s.last), channel)}
 			started = append(started, s.join(protocol.Command{Type: protocol.CommandSubscribe}, request, nil))
 		case i >= len(id.Own):
-			s.send(protocol.Event{Type: protocol.EventError, Channel: channel, Code: cmp.Or(code, protocol.CodeTooManyChannels)})
+			s.send(protocol.Event{Type: protocol.EventError, Command: protocol.CommandSubscribe, Channel: channel, Code: cmp.Or(code, protocol.CodeTooManyChannels)})
 		}
 	}
 	s.awaitAnswers(started)

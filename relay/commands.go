@@ -58,6 +58,10 @@ func (s *Session) run(cmd protocol.Command) {
 		s.publish(cmd)
 	case protocol.CommandAuth:
 		s.authenticate(cmd)
+	case protocol.CommandSignin:
+		s.signIn(cmd)
+	case protocol.CommandPong:
+		s.count(cmd.Type, protocol.CodeOK)
 	case protocol.CommandPing:
 		s.count(cmd.Type, protocol.CodeOK)
 		s.send(protocol.Event{Type: protocol.EventPong, Ref: cmd.Ref})
@@ -75,7 +79,7 @@ func (s *Session) count(t protocol.CommandType, code protocol.Code) {
 func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Code) {
 	s.count(cmd.Type, code)
 	frame := s.protocol.Event(protocol.Event{
-		Type: protocol.EventError, Ref: cmd.Ref, Channel: channel, Code: code, Message: cmd.Problem,
+		Type: protocol.EventError, Ref: cmd.Ref, Channel: channel, Command: cmd.Type, Code: code, Message: cmd.Problem,
 	})
 	if frame == nil {
 		s.Close(s.refusal(cmd, code))
@@ -125,6 +129,9 @@ func (s *Session) subscribeAll(cmd protocol.Command) {
 		s.refuse(cmd, "", protocol.CodeTooManyChannels)
 		return
 	}
+	if s.protocol.ID() == protocol.PusherID {
+		s.addNewest(cmd.Subscribe)
+	}
 	answers := s.askApplication(cmd.Subscribe)
 	rejected := 0
 	for _, request := range cmd.Subscribe {
@@ -133,6 +140,20 @@ func (s *Session) subscribeAll(cmd protocol.Command) {
 		}
 		if rejected++; rejected > freeErrors {
 			s.limiter.charge(s.hub.commandRate, s.hub.now())
+		}
+	}
+}
+
+// addNewest requests as many of the newest messages as the setting says, for a
+// protocol in which clients cannot do so. It is not for channels that the session
+// has already.
+func (s *Session) addNewest(requests []protocol.ChannelRequest) {
+	for i := range requests {
+		switch r := &requests[i]; {
+		case s.subscription(r.Channel) >= 0:
+			r.Last = 0
+		case !r.Cached:
+			r.Last = s.hub.Newest(LastBySetting, r.Channel)
 		}
 	}
 }
@@ -162,6 +183,9 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 	}
 	if code != protocol.CodeOK {
 		why := cmp.Or(access.Mistake(request.Channel), g.reason())
+		if why == protocol.ReasonUsual && code == protocol.CodeForbidden && g == nil && s.hub.cfg.Access.Guarded(request.Channel) {
+			why = protocol.ReasonNoAuth
+		}
 		s.hub.logNotReceived(request.Channel, code, why)
 		s.reportRefused(request.Channel, code)
 		if notAllowed(code) {
@@ -261,6 +285,9 @@ func (s *Session) join(cmd protocol.Command, request protocol.ChannelRequest, g 
 	if sub.reader == nil && !s.hub.needsResume(request) {
 		_, cursor := s.hub.joinFresh([]*Subscription{sub})
 		s.answerSubscribe(sub, protocol.Event{Ref: cmd.Ref, Cursor: cursor})
+		if request.Cached {
+			s.sendCached(sub, nil)
+		}
 		return nil
 	}
 	r := s.hub.newResume(sub, cmd.Ref, request)
@@ -294,7 +321,7 @@ func (s *Session) unsubscribe(cmd protocol.Command) {
 		return
 	}
 	sub := s.subs[i]
-	s.subs = slices.Delete(s.subs, i, i+1)
+	s.removeSub(i)
 	answer := s.protocol.Event(protocol.Event{Type: protocol.EventUnsubscribed, Ref: cmd.Ref, Channel: cmd.Channel})
 	if !s.hub.removeSubscription(sub, subscribeEnded, answer) {
 		s.refuse(cmd, cmd.Channel, protocol.CodeNotSubscribed)
@@ -308,10 +335,25 @@ func (s *Session) unsubscribe(cmd protocol.Command) {
 
 // removeFailed forgets the subscriptions that have ended with an error.
 func (s *Session) removeFailed() {
-	n := len(s.subs)
-	if s.subs = slices.DeleteFunc(s.subs, func(sub *Subscription) bool { return sub.is(subscribeFailed) }); len(s.subs) < n {
+	failed := func(sub *Subscription) bool { return sub.is(subscribeFailed) }
+	if slices.ContainsFunc(s.subs, failed) {
+		s.removeSubs(failed)
 		s.setDeadline()
 	}
+}
+
+// removeSub forgets a subscription.
+func (s *Session) removeSub(i int) {
+	s.shard.enter()
+	defer s.shard.exit()
+	s.subs = slices.Delete(s.subs, i, i+1)
+}
+
+// removeSubs forgets subscriptions.
+func (s *Session) removeSubs(which func(*Subscription) bool) {
+	s.shard.enter()
+	defer s.shard.exit()
+	s.subs = slices.DeleteFunc(s.subs, which)
 }
 
 // subscription returns the index of the session's subscription to channel, or
@@ -325,7 +367,12 @@ func (s *Session) subscription(channel string) int {
 const publishTimeout = time.Second
 
 func (s *Session) publish(cmd protocol.Command) {
-	code := s.hub.cfg.Access.PublishTo(s.principal.Identity, cmd.Channel)
+	var code protocol.Code
+	if s.hub.cfg.Envelopes {
+		code = s.wrapEvent(&cmd)
+	} else {
+		code = s.hub.cfg.Access.PublishTo(s.principal.Identity, cmd.Channel)
+	}
 	if code == protocol.CodeOK && s.hub.cfg.WrapPublished && len(cmd.Data) <= s.hub.cfg.MaxPayload {
 		cmd.Data = protocol.WrapPublished(s.principal.Identity.UserID(), s.ID(), cmd.Data)
 	}
@@ -338,7 +385,7 @@ func (s *Session) publish(cmd protocol.Command) {
 	if code != protocol.CodeOK {
 		s.hub.logNotPublished(cmd.Channel, code)
 		s.reportRefused(cmd.Channel, code)
-		cmd.Problem = nameProblem(cmd.Channel, code)
+		cmd.Problem = cmp.Or(cmd.Problem, nameProblem(cmd.Channel, code))
 		s.refuse(cmd, cmd.Channel, code)
 		return
 	}

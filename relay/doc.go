@@ -145,6 +145,9 @@
 //	actions.go       what the application does to sessions
 //	revoked.go       logins that the application has ended
 //	users.go         the sessions of each user
+//	sockets.go       sessions by socket id, for applications that leave one out
+//	appsigned.go     channels and users that an application signs in the Pusher protocol
+//	clientevents.go  events that clients publish
 //	signed.go        channels that a signature opens, until it expires
 //	refusal.go       why clients are refused
 //	authorize.go     rights: grants, tokens, the application's answers

@@ -85,6 +85,7 @@ func (s *channelSink) Deliver(first stream.Seq, entries []*stream.Held, to strea
 		if to.Echoes > 0 && !e.TooLarge {
 			it.hash = e.Hash()
 		}
+		it.except = s.hub.sockets.excepted(e.Payload)
 	}
 	s.put(items)
 }

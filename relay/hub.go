@@ -73,6 +73,11 @@ type HubConfig struct {
 	// that cannot say so or does not. If it is nil, clients get none.
 	Last func(channel string) int
 
+	// Envelopes says that messages have the form of [protocol.Envelope]: the
+	// session that one names as its socket does not receive it, and what clients
+	// publish gets that form.
+	Envelopes bool
+
 	// WrapPublished makes what clients publish reach Redis as JSON that says
 	// who sent it, instead of the bare payload.
 	WrapPublished bool
@@ -110,6 +115,7 @@ type Hub struct {
 	revoked   revocations
 	refreshed refreshes
 	users     userIndex
+	sockets   socketIndex
 	actions   actions
 
 	// flushed is the sequence number of the last item that is on its way to

@@ -165,6 +165,7 @@ func (h *Hub) encodeMessage(it *item, in *incoming) {
 	if in.audience.echoes > 0 {
 		it.hash = h.hash(in.payload)
 	}
+	it.except = h.sockets.excepted(in.payload)
 }
 
 // encodeEvent encodes an event for every protocol.

@@ -17,6 +17,8 @@ type message struct {
 	hash   uint64 // of the payload
 	frame  []byte // nil if the protocol has none
 	large  bool   // the message was too large to be relayed
+	// byClient is whether a client has sent it, if that matters for the protocol.
+	byClient bool
 }
 
 func (m *message) point() history.Point {
@@ -125,6 +127,12 @@ func copyMessages(h *history.History[fanout], offset, end uint64, limit int) (c 
 	return c, true
 }
 
+// isByClient reports whether a client has sent a message.
+func isByClient(payload []byte) bool {
+	e, ok := protocol.ParseEnvelope(payload)
+	return ok && e.IsClientEvent()
+}
+
 // encode encodes messages of a subscription's channel for its protocol.
 func (h *Hub) encode(c messageCopy, sub *Subscription) *messagePage {
 	p, name, begin := sub.session.protocol, sub.channel.Name(), 0
@@ -140,6 +148,7 @@ func (h *Hub) encode(c messageCopy, sub *Subscription) *messagePage {
 		} else {
 			to.hash = h.hash(payload)
 			to.frame = p.Message(name, cursor, payload)
+			to.byClient = p.ID() == protocol.PusherID && isByClient(payload)
 		}
 	}
 	return page

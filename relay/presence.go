@@ -69,6 +69,9 @@ func (h *Hub) hasPresence(channel string) bool {
 // member returns the client as a member of a channel, without a user if it is
 // anonymous and no signature for a user opened the channel. g may be nil.
 func (s *Session) member(g *grant) roster.Member {
+	if g != nil && g.app && g.user != "" {
+		return roster.Member{User: g.user, Info: g.info}
+	}
 	if id := s.principal.Identity; id != nil {
 		return roster.Member{User: id.User, Info: id.Info}
 	}
@@ -181,7 +184,7 @@ func (s *Session) renewMembers() {
 	defer s.shard.exit()
 	for _, sub := range s.subs {
 		m := s.shard.members[sub]
-		if m == nil || bytes.Equal(m.Info, info) {
+		if m == nil || bytes.Equal(m.Info, info) || sub.grant != nil && sub.grant.app {
 			continue
 		}
 		if m.Info = info; m.entered {
@@ -247,33 +250,51 @@ type presenceUpdate struct {
 	changes []presenceFrame // none if the update replaces all members
 }
 
-// A presenceFrame is the frame of one change.
+// A presenceFrame has the frames of one change.
 type presenceFrame struct {
-	user  string
-	frame []byte
+	user   string
+	frames presenceFrames
+}
+
+// PresenceFrames are the frames for the protocols that can express changes of
+// members.
+type presenceFrames [2][]byte
+
+// presenceProtocols are these protocols.
+var presenceProtocols = [2]protocol.Protocol{protocol.V1{}, protocol.Pusher{}}
+
+// encodePresence encodes an event about members.
+func encodePresence(e protocol.Event) (frames presenceFrames) {
+	for i, p := range presenceProtocols {
+		frames[i] = p.Event(e)
+	}
+	return frames
 }
 
 // PresenceChanged receives an update for the clients that watch a channel. Only
 // one goroutine calls it. It waits only if a shard's mailbox is full, never for
 // a client.
 func (h *Hub) PresenceChanged(channel string, u roster.Update) {
-	p := protocol.V1{} // other protocols cannot express it
 	news := &presenceUpdate{channel: channel, seq: u.Seq, part: u.Part}
 	it := item{kind: itemPresence, presence: news}
-	var all []byte
+	var all presenceFrames
 	for _, c := range u.Changes {
 		event := protocol.Event{Type: protocol.EventJoin, Channel: channel, User: c.User, Info: c.Info, Count: c.Count}
 		if c.Kind == roster.Left {
 			event.Type, event.Info = protocol.EventLeave, nil
 		}
-		frame := p.Event(event)
-		news.changes = append(news.changes, presenceFrame{c.User, frame})
-		all = append(all, frame...)
+		frames := encodePresence(event)
+		news.changes = append(news.changes, presenceFrame{c.User, frames})
+		for i := range all {
+			all[i] = append(all[i], frames[i]...)
+		}
 	}
 	if len(u.Changes) == 0 {
-		all = p.Event(protocol.Event{Type: protocol.EventMembers, Channel: channel, Members: u.Members, Count: u.Count})
+		all = encodePresence(protocol.Event{Type: protocol.EventMembers, Channel: channel, Members: u.Members, Count: u.Count})
 	}
-	it.frames[protocol.V1ID] = slices.Clip(all)
+	for i, p := range presenceProtocols {
+		it.frames[p.ID()] = slices.Clip(all[i])
+	}
 	for _, s := range h.shards {
 		s.mailbox.put([]item{it})
 	}
@@ -282,26 +303,32 @@ func (h *Hub) PresenceChanged(channel string, u roster.Update) {
 // notifyWatchers delivers an update to the clients that watch a channel, without
 // their own arrivals and departures. The shard is locked.
 func (s *shard) notifyWatchers(it *item) {
-	news, all := it.presence, it.frames[protocol.V1ID]
+	news := it.presence
 	for _, m := range s.watchers[news.channel] {
 		if news.seq > m.seq && (news.part == 0 || news.part == m.part) {
 			m.seq = news.seq
-			if frame := news.withoutOwn(m.User, all); len(frame) > 0 {
+			if frame := news.withoutOwn(m.User, it, m.sub.session.protocol.ID()); len(frame) > 0 {
 				m.sub.session.outbox.Send(frame)
 			}
 		}
 	}
 }
 
-// withoutOwn returns all, the frames of an update, without those about a user.
-func (u *presenceUpdate) withoutOwn(user string, all []byte) (frames []byte) {
+// withoutOwn returns the frames of an update for a protocol, without those about
+// a user.
+func (u *presenceUpdate) withoutOwn(user string, it *item, id protocol.ID) (frames []byte) {
 	own := func(c presenceFrame) bool { return c.user == user }
 	if !slices.ContainsFunc(u.changes, own) {
-		return all
+		return it.frames[id]
 	}
-	for _, c := range u.changes {
-		if !own(c) {
-			frames = append(frames, c.frame...)
+	for i, p := range presenceProtocols {
+		if p.ID() != id {
+			continue
+		}
+		for _, c := range u.changes {
+			if !own(c) {
+				frames = append(frames, c.frames[i]...)
+			}
 		}
 	}
 	return slices.Clip(frames)

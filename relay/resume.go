@@ -46,6 +46,9 @@ type resume struct {
 	backlog backlog
 	origin  origin // for the answer, if the subscriptions share a cursor
 
+	cached bool   // until the answer, the messages are only searched for the one that follows it
+	last   []byte // that message's frame
+
 	answered bool
 	gapNext  bool          // the answer is followed by a gap
 	deadline int64         // by Hub.now; until then the answer may wait
@@ -118,6 +121,7 @@ func (h *Hub) newResume(sub *Subscription, ref []byte, request protocol.ChannelR
 	r := &resume{
 		hub: h, session: sub.session, ref: ref, named: namesPlace(request),
 		partial:  !namesPlace(request) && request.Since == "",
+		cached:   request.Cached,
 		deadline: h.now() + int64(resumeTimeout), settled: make(chan struct{}),
 	}
 	r.one[0] = sub
@@ -209,7 +213,9 @@ func (r *resume) send(p page) stepResult {
 	joined := false
 	switch p.kind {
 	case pageFull:
-		r.answer(!r.partial, p.cursor)
+		if !r.cached {
+			r.answer(!r.partial, p.cursor)
+		}
 		return stepFull
 	case pageNotRecovered:
 		r.answer(false, p.cursor)
@@ -224,6 +230,9 @@ func (r *resume) send(p page) stepResult {
 		return stepDone
 	case pageLast:
 		joined = r.backlog.join(&p)
+	}
+	if r.cached && !r.answered && !joined {
+		return stepMore
 	}
 	s, counters := r.session, r.hub.cfg.Stats
 	r.answer(!r.partial, p.cursor)
@@ -269,6 +278,30 @@ func (r *resume) answer(recovered bool, cursor []byte) {
 	} else {
 		r.session.answerSubscribe(r.subs[0], event)
 	}
+	if r.cached {
+		r.session.sendCached(r.subs[0], r.last)
+	}
+}
+
+// add adds the frame of a message to a page.
+func (r *resume) add(to *page, frame []byte, byClient bool) {
+	switch {
+	case !r.cached || r.answered:
+		to.frames = append(to.frames, frame)
+	case !byClient:
+		r.last = frame
+	}
+}
+
+// sendCached sends the last event of a cache channel, or the notice that there is
+// none. The shard is locked.
+func (s *Session) sendCached(sub *Subscription, last []byte) {
+	if last == nil {
+		s.send(protocol.Event{Type: protocol.EventCacheMiss, Channel: sub.channel.Name()})
+		return
+	}
+	s.outbox.Send(last)
+	s.hub.cfg.Stats.Deliveries[s.protocol.ID()].Add(1)
 }
 
 // end forgets the resume in its subscriptions. The shard is locked.
@@ -311,7 +344,7 @@ func (r *resume) sendGap(why protocol.GapReason, cursor []byte) {
 func (r *resume) fail() {
 	s, sub := r.session, r.subs[0]
 	answer := s.protocol.Event(protocol.Event{
-		Type: protocol.EventError, Ref: r.ref, Channel: sub.channel.Name(), Code: protocol.CodeUnavailable,
+		Type: protocol.EventError, Ref: r.ref, Command: protocol.CommandSubscribe, Channel: sub.channel.Name(), Code: protocol.CodeUnavailable,
 	})
 	if r.hub.removeSubscription(sub, subscribeFailed, answer) {
 		s.count(protocol.CommandSubscribe, protocol.CodeUnavailable)

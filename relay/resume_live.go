@@ -306,7 +306,7 @@ func (b *liveBacklog) take(p *livePlace, limit int, to *page) (total int) {
 		case b.session.isEcho(name, m.hash):
 			continue
 		case frame != nil:
-			to.frames = append(to.frames, frame)
+			b.add(to, frame, m.byClient)
 		}
 		total += size(frame)
 	}

@@ -152,7 +152,7 @@ func (b *streamBacklog) take(entries []*stream.Held, limit int, to *page) (n int
 				return n
 			}
 		case frame != nil && !s.isEcho(name, e.Hash()):
-			to.frames = append(to.frames, frame)
+			b.add(to, frame, b.cached && isByClient(e.Payload))
 		default:
 			continue
 		}

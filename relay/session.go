@@ -73,8 +73,8 @@ type Session struct {
 	outbox    *outbox.Outbox
 
 	// Used only by the methods that must not be called concurrently.
-	publishTo string // as in Client
-	subs      []*Subscription
+	publishTo string          // as in Client
+	subs      []*Subscription // changed under the shard's mu, so that others may read it
 	limiter   limiter
 	principal access.Principal // its Identity is changed under the shard's mu, so that others may read it
 	admitted  grants           // the application's answers before the session began
@@ -126,13 +126,19 @@ func (h *Hub) Join(c Client) *Session {
 	if c.NoEcho {
 		s.echoes.Store(new(echoes))
 	}
+	if s.hasSocketID() {
+		h.sockets.add(s)
+	}
 	h.cfg.Stats.Opened.Add(1)
 	h.cfg.Stats.Connections[s.transport][s.protocol.ID()].Add(1)
 	s.shard.add(s, func(offline bool) {
 		if s.protocol.ID() == protocol.RawID {
 			return // it has no welcome
 		}
-		s.send(protocol.Event{Type: protocol.EventWelcome, Session: s.ID(), User: c.Identity.UserID(), Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline})
+		s.send(protocol.Event{
+			Type: protocol.EventWelcome, Session: s.ID(), SocketID: s.socketID(), User: c.Identity.UserID(),
+			Heartbeat: int(h.cfg.PingInterval / time.Second), Offline: offline,
+		})
 	})
 	s.report(protocol.ReportConnected, "", "")
 	// What began after Admit may have missed this session.
@@ -158,8 +164,8 @@ func (s *Session) Leave() {
 	for _, sub := range s.subs {
 		s.hub.removeSubscription(sub, subscribeEnded, nil)
 	}
-	s.subs = nil
 	s.shard.remove(s)
+	s.hub.sockets.remove(s)
 	if id := s.principal.Identity; id != nil {
 		s.hub.users.remove(id.User, s)
 	}
@@ -264,6 +270,10 @@ func (s *Session) sendGap(it *item) {
 		return // it concerns live channels, and a page could not know that it has none
 	}
 	s.hub.cfg.Stats.Gaps[it.reason].Add(1)
+	if it.channel == nil && s.protocol.ID() == protocol.PusherID {
+		s.sendGapOfEach(it.reason)
+		return
+	}
 	if frame := it.frames[s.protocol.ID()]; frame != nil {
 		s.outbox.Send(frame)
 	} else if s.gapClose && (it.channel != nil || s.liveChannels > 0) {

@@ -36,9 +36,10 @@ const (
 type item struct {
 	kind    itemKind
 	reason  protocol.GapReason
-	seq     uint64   // see the sequence numbers in the package comment
-	hash    uint64   // of the payload, if a subscriber may have to skip it; of a gap in a stream: seq of the item before; else 0
-	channel *channel // nil if it is for all sessions
+	seq     uint64         // see the sequence numbers in the package comment
+	hash    uint64         // of the payload, if a subscriber may have to skip it; of a gap in a stream: seq of the item before; else 0
+	channel *channel       // nil if it is for all sessions
+	except  *outbox.Outbox // of the session that does not receive the message; nil if all subscribers do
 	frames  [protocol.NumProtocols][]byte
 
 	presence *presenceUpdate // of itemPresence
@@ -200,7 +201,7 @@ func (s *shard) deliverStep(items []item) int {
 
 // isFor reports whether the message is for this subscriber.
 func (it *item) isFor(l *subscriber) bool {
-	return it.seq > l.start && (it.hash == 0 || !l.sub.session.isEcho(it.channel.Name(), it.hash))
+	return it.seq > l.start && l.outbox != it.except && (it.hash == 0 || !l.sub.session.isEcho(it.channel.Name(), it.hash))
 }
 
 // deliverOne delivers one message, which needs no sorting.
@@ -340,6 +341,7 @@ func (s *shard) remove(session *Session) {
 	s.sessions[session.index], moved.index = moved, session.index
 	s.sessions[last] = nil
 	s.sessions = s.sessions[:last]
+	session.subs = nil
 	s.hub.sessions.Add(-1)
 }
 

@@ -74,7 +74,7 @@ func (q *signedQueue) Pop() any {
 
 // add adds a subscription if it was opened by a signature.
 func (q *signedQueue) add(sub *Subscription) {
-	if g := sub.grant; g != nil && g.signed {
+	if g := sub.grant; g != nil && g.expires() {
 		g.ends = sub.session.deadline(g.until)
 		heap.Push(q, sub)
 	}
@@ -82,7 +82,7 @@ func (q *signedQueue) add(sub *Subscription) {
 
 // remove removes a subscription if it is in the queue.
 func (q *signedQueue) remove(sub *Subscription) {
-	if g := sub.grant; g != nil && g.signed && g.index >= 0 {
+	if g := sub.grant; g != nil && g.expires() && g.index >= 0 {
 		heap.Remove(q, g.index)
 	}
 }
@@ -90,7 +90,7 @@ func (q *signedQueue) remove(sub *Subscription) {
 // extend lets a subscription that a signature opened last as long as another
 // one allows.
 func (q *signedQueue) extend(sub *Subscription, g *grant) {
-	if sub.grant == nil || !sub.grant.signed || g == nil || !g.signed || sub.grant.index < 0 {
+	if sub.grant == nil || !sub.grant.expires() || g == nil || !g.expires() || sub.grant.index < 0 {
 		return
 	}
 	if g.until.After(sub.grant.until) {
@@ -115,7 +115,7 @@ func (h *Hub) endSigned(sub *Subscription) {
 	s := sub.session
 	event := protocol.Event{Type: protocol.EventUnsubscribed, Channel: sub.channel.Name(), Ended: protocol.EndExpired}
 	if sub.is(subscribePending) && sub.resume != nil {
-		event.Type, event.Ref = protocol.EventError, sub.resume.ref
+		event.Type, event.Ref, event.Command = protocol.EventError, sub.resume.ref, protocol.CommandSubscribe
 		event.Code, event.Message = protocol.CodeUnauthorized, protocol.ReasonSignatureOld.String()
 	}
 	notice := s.protocol.Event(event)

@@ -2,7 +2,6 @@ package access
 
 import (
 	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -30,11 +29,10 @@ type SocketNumber uint64
 // socketBits is the size of both parts of a socket id.
 const socketBits = 53
 
-// NewSocketNumber returns a number that no other session has, at no relay.
-func NewSocketNumber() SocketNumber {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // it never fails: crypto/rand says so
-	return max(SocketNumber(binary.BigEndian.Uint64(b[:])>>(64-socketBits)), 1)
+// NewSocketNumber returns the number for random bytes, of which there are at
+// least 8. No other session has it, at no relay.
+func NewSocketNumber(random []byte) SocketNumber {
+	return max(SocketNumber(binary.BigEndian.Uint64(random)>>(64-socketBits)), 1)
 }
 
 // SocketID returns the socket id of a session: its number, and a code that shows
@@ -54,6 +52,22 @@ func (a *App) ParseSocketID(id string) (SocketNumber, bool) {
 	}
 	code := strconv.FormatUint(a.socketCode(first), 10)
 	return SocketNumber(n), hmac.Equal([]byte(second), []byte(code))
+}
+
+// SocketNumberOf returns the number in a socket id without a check of its code,
+// or 0.
+func SocketNumberOf[T string | []byte](id T) (n SocketNumber) {
+	for i := range len(id) {
+		c := id[i]
+		if c == '.' && i > 0 {
+			return n
+		}
+		if c < '0' || c > '9' || n >= 1<<socketBits {
+			break
+		}
+		n = 10*n + SocketNumber(c-'0')
+	}
+	return 0
 }
 
 // socketCode is the first 53 bits of the code of a socket's number.

@@ -89,7 +89,8 @@ func (a *App) assemble() error {
 		MaxChannels: int(cfg.MaxChannelsPerSession), MaxPayload: cfg.MaxPayloadBytes.Int(),
 		CommandRate: float64(cfg.CommandRate), CommandBurst: cfg.CommandRate.Burst(),
 		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout),
-		Reporter: a.events, Verify: a.gate.Verifier(), WrapPublished: cfg.PublishFormat == config.FormatJSON,
+		Envelopes: cfg.HasEnvelopes(),
+		Reporter:  a.events, Verify: a.gate.Verifier(), WrapPublished: cfg.PublishFormat == config.FormatJSON,
 	}
 	c := SourceConfig(cfg, a.settings)
 	services := a.watchUnheard(&hub)
@@ -131,7 +132,7 @@ func (a *App) handler() *ws.Handler {
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
 		Reader: a.reader, Listened: true, MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
-		Identify: a.identify, Limited: a.settings.Proxies.Limited,
+		Identify: a.identify, App: a.settings.Access.App, Limited: a.settings.Proxies.Limited,
 		IPLimiter: a.limiter,
 		Remote:    func(r *http.Request) string { return a.settings.Proxies.Client(r).String() },
 	})

@@ -22,6 +22,8 @@ const (
 	CloseSlow         CloseCode = 4408 // the client reads too slowly: reconnect
 	CloseKicked       CloseCode = 4409 // the application ended the login: the client must not reconnect
 	CloseGap          CloseCode = 4410 // raw with gap=close: messages may be missing
+	CloseUnknownApp   CloseCode = 4001 // Pusher: the URL has another key than the relay's
+	CloseVersion      CloseCode = 4007 // Pusher: a version of the protocol that the relay does not support
 )
 
 var closeCodes = [...]struct {
@@ -41,6 +43,8 @@ var closeCodes = [...]struct {
 	{CloseSlow, "the client reads too slowly: reconnect"},
 	{CloseKicked, "disconnected by the application: do not reconnect"},
 	{CloseGap, "messages may be missing: load the state again, then reconnect"},
+	{CloseUnknownApp, "unknown key: use the one in SIDECAST_PUSHER_KEY"},
+	{CloseVersion, "unsupported version of the Pusher protocol: use 5, 6 or 7"},
 }
 
 // The slots of [CloseCode.Slot] after those of the codes that the relay sends.

@@ -131,11 +131,18 @@ func (f *clientFrame) requests() (list []ChannelRequest, problem string) {
 	}
 	list = make([]ChannelRequest, len(f.Channels.entries))
 	for i, r := range f.Channels.entries {
-		if list[i] = ChannelRequest(r); r.Last < 0 || r.Last > MaxLast {
+		if list[i] = r.request(); r.Last < 0 || r.Last > MaxLast {
 			return nil, wrongTypes["last"]
 		}
 	}
 	return list, ""
+}
+
+func (r channelRequest) request() ChannelRequest {
+	return ChannelRequest{
+		Channel: r.Channel, After: r.After, At: r.At, Since: r.Since, Last: r.Last, Sig: r.Sig, User: r.User, Presence: r.Presence,
+		Auth: r.Auth, ChannelData: r.ChannelData,
+	}
 }
 
 // payload returns the payload of a publish, which must have exactly one of data

@@ -2,9 +2,9 @@
 // commands.
 //
 // A [Protocol] turns messages and [Event] values into frames, and what a client
-// sends into a [Command]. There are four: [Raw] and [V1], the WebSocket
-// subprotocols sidecast.raw and sidecast.v1, and [SSE] and [SSEJSON], the event
-// streams of browsers. The package's README describes them. Golden files in
+// sends into a [Command]. There are five: [Raw] and [V1], the WebSocket
+// subprotocols sidecast.raw and sidecast.v1; [SSE] and [SSEJSON], the event
+// streams of browsers; and [Pusher]. The package's README describes them. Golden files in
 // testdata hold every byte of them.
 //
 // The package also defines the codes that clients see: [CloseCode], [Code] and
@@ -28,4 +28,4 @@ const (
 const TokenPrefix = "sidecast.token."
 
 // All returns all protocols.
-func All() []Protocol { return []Protocol{Raw{}, V1{}, SSE{}, SSEJSON{}} }
+func All() []Protocol { return []Protocol{Raw{}, V1{}, SSE{}, SSEJSON{}, Pusher{}} }

@@ -56,10 +56,11 @@ const (
 	CommandPing
 	CommandAuth
 	CommandSignin
+	CommandPong
 	NumCommands
 )
 
-var commandNames = [NumCommands]string{"unknown", "subscribe", "unsubscribe", "publish", "ping", "auth", "signin"}
+var commandNames = [NumCommands]string{"unknown", "subscribe", "unsubscribe", "publish", "ping", "auth", "signin", "pong"}
 
 // String returns the command as it appears on the wire and in metrics.
 func (c CommandType) String() string { return commandNames[c] }

@@ -33,8 +33,43 @@ func checkMessage(t *testing.T, p Protocol, channel string, payload, frame []byt
 	if op != OpText || !utf8.Valid(body) {
 		t.Fatalf("v1: a frame of type %x, valid UTF-8: %v", op, utf8.Valid(body))
 	}
+	if p.ID() == PusherID {
+		checkPusher(t, channel, payload, body, text)
+		return
+	}
 	checkV1(t, channel, payload, body, text)
 }
+
+// checkPusher checks the event of a payload, with a JSON decoder in place of
+// [ParseEnvelope].
+func checkPusher(t *testing.T, channel string, payload, body []byte, text bool) {
+	t.Helper()
+	var got struct {
+		Event, Channel, Data string
+		User                 string `json:"user_id"`
+	}
+	if err := json.Unmarshal(body, &got); err != nil {
+		t.Fatalf("pusher: %.200q is not JSON: %v", body, err)
+	}
+	event, data := "message", string(payload)
+	if !text {
+		data = `{"base64":"` + base64.StdEncoding.EncodeToString(payload) + `"}`
+	}
+	var fields map[string]json.RawMessage
+	if name := ""; text && json.Unmarshal(payload, &fields) == nil && isString(fields["event"]) && json.Unmarshal(fields["event"], &name) == nil {
+		event, data = name, "null"
+		if raw := fields["data"]; raw != nil {
+			if data = string(raw); isString(raw) {
+				_ = json.Unmarshal(raw, &data)
+			}
+		}
+	}
+	if got.Event != event || got.Channel != toValidUTF8(channel) || got.Data != data {
+		t.Errorf("pusher: %.200q of %.200q on %q; want the event %q with %.200q", body, payload, channel, event, data)
+	}
+}
+
+func isString(raw json.RawMessage) bool { return len(raw) > 0 && raw[0] == '"' }
 
 func checkV1(t *testing.T, channel string, payload, body []byte, text bool) {
 	t.Helper()

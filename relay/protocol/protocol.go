@@ -118,6 +118,9 @@ type ChannelRequest struct {
 	Last    int    // without any of these: how many of the newest messages to send first, at most MaxLast
 	Sig     string // a signature that opens the channel, or empty
 	User    string // the user that it was made for, or empty
+	// Cached says that of the messages that Last names the client wants the newest
+	// one that no client has sent, or the notice that there is none.
+	Cached bool
 	// Presence says that the client wants to know the members of the channel.
 	Presence bool
 	// Auth is a signature as in the Pusher protocol, and ChannelData the text

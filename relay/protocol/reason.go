@@ -25,6 +25,9 @@ const (
 	ReasonSignatureUser                      // the signature was made for another user
 	ReasonSignatureOld                       // the signature has expired
 	ReasonSignatures                         // more signatures in the URL than channels
+	ReasonAuth                               // what the application signed for the client is for something else
+	ReasonNoAuth                             // a private channel, and the client presents nothing that its application has signed
+	ReasonChannelData                        // the channel_data of a presence channel names no user
 	ReasonOtherUser                          // auth with the token of another user, or with an invalid one
 	ReasonPublish                            // the client may not publish to the channel
 	ReasonPublishName                        // the channel to publish to has no valid name
@@ -60,6 +63,9 @@ var reasonTexts = [numReasons]string{
 	ReasonSignatureUser:   "the signature was made for another user than the one who is logged in",
 	ReasonSignatureOld:    "the signature has expired: get a new one",
 	ReasonSignatures:      "more sig or user than channels: the n-th belongs to the n-th channel",
+	ReasonAuth:            "auth does not sign this channel for this socket: check SIDECAST_PUSHER_KEY and SIDECAST_PUSHER_SECRET",
+	ReasonNoAuth:          "this channel needs the permission of your application: let the page send auth, from its authEndpoint",
+	ReasonChannelData:     "channel_data needs a user_id of at most 128 bytes, and a user_info of at most 1 KiB",
 	ReasonOtherUser:       "the new token is invalid or another user's: reconnect with it",
 	ReasonPublish:         "publishing to this channel is not allowed",
 	ReasonPublishName:     "publishing to this channel is not possible: its name is invalid or reserved",

@@ -41,6 +41,7 @@ func (h *publicHandler) routes() http.Handler {
 	mux := http.NewServeMux()
 	base := h.cfg.BasePath
 	mux.Handle(base+"/ws", h.cfg.WS)
+	mux.HandleFunc(base+"/app/{key}", h.cfg.WS.ServePusher)
 	if h.cfg.SSE != nil {
 		mux.Handle(base+"/sse", h.cfg.SSE)
 	}
@@ -78,6 +79,12 @@ func (h *publicHandler) handshakes(next http.Handler) http.Handler {
 func (h *publicHandler) isEndpoint(of string) bool {
 	below, ok := strings.CutPrefix(path.Clean(of), h.cfg.BasePath)
 	return ok && (below == "" || below == "/" || below == "/ws")
+}
+
+// takesHandshakes reports whether a path is one of WebSocket clients, those of
+// the Pusher protocol included.
+func (h *publicHandler) takesHandshakes(path string) bool {
+	return h.isEndpoint(path) || strings.HasPrefix(path, h.cfg.BasePath+"/app/")
 }
 
 // originCheck rejects pages of foreign origins before next handles the request.

@@ -96,7 +96,7 @@ func New(cfg Config) *Server {
 	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger))
 	s := &Server{cfg: cfg}
 	public := newPublicHandler(&s.cfg)
-	s.public, s.endpoint = s.httpServer(public.routes()), public.isEndpoint
+	s.public, s.endpoint = s.httpServer(public.routes()), public.takesHandshakes
 	s.public.IdleTimeout, s.public.WriteTimeout = idleTimeout, writeTimeout
 	s.serveHTTP2()
 	s.admin = s.httpServer(cfg.AdminHandler(http.HandlerFunc(public.ready), http.HandlerFunc(live)))

@@ -40,6 +40,12 @@ type Config struct {
 	// all clients are anonymous.
 	Identify func(r *http.Request, token *string) (access.Principal, protocol.CloseCode)
 
+	// App is the application whose clients speak the Pusher protocol. AskFor
+	// returns how the relay asks it about the channels of the client of a
+	// request. Both may be nil.
+	App    *access.App
+	AskFor func(r *http.Request) func(ctx context.Context, user, channel string) (time.Time, protocol.Code)
+
 	Reader          *transport.Reader // may be nil
 	Listened        bool              // connections are from a listener that [transport.Listen] returned
 	MaxInbound      int               // maximum size of a client's message, in bytes
@@ -62,6 +68,7 @@ type Handler struct {
 	ctx    context.Context // ends when the handler stops admitting clients
 	stop   context.CancelFunc
 	codecs map[string]*codec // by subprotocol
+	pusher *codec
 	conns  transport.Count
 
 	// mistakes limits log entries about mistakes in URLs to the first 10, and
@@ -83,16 +90,21 @@ func New(cfg Config) *Handler {
 	h := &Handler{cfg: cfg, codecs: make(map[string]*codec), mistakes: rate.Sometimes{First: 10, Interval: time.Second}}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	for name, proto := range cfg.Protocols {
-		option := &gws.ServerOption{NewSession: func() gws.SessionStorage { return noStorage{} }}
-		if name != "" {
-			option.SubProtocols = []string{name}
-		}
-		h.codecs[name] = &codec{
-			name: name, protocol: proto, upgrader: gws.NewUpgrader(gws.BuiltinEventHandler{}, option),
-			slow: proto.Close(protocol.CloseSlow),
-		}
+		h.codecs[name] = newCodec(name, proto)
 	}
+	h.pusher = newCodec("", protocol.Pusher{})
 	return h
+}
+
+func newCodec(subprotocol string, p protocol.Protocol) *codec {
+	option := &gws.ServerOption{NewSession: func() gws.SessionStorage { return noStorage{} }}
+	if subprotocol != "" {
+		option.SubProtocols = []string{subprotocol}
+	}
+	return &codec{
+		name: subprotocol, protocol: p, upgrader: gws.NewUpgrader(gws.BuiltinEventHandler{}, option),
+		slow: p.Close(protocol.CloseSlow),
+	}
 }
 
 // Wait stops admitting clients and returns when every connection has ended,
@@ -106,12 +118,17 @@ func (h *Handler) Wait() {
 // ServeHTTP serves one handshake. An invalid handshake gets an HTTP error.
 // Other rejections are reported by a close code on an accepted connection,
 // because browsers do not show a page the status of a failed handshake.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.serve(w, r, nil) }
+
+// serve serves a handshake. If fixed is nil, the subprotocol decides which codec
+// the client gets.
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request, fixed *codec) {
 	hs := handshakes.Get().(*handshake)
 	defer func() {
 		*hs = handshake{}
 		handshakes.Put(hs)
 	}()
+	hs.codec = fixed
 	if invalid := hs.validate(r, h.codecs); invalid != nil {
 		h.reject(w, r, invalid)
 		return
@@ -130,7 +147,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	hs.client = relay.Client{Transport: protocol.WebSocket, Protocol: hs.codec.protocol}
 	if code := h.admit(w, r, hs); code != 0 {
 		h.countRejection(r, code)
-		acceptAndClose(w, r, hs.codec.name, explain(r, code))
+		acceptAndClose(w, r, hs.codec, explain(r, code))
 		return
 	}
 	err := h.upgrade(w, r, hs)
@@ -193,7 +210,12 @@ func (h *Handler) admit(w http.ResponseWriter, r *http.Request, hs *handshake) p
 	ctx := transport.NewAdmitContext(r.Context(), h.ctx, w)
 	defer ctx.End()
 	hs.client.Began = time.Now()
-	if h.cfg.Identify != nil {
+	switch {
+	case hs.isPusher():
+		var code protocol.CloseCode
+		hs.client.Principal, code = h.admitPusher(r)
+		return cmp.Or(code, h.cfg.Hub.Leaving())
+	case h.cfg.Identify != nil:
 		var code protocol.CloseCode
 		if hs.client.Principal, code = h.cfg.Identify(r.WithContext(ctx), hs.token); code != 0 {
 			return cmp.Or(h.cfg.Hub.Leaving(), code)

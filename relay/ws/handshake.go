@@ -80,6 +80,9 @@ func (hs *handshake) validate(r *http.Request, codecs map[string]*codec) *httpEr
 	if r.ContentLength != 0 {
 		return hasBody
 	}
+	if hs.codec != nil {
+		return nil // whatever subprotocols the client offers
+	}
 	return hs.negotiate(r.Header[headerProtocol], codecs)
 }
 

@@ -121,6 +121,16 @@ var problems = map[protocol.CloseCode]*accept.Problem{
 		Text:   "the URL asks for more channels than one client may have",
 		Do:     "name fewer channels, or raise SIDECAST_MAX_CHANNELS_PER_SESSION",
 	},
+	protocol.CloseUnknownApp: {
+		Reason: stats.RejectBadRequest,
+		Text:   "a client of the Pusher protocol has another key than SIDECAST_PUSHER_KEY (close code 4001)",
+		Do:     "let the page use that key: VITE_REVERB_APP_KEY or VITE_PUSHER_APP_KEY in Laravel",
+	},
+	protocol.CloseVersion: {
+		Reason: stats.RejectBadRequest,
+		Text:   "a client speaks a version of the Pusher protocol that the relay does not support (close code 4007)",
+		Do:     "use a client for version 5, 6 or 7: pusher-js 2 or later",
+	},
 	protocol.CloseTooBig: {
 		Reason: stats.RejectBadRequest,
 		Text:   "a message from a client is larger than SIDECAST_MAX_INBOUND_BYTES (close code 1009)",
@@ -146,14 +156,14 @@ const rejectTimeout = 5 * time.Second
 // acceptAndClose accepts the handshake and closes the connection immediately,
 // so that the page receives the close code. The client gets no session and no
 // outbox.
-func acceptAndClose(w http.ResponseWriter, r *http.Request, subprotocol string, code protocol.CloseCode) {
+func acceptAndClose(w http.ResponseWriter, r *http.Request, c *codec, code protocol.CloseCode) {
 	netConn, _, err := transport.Hijack(w)
 	if err != nil {
 		return
 	}
 	defer netConn.Close()
 	_ = netConn.SetWriteDeadline(time.Now().Add(rejectTimeout))
-	response := append(switchingProtocols(r.Header.Get(headerKey), subprotocol), protocol.CloseFrame(code)...)
+	response := append(switchingProtocols(r.Header.Get(headerKey), c.name), c.protocol.Close(code)...)
 	if _, err := netConn.Write(response); err != nil {
 		return
 	}

@@ -1,0 +1,108 @@
+package relay
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"sidecast/relay/access"
+	"sidecast/relay/protocol"
+	"sidecast/relay/roster"
+)
+
+// hasAuth reports whether a client presents what its application has signed for
+// it in the Pusher protocol. That alone decides then, like a [access.Signature].
+func (h *Hub) hasAuth(request protocol.ChannelRequest) bool {
+	return request.Auth != "" && h.cfg.Access.App != nil
+}
+
+// verifyAuth decides about a channel for which the client presents a signature
+// of its application.
+func (s *Session) verifyAuth(request protocol.ChannelRequest) grant {
+	app := s.hub.cfg.Access.App
+	if code := s.hub.cfg.Access.Relayed(request.Channel); code != protocol.CodeOK {
+		return grant{code: code}
+	}
+	if !app.Verify(request.Auth, app.SignChannel(s.socketID(), request.Channel, request.ChannelData)) {
+		return grant{code: protocol.CodeForbidden, why: protocol.ReasonAuth}
+	}
+	g := grant{signed: true, app: true}
+	if !access.KindOf(request.Channel).Presence {
+		return g
+	}
+	member, ok := memberOf(request.ChannelData)
+	if !ok {
+		return grant{code: protocol.CodeForbidden, why: protocol.ReasonChannelData}
+	}
+	g.user, g.info = member.User, member.Info
+	return g
+}
+
+// memberOf returns the member that the channel_data of a presence channel
+// describes: an object with a user_id, which is a string or a whole number, and
+// perhaps a user_info.
+func memberOf(channelData string) (m roster.Member, ok bool) {
+	var data struct {
+		User any             `json:"user_id"`
+		Info json.RawMessage `json:"user_info"`
+	}
+	d := json.NewDecoder(strings.NewReader(channelData))
+	d.UseNumber()
+	if d.Decode(&data) != nil || len(data.Info) > access.MaxInfo {
+		return m, false
+	}
+	m.User, m.Info = userText(data.User), data.Info
+	return m, access.ValidUser(m.User)
+}
+
+// userText returns the id of a user that is a string or a whole number in JSON, or
+// "".
+func userText(id any) string {
+	switch id := id.(type) {
+	case string:
+		return id
+	case json.Number:
+		if _, err := id.Int64(); err == nil {
+			return id.String()
+		}
+	}
+	return ""
+}
+
+// signIn makes the client of a session the user for whom its application has
+// signed it in.
+func (s *Session) signIn(cmd protocol.Command) {
+	app := s.hub.cfg.Access.App
+	if app == nil {
+		s.refuse(cmd, "", protocol.CodeUnknownType)
+		return
+	}
+	var data struct {
+		ID any `json:"id"`
+	}
+	d := json.NewDecoder(strings.NewReader(cmd.UserData))
+	d.UseNumber()
+	var user string
+	if app.Verify(cmd.Auth, app.SignUser(s.socketID(), cmd.UserData)) && d.Decode(&data) == nil {
+		user = userText(data.ID)
+	}
+	was := s.principal.Identity
+	switch {
+	case !access.ValidUser(user):
+		cmd.Problem = "auth does not sign this user_data for this socket, or user_data has no id"
+		s.refuse(cmd, "", protocol.CodeUnauthorized)
+		return
+	case was != nil && was.User != user:
+		cmd.Problem = "signed in as another user: disconnect first"
+		s.refuse(cmd, "", protocol.CodeBadRequest)
+		return
+	}
+	s.count(cmd.Type, protocol.CodeOK)
+	if was == nil {
+		// The signature is for this socket, so it is not older than the session.
+		began := s.hub.sockets.find(s.socketNumber()).began
+		s.setIdentity(&access.Identity{User: user, Own: []string{access.UserChannelPrefix + user}, Established: began}, time.Time{})
+		s.becomeMember()
+	}
+	s.send(protocol.Event{Type: protocol.EventSignedIn, Ref: cmd.Ref, UserData: cmd.UserData})
+}
