@@ -53,6 +53,7 @@ type workload struct {
 var workloads = []workload{
 	{"idle-10000", idle},
 	{"idle-10000-v1", idleV1},
+	{"idle-10000-pusher", idlePusher},
 	{"idle-10000-goroutines", idleGoroutine},
 	{"idle-10000-tls", idleTLS},
 	{"clients-19000", many},
@@ -62,6 +63,7 @@ var workloads = []workload{
 	{"fan-out-5000-by-2", fanout(5000, 2, 0.60)},
 	{"fan-out-5000-by-8", fanout(5000, 8, 0.20)},
 	{"fan-out-5000-by-32", fanout(5000, 32, 0.08)},
+	{"fan-out-5000-pusher", fanoutPusher(5000, 1, 1.10)},
 	{"profile-5000", profile},
 	{"unicast-5000", unicast},
 	{"unicast-5000-with-redis", unicastRedis},

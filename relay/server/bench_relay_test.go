@@ -53,6 +53,8 @@ type relayOptions struct {
 
 	writeTimeout time.Duration // of the server
 
+	app *access.App // nil: there are no clients of the Pusher protocol
+
 	presence relay.Presence // nil: no channel has members; otherwise each has, and ?user= is a login
 }
 
@@ -71,7 +73,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	r := &testRelay{stats: new(stats.Stats), addr: o.listener.Addr().String()}
 	r.budget = outbox.NewBudget(o.each, o.total, 10*time.Second, r.stats)
 	logger := o.logger
-	rules := &access.Rules{Names: access.NewNames("", ""), Channels: allChannels, Public: allChannels}
+	rules := &access.Rules{Names: access.NewNames("", ""), Channels: allChannels, Public: allChannels, App: o.app}
 	if o.presence != nil {
 		rules.Presence = allChannels
 	}
@@ -79,7 +81,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 		Access: rules, Budget: r.budget,
 		Protocols: protocol.All(), Stats: r.stats, Logger: logger, Shards: o.shards, MaxChannels: 128, MaxPayload: o.maxPayload,
 		CommandRate: 20, CommandBurst: 50, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Hour,
-		HistoryBytes: o.history, HistoryAge: 5 * time.Minute, Presence: o.presence,
+		HistoryBytes: o.history, HistoryAge: 5 * time.Minute, Presence: o.presence, Envelopes: o.app != nil,
 	})
 	slots, refusals := accept.NewSlots(o.slots), accept.NewRefusals(r.stats, logger)
 	r.slots = slots
@@ -88,7 +90,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	handler := ws.New(ws.Config{
 		Reader: reader, Hub: r.hub, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited, Refusals: refusals, Stats: r.stats, Logger: logger, MaxInbound: 16 << 10,
 		Protocols: map[string]protocol.Protocol{"": protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{}},
-		Identify:  identifyByURL,
+		Identify:  identifyByURL, App: o.app,
 	})
 	streams := sse.New(sse.Config{
 		Reader: reader, Hub: r.hub, Access: rules, Budget: r.budget, Slots: slots, IPLimiter: limiter, Limited: o.proxies.Limited,

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"sidecast/relay/access"
 	"sidecast/relay/protocol"
 	"sidecast/relay/server"
 )
@@ -42,7 +43,13 @@ func fanout(n, k int, most float64) func(b *testing.B) []figure {
 // fan publishes k messages to n subscribers. A client receives more bytes than
 // the frame has for each of them.
 func fan(b *testing.B, r *testRelay, p *peer, n, k, more int) side {
-	channel, batch := []byte("a"), uint64(n*k*(len(rawFrame(payload))+more))
+	return fanOf(b, r, p, n, k, payload, len(rawFrame(payload))+more)
+}
+
+// fanOf publishes k messages with a payload to n subscribers, each of which
+// receives so many bytes for each of them.
+func fanOf(b *testing.B, r *testRelay, p *peer, n, k int, payload []byte, bytes int) side {
+	channel, batch := []byte("a"), uint64(n*k*bytes)
 	return func() int {
 		for range k {
 			r.hub.Publish(channel, payload)
@@ -74,6 +81,40 @@ func fanoutSSE(n int) func(b *testing.B) []figure {
 		more := len(protocol.SSE{}.Message("a", nil, payload)) - len(rawFrame(payload))
 		return compare(fan(b, r, p, n, 1, more), newFloor(b, r, n).fan(b, p, n, 1, more), 0, 0.01)
 	}
+}
+
+// envelope is a message of Laravel's, with as much data as payload.
+var envelope = []byte(`{"event":"App\\Events\\OrderShipped","data":{"text":"` + string(payload) + `"},"socket":"12345.67890"}`)
+
+// pusherSubscribe is the first message of a client of the Pusher protocol.
+const pusherSubscribe = `{"event":"pusher:subscribe","data":{"auth":"","channel":"a"}}`
+
+// startPusher runs a relay for clients of the Pusher protocol.
+func startPusher(o *relayOptions) { o.app = access.NewApp("1", "key", "a-secret-of-16-bytes") }
+
+// fanoutPusher is a fan-out of Laravel's messages to clients that subscribe like
+// pusher-js.
+func fanoutPusher(n, k int, most float64) func(b *testing.B) []figure {
+	return func(b *testing.B) []figure {
+		r := startOnline(b, startPusher)
+		p := startPeer(b, peerSpec{Role: "read", Addr: r.addr, Path: "/app/key?protocol=7", Count: n, Command: pusherSubscribe})
+		await(b, "the clients to subscribe", func() bool { return r.stats.Subscriptions.Load() == int64(n) })
+		size := len(protocol.Pusher{}.Message("a", nil, envelope))
+		for before := uint64(0); p.bytesRead.Load() != before; time.Sleep(300 * time.Millisecond) { // the answers
+			before = p.bytesRead.Load()
+		}
+		p.expected = p.bytesRead.Load()
+		return compare(fanOf(b, r, p, n, k, envelope, size), newFloor(b, r, n).fan(b, p, n, k, size-len(rawFrame(payload))), most, 0.01)
+	}
+}
+
+// idlePusher measures the memory for 10,000 idle clients of the Pusher protocol,
+// each with one subscription.
+func idlePusher(b *testing.B) []figure { return idleIn(b, "^BenchmarkIdlePusher$", 0, 0) }
+
+// BenchmarkIdlePusher is BenchmarkIdle for a client of the Pusher protocol.
+func BenchmarkIdlePusher(b *testing.B) {
+	measureIdle(b, peerSpec{Role: "read", Path: "/app/key?protocol=7", Count: idleClients, Command: pusherSubscribe}, startPusher)
 }
 
 // unicast delivers batches of 64 messages to 5,000 channels with one subscriber
