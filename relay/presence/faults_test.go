@@ -167,3 +167,30 @@ func TestPassIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// Arrivals that have to wait, because other relays write their members again,
+// are tried about once a second, however many they are.
+func TestArrivalsWait(t *testing.T) {
+	w := newWorld(t, 1)
+	w.start("a", Config{})
+	w.pass(time.Minute)
+	w.wipe()
+	w.pass(15 * time.Second)
+	b := w.start("b", Config{})
+	for i := range maxHolds + 100 {
+		b.open("chat", strconv.Itoa(i))
+	}
+	passes := 0
+	for range 16 {
+		for w.step(250 * time.Millisecond); b.next <= w.now && passes < 100; passes++ {
+			w.run(b)
+		}
+	}
+	if n := len(w.members("chat")); n != 0 || passes > 10 {
+		t.Errorf("%d users have arrived, after %d more passes than steps", n, passes)
+	}
+	w.pass(4 * time.Second)
+	if n := len(w.members("chat")); n != maxHolds+100 {
+		t.Errorf("%d users have arrived, want %d", n, maxHolds+100)
+	}
+}

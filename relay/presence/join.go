@@ -53,7 +53,7 @@ func (w *worker) takeJoins() (list []*hold) {
 		case len(list) == maxHolds:
 			h.queued, w.more = true, true
 			rest = append(rest, h)
-		case h.claim, h.uses > 0 && p.cfg.Now() >= w.settleUntil:
+		case h.claim, h.uses > 0 && p.cfg.Now() >= w.joinAt:
 			list = append(list, h)
 		case h.uses > 0:
 			h.queued = true
@@ -66,11 +66,14 @@ func (w *worker) takeJoins() (list []*hold) {
 
 // joinCall returns the run of the script that writes holds of one channel.
 func (w *worker) joinCall(channel string, holds []*hold, claims bool) *written {
-	claim := "0"
-	if claims {
-		claim = "1"
+	how := ""
+	switch {
+	case claims:
+		how = "claim"
+	case w.p.cfg.Now() < w.settleUntil:
+		how = "wait"
 	}
-	b := &written{call: w.channelCall(joinScript, channel, claim), holds: holds}
+	b := &written{call: w.channelCall(joinScript, channel, how), holds: holds}
 	w.p.mu.Lock()
 	defer w.p.mu.Unlock()
 	for _, h := range holds {
@@ -116,6 +119,7 @@ func (w *worker) outcome(b *written) (waits []bool, err error) {
 	for _, v := range values {
 		if i := number(v); i >= 0 && i < int64(len(waits)) {
 			waits[i] = true
+			w.joinAt = w.p.cfg.Now() + w.p.cfg.retry
 		}
 	}
 	return waits, err

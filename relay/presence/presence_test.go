@@ -168,6 +168,43 @@ func TestStories(t *testing.T) {
 			w.pass(time.Minute)
 			w.want("chat", "1", "2")
 		}, []string{"joined 1", "joined 2"}},
+		{"a reload is no departure either if it ends at a relay that starts soon after a loss of data", func(w *world, a, _ *relay) {
+			a.open("chat", "1")
+			w.pass(time.Minute)
+			w.wipe()
+			w.pass(20 * time.Second)
+			a.close("chat", "1")
+			w.pass(time.Second)
+			w.start("c", Config{}).open("chat", "1")
+			w.pass(time.Minute)
+			w.want("chat", "1")
+		}, []string{"joined 1"}},
+		{"or at one that is connected again", func(w *world, a, b *relay) {
+			a.open("chat", "1")
+			w.pass(time.Minute)
+			w.wipe()
+			w.pass(20 * time.Second)
+			b.link(false)
+			a.close("chat", "1")
+			w.pass(time.Second)
+			b.link(true)
+			b.open("chat", "1")
+			w.pass(time.Minute)
+			w.want("chat", "1")
+		}, []string{"joined 1"}},
+		{"nor if a relay is replaced then", func(w *world, a, _ *relay) {
+			a.open("chat", "1")
+			w.pass(time.Minute)
+			w.wipe()
+			w.pass(20 * time.Second)
+			w.shutDown(a)
+			w.pass(2 * time.Second)
+			w.start("c", Config{}).open("chat", "1")
+			w.pass(4 * time.Second)
+			w.want("chat", "1")
+			w.pass(time.Minute)
+			w.want("chat", "1")
+		}, []string{"joined 1"}},
 		{"data that is lost while the relays are connected is written again", func(w *world, a, b *relay) {
 			a.open("chat", "1")
 			b.open("chat", "2")

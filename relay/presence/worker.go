@@ -25,8 +25,11 @@ type worker struct {
 	generation string // of the data that the relay knows; empty before the first epoch
 	horizon    int64  // in this epoch, relays with later leases may still run, in unix ms
 	// settleUntil is until when other relays may write their members again, so
-	// that arrivals and departures are not certain.
+	// that arrivals and departures are not certain. A user who is a member
+	// already does not arrive: if the hold waited, too, the user's last relay
+	// might end its own first.
 	settleUntil time.Duration
+	joinAt      time.Duration // while others may: when arrivals are tried again
 
 	refreshAt, reapAt, retryAt time.Duration
 	pending                    []*hold // holds whose grace is over

@@ -1,7 +1,9 @@
 -- Adds a relay's hold on users (pairs of user and info), and the users that
--- were no members. Returns the positions of the users that have to wait.
+-- were no members. Returns the positions of the users that have to wait: other
+-- relays may still write that they were members before Redis lost its data.
 if lease_of(relay) <= now then return {'lapsed'} end
-local claims = ARGV[8] == '1' -- they were members before Redis lost its data
+local claims = ARGV[8] == 'claim' -- they were members before Redis lost its data
+settling = settling or ARGV[8] == 'wait'
 local waiting = {}
 for i = 9, #ARGV, 2 do
   local user, info = ARGV[i], ARGV[i + 1]
