@@ -41,21 +41,23 @@ func (w *worker) join(ctx context.Context) error {
 	return err
 }
 
-// takeJoins returns holds to write. They may be under way from now on.
+// takeJoins returns holds to write. They may be under way from now on. A user
+// who has left again is a member until the grace is over, like any other.
 func (w *worker) takeJoins() (list []*hold) {
 	p := w.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var rest []*hold
+	now := p.cfg.Now()
 	for _, h := range p.joins {
 		h.queued = false
 		switch {
 		case len(list) == maxHolds:
 			h.queued, w.more = true, true
 			rest = append(rest, h)
-		case h.claim, h.uses > 0 && p.cfg.Now() >= w.joinAt:
+		case h.claim, !h.unused(now) && now >= w.joinAt:
 			list = append(list, h)
-		case h.uses > 0:
+		case !h.unused(now):
 			h.queued = true
 			rest = append(rest, h)
 		}

@@ -23,6 +23,14 @@ func TestStories(t *testing.T) {
 			w.pass(2 * time.Second)
 			w.want("chat")
 		}, []string{"joined 1", "left 1"}},
+		{"a visit that is shorter than a pass is one", func(w *world, a, _ *relay) {
+			a.open("chat", "1")
+			a.close("chat", "1")
+			w.pass(4 * time.Second)
+			w.want("chat", "1")
+			w.pass(2 * time.Second)
+			w.want("chat")
+		}, []string{"joined 1", "left 1"}},
 		{"two pages at one relay are one member", func(w *world, a, _ *relay) {
 			a.open("chat", "1")
 			a.open("chat", "1")
@@ -205,6 +213,20 @@ func TestStories(t *testing.T) {
 			w.pass(time.Minute)
 			w.want("chat", "1")
 		}, []string{"joined 1"}},
+		{"a visit that ends while arrivals wait is one", func(w *world, a, _ *relay) {
+			w.pass(time.Minute)
+			w.wipe()
+			w.pass(20 * time.Second)
+			c := w.start("c", Config{})
+			c.open("chat", "1")
+			w.pass(3 * time.Second)
+			w.want("chat")
+			c.close("chat", "1")
+			w.pass(4 * time.Second)
+			w.want("chat", "1")
+			w.pass(time.Minute)
+			w.want("chat")
+		}, []string{"joined 1", "left 1"}},
 		{"data that is lost while the relays are connected is written again", func(w *world, a, b *relay) {
 			a.open("chat", "1")
 			b.open("chat", "2")
