@@ -21,7 +21,7 @@ var allowedImports = map[string][]string{
 	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/syntax", "relay/ws"},
 	"relay/app": {
 		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/control", "relay/embedded", "relay/events", "relay/loopback",
-		"relay/outbox", "relay/presence", "relay/protocol", "relay/roster", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/transport", "relay/web", "relay/ws",
+		"relay/outbox", "relay/presence", "relay/protocol", "relay/pusher", "relay/roster", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/transport", "relay/web", "relay/ws",
 	},
 	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/redisurl", "relay/syntax"},
 
@@ -40,6 +40,7 @@ var allowedImports = map[string][]string{
 	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats"},
 	"relay/embedded":    {"relay/loopback"},
 	"relay/web":         {},
+	"relay/pusher":      {"relay/access", "relay/protocol", "relay/stats"},
 
 	"relay": {"relay/access", "relay/history", "relay/outbox", "relay/pagecache", "relay/protocol", "relay/roster", "relay/stats", "relay/stream"},
 

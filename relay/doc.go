@@ -345,7 +345,8 @@
 // encrypts. While a message that a client publishes waits for Redis, it costs
 // its size, and with PUBLISH_FORMAT=json up to 6 times that. A message that the
 // application publishes over HTTP costs up to 3 times its size, and there are at
-// most 32 of them.
+// most 32 of them. The same number of requests to the HTTP API of the Pusher
+// protocol costs up to 4 times their bodies, of MAX_PAYLOAD_BYTES + 128 KiB each.
 //
 // TestMemoryIsBounded fills all of this at once, and TestHistoryBytes verifies
 // the bound of the history.

@@ -40,10 +40,10 @@ func SourceConfig(cfg *config.Config, s *Settings) source.Config {
 	return source.Config{
 		Server: s.Redis, Names: s.Access.Names, Patterns: s.Access.Channels, Durable: s.Access.Durable,
 		MaxPayload: cfg.MaxPayloadBytes.Int(), StreamLength: s.StreamLength, MarkersOff: cfg.Markers == config.False,
-		Embedded: cfg.IsEmbedded(), Logins: s.Access.Login,
+		Embedded: cfg.IsEmbedded(), Logins: hasLogins(s),
 		Features: source.Features{
 			Presence: len(cfg.PresenceChannels) > 0, Unheard: len(cfg.Unheard) > 0, Webhooks: cfg.EventsURL.WebURL != "",
-			Events: cfg.CausesEvents(), Appends: cfg.PublishToken.IsSet(),
+			Events: cfg.CausesEvents(), Appends: cfg.PublishToken.IsSet() || cfg.PusherAppID != "", Terminates: cfg.PusherAppID != "",
 		},
 	}
 }
@@ -97,7 +97,7 @@ func (a *App) assemble() error {
 	a.hub = relay.NewHub(hub)
 	c.Stats, c.Logger = a.stats, a.options.Logger
 	a.control = control.New(control.Config{
-		Names: c.Names, Sessions: a.hub, Login: a.settings.Access.Login, RevokedAge: time.Duration(cfg.RevokedAge), Stats: a.stats, Logger: a.options.Logger,
+		Names: c.Names, Sessions: a.hub, Login: hasLogins(a.settings), RevokedAge: time.Duration(cfg.RevokedAge), Stats: a.stats, Logger: a.options.Logger,
 		Link: func() control.Commands { return a.link }, Answer: a.answer,
 	})
 	c.Services = slices.Concat([]source.Service{a.control.Service()}, a.presenceServices(), services)
@@ -159,7 +159,7 @@ func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 		Slots: a.slots, IPLimiter: a.limiter, Refusals: a.refusals, BasePath: string(cfg.BasePath), Ready: a.link.Ready, Up: a.link.Up, ReadyNeedsRedis: bool(cfg.ReadyNeedsRedis),
 		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout), WriteTimeout: time.Duration(cfg.WriteTimeout),
 		DrainDelay: time.Duration(cfg.DrainDelay), DrainTimeout: time.Duration(cfg.DrainTimeout),
-		AdminHandler: a.adminHandler, Files: web.Client(),
+		AdminHandler: a.adminHandler, Files: web.Client(), API: a.httpAPI(),
 	}
 	if certificate != nil {
 		c.TLS = certificate.Config()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -85,6 +86,28 @@ func TestReadmePHP(t *testing.T) {
 	php.Stdin = strings.NewReader(strings.Replace(string(script[1]), "'127.0.0.1'", "'127.0.0.1', "+server.Port(), 1))
 	if out, err := php.CombinedOutput(); err != nil || string(out) != `["42"]` {
 		t.Errorf("php prints %s, %v", out, err)
+	}
+}
+
+// Members returns those of all relays, and none whose time has passed. The
+// rights that the README names are enough.
+func TestMembers(t *testing.T) {
+	server := redistest.Start(t)
+	server.CLI(leastRights(t)...)
+	a := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
+	b := newReal(t, server, redis.Options{Username: "relay", Password: "pw"})
+	a.Enter("chat", "1", nil)
+	b.Enter("chat", "2", nil)
+	b.Enter("other", "3", nil)
+	a.pass(0)
+	b.pass(0)
+	server.CLI("ZADD", "sidecast:presence:chat", "1", "gone")
+	for channel, want := range map[string][]string{"chat": {"1", "2"}, "other": {"3"}, "empty": {}} {
+		users, err := a.Members(t.Context(), channel)
+		slices.Sort(users)
+		if err != nil || !slices.Equal(users, want) {
+			t.Errorf("the members of %s are %q, %v", channel, users, err)
+		}
 	}
 }
 

@@ -45,6 +45,9 @@ func (h *publicHandler) routes() http.Handler {
 	if h.cfg.SSE != nil {
 		mux.Handle(base+"/sse", h.cfg.SSE)
 	}
+	if h.cfg.API != nil {
+		mux.Handle(base+"/apps/", h.cfg.API)
+	}
 	mux.HandleFunc(base+"/{$}", h.page)
 	mux.HandleFunc("/", h.page)
 	for name, file := range h.cfg.Files {

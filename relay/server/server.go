@@ -65,6 +65,7 @@ type Config struct {
 
 	BasePath string       // prefix of all public paths; empty or /path
 	Demo     http.Handler // the page at /; nil for no page
+	API      http.Handler // the paths of the application below BasePath/apps/; nil for none
 	// Files are the handlers of files that pages of any origin may load, by
 	// their names below BasePath.
 	Files        map[string]http.Handler

@@ -13,11 +13,12 @@ import (
 
 // Features are what uses Redis besides the link. Only [Check] needs to know.
 type Features struct {
-	Presence bool // channels have members
-	Events   bool // events are written
-	Webhooks bool // and posted to the application
-	Unheard  bool // messages without a listener are reported
-	Appends  bool // the application publishes to durable channels over HTTP
+	Presence   bool // channels have members
+	Events     bool // events are written
+	Webhooks   bool // and posted to the application
+	Unheard    bool // messages without a listener are reported
+	Appends    bool // the application publishes to durable channels over HTTP
+	Terminates bool // the application ends users' connections over HTTP
 }
 
 // A trial is a command that changes nothing, because its arguments are wrong or
@@ -66,6 +67,10 @@ func (c *check) checkFeatures(ctx context.Context) {
 	}
 	if uses.Events {
 		c.checkTrials(ctx, "events", "they are not written", trials(events, "xadd KEY x f v"))
+	}
+	if uses.Terminates {
+		c.checkTrials(ctx, "ending connections", "the application cannot end connections over HTTP",
+			trials(names.Public("revoked"), "zadd KEY x m"))
 	}
 	if uses.Webhooks {
 		const group = "sidecast:check"

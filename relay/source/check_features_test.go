@@ -22,6 +22,7 @@ func TestCheckNamesMissingRights(t *testing.T) {
 		settings func(*source.Config)
 	}{
 		{[]string{"ending logins"}, "revocations", func(c *source.Config) { c.Logins = true }},
+		{[]string{"ending connections"}, "ending connections", func(c *source.Config) { c.Features.Terminates = true }},
 		{[]string{"presence"}, "presence", func(c *source.Config) { c.Features.Presence, c.Features.Events = true, true }},
 		{[]string{"events"}, "events", func(c *source.Config) { c.Features.Events = true }},
 		{[]string{"webhooks"}, "webhooks", func(c *source.Config) { c.Features.Webhooks = true }},

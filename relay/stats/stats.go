@@ -41,6 +41,7 @@ type Stats struct {
 
 	// Messages that the application publishes over HTTP.
 	HTTPPublishes [numPublishResults]Counter
+	APIRequests   [numAPIResults]Counter // to the HTTP API of the Pusher protocol
 
 	// Presence.
 	PresenceMembers  Gauge     // users that this relay makes members, once for each channel
