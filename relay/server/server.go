@@ -65,7 +65,7 @@ type Config struct {
 
 	BasePath string       // prefix of all public paths; empty or /path
 	Demo     http.Handler // the page at /; nil for no page
-	API      http.Handler // the paths of the application below BasePath/apps/; nil for none
+	API      http.Handler // the paths of the application below BasePath/apps/; nil: they do not exist
 	// Files are the handlers of files that pages of any origin may load, by
 	// their names below BasePath.
 	Files        map[string]http.Handler
