@@ -265,6 +265,11 @@
 //     (TestSignatureRules, TestTamperedSignatures). The subscription ends then,
 //     and the client is notified (TestSignedChannelEnds,
 //     TestSignedChannelEndsSession).
+//   - An event that the application publishes over the HTTP API of the Pusher
+//     protocol is answered with 200 only after Redis has accepted it
+//     (TestRedisUnavailable, TestPusherAPIReplicas). A request in which anything
+//     was changed after it was signed publishes nothing (TestTamperedRequests),
+//     and costs no memory (TestUnsignedBodyIsNotRead).
 //   - If two patterns match a channel, each message is delivered once
 //     (TestOverlappingPatterns).
 //

@@ -1,6 +1,7 @@
 package pusher
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -219,12 +220,14 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, why *refusal) {
 // write sends an answer. It is JSON, whatever happened, because all libraries
 // show the text of an error to their caller.
 func write(w http.ResponseWriter, status int, answer any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	encoder := json.NewEncoder(w)
-	encoder.SetEscapeHTML(false)
 	if answer == nil {
 		answer = struct{}{}
 	}
-	_ = encoder.Encode(answer)
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(answer) // it has only names and numbers
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(bytes.TrimSuffix(text.Bytes(), []byte("\n"))) // libraries add the text to a line
 }

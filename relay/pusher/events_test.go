@@ -136,7 +136,7 @@ func TestAnswers(t *testing.T) {
 		var b backend
 		method, path, _ := strings.Cut(request[1], " ")
 		w := signed(method, "/apps/3/"+path, request[2], request[3]).send(NewAPI(b.config()))
-		fmt.Fprintf(&text, "# %s\n%s %s\n%s\n%d %s", request[0], short(request[1]), request[2], short(strings.ToValidUTF8(request[3], "?")), w.Code, short(w.Body.String()))
+		fmt.Fprintf(&text, "# %s\n%s %s\n%s\n%d %s\n", request[0], short(request[1]), request[2], short(strings.ToValidUTF8(request[3], "?")), w.Code, short(w.Body.String()))
 		for _, message := range b.published[:min(3, len(b.published))] {
 			fmt.Fprintf(&text, "published %s\n", short(message))
 		}

@@ -23,7 +23,7 @@ const (
 func TestDocumentedRequest(t *testing.T) {
 	var b backend
 	w := send(NewAPI(b.config()), "POST", "/apps/3/events?"+documentedQuery, documentedBody, nil)
-	if w.Code != 200 || w.Body.String() != "{}\n" || len(b.published) != 1 || b.published[0] != documentedMessage {
+	if w.Code != 200 || w.Body.String() != "{}" || len(b.published) != 1 || b.published[0] != documentedMessage {
 		t.Errorf("%d %s, published %q", w.Code, w.Body, b.published)
 	}
 	if w.Header().Get("Content-Type") != "application/json" || w.Header().Get("Cache-Control") != "no-store" {

@@ -95,6 +95,31 @@ func TestNotFoundIsLogged(t *testing.T) {
 	}
 }
 
+// The application uses the paths below apps/. No page does, whatever its origin.
+func TestApplicationPaths(t *testing.T) {
+	api := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, "the API at "+r.URL.EscapedPath())
+	})
+	for base, targets := range map[string]map[string]int{
+		"":      {"/apps/1/events": 200, "/apps/1/channels/a%2Fb": 200, "/apps/": 200, "/app/1": 404, "/appsx": 404},
+		"/push": {"/push/apps/1/events": 200, "/apps/1/events": 404},
+	} {
+		relay := startRelay(t, func(o *relayOptions) { o.base, o.api = base, api })
+		for target, want := range targets {
+			response, body := request(t, relay, target)
+			if response.StatusCode != want || want == 200 && body != "the API at "+target {
+				t.Errorf("%s: %s %s", target, response.Status, body)
+			}
+			if response, body := request(t, relay, target, "Origin: https://other.example"); response.StatusCode != http.StatusForbidden {
+				t.Errorf("%s from a page of another origin: %s %s", target, response.Status, body)
+			}
+		}
+	}
+	if response, _ := request(t, startRelay(t), "/apps/1/events"); response.StatusCode != http.StatusNotFound {
+		t.Errorf("without an application: %s", response.Status)
+	}
+}
+
 // Pages of every origin may load the files, below the base path only.
 func TestFilesForAnyOrigin(t *testing.T) {
 	file := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the file") })
