@@ -37,6 +37,7 @@ func (v *validation) pusher() {
 				"set "+Prefix+"PUSHER_KEY to the key that your pages use, or unset "+Prefix+name)
 		}
 	}
+	v.broadcasts()
 	if !set["PUSHER_KEY"] {
 		return
 	}

@@ -244,7 +244,7 @@ func (v *validation) tokens() {
 func (v *validation) login() {
 	set := v.c.set
 	for _, name := range []string{"AUTH_TIMEOUT", "AUTH_CACHE", "AUTH_CONCURRENCY"} {
-		if set[name] && v.valid(name) && !set["AUTH_URL"] && !set["CHANNEL_AUTH_URL"] {
+		if set[name] && v.valid(name) && !set["AUTH_URL"] && !set["CHANNEL_AUTH_URL"] && !set["BROADCAST_AUTH_URL"] {
 			v.faults.Add(name, "is set, but there is no URL of the application",
 				"set "+Prefix+"AUTH_URL or "+Prefix+"CHANNEL_AUTH_URL, or unset "+Prefix+name)
 		}

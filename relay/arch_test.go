@@ -28,6 +28,7 @@ var allowedImports = map[string][]string{
 	"relay/server":      {"relay", "relay/accept", "relay/auth", "relay/front", "relay/protocol", "relay/sse", "relay/stats", "relay/ws"},
 	"relay/front":       {},
 	"relay/sse":         {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats", "relay/syntax", "relay/transport"},
+	"relay/pusher":      {"relay/accept", "relay/access", "relay/auth", "relay/protocol", "relay/stats", "relay/transport"},
 	"relay/ws":          {"relay", "relay/accept", "relay/access", "relay/outbox", "relay/protocol", "relay/stats", "relay/syntax", "relay/transport"},
 	"relay/transport":   {"relay/outbox"},
 	"relay/accept":      {"relay/stats"},
@@ -40,7 +41,6 @@ var allowedImports = map[string][]string{
 	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats"},
 	"relay/embedded":    {"relay/loopback"},
 	"relay/web":         {},
-	"relay/pusher":      {"relay/access", "relay/protocol", "relay/stats"},
 
 	"relay": {"relay/access", "relay/history", "relay/outbox", "relay/pagecache", "relay/protocol", "relay/roster", "relay/stats", "relay/stream"},
 

@@ -29,8 +29,8 @@ import (
 // ApplicationConfig returns how the application's login is called.
 func ApplicationConfig(cfg *config.Config) auth.ApplicationConfig {
 	return auth.ApplicationConfig{
-		LoginURL: string(cfg.AuthURL), ChannelURL: string(cfg.ChannelAuthURL), Timeout: time.Duration(cfg.AuthTimeout),
-		Cache: time.Duration(cfg.AuthCache), Concurrency: int(cfg.AuthConcurrency),
+		LoginURL: string(cfg.AuthURL), ChannelURL: string(cfg.ChannelAuthURL), BroadcastURL: string(cfg.BroadcastAuthURL),
+		Timeout: time.Duration(cfg.AuthTimeout), Cache: time.Duration(cfg.AuthCache), Concurrency: int(cfg.AuthConcurrency),
 		Grants: auth.Grants{UserChannels: cfg.UserChannels},
 	}
 }
@@ -58,7 +58,7 @@ func NewGate(cfg *config.Config, s *Settings, counters *stats.Stats, logger *slo
 			Grants: auth.Grants{UserChannels: cfg.UserChannels}, Logger: logger, RevokedAge: time.Duration(cfg.RevokedAge),
 		})
 	}
-	if cfg.AuthURL != "" || cfg.ChannelAuthURL != "" {
+	if cfg.AuthURL != "" || cfg.ChannelAuthURL != "" || cfg.BroadcastAuthURL != "" {
 		application := ApplicationConfig(cfg)
 		application.Proxies, application.Stats, application.Logger, application.Stale = s.Proxies, counters, logger, stale
 		c.Application = auth.NewApplication(application)
@@ -160,6 +160,7 @@ func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout), WriteTimeout: time.Duration(cfg.WriteTimeout),
 		DrainDelay: time.Duration(cfg.DrainDelay), DrainTimeout: time.Duration(cfg.DrainTimeout),
 		AdminHandler: a.adminHandler, Files: web.Client(), API: a.httpAPI(),
+		BroadcastPath: cfg.BroadcastPath(), BroadcastAuth: a.broadcastAuth(),
 	}
 	if certificate != nil {
 		c.TLS = certificate.Config()

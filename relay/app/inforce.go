@@ -35,7 +35,7 @@ func (a *App) readerName() string {
 
 // logins returns the settings by which clients get rights.
 func logins(cfg *config.Config) (list config.List) {
-	for _, name := range append(config.LoginSettings(), "CHANNEL_SECRET") {
+	for _, name := range append(config.LoginSettings(), "CHANNEL_SECRET", "BROADCAST_AUTH_URL") {
 		if cfg.IsSet(name) {
 			list = append(list, config.Prefix+name)
 		}

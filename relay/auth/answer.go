@@ -33,6 +33,8 @@ type answer struct {
 	until    time.Time        // end of a granted channel; zero: no end
 	maxAge   time.Duration    // how long the answer may be cached
 	asked    time.Time        // when the question was sent
+	data     string           // channel_data of a granted presence channel: a JSON object
+	mistake  *problem         // why an answer that looks like a mistake allows nothing; nil for a plain refusal
 }
 
 // What the application has to answer.

@@ -17,11 +17,16 @@ import (
 // ApplicationConfig configures an [Application]. If a URL is empty, the relay
 // does not send requests to it.
 type ApplicationConfig struct {
-	LoginURL    string        // answers who the user of a browser is
-	ChannelURL  string        // answers whether this user may receive this channel
+	LoginURL   string // answers who the user of a browser is
+	ChannelURL string // answers whether this user may receive this channel
+
+	// BroadcastURL answers whether a client may subscribe to a private or
+	// presence channel of the Pusher protocol.
+	BroadcastURL string
+
 	Timeout     time.Duration // for one request, from when it is sent
 	Cache       time.Duration // how long an answer is cached at most
-	Concurrency int           // requests at the same time, over both URLs; eight times as many may wait
+	Concurrency int           // requests at the same time, over all URLs; eight times as many may wait
 	Grants      Grants
 	Proxies     Proxies
 	Stats       *stats.Stats
@@ -42,6 +47,8 @@ type Application struct {
 	pool     *requestPool
 	logins   *authClient // nil if there is no URL for logins
 	channels *authClient // nil if there is no URL for channels
+	private  *authClient // nil if there is no URL for broadcasts, like the next
+	presence *authClient
 	proxies  Proxies
 	stale    func(user string, asked time.Time) bool
 
@@ -63,6 +70,10 @@ func NewApplication(c ApplicationConfig) *Application {
 	if c.ChannelURL != "" {
 		a.channels = newAuthClient(a.pool, c.ChannelURL, "SIDECAST_CHANNEL_AUTH_URL", parseChannel)
 	}
+	if c.BroadcastURL != "" {
+		a.private = newBroadcastClient(a.pool, c.BroadcastURL, parsePrivate)
+		a.presence = newBroadcastClient(a.pool, c.BroadcastURL, parsePresence)
+	}
 	return a
 }
 
@@ -82,7 +93,7 @@ func (a *Application) Login(ctx context.Context, r *http.Request) (*access.Ident
 	stale := func(answer answer) bool {
 		return answer.outcome == granted && a.stale(answer.identity.User, answer.asked)
 	}
-	switch answer := a.logins.ask(ctx, a.requester(r), a.credentials(r), a.headers(r), stale); answer.outcome {
+	switch answer := a.logins.ask(ctx, a.requester(r), a.credentials(r), question{header: a.headers(r)}, stale); answer.outcome {
 	case granted:
 		return answer.identity, protocol.CodeOK
 	case anonymous:
@@ -105,17 +116,17 @@ func (a *Application) ChannelAuthorizer(r *http.Request, id *access.Identity) fu
 	}
 	header, credentials, anonymous := a.headers(r), a.credentials(r), a.requester(r)
 	return func(ctx context.Context, user, channel string) (time.Time, protocol.Code) {
-		question, who := header.Clone(), anonymous
-		question.Set("X-Sidecast-Channel", encodeHeader(channel))
+		asked, who := header.Clone(), anonymous
+		asked.Set("X-Sidecast-Channel", encodeHeader(channel))
 		if user != "" {
 			who = requester{user: user}
-			question.Set("X-Sidecast-User", encodeHeader(user))
+			asked.Set("X-Sidecast-User", encodeHeader(user))
 		}
 		key := a.pool.cacheKey([]string{string(credentials[:]), user, channel})
 		stale := func(answer answer) bool {
 			return user != "" && answer.outcome != unavailable && a.stale(user, answer.asked)
 		}
-		switch answer := a.channels.ask(ctx, who, key, question, stale); answer.outcome {
+		switch answer := a.channels.ask(ctx, who, key, question{header: asked}, stale); answer.outcome {
 		case granted:
 			return answer.until, protocol.CodeOK
 		case forbidden:
@@ -126,7 +137,7 @@ func (a *Application) ChannelAuthorizer(r *http.Request, id *access.Identity) fu
 }
 
 // forwardedHeaders are the only headers of the browser that the relay sends to
-// the application.
+// the application with each question.
 var forwardedHeaders = []string{"Cookie", "Authorization", "Origin", "User-Agent"}
 
 // headers returns the headers of a request to the application. A client without
@@ -139,15 +150,20 @@ func (a *Application) headers(r *http.Request) http.Header {
 		"X-Requested-With": {"XMLHttpRequest"},
 		"User-Agent":       {""}, // keeps net/http from sending its default
 	}
-	for _, name := range forwardedHeaders {
-		if values := r.Header.Values(name); len(values) > 0 {
-			h[name] = slices.Clone(values)
-		}
-	}
+	copyHeaders(h, r, forwardedHeaders)
 	if address := a.proxies.Client(r); address.IsValid() {
 		h.Set("X-Forwarded-For", address.String())
 	}
 	return h
+}
+
+// copyHeaders copies the headers with these names from r to h.
+func copyHeaders(h http.Header, r *http.Request, names []string) {
+	for _, name := range names {
+		if values := r.Header.Values(name); len(values) > 0 {
+			h[name] = slices.Clone(values)
+		}
+	}
 }
 
 // credentials returns the cache key for everything in r on which the answer of

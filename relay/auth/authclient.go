@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	"sidecast/relay/stats"
@@ -12,8 +11,9 @@ import (
 const (
 	// maxAnswerBytes bounds the body of an answer of the application.
 	maxAnswerBytes = 64 << 10
-	// refusalCacheAge is how long negative answers are cached. It is short, so
-	// that a user who has just logged in can connect soon.
+	// refusalCacheAge is how long negative answers about logins and channels are
+	// cached. It is short, so that a user who has just logged in can connect
+	// soon.
 	refusalCacheAge = time.Second
 )
 
@@ -25,6 +25,8 @@ type authClient struct {
 	url     string
 	setting string // the setting that holds the URL, for the log
 	parse   func(reply) (answer, error)
+	// refusalAge is how long negative answers are cached.
+	refusalAge time.Duration
 
 	cache   *cache
 	flights map[cacheKey]*flight // that wait or run; guarded by requestPool.mu
@@ -32,7 +34,7 @@ type authClient struct {
 
 func newAuthClient(p *requestPool, url, setting string, parse func(reply) (answer, error)) *authClient {
 	return &authClient{
-		requestPool: p, url: url, setting: setting, parse: parse,
+		requestPool: p, url: url, setting: setting, parse: parse, refusalAge: refusalCacheAge,
 		cache: newCache(), flights: make(map[cacheKey]*flight),
 	}
 }
@@ -40,15 +42,15 @@ func newAuthClient(p *requestPool, url, setting string, parse func(reply) (answe
 // ask returns the application's answer. It returns the outcome unavailable if
 // ctx ends first, or if too many questions are waiting. stale reports whether an
 // answer must not be used any more: then it asks once more.
-func (c *authClient) ask(ctx context.Context, who requester, key cacheKey, header http.Header, stale func(answer) bool) answer {
-	if a := c.askOnce(ctx, who, key, header, stale); !stale(a) {
+func (c *authClient) ask(ctx context.Context, who requester, key cacheKey, q question, stale func(answer) bool) answer {
+	if a := c.askOnce(ctx, who, key, q, stale); !stale(a) {
 		return a
 	}
-	return c.askOnce(ctx, who, key, header, stale)
+	return c.askOnce(ctx, who, key, q, stale)
 }
 
-func (c *authClient) askOnce(ctx context.Context, who requester, key cacheKey, header http.Header, stale func(answer) bool) answer {
-	f, cached := c.join(who, key, header, stale)
+func (c *authClient) askOnce(ctx context.Context, who requester, key cacheKey, q question, stale func(answer) bool) answer {
+	f, cached := c.join(who, key, q, stale)
 	if f == nil {
 		return cached
 	}
@@ -63,7 +65,7 @@ func (c *authClient) askOnce(ctx context.Context, who requester, key cacheKey, h
 
 // join returns the flight whose answer the caller has to wait for. It starts a
 // flight if no other caller has. It returns nil if there is an answer already.
-func (c *authClient) join(who requester, key cacheKey, header http.Header, stale func(answer) bool) (*flight, answer) {
+func (c *authClient) join(who requester, key cacheKey, q question, stale func(answer) bool) (*flight, answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	// A flight that has ended has put its answer into the cache, so the cache
@@ -76,7 +78,7 @@ func (c *authClient) join(who requester, key cacheKey, header http.Header, stale
 	}
 	f := c.flights[key]
 	if f == nil {
-		f = &flight{client: c, requester: who, key: key, header: header, done: make(chan struct{})}
+		f = &flight{client: c, requester: who, key: key, question: q, done: make(chan struct{})}
 		c.flights[key] = f
 		c.enqueue(f)
 	}
@@ -97,33 +99,39 @@ func (c *authClient) leave(f *flight) {
 }
 
 // fetch sends the request and caches the answer if it may be cached.
-func (c *authClient) fetch(key cacheKey, header http.Header) answer {
+func (c *authClient) fetch(key cacheKey, q question) answer {
 	began := time.Now()
-	answered, size, err := c.send(header)
+	answered, size, err := c.send(q)
 	c.stats.AuthSeconds.Observe(time.Since(began))
 	c.stats.AuthRequests[authResult(answered, err)].Add(1)
 	switch {
 	case err != nil:
-		c.logLimit.Do(func() {
-			reason, do := explain(err)
-			c.logger.Warn("the application's answer is unusable: clients are asked to try again later",
-				"setting", c.setting, "reason", reason, "do", do)
-		})
+		c.warn("the application's answer is unusable: clients are asked to try again later", err)
 		return answer{}
+	case answered.mistake != nil:
+		c.warn("the application's answer allows nothing: clients are refused", answered.mistake)
 	case answered.outcome == granted:
 		c.cache.put(key, answered, min(c.maxCacheAge, answered.maxAge), 512+4*size)
 	default:
-		c.cache.put(key, answered, min(c.maxCacheAge, refusalCacheAge), 512)
+		c.cache.put(key, answered, min(c.maxCacheAge, c.refusalAge), 512)
 	}
 	return answered
 }
 
+// warn logs what is wrong with an answer. message is constant.
+func (c *authClient) warn(message string, err error) {
+	c.logLimit.Do(func() {
+		reason, do := explain(err)
+		c.logger.Warn(message, "setting", c.setting, "reason", reason, "do", do)
+	})
+}
+
 // send sends one request and parses the answer. size is the length of the
 // answer in bytes.
-func (c *authClient) send(header http.Header) (answered answer, size int, err error) {
+func (c *authClient) send(q question) (answered answer, size int, err error) {
 	ctx, cancel := context.WithTimeout(c.ctx, c.timeout)
 	defer cancel()
-	r, err := httpGet(ctx, c.client, c.url, header, maxAnswerBytes)
+	r, err := httpAsk(ctx, c.client, c.url, q, maxAnswerBytes)
 	if err != nil {
 		return answer{}, 0, err
 	}

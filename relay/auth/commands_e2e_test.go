@@ -83,6 +83,8 @@ func TestCheckCallsApplication(t *testing.T) {
 			http.Redirect(w, r, "https://"+r.Host+"/tls", http.StatusMovedPermanently)
 		},
 		"/page": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) },
+		"/true": func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("true")) },
+		"/none": func(http.ResponseWriter, *http.Request) {},
 		"/big":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 65<<10)) },
 		"/yes":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{}`)) },
 		"/any":  func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"user":"1"}`)) },
@@ -95,7 +97,8 @@ func TestCheckCallsApplication(t *testing.T) {
 	}))
 	t.Cleanup(app.Close)
 	s := newSetup(t)
-	const login, channel = "AUTH_URL", "CHANNEL_AUTH_URL"
+	const login, channel, broadcast = "AUTH_URL", "CHANNEL_AUTH_URL", "BROADCAST_AUTH_URL"
+	s.env["SIDECAST_PUSHER_KEY"], s.env["SIDECAST_PUSHER_SECRET"] = "key", testSecret
 	for _, tt := range []struct{ setting, url, want string }{
 		{login, app.URL + "/401", "ok    SIDECAST_AUTH_URL: the application answers 401"},
 		{login, app.URL + "/403", "ok    SIDECAST_AUTH_URL: the application answers 403"},
@@ -109,6 +112,12 @@ func TestCheckCallsApplication(t *testing.T) {
 		{channel, app.URL + "/302", "warn  SIDECAST_CHANNEL_AUTH_URL: the application's answer to a random test cookie cannot be used: HTTP status 302"},
 		{channel, app.URL + "/any", `warn  SIDECAST_CHANNEL_AUTH_URL: the application's answer to a random test cookie cannot be used: "user" is unknown`},
 		{channel, app.URL + "/yes", "warn  SIDECAST_CHANNEL_AUTH_URL: the application answers 200 to a random test cookie, and grants access"},
+		{broadcast, app.URL + "/403", "ok    SIDECAST_BROADCAST_AUTH_URL: the application answers 403"},
+		{broadcast, app.URL + "/302", "ok    SIDECAST_BROADCAST_AUTH_URL: the application answers 302"},
+		{broadcast, app.URL + "/404", "warn  SIDECAST_BROADCAST_AUTH_URL: the application's answer to a random test cookie cannot be used: HTTP status 404"},
+		{broadcast, app.URL + "/none", "warn  SIDECAST_BROADCAST_AUTH_URL: the application's answer to a random test cookie cannot be used: an answer without content\n      set BROADCAST_CONNECTION=redis in Laravel"},
+		{broadcast, app.URL + "/true", "warn  SIDECAST_BROADCAST_AUTH_URL: the application answers 200 to a random test cookie, and grants access"},
+		{broadcast, app.URL + "/tls", "fail  SIDECAST_BROADCAST_AUTH_URL: the URL redirects to https\n"},
 		{login, app.URL + "/big", "fail  SIDECAST_AUTH_URL: the answer is too large\n      correct the URL, or the answer; until then, logins fail"},
 		{login, "http://" + redistest.FreeAddr(t) + "/", "fail  SIDECAST_AUTH_URL: nothing listens at this address\n      start the application, or correct the URL; until then, logins fail"},
 	} {

@@ -12,6 +12,11 @@
 // If no grant opens a channel, the relay can ask the application about that one
 // channel ([Application.ChannelAuthorizer]).
 //
+// With Laravel's driver redis, the application decides who may subscribe to the
+// private and presence channels of the Pusher protocol, but cannot sign its
+// decision. The relay forwards the requests of these clients
+// ([Application.AuthorizeBroadcast]), and relay/pusher signs.
+//
 // An [Application] gets a bounded number of requests at a time. Users, and the
 // addresses of clients whose user is not known, take turns, and each can use
 // only a quarter of the requests and of the queue. So a client with many

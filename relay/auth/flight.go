@@ -1,9 +1,6 @@
 package auth
 
-import (
-	"net/http"
-	"net/netip"
-)
+import "net/netip"
 
 // A requester is the party to which the relay charges a question: the user, or
 // the client's address as long as the user is not known. A connection from an
@@ -21,7 +18,7 @@ type flight struct {
 	client    *authClient
 	requester requester
 	key       cacheKey
-	header    http.Header
+	question  question
 
 	callers int           // that wait for the answer; guarded by requestPool.mu
 	done    chan struct{} // closed when there is an answer

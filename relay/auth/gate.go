@@ -29,6 +29,9 @@ type Gate struct{ cfg GateConfig }
 // NewGate returns a gate that uses the methods in cfg.
 func NewGate(cfg GateConfig) *Gate { return &Gate{cfg: cfg} }
 
+// Application returns the application that the gate asks, or nil.
+func (g *Gate) Application() *Application { return g.cfg.Application }
+
 // Run refreshes keys in the background until ctx ends. It returns after the
 // last request to the application has ended.
 func (g *Gate) Run(ctx context.Context) error {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -39,17 +40,32 @@ type reply struct {
 	misdirected *problem
 }
 
-// httpGet sends a GET request and returns the response. It returns a [problem]
-// if the body is longer than maxBytes, or if ctx ends before the whole body has
-// arrived.
+// A question is a request without its URL.
+type question struct {
+	header http.Header
+	form   string // the body of a POST request; empty: a GET request
+}
+
+// httpGet sends a GET request, like [httpAsk].
 func httpGet(ctx context.Context, client *http.Client, url string, header http.Header, maxBytes int) (reply, error) {
+	return httpAsk(ctx, client, url, question{header: header}, maxBytes)
+}
+
+// httpAsk sends a request and returns the response. It returns a [problem] if
+// the body is longer than maxBytes, or if ctx ends before the whole body has
+// arrived.
+func httpAsk(ctx context.Context, client *http.Client, url string, q question, maxBytes int) (reply, error) {
 	var connected atomic.Bool
 	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
-	request, err := http.NewRequestWithContext(traced, http.MethodGet, url, nil)
+	method, form := http.MethodGet, io.Reader(nil)
+	if q.form != "" {
+		method, form = http.MethodPost, strings.NewReader(q.form)
+	}
+	request, err := http.NewRequestWithContext(traced, method, url, form)
 	if err != nil {
 		return reply{}, &problem{text: "the request cannot be created", do: "correct the URL"}
 	}
-	request.Header = header
+	request.Header = q.header
 	asked := time.Now()
 	response, err := client.Do(request)
 	if err != nil {

@@ -34,26 +34,32 @@ func Probe(ctx context.Context, c ApplicationConfig) (results []Probed) {
 		"Cookie": {"sidecast_check=" + random},
 	}
 	if a.logins != nil {
-		results = append(results, probeURL(a.logins, header))
+		results = append(results, probeURL(a.logins, question{header: header}))
+	}
+	if a.private != nil {
+		results = append(results, probeURL(a.private, broadcastQuestion(header.Clone(), "1.1", "private-sidecast-check-"+random)))
 	}
 	if a.channels != nil {
 		header = header.Clone()
 		header.Set("X-Sidecast-Channel", "sidecast-check-"+random)
-		results = append(results, probeURL(a.channels, header))
+		results = append(results, probeURL(a.channels, question{header: header}))
 	}
 	return results
 }
 
 // probeURL changes the client, so the client must not be used for anything
 // else.
-func probeURL(client *authClient, header http.Header) Probed {
+func probeURL(client *authClient, q question) Probed {
 	result := Probed{Setting: client.setting, Broken: true}
 	parse := client.parse
 	client.parse = func(r reply) (answer, error) {
 		result.Status, result.Broken, result.Ahead = r.status, r.misdirected != nil, clockAhead(r.date, r.asked, time.Now())
 		return parse(r)
 	}
-	answered, _, err := client.send(header)
+	answered, _, err := client.send(q)
+	if err == nil && answered.mistake != nil {
+		err = answered.mistake
+	}
 	if err != nil {
 		result.Why, result.Do = explain(err)
 	}

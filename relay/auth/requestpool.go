@@ -81,7 +81,7 @@ func (p *requestPool) enqueue(f *flight) {
 // startNext starts all flights that can run now. Its caller holds p.mu.
 func (p *requestPool) startNext() {
 	for f := p.queue.next(); f != nil; f = p.queue.next() {
-		p.requests.Go(func() { p.finish(f, f.client.fetch(f.key, f.header)) })
+		p.requests.Go(func() { p.finish(f, f.client.fetch(f.key, f.question)) })
 	}
 }
 

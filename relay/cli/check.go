@@ -22,8 +22,9 @@ func checkCommand() *command {
 	c := &command{
 		name: "check", arguments: "[OPTION...]", summary: "report problems and how to solve them",
 		details: "It checks the settings, the connection to Redis, the rights of Sidecast's Redis user, and the\n" +
-			"answers from SIDECAST_AUTH_URL and SIDECAST_CHANNEL_AUTH_URL. With an option, it also says who\n" +
-			"the user of a browser is, and what opens a channel to this user, or why nothing does.",
+			"answers from SIDECAST_AUTH_URL, SIDECAST_CHANNEL_AUTH_URL and SIDECAST_BROADCAST_AUTH_URL. With an\n" +
+			"option, it also says who the user of a browser is, and what opens a channel to this user, or why\n" +
+			"nothing does.",
 	}
 	c.flags = func(f *flag.FlagSet) {
 		f.StringVar(&cookie, "cookie", "", "the `COOKIE` header of a browser, NAME=VALUE; - reads it from standard input, @FILE from a file")
@@ -104,8 +105,11 @@ func checkLogin(ctx context.Context, c auth.ApplicationConfig) (findings []sourc
 	for _, p := range auth.Probe(ctx, c) {
 		f := source.Finding{Subject: p.Setting, Text: fmt.Sprintf("the application answers %d to a random test cookie", p.Status)}
 		affected := "logins"
-		if p.Setting == "SIDECAST_CHANNEL_AUTH_URL" {
+		switch p.Setting {
+		case "SIDECAST_CHANNEL_AUTH_URL":
 			affected = "subscriptions that only the application can allow"
+		case "SIDECAST_BROADCAST_AUTH_URL":
+			affected = "subscriptions to private and presence channels"
 		}
 		switch {
 		case p.Why != "":

@@ -1,5 +1,10 @@
-// Package pusher serves the HTTP interfaces of the Pusher protocol to the
-// application.
+// Package pusher serves the HTTP requests of the Pusher protocol. The protocol
+// itself is in relay/protocol, and its clients connect to relay/ws.
+//
+// An API serves the application's signed requests. A [BroadcastAuth] stands in
+// for an application that cannot sign, such as Laravel with
+// BROADCAST_CONNECTION=redis: it asks the application whether a client may
+// subscribe to a channel, and signs its consent.
 //
 //	api.go      the signed HTTP API: its configuration, its paths and its answers
 //	refusal.go  what refused requests are answered with

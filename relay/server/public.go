@@ -57,6 +57,11 @@ func (h *publicHandler) routes() http.Handler {
 	if base != "" {
 		prefixes = append(prefixes, base)
 	}
+	if h.cfg.BroadcastAuth != nil {
+		for _, prefix := range prefixes {
+			mux.Handle(prefix+h.cfg.BroadcastPath, h.cfg.BroadcastAuth)
+		}
+	}
 	for _, prefix := range prefixes {
 		mux.HandleFunc("GET "+prefix+"/livez", live)
 		mux.HandleFunc("GET "+prefix+"/readyz", h.ready)

@@ -101,7 +101,7 @@ func TestApplicationPaths(t *testing.T) {
 		_, _ = io.WriteString(w, "the API at "+r.URL.EscapedPath())
 	})
 	for base, targets := range map[string]map[string]int{
-		"":      {"/apps/1/events": 200, "/apps/1/channels/a%2Fb": 200, "/apps/": 200, "/app/1": 404, "/appsx": 404},
+		"":      {"/apps/1/events": 200, "/apps/1/channels/a%2Fb": 200, "/apps/": 200, "/app/1": 426, "/appsx": 404},
 		"/push": {"/push/apps/1/events": 200, "/apps/1/events": 404},
 	} {
 		relay := startRelay(t, func(o *relayOptions) { o.base, o.api = base, api })
@@ -117,6 +117,30 @@ func TestApplicationPaths(t *testing.T) {
 	}
 	if response, _ := request(t, startRelay(t), "/apps/1/events"); response.StatusCode != http.StatusNotFound {
 		t.Errorf("without an application: %s", response.Status)
+	}
+}
+
+// Laravel Echo asks for the signature of a channel at a path without a prefix.
+// Pages of other origins get none.
+func TestBroadcastPath(t *testing.T) {
+	signer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the signature") })
+	for base, paths := range map[string]map[string]int{
+		"":      {"/broadcasting/auth": 200, "/broadcasting": 404, "/broadcasting/auth/": 404, "/broadcasting/auth/x": 404},
+		"/live": {"/broadcasting/auth": 200, "/live/broadcasting/auth": 200, "/live/broadcasting/auth/": 404},
+	} {
+		r := startRelay(t, func(o *relayOptions) { o.base, o.broadcast = base, signer })
+		for target, want := range paths {
+			response, body := request(t, r, target, "Origin: http://relay")
+			if response.StatusCode != want || (body == "the signature") != (want == 200) {
+				t.Errorf("base path %q: %s answers %s %q, want %d", base, target, response.Status, body, want)
+			}
+			if response, body := request(t, r, target, "Origin: https://other.example"); response.StatusCode != http.StatusForbidden {
+				t.Errorf("base path %q: %s answers %s %q to a page of another origin", base, target, response.Status, body)
+			}
+		}
+	}
+	if response, _ := request(t, startRelay(t), "/broadcasting/auth"); response.StatusCode != http.StatusNotFound {
+		t.Errorf("without a handler: %s", response.Status)
 	}
 }
 

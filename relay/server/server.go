@@ -68,8 +68,12 @@ type Config struct {
 	API      http.Handler // the paths of the application below BasePath/apps/; nil: they do not exist
 	// Files are the handlers of files that pages of any origin may load, by
 	// their names below BasePath.
-	Files        map[string]http.Handler
-	AdminHandler func(ready, live http.Handler) http.Handler
+	Files map[string]http.Handler
+	// BroadcastAuth serves BroadcastPath, and the same path below BasePath:
+	// Laravel Echo asks for it without a prefix. nil: no such path.
+	BroadcastAuth http.Handler
+	BroadcastPath string
+	AdminHandler  func(ready, live http.Handler) http.Handler
 
 	Ready           func() bool // Redis has confirmed every pattern at least once
 	Up              func() bool // Redis is connected now

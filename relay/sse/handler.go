@@ -79,13 +79,17 @@ func (h *Handler) Wait() {
 	h.cfg.Budget.Wait()
 }
 
+// readHeaders are the headers that the relay reads. EventSource sends none of
+// them; a page that reads the stream with fetch may.
+var readHeaders = []string{"Authorization", "Cache-Control", "Last-Event-ID"}
+
 // ServeHTTP serves one stream, or answers the preflight request of a page that
 // sends headers with its request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	allowOrigin(w, r)
+	transport.AllowOrigin(w, r)
 	switch r.Method {
 	case http.MethodOptions:
-		answerPreflight(w)
+		transport.AnswerPreflight(w, []string{http.MethodGet}, readHeaders)
 		return
 	case http.MethodGet:
 	default:

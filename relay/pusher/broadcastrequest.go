@@ -1,0 +1,64 @@
+package pusher
+
+import (
+	"encoding/json"
+	"mime"
+	"net/http"
+	"time"
+)
+
+// maxQuestionBytes bounds the body of a client's question.
+const maxQuestionBytes = 8 << 10
+
+// A question is what a client sends to get a signature.
+type question struct {
+	SocketID string `json:"socket_id"`
+	Channel  string `json:"channel_name"`
+}
+
+// readQuestion reads the query of a GET request, as Laravel does, and the form or
+// the JSON object of a POST request.
+func readQuestion(w http.ResponseWriter, r *http.Request) (q question, refused *broadcastRefusal) {
+	switch r.Method {
+	case http.MethodGet:
+		query := r.URL.Query()
+		q = question{SocketID: query.Get("socket_id"), Channel: query.Get("channel_name")}
+	case http.MethodPost:
+		if q, refused = readBody(w, r); refused != nil {
+			return q, refused
+		}
+	default:
+		return q, wrongMethod
+	}
+	if q.SocketID == "" || q.Channel == "" {
+		return q, incomplete
+	}
+	return q, nil
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) (q question, refused *broadcastRefusal) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxQuestionBytes)
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if kind == "application/json" {
+		if json.NewDecoder(r.Body).Decode(&q) != nil {
+			return q, malformed
+		}
+		return q, nil
+	}
+	if r.ParseForm() != nil {
+		return q, malformed
+	}
+	return question{SocketID: r.PostForm.Get("socket_id"), Channel: r.PostForm.Get("channel_name")}, nil
+}
+
+// writeJSON answers a client. The application may have needed the time that the
+// server allows for an answer.
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(value) // the client may have gone
+}
