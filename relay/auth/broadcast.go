@@ -48,12 +48,12 @@ func (a *Application) AuthorizeBroadcast(ctx context.Context, r *http.Request, s
 // PrivateAuthorizer returns a function that asks the application whether the
 // client that sent r may subscribe to a private channel, and until when (the
 // zero Time: no end). socketID may be empty. The function is nil if there is no
-// URL for broadcasts, if the client sent no credentials, or if its headers are
-// larger than 8 KiB. It keeps these headers in memory for as long as it is
-// referenced.
+// application or no URL for broadcasts, if the client sent no credentials, or if
+// its headers are larger than 8 KiB. It keeps these headers in memory for as
+// long as it is referenced.
 func (a *Application) PrivateAuthorizer(r *http.Request) func(
 	ctx context.Context, socketID, channel string) (time.Time, protocol.Code) {
-	if a.private == nil || !hasCredentials(r) {
+	if a == nil || a.private == nil || !hasCredentials(r) {
 		return nil
 	}
 	header, ok := keep(a.broadcastHeaders(r))

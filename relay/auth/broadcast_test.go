@@ -195,6 +195,9 @@ func TestPrivateAuthorizer(t *testing.T) {
 	if other := newTestApp(t, respond(200, "true")); other.PrivateAuthorizer(request("Cookie", "a=1")) != nil {
 		t.Error("without the URL, the client can ask")
 	}
+	if NewGate(GateConfig{}).Application().PrivateAuthorizer(request("Cookie", "a=1")) != nil {
+		t.Error("without an application, the client can ask")
+	}
 	ask := a.PrivateAuthorizer(request("Cookie", long[:7<<10]))
 	if ask == nil {
 		t.Fatal("a client with a cookie of 7 KiB cannot ask")

@@ -45,6 +45,7 @@ var clientHeaders = []string{
 // ServeHTTP answers one request, or the preflight request for it. It may wait
 // for the application.
 func (b *BroadcastAuth) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 	transport.AllowOrigin(w, r)
 	if r.Method == http.MethodOptions {
 		transport.AnswerPreflight(w, []string{http.MethodGet, http.MethodPost}, clientHeaders)
@@ -107,8 +108,9 @@ func (b *BroadcastAuth) check(q question) *broadcastRefusal {
 	return notRelayed
 }
 
-// answerTime is how long a client may take to accept its answer.
-const answerTime = 10 * time.Second
+// answerTime bounds a request from its headers to the end of the answer. It is
+// longer than the server's limit, because the application may need ten seconds.
+const answerTime = 20 * time.Second
 
 // refuse answers a request that gets no signature. Refusals of the application
 // are its own business, so they are not logged.

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"sidecast/relay/accept"
 	"sidecast/relay/access"
@@ -186,6 +187,34 @@ func TestBroadcastPreflight(t *testing.T) {
 	}
 	if w := f.send(http.MethodPost, "/auth", ""); w.Header().Get("Access-Control-Allow-Origin") != "" {
 		t.Error("a request without an origin gets CORS headers")
+	}
+}
+
+// deadlineWriter records the deadline that a handler sets.
+type deadlineWriter struct {
+	*httptest.ResponseRecorder
+	deadline time.Time
+}
+
+func (w *deadlineWriter) SetWriteDeadline(deadline time.Time) error {
+	w.deadline = deadline
+	return nil
+}
+
+// TestSlowBroadcastAnswer checks that a client gets an answer for which the
+// application needs longer than the server allows: the handler sets a later
+// deadline before it waits.
+func TestSlowBroadcastAnswer(t *testing.T) {
+	f := newFixture()
+	w := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
+	var left time.Duration
+	f.handler.cfg.Authorize = func(context.Context, *http.Request, string, string) (string, protocol.Code) {
+		left = time.Until(w.deadline)
+		return "", protocol.CodeOK
+	}
+	f.handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/?channel_name=private-a&socket_id="+socket, nil))
+	if w.Code != http.StatusOK || left < 10*time.Second {
+		t.Errorf("%d, with %v for the application and the answer", w.Code, left)
 	}
 }
 

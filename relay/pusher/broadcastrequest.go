@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"mime"
 	"net/http"
-	"time"
 )
 
 // maxQuestionBytes bounds the body of a client's question.
@@ -51,10 +50,8 @@ func readBody(w http.ResponseWriter, r *http.Request) (q question, refused *broa
 	return question{SocketID: r.PostForm.Get("socket_id"), Channel: r.PostForm.Get("channel_name")}, nil
 }
 
-// writeJSON answers a client. The application may have needed the time that the
-// server allows for an answer.
+// writeJSON answers a client.
 func writeJSON(w http.ResponseWriter, status int, value any) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTime))
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
