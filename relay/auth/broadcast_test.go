@@ -19,8 +19,11 @@ import (
 	"sidecast/relay/stats"
 )
 
-// withBroadcasts lets the application be asked about broadcasts only.
-func withBroadcasts(c *ApplicationConfig) { c.BroadcastURL = c.LoginURL + "broadcasting/auth" }
+// withBroadcasts lets the application be asked about broadcasts, too, and gives it
+// the time that a busy machine needs.
+func withBroadcasts(c *ApplicationConfig) {
+	c.BroadcastURL, c.Timeout = c.LoginURL+"broadcasting/auth", identifyTimeout
+}
 
 const (
 	privateChannel  = "private-order.7"
@@ -91,7 +94,7 @@ func TestBroadcastAnswers(t *testing.T) {
 		{"large other parts", respond(200, `{"channel_data":{"user_id":1,"x":"`+strings.Repeat("x", maxChannelData)+`"}}`), ok, no, "", "channel_data is larger"},
 
 		// Without an answer, the client may try again.
-		{"404", respond(404, "true"), later, later, "", "HTTP status 404"},
+		{"404", respond(404, "true"), later, later, "", "install:broadcasting"},
 		{"405", respond(405, "true"), later, later, "", "HTTP status 405"},
 		{"429", respond(429, "true"), later, later, "", "HTTP status 429"},
 		{"500", respond(500, "true"), later, later, "", "HTTP status 500"},
@@ -277,7 +280,7 @@ func TestBroadcastLimits(t *testing.T) {
 			case <-time.After(time.Hour):
 			}
 			return 200, "true"
-		}, withBroadcasts, func(c *ApplicationConfig) { c.Concurrency, c.Stats = 4, counters })
+		}, withBroadcasts, func(c *ApplicationConfig) { c.Concurrency, c.Stats, c.Timeout = 4, counters, 2*time.Second })
 		codes := make(chan protocol.Code, 200)
 		began := time.Now()
 		for i := range 100 {

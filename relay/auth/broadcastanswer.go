@@ -16,6 +16,8 @@ const (
 	doPrivate  = "answer 200 with JSON, true, if the client may subscribe, and 403 if not"
 	doPresence = `answer 200 with JSON like {"channel_data":{"user_id":"42","user_info":{"name":"Ann"}}}, ` +
 		"and 403 if the client may not subscribe; in Laravel, the channel's callback returns the array that becomes user_info"
+	doRoute = "correct the URL: Laravel has the route /broadcasting/auth after `php artisan install:broadcasting`, " +
+		"or if a service provider calls Broadcast::routes()"
 	doDriver = "set BROADCAST_CONNECTION=redis in Laravel: the driver that answers so does not work with SIDECAST_BROADCAST_AUTH_URL"
 )
 
@@ -59,6 +61,8 @@ func parseBroadcast(r reply, presence bool) (answer, error) {
 			return answer{outcome: forbidden}, nil
 		}
 		return answer{outcome: granted, data: data}, nil
+	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
+		return answer{}, statusProblem(status, doRoute)
 	case status > 200 && status < 300:
 		return answer{outcome: forbidden, mistake: statusProblem(status, do)}, nil
 	}

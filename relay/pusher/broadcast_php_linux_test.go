@@ -113,7 +113,8 @@ func awaitHTTP(t *testing.T, url string) {
 // startRelay runs a relay with the settings in the README and this URL.
 func startRelay(t *testing.T, broadcastURL string) *relaytest.Process {
 	t.Helper()
-	env := map[string]string{"SIDECAST_REDIS_URL": redistest.Start(t).URL(), "SIDECAST_TRUSTED_PROXIES": "127.0.0.1"}
+	env := map[string]string{"SIDECAST_REDIS_URL": redistest.Start(t).URL(), "SIDECAST_TRUSTED_PROXIES": "127.0.0.1",
+		"SIDECAST_AUTH_TIMEOUT": "10s"} // the machine may be busy
 	for line := range strings.Lines(snippet(t, "broadcast.env")) {
 		line, _, _ = strings.Cut(line, "#")
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
