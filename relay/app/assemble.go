@@ -132,7 +132,7 @@ func (a *App) handler() *ws.Handler {
 			"": protocol.Raw{}, protocol.SubprotocolRaw: protocol.Raw{}, protocol.SubprotocolV1: protocol.V1{},
 		},
 		Reader: a.reader, Listened: true, MaxInbound: cfg.MaxInboundBytes.Int(), DefaultChannels: cfg.DefaultChannels,
-		Identify: a.identify, App: a.settings.Access.App, Limited: a.settings.Proxies.Limited,
+		Identify: a.identify, App: a.settings.Access.App, AskFor: a.askLaravel, Limited: a.settings.Proxies.Limited,
 		IPLimiter: a.limiter,
 		Remote:    func(r *http.Request) string { return a.settings.Proxies.Client(r).String() },
 	})

@@ -113,7 +113,14 @@ func awaitHTTP(t *testing.T, url string) {
 // startRelay runs a relay with the settings in the README and this URL.
 func startRelay(t *testing.T, broadcastURL string) *relaytest.Process {
 	t.Helper()
-	env := map[string]string{"SIDECAST_REDIS_URL": redistest.Start(t).URL(), "SIDECAST_TRUSTED_PROXIES": "127.0.0.1",
+	relay, _ := startRelayAndRedis(t, broadcastURL)
+	return relay
+}
+
+func startRelayAndRedis(t *testing.T, broadcastURL string) (*relaytest.Process, *redistest.Server) {
+	t.Helper()
+	redis := redistest.Start(t)
+	env := map[string]string{"SIDECAST_REDIS_URL": redis.URL(), "SIDECAST_TRUSTED_PROXIES": "127.0.0.1",
 		"SIDECAST_AUTH_TIMEOUT": "10s"} // the machine may be busy
 	for line := range strings.Lines(snippet(t, "broadcast.env")) {
 		line, _, _ = strings.Cut(line, "#")
@@ -124,7 +131,7 @@ func startRelay(t *testing.T, broadcastURL string) *relaytest.Process {
 	env["SIDECAST_BROADCAST_AUTH_URL"] = broadcastURL
 	relay := relaytest.Start(t, env)
 	relay.AwaitReady()
-	return relay
+	return relay, redis
 }
 
 // A visitor is a browser with its cookies. site is a URL without a path.
@@ -173,7 +180,7 @@ func (v *visitor) authorize(origin, channel string) (status int, answer map[stri
 	return response.StatusCode, answer, response.Header
 }
 
-var socketID = app.SocketID(access.NewSocketNumber())
+var socketID = app.SocketID(4711)
 
 // TestLaravelWithRedisDriver runs an application that answers like Laravel with
 // its driver redis, in a site with nginx. Who is logged in gets the signatures
@@ -265,6 +272,46 @@ func TestBroadcastAuthInBrowser(t *testing.T) {
 	browser.Do(ctx, t, chromedp.Navigate("http://127.0.0.1:"+appPort+"/"))
 	if got := ask("private-order.7"); !strings.Contains(got, "Failed to fetch") {
 		t.Errorf("a page of another host reads %s", got)
+	}
+}
+
+// TestLaravelEvents lets a page in Chromium receive what Laravel publishes: on a
+// presence and a private channel that it has a signature for, and on a private
+// channel for which the relay asks the application.
+func TestLaravelEvents(t *testing.T) {
+	php, listen := startPHP(t), redistest.FreeAddr(t)
+	relay, redis := startRelayAndRedis(t, "http://"+php+"/broadcasting/auth")
+	startNginx(t, listen, relay.Addr(), php)
+	ctx := browser.Start(t)
+	browser.Do(ctx, t, chromedp.Navigate("http://"+listen+"/login?user=42"))
+	browser.Eval[any](ctx, t, fmt.Sprintf(`window.seen = [];
+		window.socket = new WebSocket('ws://%s/app/app-key?protocol=7');
+		socket.onmessage = ({data}) => {
+			const frame = JSON.parse(data);
+			seen.push(frame);
+			if (frame.event === 'pusher:connection_established') window.id = JSON.parse(frame.data).socket_id;
+		};
+		window.got = (event, channel) => seen.find((f) => f.event === event && f.channel === channel);
+		window.subscribe = async (channel, signed) => {
+			const form = new URLSearchParams({socket_id: id, channel_name: channel});
+			const answer = signed ? await (await fetch('/broadcasting/auth', {method: 'POST', body: form})).json() : {};
+			socket.send(JSON.stringify({event: 'pusher:subscribe', data: {channel, ...answer}}));
+		}; null`, listen))
+	browser.Await(ctx, t, "window.id")
+	for channel, signed := range map[string]bool{
+		"private-order.7": true, "presence-room.1": true, "private-user.1": false,
+	} {
+		browser.Eval[any](ctx, t, fmt.Sprintf("subscribe(%q, %v); null", channel, signed))
+		browser.Await(ctx, t, fmt.Sprintf("got('pusher_internal:subscription_succeeded', %q)", channel))
+		redis.CLI("PUBLISH", "laravel-database-"+channel, `{"event":"App\\Events\\Shipped","data":{"n":1},"socket":null}`)
+		browser.Await(ctx, t, fmt.Sprintf(`got('App\\Events\\Shipped', %q)`, channel))
+	}
+	for channel, signed := range map[string]bool{"private-order.8": false, "presence-room.2": false, "private-order.9": true} {
+		browser.Eval[any](ctx, t, fmt.Sprintf("subscribe(%q, %v); null", channel, signed))
+		browser.Await(ctx, t, fmt.Sprintf("got('pusher:subscription_error', %q)", channel))
+	}
+	if ids := browser.Eval[string](ctx, t, "JSON.parse(got('pusher_internal:subscription_succeeded', 'presence-room.1').data).presence.ids.join()"); ids != "42" {
+		t.Errorf("the members are %q", ids)
 	}
 }
 
