@@ -20,7 +20,7 @@ var allowedImports = map[string][]string{
 	"":          {"relay/cli"},
 	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/syntax", "relay/ws"},
 	"relay/app": {
-		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/control", "relay/embedded", "relay/events", "relay/loopback",
+		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/control", "relay/counts", "relay/embedded", "relay/events", "relay/loopback",
 		"relay/outbox", "relay/presence", "relay/protocol", "relay/pusher", "relay/roster", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/transport", "relay/web", "relay/ws",
 	},
 	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/redisurl", "relay/syntax"},
@@ -35,6 +35,7 @@ var allowedImports = map[string][]string{
 	"relay/source":      {"relay/access", "relay/loopback", "relay/redisurl", "relay/source/resp", "relay/stats", "relay/stream", "relay/syntax"},
 	"relay/control":     {"relay/access", "relay/protocol", "relay/source", "relay/stats"},
 	"relay/source/resp": {},
+	"relay/counts":      {"relay/access", "relay/stats"},
 	"relay/presence":    {"relay/access", "relay/roster", "relay/stats"},
 	"relay/auth":        {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/stats"},
 	"relay/events":      {"relay/access", "relay/protocol", "relay/stats"},
@@ -74,7 +75,7 @@ var dependencies = []struct {
 	why      string
 }{
 	{"github.com/lxzan/gws", []string{"relay/ws"}, false, "a frame of 14 bytes crashes it, so relay/ws reads what clients send without it"},
-	{"github.com/redis/go-redis/v9", []string{"relay/control", "relay/events", "relay/presence", "relay/source", "relay/cli"}, true, "other packages get functions from relay/app and can be tested without Redis"},
+	{"github.com/redis/go-redis/v9", []string{"relay/control", "relay/counts", "relay/events", "relay/presence", "relay/source", "relay/cli"}, true, "other packages get functions from relay/app and can be tested without Redis"},
 	{"github.com/kelseyhightower/envconfig", []string{"config"}, false, "its errors contain the values of settings, passwords included"},
 	{"github.com/alicebob/miniredis/v2", []string{"relay/embedded"}, true, "tests use a real Redis, see relay/relaytest/redistest, unless they set its clock"},
 	{"github.com/prometheus/", []string{"relay/admin"}, false, "packages count in relay/stats, and relay/admin exports it"},

@@ -126,7 +126,8 @@
 // session (shard.enter), so that the fan-out does not have to compete with
 // thousands. Locks are taken in the order shard, [stream.Reader], hub, outbox,
 // resumer; the lock of the page cache is the last. Under a shard's lock, the
-// methods of [Presence] and [roster.Roster] take their own.
+// methods of [Presence] and [roster.Roster] take their own, and under the hub's
+// lock those of [Counts].
 //
 // # Files
 //
@@ -158,6 +159,7 @@
 //	resumer.go       the turns of all resumes
 //	messages.go      pages of the history, encoded once for all clients
 //	presence.go      members of channels, and the clients that watch them
+//	counts.go        numbers of subscriptions, and the clients that are told them
 //	report.go        reports about clients, for the application
 //	unheard.go       messages without a subscriber
 //	echo.go          messages that their sender does not want to receive

@@ -54,6 +54,10 @@ type HubConfig struct {
 	// application does not want to know of them.
 	Unheard Unheard
 
+	// Counts knows how many subscriptions each channel has. If it is nil, no
+	// client is told.
+	Counts Counts
+
 	// Relays returns how many relays, this one included, serve the clients of
 	// the application. It is called concurrently. If it is nil, there is one.
 	Relays func() int

@@ -72,7 +72,10 @@ func newTestHub(t testing.TB, cfg relay.HubConfig) *testHub {
 	if cfg.Budget == nil {
 		cfg.Budget = outbox.NewBudget(1<<20, 1<<30, time.Minute, nil)
 	}
-	cfg.Protocols, cfg.Stats, cfg.MaxChannels = protocol.All(), new(stats.Stats), cmp.Or(cfg.MaxChannels, 128)
+	if cfg.Protocols == nil {
+		cfg.Protocols = protocol.All()
+	}
+	cfg.Stats, cfg.MaxChannels = new(stats.Stats), cmp.Or(cfg.MaxChannels, 128)
 	cfg.MaxPayload = cmp.Or(cfg.MaxPayload, 1<<20)
 	return &testHub{Hub: relay.NewHub(cfg), t: t, budget: cfg.Budget, stats: cfg.Stats}
 }

@@ -30,6 +30,7 @@ const (
 	itemOffline           // to all sessions
 	itemOnline            // to all sessions
 	itemPresence          // to the clients that watch the members of a channel
+	itemCount             // to the clients on a channel that are told its number of subscriptions
 )
 
 // An item is one message or notice on its way to the sessions.
@@ -292,6 +293,8 @@ func (s *shard) notify(it *item) {
 		}
 	case itemPresence:
 		s.notifyWatchers(it)
+	case itemCount:
+		s.notifyCount(it)
 	case itemOnline:
 		for _, session := range s.sessions {
 			if it.seq > uint64(session.existsSince) {

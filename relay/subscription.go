@@ -86,6 +86,7 @@ func (h *Hub) joinLive(sub *Subscription) {
 func (h *Hub) join(sub *Subscription, start uint64) {
 	s, ch := sub.session, sub.channel
 	ch.Hub.protocols[s.protocol.ID()]++
+	h.countChanged(ch, 1)
 	if sub.noEcho {
 		ch.Hub.echoes++
 	}
@@ -209,6 +210,7 @@ func (h *Hub) uncountLive(sub *Subscription) {
 	s, f := sub.session, &sub.channel.Hub
 	f.in(s.shard.index).count.Add(-1)
 	f.protocols[s.protocol.ID()]--
+	h.countChanged(sub.channel, -1)
 	if sub.noEcho {
 		f.echoes--
 	}

@@ -13,7 +13,7 @@ import (
 
 // catalog returns the metrics of the relay.
 func catalog(stats *stats.Stats, gauges Gauges, version, commit string) []metric {
-	return slices.Concat(redisMetrics(stats), clientMetrics(stats), authMetrics(stats), eventMetrics(stats), presenceMetrics(stats), fanoutMetrics(stats),
+	return slices.Concat(redisMetrics(stats), clientMetrics(stats), authMetrics(stats), eventMetrics(stats), presenceMetrics(stats), countsMetrics(stats), fanoutMetrics(stats),
 		relayMetrics(stats, gauges, version, commit))
 }
 
@@ -115,6 +115,18 @@ func presenceMetrics(s *stats.Stats) []metric {
 		counter("sidecast_presence_errors_total",
 			"Attempts to write or read members in Redis that failed. The relay repeats them.", &s.PresenceErrors),
 		histogram("sidecast_presence_refresh_seconds", "Time to extend all members of this relay in Redis.", &s.PresenceRefresh),
+	}
+}
+
+// countsMetrics returns the metrics about the numbers of subscriptions over all
+// relays.
+func countsMetrics(s *stats.Stats) []metric {
+	return []metric{
+		counter("sidecast_counts_writes_total",
+			"Numbers of subscriptions to a channel that this relay has written to Redis, for clients of the Pusher protocol and the HTTP API.",
+			&s.CountsWrites),
+		counter("sidecast_counts_errors_total",
+			"Attempts to write these numbers, or to read those of other relays, that failed. The relay repeats them.", &s.CountsErrors),
 	}
 }
 

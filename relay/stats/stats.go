@@ -50,6 +50,10 @@ type Stats struct {
 	PresenceErrors   Counter   // attempts that failed
 	PresenceRefresh  Histogram // time to extend all members of this relay
 
+	// Numbers of subscriptions over all relays.
+	CountsWrites Counter // numbers that this relay wrote to Redis
+	CountsErrors Counter // attempts that failed
+
 	// Control messages of the application.
 	Control [numControlActions]Counter
 
