@@ -17,6 +17,7 @@ import (
 	"sidecast/relay/accept"
 	"sidecast/relay/auth"
 	"sidecast/relay/control"
+	"sidecast/relay/counts"
 	"sidecast/relay/events"
 	"sidecast/relay/outbox"
 	"sidecast/relay/presence"
@@ -56,6 +57,7 @@ type App struct {
 	webhooks *events.Webhooks   // nil if there are none
 	unheard  *events.Unheard    // nil without UNHEARD
 	presence *presence.Presence // nil if no channel has members
+	counts   *counts.Counts     // nil without PUSHER_KEY
 	reader   *transport.Reader  // nil: each connection has a goroutine
 	server   *server.Server
 }
@@ -112,6 +114,7 @@ func (a *App) Run(ctx context.Context) error {
 	members, release := context.WithCancel(inner) // they leave while the link still exists
 	var releasing sync.WaitGroup
 	releasing.Go(func() { a.runPresence(members) })
+	releasing.Go(func() { a.runCounts(members) })
 	group, running := errgroup.WithContext(inner)
 	group.Go(func() error { return a.hub.Run(running) })
 	group.Go(func() error { return a.link.Run(running) })

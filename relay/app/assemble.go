@@ -44,6 +44,7 @@ func SourceConfig(cfg *config.Config, s *Settings) source.Config {
 		Features: source.Features{
 			Presence: len(cfg.PresenceChannels) > 0, Unheard: len(cfg.Unheard) > 0, Webhooks: cfg.EventsURL.WebURL != "",
 			Events: cfg.CausesEvents(), Appends: cfg.PublishToken.IsSet() || cfg.PusherAppID != "", Terminates: cfg.PusherAppID != "",
+			Counts: cfg.PusherKey != "",
 		},
 	}
 }
@@ -93,7 +94,7 @@ func (a *App) assemble() error {
 		Reporter:  a.events, Verify: a.gate.Verifier(), WrapPublished: cfg.PublishFormat == config.FormatJSON,
 	}
 	c := SourceConfig(cfg, a.settings)
-	services := a.watchUnheard(&hub)
+	services := slices.Concat(a.watchUnheard(&hub), a.watchCounts(&hub))
 	a.hub = relay.NewHub(hub)
 	c.Stats, c.Logger = a.stats, a.options.Logger
 	a.control = control.New(control.Config{

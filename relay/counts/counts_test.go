@@ -193,7 +193,7 @@ func TestRemovedFromList(t *testing.T) {
 	a.join("chat", true)
 	b.join("chat", true)
 	w.pass(late)
-	w.client.SRem(t.Context(), a.list, b.relay)
+	w.client.ZRem(t.Context(), a.list, b.relay)
 	w.pass(2 * late)
 	w.want()
 	w.wantKeys()

@@ -35,8 +35,8 @@ func (w *worker) refresh(ctx context.Context) error {
 	var members *redis.StringSliceCmd
 	err := w.do(ctx, func(ctx context.Context, p redis.Pipeliner) {
 		created = w.keep(ctx, p)
-		added = p.SAdd(ctx, c.list, c.relay)
-		members = p.SMembers(ctx, c.list)
+		added = p.ZAdd(ctx, c.list, redis.Z{Member: c.relay})
+		members = p.ZRange(ctx, c.list, 0, -1)
 	})
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (w *worker) look(ctx context.Context, relays []string) error {
 	if len(gone) > 0 {
 		err := w.do(ctx, func(ctx context.Context, p redis.Pipeliner) {
 			for batch := range slices.Chunk(gone, maxRelays) {
-				p.SRem(ctx, w.c.list, batch)
+				p.ZRem(ctx, w.c.list, batch)
 			}
 		})
 		if err != nil {
@@ -117,7 +117,7 @@ func (w *worker) leave(ctx context.Context) error {
 	}
 	return w.do(ctx, func(ctx context.Context, p redis.Pipeliner) {
 		p.PExpire(ctx, w.c.key(w.c.relay), 0) // removes it
-		p.SRem(ctx, w.c.list, w.c.relay)
+		p.ZRem(ctx, w.c.list, w.c.relay)
 		p.Publish(ctx, w.c.topic, w.c.relay)
 	})
 }

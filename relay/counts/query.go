@@ -100,7 +100,7 @@ func (c *Counts) query(ctx context.Context, f func(context.Context, redis.Univer
 	defer cancel()
 	var tooMany error
 	err := c.cfg.Link().Do(ctx, func(ctx context.Context, client redis.UniversalClient) error {
-		relays, err := client.SMembers(ctx, c.list).Result()
+		relays, err := client.ZRange(ctx, c.list, 0, -1).Result()
 		if err == nil {
 			err = f(ctx, client, relays)
 		}

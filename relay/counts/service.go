@@ -61,7 +61,7 @@ var usual = timing{
 type Counts struct {
 	cfg   Config
 	relay string // this relay's id
-	list  string // the key with the ids of all relays
+	list  string // the sorted set with the ids of all relays; the scores have no meaning
 	topic string // the pub/sub channel with the names of changed channels
 	stats *stats.Stats
 

@@ -242,7 +242,7 @@ func (w *world) wantKeys() {
 	if got := w.db.Keys(); !slices.Equal(got, want) {
 		w.t.Errorf("%v: the keys are %q, want %q", w.now, got, want)
 	}
-	if got, err := w.client.SMembers(context.Background(), testNames.Internal("counts")).Result(); err != nil || !slices.Equal(slices.Sorted(slices.Values(got)), ids) {
+	if got, err := w.client.ZRange(context.Background(), testNames.Internal("counts"), 0, -1).Result(); err != nil || !slices.Equal(slices.Sorted(slices.Values(got)), ids) {
 		w.t.Errorf("%v: the list has %q, want %q, %v", w.now, got, ids, err)
 	}
 }

@@ -19,6 +19,7 @@ type Features struct {
 	Unheard    bool // messages without a listener are reported
 	Appends    bool // the application publishes to durable channels over HTTP
 	Terminates bool // the application ends users' connections over HTTP
+	Counts     bool // subscriptions are counted over all relays
 }
 
 // A trial is a command that changes nothing, because its arguments are wrong or
@@ -64,6 +65,12 @@ func (c *check) checkFeatures(ctx context.Context) {
 		}
 		list = append(list, trials(events, "xadd KEY x f v")...)
 		c.checkTrials(ctx, "unheard messages", "messages without a listener are not reported", list)
+	}
+	if uses.Counts {
+		c.checkChannel(ctx, names.Internal("counts"), "clients learn later that the number of subscriptions has changed")
+		list := trials(names.Internal("counts:*"), "hdel KEY f", "hmget KEY f", "hscan KEY x", "hset KEY f v f", "pexpire KEY x")
+		list = append(list, trials(names.Internal("counts"), "zadd KEY x m", "zrange KEY 0 0", "zrem KEY m")...)
+		c.checkTrials(ctx, "subscription counts", "clients and the application do not learn how many subscriptions a channel has", list)
 	}
 	if uses.Events {
 		c.checkTrials(ctx, "events", "they are not written", trials(events, "xadd KEY x f v"))

@@ -27,6 +27,7 @@ func TestCheckNamesMissingRights(t *testing.T) {
 		{[]string{"events"}, "events", func(c *source.Config) { c.Features.Events = true }},
 		{[]string{"webhooks"}, "webhooks", func(c *source.Config) { c.Features.Webhooks = true }},
 		{[]string{"messages without"}, "unheard messages", func(c *source.Config) { c.Features.Unheard = true }},
+		{[]string{"counting"}, "subscription counts", func(c *source.Config) { c.Features.Counts = true }},
 		{[]string{"publishing"}, "streams order:*", func(c *source.Config) { c.Features.Appends, c.Durable = true, c.Patterns[:1] }},
 	} {
 		var rights []string

@@ -27,6 +27,7 @@ type feature struct {
 	rights   []string // the beginnings of its lines in the table of rights
 	settings map[string]string
 	use      func(*featureWorld)
+	channels []string // patterns that the settings add to those that are relayed
 	// unused are commands in these lines that Redis runs only after a long
 	// time.
 	unused []string
@@ -65,6 +66,13 @@ var features = map[string]feature{
 		rights:   []string{"messages without a listener"},
 		settings: map[string]string{"SIDECAST_UNHEARD": "chat:*,order:*"},
 		use:      (*featureWorld).reportsUnheard,
+	},
+	"counting subscriptions": {
+		rights:   []string{"counting subscriptions"},
+		settings: map[string]string{"SIDECAST_PUSHER_KEY": "app-key", "SIDECAST_PUSHER_SECRET": jwtSecret},
+		use:      (*featureWorld).countsSubscriptions,
+		channels: []string{"#server-to-user-*"},
+		unused:   []string{"hscan"}, // when the application asks for all channels
 	},
 }
 
@@ -115,6 +123,9 @@ func (w *featureWorld) grant(more ...string) {
 	base = append(base, strings.Fields(snippet(w.t, "", "ACL SETUSER relay %R~"))[3:]...)
 	for _, line := range w.feature.rights {
 		base = append(base, redistest.Rights(w.t, line)...)
+	}
+	for _, pattern := range w.feature.channels {
+		base = append(base, "&"+pattern)
 	}
 	base = append(base, more...)
 	for i, right := range base {
@@ -309,6 +320,45 @@ func (w *featureWorld) knowsMembers() {
 	if events := w.events(); !slices.Equal(events, []string{"joined ann", "joined bob", "joined cat", "left bob"}) {
 		w.t.Errorf("events %q", events)
 	}
+}
+
+// countsSubscriptions: the subscriptions at two relays are in Redis, and those of
+// a relay that has stopped are not.
+func (w *featureWorld) countsSubscriptions() {
+	a, b := w.start(nil), w.start(nil)
+	one := listen(w.t, a, "chat", "chat:1")
+	listen(w.t, a, "chat")
+	listen(w.t, b, "chat")
+	w.awaitCounts("chat 1", "chat 2", "chat:1 1")
+	_ = one.Close(w.t.Context(), 1000, "")
+	w.awaitCounts("chat 1", "chat 1")
+	b.Signal(syscall.SIGTERM)
+	b.Wait()
+	w.awaitCounts("chat 1")
+}
+
+// awaitCounts waits for what the relays have written, in alphabetical order.
+func (w *featureWorld) awaitCounts(want ...string) {
+	w.t.Helper()
+	eventually(w.t, func() string {
+		var got []string
+		for relay := range strings.FieldsSeq(w.cli("ZRANGE", w.keys+"counts", "0", "-1")) {
+			var numbers map[string]string
+			if text := w.cli("--json", "HGETALL", w.keys+"counts:"+relay); json.Unmarshal([]byte(text), &numbers) != nil {
+				return "a hash is " + text
+			}
+			for channel, n := range numbers {
+				if channel != "" { // the relay itself
+					got = append(got, channel+" "+n)
+				}
+			}
+		}
+		slices.Sort(got)
+		if slices.Equal(got, want) {
+			return ""
+		}
+		return fmt.Sprintf("numbers %q, want %q", got, want)
+	})
 }
 
 // join subscribes a user to chat:1, with a token that has info.
