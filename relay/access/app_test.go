@@ -1,6 +1,8 @@
 package access
 
 import (
+	"bytes"
+	"crypto/rand"
 	"fmt"
 	"math"
 	"strconv"
@@ -83,12 +85,15 @@ func TestSocketIDs(t *testing.T) {
 	app, other := NewApp("1", "key", testSecret), NewApp("1", "key", testSecret+"!")
 	seen := map[SocketNumber]bool{}
 	for i := range 1000 {
-		n := NewSocketNumber()
-		if i == 0 {
-			n = 1 // the lowest
-		} else if i == 1 {
-			n = 1<<socketBits - 1 // the highest
+		random := make([]byte, 8)
+		switch i {
+		case 0: // the lowest number is 1
+		case 1: // the highest
+			random = bytes.Repeat([]byte{255}, 16)
+		default:
+			_, _ = rand.Read(random)
 		}
+		n := NewSocketNumber(random)
 		id := app.SocketID(n)
 		if got, ok := app.ParseSocketID(id); got != n || !ok {
 			t.Fatalf("%s of %d is %d, %v", id, n, got, ok)
@@ -109,8 +114,11 @@ func TestSocketIDs(t *testing.T) {
 		}
 		seen[n] = true
 	}
-	if app.SocketID(7) != app.SocketID(7) || NewApp("2", "other", testSecret).SocketID(7) != app.SocketID(7) {
-		t.Error("a socket id depends on something else than the secret")
+	if !seen[1] || !seen[1<<socketBits-1] {
+		t.Error("the lowest or the highest number is missing")
+	}
+	if got, want := NewApp("2", "other", testSecret).SocketID(7), app.SocketID(7); got != want {
+		t.Errorf("with the same secret, a socket id is %s, want %s", got, want)
 	}
 }
 
