@@ -21,6 +21,9 @@ func (a *App) httpAPI() http.Handler {
 	if a.presence != nil {
 		c.Members = a.presence.Members
 	}
+	if a.counts != nil {
+		c.Counts = a.counts
+	}
 	return pusher.NewAPI(c)
 }
 
