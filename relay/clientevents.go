@@ -42,7 +42,7 @@ func (s *Session) mayPublish(cmd *protocol.Command, named bool) protocol.Code {
 		cmd.Problem = "clients cannot send events to encrypted channels"
 		return protocol.CodeForbidden
 	case signed:
-		s.limiter.charge(s.hub.commandRate, s.hub.now()) // half as many as other commands
+		s.limiter.charge(s.rate(), s.hub.now()) // half as many as other commands
 		return s.hub.cfg.Access.Relayed(cmd.Channel)
 	}
 	code := protocol.CodeForbidden

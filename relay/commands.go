@@ -29,7 +29,7 @@ func (s *Session) Handle(data []byte, text bool) {
 	if cmd.Type == protocol.CommandPublish && cmd.Channel == "" {
 		cmd.Channel, cmd.NoEcho = s.publishTo, s.noEcho
 	}
-	switch s.limiter.take(s.hub.commandRate, s.hub.now()) {
+	switch s.limiter.take(s.rate(), s.hub.now()) {
 	case limitRefuse:
 		s.refuse(cmd, cmd.Channel, protocol.CodeRateLimited)
 		return
@@ -46,6 +46,14 @@ func (s *Session) Handle(data []byte, text bool) {
 		return
 	}
 	s.run(cmd)
+}
+
+// rate returns how many commands the session may run.
+func (s *Session) rate() commandRate {
+	if s.protocol.ID() == protocol.PusherID {
+		return s.hub.pusherRate
+	}
+	return s.hub.commandRate
 }
 
 func (s *Session) run(cmd protocol.Command) {
@@ -139,7 +147,7 @@ func (s *Session) subscribeAll(cmd protocol.Command) {
 			continue
 		}
 		if rejected++; rejected > freeErrors {
-			s.limiter.charge(s.hub.commandRate, s.hub.now())
+			s.limiter.charge(s.rate(), s.hub.now())
 		}
 	}
 }

@@ -106,6 +106,7 @@ type Hub struct {
 	seed        maphash.Seed
 	nextShard   atomic.Uint32 // shard of the next session
 	commandRate commandRate   // of each session
+	pusherRate  commandRate   // of each session that speaks the Pusher protocol
 	sessions    atomic.Int64  // how many there are
 
 	readers  *stream.Readers // nil if there are no streams
@@ -150,6 +151,9 @@ func NewHub(cfg HubConfig) *Hub {
 	h := &Hub{
 		cfg: cfg, started: time.Now(), seed: maphash.MakeSeed(), revoked: newRevocations(), refreshed: newRefreshes(),
 		commandRate: newCommandRate(cfg.CommandRate, cfg.CommandBurst),
+		// pusher-js subscribes to each channel with a command of its own, to all
+		// of them at once when it connects, and does not repeat one that is refused.
+		pusherRate: newCommandRate(cfg.CommandRate, cfg.CommandBurst+cfg.MaxChannels),
 		ledger: ledger{
 			offline: true, history: history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge),
 			streamReaders: make(map[string]*stream.Reader), unheard: cfg.Unheard,

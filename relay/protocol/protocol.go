@@ -98,7 +98,7 @@ type Command struct {
 	Type      CommandType
 	Ref       []byte           // the ref as the client wrote it, in JSON, or nil if the command has no ref
 	Subscribe []ChannelRequest // subscribe
-	Channel   string           // unsubscribe, publish
+	Channel   string           // unsubscribe, publish; of a subscribe that names only one, it may be that
 	Data      []byte           // publish: the payload
 	Event     string           // publish, by a client of the Pusher protocol: the name of the event; Data is JSON then
 	Token     string           // auth

@@ -97,7 +97,7 @@ func (f *pusherFrame) command(kind CommandType) Command {
 	if isCacheChannel(d.Channel) {
 		request.Cached, request.Last = true, MaxLast
 	}
-	return Command{Type: kind, Subscribe: []ChannelRequest{request}}
+	return Command{Type: kind, Channel: d.Channel, Subscribe: []ChannelRequest{request}}
 }
 
 // isCacheChannel reports whether a new subscriber of a channel first receives its
