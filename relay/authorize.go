@@ -35,7 +35,7 @@ type grant struct {
 
 	// Only if a signature opened the channel.
 	signed bool
-	app    bool   // in the Pusher protocol: it has no end, and the user is a member whoever the client is otherwise
+	app    bool   // as in the Pusher protocol: it has no end, and the user is a member whoever the client is otherwise
 	user   string // that was signed; empty for every client
 	info   []byte // about that user; nil if there is none
 	ends   int64  // until, as in Session.expires; guarded by the shard's mu

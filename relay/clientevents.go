@@ -35,8 +35,7 @@ func (s *Session) wrapEvent(cmd *protocol.Command) protocol.Code {
 // subscription that was signed, and no other right.
 func (s *Session) mayPublish(cmd *protocol.Command, named bool) protocol.Code {
 	kind := access.KindOf(cmd.Channel)
-	i := s.subscription(cmd.Channel)
-	signed := s.hub.cfg.Access.App != nil && named && kind.Private && i >= 0 && s.subs[i].grant != nil
+	signed := named && kind.Private && s.maySendEvents(cmd.Channel)
 	switch {
 	case signed && kind.Encrypted:
 		cmd.Problem = "clients cannot send events to encrypted channels"
@@ -53,6 +52,17 @@ func (s *Session) mayPublish(cmd *protocol.Command, named bool) protocol.Code {
 		cmd.Problem = "events of clients need a subscription to a private or presence channel"
 	}
 	return code
+}
+
+// maySendEvents reports whether the application has signed the session's
+// subscription to a channel, or has allowed it to a client of the Pusher
+// protocol. Other signatures and answers are for receiving only.
+func (s *Session) maySendEvents(channel string) bool {
+	i := s.subscription(channel)
+	if s.hub.cfg.Access.App == nil || i < 0 || s.subs[i].grant == nil {
+		return false
+	}
+	return s.subs[i].grant.app || s.protocol.ID() == protocol.PusherID
 }
 
 // memberUser returns the user as whom the session is a member of a channel, or "".
