@@ -302,3 +302,114 @@ func TestPusherAPIWhenFull(t *testing.T) {
 		}
 	}
 }
+
+// A pusherClient is a client of the Pusher protocol.
+type pusherClient struct {
+	*relaytest.Client
+	t      testing.TB
+	socket string // its id
+}
+
+// dialPusher connects a client of the Pusher protocol that has subscribed to
+// chat.
+func dialPusher(t testing.TB, relay *relaytest.Process) *pusherClient {
+	t.Helper()
+	url := "ws://" + relay.Addr() + "/app/" + pusherApp.Key + "?protocol=7"
+	c := &pusherClient{t: t, Client: dial(t, &relaytest.Dialer{URL: url, Protocol: relaytest.Raw})}
+	var established struct {
+		SocketID string `json:"socket_id"`
+	}
+	if err := json.Unmarshal([]byte(c.receives("pusher:connection_established")), &established); err != nil {
+		t.Fatal(err)
+	}
+	c.socket = established.SocketID
+	c.subscribe("chat")
+	return c
+}
+
+// receives waits for an event, and returns its data.
+func (c *pusherClient) receives(event string) string {
+	c.t.Helper()
+	var frame struct{ Event, Data string }
+	_, err := c.Await(c.t.Context(), func(e relaytest.Event) bool {
+		frame.Event = ""
+		return e.Kind == relaytest.KindMessage && json.Unmarshal([]byte(e.Data), &frame) == nil && frame.Event == event
+	})
+	if err != nil {
+		c.t.Fatalf("awaiting %s: %v\nreceived: %v", event, err, c.Events())
+	}
+	return frame.Data
+}
+
+// received reports whether the client has received an event.
+func (c *pusherClient) received(event string) bool {
+	return slices.ContainsFunc(eventsOf(c.Client, relaytest.KindMessage), func(e relaytest.Event) bool {
+		return strings.Contains(e.Data, `"event":"`+event+`"`)
+	})
+}
+
+func (c *pusherClient) sends(text string) {
+	c.t.Helper()
+	if err := c.SendText(text); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+func (c *pusherClient) subscribe(channel string) {
+	c.t.Helper()
+	c.sends(`{"event":"pusher:subscribe","data":{"channel":"` + channel + `","auth":""}}`)
+	if _, err := c.Await(c.t.Context(), func(e relaytest.Event) bool {
+		return strings.Contains(e.Data, `"pusher_internal:subscription_succeeded","channel":"`+channel+`"`)
+	}); err != nil {
+		c.t.Fatalf("subscribing to %s: %v\nreceived: %v", channel, err, c.Events())
+	}
+}
+
+// TestPusherAPIToPusherClients: clients of the Pusher protocol receive what is
+// published over HTTP at another relay, apart from the one that is left out. A
+// user who has signed in receives the events that are sent to the user, and the
+// application ends the user's connections, to both relays.
+func TestPusherAPIToPusherClients(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relays := []*relaytest.Process{start(t, pusherSettings(server, nil)), start(t, pusherSettings(server, nil))}
+	sender, other, stranger := dialPusher(t, relays[0]), dialPusher(t, relays[1]), dialPusher(t, relays[1])
+	body, _ := eventBody("toOthers", `{"text":"grüße"}`, "chat")
+	trigger(t, relays[1].Addr(), strings.Replace(body, "{", `{"socket_id":"`+sender.socket+`",`, 1))
+	if data := other.receives("toOthers"); data != `{"text":"grüße"}` {
+		t.Errorf("received %s", data)
+	}
+	body, _ = eventBody("toAll", "", "chat")
+	trigger(t, relays[1].Addr(), body)
+	if sender.receives("toAll"); sender.received("toOthers") {
+		t.Error("the client that is left out has received the event")
+	}
+
+	for _, c := range []*pusherClient{sender, other} {
+		user := `{"id":"42"}`
+		c.sends(fmt.Sprintf(`{"event":"pusher:signin","data":{"auth":%q,"user_data":%q}}`, pusherApp.SignUser(c.socket, user), user))
+		c.receives("pusher:signin_success")
+		c.subscribe("#server-to-user-42")
+	}
+	body, _ = eventBody("toUser", "1", "#server-to-user-42")
+	trigger(t, relays[0].Addr(), body)
+	sender.receives("toUser")
+	other.receives("toUser")
+	eventually(t, func() string {
+		if status, answer := callAPI(t, relays[0].Addr(), "/users/42/terminate_connections", "{}"); status != http.StatusOK {
+			return fmt.Sprint(status, answer)
+		}
+		return ""
+	})
+	wantClose(t, sender.Client, 4009)
+	wantClose(t, other.Client, 4009)
+	body, _ = eventBody("last", "", "chat")
+	trigger(t, relays[0].Addr(), body)
+	if stranger.receives("last"); stranger.received("toUser") {
+		t.Error("another client has received an event for the user")
+	}
+	again := dialPusher(t, relays[1]) // the user may return, with a new signature
+	again.sends(fmt.Sprintf(`{"event":"pusher:signin","data":{"auth":%q,"user_data":%q}}`, pusherApp.SignUser(again.socket, `{"id":"42"}`), `{"id":"42"}`))
+	again.receives("pusher:signin_success")
+	again.subscribe("#server-to-user-42")
+}
