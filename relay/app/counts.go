@@ -18,7 +18,7 @@ func (a *App) watchCounts(hub *relay.HubConfig) (services []source.Service) {
 	}
 	c := counts.New(counts.Config{
 		Names: a.settings.Access.Names, Stats: a.stats, Logger: a.options.Logger,
-		Link:   func() counts.Link { return a.link },
+		Link: func() counts.Link { return a.link }, Connections: func() int { return a.hub.Sessions() },
 		Notify: func(channel string, count int) { a.hub.SubscriptionCount(channel, count) },
 	})
 	a.counts, hub.Counts = c, c

@@ -22,7 +22,7 @@ func (a *App) httpAPI() http.Handler {
 		c.Members = a.presence.Members
 	}
 	if a.counts != nil {
-		c.Counts = a.counts
+		c.Counts, c.Connections = a.counts, a.counts.Connections
 	}
 	return pusher.NewAPI(c)
 }

@@ -4,14 +4,16 @@ import (
 	"context"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
 // present is the field that every relay has in its hash as long as the relay
-// runs, so that the hash exists if there is no subscription. No channel has this
-// name.
+// runs, so that the hash exists if there is no subscription. Its value is how
+// many clients the relay had when it last extended its lease. No channel has
+// this name.
 const present = ""
 
 // keep keeps the hash of this relay in Redis. It returns the command whose reply
@@ -19,7 +21,7 @@ const present = ""
 // that no hash remains without an expiry.
 func (w *worker) keep(ctx context.Context, p redis.Pipeliner) *redis.IntCmd {
 	key := w.c.key(w.c.relay)
-	created := p.HSet(ctx, key, present, "1")
+	created := p.HSet(ctx, key, present, strconv.Itoa(w.c.cfg.Connections()))
 	p.PExpire(ctx, key, w.c.cfg.lease)
 	return created
 }

@@ -94,6 +94,9 @@ func (c *Counts) Subscriptions(ctx context.Context, channel string) (sum int, er
 	return sum, err
 }
 
+// Connections returns how many clients all relays have.
+func (c *Counts) Connections(ctx context.Context) (int, error) { return c.Subscriptions(ctx, present) }
+
 // query runs commands about the numbers of all relays.
 func (c *Counts) query(ctx context.Context, f func(context.Context, redis.UniversalClient, []string) error) error {
 	ctx, cancel := context.WithTimeout(ctx, queryTimeout)

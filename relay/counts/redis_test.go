@@ -251,3 +251,27 @@ func BenchmarkChanged(b *testing.B) {
 		})
 	}
 }
+
+// The number of clients of all relays is known, also of those without a
+// subscription. It is not the number of a channel.
+func TestConnections(t *testing.T) {
+	server := redistest.Start(t)
+	a, b := newReal(t, clientOf(server, redis.Options{})), newReal(t, clientOf(server, redis.Options{}))
+	clients := 3
+	a.cfg.Connections = func() int { return clients }
+	b.cfg.Connections = func() int { return 40 }
+	a.pass(0)
+	b.pass(0)
+	for _, want := range []int{43, 40, 47} {
+		for _, r := range []*realCounts{a, b} {
+			if n, err := r.Connections(t.Context()); n != want || err != nil {
+				t.Errorf("%d connections, %v, want %d", n, err, want)
+			}
+		}
+		clients = map[int]int{43: 0, 40: 7}[want]
+		a.pass(5 * time.Second)
+	}
+	if all, err := a.Channels(t.Context(), ""); len(all) > 0 || err != nil {
+		t.Errorf("the channels are %v, %v", all, err)
+	}
+}

@@ -19,6 +19,10 @@ type Config struct {
 	// Link returns the link to Redis. It is called after New.
 	Link func() Link
 
+	// Connections returns how many clients this relay has. If it is nil, they
+	// are not counted.
+	Connections func() int
+
 	// Notify receives the number of subscriptions of a channel, for those of its
 	// clients that are told. It may wait for the clients' shards, never for a
 	// client. Only the goroutine that calls Run calls it.
@@ -86,6 +90,9 @@ func New(cfg Config) *Counts {
 	}
 	if cfg.timing == (timing{}) {
 		cfg.timing = usual
+	}
+	if cfg.Connections == nil {
+		cfg.Connections = func() int { return 0 }
 	}
 	if cfg.Notify == nil {
 		cfg.Notify = func(string, int) {}

@@ -43,7 +43,7 @@ var (
 )
 
 // unread is the text of an answer if Redis has not answered a question.
-const unread = "Redis is unavailable, so this is not known now; the relay's log says why"
+const unread = "this is not known now: Redis does not answer, or too many channels have subscriptions; the relay's log says why"
 
 // attributes finds out what was asked about a channel. Only presence channels
 // have users.

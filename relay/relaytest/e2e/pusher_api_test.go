@@ -166,6 +166,18 @@ func TestPusherAPIReplicas(t *testing.T) {
 			awaitNewest(t, client, "chat", message)
 		}
 	}
+	for path, want := range map[string]string{
+		"/connections":   `{"connections":2}`,
+		"/channels":      `{"channels":{"chat":{}}}`,
+		"/channels/chat": `{"occupied":true}`,
+	} {
+		eventually(t, func() string { // within 5 s
+			if status, answer := callAPI(t, proxy, path, ""); status != http.StatusOK || answer != want {
+				return fmt.Sprintf("%s: %d %s, want %s", path, status, answer, want)
+			}
+			return ""
+		})
+	}
 	for i, addr := range []string{relays[0].Addr(), relays[1].Addr(), proxy, proxy, proxy, proxy} {
 		body, message := eventBody("posted", fmt.Sprint(i), "chat")
 		trigger(t, addr, body)
