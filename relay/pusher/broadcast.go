@@ -66,7 +66,7 @@ type signature struct {
 	ChannelData string `json:"channel_data,omitempty"`
 }
 
-// authorize returns the signature, or why there is none.
+// authorize returns the signature, or why it is refused.
 func (b *BroadcastAuth) authorize(w http.ResponseWriter, r *http.Request) (signature, *broadcastRefusal) {
 	if r.Header.Get(auth.ForwardedHeader) != "" {
 		return signature{}, loop

@@ -7,9 +7,9 @@ import (
 	"sidecast/relay/stats"
 )
 
-// A broadcastRefusal is the answer to a request that gets no signature. Its text is
-// constant: it repeats nothing of the request, and nothing of the application's
-// answer.
+// A broadcastRefusal is the answer to a request that gets no signature. Its text
+// is constant: it repeats nothing of the request, and nothing of the
+// application's answer.
 type broadcastRefusal struct {
 	status  int
 	text    string

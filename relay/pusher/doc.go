@@ -11,4 +11,8 @@
 //	request.go  the checks that a request passes before it is read as JSON
 //	events.go   publishing events
 //	queries.go  questions about channels, and ending a user's connections
+//
+//	broadcast.go         the requests for signatures, and what is signed
+//	broadcastrequest.go  what clients send, and how answers are written
+//	broadcastrefusal.go  why a request gets no signature
 package pusher

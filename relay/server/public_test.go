@@ -121,7 +121,7 @@ func TestApplicationPaths(t *testing.T) {
 }
 
 // Laravel Echo asks for the signature of a channel at a path without a prefix.
-// Pages of other origins get none.
+// Pages of other origins are refused.
 func TestBroadcastPath(t *testing.T) {
 	signer := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "the signature") })
 	for base, paths := range map[string]map[string]int{
