@@ -5,11 +5,11 @@ import (
 	"sync"
 )
 
-// changes are those since the last pass. They contain only channels that have
+// changes are the changes since the last pass. They contain only channels that have
 // subscriptions, or had some at the last pass.
 type changes struct {
 	mu   sync.Mutex
-	list map[string]*change // nil if there are none
+	list map[string]*change // nil if nothing has changed
 }
 
 // A change is that of one channel.

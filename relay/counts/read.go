@@ -85,7 +85,7 @@ func (w *worker) readBatch(ctx context.Context, batch []*channel) (sums []int, c
 	return sums, true, nil
 }
 
-// number returns a value of a hash as a number, or 0 if it is none.
+// number returns a value of a hash as a number, or 0 if it is not one.
 func number(value any) int {
 	text, _ := value.(string)
 	n, _ := strconv.Atoi(text)
