@@ -27,7 +27,7 @@ export interface ChannelOptions {
   /**
    * The signature with which the application allows this channel, or a function that returns it, or a promise of it. The
    * function is called for every connection, and when the signature has expired. If it fails, the channel gets an error,
-   * and the function is called again later.
+   * and the function is called again later; if the error has a property `final` that is true, on the next connection.
    */
   sig?: string | ((channel: string) => string | Promise<string>)
   /** The user in the signature, if it is for one user only. */
@@ -89,6 +89,10 @@ export interface StateEvent {
   readonly code?: number
   /** For `waiting`: milliseconds until the next attempt. */
   readonly retryIn?: number
+  /** After `connecting`, if the relay has accepted the connection: its ids, and that of the user who is logged in. */
+  readonly session?: string
+  readonly user?: string
+  readonly socket_id?: string
 }
 
 export interface ChannelEvents {

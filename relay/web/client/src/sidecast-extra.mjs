@@ -4,12 +4,18 @@
 /** Prepares a subscription before it is requested. If the promise is rejected, it is prepared again later. */
 export default async function prepare(subscription) {
   const { entry, sign } = subscription
-  if (sign) entry.sig = await sign(entry.channel)
+  if (sign) Object.assign(entry, proof(await sign(entry.channel)))
   subscription.hear = (frame) => {
     // The signature has expired on its way, so the reason is temporary.
-    if (sign && frame.type === 'error' && frame.code === 'unauthorized') frame.code = 'unavailable'
+    if (sign && entry.sig && frame.type === 'error' && frame.code === 'unauthorized') frame.code = 'unavailable'
     if (entry.presence) report(frame, subscription)
   }
+}
+
+/** The fields of a subscribe for a signature: that of a signed channel is a text, that of an Echo channel has fields. */
+function proof(signed) {
+  const none = { sig: undefined, auth: undefined, channel_data: undefined }
+  return { ...none, ...(typeof signed === 'object' ? signed : { sig: signed }) }
 }
 
 /** Applies a frame of the channel to its members, and reports it. */

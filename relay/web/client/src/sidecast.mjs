@@ -192,7 +192,7 @@ export function connect(url, options = {}) {
       for (const subscription of subscriptions.values()) if (subscription.own) leave(subscription)
       synchronize()
       for (const { command } of publishes.values()) send(command)
-      setState(frame.offline ? 'redis-offline' : 'open') // last, because a listener may publish, or call close()
+      setState(frame.offline ? 'redis-offline' : 'open', frame) // last, because a listener may publish, or call close()
     },
 
     subscribed(frame, subscription) {
@@ -220,7 +220,7 @@ export function connect(url, options = {}) {
 
     unsubscribed(frame, subscription) {
       if (!subscription) return
-      const { status, sign, entry } = subscription
+      const { entry, status, sign } = subscription
       // A right that has expired may be renewed, but a signature that is a text is not.
       if (status === LEAVING || (frame.reason === 'expired' && (sign || !entry.sig))) {
         subscription.status = OFF
@@ -311,7 +311,7 @@ export function connect(url, options = {}) {
     if (!temporary) return
     subscription.retry = setTimeout(() => {
       if (subscription.status === REFUSED) subscription.status = OFF
-      synchronize()
+      queueMicrotask(synchronize)
     }, backOff(subscription.tries++))
   }
 
@@ -322,9 +322,9 @@ export function connect(url, options = {}) {
       await (await import('./sidecast-extra.mjs')).default(subscription)
       if (subscription.status === PREPARING) subscription.status = PREPARED
     } catch (error) {
-      if (subscription.status === PREPARING) refuse(subscription, error, true)
+      if (subscription.status === PREPARING) refuse(subscription, error, !error.final)
     }
-    synchronize()
+    queueMicrotask(synchronize) // later, because others may be prepared at the same time
   }
 
   /** Ends a subscription at the relay. A user's own channel is left before it is requested. */
@@ -337,7 +337,7 @@ export function connect(url, options = {}) {
   /** Ends a subscription that no channel uses. */
   function drop(subscription) {
     const { entry, status } = subscription
-    entry.after = entry.at = subscription.known = undefined
+    subscription.known = entry.after = entry.at = undefined
     if (status === ASKED || status === ON) {
       leave(subscription)
     } else if (status !== LEAVING) {

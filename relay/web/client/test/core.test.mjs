@@ -188,6 +188,13 @@ describe('connection', () => {
     channel.close()
   })
 
+  test('the state says what the welcome says', async () => {
+    await open()
+    fake.socket.welcome({ user: '7', socket_id: '1.2' })
+    const { state, session, user, socket_id } = states.at(-1)
+    assert.deepEqual({ state, session, user, socket_id }, { state: 'open', session: 's', user: '7', socket_id: '1.2' })
+  })
+
   test('Redis is lost and found', async () => {
     await open()
     fake.socket.welcome()
@@ -1172,6 +1179,54 @@ describe('signatures', () => {
     await clock.advance(10_000)
     await prepared()
     assert.deepEqual([events.map(({ code }) => code), n], [['forbidden'], 1])
+  })
+
+  test('a function that fails for good is called again on the next connection', async () => {
+    let n = 0
+    await open()
+    fake.socket.welcome()
+    const { events } = listen('a', { sig: () => Promise.reject(Object.assign(new Error('no'), { final: true, n: ++n })) })
+    await prepared()
+    for (let i = 0; i < 3; i++) {
+      await clock.advance(20_000)
+      fake.socket.receive({ type: 'heartbeat' })
+    }
+    await prepared()
+    assert.deepEqual(events.map(({ n }) => n), [1])
+    await reconnect()
+    await prepared()
+    assert.deepEqual(events.map(({ n }) => n), [1, 2])
+  })
+
+  test('signatures that arrive together are one command', async () => {
+    const { sig, calls } = controlled()
+    await open()
+    fake.socket.welcome()
+    for (const name of ['a', 'b', 'c']) relay.channel(name, { sig })
+    await prepared()
+    calls[0].resolve('s1')
+    calls[1].resolve('s2')
+    await prepared()
+    calls[2].resolve('s3')
+    await prepared()
+    assert.deepEqual(channels().map((entries) => entries.map(({ sig }) => sig)), [['s1', 's2'], ['s3']])
+  })
+
+  test('a signature may have several fields', async () => {
+    await open()
+    const signatures = [{ auth: 'k:1', channel_data: 'x' }, 's', { auth: 'k:2' }, undefined]
+    relay.channel('a', { sig: () => signatures.shift() })
+    fake.socket.welcome()
+    await prepared()
+    const seen = channels()
+    for (let n = 0; n < 3; n++) {
+      await reconnect()
+      await prepared()
+      seen.push(...channels())
+    }
+    assert.deepEqual(seen, [
+      [{ channel: 'a', auth: 'k:1', channel_data: 'x' }], [{ channel: 'a', sig: 's' }], [{ channel: 'a', auth: 'k:2' }], [{ channel: 'a' }],
+    ])
   })
 
   test('a signature that has expired on its way is renewed later', async () => {

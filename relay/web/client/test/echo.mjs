@@ -9,8 +9,10 @@ const client = () => new Echo({ broadcaster: SidecastConnector, url, WebSocket }
 
 const echo = client()
 emit('status', echo.connectionStatus())
-emit('socket', echo.socketId())
-echo.connector.onConnectionChange((status) => emit('status', status))
+echo.connector.onConnectionChange((status) => {
+  if (status === 'connected') emit('socket', echo.socketId())
+  emit('status', status)
+})
 
 const orders = echo.channel('orders')
 orders

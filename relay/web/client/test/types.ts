@@ -68,6 +68,14 @@ const echo = new Echo<'function'>({ broadcaster: SidecastConnector, url: 'wss://
 echo.private('orders').listen('OrderShipped', (data: { id: number }) => console.log(data.id))
 echo.join('room').here((members: { id: string }[]) => console.log(members.length)).joining((member: { id: string }) => console.log(member.id))
 new SidecastConnector({ namespace: false }).presenceChannel('a').here((members) => members[0].name).leaving(({ id }) => id.length)
+new Echo<'function'>({ broadcaster: SidecastConnector, authEndpoint: '/auth', auth: { headers: { 'X-Tenant': '7' } }, bearerToken: 'token' })
+new SidecastConnector({
+  withCredentials: true, csrfToken: null, auth: { params: { tenant: '7' } },
+  authorizer: ({ name }, options) => ({ authorize: (id, callback) => callback(null, { auth: name + id + options.key }) }),
+}).privateChannel('a').gap(({ reason }) => reason.length).error(({ code, status }) => console.log(code.length, status?.toFixed()))
+new SidecastConnector({ authEndpoint: null }).channel('a').listenForWhisper('typing', (data, { user_id }) => console.log(data, user_id?.length))
+const id: string | undefined = echo.socketId()
+console.log(id)
 new SidecastConnector({ url: 'wss://push.example.com/ws' }).channel('a').listen('.x', () => {}).whisper('typing', {})
 
 // @ts-expect-error the client changes the members
@@ -78,6 +86,8 @@ relay.channel('a', { sig: async () => 7 })
 chat.on('massage', () => {})
 // @ts-expect-error last is a number
 relay.channel('a', { last: '10' })
+// @ts-expect-error tabs cannot share a connection of Echo
+new SidecastConnector({ share: 'user-42' })
 // @ts-expect-error a channel has a name
 relay.channel()
 // @ts-expect-error there is no such state
