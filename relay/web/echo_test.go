@@ -3,6 +3,8 @@ package web_test
 import (
 	"encoding/json"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"sidecast/relay/access"
 	"sidecast/relay/relaytest/browser"
 )
 
@@ -109,9 +112,25 @@ func TestEchoReadme(t *testing.T) {
 	}
 }
 
-// The script for pages without modules contains all that Echo needs.
+// The script for pages without modules contains all that Echo needs, also for
+// channels that an application of another origin signs.
 func TestEchoScript(t *testing.T) {
-	relay, redis := startProcess(t, map[string]string{"SIDECAST_CHANNELS": "orders", "SIDECAST_PUBLIC_CHANNELS": "orders"})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Set("Access-Control-Allow-Headers", "X-Tenant")
+		switch channel := r.FormValue("channel_name"); {
+		case channel == "private-orders" && r.Header.Get("X-Tenant") == "7":
+			auth := access.NewApp("", pusherKey, pusherSecret).SignChannel(r.FormValue("socket_id"), channel, "")
+			_ = json.NewEncoder(w).Encode(map[string]string{"auth": auth})
+		case r.Method == http.MethodPost:
+			http.Error(w, "forbidden", http.StatusForbidden)
+		}
+	}))
+	defer app.Close()
+	relay, redis := startProcess(t, map[string]string{
+		"SIDECAST_CHANNELS": "orders,private-*", "SIDECAST_PUBLIC_CHANNELS": "orders",
+		"SIDECAST_PUSHER_KEY": pusherKey, "SIDECAST_PUSHER_SECRET": pusherSecret,
+	})
 	library, err := os.ReadFile(filepath.Join(npmInstall(t, "laravel-echo@2"), "node_modules/laravel-echo/dist/echo.iife.js"))
 	if err != nil {
 		t.Fatal(err)
@@ -120,11 +139,18 @@ func TestEchoScript(t *testing.T) {
 	browser.Do(ctx, t, chromedp.Navigate("http://"+relay.Addr()+"/livez"))
 	browser.Eval[chromedp.Void](ctx, t, string(library)+`
 		window.seen = []
+		window.ready = new Set()
 		void document.head.append(Object.assign(document.createElement("script"), { src: "/sidecast-echo.js", onload() {
-			new Echo.default({ broadcaster: SidecastConnector }).channel("orders").listen(".paid", (data) => seen.push(data))
-				.subscribed(() => (window.ready = true))
+			const auth = { headers: { "X-Tenant": "7" } }
+			const echo = new Echo.default({ broadcaster: SidecastConnector, authEndpoint: "`+app.URL+`", auth })
+			for (const channel of [echo.channel("orders"), echo.private("orders")]) {
+				channel.listen(".paid", (data) => seen.push(data)).subscribed(() => ready.add(channel.name))
+			}
+			echo.private("secret").error(({ status }) => (window.refused = status))
 		} }))`)
-	browser.Await(ctx, t, `ready`)
+	browser.Await(ctx, t, `ready.size === 2 && refused === 403`)
 	redis.CLI("PUBLISH", "orders", envelope(t, "paid", 12, ""))
 	browser.Await(ctx, t, `seen[0] === 12`)
+	redis.CLI("PUBLISH", "private-orders", envelope(t, "paid", 13, ""))
+	browser.Await(ctx, t, `seen[1] === 13`)
 }
