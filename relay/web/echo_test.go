@@ -131,13 +131,9 @@ func TestEchoScript(t *testing.T) {
 		"SIDECAST_CHANNELS": "orders,private-*", "SIDECAST_PUBLIC_CHANNELS": "orders",
 		"SIDECAST_PUSHER_KEY": pusherKey, "SIDECAST_PUSHER_SECRET": pusherSecret,
 	})
-	library, err := os.ReadFile(filepath.Join(npmInstall(t, "laravel-echo@2"), "node_modules/laravel-echo/dist/echo.iife.js"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx := browser.Start(t)
 	browser.Do(ctx, t, chromedp.Navigate("http://"+relay.Addr()+"/livez"))
-	browser.Eval[chromedp.Void](ctx, t, string(library)+`
+	browser.Eval[chromedp.Void](ctx, t, echoScript(t)+`
 		window.seen = []
 		window.ready = new Set()
 		void document.head.append(Object.assign(document.createElement("script"), { src: "/sidecast-echo.js", onload() {
@@ -153,4 +149,52 @@ func TestEchoScript(t *testing.T) {
 	browser.Await(ctx, t, `seen[0] === 12`)
 	redis.CLI("PUBLISH", "private-orders", envelope(t, "paid", 13, ""))
 	browser.Await(ctx, t, `seen[1] === 13`)
+}
+
+// With Laravel's redis driver, which does not sign, the relay signs for the
+// connector what the application allows.
+func TestEchoWithRedisDriver(t *testing.T) {
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch cookie, _ := r.Cookie("session"); {
+		case cookie == nil || cookie.Value != "7":
+			http.Error(w, "forbidden", http.StatusForbidden)
+		case r.FormValue("channel_name") == "presence-room":
+			_, _ = io.WriteString(w, `{"channel_data":{"user_id":7,"user_info":{"name":"Ann"}}}`)
+		default:
+			_, _ = io.WriteString(w, "true")
+		}
+	}))
+	defer app.Close()
+	relay, redis := startProcess(t, map[string]string{
+		"SIDECAST_CHANNELS": "*", "SIDECAST_PUBLIC_CHANNELS": "*", "SIDECAST_PRESENCE_CHANNELS": "presence-*",
+		"SIDECAST_PUSHER_KEY": pusherKey, "SIDECAST_PUSHER_SECRET": pusherSecret,
+		"SIDECAST_BROADCAST_AUTH_URL": app.URL + "/broadcasting/auth",
+	})
+	ctx := browser.Start(t)
+	browser.Do(ctx, t, chromedp.Navigate("http://"+relay.Addr()+"/livez"))
+	browser.Eval[chromedp.Void](ctx, t, echoScript(t)+`
+		document.cookie = "session=7"
+		window.seen = []
+		void document.head.append(Object.assign(document.createElement("script"), { src: "/sidecast-echo.js", onload() {
+			window.echo = new Echo.default({ broadcaster: SidecastConnector })
+			echo.private("orders").listen(".paid", (data) => seen.push(data)).subscribed(() => (window.ready = true))
+			echo.join("room").here((members) => (window.members = members))
+		} }))`)
+	browser.Await(ctx, t, `ready && JSON.stringify(members) === '[{"id":"7","name":"Ann"}]'`)
+	redis.CLI("PUBLISH", "private-orders", envelope(t, "paid", 12, ""))
+	browser.Await(ctx, t, `seen[0] === 12`)
+	browser.Eval[chromedp.Void](ctx, t, `
+		document.cookie = "session=8"
+		void echo.private("others").error(({ status }) => (window.refused = status))`)
+	browser.Await(ctx, t, `refused === 403`)
+}
+
+// echoScript returns the script of Laravel Echo for pages without modules.
+func echoScript(t *testing.T) string {
+	t.Helper()
+	script, err := os.ReadFile(filepath.Join(npmInstall(t, "laravel-echo@2"), "node_modules/laravel-echo/dist/echo.iife.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(script)
 }
