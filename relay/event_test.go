@@ -71,6 +71,9 @@ func (e *event) decode(proto protocol.ID) error {
 	switch {
 	case e.op == byte(protocol.OpClose) && len(e.payload) < 2:
 		return fmt.Errorf("a close frame of %d bytes", len(e.payload))
+	case e.op == byte(protocol.OpClose) && proto == protocol.PusherID: // its codes are tested in relay/protocol
+		e.kind, e.closeCode = "close", protocol.CloseCode(binary.BigEndian.Uint16(e.payload))
+		return nil
 	case e.op == byte(protocol.OpClose):
 		e.kind, e.closeCode = "close", protocol.CloseCode(binary.BigEndian.Uint16(e.payload))
 		return e.checkReason(string(e.payload[2:]))
