@@ -9,6 +9,9 @@ import (
 // there are more, they are dropped, and everything is read again.
 const inboxBytes = 4 << 20
 
+// messageCharge is the cost of a message in addition to its bytes.
+const messageCharge = 64
+
 // An inbox holds what the link has reported until the next pass.
 type inbox struct {
 	mu    sync.Mutex
@@ -60,12 +63,13 @@ func (b *inbox) link(up, deaf bool) {
 func (b *inbox) add(payload []byte) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.bytes+len(payload) > inboxBytes {
+	charge := len(payload) + messageCharge
+	if b.bytes+charge > inboxBytes {
 		b.state.missed = true
 		return
 	}
 	b.news = append(b.news, bytes.Clone(payload))
-	b.bytes += len(payload)
+	b.bytes += charge
 }
 
 // take returns the state of the link and the messages.

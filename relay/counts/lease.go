@@ -33,27 +33,22 @@ func (w *worker) refresh(ctx context.Context) error {
 	if now < w.refreshAt {
 		return nil
 	}
-	var created, added *redis.IntCmd
+	var created *redis.IntCmd
 	var members *redis.StringSliceCmd
 	err := w.do(ctx, func(ctx context.Context, p redis.Pipeliner) {
 		created = w.keep(ctx, p)
-		added = p.ZAdd(ctx, c.list, redis.Z{Member: c.relay})
+		p.ZAdd(ctx, c.list, redis.Z{Member: c.relay})
 		members = p.ZRange(ctx, c.list, 0, -1)
 	})
 	if err != nil {
 		return err
 	}
 	w.notice(created)
-	if added.Val() == 1 && w.listed {
-		w.newsAll = true // others have removed this relay
-	}
 	w.listed = true
 	if err := w.look(ctx, w.others(members.Val())); err != nil {
 		return err
 	}
-	if w.refreshAt = now + spread(c.cfg.refresh); w.settleUntil > now {
-		w.refreshAt = min(w.refreshAt, w.settleUntil)
-	}
+	w.refreshAt = now + spread(c.cfg.refresh)
 	return nil
 }
 

@@ -18,11 +18,10 @@ type worker struct {
 	link     linkState
 	channels map[string]*channel // those with subscriptions, and those that Redis may have
 
-	// Other relays, and this one's place among them.
-	relays []string
-	looked bool // the list was read in this epoch
-	exists bool // the hash of this relay is in Redis
-	listed bool // this relay is in the list
+	relays []string // others that run
+	looked bool     // for them, in this epoch
+	exists bool     // the hash of this relay is in Redis
+	listed bool     // this relay is, or was
 
 	dirty   []*channel            // to be written
 	news    []string              // names to be published
@@ -41,21 +40,19 @@ type worker struct {
 type channel struct {
 	name          string
 	subscriptions int
-	written       int // in Redis; unknown if it is not certain
-	dirty         bool
+	written       int  // in Redis, unless it is dirty
+	dirty         bool // it is in worker.dirty
 
 	watch *watch // nil if no client is told
 }
 
-const unknown = -1
-
 // A watch is what this relay knows of a channel with clients that are told its
 // number.
 type watch struct {
-	others int  // subscriptions at other relays
-	known  bool // others was read at least once
-	told   int
-	fresh  bool          // a client has joined that was told nothing
+	others int           // subscriptions at other relays
+	known  bool          // others was read at least once
+	told   int           // to the clients
+	fresh  bool          // a client has joined since
 	next   time.Duration // the clients are told nothing before
 }
 
@@ -139,7 +136,7 @@ func (w *worker) rewrite(settle time.Duration) {
 	w.settleUntil, w.refreshAt = now+settle, now
 	w.dirty = w.dirty[:0]
 	for _, ch := range w.channels {
-		ch.written, ch.dirty = unknown, true
+		ch.dirty = true
 		w.dirty = append(w.dirty, ch)
 	}
 	w.readAll()
@@ -180,7 +177,7 @@ func (w *worker) setWatch(ch *channel, change *change) {
 		delete(w.due, ch)
 		return
 	case ch.watch == nil:
-		ch.watch = &watch{told: unknown}
+		ch.watch = new(watch)
 		w.stale[ch] = struct{}{}
 	}
 	ch.watch.fresh = ch.watch.fresh || change.joined

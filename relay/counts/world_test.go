@@ -35,6 +35,7 @@ type relay struct {
 	name   string
 	skew   time.Duration // of its clock
 	linked bool
+	deaf   bool          // it does not receive what others publish
 	wakeAt time.Duration // when its next pass is, apart from news
 	ranAt  time.Duration
 	woken  bool
@@ -87,7 +88,7 @@ func (r *relay) link(up bool) {
 		return
 	}
 	if r.linked = up; up {
-		r.Online(true)
+		r.Online(!r.deaf)
 	} else {
 		r.Offline()
 	}
@@ -169,7 +170,7 @@ func (w *world) pass(d time.Duration) {
 func (w *world) deliver() {
 	for _, payload := range w.topic.take(w.t) {
 		for _, r := range w.relays {
-			if r.linked {
+			if r.linked && !r.deaf {
 				r.Receive([]byte(payload))
 			}
 		}

@@ -37,13 +37,11 @@ func (w *worker) write(ctx context.Context) error {
 	return nil
 }
 
-// writeBatch writes some numbers. Those that it has perhaps not written are not
-// certain afterwards.
+// writeBatch writes some numbers.
 func (w *worker) writeBatch(ctx context.Context, batch []*channel) (created *redis.IntCmd, err error) {
 	var values []any
 	var ended []string
 	for _, ch := range batch {
-		ch.written = unknown
 		if ch.subscriptions > 0 {
 			values = append(values, ch.name, strconv.Itoa(ch.subscriptions))
 		} else {
