@@ -13,46 +13,26 @@ import (
 	"testing"
 	"time"
 
+	"sidecast/relay/relaytest/npm"
 	"sidecast/relay/relaytest/redistest"
 )
 
-// npmInstall installs npm packages into a new directory, which it returns. The
-// first one is the client, as npm pack makes it. It skips the test if npm is
-// not installed or the registry is unreachable, and fails it if CI=true.
+// npmInstall installs the client, as npm pack makes it, and other packages into a
+// new directory, which it returns.
 func npmInstall(t *testing.T, packages ...string) string {
 	t.Helper()
-	redistest.Require(t, "node", "nodejs")
 	redistest.Require(t, "npm", "npm")
-	dir := t.TempDir()
 	source, err := filepath.Abs("client")
 	if err != nil {
 		t.Fatal(err)
 	}
-	npm(t, dir, "pack", "--silent", source)
+	dir := t.TempDir()
+	npm.Run(t, dir, "pack", "--silent", source)
 	archives, err := filepath.Glob(filepath.Join(dir, "sidecast-*.tgz"))
 	if err != nil || len(archives) != 1 {
 		t.Fatalf("npm pack made %q: %v", archives, err)
 	}
-	write(t, filepath.Join(dir, "package.json"), `{"private":true,"type":"module"}`)
-	arguments := append([]string{"install", "--silent", "--no-audit", "--no-fund", "--no-progress", "--prefer-offline", archives[0]}, packages...)
-	npm(t, dir, arguments...)
-	return dir
-}
-
-func npm(t *testing.T, dir string, arguments ...string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "npm", arguments...)
-	cmd.Dir = dir
-	output, err := cmd.CombinedOutput()
-	switch {
-	case err == nil:
-	case os.Getenv("CI") == "true":
-		t.Fatalf("npm %q: %v\n%s", arguments, err, output)
-	default:
-		t.Skipf("npm %q: %v: is the registry reachable?\n%s", arguments, err, output)
-	}
+	return npm.Install(t, append([]string{archives[0]}, packages...)...)
 }
 
 func write(t *testing.T, path, content string) {

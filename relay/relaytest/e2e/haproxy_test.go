@@ -98,6 +98,7 @@ defaults
 	mode http
 	log global
 	timeout connect 5s
+	timeout check 5s
 	timeout client 1m
 	timeout server 1m
 	timeout tunnel 1h
@@ -116,13 +117,22 @@ backend relays
 // the fewest connections.
 func startHAProxy(t *testing.T, addr string, relays ...string) {
 	t.Helper()
-	redistest.Require(t, "haproxy", "haproxy")
-	var config bytes.Buffer
-	fmt.Fprintf(&config, haproxyConfig, addr)
+	runHAProxy(t, haproxyFor(addr, relays...))
+}
+
+// haproxyFor returns the configuration for [startHAProxy].
+func haproxyFor(addr string, relays ...string) string {
+	config := fmt.Sprintf(haproxyConfig, addr)
 	for i, relay := range relays {
-		fmt.Fprintf(&config, "\tserver relay%d %s check\n", i, relay)
+		config += fmt.Sprintf("\tserver relay%d %s check\n", i, relay)
 	}
-	cmd := exec.Command("haproxy", "-db", "-f", redistest.WriteFile(t, "haproxy.cfg", config.Bytes()))
+	return config
+}
+
+func runHAProxy(t *testing.T, config string) {
+	t.Helper()
+	redistest.Require(t, "haproxy", "haproxy")
+	cmd := exec.Command("haproxy", "-db", "-f", redistest.WriteFile(t, "haproxy.cfg", []byte(config)))
 	var output bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &output, &output
 	if err := cmd.Start(); err != nil {

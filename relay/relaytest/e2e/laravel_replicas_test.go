@@ -1,0 +1,96 @@
+package e2e_test
+
+import (
+	"fmt"
+	"testing"
+)
+
+// TestLaravelReplicas: what pusher-js does when a relay stops or dies, and when
+// the key is wrong.
+func TestLaravelReplicas(t *testing.T) {
+	t.Parallel()
+	pages := buildLaravelPages(t)
+	open := nodePages(pages)
+	s := newLaravelSite(t, "reverb", pages, nil)
+	wrongKey(s, open)
+	reconnects(s, open)
+	membersAfterKill(s, open)
+}
+
+// A client whose relay stops or is killed connects to the other one, with all its
+// channels, and is the same user.
+func reconnects(s *laravelSite, open pageMaker) {
+	ann := connectedPage(open(s, "ann"), "")
+	ann.do(`echo.channel('orders').listen('.n', ({ n }) => see('public')(n)).subscribed(see('orders'))`)
+	ann.do(`echo.private('orders.1').listen('.n', ({ n }) => see('private')(n)).subscribed(see('orders.1'))`)
+	ann.do(`echo.encryptedPrivate('safe').listen('.n', ({ n }) => see('encrypted')(n)).subscribed(see('safe'))`)
+	ann.do(`echo.join('room.1').here((members) => see('here')(members.map(({ name }) => name))).listen('.n', ({ n }) => see('presence')(n))`)
+	ann.do(`echo.connector.pusher.bind('pusher:signin_success', () => see('user')(null))`)
+	ann.do(`echo.connector.pusher.user.bind('n', ({ n }) => see('mine')(n)), echo.connector.pusher.signin()`)
+	var want []string
+	for i := range 5 {
+		for _, kind := range []string{"orders", "orders.1", "safe", "here", "user"} {
+			ann.await(fmt.Sprintf("seenAs(%q).length > %d", kind, i))
+		}
+		ann.await(`echo.connector.pusher.user.serverToUserChannel?.subscribed`)
+		s.broadcast("n", fmt.Sprintf(`{"n":%d}`, i), "orders", "private-orders.1", "presence-room.1")
+		s.broadcast("n", fmt.Sprintf(`{"n":%d}`, i), "private-encrypted-safe")
+		s.broadcast("n", fmt.Sprintf(`{"n":%d}`, i), "#server-to-user-1")
+		want = append(want, fmt.Sprint(i))
+		for _, kind := range []string{"public", "private", "encrypted", "presence", "mine"} {
+			ann.saw(kind, want...)
+		}
+		ann.do("globalThis.lastSocket = echo.socketId()")
+		holder := s.holder()
+		if i%2 == 0 {
+			terminate(s.relays[holder])
+		} else {
+			s.relays[holder].Kill()
+		}
+		ann.await("echo.socketId() && echo.socketId() !== lastSocket")
+		s.restartRelay(holder)
+	}
+	ann.await(`seenAs('problem').every((problem) => problem === 'undefined' || problem.code === 4200)`)
+	ann.await(`seenAs('here').every((members) => members.join() === 'ann')`)
+}
+
+// When a relay is killed, the members that were connected to it leave, and no
+// others.
+func membersAfterKill(s *laravelSite, open pageMaker) {
+	const join = `echo.join('room.2').here((members) => see('here')(members.map(({ name }) => name).sort()))
+		.joining(({ name }) => see('joining')(name)).leaving(({ name }) => see('leaving')(name))`
+	pages := map[string]*echoPage{}
+	direct := func(user string, relay int) *echoPage {
+		page := connectedPage(open(s, user), fmt.Sprintf(`{ wsPort: %q }`, port(s.addrs[relay])))
+		page.do(join)
+		pages[user] = page
+		return page
+	}
+	ann := direct("ann", 0)
+	ann.saw("here", `["ann"]`)
+	direct("bob", 1)
+	ann.saw("joining", `"bob"`)
+	direct("cat", 1)
+	ann.saw("joining", `"bob"`, `"cat"`)
+	s.awaitMembers("presence-room.2", "1", "2", "3")
+	pages["bob"].do("echo.disconnect()")
+	ann.saw("leaving", `"bob"`)
+	s.relays[1].Kill()
+	ann.saw("leaving", `"bob"`, `"cat"`)
+	s.awaitMembers("presence-room.2", "1")
+	s.restartRelay(1)
+	ann.saw("joining", `"bob"`, `"cat"`, `"cat"`) // it has reconnected
+	s.awaitMembers("presence-room.2", "1", "3")
+	ann.await(`Object.keys(echo.connector.channels['presence-room.2'].subscription.members.members).join() === '1,3'`)
+}
+
+// A client with a wrong key or of an unknown version gives up.
+func wrongKey(s *laravelSite, open pageMaker) {
+	ann := open(s, "ann")
+	ann.do(`connect({ key: 'another' })`)
+	ann.saw("state", `"disconnected"`)
+	ann.saw("problem", `{"code":4001,"message":"unknown key: use the one in SIDECAST_PUSHER_KEY"}`)
+	connectedPage(ann, "")
+	ann.saw("state", `"disconnected"`, `"connected"`) // the first one has not tried again
+	ann.do("echo.disconnect()")
+}
