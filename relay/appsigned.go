@@ -23,11 +23,14 @@ func (s *Session) verifyAuth(request protocol.ChannelRequest) grant {
 	if code := s.hub.cfg.Access.Relayed(request.Channel); code != protocol.CodeOK {
 		return grant{code: code}
 	}
-	if !app.Verify(request.Auth, app.SignChannel(s.socketID(), request.Channel, request.ChannelData)) {
+	presence := access.KindOf(request.Channel).Presence
+	// With channel_data, the signature of `private-a:b` would open `private-a`.
+	if !presence && request.ChannelData != "" ||
+		!app.Verify(request.Auth, app.SignChannel(s.socketID(), request.Channel, request.ChannelData)) {
 		return grant{code: protocol.CodeForbidden, why: protocol.ReasonAuth}
 	}
 	g := grant{signed: true, app: true}
-	if !access.KindOf(request.Channel).Presence {
+	if !presence {
 		return g
 	}
 	member, ok := memberOf(request.ChannelData)
@@ -40,19 +43,26 @@ func (s *Session) verifyAuth(request protocol.ChannelRequest) grant {
 
 // memberOf returns the member that the channel_data of a presence channel
 // describes: an object with a user_id, which is a string or a whole number, and
-// perhaps a user_info.
+// perhaps a user_info. Nothing may follow the object: it would be a part of what
+// was signed as the name of another channel.
 func memberOf(channelData string) (m roster.Member, ok bool) {
 	var data struct {
 		User any             `json:"user_id"`
 		Info json.RawMessage `json:"user_info"`
 	}
-	d := json.NewDecoder(strings.NewReader(channelData))
-	d.UseNumber()
-	if d.Decode(&data) != nil || len(data.Info) > access.MaxInfo {
+	if !decodeWhole(channelData, &data) || len(data.Info) > access.MaxInfo {
 		return m, false
 	}
 	m.User, m.Info = userText(data.User), data.Info
 	return m, access.ValidUser(m.User)
+}
+
+// decodeWhole decodes a text that is one JSON value, and keeps its numbers as they
+// are.
+func decodeWhole(text string, to any) bool {
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	return json.Valid([]byte(text)) && d.Decode(to) == nil
 }
 
 // userText returns the id of a user that is a string or a whole number in JSON, or
@@ -80,10 +90,8 @@ func (s *Session) signIn(cmd protocol.Command) {
 	var data struct {
 		ID any `json:"id"`
 	}
-	d := json.NewDecoder(strings.NewReader(cmd.UserData))
-	d.UseNumber()
 	var user string
-	if app.Verify(cmd.Auth, app.SignUser(s.socketID(), cmd.UserData)) && d.Decode(&data) == nil {
+	if app.Verify(cmd.Auth, app.SignUser(s.socketID(), cmd.UserData)) && decodeWhole(cmd.UserData, &data) {
 		user = userText(data.ID)
 	}
 	was := s.principal.Identity

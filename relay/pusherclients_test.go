@@ -224,6 +224,12 @@ func TestPusherRefusals(t *testing.T) {
 			return subscribe("presence-a", testApp.SignChannel(s, "presence-a", "{}"), "{}")
 		},
 			refusedChannel("presence-a", protocol.ReasonChannelData.String(), 403)},
+		"the signature of a longer name for a shorter one": {func(s string) string { return subscribe("private-a", testApp.SignChannel(s, "private-a:b", ""), "b") },
+			refusedChannel("private-a", notSigned, 403)},
+		"a member in the name that was signed": {func(s string) string {
+			name := `presence-a:{"user_id":"9"}`
+			return subscribe("presence-a", testApp.SignChannel(s, name, member), `{"user_id":"9"}:`+member)
+		}, refusedChannel("presence-a", protocol.ReasonChannelData.String(), 403)},
 		"an id that is a fraction": {func(s string) string {
 			return subscribe("presence-a", testApp.SignChannel(s, "presence-a", `{"user_id":1.5}`), `{"user_id":1.5}`)
 		}, refusedChannel("presence-a", protocol.ReasonChannelData.String(), 403)},
