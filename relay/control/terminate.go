@@ -9,9 +9,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Terminate does what an application does to log a user out: it revokes the
-// logins of the user that exist now, and publishes the action that closes the
-// user's connections to all relays. A revocation of a later time stays.
+// Terminate logs a user out, as applications do: it revokes the logins of the
+// user that exist now, and publishes the action that closes the user's
+// connections to all relays. A revocation of a later time stays.
 func (c *Control) Terminate(ctx context.Context, user string) error {
 	action, err := json.Marshal(map[string]string{"action": "disconnect", "user": user})
 	if err != nil {

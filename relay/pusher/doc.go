@@ -7,7 +7,7 @@
 // subscribe to a channel, and signs its consent.
 //
 //	api.go      the signed HTTP API: its configuration, its paths and its answers
-//	refusal.go  what refused requests are answered with
+//	refusal.go  the answers to refused requests
 //	request.go  the checks that a request passes before it is read as JSON
 //	events.go   publishing events
 //	queries.go  questions about channels, and ending a user's connections

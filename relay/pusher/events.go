@@ -188,8 +188,8 @@ func envelope(name, data json.RawMessage, socket string) []byte {
 }
 
 // publish publishes events, one message after the other, and stops at the first
-// that fails. It returns what was asked about the channels of each event. That
-// is found out first: if it fails, nothing is published.
+// that fails. It returns the attributes of the channels of each event. They are
+// read first: if that fails, nothing is published.
 func (a *api) publish(ctx context.Context, events ...event) ([]map[string]attributes, *refusal) {
 	answers, messages := make([]map[string]attributes, len(events)), 0
 	for i, e := range events {

@@ -7,7 +7,7 @@ import (
 	"sidecast/relay/access"
 )
 
-// info says what a request asks about channels.
+// info are the attributes of channels that a request asks for.
 type info struct{ users, subscriptions bool }
 
 func (i info) any() bool { return i.users || i.subscriptions }
@@ -30,7 +30,7 @@ func parseInfo(list string) (i info, refused *refusal) {
 	return i, nil
 }
 
-// attributes are what is known about a channel, as far as it was asked.
+// attributes describe a channel. Those are nil that the request did not ask for.
 type attributes struct {
 	Occupied      *bool `json:"occupied,omitempty"`
 	Users         *int  `json:"user_count,omitempty"`
@@ -45,8 +45,8 @@ var (
 // unread is the text of an answer if Redis has not answered a question.
 const unread = "this is not known now: Redis does not answer, or too many channels have subscriptions; the relay's log says why"
 
-// attributes finds out what was asked about a channel. Only presence channels
-// have users.
+// attributes returns the attributes of a channel that a request asks for. Only
+// presence channels have users.
 func (a *api) attributes(ctx context.Context, channel string, asked info) (found attributes, refused *refusal) {
 	if asked.users && access.KindOf(channel).Presence {
 		users, refused := a.members(ctx, channel)
@@ -117,7 +117,7 @@ func (a *api) channels(ctx context.Context, r request) (any, *refusal) {
 	return map[string]any{"channels": all}, nil
 }
 
-// channel answers with what is known about one channel.
+// channel answers a question about one channel.
 func (a *api) channel(ctx context.Context, r request, channel string) (any, *refusal) {
 	asked, refused := parseInfo(r.query["info"])
 	if refused == nil {

@@ -52,7 +52,7 @@ var (
 		problem: "the body is not the one that was signed: it differs from body_md5, so something changed it on the way"}
 )
 
-// advice is logged with refused requests: what the operator can do.
+// advice is logged with refused requests, for the operator.
 var advice = [len(stats.APIResults)]string{
 	stats.APIOrigin:      "if a page of yours sends this, it has the secret: remove it there, and change SIDECAST_PUSHER_SECRET",
 	stats.APIUnknownApp:  "set SIDECAST_PUSHER_APP_ID to the application's PUSHER_APP_ID or REVERB_APP_ID",
