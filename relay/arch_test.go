@@ -63,7 +63,7 @@ var allowedImports = map[string][]string{
 // Test kits may import each other and be imported by tests; they are not in the
 // binary.
 func isKit(dir string) bool {
-	return dir == "relay/relaytest" || strings.HasPrefix(dir, "relay/relaytest/") || dir == "relay/outbox/outboxtest"
+	return dir == "relay/relaytest" || strings.HasPrefix(dir, "relay/relaytest/") || dir == "relay/outbox/outboxtest" || dir == "relay/roster/rostertest"
 }
 
 // dependencies are all modules outside the standard library, and the packages

@@ -272,6 +272,11 @@
 //     (TestRedisUnavailable, TestPusherAPIReplicas). A request in which anything
 //     was changed after it was signed publishes nothing (TestTamperedRequests),
 //     and costs no memory (TestUnsignedBodyIsNotRead).
+//   - In the Pusher protocol, a client joins a private or presence channel only
+//     with a signature of the application for its connection, this channel and
+//     this member, and becomes a user only with one for this user. What it sends
+//     cannot be taken for an event of the application or of another client
+//     (TestHostilePusherFrames).
 //   - If two patterns match a channel, each message is delivered once
 //     (TestOverlappingPatterns).
 //

@@ -123,9 +123,21 @@ func (r *testRelay) publishToRedis(_ context.Context, channel string, payload []
 		return 1, nil
 	}
 	r.published = append(r.published, channel+" "+string(payload))
+	r.receive(channel, payload)
+	return 1, nil
+}
+
+// receive makes the hub receive a message. r.mu is locked.
+func (r *testRelay) receive(channel string, payload []byte) {
 	r.hub.Publish([]byte(channel), payload)
 	r.hub.Flush()
-	return 1, nil
+}
+
+// deliver is publish without an entry in the list of published messages.
+func (r *testRelay) deliver(channel, payload string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.receive(channel, []byte(payload))
 }
 
 // publish publishes a message as the application does.
