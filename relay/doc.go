@@ -277,6 +277,19 @@
 //     this member, and becomes a user only with one for this user. What it sends
 //     cannot be taken for an event of the application or of another client
 //     (TestHostilePusherFrames).
+//   - A broadcast that names the socket of a session reaches all other
+//     subscribers, whatever protocol that session speaks (TestToOthers,
+//     TestToOthersOnStream).
+//   - All relays have the same members of a channel. Each arrival and departure
+//     is reported once to the application and to the clients that watch, also if
+//     relays are killed, and a page that is loaded again is no departure
+//     (TestStories, TestModelOnRedis). The clients of a channel with many
+//     members do not delay the messages of others (TestCountsInParts); the
+//     benchmark BenchmarkPresenceStorm measures it.
+//   - A message without a listener at any relay is reported once, if the
+//     application wants to know (TestUnheardOverRelays, TestUnheardOverOutage).
+//     Events are posted to the application until it has accepted them
+//     (TestWebhookOutage, TestWebhookFails).
 //   - If two patterns match a channel, each message is delivered once
 //     (TestOverlappingPatterns).
 //
