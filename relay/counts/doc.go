@@ -4,8 +4,8 @@
 //
 // Each relay writes its own numbers to Redis, and reads those of the others:
 //
-//	changes.go  what the hub reports
-//	inbox.go    what the link reports
+//	changes.go  reports of the hub
+//	inbox.go    reports of the link
 //	worker.go   one pass of the work, about once a second
 //	lease.go    which relays there are
 //	write.go    this relay's numbers, to Redis

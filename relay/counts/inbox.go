@@ -12,7 +12,7 @@ const inboxBytes = 4 << 20
 // messageCharge is the cost of a message in addition to its bytes.
 const messageCharge = 64
 
-// An inbox holds what the link has reported until the next pass.
+// An inbox holds the reports of the link until the next pass.
 type inbox struct {
 	mu    sync.Mutex
 	state linkState

@@ -10,8 +10,7 @@ import (
 // maxReads bounds the numbers that are read at once.
 const maxReads = 16 * maxFields
 
-// read reads what other relays have written about the channels whose clients are
-// told.
+// read reads the other relays' numbers of the channels whose clients are told.
 func (w *worker) read(ctx context.Context) error {
 	if !w.looked || w.c.cfg.Now() < w.settleUntil {
 		return nil
@@ -54,7 +53,7 @@ func (w *worker) nextReads(size int) (batch []*channel) {
 	return batch
 }
 
-// readBatch returns the sums of what other relays have written about channels.
+// readBatch returns the sums of the other relays' numbers of channels.
 // They are not complete if a relay has ended.
 func (w *worker) readBatch(ctx context.Context, batch []*channel) (sums []int, complete bool, err error) {
 	sums = make([]int, len(batch))

@@ -146,7 +146,7 @@ func TestKeysExpire(t *testing.T) {
 	}
 }
 
-// What it costs Redis: nothing for messages, little for subscriptions.
+// The cost for Redis: nothing for messages, little for subscriptions.
 func TestCost(t *testing.T) {
 	const channels = 10_000
 	server := redistest.Start(t)

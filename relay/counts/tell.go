@@ -15,7 +15,7 @@ func (w *worker) tell() (next time.Duration) {
 		n := ch.watch
 		count := ch.subscriptions + n.others
 		switch {
-		case !n.known, count == n.told && !n.fresh: // what is read makes it due again
+		case !n.known, count == n.told && !n.fresh: // after a read it is due again
 		case now < n.next:
 			next = min(next, n.next)
 			continue

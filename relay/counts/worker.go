@@ -46,8 +46,7 @@ type channel struct {
 	watch *watch // nil if no client is told
 }
 
-// A watch is what this relay knows of a channel with clients that are told its
-// number.
+// A watch is the state of a channel with clients that are told its number.
 type watch struct {
 	others int           // subscriptions at other relays
 	known  bool          // others was read at least once
@@ -104,7 +103,7 @@ func (w *worker) nextWork() time.Duration {
 	return max(next, w.retryAt)
 }
 
-// readInbox applies what the link has reported.
+// readInbox applies the reports of the link.
 func (w *worker) readInbox() {
 	state, news := w.c.inbox.take()
 	begins := state.up && state.epoch != w.link.epoch
@@ -151,7 +150,7 @@ func (w *worker) readAll() {
 	}
 }
 
-// merge applies what the hub has reported.
+// merge applies the reports of the hub.
 func (w *worker) merge(list map[string]*change) {
 	for name, change := range list {
 		ch := w.channels[name]

@@ -72,7 +72,7 @@ var features = map[string]feature{
 		settings: map[string]string{"SIDECAST_PUSHER_KEY": "app-key", "SIDECAST_PUSHER_SECRET": jwtSecret},
 		use:      (*featureWorld).countsSubscriptions,
 		channels: []string{"#server-to-user-*"},
-		unused:   []string{"hscan"}, // when the application asks for all channels
+		unused:   []string{"hscan"}, // when the application asks for all channels: TestLeastRights of relay/counts
 	},
 }
 
