@@ -23,9 +23,12 @@ func TestLaravelEcho(t *testing.T) {
 				presenceChannel(s, ann, bob)
 				toOthers(s, ann, bob)
 				cacheChannel(s, ann, bob, place)
-				if driver == "reverb" {
+				switch {
+				case driver == "reverb":
 					encryptedChannel(s, ann, place)
 					signedIn(s, ann, bob)
+				case place == "Chromium":
+					unsignedChannel(s, open)
 				}
 			})
 		}
@@ -34,7 +37,7 @@ func TestLaravelEcho(t *testing.T) {
 
 // laravelDrivers are the broadcast drivers of the application: with redis, the
 // relay asks it and signs; with reverb, it signs.
-var laravelDrivers = []string{"reverb"}
+var laravelDrivers = []string{"redis", "reverb"}
 
 // of returns the site for a subtest.
 func (s *laravelSite) of(t *testing.T) *laravelSite {
@@ -121,7 +124,7 @@ func presenceChannel(s *laravelSite, ann, bob *echoPage) {
 	bob.saw("joining")
 }
 
-// toOthers() leaves out the page whose request caused the event.
+// toOthers leaves out the page whose request caused the event.
 func toOthers(s *laravelSite, ann, bob *echoPage) {
 	s.t.Helper()
 	for _, page := range []*echoPage{ann, bob} {
@@ -136,6 +139,10 @@ func toOthers(s *laravelSite, ann, bob *echoPage) {
 	s.broadcast("moved", `{"by":"all"}`, "board")
 	bob.saw("moved", `"ann"`, `"ann"`, `"all"`)
 	ann.saw("moved", `"all"`)
+	for i, page := range []*echoPage{bob, ann} {
+		page.await(fmt.Sprintf(`echo.connector.pusher.channel('board').subscriptionCount === %d`, 2-i))
+		page.do(`echo.leave('board')`)
+	}
 }
 
 // A cache channel begins with its last event, or says that it has none.
@@ -149,8 +156,7 @@ func cacheChannel(s *laravelSite, ann, bob *echoPage, place string) {
 	s.broadcast("now", `{"degrees":20}`, name)
 	s.broadcast("now", `{"degrees":21}`, name)
 	ann.saw("degrees", "20", "21")
-	ann.do(fmt.Sprintf(`echo.connector.pusher.channel(%q).trigger('client-guess', {})`, name))
-	ann.do(fmt.Sprintf(`echo.private('orders.1').whisper('x', {})`))
+	ann.do(fmt.Sprintf(`echo.connector.pusher.channel(%q).trigger('client-guess', {})`, name)) // it is not the last event
 	bob.do(listen)
 	bob.saw("degrees", "21")
 	bob.saw("miss")
@@ -178,4 +184,21 @@ func signedIn(s *laravelSite, ann, bob *echoPage) {
 	s.broadcast("news", `{"for":1}`, "#server-to-user-1")
 	ann.saw("news", `{"for":1}`)
 	bob.saw("news", `{"for":2}`)
+}
+
+// A page that presents no signature has the rights of its cookies: the relay asks
+// the application.
+func unsignedChannel(s *laravelSite, open pageMaker) {
+	s.t.Helper()
+	const unsigned = `{ authorizer: () => ({ authorize: (socket, callback) => callback(null, { auth: '' }) }) }`
+	cat := connectedPage(open(s, "cat"), unsigned)
+	cat.do(`echo.private('App.Models.User.3').listen('.mine', see('mine')).subscribed(see('user'))`)
+	cat.do(`echo.private('App.Models.User.1').error(({ status }) => see('denied')(status))`)
+	cat.saw("user", "null")
+	cat.saw("denied", "403")
+	s.broadcast("mine", `{"n":1}`, "private-App.Models.User.1", "private-App.Models.User.3")
+	cat.saw("mine", s.data(`{"n":1}`))
+	stranger := connectedPage(open(s, "nobody"), unsigned)
+	stranger.do(`echo.private('App.Models.User.3').error(({ status }) => see('denied')(status))`)
+	stranger.saw("denied", "403")
 }

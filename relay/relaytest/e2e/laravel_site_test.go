@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -80,7 +81,7 @@ func buildLaravelPages(t *testing.T) (dir string) {
 func newLaravelSite(t *testing.T, driver, pages string, more map[string]string) *laravelSite {
 	t.Helper()
 	requirePHP(t)
-	s := &laravelSite{t: t, driver: driver, dir: t.TempDir(), redis: redistest.Start(t), more: more}
+	s := &laravelSite{t: t, driver: driver, dir: t.TempDir(), redis: redistest.Start(t)}
 	scripts, err := filepath.Glob(filepath.Join(pages, "*.js"))
 	if err != nil {
 		t.Fatal(err)
@@ -103,11 +104,13 @@ func newLaravelSite(t *testing.T, driver, pages string, more map[string]string) 
 	s.write("settings.json", settings)
 	php := servePHP(t, s.dir)
 	s.url = "http://" + proxy
+	s.more = map[string]string{}
+	if driver == "redis" {
+		s.more["SIDECAST_BROADCAST_AUTH_URL"] = "http://" + php + "/broadcasting/auth"
+	}
+	maps.Copy(s.more, more)
 	for i := range s.relays {
 		s.addrs[i] = redistest.FreeAddr(t)
-		if driver == "redis" {
-			s.more = with(s.more, "SIDECAST_BROADCAST_AUTH_URL", "http://"+php+"/broadcasting/auth")
-		}
 		s.startRelay(i)
 	}
 	forRelays := "/app/ /apps/"
@@ -137,9 +140,7 @@ func (s *laravelSite) startRelay(i int) {
 		"SIDECAST_PUSHER_APP_ID": "app", "SIDECAST_PUSHER_KEY": laravelKey, "SIDECAST_PUSHER_SECRET": laravelSecret,
 		"SIDECAST_DRAIN_DELAY": "0s", "SIDECAST_DRAIN_TIMEOUT": "2s",
 	}
-	for name, value := range s.more {
-		settings[name] = value
-	}
+	maps.Copy(settings, s.more)
 	s.relays[i] = start(s.t, settings)
 }
 
