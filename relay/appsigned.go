@@ -24,8 +24,7 @@ func (s *Session) verifyAuth(request protocol.ChannelRequest) grant {
 		return grant{code: code}
 	}
 	presence := access.KindOf(request.Channel).Presence
-	// With channel_data, the signature of `private-a:b` would open `private-a`.
-	if !presence && request.ChannelData != "" ||
+	if !isChannelData(request.ChannelData, presence) ||
 		!app.Verify(request.Auth, app.SignChannel(s.socketID(), request.Channel, request.ChannelData)) {
 		return grant{code: protocol.CodeForbidden, why: protocol.ReasonAuth}
 	}
@@ -39,6 +38,14 @@ func (s *Session) verifyAuth(request protocol.ChannelRequest) grant {
 	}
 	g.user, g.info = member.User, member.Info
 	return g
+}
+
+// isChannelData reports whether a text can be the channel_data that an application
+// signs: empty, or, on a presence channel, an object. A colon precedes it in the
+// text that is signed, and names may contain one: otherwise, the signature for
+// private-orders:42 would also be that for private-orders with the data 42.
+func isChannelData(text string, presence bool) bool {
+	return text == "" || presence && text[0] == '{' && json.Valid([]byte(text))
 }
 
 // memberOf returns the member that the channel_data of a presence channel

@@ -3,6 +3,7 @@ package pusher
 import (
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"sidecast/relay/accept"
@@ -98,6 +99,8 @@ func (b *BroadcastAuth) check(q question) *broadcastRefusal {
 		return encrypted
 	case !kind.Private:
 		return notGuarded
+	case strings.Contains(q.Channel, ":{"):
+		return invalidName // in the text that is signed, it would look like another channel with channel_data
 	}
 	switch b.cfg.Relayed(q.Channel) {
 	case protocol.CodeOK:

@@ -114,6 +114,7 @@ func TestBroadcastAuth(t *testing.T) {
 		{comment: "an encrypted cache channel", body: form(socket, "private-encrypted-cache-a"), status: 403, want: "encrypted", logged: true},
 		{comment: "a channel that is not relayed", body: form(socket, "presence-b"), status: 403, want: "SIDECAST_CHANNELS", logged: true},
 		{comment: "a name with a line break", body: form(socket, "private-a%0Ab"), status: 403, want: "not valid", logged: true},
+		{comment: "a name that looks like another one with channel_data", body: form(socket, "private-a:%7B%22user_id%22:1%7D"), status: 403, want: "not valid", logged: true},
 		{comment: "a long name", body: form(socket, "private-"+strings.Repeat("x", 1000)), status: 403, want: "not valid", logged: true},
 	} {
 		t.Run(tt.comment, func(t *testing.T) {
