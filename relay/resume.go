@@ -320,6 +320,7 @@ func (r *resume) giveUp(why protocol.GapReason) {
 		r.session.forgetEchoes(sub.channel.Name())
 	}
 	if !r.answered {
+		r.last = nil // a later one may be lost
 		r.answer(false, cursor)
 		return
 	}
@@ -378,8 +379,13 @@ func (r *resume) stopTimer() {
 	}
 }
 
-// addTooLarge adds the frame of a message that was too large: a gap.
+// addTooLarge adds the frame of a message that was too large: a gap. The last
+// event of a cache channel is then not known, which needs no gap.
 func (r *resume) addTooLarge(to *page, frame []byte) {
+	if r.cached && !r.answered {
+		r.last = nil
+		return
+	}
 	r.hub.cfg.Stats.Gaps[protocol.GapTooLarge].Add(1)
 	if frame != nil {
 		to.frames = append(to.frames, frame)

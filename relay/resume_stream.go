@@ -62,6 +62,7 @@ func (b *streamBacklog) next(limit int) page {
 	case progress == stream.Wait:
 		return page{kind: pageWait}
 	case progress == stream.Gap && b.newest > 0 && !b.answered:
+		b.last = nil
 		b.Newest(b.newest) // the stream changed since they were read
 		return b.next(limit)
 	case progress == stream.Gap:
