@@ -42,6 +42,7 @@ type channel struct {
 	subscriptions int
 	written       int  // in Redis, unless it is dirty
 	dirty         bool // it is in worker.dirty
+	sent          bool // Redis may have it
 
 	watch *watch // nil if no client is told
 }
@@ -150,8 +151,10 @@ func (w *worker) readAll() {
 	}
 }
 
-// merge applies the reports of the hub.
+// merge applies what the hub has reported. It forgets channels that Redis has
+// never had: while it does not answer, clients may go from one to the next.
 func (w *worker) merge(list map[string]*change) {
+	forgot := false
 	for name, change := range list {
 		ch := w.channels[name]
 		if ch == nil {
@@ -160,10 +163,17 @@ func (w *worker) merge(list map[string]*change) {
 		}
 		ch.subscriptions = change.subscriptions
 		w.setWatch(ch, change)
-		if ch.subscriptions != ch.written && !ch.dirty {
+		switch {
+		case ch.subscriptions == 0 && !ch.sent:
+			delete(w.channels, name)
+			ch.dirty, forgot = false, true
+		case ch.subscriptions != ch.written && !ch.dirty:
 			ch.dirty = true
 			w.dirty = append(w.dirty, ch)
 		}
+	}
+	if forgot {
+		w.dirty = slices.DeleteFunc(w.dirty, func(ch *channel) bool { return !ch.dirty })
 	}
 }
 

@@ -43,6 +43,7 @@ func (w *worker) writeBatch(ctx context.Context, batch []*channel) (created *red
 	var ended []string
 	for _, ch := range batch {
 		if ch.subscriptions > 0 {
+			ch.sent = true
 			values = append(values, ch.name, strconv.Itoa(ch.subscriptions))
 		} else {
 			ended = append(ended, ch.name)
