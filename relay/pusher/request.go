@@ -89,8 +89,11 @@ func signedQuery(query map[string]string) string {
 // is set next to the host is part of it.
 func (a *api) paths(u *url.URL) []string {
 	list := []string{u.EscapedPath()}
-	// An escaped slash or line break must not become another path or query.
-	if strings.Count(u.Path, "/") == strings.Count(u.EscapedPath(), "/") && !strings.ContainsFunc(u.Path, unicode.IsControl) {
+	// An escaped slash or line break must not become another path or query, and
+	// what is signed escaped as `a%20b` is not the name that is sent as `a%2520b`.
+	again, err := url.PathUnescape(u.Path)
+	if strings.Count(u.Path, "/") == strings.Count(u.EscapedPath(), "/") && !strings.ContainsFunc(u.Path, unicode.IsControl) &&
+		(err != nil || again == u.Path) {
 		list = append(list, u.Path)
 	}
 	for _, path := range list {

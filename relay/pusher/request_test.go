@@ -149,6 +149,9 @@ func TestTamperedQuestions(t *testing.T) {
 	c := signed("GET", "/apps/3/channels/presence-room/users", "", "")
 	c.path = "/apps/3/channels/presence-room%2Fusers"
 	b.wantRefused(t, c.send(NewAPI(b.config())), 401, "wrong signature")
+	// Nor can an escaped name become the name that is written so.
+	c = signed("POST", "/apps/3/users/a%2520b/terminate_connections", "", "") // which signs a%20b
+	b.wantRefused(t, c.send(NewAPI(b.config())), 401, "wrong signature")
 }
 
 // What libraries do differently is accepted.
@@ -164,6 +167,7 @@ func TestSignedRequests(t *testing.T) {
 		{"with a base path that is not signed, as in PHP", "/push", "/push/apps/3/channels/chat", "/apps/3/channels/chat"},
 		{"a name that is signed as it is", "", "/apps/3/channels/private-a%20b%26c", "/apps/3/channels/private-a b&c"},
 		{"a name that is signed escaped", "", "/apps/3/channels/private-a%20b%26c", "/apps/3/channels/private-a%20b%26c"},
+		{"a percent sign that is signed as it is", "", "/apps/3/channels/50%25", "/apps/3/channels/50%"},
 		{"a colon, escaped or not", "", "/apps/3/channels/chat%3A7", "/apps/3/channels/chat:7"},
 	} {
 		var b backend
