@@ -112,7 +112,8 @@ func (b *BroadcastAuth) check(q question) *broadcastRefusal {
 }
 
 // answerTime bounds a request from its headers to the end of the answer. It is
-// longer than the server's limit, because the application may need ten seconds.
+// longer than the server's limit, because the application may need ten seconds,
+// or a request to the API may wait for its turn, for its body, and for Redis.
 const answerTime = 20 * time.Second
 
 // refuse answers a request that gets no signature. Refusals of the application

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -357,4 +358,21 @@ func FuzzEvents(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A request may wait for its turn and for Redis longer than the server allows:
+// the application gets an answer nevertheless.
+func TestSlowAnswer(t *testing.T) {
+	var b backend
+	cfg := b.config()
+	w := &deadlineWriter{ResponseRecorder: httptest.NewRecorder()}
+	var left time.Duration
+	cfg.Connections = func(context.Context) (int, error) {
+		left = time.Until(w.deadline)
+		return 0, errDown
+	}
+	NewAPI(cfg).ServeHTTP(w, httptest.NewRequest(http.MethodGet, signed("GET", "/apps/3/connections", "", "").target(), nil))
+	if w.Code != http.StatusServiceUnavailable || left < 3*timeout {
+		t.Errorf("%d, with %v for the answer", w.Code, left)
+	}
 }
