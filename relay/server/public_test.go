@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"sidecast/relay/stats"
@@ -118,6 +119,31 @@ func TestApplicationPaths(t *testing.T) {
 	if response, _ := request(t, startRelay(t), "/apps/1/events"); response.StatusCode != http.StatusNotFound {
 		t.Errorf("without an application: %s", response.Status)
 	}
+}
+
+// The application gets an answer to a request that it has sent just before the
+// relay stops: the event may have been published.
+func TestStopAnswersApplication(t *testing.T) {
+	listener, began := listen(t), make(chan struct{})
+	r := startRelay(t, func(o *relayOptions) {
+		o.listener = listener
+		o.api = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			close(began)
+			for err := error(nil); err == nil; { // until the relay accepts no more connections
+				var conn net.Conn
+				if conn, err = net.Dial("tcp", listener.Addr().String()); err == nil {
+					_ = conn.Close()
+				}
+			}
+			_, _ = io.WriteString(w, "the answer")
+		})
+	})
+	var stopping sync.WaitGroup
+	stopping.Go(func() { <-began; r.stop() })
+	if response, body := request(t, r, "/apps/1/connections"); body != "the answer" {
+		t.Errorf("%s %q", response.Status, body)
+	}
+	stopping.Wait()
 }
 
 // Laravel Echo asks for the signature of a channel at a path without a prefix.

@@ -42,7 +42,7 @@ const (
 	// clients that do not read.
 	drainGrace = 3 * time.Second
 	// lastFrames is how long it waits then for HTTP/2 connections to send that
-	// their streams have ended.
+	// their streams have ended, and for the answers to other requests.
 	lastFrames = time.Second
 )
 
@@ -203,8 +203,9 @@ func (s *Server) drain(hurry bool) {
 	s.cfg.Logger.Info("drained")
 }
 
-// awaitClients returns when all connections of clients are closed. It closes the
-// HTTP/2 connections that do not accept the last frames of their streams.
+// awaitClients returns when all connections of clients are closed, and requests
+// of the application are answered. It closes the HTTP/2 connections that do not
+// accept the last frames of their streams.
 func (s *Server) awaitClients() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastFrames)
 	defer cancel()
@@ -215,6 +216,7 @@ func (s *Server) awaitClients() {
 		s.cfg.SSE.Wait()
 	}
 	s.conns.AwaitStreams(ctx)
+	_ = s.public.Shutdown(ctx) // its caller closes what remains
 }
 
 // delayDrain waits for d, or until no client is left.
