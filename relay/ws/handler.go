@@ -147,7 +147,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, fixed *codec) {
 	hs.client = relay.Client{Transport: protocol.WebSocket, Protocol: hs.codec.protocol}
 	if code := h.admit(w, r, hs); code != 0 {
 		h.countRejection(r, code)
-		acceptAndClose(w, r, hs.codec, explain(r, code))
+		acceptAndClose(w, r, hs.codec, hs.delayed(explain(r, code)))
 		return
 	}
 	err := h.upgrade(w, r, hs)

@@ -18,6 +18,16 @@ func (h *Handler) ServePusher(w http.ResponseWriter, r *http.Request) {
 // isPusher reports whether the client speaks the Pusher protocol.
 func (hs *handshake) isPusher() bool { return hs.codec.protocol.ID() == protocol.PusherID }
 
+// delayed returns the code to close a client with that is not admitted. A client
+// of the Pusher protocol reconnects at once after the code for a restart: so this
+// relay, which may still be the only one that it reaches, sends it another one.
+func (hs *handshake) delayed(code protocol.CloseCode) protocol.CloseCode {
+	if hs.isPusher() && code == protocol.CloseRestart {
+		return protocol.CloseTryLater
+	}
+	return code
+}
+
 // admitPusher checks the URL of a client of the Pusher protocol, and returns the
 // code to close it with or 0.
 func (h *Handler) admitPusher(r *http.Request) (access.Principal, protocol.CloseCode) {
