@@ -51,6 +51,12 @@ var (
 			"16 KiB (431)",
 		Do: "if this is a browser, its cookies for this host may be too large: let the application set fewer or smaller ones",
 	}
+	secured = Problem{
+		Reason: stats.RejectMalformed,
+		Text:   "a client begins a TLS handshake on a port that does not encrypt",
+		Do: "let the page use ws:// and not wss:// (in Laravel: VITE_REVERB_SCHEME=http, and forceTLS: false), " +
+			"or the port of a proxy that encrypts; or set SIDECAST_TLS_CERT and SIDECAST_TLS_KEY",
+	}
 )
 
 // Refusals counts rejected clients, and logs some of them: of each problem the

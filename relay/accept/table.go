@@ -60,6 +60,7 @@ type Conn struct {
 
 	address netip.Addr // counted by the limiter; may be zero
 	limited bool       // exceeds the limits of its address; does not change
+	secured bool       // its client speaks TLS to a listener that does not
 	slot    bool       // has one of the slots
 	streams int        // that serve clients; see [Conn.AddStream]
 	began   bool       // it has had a stream
@@ -220,30 +221,49 @@ func (t *Table) forget(c *Conn) {
 
 // changed updates the table after a connection changed its state.
 func (t *Table) changed(conn net.Conn, state http.ConnState) {
-	if t.update(conn, state) {
-		t.cfg.Refusals.Add(&malformed, peerOf(conn))
+	if why := t.update(conn, state); why != nil {
+		t.cfg.Refusals.Add(why, peerOf(conn))
 	}
 }
 
-// update reports whether a request is rejected without a handler. Over HTTP/2,
+// Secured notes that the client of a connection speaks TLS to a listener that does
+// not, which is why its request cannot be read.
+func (t *Table) Secured(conn net.Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.conns[conn]; c != nil {
+		c.secured = true
+	}
+}
+
+// update returns why a request is rejected without a handler, or nil. Over HTTP/2,
 // the beginning of a connection looks like a request.
-func (t *Table) update(conn net.Conn, state http.ConnState) (rejected bool) {
+func (t *Table) update(conn net.Conn, state http.ConnState) *Problem {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.conns[conn]
 	if c == nil {
-		return false
+		return nil
 	}
 	if state == http.StateClosed || state == http.StateHijacked {
 		t.remove(c)
-		return c.received && !c.served.Load()
+		switch {
+		case c.secured:
+			return &secured
+		case c.received && !c.served.Load():
+			return &malformed
+		}
+		return nil
 	}
+	var rejected *Problem
 	switch {
 	case state == http.StateActive:
 		c.received = true
 		c.served.Store(false)
 	case state == http.StateIdle && !c.served.Load():
-		rejected = c.received && c.idle
+		if c.received && c.idle {
+			rejected = &malformed
+		}
 		c.received = false
 	}
 	c.idle = c.idle || state == http.StateIdle

@@ -21,6 +21,7 @@ type Front struct {
 	net.Listener
 	server   *http.Server
 	endpoint func(path string) bool
+	secured  func(net.Conn)  // may be nil
 	context  context.Context // of all requests
 
 	others  chan accepted // for the server
@@ -44,11 +45,13 @@ type accepted struct {
 // Listen accepts connections from l for s, which has a Handler, an ErrorLog and a
 // ReadHeaderTimeout, and must not be changed any more. endpoint reports whether a
 // path accepts WebSocket clients: its handler must answer each other handshake
-// with one short response. l must not encrypt. The caller passes the result to
-// s.Serve, and calls [Front.Wait] after it.
-func Listen(s *http.Server, l net.Listener, endpoint func(path string) bool) *Front {
+// with one short response. l must not encrypt: secured, if it is not nil, is called
+// for each connection whose client begins with a TLS handshake, before the server
+// rejects it. The caller passes the result to s.Serve, and calls [Front.Wait] after
+// it.
+func Listen(s *http.Server, l net.Listener, endpoint func(path string) bool, secured func(net.Conn)) *Front {
 	f := &Front{
-		Listener: l, server: s, endpoint: endpoint, context: context.WithValue(context.Background(), http.ServerContextKey, s),
+		Listener: l, server: s, endpoint: endpoint, secured: secured, context: context.WithValue(context.Background(), http.ServerContextKey, s),
 		others: make(chan accepted), closed: make(chan struct{}), work: make(chan *conn), conns: make(map[*conn]struct{}),
 	}
 	f.running.Go(f.accept)
@@ -172,12 +175,18 @@ func (c *conn) serve() {
 			return
 		}
 	}
+	if c.front.secured != nil && beginsTLS(buffer[:n]) {
+		c.front.secured(c.net)
+	}
 	c.front.leave(c)
 	if n == 0 || !c.front.pass(accepted{conn: &replayed{Conn: c.net, buffer: buffer, unread: buffer[:n], headDeadline: c.headDeadline}}) {
 		buffers.Put(buffer)
 		c.end()
 	}
 }
+
+// beginsTLS reports whether a client begins with a TLS handshake.
+func beginsTLS(b []byte) bool { return len(b) > 1 && b[0] == 0x16 && b[1] == 3 }
 
 // read reads until b holds a request head, or until net/http has to decide: it
 // answers some heads earlier, as it accepts lines that end without CR. It returns

@@ -69,7 +69,7 @@ func serve(t *testing.T, l net.Listener, plain bool, h http.HandlerFunc) *testSe
 	s.Protocols.SetUnencryptedHTTP2(true)
 	wait := func() {}
 	if !plain {
-		f := front.Listen(s.Server, l, func(path string) bool { return path == "/ws" })
+		f := front.Listen(s.Server, l, func(path string) bool { return path == "/ws" }, nil)
 		l, wait = f, f.Wait
 	}
 	var served sync.WaitGroup

@@ -50,6 +50,7 @@ type relayOptions struct {
 	base       string
 	files      map[string]http.Handler
 	api        http.Handler
+	demo       http.Handler
 	broadcast  http.Handler // at /broadcasting/auth; may be nil
 	logger     *slog.Logger
 
@@ -104,7 +105,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 	}
 	r.run(t, server.New(server.Config{
 		Public: o.listener, Admin: listen(t), TLS: o.tls, Hub: r.hub, WS: handler, SSE: streams, Origins: origins, Stats: r.stats,
-		Slots: slots, IPLimiter: limiter, Proxies: o.proxies, Refusals: refusals, BasePath: o.base, Files: o.files, API: o.api, BroadcastPath: "/broadcasting/auth", BroadcastAuth: o.broadcast,
+		Slots: slots, IPLimiter: limiter, Proxies: o.proxies, Refusals: refusals, BasePath: o.base, Files: o.files, API: o.api, Demo: o.demo, BroadcastPath: "/broadcasting/auth", BroadcastAuth: o.broadcast,
 		Logger: logger, AdminHandler: func(ready, live http.Handler) http.Handler { return live },
 		Ready: func() bool { return true }, Up: func() bool { return true }, WriteTimeout: o.writeTimeout,
 	}))

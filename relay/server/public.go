@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/time/rate"
 
-	"sidecast/relay/accept"
 	"sidecast/relay/auth"
 	"sidecast/relay/stats"
 	"sidecast/relay/ws"
@@ -22,17 +21,12 @@ type publicHandler struct {
 	// rejections limits log entries about rejected requests to the first 10,
 	// and then one in each second, so that a hostile page cannot fill the disk.
 	rejections rate.Sometimes
-	notFound   accept.Problem
+	missing    *missingPaths
 }
 
 func newPublicHandler(cfg *Config) *publicHandler {
 	return &publicHandler{
-		cfg: cfg, rejections: rate.Sometimes{First: 10, Interval: time.Second},
-		notFound: accept.Problem{
-			Reason: stats.RejectNotFound,
-			Text:   "a request for a path that the relay does not serve",
-			Do:     "let clients connect to " + cfg.BasePath + "/ws or " + cfg.BasePath + "/sse; if the URL is right, check the paths in your proxy's configuration",
-		},
+		cfg: cfg, rejections: rate.Sometimes{First: 10, Interval: time.Second}, missing: newMissingPaths(cfg.BasePath),
 	}
 }
 
@@ -41,7 +35,9 @@ func (h *publicHandler) routes() http.Handler {
 	mux := http.NewServeMux()
 	base := h.cfg.BasePath
 	mux.Handle(base+"/ws", h.cfg.WS)
-	mux.HandleFunc(base+"/app/{key}", h.cfg.WS.ServePusher)
+	if h.cfg.WS.HasApp() {
+		mux.HandleFunc(base+"/app/{key}", h.cfg.WS.ServePusher)
+	}
 	if h.cfg.SSE != nil {
 		mux.Handle(base+"/sse", h.cfg.SSE)
 	}
@@ -134,13 +130,14 @@ func (h *publicHandler) isFile(r *http.Request) bool {
 
 // page serves the demo page if there is one.
 func (h *publicHandler) page(w http.ResponseWriter, r *http.Request) {
-	inBase := strings.HasPrefix(r.URL.Path, h.cfg.BasePath+"/")
+	missing := h.missing.of(r.URL.Path, h.cfg.BasePath, h.cfg.WS.HasApp())
+	inBase := missing == &h.missing.usual && strings.HasPrefix(r.URL.Path, h.cfg.BasePath+"/")
 	if h.cfg.Demo != nil && inBase && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 		http.StripPrefix(h.cfg.BasePath, h.cfg.Demo).ServeHTTP(w, r)
 		return
 	}
-	h.cfg.Refusals.Add(&h.notFound, h.cfg.Proxies.Client(r).String())
-	http.Error(w, "no page at this path; clients connect to "+h.cfg.BasePath+"/ws or "+h.cfg.BasePath+"/sse", http.StatusNotFound)
+	h.cfg.Refusals.Add(&missing.problem, h.cfg.Proxies.Client(r).String())
+	missing.answerTo(w)
 }
 
 // ready answers load balancers. A relay that is not ready loses its clients, so

@@ -3,6 +3,7 @@ package server_test
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -11,7 +12,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"sidecast/relay/access"
+	"sidecast/relay/relaytest/inmemory"
 	"sidecast/relay/stats"
 )
 
@@ -102,7 +106,7 @@ func TestApplicationPaths(t *testing.T) {
 		_, _ = io.WriteString(w, "the API at "+r.URL.EscapedPath())
 	})
 	for base, targets := range map[string]map[string]int{
-		"":      {"/apps/1/events": 200, "/apps/1/channels/a%2Fb": 200, "/apps/": 200, "/app/1": 426, "/appsx": 404},
+		"":      {"/apps/1/events": 200, "/apps/1/channels/a%2Fb": 200, "/apps/": 200, "/appsx": 404},
 		"/push": {"/push/apps/1/events": 200, "/apps/1/events": 404},
 	} {
 		relay := startRelay(t, func(o *relayOptions) { o.base, o.api = base, api })
@@ -116,8 +120,58 @@ func TestApplicationPaths(t *testing.T) {
 			}
 		}
 	}
-	if response, _ := request(t, startRelay(t), "/apps/1/events"); response.StatusCode != http.StatusNotFound {
-		t.Errorf("without an application: %s", response.Status)
+}
+
+// What is missing for the clients of other servers is in the answer and in the
+// log. A client of the Pusher protocol is not closed with 4001, after which it
+// would never return.
+func TestPathsOfOtherServers(t *testing.T) {
+	app := access.NewApp("1", "key", "a secret of the application")
+	for _, tt := range []struct {
+		base, target string
+		app          *access.App
+		status       int
+		want         string // in the answer and in the log
+	}{
+		{"", "/app/key", nil, 404, "SIDECAST_PUSHER_KEY"},
+		{"", "/apps/1/events", nil, 404, "SIDECAST_PUSHER_KEY"},
+		{"/live", "/app/key", nil, 404, "SIDECAST_PUSHER_KEY"},
+		{"/live", "/live/app/key", nil, 404, "SIDECAST_PUSHER_KEY"},
+		{"/live", "/app/key", app, 404, "wsPath: '/live'"},
+		{"", "/socket.io/?EIO=3&transport=polling", app, 404, "broadcaster: 'reverb'"},
+		{"/live", "/socket.io/?EIO=3&transport=polling", nil, 404, "broadcaster: 'reverb'"},
+		{"", "/pusher/app/key/123/abc/xhr_streaming", app, 404, "enabledTransports"},
+		{"", "/app/key", app, 101, ""},
+		{"/live", "/live/app/key", app, 101, ""},
+		{"", "/applause/key", nil, 404, "/ws"},
+	} {
+		var log bytes.Buffer
+		relay := startRelay(t, func(o *relayOptions) {
+			o.base, o.app, o.demo, o.logger = tt.base, tt.app, http.NotFoundHandler(), slog.New(slog.NewTextHandler(&log, nil))
+		})
+		relay.hub.Online(1)
+		response, body := request(t, relay, tt.target, handshake...)
+		if response.StatusCode != tt.status || tt.status == 404 && tt.want != "/ws" && (!strings.Contains(body, tt.want) || !strings.Contains(log.String(), tt.want)) {
+			t.Errorf("base path %q: %s answers %s %q, and the log is\n%s", tt.base, tt.target, response.Status, body, log.String())
+		}
+	}
+}
+
+// A client that encrypts, and a port that does not: the log names both.
+func TestTLSOnPlainPort(t *testing.T) {
+	var log inmemory.Log
+	relay := startRelay(t, func(o *relayOptions) { o.logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	for range 30 {
+		if _, err := tls.Dial("tcp", relay.addr, &tls.Config{InsecureSkipVerify: true}); err == nil {
+			t.Fatal("the handshake succeeded")
+		}
+	}
+	for relay.stats.Rejected[stats.RejectMalformed].Load() < 30 {
+		time.Sleep(time.Millisecond)
+	}
+	const want = `reason=malformed remote=127.0.0.1 problem="a client begins a TLS handshake`
+	if n := strings.Count(log.String(), want); n == 0 || n > 11 || !strings.Contains(log.String(), "VITE_REVERB_SCHEME=http") {
+		t.Errorf("%d log entries about 30 handshakes, want 1 to 11:\n%s", n, log.String())
 	}
 }
 

@@ -164,7 +164,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.TLS != nil {
 		public = tls.NewListener(public, s.cfg.TLS)
 	} else {
-		handshakes := front.Listen(s.public, public, s.endpoint)
+		handshakes := front.Listen(s.public, public, s.endpoint, s.conns.Secured)
 		defer handshakes.Wait()
 		public = handshakes
 	}

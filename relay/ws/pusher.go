@@ -15,6 +15,10 @@ func (h *Handler) ServePusher(w http.ResponseWriter, r *http.Request) {
 	h.serve(w, r, h.pusher)
 }
 
+// HasApp reports whether there is an application whose clients speak the Pusher
+// protocol.
+func (h *Handler) HasApp() bool { return h.cfg.App != nil }
+
 // isPusher reports whether the client speaks the Pusher protocol.
 func (hs *handshake) isPusher() bool { return hs.codec.protocol.ID() == protocol.PusherID }
 
@@ -32,7 +36,7 @@ func (hs *handshake) delayed(code protocol.CloseCode) protocol.CloseCode {
 // code to close it with or 0.
 func (h *Handler) admitPusher(r *http.Request) (access.Principal, protocol.CloseCode) {
 	var principal access.Principal
-	if h.cfg.App == nil || r.PathValue("key") != h.cfg.App.Key {
+	if !h.HasApp() || r.PathValue("key") != h.cfg.App.Key {
 		return principal, protocol.CloseUnknownApp
 	}
 	version, err := strconv.Atoi(r.URL.Query().Get("protocol"))
