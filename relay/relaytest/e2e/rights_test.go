@@ -68,11 +68,13 @@ var features = map[string]feature{
 		use:      (*featureWorld).reportsUnheard,
 	},
 	"counting subscriptions": {
-		rights:   []string{"counting subscriptions"},
+		rights:   []string{"counting subscriptions", "ending logins"}, // clients of the Pusher protocol can sign in
 		settings: map[string]string{"SIDECAST_PUSHER_KEY": "app-key", "SIDECAST_PUSHER_SECRET": jwtSecret},
 		use:      (*featureWorld).countsSubscriptions,
 		channels: []string{"#server-to-user-*"},
-		unused:   []string{"hscan"}, // when the application asks for all channels: TestLeastRights of relay/counts
+		// Hourly, and when the application asks for all channels: TestLeastRights of
+		// relay/counts.
+		unused: []string{"zremrangebyscore", "hscan"},
 	},
 }
 
