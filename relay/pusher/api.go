@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
 	"sidecast/relay/access"
@@ -19,9 +20,12 @@ import (
 )
 
 const (
-	// maxRequests bounds the requests whose bodies are in memory at a time.
+	// maxRequests bounds the requests that are carried out at a time. The bodies
+	// of others may be in memory, but all together have no more bytes than so
+	// many of the largest ones.
 	maxRequests = 32
-	// timeout bounds how long Redis may take for all of one request.
+	// timeout bounds each wait of a request, and how long Redis may take for all
+	// of it.
 	timeout = 5 * time.Second
 )
 
@@ -67,7 +71,8 @@ type APIConfig struct {
 // An api is the HTTP API of one application.
 type api struct {
 	APIConfig
-	places chan struct{}                         // one for each request whose body is in memory
+	places chan struct{}                         // one for each request that is carried out
+	bodies *semaphore.Weighted                   // the bytes of the bodies in memory
 	logs   [len(stats.APIResults)]rate.Sometimes // of refused requests, so that they cannot fill the disk
 }
 
@@ -83,6 +88,7 @@ func NewAPI(c APIConfig) http.Handler {
 		c.Remote = func(r *http.Request) string { return r.RemoteAddr }
 	}
 	a := &api{APIConfig: c, places: make(chan struct{}, maxRequests)}
+	a.bodies = semaphore.NewWeighted(maxRequests * a.maxBody())
 	for i := range a.logs {
 		a.logs[i] = rate.Sometimes{First: 10, Interval: 10 * time.Second}
 	}
@@ -123,15 +129,22 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) (answer any, refused
 	if refused != nil {
 		return nil, refused
 	}
+	// Who waits has read its body: over HTTP/2, what is unread delays the bodies
+	// of all requests on the connection.
+	free, refused := a.reserve(r)
+	if refused != nil {
+		return nil, refused
+	}
+	defer free()
+	body, refused := a.body(w, r, query["body_md5"])
+	if refused != nil {
+		return nil, refused
+	}
 	release, refused := a.acquire(r.Context())
 	if refused != nil {
 		return nil, refused
 	}
 	defer release()
-	body, refused := a.body(w, r, query["body_md5"])
-	if refused != nil {
-		return nil, refused
-	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	return handle(ctx, request{query, body})
@@ -190,7 +203,21 @@ func (a *api) route(method string, path []string) (handler, *refusal) {
 	return handle, nil
 }
 
-// acquire waits until fewer than maxRequests other requests are in memory.
+// reserve waits until there is memory for the body of a request.
+func (a *api) reserve(r *http.Request) (free func(), refused *refusal) {
+	n := a.maxBody()
+	if r.ContentLength >= 0 {
+		n = min(n, r.ContentLength)
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	if a.bodies.Acquire(ctx, n) != nil {
+		return nil, errBusy
+	}
+	return func() { a.bodies.Release(n) }, nil
+}
+
+// acquire waits until fewer than maxRequests other requests are carried out.
 func (a *api) acquire(ctx context.Context) (release func(), refused *refusal) {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()

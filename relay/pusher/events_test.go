@@ -6,12 +6,14 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -264,7 +266,7 @@ func TestUnsignedBodyIsNotRead(t *testing.T) {
 	}
 }
 
-// At most 32 requests are in memory at a time. Another one waits for a while,
+// At most 32 requests are carried out at a time. Another one waits for a while,
 // and is refused if none of them ends.
 func TestRequestsAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -300,6 +302,43 @@ func TestRequestsAtATime(t *testing.T) {
 		close(blocked)
 		running.Wait()
 	})
+}
+
+// A request that waits for its turn has been read: all requests on an HTTP/2
+// connection share its window, and those that are carried out need it. Bodies
+// that have the size of 32 of the largest ones are in memory at most.
+func TestWaitingRequestsAreRead(t *testing.T) {
+	for length, want := range map[int64]int{int64(len(documentedBody)): 100, -1: maxRequests} {
+		synctest.Test(t, func(t *testing.T) {
+			var b backend
+			cfg, blocked := b.config(), make(chan struct{})
+			cfg.Logger = discard
+			cfg.Publish = func(context.Context, string, []byte) error { <-blocked; return nil }
+			api := NewAPI(cfg)
+			var running sync.WaitGroup
+			var read atomic.Int64
+			for range 100 {
+				body := io.MultiReader(strings.NewReader(documentedBody), endReader{&read})
+				r := httptest.NewRequest("POST", signed("POST", "/apps/3/events", "", documentedBody).target(), body)
+				r.ContentLength = length
+				running.Go(func() { api.ServeHTTP(httptest.NewRecorder(), r) })
+			}
+			synctest.Wait()
+			if n := read.Load(); n != int64(want) {
+				t.Errorf("with the length %d, the bodies of %d requests are read, want %d", length, n, want)
+			}
+			close(blocked)
+			running.Wait()
+		})
+	}
+}
+
+// endReader is the end of a body. It counts the bodies that are read.
+type endReader struct{ read *atomic.Int64 }
+
+func (r endReader) Read([]byte) (int, error) {
+	r.read.Add(1)
+	return 0, io.EOF
 }
 
 // Refused requests are logged with what to set and without what they contain,

@@ -120,8 +120,11 @@ func (a *api) body(w http.ResponseWriter, r *http.Request, digest string) ([]byt
 	return body, nil
 }
 
+// maxBody is how large a body may be, in bytes.
+func (a *api) maxBody() int64 { return int64(a.MaxPayload) + besidePayload }
+
 func (a *api) readBody(w http.ResponseWriter, r *http.Request) ([]byte, *refusal) {
-	limit := int64(a.MaxPayload) + besidePayload
+	limit := a.maxBody()
 	refused := tooLarge("the body is larger than %d bytes, which is SIDECAST_MAX_PAYLOAD_BYTES and 128 KiB", limit)
 	if r.ContentLength > limit {
 		return nil, refused
