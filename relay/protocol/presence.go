@@ -1,12 +1,40 @@
 package protocol
 
-import "strconv"
+import (
+	"bytes"
+	"iter"
+	"strconv"
+)
 
 // AppendMember appends the JSON object of a member of a channel, as in a list of
 // members. info is JSON text, or empty.
 func AppendMember(b []byte, user string, info []byte) []byte {
 	b = appendQuoted(append(b, `{"user":`...), user)
 	return append(appendInfo(b, info), '}')
+}
+
+// membersOf returns the users, in JSON, and the infos in a list of what
+// [AppendMember] appends. It only looks for their ends: clients that return to a
+// large channel at once receive its list under a lock.
+func membersOf(list []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(user, info []byte) bool) {
+		for len(list) > 0 {
+			rest, ok := bytes.CutPrefix(list[1:], []byte(`{"user":`)) // after the bracket or a comma
+			if !ok {
+				return
+			}
+			user, rest := cutValue(rest)
+			var info []byte
+			if after, ok := bytes.CutPrefix(rest, []byte(`,"info":`)); ok {
+				info, rest = cutValue(bytes.TrimLeft(after, jsonSpace))
+				rest = bytes.TrimLeft(rest, jsonSpace)
+			}
+			if len(rest) == 0 || !yield(user, info) {
+				return
+			}
+			list = rest[1:]
+		}
+	}
 }
 
 func appendInfo(b, info []byte) []byte {

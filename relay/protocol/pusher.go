@@ -3,7 +3,6 @@ package protocol
 import (
 	"cmp"
 	"encoding/base64"
-	"encoding/json"
 	"slices"
 	"strconv"
 	"strings"
@@ -254,27 +253,22 @@ func pusherMembers(e Event) []byte {
 	if !strings.HasPrefix(e.Channel, "presence-") {
 		return []byte("{}")
 	}
-	var members []struct {
-		User string          `json:"user"`
-		Info json.RawMessage `json:"info"`
-	}
-	if e.Members != nil && json.Unmarshal(e.Members, &members) != nil {
-		members = nil
-	}
-	b := appendCountField([]byte(`{"presence":{`), max(e.Count, len(members)))
-	b = append(b, `,"ids":[`...)
-	for i, m := range members {
-		if i > 0 {
-			b = append(b, ',')
+	count := 0
+	ids := make([]byte, 0, len(e.Members))
+	b := make([]byte, 0, 2*len(e.Members)+64)
+	for user := range membersOf(e.Members) {
+		if count++; count > 1 {
+			ids = append(ids, ',')
 		}
-		b = appendQuoted(b, m.User)
+		ids = append(ids, user...)
 	}
-	b = append(b, `],"hash":{`...)
-	for i, m := range members {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(append(appendQuoted(b, m.User), ':'), infoOrNull(m.Info)...)
+	b = appendCountField(append(b, `{"presence":{`...), max(e.Count, count))
+	b = append(append(append(b, `,"ids":[`...), ids...), `],"hash":{`...)
+	for user, info := range membersOf(e.Members) {
+		b = append(append(append(append(b, user...), ':'), infoOrNull(info)...), ',')
+	}
+	if count > 0 {
+		b = b[:len(b)-1]
 	}
 	return append(b, "}}}"...)
 }
