@@ -31,7 +31,8 @@ type testRelay struct {
 	stats  *stats.Stats
 	slots  *accept.Slots
 	addr   string
-	stop   func() // as a signal does, and waits until the server has stopped
+	stop   func()            // as a signal does that hurries, and waits until the server has stopped
+	end    func(cause error) // the same with this cause
 }
 
 // relayOptions are the settings that tests change.
@@ -55,6 +56,7 @@ type relayOptions struct {
 	logger     *slog.Logger
 
 	writeTimeout time.Duration // of the server
+	drainDelay   time.Duration
 
 	app *access.App // nil: there are no clients of the Pusher protocol
 
@@ -107,7 +109,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 		Public: o.listener, Admin: listen(t), TLS: o.tls, Hub: r.hub, WS: handler, SSE: streams, Origins: origins, Stats: r.stats,
 		Slots: slots, IPLimiter: limiter, Proxies: o.proxies, Refusals: refusals, BasePath: o.base, Files: o.files, API: o.api, Demo: o.demo, BroadcastPath: "/broadcasting/auth", BroadcastAuth: o.broadcast,
 		Logger: logger, AdminHandler: func(ready, live http.Handler) http.Handler { return live },
-		Ready: func() bool { return true }, Up: func() bool { return true }, WriteTimeout: o.writeTimeout,
+		Ready: func() bool { return true }, Up: func() bool { return true }, WriteTimeout: o.writeTimeout, DrainDelay: o.drainDelay,
 	}))
 	return r
 }
@@ -154,7 +156,8 @@ func (r *testRelay) run(t testing.TB, s *server.Server) {
 		}
 		stop()
 	})
-	r.stop = func() { cancel(server.ErrHurry); running.Wait() }
+	r.end = func(cause error) { cancel(cause); running.Wait() }
+	r.stop = func() { r.end(server.ErrHurry) }
 	t.Cleanup(r.stop)
 }
 

@@ -200,6 +200,20 @@ func TestStopAnswersApplication(t *testing.T) {
 	stopping.Wait()
 }
 
+// A relay without clients stops at once, unless an application uses its HTTP API:
+// load balancers need time to notice that it must send elsewhere.
+func TestStopWithoutClients(t *testing.T) {
+	startRelay(t, func(o *relayOptions) { o.drainDelay = time.Hour }).end(nil)
+
+	const delay = time.Second
+	r := startRelay(t, func(o *relayOptions) { o.drainDelay = delay })
+	r.stats.APIRequests[stats.APIAccepted].Add(1)
+	began := time.Now()
+	if r.end(nil); time.Since(began) < delay {
+		t.Errorf("stops after %v, although an application uses it", time.Since(began))
+	}
+}
+
 // Laravel Echo asks for the signature of a channel at a path without a prefix.
 // Pages of other origins are refused.
 func TestBroadcastPath(t *testing.T) {

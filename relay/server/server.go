@@ -219,13 +219,15 @@ func (s *Server) awaitClients() {
 	_ = s.public.Shutdown(ctx) // its caller closes what remains
 }
 
-// delayDrain waits for d, or until no client is left.
+// delayDrain waits for d, or until no client is left. An application that has
+// used the HTTP API may do so at any time.
 func (s *Server) delayDrain(d time.Duration) {
+	served := s.cfg.Stats.APIRequests[stats.APIAccepted].Load() > 0
 	const interval = 50 * time.Millisecond
 	end := time.Now().Add(d)
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
-	for s.cfg.Hub.Sessions() > 0 && time.Now().Before(end) {
+	for (served || s.cfg.Hub.Sessions() > 0) && time.Now().Before(end) {
 		<-ticker.C
 	}
 }
