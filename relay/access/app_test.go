@@ -238,6 +238,8 @@ func TestGuarded(t *testing.T) {
 		"chat": false, "cache-chat": false, "privately": false,
 		"private-a": true, "private-cache-a": true, "private-encrypted-a": true, "presence-a": true, "presence-cache-a": true,
 		"#server-to-user-42": true,
+		// With the prefix that Laravel adds unless it is changed.
+		"laravel_database_private-a": true, "my-shop-database-presence-a": true, "laravel-database-chat": false, "x_database_y_private-a": false,
 	} {
 		open := protocol.CodeOK
 		if guarded {

@@ -1,6 +1,10 @@
 package access
 
-import "sidecast/relay/protocol"
+import (
+	"strings"
+
+	"sidecast/relay/protocol"
+)
 
 // Rules decides what a client may subscribe to and publish to. It must not be
 // changed after its first use, and is then safe for concurrent use. The zero
@@ -32,7 +36,24 @@ func (r *Rules) Subscribe(id *Identity, channel string) protocol.Code {
 
 // Guarded reports whether the Pusher protocol gives the channel a prefix by which
 // it is never public, whatever the patterns of public channels are.
-func (r *Rules) Guarded(channel string) bool { return r.App != nil && KindOf(channel).Guarded() }
+// Nor is it public if Laravel's own prefix of all names in Redis precedes that
+// one: without the setting for this prefix, the events of private channels arrive
+// under such names.
+func (r *Rules) Guarded(channel string) bool {
+	return r.App != nil && (KindOf(channel).Guarded() || KindOf(withoutLaravelPrefix(channel)).Guarded())
+}
+
+// withoutLaravelPrefix returns what follows the prefix that Laravel has in
+// config/database.php unless it is changed: the name of the application, and
+// `_database_` or, since Laravel 12, `-database-`.
+func withoutLaravelPrefix(channel string) string {
+	for _, end := range []string{"_database_", "-database-"} {
+		if _, rest, ok := strings.Cut(channel, end); ok {
+			return rest
+		}
+	}
+	return channel
+}
 
 // PublishTo returns [protocol.CodeOK] if the client may publish to channel, or
 // else the reason why not. id is nil for an anonymous client.
