@@ -3,6 +3,7 @@ package relay
 import (
 	"slices"
 
+	"sidecast/relay/access"
 	"sidecast/relay/history"
 	"sidecast/relay/outbox"
 	"sidecast/relay/pagecache"
@@ -19,6 +20,7 @@ type message struct {
 	large  bool   // the message was too large to be relayed
 	// byClient is whether a client has sent it, if that matters for the protocol.
 	byClient bool
+	socket   access.SocketNumber // of the session that does not receive it; 0 if all do
 }
 
 func (m *message) point() history.Point {
@@ -26,7 +28,7 @@ func (m *message) point() history.Point {
 }
 
 // messageCharge is the memory of a message in addition to its frame, in bytes.
-const messageCharge = 96
+const messageCharge = 104
 
 // A messagePage holds messages of a channel that follow each other. It does not
 // change, and all resumes share it.
@@ -148,6 +150,9 @@ func (h *Hub) encode(c messageCopy, sub *Subscription) *messagePage {
 		} else {
 			to.hash = h.hash(payload)
 			to.frame = p.Message(name, cursor, payload)
+			if h.cfg.Access.App != nil {
+				to.socket = socketOf(payload)
+			}
 			to.byClient = p.ID() == protocol.PusherID && isByClient(payload)
 		}
 	}

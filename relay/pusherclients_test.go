@@ -152,6 +152,40 @@ func TestToOthers(t *testing.T) {
 	})
 }
 
+// It is the same for messages that wait for the session in the history or in a
+// stream: those from before it subscribed, and those that it missed meanwhile.
+func TestToOthersLater(t *testing.T) {
+	for name, durable := range map[string]bool{"the history": false, "a stream": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newPlainStore()
+				h := newPusherHub(t, func(cfg *relay.HubConfig) {
+					cfg.Last = func(string) int { return 10 }
+					if durable {
+						cfg.Access.Durable = access.Patterns{access.MustPattern("private-*")}
+						cfg.Streams = func() stream.Store { return &storeConn{store: s} }
+					}
+				})
+				a, b := h.pusherClient(protocol.Pusher{}, connectOptions{}), h.pusherClient(protocol.V1{}, connectOptions{})
+				b.handle(`{"type":"subscribe","channel":"private-a","auth":%q}`, testApp.SignChannel(b.socketID, "private-a", ""))
+				synctest.Wait()
+				if durable {
+					for i, socket := range []string{a.socketID, b.socketID} {
+						s.add("private-a", stream.ID{Ms: uint64(i + 1)}, []string{"data", fmt.Sprintf(`{"event":"shipped","data":{"n":1},"socket":%q}`, socket)}, "", 0)
+					}
+					h.Nudge([]byte("private-a"), false)
+					synctest.Wait()
+				} else {
+					h.send("private-a", "shipped", a.socketID)
+					h.send("private-a", "shipped", b.socketID)
+				}
+				a.join("private-a", "")
+				a.wantFrames("only the other's", succeeded("private-a"), shipped("private-a"))
+			})
+		})
+	}
+}
+
 // On a durable channel, it is the same.
 func TestToOthersOnStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

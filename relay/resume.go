@@ -283,10 +283,14 @@ func (r *resume) answer(recovered bool, cursor []byte) {
 	}
 }
 
+// searches reports whether the last event of a cache channel is not known yet: it
+// is for every new subscriber.
+func (r *resume) searches() bool { return r.cached && !r.answered }
+
 // add adds the frame of a message to a page.
 func (r *resume) add(to *page, frame []byte, byClient bool) {
 	switch {
-	case !r.cached || r.answered:
+	case !r.searches():
 		to.frames = append(to.frames, frame)
 	case !byClient:
 		r.last = frame
@@ -382,7 +386,7 @@ func (r *resume) stopTimer() {
 // addTooLarge adds the frame of a message that was too large: a gap. The last
 // event of a cache channel is then not known, which needs no gap.
 func (r *resume) addTooLarge(to *page, frame []byte) {
-	if r.cached && !r.answered {
+	if r.searches() {
 		r.last = nil
 		return
 	}

@@ -303,7 +303,7 @@ func (b *liveBacklog) take(p *livePlace, limit int, to *page) (total int) {
 			if b.addTooLarge(to, frame); to.closes {
 				return total
 			}
-		case b.session.isEcho(name, m.hash):
+		case b.session.isEcho(name, m.hash), !b.searches() && b.session.isSocket(m.socket):
 			continue
 		case frame != nil:
 			b.add(to, frame, m.byClient)

@@ -152,7 +152,7 @@ func (b *streamBacklog) take(entries []*stream.Held, limit int, to *page) (n int
 			if to.closes {
 				return n
 			}
-		case frame != nil && !s.isEcho(name, e.Hash()):
+		case frame != nil && !s.isEcho(name, e.Hash()) && (b.searches() || !s.hasSocketID() || !s.isSocket(socketOf(e.Payload))):
 			b.add(to, frame, b.cached && isByClient(e.Payload))
 		default:
 			continue

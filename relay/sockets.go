@@ -55,14 +55,32 @@ func (x *socketIndex) find(n access.SocketNumber) socket {
 // excepted returns the outbox of the session that a message names as its socket,
 // and which does not receive the message; or nil.
 func (x *socketIndex) excepted(payload []byte) *outbox.Outbox {
-	if x.size.Load() == 0 || !bytes.Contains(payload, []byte(`"socket"`)) {
+	if x.size.Load() == 0 {
 		return nil
+	}
+	if n := socketOf(payload); n != 0 {
+		return x.find(n).outbox
+	}
+	return nil
+}
+
+// socketOf returns the number of the session that a message names as its socket,
+// or 0.
+func socketOf(payload []byte) access.SocketNumber {
+	if !bytes.Contains(payload, []byte(`"socket"`)) {
+		return 0
 	}
 	e, ok := protocol.ParseEnvelope(payload)
 	if !ok || e.Socket == nil {
-		return nil
+		return 0
 	}
-	return x.find(access.SocketNumberOf(bytes.Trim(e.Socket, `"`))).outbox
+	return access.SocketNumberOf(bytes.Trim(e.Socket, `"`))
+}
+
+// isSocket reports whether a message that names a socket, if it is not 0, is not
+// for this session.
+func (s *Session) isSocket(n access.SocketNumber) bool {
+	return n != 0 && s.hasSocketID() && n == s.socketNumber()
 }
 
 // hasSocketID reports whether the session has a socket id, by which an
