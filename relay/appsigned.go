@@ -116,7 +116,14 @@ func (s *Session) signIn(cmd protocol.Command) {
 	if was == nil {
 		// The signature is for this socket, so it is not older than the session.
 		began := s.hub.sockets.find(s.socketNumber()).began
-		s.setIdentity(&access.Identity{User: user, Own: []string{access.UserChannelPrefix + user}, Established: began}, time.Time{})
+		id := &access.Identity{User: user, Own: []string{access.UserChannelPrefix + user}, Established: began}
+		if s.hub.revoked.end(id) {
+			// The login may be newer than the connection. If the client connects
+			// again, the application decides.
+			s.Close(protocol.CloseTryLater)
+			return
+		}
+		s.setIdentity(id, time.Time{})
 		s.becomeMember()
 	}
 	s.send(protocol.Event{Type: protocol.EventSignedIn, Ref: cmd.Ref, UserData: cmd.UserData})

@@ -581,6 +581,7 @@ func TestSignIn(t *testing.T) {
 			c.handle(`{"event":"pusher:subscribe","data":{"channel":"#server-to-user-%s","auth":""}}`, user)
 			synctest.Wait()
 		}
+		older := h.pusherClient(protocol.Pusher{}, connectOptions{})
 		signIn(c, `{"id":"42","name":"Ann"}`)
 		c.wantFrames("the answer", `{"event":"pusher:signin_success","data":"{\"user_data\":\"{\\\"id\\\":\\\"42\\\",\\\"name\\\":\\\"Ann\\\"}\"}"}`)
 		subscribe("42")
@@ -598,6 +599,10 @@ func TestSignIn(t *testing.T) {
 		synctest.Wait()
 		if list := c.receive(); len(list) != 1 || list[0].kind != "close" || list[0].closeCode != 4009 {
 			t.Errorf("received %v", list)
+		}
+		signIn(older, `{"id":"42"}`)
+		if list := older.receive(); len(list) != 1 || list[0].kind != "close" || list[0].closeCode != 4100 {
+			t.Errorf("a sign-in on a connection that is older: received %v, want that the client connects again", list)
 		}
 		time.Sleep(time.Second)
 		again := h.pusherClient(protocol.Pusher{}, connectOptions{})
