@@ -159,6 +159,7 @@ func NewHub(cfg HubConfig) *Hub {
 			streamReaders: make(map[string]*stream.Reader), unheard: cfg.Unheard,
 		},
 	}
+	h.pusherRate.refusals = maxPusherRefusals
 	cache := pagecache.New(cmp.Or(cfg.PageCacheBytes, defaultPageCacheBytes), pageCacheAge, h.now)
 	if cfg.Streams != nil {
 		h.readers = stream.NewReaders(stream.Config{

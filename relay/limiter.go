@@ -5,6 +5,10 @@ import "time"
 const (
 	refusalWindow = int64(10 * time.Second)
 	maxRefusals   = 100
+	// maxPusherRefusals is maxRefusals in the Pusher protocol. Its servers only
+	// drop what is too much, so pages send an event for each move of the mouse, and
+	// a client that is closed returns after a second with a full bucket.
+	maxPusherRefusals = 1000
 )
 
 type limitResult uint8
@@ -19,8 +23,9 @@ const (
 // A commandRate says how many commands a session may run. The zero value allows
 // everything.
 type commandRate struct {
-	cost  int64 // ns that one command costs
-	burst int64 // ns that may be spent at once
+	cost     int64 // ns that one command costs
+	burst    int64 // ns that may be spent at once
+	refusals int32 // rejected commands in 10 s that close the session
 }
 
 // newCommandRate allows perSecond commands per second and burst at once. A rate
@@ -30,7 +35,7 @@ func newCommandRate(perSecond float64, burst int) commandRate {
 		return commandRate{}
 	}
 	cost := int64(float64(time.Second) / perSecond)
-	return commandRate{cost: cost, burst: cost * int64(max(burst, 1))}
+	return commandRate{cost: cost, burst: cost * int64(max(burst, 1)), refusals: maxRefusals}
 }
 
 // A limiter is one session's token bucket, in 16 bytes and without a timer. It
@@ -60,16 +65,16 @@ func (l *limiter) take(rate commandRate, now int64) limitResult {
 	if l.refusals == nil {
 		l.refusals = &refusals{reported: now - int64(time.Second), window: now}
 	}
-	return l.refusals.add(now)
+	return l.refusals.add(now, rate.refusals)
 }
 
-func (r *refusals) add(now int64) limitResult {
+func (r *refusals) add(now int64, most int32) limitResult {
 	if now-r.window >= refusalWindow {
 		r.window, r.count = now, 0
 	}
 	r.count++
 	switch {
-	case r.count >= maxRefusals:
+	case r.count >= most:
 		return limitClose
 	case now-r.reported < int64(time.Second):
 		return limitDrop

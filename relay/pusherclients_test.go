@@ -454,6 +454,27 @@ func TestPusherRates(t *testing.T) {
 	})
 }
 
+// Events that are too many are dropped: a page that sends one for each move of the
+// mouse stays connected. One that sends much more does not.
+func TestPusherDropsEvents(t *testing.T) {
+	for perSecond, want := range map[int]protocol.CloseCode{60: protocol.CloseAbnormal, 200: protocol.ClosePolicy.Because(protocol.ReasonRate)} {
+		t.Run(fmt.Sprint(perSecond), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := newPusherHub(t)
+				c := h.pusherClient(protocol.Pusher{}, connectOptions{})
+				c.join("private-a", "")
+				for range 60 * perSecond {
+					time.Sleep(time.Second / time.Duration(perSecond))
+					c.handle(`{"event":"client-x","channel":"private-a","data":{}}`)
+				}
+				if code := c.session.CloseCode(); code != want {
+					t.Errorf("closed with %v, want %v", code, want)
+				}
+			})
+		})
+	}
+}
+
 // The members of a presence channel are those whom the application has signed,
 // with their info, whatever else the relay knows of the client.
 func TestPusherPresence(t *testing.T) {
