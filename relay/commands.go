@@ -86,6 +86,9 @@ func (s *Session) count(t protocol.CommandType, code protocol.Code) {
 // has no error frame.
 func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Code) {
 	s.count(cmd.Type, code)
+	if cmd.Type == protocol.CommandSubscribe {
+		s.lack(code)
+	}
 	frame := s.protocol.Event(protocol.Event{
 		Type: protocol.EventError, Ref: cmd.Ref, Channel: channel, Command: cmd.Type, Code: code, Message: cmd.Problem,
 	})

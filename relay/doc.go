@@ -149,6 +149,7 @@
 //	sockets.go       sessions by socket id, for applications that leave one out
 //	appsigned.go     channels and users that an application signs in the Pusher protocol
 //	clientevents.go  events that clients publish
+//	lacks.go         clients that reconnect to repeat a subscribe that failed
 //	signed.go        channels that a signature opens, until it expires
 //	refusal.go       why clients are refused
 //	authorize.go     rights: grants, tokens, the application's answers

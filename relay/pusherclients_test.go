@@ -475,6 +475,53 @@ func TestPusherDropsEvents(t *testing.T) {
 	}
 }
 
+// pusher-js does not repeat a subscribe that failed. So a client that could not
+// subscribe while Redis was unavailable connects again when it is back.
+func TestPusherReturnsAfterOutage(t *testing.T) {
+	for name, tt := range map[string]struct {
+		durable bool
+		channel string
+		want    protocol.CloseCode
+	}{
+		"a presence channel": {false, "presence-a", protocol.CloseTryLater},
+		"a stream":           {true, "private-cache-a", protocol.CloseTryLater},
+		"another channel":    {false, "private-a", protocol.CloseAbnormal},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var presence *fakePresence
+				h := newPusherHub(t, func(cfg *relay.HubConfig) {
+					presence = cfg.Presence.(*fakePresence)
+					if tt.durable {
+						cfg.Access.Durable = access.Patterns{access.MustPattern("private-*")}
+						cfg.Streams = func() stream.Store {
+							return &storeConn{store: newPlainStore(), pass: func(context.Context, string, string) error { return stream.ErrUnavailable }}
+						}
+					}
+				})
+				c, v1 := h.pusherClient(protocol.Pusher{}, connectOptions{}), h.pusherClient(protocol.V1{}, connectOptions{})
+				presence.unheard = true
+				h.Offline()
+				c.join(tt.channel, `{"user_id":1}`)
+				v1.handle(`{"type":"subscribe","channel":%q,"presence":true,"auth":%q,"channel_data":"{\"user_id\":1}"}`,
+					tt.channel, testApp.SignChannel(v1.socketID, tt.channel, `{"user_id":1}`))
+				time.Sleep(time.Minute)
+				if code := c.session.CloseCode(); code != protocol.CloseAbnormal {
+					t.Errorf("closed during the outage with %v", code)
+				}
+				h.Online(2)
+				time.Sleep(time.Minute)
+				if code := c.session.CloseCode(); code != tt.want {
+					t.Errorf("closed with %v, want %v", code, tt.want)
+				}
+				if code := v1.session.CloseCode(); code != protocol.CloseAbnormal {
+					t.Errorf("a client of another protocol: closed with %v", code)
+				}
+			})
+		})
+	}
+}
+
 // The members of a presence channel are those whom the application has signed,
 // with their info, whatever else the relay knows of the client.
 func TestPusherPresence(t *testing.T) {

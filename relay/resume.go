@@ -353,6 +353,7 @@ func (r *resume) fail() {
 	})
 	if r.hub.removeSubscription(sub, subscribeFailed, answer) {
 		s.count(protocol.CommandSubscribe, protocol.CodeUnavailable)
+		s.lack(protocol.CodeUnavailable)
 		if answer == nil {
 			s.Close(protocol.CloseTryLater)
 		}

@@ -98,6 +98,7 @@ type Session struct {
 	expires   atomic.Int64 // when the session ends with 4401; 0 for never
 	echoes    atomic.Pointer[echoes]
 	exclusive atomic.Uint32 // who uses what must not be used concurrently: see exclusiveTaken
+	lacks     atomic.Uint32 // a channel: a lackState
 }
 
 // Join creates a session for a client and welcomes it. The caller must call

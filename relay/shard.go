@@ -300,6 +300,7 @@ func (s *shard) notify(it *item) {
 			if it.seq > uint64(session.existsSince) {
 				session.sendGap(it)
 				session.clearEchoes()
+				session.linkUp()
 			}
 		}
 	case itemOffline:

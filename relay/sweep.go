@@ -121,6 +121,7 @@ func (s *Session) tick(now int64, round *pingRound) {
 	if until := s.expires.Load(); until != 0 && now >= until-int64(sweepEvery/2) {
 		s.closeLocked(protocol.CloseUnauthorized.Because(protocol.ReasonExpired))
 	}
+	s.returns()
 	timeout := int64(s.hub.cfg.PongTimeout)
 	if s.pingSent != 0 && !s.answered() && s.pingMoves() {
 		s.pingSent = now
