@@ -20,7 +20,7 @@ func TestLaravelEcho(t *testing.T) {
 				bob := connectedPage(open(s, "bob"), "")
 				publicChannel(s, ann)
 				privateChannel(s, ann)
-				presenceChannel(s, ann, bob)
+				presenceChannel(s, ann, bob, connectedPage(open(s, "bob"), ""))
 				toOthers(s, ann, bob)
 				cacheChannel(s, ann, bob, place)
 				switch {
@@ -94,8 +94,9 @@ func privateChannel(s *laravelSite, ann *echoPage) {
 	ann.saw("secret")
 }
 
-// Members see each other come and go, and whisper.
-func presenceChannel(s *laravelSite, ann, bob *echoPage) {
+// Members see each other come and go, and whisper. A user with two pages is one
+// member.
+func presenceChannel(s *laravelSite, ann, bob, bobsOther *echoPage) {
 	s.t.Helper()
 	join := `echo.join('room.1').here(see('here')).joining(see('joining')).leaving(see('leaving'))
 		.listenForWhisper('typing', (data, ...more) => see('whisper')(data)).listen('.said', see('said'))`
@@ -119,9 +120,19 @@ func presenceChannel(s *laravelSite, ann, bob *echoPage) {
 	}
 	bob.saw("whisper", `{"name":"Ann"}`) // not its own
 
-	bob.do(`echo.leave('room.1')`)
+	bobsOther.do(join)
+	bobsOther.saw("here", `[{"name":"ann"},{"name":"bob"}]`)
+	s.broadcast("said", `{"text":"again"}`, "presence-room.1")
+	bobsOther.saw("said", s.data(`{"text":"again"}`))
+	for _, page := range []*echoPage{bob, bobsOther} {
+		ann.saw("joining", `{"name":"bob"}`)
+		ann.saw("leaving")
+		page.do(`echo.leave('room.1')`)
+	}
 	ann.saw("leaving", `{"name":"bob"}`)
 	bob.saw("joining")
+	bobsOther.saw("joining")
+	bobsOther.do(`echo.disconnect()`)
 }
 
 // toOthers leaves out the page whose request caused the event.

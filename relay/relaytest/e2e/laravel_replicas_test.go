@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 )
 
@@ -16,6 +17,8 @@ func TestLaravelReplicas(t *testing.T) {
 			t.Parallel()
 			s := newLaravelSite(t, driver, pages, nil)
 			wrongKey(s, open)
+			outage(s, open)
+			drains(s, open)
 			reconnects(s, open)
 			membersAfterKill(s, open)
 		})
@@ -87,6 +90,10 @@ func membersAfterKill(s *laravelSite, open pageMaker) {
 	pages["bob"].do("echo.disconnect()")
 	ann.saw("leaving", `"bob"`)
 	s.relays[1].Kill()
+	// Redis keeps the members of a killed relay for 30 s.
+	_ = poll(func() string {
+		return strings.Trim(string(ann.run(`seenAs('leaving').length < 2 ? 'cat is a member' : ''`)), `"`)
+	})
 	ann.saw("leaving", `"bob"`, `"cat"`)
 	s.awaitMembers("presence-room.2", "1")
 	s.restartRelay(1)
@@ -104,4 +111,54 @@ func wrongKey(s *laravelSite, open pageMaker) {
 	connectedPage(ann, "")
 	ann.saw("state", `"disconnected"`, `"connected"`) // the first one has not tried again
 	ann.do("echo.disconnect()")
+}
+
+// After an outage of Redis, each channel gets a notice, and the members are those
+// that are connected, although Redis has forgotten them.
+func outage(s *laravelSite, open pageMaker) {
+	ann := connectedPage(open(s, "ann"), "")
+	ann.do(`echo.channel('news').listen('.sidecast:gap', see('news gap')).listen('.n', ({ n }) => see('n')(n)).subscribed(see('news'))`)
+	ann.do(`echo.private('news').listen('.sidecast:gap', see('private gap')).subscribed(see('private'))`)
+	ann.do(`echo.join('room.news').here(see('here')).listen('.sidecast:gap', see('presence gap'))`)
+	ann.do(`echo.connector.pusher.bind('sidecast:offline', see('offline'))`)
+	for _, kind := range []string{"news", "private", "here"} {
+		ann.await(fmt.Sprintf("seenAs(%q).length === 1", kind))
+	}
+	s.awaitMembers("presence-room.news", "1")
+	s.redis.Kill()
+	ann.saw("offline", `{"reason":"redis"}`)
+	s.redis.Restart()
+	for _, kind := range []string{"news gap", "private gap", "presence gap"} {
+		ann.await(fmt.Sprintf("seenAs(%q)[0]?.reason === 'redis'", kind))
+	}
+	s.awaitMembers("presence-room.news", "1")
+	s.broadcast("n", `{"n":1}`, "news")
+	ann.await("seenAs('n').at(-1) === 1")
+	ann.do("echo.disconnect()")
+}
+
+// All clients of a relay that stops connect to the other one, and each receives
+// the next event once.
+func drains(s *laravelSite, open pageMaker) {
+	const n = 40
+	page := open(s, "ann")
+	page.do(fmt.Sprintf(`globalThis.clients = connectMany(%d, 'flood', 'n')`, n))
+	const allJoined = `clients.every((client) => client.channel('flood').subscribed)`
+	page.await(allJoined)
+	for round := range 2 {
+		connected := total(s.t, s.relays[round], "sidecast_connections{")
+		if connected < n/4 {
+			s.t.Errorf("relay %d has %v of %d clients", round, connected, n)
+		}
+		terminate(s.relays[round])
+		<-s.relays[round].Exited()
+		page.await(allJoined)
+		s.broadcast("n", fmt.Sprintf(`{"n":%d}`, round), "flood")
+		page.await(fmt.Sprintf(`clients.every((_, i) => seenAs('client ' + i).length === %d)`, round+1))
+		s.startRelay(round)
+		page.do(`clients.slice(0, 20).forEach((client) => { client.disconnect(); client.connect() })`)
+		page.await(allJoined)
+	}
+	page.await(`seenAs('problem').every((problem) => problem === 'undefined' || problem.code === 4200)`)
+	page.do(`clients.forEach((client) => client.disconnect())`)
 }

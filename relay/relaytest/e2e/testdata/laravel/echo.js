@@ -36,7 +36,17 @@ const node = isPage ? {} : {
   userAuthentication: { endpoint: site.origin + '/broadcasting/user-auth', headers: {} },
 }
 
-// broadcast lets the application broadcast an event to others than this client.
+// connectMany returns n clients of pusher-js that listen to a channel.
+globalThis.connectMany = (n, channel, event) => Array.from({ length: n }, (_, i) => {
+  const client = new Pusher(key, {
+    cluster: '', wsHost: site.hostname, wsPort: site.port, forceTLS: false, enabledTransports: ['ws', 'wss'],
+  })
+  client.connection.bind('error', ({ error }) => see('problem')(error?.data ?? String(error)))
+  client.subscribe(channel).bind(event, see('client ' + i))
+  return client
+})
+
+// broadcastToOthers lets the application broadcast an event to others than this client.
 globalThis.broadcastToOthers = (event) => fetch(site.origin + '/broadcast', {
   method: 'POST', headers: { 'X-Socket-ID': echo.socketId() }, body: JSON.stringify(event),
 }).then((answer) => see('broadcast')(answer.status))
