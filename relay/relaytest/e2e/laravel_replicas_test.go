@@ -11,16 +11,19 @@ import (
 func TestLaravelReplicas(t *testing.T) {
 	t.Parallel()
 	pages := buildLaravelPages(t)
-	open := nodePages(pages)
 	for _, driver := range laravelDrivers {
 		t.Run(driver, func(t *testing.T) {
 			t.Parallel()
 			s := newLaravelSite(t, driver, pages, nil)
+			open := nodePages(pages)
+			if driver == "reverb" {
+				open = chromiumPages(t)
+			}
 			wrongKey(s, open)
 			outage(s, open)
 			drains(s, open)
 			reconnects(s, open)
-			membersAfterKill(s, open)
+			membersAfterKill(s, nodePages(pages))
 		})
 	}
 }
