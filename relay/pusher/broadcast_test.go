@@ -101,6 +101,9 @@ func TestBroadcastAuth(t *testing.T) {
 		{comment: "another type", body: "x", headers: []string{"Content-Type", "text/plain"}, status: 400, want: "missing", logged: true},
 		{comment: "a large form", body: form(socket, "private-a") + "&x=" + strings.Repeat("x", maxQuestionBytes), status: 400, want: "cannot be read", logged: true},
 		{comment: "large JSON", body: `{"x":"` + strings.Repeat("x", maxQuestionBytes) + `"}`, headers: []string{"Content-Type", jsonType}, status: 400, want: "cannot be read", logged: true},
+		{comment: "more after JSON", body: `{"socket_id":"` + socket + `","channel_name":"private-a"} x`, headers: []string{"Content-Type", jsonType}, status: 400, want: "cannot be read", logged: true},
+		{comment: "large white space after JSON", body: `{"socket_id":"` + socket + `","channel_name":"private-a"}` + strings.Repeat(" ", maxQuestionBytes), headers: []string{"Content-Type", jsonType}, status: 400, want: "cannot be read", logged: true},
+		{comment: "a query and a body with GET", method: "GET", target: "/auth?" + form(socket, "private-a"), body: "x", status: 400, want: "cannot be read", logged: true},
 		{comment: "PUT", method: "PUT", body: form(socket, "private-a"), status: 405, want: "POST", logged: true},
 		{comment: "HEAD", method: "HEAD", target: "/auth?" + form(socket, "private-a"), status: 405, want: "POST", logged: true},
 

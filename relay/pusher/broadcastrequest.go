@@ -2,6 +2,7 @@ package pusher
 
 import (
 	"encoding/json"
+	"io"
 	"mime"
 	"net/http"
 )
@@ -16,10 +17,14 @@ type question struct {
 }
 
 // readQuestion reads the query of a GET request, as Laravel does, and the form or
-// the JSON object of a POST request.
+// the JSON object of a POST request. It leaves nothing of the body unread: over
+// HTTP/2, that would delay other requests while the application is asked.
 func readQuestion(w http.ResponseWriter, r *http.Request) (q question, refused *broadcastRefusal) {
 	switch r.Method {
 	case http.MethodGet:
+		if r.ContentLength != 0 {
+			return q, malformed
+		}
 		query := r.URL.Query()
 		q = question{SocketID: query.Get("socket_id"), Channel: query.Get("channel_name")}
 	case http.MethodPost:
@@ -39,7 +44,8 @@ func readBody(w http.ResponseWriter, r *http.Request) (q question, refused *broa
 	r.Body = http.MaxBytesReader(w, r.Body, maxQuestionBytes)
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if kind == "application/json" {
-		if json.NewDecoder(r.Body).Decode(&q) != nil {
+		text, err := io.ReadAll(r.Body)
+		if err != nil || json.Unmarshal(text, &q) != nil {
 			return q, malformed
 		}
 		return q, nil

@@ -175,6 +175,42 @@ func TestTLSOnPlainPort(t *testing.T) {
 	}
 }
 
+// A proxy may send the requests of all clients over one HTTP/2 connection. A
+// client whose request for a stream has a body does not use up the connection's
+// window, which the bodies of the application's requests need.
+func TestStreamWithBody(t *testing.T) {
+	r := startRelay(t, func(o *relayOptions) {
+		o.api = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+	})
+	r.hub.Online(1)
+	proxy := &http.Client{Transport: &http.Transport{Protocols: new(http.Protocols)}}
+	proxy.Transport.(*http.Transport).Protocols.SetUnencryptedHTTP2(true)
+	defer proxy.CloseIdleConnections()
+	send := func(method, target, body string) (*http.Response, error) {
+		request, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.addr+target, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return proxy.Do(request)
+	}
+	stream, err := send("GET", "/sse?channel=a", strings.Repeat("x", 1<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if stream.StatusCode != http.StatusBadRequest {
+		t.Errorf("the stream: %s", stream.Status)
+	}
+	response, err := send("POST", "/apps/1/events", strings.Repeat("y", 3000))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if echo, err := io.ReadAll(response.Body); len(echo) != 3000 || err != nil {
+		t.Errorf("%d bytes of 3000, %v", len(echo), err)
+	}
+	_ = response.Body.Close()
+	_ = stream.Body.Close()
+}
+
 // The application gets an answer to a request that it has sent just before the
 // relay stops: the event may have been published.
 func TestStopAnswersApplication(t *testing.T) {

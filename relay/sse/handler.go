@@ -96,6 +96,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, wrongMethod)
 		return
 	}
+	// Over HTTP/2, what is unread delays the bodies of other requests on the
+	// connection for as long as the stream lasts.
+	if r.ContentLength != 0 {
+		h.refuse(w, r, hasBody)
+		return
+	}
 	s := &stream{handler: h, remote: h.remote(r), origin: r.Header.Get("Origin")}
 	if refused := s.read(r); refused != nil {
 		h.refuse(w, r, refused)

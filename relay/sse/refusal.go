@@ -35,6 +35,7 @@ var (
 	wrongMethod = &refusal{
 		status: http.StatusMethodNotAllowed, text: "an event stream is read with GET", reason: stats.RejectBadRequest,
 	}
+	hasBody    = badRequest("it has a body", "send none with GET")
 	wrongQuery = badRequest("the query of the URL is invalid",
 		"escape each value with encodeURIComponent, and separate parameters with &")
 	wrongParameter = badRequest("a parameter of the URL is misspelt", "the parameters are "+strings.Join(parameters, ", "))
