@@ -90,6 +90,8 @@ func TestBroadcastAnswers(t *testing.T) {
 		{"the id has a line break", respond(200, `{"channel_data":{"user_id":"4\n2"}}`), ok, no, "", "user_id is not a valid id"},
 		{"an id twice", respond(200, `{"channel_data":{"user_id":1,"user_id":2}}`), ok, no, "", "a name occurs twice"},
 		{"half a surrogate pair", respond(200, `{"channel_data":{"user_id":"\ud83d"}}`), no, no, "", "surrogate"},
+		{"two ids in different letters", respond(200, `{"channel_data":{"user_id":1,"USER_ID":2}}`), ok, no, "", "in other letters"},
+		{"two ids in letters that are alike", respond(200, `{"channel_data":{"user_id":1,"u\u017fer_id":2}}`), ok, no, "", "in other letters"},
 		{"large info", respond(200, `{"channel_data":{"user_id":1,"user_info":"`+strings.Repeat("x", access.MaxInfo)+`"}}`), ok, no, "", "user_info is larger"},
 		{"large other parts", respond(200, `{"channel_data":{"user_id":1,"x":"`+strings.Repeat("x", maxChannelData)+`"}}`), ok, no, "", "channel_data is larger"},
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // maxChannelData bounds the channel_data that is signed, in bytes: room for
@@ -114,6 +115,13 @@ func parseMember(text json.RawMessage) (string, error) {
 	}
 	member.user("user_id")
 	member.info("user_info")
+	for name := range member.members { // who reads what is signed may not distinguish them
+		for _, known := range []string{"user_id", "user_info"} {
+			if name != known && strings.EqualFold(name, known) {
+				member.fail(quoteName(name), "is "+known+" in other letters", "write "+known+" once, in lower case")
+			}
+		}
+	}
 	var compact bytes.Buffer
 	_ = json.Compact(&compact, text) // parseObject has found it valid
 	if compact.Len() > maxChannelData {
