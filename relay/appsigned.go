@@ -53,14 +53,12 @@ func isChannelData(text string, presence bool) bool {
 // perhaps a user_info. Nothing may follow the object: it would be a part of what
 // was signed as the name of another channel.
 func memberOf(channelData string) (m roster.Member, ok bool) {
-	var data struct {
-		User any             `json:"user_id"`
-		Info json.RawMessage `json:"user_info"`
-	}
-	if !decodeWhole(channelData, &data) || len(data.Info) > access.MaxInfo {
+	var data map[string]json.RawMessage // names count exactly as they are written
+	var user any
+	if !decodeWhole(channelData, &data) || !decodeWhole(string(data["user_id"]), &user) || len(data["user_info"]) > access.MaxInfo {
 		return m, false
 	}
-	m.User, m.Info = userText(data.User), data.Info
+	m.User, m.Info = userText(user), data["user_info"]
 	return m, access.ValidUser(m.User)
 }
 
@@ -79,7 +77,7 @@ func userText(id any) string {
 	case string:
 		return id
 	case json.Number:
-		if _, err := id.Int64(); err == nil {
+		if strings.Trim(id.String(), "-0123456789") == "" {
 			return id.String()
 		}
 	}
@@ -94,12 +92,11 @@ func (s *Session) signIn(cmd protocol.Command) {
 		s.refuse(cmd, "", protocol.CodeUnknownType)
 		return
 	}
-	var data struct {
-		ID any `json:"id"`
-	}
+	var data map[string]json.RawMessage
+	var id any
 	var user string
-	if app.Verify(cmd.Auth, app.SignUser(s.socketID(), cmd.UserData)) && decodeWhole(cmd.UserData, &data) {
-		user = userText(data.ID)
+	if app.Verify(cmd.Auth, app.SignUser(s.socketID(), cmd.UserData)) && decodeWhole(cmd.UserData, &data) && decodeWhole(string(data["id"]), &id) {
+		user = userText(id)
 	}
 	was := s.principal.Identity
 	switch {

@@ -373,6 +373,8 @@
 // application publishes over HTTP costs up to 3 times its size, and there are at
 // most 32 of them. The same number of requests to the HTTP API of the Pusher
 // protocol costs up to 4 times their bodies, of MAX_PAYLOAD_BYTES + 128 KiB each.
+// With BROADCAST_AUTH_URL, a client of that protocol that has sent credentials
+// costs up to 8 KiB more.
 //
 // TestMemoryIsBounded fills all of this at once, and TestHistoryBytes verifies
 // the bound of the history.

@@ -260,6 +260,9 @@ func TestPusherRefusals(t *testing.T) {
 			refusedChannel("presence-a", protocol.ReasonChannelData.String(), 403)},
 		"the signature of a longer name for a shorter one": {func(s string) string { return subscribe("private-a", testApp.SignChannel(s, "private-a:b", ""), "b") },
 			refusedChannel("private-a", notSigned, 403)},
+		"an id in other letters": {func(s string) string {
+			return subscribe("presence-a", testApp.SignChannel(s, "presence-a", `{"USER_ID":"9"}`), `{"USER_ID":"9"}`)
+		}, refusedChannel("presence-a", protocol.ReasonChannelData.String(), 403)},
 		"an id that is a fraction": {func(s string) string {
 			return subscribe("presence-a", testApp.SignChannel(s, "presence-a", `{"user_id":1.5}`), `{"user_id":1.5}`)
 		}, refusedChannel("presence-a", protocol.ReasonChannelData.String(), 403)},
@@ -364,7 +367,7 @@ func TestClientEvents(t *testing.T) {
 			c.join("private-encrypted-a", "")
 		}
 		a.join("presence-a", `{"user_id":1}`)
-		b.join("presence-a", `{"user_id":2}`)
+		b.join("presence-a", `{"user_id":2,"User_ID":3}`)
 		a.receive()
 		b.receive()
 		a.handle(`{"event":"client-x","channel":"private-a","data":"text","socket":%q,"user_id":"9"}`, b.socketID)

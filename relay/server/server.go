@@ -142,7 +142,7 @@ func (s *Server) serveHTTP2() {
 	s.public.HTTP2 = &http.HTTP2Config{
 		MaxConcurrentStreams:          maxStreams,
 		MaxReadFrameSize:              16 << 10, // the least
-		MaxReceiveBufferPerConnection: 64 << 10, // requests have no bodies
+		MaxReceiveBufferPerConnection: 64 << 10, // only those of the application have bodies of more than a few bytes
 		MaxReceiveBufferPerStream:     64 << 10,
 		SendPingTimeout:               s.cfg.PingInterval,
 		PingTimeout:                   s.cfg.PongTimeout,
