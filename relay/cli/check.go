@@ -19,37 +19,43 @@ var errCheck = errors.New("the relay would not work with these settings: see the
 
 func checkCommand() *command {
 	var cookie, channel string
+	var listen time.Duration
 	c := &command{
 		name: "check", arguments: "[OPTION...]", summary: "report problems and how to solve them",
 		details: "It checks the settings, the connection to Redis, the rights of Sidecast's Redis user, and the\n" +
-			"answers from SIDECAST_AUTH_URL, SIDECAST_CHANNEL_AUTH_URL and SIDECAST_BROADCAST_AUTH_URL. With an\n" +
-			"option, it also says who the user of a browser is, and what opens a channel to this user, or why\n" +
-			"nothing does.",
+			"answers from SIDECAST_AUTH_URL, SIDECAST_CHANNEL_AUTH_URL and SIDECAST_BROADCAST_AUTH_URL. With\n" +
+			"SIDECAST_PUSHER_KEY, it also examines the events that the application publishes while it runs. With\n" +
+			"--cookie or --channel, it says who the user of a browser is, and what opens a channel to this user,\n" +
+			"or why nothing does.",
 	}
 	c.flags = func(f *flag.FlagSet) {
 		f.StringVar(&cookie, "cookie", "", "the `COOKIE` header of a browser, NAME=VALUE; - reads it from standard input, @FILE from a file")
 		f.StringVar(&channel, "channel", "", "the `NAME` of a channel")
+		f.DurationVar(&listen, "listen", 3*time.Second, "how long to receive the application's events, a `TIME` like 30s")
 	}
 	c.run = func(ctx context.Context, p *Program, _ []string) error {
 		header, err := cookieFrom(cookie, p.Stdin)
 		if err != nil {
 			return err
 		}
-		return check(ctx, p, header, channel)
+		return check(ctx, p, header, channel, listen)
 	}
 	return c
 }
 
 // check reports problems of the settings, of Redis and of the application's
-// login, and how to solve them. cookie and channel are of a browser, or empty.
-func check(ctx context.Context, p *Program, cookie, channel string) error {
+// login, and how to solve them. cookie and channel are of a browser, or empty. It
+// takes at least as long as it has to listen to events.
+func check(ctx context.Context, p *Program, cookie, channel string, listen time.Duration) error {
 	cfg, s, err := p.load()
 	if err != nil {
 		return err
 	}
+	events := listenEvents(ctx, cfg, s, listen)
 	findings := []source.Finding{fileLimit(cfg)}
 	findings = append(findings, checkPorts(ctx, cfg)...)
 	findings = append(findings, checkPatterns(cfg)...)
+	findings = append(findings, checkPusher(cfg)...)
 	if cfg.IsEmbedded() {
 		findings = append(findings, source.Finding{
 			Subject: "server", Text: "an embedded Redis in memory, for development: set SIDECAST_REDIS_URL to check yours",
@@ -58,6 +64,7 @@ func check(ctx context.Context, p *Program, cookie, channel string) error {
 		findings = append(findings, source.Check(ctx, app.SourceConfig(cfg, s))...)
 	}
 	findings = append(findings, checkLogin(ctx, app.ApplicationConfig(cfg))...)
+	findings = append(findings, events()...)
 	if cookie != "" || channel != "" {
 		findings = append(findings, checkBrowser(ctx, cfg, s, cookie, channel)...)
 	}

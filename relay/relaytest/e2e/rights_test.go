@@ -68,10 +68,12 @@ var features = map[string]feature{
 		use:      (*featureWorld).reportsUnheard,
 	},
 	"counting subscriptions": {
-		rights:   []string{"counting subscriptions", "ending logins"}, // clients of the Pusher protocol can sign in
-		settings: map[string]string{"SIDECAST_PUSHER_KEY": "app-key", "SIDECAST_PUSHER_SECRET": jwtSecret},
+		rights: []string{"counting subscriptions", "ending logins"}, // clients of the Pusher protocol can sign in
+		settings: map[string]string{
+			"SIDECAST_PUSHER_KEY": "app-key", "SIDECAST_PUSHER_SECRET": jwtSecret, "SIDECAST_CHANNELS": "chat,chat:*,private-*",
+		},
 		use:      (*featureWorld).countsSubscriptions,
-		channels: []string{"#server-to-user-*"},
+		channels: []string{"#server-to-user-*", "private-*"},
 		// Hourly, and when the application asks for all channels: TestLeastRights of
 		// relay/counts.
 		unused: []string{"zremrangebyscore", "hscan"},
