@@ -19,13 +19,20 @@ func (c *Config) addPusherChannels() {
 	if !c.set["PUSHER_KEY"] || len(c.Channels)+len(c.DurableChannels) == 0 {
 		return
 	}
-	relayed := access.Patterns(slices.Concat(c.DurableChannels, c.Channels))
-	if !relayed.Match(access.UserChannelPrefix + "1") {
+	if !matchesAll(slices.Concat(c.DurableChannels, c.Channels), access.UserChannelPrefix) {
 		c.Channels = append(c.Channels, userChannelPattern)
 	}
-	if c.Relays(presencePattern) && !access.Patterns(c.PresenceChannels).Match("presence-1") {
+	if c.Relays(presencePattern) && !matchesAll(c.PresenceChannels, "presence-") {
 		c.PresenceChannels = append(c.PresenceChannels, presencePattern)
 	}
+}
+
+// matchesAll reports whether patterns match all names that begin with a prefix, as
+// far as some very different ones can show it.
+func matchesAll(patterns PatternList, prefix string) bool {
+	return !slices.ContainsFunc([]string{"1", "a", "Z.9", "~:", "é"}, func(rest string) bool {
+		return !access.Patterns(patterns).Match(prefix + rest)
+	})
 }
 
 // pusher checks the settings of the Pusher protocol.

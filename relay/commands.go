@@ -34,6 +34,10 @@ func (s *Session) Handle(data []byte, text bool) {
 		s.refuse(cmd, cmd.Channel, protocol.CodeRateLimited)
 		return
 	case limitDrop:
+		if s.protocol.ID() == protocol.PusherID && cmd.Type == protocol.CommandSubscribe {
+			s.refuse(cmd, cmd.Channel, protocol.CodeRateLimited) // each waits for its answer, and has no ref
+			return
+		}
 		s.count(cmd.Type, protocol.CodeRateLimited)
 		return
 	case limitClose:

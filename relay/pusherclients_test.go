@@ -435,13 +435,25 @@ func TestPusherRates(t *testing.T) {
 			want = append(want, succeeded(channel))
 		}
 		c.wantFrames("the answers", want...)
+		var refused []string
+		for i := range 100 {
+			channel := fmt.Sprint("more-", i)
+			c.handle(`{"event":"pusher:subscribe","data":{"channel":%q,"auth":""}}`, channel)
+			text, status := protocol.CodeTooManyChannels.Message(), 400
+			if i >= 50 {
+				text, status = protocol.CodeRateLimited.Message(), 429
+			}
+			refused = append(refused, refusedChannel(channel, text, status))
+		}
+		c.wantFrames("too many, each with an answer", refused...)
+		time.Sleep(time.Minute)
 		c.handle(`{"event":"pusher:unsubscribe","data":{"channel":"chat-1"}}`)
 		c.join("private-a", "")
 		c.wantFrames("one more", succeeded("private-a"))
 		for range 100 {
 			c.handle(`{"event":"client-x","channel":"private-a","data":{}}`)
 		}
-		if n := len(h.published); n > 25 {
+		if n := len(h.published); n > (50+128)/2 {
 			t.Errorf("%d events at once", n)
 		}
 		c.wantFrames("too many events", commandError("too many commands", "4301"))

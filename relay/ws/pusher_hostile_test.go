@@ -326,10 +326,7 @@ func TestHostilePusherFrames(t *testing.T) {
 			if answer := strings.Join(got[:len(got)-1], "\n"); answer != tt.want {
 				t.Errorf("the answer is\n%s\nwant\n%s", answer, tt.want)
 			}
-			var messages string
-			for _, message := range r.publications()[published:] {
-				messages += message
-			}
+			messages := strings.Join(r.publications()[published:], "")
 			if want := strings.ReplaceAll(tt.publishes, "SOCKET", socketID); messages != want {
 				t.Errorf("published %.200q, want %.200q", messages, want)
 			}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,11 +123,11 @@ func startHAProxy(t *testing.T, addr string, relays ...string) {
 
 // haproxyFor returns the configuration for [startHAProxy].
 func haproxyFor(addr string, relays ...string) string {
-	config := fmt.Sprintf(haproxyConfig, addr)
+	lines := []string{fmt.Sprintf(haproxyConfig, addr)}
 	for i, relay := range relays {
-		config += fmt.Sprintf("\tserver relay%d %s check\n", i, relay)
+		lines = append(lines, fmt.Sprintf("\tserver relay%d %s check\n", i, relay))
 	}
-	return config
+	return strings.Join(lines, "")
 }
 
 func runHAProxy(t *testing.T, config string) {
