@@ -68,3 +68,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- else }}8080
 {{- end }}
 {{- end }}
+
+{{- /* The paths of a route, a JSON list: those in the values, and those that the settings for Laravel need. The API of the
+application, /apps, is not for browsers. */}}
+{{- define "sidecast.routePaths" -}}
+{{- $paths := .paths }}
+{{- $settings := .root.Values.settings }}
+{{- $keys := .root.Values.existingSecret.keys | default dict }}
+{{- if or (hasKey $settings "PUSHER_KEY") (hasKey $keys "PUSHER_KEY") }}
+{{- $paths = append $paths (printf "%s/app" ($settings.BASE_PATH | default "")) }}
+{{- end }}
+{{- with $settings.BROADCAST_AUTH_URL }}
+{{- $paths = append $paths (urlParse .).path }}
+{{- end }}
+{{- $paths | uniq | toJson }}
+{{- end }}
