@@ -278,6 +278,9 @@
 //     this member, and becomes a user only with one for this user. What it sends
 //     cannot be taken for an event of the application or of another client
 //     (TestHostilePusherFrames).
+//   - pusher-js and Laravel Echo need no change, whether Laravel signs or Sidecast
+//     does (TestLaravelEcho, TestLaravelHooks). If their relay stops or is killed,
+//     they connect to another one, with all their channels (TestLaravelReplicas).
 //   - A broadcast that names the socket of a session reaches all other
 //     subscribers, whatever protocol that session speaks (TestToOthers,
 //     TestToOthersOnStream).

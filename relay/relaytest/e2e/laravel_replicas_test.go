@@ -24,6 +24,7 @@ func TestLaravelReplicas(t *testing.T) {
 			drains(s, open)
 			reconnects(s, open)
 			membersAfterKill(s, nodePages(pages))
+			basePath(s, nodePages(pages))
 		})
 	}
 }
@@ -168,4 +169,16 @@ func drains(s *laravelSite, open pageMaker) {
 	}
 	page.await(notRefused)
 	page.do(`clients.forEach((client) => client.disconnect())`)
+}
+
+// A client reaches a relay below a base path.
+func basePath(s *laravelSite, open pageMaker) {
+	s.relays[0].Kill()
+	s.more["SIDECAST_BASE_PATH"] = "/push"
+	s.startRelay(0)
+	ann := connectedPage(open(s, "ann"), fmt.Sprintf(`{ wsPort: %q, wsPath: '/push' }`, port(s.addrs[0])))
+	ann.do(`echo.private('orders.1').listen('.n', ({ n }) => see('n')(n)).subscribed(see('joined'))`)
+	ann.saw("joined", "null")
+	s.broadcast("n", `{"n":1}`, "private-orders.1")
+	ann.saw("n", "1")
 }
