@@ -20,7 +20,7 @@ type socketIndex struct {
 	list map[access.SocketNumber]socket
 }
 
-// A socket is what the index knows of a session.
+// A socket has the facts that the index keeps of a session.
 type socket struct {
 	outbox *outbox.Outbox
 	began  time.Time // when the session began

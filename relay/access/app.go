@@ -111,7 +111,7 @@ func (a *App) mac(text string) []byte {
 // UserChannelPrefix begins the name of the channel of a user who has signed in.
 const UserChannelPrefix = "#server-to-user-"
 
-// A ChannelKind says what the prefix of a channel's name means in the Pusher
+// A ChannelKind is the meaning of the prefix of a channel's name in the Pusher
 // protocol.
 type ChannelKind struct {
 	Private   bool // it needs a signature; presence channels do, too
@@ -121,7 +121,7 @@ type ChannelKind struct {
 	User      bool // it is the channel of one user
 }
 
-// KindOf returns what the prefix of a name means.
+// KindOf returns the meaning of the prefix of a name.
 func KindOf[T string | []byte](channel T) (k ChannelKind) {
 	rest := channel
 	switch {

@@ -66,7 +66,7 @@ func overhear(ctx context.Context, client redis.UniversalClient, hear func(name 
 	}
 }
 
-// An eventJudge compares what is published with the settings.
+// An eventJudge compares published messages with the settings.
 type eventJudge struct {
 	rules  *access.Rules
 	prefix string // SIDECAST_CHANNEL_PREFIX

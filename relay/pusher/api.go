@@ -129,8 +129,8 @@ func (a *api) serve(w http.ResponseWriter, r *http.Request) (answer any, refused
 	if refused != nil {
 		return nil, refused
 	}
-	// Who waits has read its body: over HTTP/2, what is unread delays the bodies
-	// of all requests on the connection.
+	// A request that waits has read its body: over HTTP/2, unread bytes delay the
+	// bodies of all requests on the connection.
 	free, refused := a.reserve(r)
 	if refused != nil {
 		return nil, refused

@@ -89,7 +89,7 @@ func (b *BroadcastAuth) authorize(w http.ResponseWriter, r *http.Request) (signa
 	return signature{}, forbidden
 }
 
-// check refuses what the application does not need to be asked about.
+// check refuses questions about which the application need not be asked.
 func (b *BroadcastAuth) check(q question) *broadcastRefusal {
 	if _, ok := b.cfg.App.ParseSocketID(q.SocketID); !ok {
 		return strangeSocket

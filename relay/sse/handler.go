@@ -96,7 +96,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, wrongMethod)
 		return
 	}
-	// Over HTTP/2, what is unread delays the bodies of other requests on the
+	// Over HTTP/2, unread bytes delay the bodies of other requests on the
 	// connection for as long as the stream lasts.
 	if r.ContentLength != 0 {
 		h.refuse(w, r, hasBody)
