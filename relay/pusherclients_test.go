@@ -1,9 +1,11 @@
 package relay_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"regexp"
 	"strings"
 	"testing"
@@ -354,6 +356,25 @@ const (
 	problemSignIn      = "auth does not sign this user_data for this socket, or user_data has no id"
 	problemClientEvent = "events of clients need a subscription to a private or presence channel"
 )
+
+// The log names the setting that would open a channel, but no setting opens one
+// that needs a signature.
+func TestPusherRefusalsInTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		h := newPusherHub(t, func(cfg *relay.HubConfig) {
+			cfg.Access.Public, cfg.Logger = nil, slog.New(slog.NewTextHandler(&log, nil))
+		})
+		c := h.pusherClient(protocol.Pusher{}, connectOptions{})
+		for channel, named := range map[string]bool{"private-a": false, "chat": true} {
+			log.Reset()
+			c.handle(`{"event":"pusher:subscribe","data":{"channel":%q}}`, channel)
+			if text := log.String(); !strings.Contains(text, "channel="+channel) || strings.Contains(text, "SIDECAST_PUBLIC_CHANNELS") != named {
+				t.Errorf("%s: the log is %q", channel, text)
+			}
+		}
+	})
+}
 
 // A client sends events to channels for which the application has signed it, and
 // does not receive its own. The relay says who it is on presence channels, and

@@ -77,7 +77,7 @@ func (h *Hub) logNotAllowed(message, setting, channel string, code protocol.Code
 	switch relayed := h.cfg.Access.Relayed(channel); {
 	case relayed == protocol.CodeForbidden:
 		attrs = append(attrs, "setting", "SIDECAST_CHANNELS")
-	case relayed == protocol.CodeOK && !h.cfg.Access.Login && h.cfg.Access.Secrets == nil:
+	case relayed == protocol.CodeOK && !h.cfg.Access.Login && h.cfg.Access.Secrets == nil && !h.cfg.Access.Guarded(channel):
 		attrs = append(attrs, "setting", setting)
 	}
 	if why != protocol.ReasonUsual {
