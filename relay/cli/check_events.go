@@ -16,12 +16,11 @@ import (
 	"sidecast/relay/source"
 )
 
-// maxMistakes bounds the findings about what an application publishes.
+// maxMistakes bounds the findings about an application's messages.
 const maxMistakes = 5
 
 // listenEvents begins to receive everything that is published in Redis, and
-// returns a function that waits until that has ended and returns what was wrong
-// with it.
+// returns a function that waits until that has ended and returns the findings.
 func listenEvents(ctx context.Context, cfg *config.Config, s *app.Settings, d time.Duration) (wait func() []source.Finding) {
 	if cfg.PusherKey == "" || cfg.IsEmbedded() || d <= 0 {
 		return func() []source.Finding { return nil }
@@ -134,8 +133,8 @@ var (
 	insidePrefix   = regexp.MustCompile(`^(.*?[-_:])(private-|presence-)`)
 )
 
-// redisPrefix returns what a library has probably put before the name of a
-// channel, or "".
+// redisPrefix returns the prefix that a library has probably added to the name of
+// a channel, or "".
 func redisPrefix(name string) string {
 	if access.KindOf(name).Guarded() {
 		return ""

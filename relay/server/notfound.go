@@ -8,7 +8,7 @@ import (
 	"sidecast/relay/stats"
 )
 
-// A missingPath is what a request for a path gets that the relay does not serve.
+// A missingPath answers requests for a path that the relay does not serve.
 type missingPath struct {
 	answer  string
 	problem accept.Problem
