@@ -123,7 +123,7 @@ type Signing struct {
 type Pusher struct {
 	PusherAppID      string  `split_words:"true" desc:"id of your application in the URLs of the HTTP API (PUSHER_APP_ID or REVERB_APP_ID in Laravel); unset: there is no such API"`
 	PusherKey        string  `split_words:"true" desc:"public key of your application (PUSHER_APP_KEY or REVERB_APP_KEY in Laravel); clients of the Pusher protocol then connect to '/app/KEY'"`
-	PusherSecret     Secret  `split_words:"true" desc:"secret of at least 16 bytes of your application (PUSHER_APP_SECRET or REVERB_APP_SECRET in Laravel)"`
+	PusherSecret     Secret  `split_words:"true" desc:"secret of your application, at least 16 bytes (PUSHER_APP_SECRET or REVERB_APP_SECRET in Laravel); required if SIDECAST_PUSHER_KEY is set"`
 	Payload          Payload `split_words:"true" default:"auto" oneof:"auto,raw,laravel" desc:"form of the messages in Redis: raw, or Laravel's JSON objects with 'event', 'data' and 'socket'; auto: laravel if SIDECAST_PUSHER_KEY is set, otherwise raw"`
 	BroadcastAuthURL WebURL  `split_words:"true" desc:"URL at which your application decides who may subscribe to private and presence channels, like 'http://localhost/broadcasting/auth', if it does not sign them itself (BROADCAST_CONNECTION=redis in Laravel)"`
 }
