@@ -20,7 +20,11 @@ func (h *Hub) hasAuth(request protocol.ChannelRequest) bool {
 // of its application.
 func (s *Session) verifyAuth(request protocol.ChannelRequest) grant {
 	app := s.hub.cfg.Access.App
-	if code := s.hub.cfg.Access.Relayed(request.Channel); code != protocol.CodeOK {
+	switch code := s.hub.cfg.Access.Relayed(request.Channel); code {
+	case protocol.CodeOK:
+	case protocol.CodeForbidden:
+		return grant{code: code, why: protocol.ReasonNotRelayed}
+	default:
 		return grant{code: code}
 	}
 	presence := access.KindOf(request.Channel).Presence

@@ -198,8 +198,8 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 	}
 	if code != protocol.CodeOK {
 		why := cmp.Or(access.Mistake(request.Channel), g.reason())
-		if why == protocol.ReasonUsual && code == protocol.CodeForbidden && g == nil && s.hub.cfg.Access.Guarded(request.Channel) {
-			why = protocol.ReasonNoAuth
+		if why == protocol.ReasonUsual && code == protocol.CodeForbidden && g == nil {
+			why = s.whyClosed(request.Channel)
 		}
 		s.hub.logNotReceived(request.Channel, code, why)
 		s.reportRefused(request.Channel, code)
@@ -220,6 +220,18 @@ func (s *Session) subscribe(cmd protocol.Command, request protocol.ChannelReques
 		s.setDeadline()
 	}
 	return true
+}
+
+// whyClosed returns why a channel is not open to a client that presents nothing,
+// if the prefix of its name, or the lack of one, means that.
+func (s *Session) whyClosed(channel string) protocol.CloseReason {
+	switch {
+	case s.hub.cfg.Access.Guarded(channel):
+		return protocol.ReasonNoAuth
+	case s.protocol.ID() == protocol.PusherID:
+		return protocol.ReasonNotPublic
+	}
+	return protocol.ReasonUsual
 }
 
 // subscribeAgain answers a subscribe to a channel to which the session is

@@ -357,6 +357,22 @@ const (
 	problemClientEvent = "events of clients need a subscription to a private or presence channel"
 )
 
+// The error names the settings that keep a channel closed.
+func TestPusherChannelsThatAreNotRelayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPusherHub(t, func(cfg *relay.HubConfig) {
+			cfg.Access.Channels, cfg.Access.Public = access.Patterns{access.MustPattern("chat*")}, access.Patterns{access.MustPattern("chat")}
+		})
+		c := h.pusherClient(protocol.Pusher{}, connectOptions{})
+		c.join("private-a", "")
+		c.wantFrames("a private channel", refusedChannel("private-a", protocol.ReasonNotRelayed.String(), 403))
+		for _, channel := range []string{"orders", "chat:1"} {
+			c.handle(`{"event":"pusher:subscribe","data":{"channel":%q}}`, channel)
+			c.wantFrames("a public channel", refusedChannel(channel, protocol.ReasonNotPublic.String(), 403))
+		}
+	})
+}
+
 // The log names the setting that would open a channel, but no setting opens one
 // that needs a signature.
 func TestPusherRefusalsInTheLog(t *testing.T) {

@@ -54,7 +54,7 @@ var (
 	secured = Problem{
 		Reason: stats.RejectMalformed,
 		Text:   "a client begins a TLS handshake on a port that does not encrypt",
-		Do: "let the page use ws:// and not wss:// (in Laravel: VITE_REVERB_SCHEME=http, and forceTLS: false), " +
+		Do: "let the page use ws:// and not wss:// (in Laravel: VITE_REVERB_SCHEME=http and REVERB_SCHEME=http, and forceTLS: false), " +
 			"or the port of a proxy that encrypts; or set SIDECAST_TLS_CERT and SIDECAST_TLS_KEY",
 	}
 )

@@ -128,7 +128,7 @@ func (h *publishHandler) channels(query string) (channels []string, failed *publ
 			return nil, invalid(http.StatusBadRequest, "%.200q is not a name that a channel can have, or it is reserved", channel)
 		default:
 			return nil, invalid(http.StatusUnprocessableEntity,
-				"%.200q matches no pattern in SIDECAST_CHANNELS or SIDECAST_DURABLE_CHANNELS: nobody could receive the message", channel)
+				"%.200q matches no pattern in SIDECAST_CHANNELS or SIDECAST_DURABLE_CHANNELS: no client could receive the message", channel)
 		}
 		if !slices.Contains(channels, channel) {
 			channels = append(channels, channel)

@@ -90,6 +90,10 @@ func (j *eventJudge) hear(name string, payload []byte) {
 	isEvent = isEvent && e.Data != nil
 	guess := redisPrefix(name)
 	switch {
+	case isEvent && guess != "" && guess != j.prefix && relayed:
+		j.add(source.LevelWarn, fmt.Sprintf("clients receive an event on %q, not on %q", channel, strings.TrimPrefix(name, guess)),
+			fmt.Sprintf("if the application calls the channel %q, set SIDECAST_CHANNEL_PREFIX=%s (in Laravel: the prefix in config/database.php, "+
+				"or REDIS_PREFIX); otherwise there is nothing to do", strings.TrimPrefix(name, guess), printable(guess)))
 	case isEvent && guess != "" && guess != j.prefix:
 		j.add(source.LevelWarn, fmt.Sprintf("the application publishes an event to %q, and no client receives it as %q", name, strings.TrimPrefix(name, guess)),
 			fmt.Sprintf("set SIDECAST_CHANNEL_PREFIX=%s (in Laravel: the prefix in config/database.php, or REDIS_PREFIX)", printable(guess)))

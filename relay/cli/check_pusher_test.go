@@ -49,6 +49,7 @@ func TestCheckEvents(t *testing.T) {
 		{"Laravel's prefix", "CHANNELS=*", "laravel-database-chat", event, "SIDECAST_CHANNEL_PREFIX=laravel-database- ("},
 		{"an older prefix", "CHANNELS=chat", "laravel_database_chat", event, "SIDECAST_CHANNEL_PREFIX=laravel_database_ ("},
 		{"another prefix", "CHANNELS=*", "shop:private-chat", event, "SIDECAST_CHANNEL_PREFIX=shop: ("},
+		{"a relayed name that looks like one with a prefix", "CHANNELS=*", "customer-database-updates", event, `warn  published events: clients receive an event on "customer-database-updates", not on "updates"`},
 		{"a prefix that is not published", "CHANNEL_PREFIX=laravel-database-", "chat", event, "unset SIDECAST_CHANNEL_PREFIX"},
 		{"a channel that is not relayed", "CHANNELS=chat", "news", event, `add "news" to SIDECAST_CHANNELS`},
 		{"a bare payload", "CHANNELS=*", "chat", "hello", `ok    published events: a message to "chat" is not an event of Laravel`},

@@ -27,6 +27,8 @@ const (
 	ReasonSignatures                         // more signatures in the URL than channels
 	ReasonAuth                               // what the application signed for the client is for something else
 	ReasonNoAuth                             // a private channel, and the client presents nothing that its application has signed
+	ReasonNotRelayed                         // a channel that the application has signed, and that the relay does not relay
+	ReasonNotPublic                          // a channel without such a prefix that is not public, in the Pusher protocol
 	ReasonChannelData                        // the channel_data of a presence channel names no user
 	ReasonOtherUser                          // auth with the token of another user, or with an invalid one
 	ReasonPublish                            // the client may not publish to the channel
@@ -65,6 +67,8 @@ var reasonTexts = [numReasons]string{
 	ReasonSignatures:      "more sig or user than channels: the n-th belongs to the n-th channel",
 	ReasonAuth:            "auth does not sign this channel for this socket: check SIDECAST_PUSHER_KEY and SIDECAST_PUSHER_SECRET",
 	ReasonNoAuth:          "this channel needs the permission of your application: let the page send auth, from its authEndpoint",
+	ReasonNotRelayed:      "this relay does not relay this channel: SIDECAST_CHANNELS must match it",
+	ReasonNotPublic:       "this channel is not public: SIDECAST_CHANNELS and SIDECAST_PUBLIC_CHANNELS must match it",
 	ReasonChannelData:     "channel_data needs a user_id of at most 128 bytes, and a user_info of at most 1 KiB",
 	ReasonOtherUser:       "the new token is invalid or another user's: reconnect with it",
 	ReasonPublish:         "publishing to this channel is not allowed",

@@ -1,6 +1,7 @@
 package pusher
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -93,6 +94,6 @@ func (a *api) checkChannel(channel string) *refusal {
 	case protocol.CodeBadChannel:
 		return invalid("%.200q is not a name that a channel can have, or it is reserved", channel)
 	}
-	return &refusal{status: http.StatusUnprocessableEntity, result: stats.APIInvalid, problem: fmt.Sprintf(
-		"%.200q matches no pattern in SIDECAST_CHANNELS or SIDECAST_DURABLE_CHANNELS: nobody could receive its events", channel)}
+	problem := fmt.Sprintf("%.200q matches no pattern in SIDECAST_CHANNELS or SIDECAST_DURABLE_CHANNELS: no client could receive its events", channel)
+	return &refusal{status: http.StatusUnprocessableEntity, result: stats.APIInvalid, problem: problem, err: errors.New(problem)}
 }

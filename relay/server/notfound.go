@@ -19,7 +19,7 @@ func (p *missingPath) answerTo(w http.ResponseWriter) { http.Error(w, p.answer, 
 // missingPaths are answers that lead from the paths of other servers to what works
 // here.
 type missingPaths struct {
-	usual, noPusher, base, sockjs, socketio missingPath
+	usual, noPusher, base, broadcast, sockjs, socketio missingPath
 }
 
 func newMissingPaths(base string) *missingPaths {
@@ -44,6 +44,11 @@ func newMissingPaths(base string) *missingPaths {
 			"a request of the Pusher protocol without SIDECAST_BASE_PATH",
 			"set wsPath: '"+base+"' in the options of Laravel Echo or pusher-js, and 'path' => '"+base+"' in the options of the "+
 				"application's connection; or let the proxy add the prefix"),
+		broadcast: path(
+			"this relay does not sign channels: set SIDECAST_BROADCAST_AUTH_URL to the URL of this path in your application, and restart it; "+
+				"or let your web server forward the path to the application",
+			"a request for the signature of a channel, but SIDECAST_BROADCAST_AUTH_URL is unset",
+			"set it if the application has BROADCAST_CONNECTION=redis; otherwise let your web server forward the path to the application"),
 		sockjs: path(
 			"this relay has no SockJS: "+webSocketOnly,
 			"a request of SockJS, to which pusher-js resorts if WebSocket fails",
@@ -64,6 +69,8 @@ func (m *missingPaths) of(path, base string, pusher bool) *missingPath {
 		return &m.socketio
 	case strings.HasPrefix(below, "/pusher/app/"):
 		return &m.sockjs
+	case strings.HasSuffix(path, "/broadcasting/auth"):
+		return &m.broadcast
 	case isPusher && !pusher:
 		return &m.noPusher
 	case isPusher && !inBase:

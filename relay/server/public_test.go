@@ -143,6 +143,7 @@ func TestPathsOfOtherServers(t *testing.T) {
 		{"", "/pusher/app/key/123/abc/xhr_streaming", app, 404, "enabledTransports"},
 		{"", "/app/key", app, 101, ""},
 		{"/live", "/live/app/key", app, 101, ""},
+		{"", "/broadcasting/auth", app, 404, "SIDECAST_BROADCAST_AUTH_URL"},
 		{"", "/applause/key", nil, 404, "/ws"},
 	} {
 		var log bytes.Buffer
