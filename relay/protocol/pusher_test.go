@@ -117,10 +117,6 @@ func TestParseEnvelope(t *testing.T) {
 			t.Errorf("%s: %s: %v, event %s, data %s, socket %s", tt.comment, tt.payload, ok, e.Event, e.Data, e.Socket)
 		}
 	}
-	payload := []byte(envelopeTests[0].payload)
-	if n := testing.AllocsPerRun(20, func() { ParseEnvelope(payload) }); n != 0 {
-		t.Errorf("%v allocations", n)
-	}
 }
 
 // FuzzParseEnvelope compares with a JSON decoder.
