@@ -196,6 +196,7 @@ const (
 
 // The newest libraries of Laravel work with the connector in Chromium.
 func TestEchoInChromium(t *testing.T) {
+	t.Parallel()
 	w := newEchoWorld(t)
 	first := browser.Start(t)
 	for _, library := range []string{"echo", "react", "vue"} {
@@ -294,6 +295,7 @@ func (tab *echoTab) awaitSubscribed() {
 //
 //	go test ./relay/web -run TestEchoKills -v -timeout 1h -echo-kills 50
 func TestEchoKills(t *testing.T) {
+	t.Parallel()
 	w := newEchoWorld(t)
 	ctx := browser.Start(t)
 	tabs := []*echoTab{w.open(ctx, "1-Ann", "echo")}

@@ -33,6 +33,7 @@ func envelope(t *testing.T, event string, data any, socket string) string {
 
 // The real Laravel Echo works with the connector.
 func TestEcho(t *testing.T) {
+	t.Parallel()
 	relay, redis := startProcess(t, map[string]string{
 		"SIDECAST_CHANNELS": "orders,secret,private-*,presence-*", "SIDECAST_PUBLIC_CHANNELS": "orders,private-*,presence-*",
 		"SIDECAST_PUBLISH_CHANNELS": "private-*",
@@ -100,6 +101,7 @@ func TestEcho(t *testing.T) {
 
 // The snippet of the README works.
 func TestEchoReadme(t *testing.T) {
+	t.Parallel()
 	relay, redis := startProcess(t, map[string]string{"SIDECAST_CHANNELS": "private-*", "SIDECAST_PUBLIC_CHANNELS": "private-*"})
 	dir := npmInstall(t, "ws@8", "laravel-echo@2")
 	snippet := strings.Replace(readmeSnippet(t, "js", "SidecastConnector"), "{ broadcaster: SidecastConnector }",
@@ -115,6 +117,7 @@ func TestEchoReadme(t *testing.T) {
 // The script for pages without modules contains all that Echo needs, also for
 // channels that an application of another origin signs.
 func TestEchoScript(t *testing.T) {
+	t.Parallel()
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Access-Control-Allow-Headers", "X-Tenant")
@@ -154,6 +157,7 @@ func TestEchoScript(t *testing.T) {
 // With Laravel's redis driver, which does not sign, the relay signs for the
 // connector what the application allows.
 func TestEchoWithRedisDriver(t *testing.T) {
+	t.Parallel()
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch cookie, _ := r.Cookie("session"); {
 		case cookie == nil || cookie.Value != "7":

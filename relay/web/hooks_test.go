@@ -35,6 +35,7 @@ func run(t *testing.T, dir, name string, arguments ...string) {
 
 // The hooks work with the real React and Vue, and are short.
 func TestHooks(t *testing.T) {
+	t.Parallel()
 	dir := npmInstall(t, "react@19", "react-dom@19", "vue@3", "jsdom@26", "typescript@5")
 	copyInto(t, dir, "compile.mjs", "dom.mjs", "fake.mjs", "react.hooks.mjs", "vue.hooks.mjs")
 	write(t, filepath.Join(dir, "readme.jsx"), readmeSnippet(t, "jsx", ""))
@@ -57,6 +58,7 @@ func TestHooks(t *testing.T) {
 
 // The package has the files that its README and its exports name, and no tests.
 func TestPackage(t *testing.T) {
+	t.Parallel()
 	dir := filepath.Join(npmInstall(t), "node_modules", "sidecast")
 	var packed []string
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -94,6 +96,7 @@ func TestPackage(t *testing.T) {
 // TypeScript programs compile against the types, with both ways in which
 // TypeScript finds them, and wrong ones do not.
 func TestTypes(t *testing.T) {
+	t.Parallel()
 	dir := npmInstall(t, "typescript@5", "laravel-echo@2", "pusher-js@8", "react@19", "@types/react@19", "vue@3", "ws@8", "@types/ws@8", "@types/node@22")
 	copyInto(t, dir, "types.ts")
 	for _, resolution := range [][]string{{"--module", "nodenext"}, {"--module", "esnext", "--moduleResolution", "bundler"}} {

@@ -102,6 +102,7 @@ for await (const line of (await import('node:readline')).createInterface({ input
 
 // Laravel Echo reports members as with Pusher.
 func TestEchoMembers(t *testing.T) {
+	t.Parallel()
 	relay, _ := startProcess(t, map[string]string{
 		"SIDECAST_CHANNELS": "presence-*", "SIDECAST_PUBLIC_CHANNELS": "presence-*", "SIDECAST_PRESENCE_CHANNELS": "presence-*",
 		"SIDECAST_JWT_SECRET": tokenSecret,

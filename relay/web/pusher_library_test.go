@@ -11,6 +11,7 @@ import (
 // Pusher's library for Node publishes to a relay, and its errors say what to
 // do.
 func TestPusherLibraryForNode(t *testing.T) {
+	t.Parallel()
 	const id, key, secret = "3", "278d425bdf160c739803", "7ad3773142a6692b25b8"
 	relay, _ := startProcess(t, map[string]string{
 		"SIDECAST_CHANNELS": "*", "SIDECAST_PUBLIC_CHANNELS": "*",

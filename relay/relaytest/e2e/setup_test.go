@@ -7,7 +7,9 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +32,13 @@ func TestMain(m *testing.M) {
 		"PATH":   os.Getenv("PATH") + ":/usr/sbin", // Debian installs HAProxy there
 	} {
 		if err := os.Setenv(name, value); err != nil {
+			panic(err)
+		}
+	}
+	// These tests wait most of the time: for programs to start, and for timeouts.
+	flag.Parse()
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+		if err := p.Value.Set(strconv.Itoa(2 * runtime.GOMAXPROCS(0))); err != nil {
 			panic(err)
 		}
 	}
