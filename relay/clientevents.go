@@ -78,14 +78,3 @@ func (s *Session) memberUser(channel string) string {
 	}
 	return ""
 }
-
-// sendGapOfEach notifies a client of the Pusher protocol, whose notices are about
-// one channel each, that messages may be missing on all live channels. The shard
-// is locked.
-func (s *Session) sendGapOfEach(why protocol.GapReason) {
-	for _, sub := range s.subs {
-		if sub.reader == nil && sub.state == subscriptionLive {
-			s.send(protocol.Event{Type: protocol.EventGap, Channel: sub.channel.Name(), Reason: why, Spread: s.hub.spread()})
-		}
-	}
-}

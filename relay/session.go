@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -279,6 +280,23 @@ func (s *Session) sendGap(it *item) {
 		s.outbox.Send(frame)
 	} else if s.gapClose && (it.channel != nil || s.liveChannels > 0) {
 		s.closeLocked(protocol.CloseGap)
+	}
+}
+
+// sendGapOfEach notifies a client of the Pusher protocol, whose notices are about
+// one channel each, that messages may be missing on all live channels: in one
+// write, because all clients get theirs at once. The shard is locked.
+func (s *Session) sendGapOfEach(why protocol.GapReason) {
+	event := protocol.Event{Type: protocol.EventGap, Reason: why, Spread: s.hub.spread()}
+	var frames []byte
+	for _, sub := range s.subs {
+		if sub.reader == nil && sub.state == subscriptionLive {
+			event.Channel = sub.channel.Name()
+			frames = append(frames, s.protocol.Event(event)...)
+		}
+	}
+	if len(frames) > 0 {
+		s.outbox.Send(slices.Clip(frames))
 	}
 }
 

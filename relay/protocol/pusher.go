@@ -18,7 +18,8 @@ type Pusher struct{}
 
 var _ Protocol = Pusher{}
 
-// PusherVersions are the versions of the protocol that clients may name.
+// MinPusherVersion and MaxPusherVersion bound the version of the protocol that a
+// client may name.
 const (
 	MinPusherVersion = 5
 	MaxPusherVersion = 7
