@@ -46,6 +46,7 @@ var allowedImports = map[string][]string{
 	"relay": {"relay/access", "relay/history", "relay/outbox", "relay/pagecache", "relay/protocol", "relay/roster", "relay/stats", "relay/stream"},
 
 	"relay/access":    {"relay/protocol"},
+	"relay/blackbox":  {},
 	"relay/history":   {},
 	"relay/loopback":  {},
 	"relay/origin":    {"relay/syntax"},

@@ -1,0 +1,134 @@
+package blackbox
+
+import (
+	"errors"
+	"sync"
+	"time"
+)
+
+const (
+	// MinBytes is the size of the smallest ring.
+	MinBytes = 1 << 20
+	// segments is how many there are, and refusalSegments how many of these are
+	// for refused clients.
+	segments        = 16
+	refusalSegments = 2
+)
+
+// A Box records what happens in a relay. Its methods may be called concurrently,
+// with the exception that calls with the same [Name] must not overlap. They do
+// not wait for anything but each other. The methods of a nil *Box do nothing.
+type Box struct {
+	started time.Time // has a monotonic reading
+	base    int64     // ms since 1970 when it started
+	boot    uint32
+	file    *file // nil: in memory
+
+	mu       sync.Mutex
+	lanes    [numLanes]writer
+	sessions uint32 // the number of the last one
+	written  int    // bytes of the main lane since the last census, without those of a census
+}
+
+// Open returns a box of so many bytes, at least [MinBytes]. With a path, it is
+// the file there, which is created with the mode 0600, and which no other
+// process may use at the same time. A file with another size, or in which
+// something else is, is an error. The caller has to call [Box.Close].
+func Open(bytes int, path string) (*Box, error) {
+	if bytes < MinBytes {
+		return nil, errors.New("too small")
+	}
+	b := &Box{started: time.Now()}
+	b.base = b.started.UnixMilli()
+	size := bytes / segments &^ (pageSize - 1)
+	var memory []byte
+	if path == "" {
+		memory = make([]byte, segments*size)
+		b.boot = 1
+	} else {
+		f, err := openFile(path, fileHeader{segment: uint64(size), segments: segments})
+		if err != nil {
+			return nil, err
+		}
+		b.file, b.boot, memory = f, f.boot, f.segments()
+	}
+	for l := range b.lanes {
+		b.lanes[l] = writer{lane: lane(l), size: size}
+	}
+	const main = segments - refusalSegments
+	b.lanes[laneMain].resume(memory[:main*size])
+	b.lanes[laneRefusals].resume(memory[main*size:])
+	for l := range b.lanes {
+		b.nextSegment(&b.lanes[l])
+	}
+	return b, nil
+}
+
+// Close releases the file. Nothing may be recorded or read after it.
+func (b *Box) Close() error {
+	if b == nil || b.file == nil {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.file.close()
+}
+
+// now returns ms since 1970, from a clock that nobody sets.
+func (b *Box) now() int64 { return b.base + time.Since(b.started).Milliseconds() }
+
+// Census reports whether the caller must record all sessions with [Box.Is] and
+// [Box.On], because the ring is about to forget when they began: it is due after
+// every half of the ring.
+func (b *Box) Census() bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	due := b.written > b.lanes[laneMain].size*(segments-refusalSegments)/2
+	if due {
+		b.written = 0
+	}
+	return due
+}
+
+// A writer writes the records of one lane. It is guarded by the box's mu.
+type writer struct {
+	lane lane
+	size int       // of a segment, in bytes
+	ring []segment // overwritten in turn
+	next uint64    // number of the next segment
+
+	current   segment
+	begun     int    // where the record that is being written begins
+	end       int    // of the records in current
+	at        int64  // time of the last record
+	seq       uint64 // of the last message on a live channel
+	streamSeq uint64
+	major     uint64 // of the last place on a live channel
+	firstName Name   // without nameCounts
+	names     uint32 // declared in current
+	census    bool   // the record that is being written is of a census
+}
+
+// resume continues after the newest segment in memory.
+func (w *writer) resume(memory []byte) {
+	for at := 0; at < len(memory); at += w.size {
+		s := segment(memory[at:][:w.size:w.size])
+		w.ring = append(w.ring, s)
+		w.next = max(w.next, s.number())
+	}
+	w.next++
+	w.firstName = 1
+}
+
+// nextSegment begins the segment in which the next record will be.
+func (b *Box) nextSegment(w *writer) {
+	w.current = w.ring[w.next%uint64(len(w.ring))]
+	w.at, w.end, w.major = b.now(), segmentHeader, 0
+	w.firstName = (w.firstName + Name(w.names)) &^ nameCounts
+	w.names = 0
+	w.current.begin(segmentStart{w.next, b.boot, w.lane, w.at, w.seq, w.streamSeq})
+	w.next++
+}
