@@ -43,7 +43,7 @@ var allowedImports = map[string][]string{
 	"relay/embedded":    {"relay/loopback"},
 	"relay/web":         {},
 
-	"relay": {"relay/access", "relay/history", "relay/outbox", "relay/pagecache", "relay/protocol", "relay/roster", "relay/stats", "relay/stream"},
+	"relay": {"relay/access", "relay/blackbox", "relay/history", "relay/outbox", "relay/pagecache", "relay/protocol", "relay/roster", "relay/stats", "relay/stream"},
 
 	"relay/access":    {"relay/protocol"},
 	"relay/blackbox":  {},

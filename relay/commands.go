@@ -90,6 +90,7 @@ func (s *Session) count(t protocol.CommandType, code protocol.Code) {
 // has no error frame.
 func (s *Session) refuse(cmd protocol.Command, channel string, code protocol.Code) {
 	s.count(cmd.Type, code)
+	s.recordRefused(channel, code, cmd.Type)
 	if cmd.Type == protocol.CommandSubscribe {
 		s.lack(code)
 	}

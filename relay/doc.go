@@ -162,6 +162,7 @@
 //	presence.go      members of channels, and the clients that watch them
 //	counts.go        numbers of subscriptions, and the clients that are told them
 //	report.go        reports about clients, for the application
+//	record.go        what the black box records
 //	unheard.go       messages without a subscriber
 //	echo.go          messages that their sender does not want to receive
 //	limiter.go       the command rate of a session

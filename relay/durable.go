@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"sidecast/relay/blackbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stream"
 )
@@ -12,6 +13,7 @@ func (h *Hub) isDurable(channel string) bool { return h.cfg.Access.Durable.Match
 // entries. channel is only valid during the call. Like Event, it may be called
 // concurrently.
 func (h *Hub) Nudge(channel []byte, hasPayload bool) {
+	h.cfg.BlackBox.Nudge(channel, !hasPayload)
 	if r := h.streamReader(channel); r != nil {
 		r.Nudge(hasPayload)
 	} else if h.cfg.Unheard != nil {
@@ -73,7 +75,7 @@ func (s *channelSink) Deliver(first stream.Seq, entries []*stream.Held, to strea
 	items := make([]item, len(entries))
 	for i, e := range entries {
 		it := &items[i]
-		*it = item{kind: itemMessage, seq: uint64(first) + uint64(i), channel: s.channel}
+		*it = item{kind: itemMessage, durable: true, seq: uint64(first) + uint64(i), channel: s.channel}
 		if e.TooLarge {
 			it.kind, it.reason = itemGap, protocol.GapTooLarge
 		}
@@ -87,15 +89,17 @@ func (s *channelSink) Deliver(first stream.Seq, entries []*stream.Held, to strea
 		}
 		it.except = s.hub.sockets.excepted(e.Payload)
 	}
+	s.hub.recordEntries(s.channel, first, entries, to)
 	s.put(items)
 }
 
 // Gap implements [stream.Sink].
 func (s *channelSink) Gap(seq, last stream.Seq, why protocol.GapReason, at []byte) {
-	it := item{kind: itemGap, seq: uint64(seq), hash: uint64(last), channel: s.channel, reason: why}
+	it := item{kind: itemGap, durable: true, seq: uint64(seq), hash: uint64(last), channel: s.channel, reason: why}
 	s.hub.encodeEvent(&it, protocol.Event{
 		Type: protocol.EventGap, Channel: s.channel.Name(), Reason: why, Cursor: at,
 	})
+	s.hub.cfg.BlackBox.Gap(blackbox.Gap{Channel: s.channel.Name(), Durable: true, Seq: uint64(seq), Reason: why.String()})
 	s.put([]item{it})
 }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sidecast/relay/access"
+	"sidecast/relay/blackbox"
 	"sidecast/relay/history"
 	"sidecast/relay/outbox"
 	"sidecast/relay/pagecache"
@@ -53,6 +54,9 @@ type HubConfig struct {
 	// Unheard finds the messages that no client receives. If it is nil, the
 	// application does not want to know of them.
 	Unheard Unheard
+
+	// BlackBox records what happens. It may be nil.
+	BlackBox *blackbox.Box
 
 	// Counts knows how many subscriptions each channel has. If it is nil, no
 	// client is told.
@@ -156,7 +160,7 @@ func NewHub(cfg HubConfig) *Hub {
 		pusherRate: newCommandRate(cfg.CommandRate, cfg.CommandBurst+cfg.MaxChannels),
 		ledger: ledger{
 			offline: true, history: history.New[fanout](cfg.HistoryBytes, cfg.HistoryAge),
-			streamReaders: make(map[string]*stream.Reader), unheard: cfg.Unheard,
+			streamReaders: make(map[string]*stream.Reader), unheard: cfg.Unheard, box: cfg.BlackBox,
 		},
 	}
 	h.pusherRate.refusals = maxPusherRefusals
@@ -220,6 +224,7 @@ func (h *Hub) Offline() {
 	h.history.Seq++
 	h.history.Break()
 	it := item{kind: itemOffline, seq: uint64(h.history.Seq)}
+	h.cfg.BlackBox.Link(false, it.seq)
 	h.leave()
 	if h.readers != nil {
 		h.readers.Offline()
@@ -251,10 +256,15 @@ func (h *Hub) Gap(node uint32) { h.enqueueForAll(h.breakHistory(node)) }
 func (h *Hub) breakHistory(node uint32) item {
 	h.dispatch()
 	h.enter()
+	wasOffline := h.offline
 	h.offline = false
 	h.history.Seq++
 	h.history.Begin(node)
 	it := item{kind: itemOnline, seq: uint64(h.history.Seq), reason: protocol.GapRedis}
+	if wasOffline {
+		h.cfg.BlackBox.Link(true, it.seq)
+	}
+	h.cfg.BlackBox.Gap(blackbox.Gap{Seq: it.seq, Reason: it.reason.String()})
 	h.leave()
 	h.encodeEvent(&it, protocol.Event{Type: protocol.EventGap, Reason: protocol.GapRedis, Spread: h.spread()})
 	return it

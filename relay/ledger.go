@@ -3,6 +3,7 @@ package relay
 import (
 	"sync"
 
+	"sidecast/relay/blackbox"
 	"sidecast/relay/history"
 	"sidecast/relay/stream"
 )
@@ -17,7 +18,8 @@ type ledger struct {
 	offline       bool
 	streamSeq     stream.Seq // of the last item on any durable channel
 	streamReaders map[string]*stream.Reader
-	unheard       Unheard // nil if no channel is watched; does not change
+	unheard       Unheard       // nil if no channel is watched; does not change
+	box           *blackbox.Box // does not change
 }
 
 // enter locks the ledger, and numbers everything that has arrived first: a
@@ -36,6 +38,7 @@ func (l *ledger) append(name, payload []byte, large bool, hash uint64) (full boo
 	defer l.mu.Unlock()
 	if !l.history.On() && l.history.First(hash) == nil && (l.unheard == nil || !l.unheard.Match(name)) {
 		l.history.Seq++ // no subscribers and no history: the message needs no copy
+		l.box.Message(nil, name, blackbox.Message{Seq: uint64(l.history.Seq), Size: len(payload), TooLarge: large})
 		return false
 	}
 	return l.batch.add(name, payload, large, hash)
@@ -84,6 +87,7 @@ func (l *ledger) sequence(in *incoming) {
 		l.history.Add(in.channel, in.payload, in.large)
 	}
 	ch := in.channel
+	l.record(in)
 	if ch == nil || ch.Refs == 0 {
 		in.channel = nil
 		if l.unheard != nil {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"sidecast/relay/access"
+	"sidecast/relay/blackbox"
 	"sidecast/relay/protocol"
 )
 
@@ -44,6 +45,7 @@ func (s *Session) reportRefused(channel string, code protocol.Code) {
 // ReportRejected reports that a client was closed with this code before it had a
 // session, if it has to log in or may not connect.
 func (h *Hub) ReportRejected(code protocol.CloseCode) {
+	h.cfg.BlackBox.Refused(blackbox.Refusal{Code: uint32(code), Reason: refusedConnection})
 	if code.Plain() == protocol.CloseUnauthorized || code.Plain() == protocol.CloseForbidden {
 		h.reportRejected(protocol.Report{Code: strconv.Itoa(int(code.Number()))})
 	}
@@ -52,6 +54,7 @@ func (h *Hub) ReportRejected(code protocol.CloseCode) {
 // reportNotAdmitted reports that a client gets no session because it may not
 // have a channel, if the code says so.
 func (h *Hub) reportNotAdmitted(c *Client, channel string, code protocol.Code) {
+	h.recordNotAdmitted(c, channel, code)
 	closed := protocol.CloseForbidden
 	switch {
 	case !notAllowed(code):

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"sidecast/relay/blackbox"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stats"
@@ -72,6 +73,9 @@ type backlog interface {
 	// available since the last page to it. It reports false if there is more than
 	// fits into this step.
 	join(to *page) (joined bool)
+	// sent calls report for the messages that the pages since the last call were
+	// made of, on each channel the first and the last.
+	sent(report func(sub *Subscription, first, last blackbox.Place))
 	// joinFresh makes the subscriptions live from the newest message on, and
 	// returns its cursor.
 	joinFresh() (cursor []byte)
@@ -238,6 +242,7 @@ func (r *resume) send(p page) stepResult {
 	r.answer(!r.partial, p.cursor)
 	if len(p.frames) > 0 && s.outbox.DeliverReplay(p.frames) {
 		counters.Deliveries[s.protocol.ID()].Add(len(p.frames) - p.notices)
+		r.recordReplay()
 	}
 	r.hub.cfg.Budget.EnforceLimit()
 	if p.closes {
@@ -265,6 +270,7 @@ func (r *resume) answer(recovered bool, cursor []byte) {
 		r.hub.cfg.Stats.Resumes[result].Add(len(r.subs))
 		if !recovered {
 			spread = r.hub.spread()
+			r.recordMissed(protocol.GapHistory)
 		}
 	}
 	for _, sub := range r.subs {
@@ -335,6 +341,7 @@ func (r *resume) giveUp(why protocol.GapReason) {
 // cursor, one gap is for all of them, and leaves the client at its last place.
 // The shard is locked.
 func (r *resume) sendGap(why protocol.GapReason, cursor []byte) {
+	r.recordMissed(why)
 	s := r.session
 	it := item{reason: why, channel: r.subs[0].channel}
 	event := protocol.Event{Type: protocol.EventGap, Channel: it.channel.Name(), Reason: why, Cursor: cursor}

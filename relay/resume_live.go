@@ -3,6 +3,7 @@ package relay
 import (
 	"math"
 
+	"sidecast/relay/blackbox"
 	"sidecast/relay/history"
 	"sidecast/relay/protocol"
 )
@@ -297,6 +298,9 @@ func (b *liveBacklog) take(p *livePlace, limit int, to *page) (total int) {
 			return total
 		}
 		p.from, p.last = m.point(), m.offset
+		if p.first == (history.Point{}) {
+			p.first = p.from
+		}
 		frame := b.frame(p, m)
 		switch {
 		case m.large:
@@ -322,6 +326,16 @@ func (b *liveBacklog) frame(p *livePlace, m *message) []byte {
 	}
 	p.cursor, _ = m.cursor.AppendText(nil) // never fails
 	return b.session.withPlaces(m.frame, b.list())
+}
+
+// sent implements [backlog].
+func (b *liveBacklog) sent(report func(sub *Subscription, first, last blackbox.Place)) {
+	for i := range b.places {
+		if p := &b.places[i]; p.first != (history.Point{}) {
+			report(p.sub, place(p.first), place(p.from))
+			p.first = history.Point{}
+		}
+	}
 }
 
 // join implements [backlog].

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"sidecast/relay/blackbox"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 	"sidecast/relay/stream"
@@ -19,6 +20,8 @@ type streamBacklog struct {
 	fresh  bool   // the client starts at the end of the stream
 	newest int    // it starts with so many of the newest entries; else 0
 	cursor []byte // of the place that the client names
+
+	firstSent, lastSent stream.ID // of the entries of the pages since the last call of sent
 }
 
 func newStreamBacklog(r *resume, request protocol.ChannelRequest) *streamBacklog {
@@ -110,6 +113,14 @@ func (b *streamBacklog) retry(err error) page {
 // late implements [backlog].
 func (b *streamBacklog) late() page { return page{kind: pageFailed} }
 
+// sent implements [backlog].
+func (b *streamBacklog) sent(report func(sub *Subscription, first, last blackbox.Place)) {
+	if b.firstSent != (stream.ID{}) {
+		report(b.sub, entryPlace(b.firstSent), entryPlace(b.lastSent))
+		b.firstSent = stream.ID{}
+	}
+}
+
 // join implements [backlog].
 func (b *streamBacklog) join(to *page) (joined bool) {
 	entries, joined := b.Join(isTail, func(last stream.Seq, behind bool) {
@@ -145,6 +156,9 @@ func (b *streamBacklog) take(entries []*stream.Held, limit int, to *page) (n int
 		e := entries[n]
 		n++
 		b.Move(e.Cursor)
+		if b.lastSent = e.Cursor.ID; b.firstSent == (stream.ID{}) {
+			b.firstSent = b.lastSent
+		}
 		frame := e.Frame(s.protocol, name)
 		switch {
 		case e.TooLarge:

@@ -138,6 +138,7 @@ func (s *Session) setIdentity(id *access.Identity, began time.Time) {
 	anonymous := s.principal.Identity == nil
 	s.shard.enter()
 	s.principal.Identity = id
+	s.recordUser()
 	s.shard.exit()
 	if anonymous {
 		s.hub.users.add(id.User, s)

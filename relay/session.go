@@ -68,6 +68,8 @@ type Session struct {
 	noEcho    bool
 	gapClose  bool
 	noPongs   bool
+	ended     bool   // guarded by the shard's mu: its subscriptions are being removed
+	number    uint32 // in the black box; 0 if there is none
 	hub       *Hub
 	shard     *shard
 	protocol  protocol.Protocol
@@ -123,6 +125,7 @@ func (h *Hub) Join(c Client) *Session {
 		admitted:  c.grants,
 	}
 	s.outbox.Protocol = c.Protocol.ID()
+	s.number = h.cfg.BlackBox.Begin(s.recorded())
 	s.lastSeen.Store(now)
 	s.setDeadline()
 	if c.NoEcho {
@@ -160,6 +163,7 @@ func (h *Hub) Join(c Client) *Session {
 func (s *Session) Leave() {
 	s.enterExclusive()
 	defer s.endExclusive()
+	last := s.beginEnd()
 	if s.together != nil {
 		s.leaveTogether()
 	}
@@ -167,6 +171,7 @@ func (s *Session) Leave() {
 		s.hub.removeSubscription(sub, subscribeEnded, nil)
 	}
 	s.shard.remove(s)
+	s.recordEnd(last)
 	s.hub.sockets.remove(s)
 	if id := s.principal.Identity; id != nil {
 		s.hub.users.remove(id.User, s)
@@ -229,6 +234,7 @@ func (s *Session) closeLocked(code protocol.CloseCode) {
 	if !s.closeCode.CompareAndSwap(0, uint32(code)) {
 		return
 	}
+	s.hub.cfg.BlackBox.Closing(s.number, uint32(code), s.shard.reached.live, s.shard.reached.durable)
 	last := s.protocol.Close(code)
 	if s.protocol.ID() != protocol.RawID {
 		// The last frame before it is a heartbeat with the client's position,

@@ -15,6 +15,7 @@ import (
 
 	"sidecast/relay"
 	"sidecast/relay/access"
+	"sidecast/relay/blackbox"
 	"sidecast/relay/outbox"
 	"sidecast/relay/outbox/outboxtest"
 	"sidecast/relay/protocol"
@@ -51,6 +52,7 @@ func requireCounts(t *testing.T, counts map[string]int, least int, names ...stri
 
 // A testHub is a hub with its budget and counters.
 type testHub struct {
+	box *blackbox.Box
 	*relay.Hub
 	t       testing.TB
 	budget  *outbox.Budget
@@ -75,9 +77,16 @@ func newTestHub(t testing.TB, cfg relay.HubConfig) *testHub {
 	if cfg.Protocols == nil {
 		cfg.Protocols = protocol.All()
 	}
+	if cfg.BlackBox == nil {
+		box, err := blackbox.Open(blackbox.MinBytes, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg.BlackBox = box
+	}
 	cfg.Stats, cfg.MaxChannels = new(stats.Stats), cmp.Or(cfg.MaxChannels, 128)
 	cfg.MaxPayload = cmp.Or(cfg.MaxPayload, 1<<20)
-	return &testHub{Hub: relay.NewHub(cfg), t: t, budget: cfg.Budget, stats: cfg.Stats}
+	return &testHub{Hub: relay.NewHub(cfg), t: t, budget: cfg.Budget, stats: cfg.Stats, box: cfg.BlackBox}
 }
 
 // start runs the hub until stop is called, which waits for the hub and all

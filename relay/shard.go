@@ -37,6 +37,7 @@ const (
 type item struct {
 	kind    itemKind
 	reason  protocol.GapReason
+	durable bool           // a message or gap of a durable channel
 	seq     uint64         // see the sequence numbers in the package comment
 	hash    uint64         // of the payload, if a subscriber may have to skip it; of a gap in a stream: seq of the item before; else 0
 	channel *channel       // nil if it is for all sessions
@@ -77,9 +78,12 @@ type shard struct {
 	sessions  []*Session
 	signed    signedQueue
 	delivered history.Seq                   // everything up to this sequence number was delivered
+	reached   reached                       // the last items that were delivered
+	behind    map[*Session]struct{}         // for which something waited at the last sweep, if there is a black box
 	sorted    []delivery                    // of the running step; entry 0 is not used
 	dirty     []*outbox.Outbox              // those with deliveries in the running step
 	frames    [][]byte                      // scratch: an array on the stack would escape, once for each delivery
+	tags      []outbox.Tag                  // scratch, likewise
 	spare     []item                        // the memory of the batch before
 	members   map[*Subscription]*membership // of those whose users are members of the channel; nil if there never were any
 	watchers  map[string][]*membership      // by channel; nil if there never were any
@@ -178,11 +182,13 @@ func (s *shard) deliverStep(items []item) int {
 		it := &items[i]
 		if it.kind != itemMessage {
 			s.writeSorted(items)
+			s.reached.all(items[:i+1])
 			s.notify(it)
 			return i + 1
 		}
 		if len(items) == 1 {
 			s.deliverOne(it)
+			s.reached.all(items)
 			return 1
 		}
 		list := it.channel.Hub.in(s.index).list
@@ -193,23 +199,39 @@ func (s *shard) deliverStep(items []item) int {
 		}
 		if len(s.sorted) > stepDeliveries {
 			s.writeSorted(items)
+			s.reached.all(items[:i+1])
 			return i + 1
 		}
 	}
 	s.writeSorted(items)
+	s.reached.all(items)
 	return len(items)
 }
 
 // isFor reports whether the message is for this subscriber.
 func (it *item) isFor(l *subscriber) bool {
-	return it.seq > l.start && l.outbox != it.except && (it.hash == 0 || !l.sub.session.isEcho(it.channel.Name(), it.hash))
+	return it.seq > l.start && (it.except == nil && it.hash == 0 || !it.isOwn(l))
 }
+
+// isOwn reports whether the subscriber has published the message and does not
+// want to receive it.
+func (it *item) isOwn(l *subscriber) bool {
+	s, name := l.sub.session, it.channel.Name()
+	if l.outbox != it.except && (it.hash == 0 || !s.isEcho(name, it.hash)) {
+		return false
+	}
+	s.hub.cfg.BlackBox.Own(s.number, nil, name, it.durable, it.seq)
+	return true
+}
+
+// tag returns the message's tag for outboxes.
+func (it *item) tag() outbox.Tag { return outbox.MakeTag(it.seq, it.durable) }
 
 // deliverOne delivers one message, which needs no sorting.
 func (s *shard) deliverOne(it *item) {
 	var sent [protocol.NumProtocols]int
 	budget := s.hub.cfg.Budget
-	frame := append(s.frames[:0], nil)
+	frame, tag := append(s.frames[:0], nil), append(s.tags[:0], it.tag())
 	list := it.channel.Hub.in(s.index).list
 	for i := range list {
 		l := &list[i]
@@ -218,13 +240,13 @@ func (s *shard) deliverOne(it *item) {
 		}
 		id := l.outbox.Protocol
 		frame[0] = it.frames[id]
-		if l.outbox.Deliver(frame) {
+		if l.outbox.Deliver(frame, tag) {
 			sent[id]++
 		}
 		budget.EnforceLimit()
 	}
 	frame[0] = nil
-	s.frames = frame[:0]
+	s.frames, s.tags = frame[:0], tag[:0]
 	s.count(sent)
 }
 
@@ -251,17 +273,18 @@ func (s *shard) writeSorted(items []item) {
 		if i+1 < len(s.dirty) {
 			s.touched += s.dirty[i+1].First // writing drives it out of the caches, so fetch it now
 		}
-		frames := s.frames[:0]
+		frames, tags := s.frames[:0], s.tags[:0]
 		for at := o.First; at != 0; at = s.sorted[at].next {
-			frames = append(frames, items[s.sorted[at].item].frames[o.Protocol])
+			it := &items[s.sorted[at].item]
+			frames, tags = append(frames, it.frames[o.Protocol]), append(tags, it.tag())
 		}
 		o.First, o.Last = 0, 0
-		if o.Deliver(frames) {
+		if o.Deliver(frames, tags) {
 			sent[o.Protocol] += len(frames)
 		}
 		budget.EnforceLimit()
 		longest = max(longest, len(frames))
-		s.frames = frames
+		s.frames, s.tags = frames, tags
 	}
 	clear(s.frames[:longest]) // not to its capacity, which one burst makes large
 	clear(s.dirty)
@@ -346,6 +369,7 @@ func (s *shard) remove(session *Session) {
 	s.sessions[last] = nil
 	s.sessions = s.sessions[:last]
 	session.subs = nil
+	delete(s.behind, session)
 	s.hub.sessions.Add(-1)
 }
 

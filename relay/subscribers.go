@@ -3,6 +3,7 @@ package relay
 import (
 	"sync/atomic"
 
+	"sidecast/relay/blackbox"
 	"sidecast/relay/history"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
@@ -23,6 +24,7 @@ type fanout struct {
 	echoes    int32 // subscriptions that may have to skip a message
 
 	home   int32                         // 1 + the shard of the first subscription, permanently; 0 before
+	name   blackbox.Name                 // guarded by the hub's mu
 	others atomic.Pointer[[]subscribers] // one for each shard, from the first subscription in a second shard on; nil before
 	first  subscribers                   // of the shard that is home
 }

@@ -91,6 +91,7 @@ func (h *Hub) join(sub *Subscription, start uint64) {
 		ch.Hub.echoes++
 	}
 	sub.counted = true
+	h.cfg.BlackBox.Join(s.number, &ch.Hub.name, ch.Name(), sub.reader != nil, start)
 	subscribers := ch.Hub.in(s.shard.index)
 	subscribers.count.Add(1)
 	subscribers.add(sub, start)
@@ -149,6 +150,7 @@ func (h *Hub) startResume(r *resume) {
 		sub.progress.Store(uint32(subscribePending))
 		h.cfg.Stats.Resuming.Add(1)
 	}
+	h.recordAwait(r.subs)
 	h.resumer.start(r)
 }
 
@@ -160,6 +162,7 @@ func (h *Hub) resumeBehind(sub *Subscription) {
 	s := sub.session
 	sub.channel.Hub.in(s.shard.index).remove(sub)
 	h.enter()
+	h.recordLeave(sub)
 	h.uncountLive(sub)
 	h.leave()
 	sub.state = subscriptionPending
@@ -169,6 +172,7 @@ func (h *Hub) resumeBehind(sub *Subscription) {
 	r.subs = r.one[:]
 	r.backlog = newStreamBacklogAt(r, *sub.behind)
 	sub.behind, sub.resume = nil, r
+	h.recordAwait(r.subs)
 	h.cfg.Stats.Resuming.Add(1)
 	h.resumer.start(r)
 }
@@ -188,6 +192,7 @@ func (h *Hub) uncount(sub *Subscription, live bool) (idle *stream.Reader) {
 	ch := sub.channel
 	h.enter()
 	defer h.leave()
+	h.recordLeave(sub)
 	if live {
 		h.uncountLive(sub)
 	}

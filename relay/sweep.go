@@ -28,6 +28,8 @@ func (h *Hub) sweep(ctx context.Context) {
 			return
 		case <-ticker.C:
 			h.expireHistory()
+			h.recordSlow()
+			h.census()
 			for _, s := range h.shards {
 				s.sweep()
 			}

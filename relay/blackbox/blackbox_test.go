@@ -56,8 +56,8 @@ func (s *script) step() {
 		r.Kind, r.Seq, r.From, r.To = blackbox.KindReplay, 0, blackbox.Place{Major: 3, Minor: 4}, blackbox.Place{Major: 5, Minor: 1 << 40}
 		s.box.Replay(session, name, channel, durable, r.From, r.To)
 	case 9:
-		r = blackbox.Record{Kind: blackbox.KindEnd, Session: session, Code: 4408, Seq: 12, StreamSeq: 13, Unacknowledged: 4096, Evicted: true}
-		s.box.End(session, blackbox.End{Code: 4408, Lost: 12, LostStream: 13, Unacknowledged: 4096, Evicted: true})
+		r = blackbox.Record{Kind: blackbox.KindEnd, Session: session, Code: 4408, Seq: 12, StreamSeq: 13, LostReplays: 14, Unacknowledged: 4096, Evicted: true}
+		s.box.End(session, blackbox.End{Code: 4408, Lost: 12, LostStream: 13, LostReplays: 14, Unacknowledged: 4096, Evicted: true})
 	case 10:
 		r.Kind, r.Reason = blackbox.KindGap, "history"
 		s.box.Gap(blackbox.Gap{Session: session, Channel: channel, Durable: durable, Seq: r.Seq, Reason: "history"})

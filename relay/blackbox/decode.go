@@ -139,7 +139,7 @@ func (d *decoder) event(f *fields, r *Record) {
 		r.Session = uint32(f.uint())
 		code := f.uint()
 		r.Code, r.Evicted = uint32(code>>1), code&1 != 0
-		r.Seq, r.StreamSeq, r.Unacknowledged = f.uint(), f.uint(), f.int()
+		r.Seq, r.StreamSeq, r.LostReplays, r.Unacknowledged = f.uint(), f.uint(), f.int(), f.int()
 	case KindBehind:
 		r.Session = uint32(f.uint())
 		r.Seq, r.StreamSeq, r.Size = f.uint(), f.uint(), f.int()

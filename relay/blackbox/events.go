@@ -163,7 +163,8 @@ func (b *Box) Await(session uint32, name *Name, channel string, durable bool) {
 	b.end(b.onChannel(KindAwait, session, name, channel, durable))
 }
 
-// Replay records that the messages after from, up to to, were sent.
+// Replay records that the messages from one place to another were sent, these two
+// included.
 func (b *Box) Replay(session uint32, name *Name, channel string, durable bool, from, to Place) {
 	if b == nil {
 		return
@@ -194,6 +195,7 @@ func (b *Box) Closing(session, code uint32, seq, streamSeq uint64) {
 type End struct {
 	Code             uint32
 	Lost, LostStream uint64
+	LostReplays      int // frames of replays that were not written, the last ones
 	Unacknowledged   int // bytes that were written and that the client's kernel had not acknowledged
 	Evicted          bool
 }
@@ -209,6 +211,7 @@ func (b *Box) End(session uint32, e End) {
 	w.uint(uint64(e.Code)<<1 | bit(e.Evicted))
 	w.uint(e.Lost)
 	w.uint(e.LostStream)
+	w.uint(uint64(e.LostReplays))
 	w.uint(uint64(max(e.Unacknowledged, 0)))
 	b.end(w)
 }

@@ -16,11 +16,11 @@ const (
 	KindJoin          // the fan-out reaches a subscription: Session, Channel, Durable, Seq (of the last message before it)
 	KindOn            // as KindJoin, of a subscription that exists, after the KindIs of its session
 	KindAwait         // a subscription waits for messages of the past: Session, Channel, Durable
-	KindReplay        // messages of the past were sent: Session, Channel, Durable, From (the place before them), To
+	KindReplay        // messages of the past were sent: Session, Channel, Durable, From (the first), To (the last)
 	KindLeave         // a subscription ended: Session, Channel, Durable, Seq (of the last message that was delivered)
 	KindOwn           // a message that the session published itself was not sent to it: Session, Channel, Durable, Seq
 	KindClose         // the relay ends a session: Session, Code, Seq and StreamSeq (of the last messages before it)
-	KindEnd           // a session ended: Session, Code, Seq and StreamSeq (of the first messages that were dropped; 0: none), Unacknowledged, Evicted
+	KindEnd           // a session ended: Session, Code, Seq and StreamSeq (of the first messages that it did not get), LostReplays, Unacknowledged, Evicted
 	KindBehind        // a session reads slowly: Session, Seq and StreamSeq (of the first messages that wait; 0: none), Size (bytes that wait)
 	KindCaughtUp      // nothing waits any more: Session
 	KindGap           // messages may be missing: Channel and Durable, or all live channels; Session, or all; Reason, Seq
@@ -78,6 +78,7 @@ type Record struct {
 
 	Size           int
 	Heard          int // subscriptions at this relay
+	LostReplays    int // frames of replays that were not written, the last ones
 	Unacknowledged int // bytes that the client's kernel had not acknowledged
 
 	Protocol, Transport uint8  // as in package protocol

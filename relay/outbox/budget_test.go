@@ -38,7 +38,7 @@ func (s *budgetSetup) fill(i, n int) { s.outboxes[i].Send(make([]byte, n-outbox.
 
 // deliver delivers frames to outbox i, as a shard does.
 func (s *budgetSetup) deliver(i int, frames ...[]byte) {
-	s.outboxes[i].Deliver(frames)
+	s.outboxes[i].Deliver(frames, nil)
 	s.budget.EnforceLimit()
 }
 

@@ -53,7 +53,7 @@ func (s *budgetSetup) randomCall(random *rand.Rand, i int, pool [][]byte) {
 	}
 	switch op := random.IntN(50); {
 	case op < 20:
-		o.Deliver(frames)
+		o.Deliver(frames, nil)
 	case op < 30:
 		o.DeliverReplay(frames)
 	case op < 45:

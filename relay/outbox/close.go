@@ -21,7 +21,7 @@ func (o *Outbox) Close(last []byte) {
 	}
 	if last != nil {
 		one := [1][]byte{last}
-		o.sendLocked(one[:], false)
+		o.sendLocked(one[:], nil, false)
 	}
 	if o.state != outboxOpen {
 		return
@@ -48,7 +48,7 @@ func (o *Outbox) Evict(why stats.EvictionReason) {
 
 func (o *Outbox) evictLocked(why stats.EvictionReason) {
 	o.budget.stats.Evicted(why)
-	begun := o.pinned
+	begun := int(o.pinned)
 	if o.partial > 0 {
 		begun = max(begun, 1)
 	}
@@ -62,6 +62,7 @@ func (o *Outbox) evictLocked(why stats.EvictionReason) {
 	if o.evictFrame != nil && !closed {
 		kept = append(kept, queued{frame: o.evictFrame})
 	}
+	o.loseQueueLocked(o.queue[begun:])
 	o.releaseLocked(o.queue)
 	o.queue, o.charged = kept, 0
 	o.socket.Expire(time.Second)
@@ -87,6 +88,7 @@ func (o *Outbox) failLocked() {
 
 func (o *Outbox) dropLocked() {
 	o.state = outboxClosed
+	o.loseQueueLocked(o.queue)
 	o.releaseLocked(o.queue)
 	o.queue, o.partial, o.charged = nil, 0, 0
 	o.leaveLocked(true)

@@ -87,8 +87,8 @@ func (o *Outbox) Next(into [][]byte) [][]byte {
 		o.endDrainLocked()
 		return nil
 	}
-	left, sent := nextBytes, o.partial
-	for o.pinned = 0; o.pinned < len(o.queue) && left > 0; o.pinned++ {
+	left, sent := nextBytes, int(o.partial)
+	for o.pinned = 0; int(o.pinned) < len(o.queue) && left > 0; o.pinned++ {
 		frame := o.queue[o.pinned].frame[sent:]
 		frame = frame[:min(len(frame), left)]
 		into = append(into, frame)
@@ -114,7 +114,7 @@ func (o *Outbox) Written(n int, err error) {
 func (o *Outbox) sentLocked(n int) {
 	o.sent += int64(n)
 	charge, complete := n, 0
-	n += o.partial
+	n += int(o.partial)
 	for complete < len(o.queue) && n >= len(o.queue[complete].frame) {
 		n -= len(o.queue[complete].frame)
 		charge += FrameCharge
@@ -128,7 +128,7 @@ func (o *Outbox) sentLocked(n int) {
 		o.releaseLocked(o.queue[:complete])
 	}
 	clear(o.queue[:complete])
-	o.queue, o.partial, o.pinned = o.queue[complete:], n, max(o.pinned-complete, 0)
+	o.queue, o.partial, o.pinned = o.queue[complete:], int32(n), max(o.pinned-int32(complete), 0)
 	if len(o.queue) == 0 {
 		o.queue, o.partial = nil, 0
 	}

@@ -56,7 +56,7 @@ func (b *Budget) Audit(all ...*Outbox) string {
 
 // auditCharge compares what the queue counts for with the queue.
 func (o *Outbox) auditCharge() string {
-	want := -o.partial
+	want := -int(o.partial)
 	for _, q := range o.queue {
 		want += len(q.frame) + FrameCharge
 	}

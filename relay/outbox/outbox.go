@@ -31,11 +31,12 @@ type Outbox struct {
 	evictFrame []byte  // the last frame for an evicted client
 
 	// Guarded by mu.
-	partial int      // bytes of queue[0] that the kernel accepted
-	pinned  int      // frames at the front that must stay: a waiting Drain is writing them, or Hold queued them
-	charged int      // bytes that the queue counts for; 0 after an eviction
-	held    *holding // what the budget counts for the queue; nil if nothing
-	waiter  *waiter  // a replay that waits or has a reservation; nil if there is none
+	partial               int32    // bytes of queue[0] that the kernel accepted
+	pinned                int32    // frames at the front that must stay: a waiting Drain is writing them, or Hold queued them
+	lostLive, lostDurable Tag      // the first messages that were not sent; 0: none
+	charged               int      // bytes that the queue counts for; 0 after an eviction
+	held                  *holding // what the budget counts for the queue; nil if nothing
+	waiter                *waiter  // a replay that waits or has a reservation; nil if there is none
 
 	mu          sync.Mutex
 	state       outboxState
@@ -48,6 +49,8 @@ type Outbox struct {
 	// package relay writes it, before the first delivery. After that it does
 	// not change, and the session's shard reads it.
 	Protocol protocol.ID
+
+	lostReplays uint16 // guarded by mu: frames of replays that were not sent
 	// First and Last are the first and last delivery to this client in the
 	// shard's current step, as indexes into the shard's list, or 0. Only the
 	// session's shard uses them, with the shard's lock held. They are 0 between
@@ -73,6 +76,7 @@ const (
 // A queued is an entry of a queue.
 type queued struct {
 	frame  []byte
+	tag    Tag  // of the message; 0 if it is none, or of a replay
 	replay bool // a replay queued it
 }
 
@@ -89,8 +93,8 @@ func (o *Outbox) Hold(first []byte) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.draining = true // as if the socket accepted nothing now
-	o.queueLocked([][]byte{first}, false)
-	o.pinned = len(o.queue) // not even an eviction drops it
+	o.queueLocked([][]byte{first}, nil, false)
+	o.pinned = int32(len(o.queue)) // not even an eviction drops it
 }
 
 // Release sends everything that was queued since Hold. It must be called once
@@ -108,18 +112,18 @@ func (o *Outbox) Release() {
 func (o *Outbox) Send(frame []byte) bool {
 	o.mu.Lock()
 	one := [1][]byte{frame}
-	ok := o.sendLocked(one[:], false)
+	ok := o.sendLocked(one[:], nil, false)
 	o.mu.Unlock()
 	o.budget.EnforceLimit()
 	return ok
 }
 
-// Deliver sends or queues messages, with as few system calls as possible. It
-// returns false if the outbox accepts nothing any more. The caller must call
-// [Budget.EnforceLimit] afterwards.
-func (o *Outbox) Deliver(frames [][]byte) bool {
+// Deliver sends or queues messages, with as few system calls as possible. tags
+// has one for each message, or is nil. It returns false if the outbox accepts
+// nothing any more. The caller must call [Budget.EnforceLimit] afterwards.
+func (o *Outbox) Deliver(frames [][]byte, tags []Tag) bool {
 	o.mu.Lock()
-	ok := o.sendLocked(frames, false)
+	ok := o.sendLocked(frames, tags, false)
 	if ok {
 		o.messages += uint64(len(frames))
 	}
@@ -127,17 +131,19 @@ func (o *Outbox) Deliver(frames [][]byte) bool {
 	return ok
 }
 
-// sendLocked sends or queues frames, with as few system calls as possible.
-// replay is set if they count as held by replays. The caller must call
+// sendLocked sends or queues frames, with as few system calls as possible. tags
+// are those of the frames, or nil. replay is set if they count as held by replays. The caller must call
 // [Budget.EnforceLimit] after unlocking.
-func (o *Outbox) sendLocked(frames [][]byte, replay bool) bool {
+func (o *Outbox) sendLocked(frames [][]byte, tags []Tag, replay bool) bool {
 	if o.state != outboxOpen {
+		o.loseAllLocked(tags)
 		return false
 	}
 	for len(o.queue) == 0 && len(frames) > 0 {
 		batch := frames[:min(len(frames), writeBatch)]
 		n, err := o.socket.Send(batch)
 		if err != nil {
+			o.loseAllLocked(tags)
 			o.failLocked()
 			return false
 		}
@@ -147,37 +153,43 @@ func (o *Outbox) sendLocked(frames [][]byte, replay bool) bool {
 			n -= len(batch[complete])
 			complete++
 		}
-		frames = frames[complete:]
+		frames, tags = frames[complete:], tagsFrom(tags, complete)
 		if complete < len(batch) {
-			o.partial = n
+			o.partial = int32(n)
 			break
 		}
 	}
 	if len(frames) > 0 {
-		o.queueLocked(frames, replay)
+		o.queueLocked(frames, tags, replay)
 	}
 	return o.state == outboxOpen
 }
 
 // queueLocked queues frames and evicts the client if the queue becomes too
 // large. One frame always fits into an empty outbox.
-func (o *Outbox) queueLocked(frames [][]byte, replay bool) {
+func (o *Outbox) queueLocked(frames [][]byte, tags []Tag, replay bool) {
 	before := len(o.queue)
 	if before == 0 {
-		o.charged -= o.partial
+		o.charged -= int(o.partial)
 	}
-	full := false
-	for _, frame := range frames {
+	full, accepted := false, 0
+	for i, frame := range frames {
 		charge := len(frame) + FrameCharge
 		if full = len(o.queue) > 0 && o.charged+charge > o.budget.perOutbox; full {
 			break
 		}
-		o.queue = append(o.queue, queued{frame, replay})
+		accepted++
+		entry := queued{frame: frame, replay: replay}
+		if tags != nil {
+			entry.tag = tags[i]
+		}
+		o.queue = append(o.queue, entry)
 		o.charged += charge
 	}
 	o.holdLocked(o.queue[before:])
 	if full {
 		o.evictLocked(stats.EvictBytes)
+		o.loseAllLocked(tagsFrom(tags, accepted))
 		return
 	}
 	o.drainLocked()

@@ -68,7 +68,7 @@ func (s *outboxSetup) sendAll(frames ...string) bool {
 	for i, frame := range frames {
 		list[i] = []byte(frame)
 	}
-	ok := s.Deliver(list)
+	ok := s.Deliver(list, nil)
 	s.check()
 	return ok
 }

@@ -5,7 +5,7 @@ package outbox
 func (o *Outbox) DeliverReplay(frames [][]byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	ok := o.sendLocked(frames, true)
+	ok := o.sendLocked(frames, nil, true)
 	if ok {
 		o.messages += uint64(len(frames))
 	}

@@ -203,7 +203,7 @@ var sharePaths = []struct {
 	{"a frame of a replay and of the fan-out", func(s *shareSetup) {
 		frame := [][]byte{make([]byte, page)}
 		s.outboxes[0].DeliverReplay(frame)
-		s.outboxes[1].Deliver(frame)
+		s.outboxes[1].Deliver(frame, nil)
 		if n := s.budget.ReplayBytes(); n != page+outbox.FrameCharge {
 			s.t.Errorf("the replay holds %d bytes", n)
 		}

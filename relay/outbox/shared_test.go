@@ -46,7 +46,7 @@ func TestBudgetSharedFrames(t *testing.T) {
 			for k := range 3 {
 				for i, names := range test.send {
 					if k < len(names) {
-						s.outboxes[i].Deliver([][]byte{memory[names[k]]})
+						s.outboxes[i].Deliver([][]byte{memory[names[k]]}, nil)
 						s.check()
 					}
 				}
@@ -132,7 +132,7 @@ func newStuckClients(t testing.TB, n, size, spare int) *budgetSetup {
 func (s *budgetSetup) fanOut(message []byte) {
 	frames := [][]byte{message}
 	for _, o := range s.outboxes {
-		o.Deliver(frames)
+		o.Deliver(frames, nil)
 		s.budget.EnforceLimit()
 	}
 }
@@ -181,7 +181,7 @@ func TestDrainedOutboxIsNotEvicted(t *testing.T) {
 
 // fillOnly is fill without enforcing the limit.
 func (s *budgetSetup) fillOnly(i, n int) {
-	s.outboxes[i].Deliver([][]byte{make([]byte, n-outbox.FrameCharge)})
+	s.outboxes[i].Deliver([][]byte{make([]byte, n-outbox.FrameCharge)}, nil)
 }
 
 // BenchmarkStuck measures the fan-out of one message to clients that do not
