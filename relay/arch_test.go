@@ -47,6 +47,7 @@ var allowedImports = map[string][]string{
 
 	"relay/access":    {"relay/protocol"},
 	"relay/blackbox":  {},
+	"relay/why":       {"relay/access", "relay/blackbox", "relay/protocol"},
 	"relay/history":   {},
 	"relay/loopback":  {},
 	"relay/origin":    {"relay/syntax"},
