@@ -47,7 +47,7 @@ var allowedImports = map[string][]string{
 
 	"relay/access":    {"relay/protocol"},
 	"relay/blackbox":  {},
-	"relay/why":       {"relay/access", "relay/blackbox", "relay/protocol"},
+	"relay/why":       {"relay/access", "relay/blackbox", "relay/protocol", "relay/syntax"},
 	"relay/history":   {},
 	"relay/loopback":  {},
 	"relay/origin":    {"relay/syntax"},

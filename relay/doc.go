@@ -295,6 +295,9 @@
 //     application wants to know (TestUnheardOverRelays, TestUnheardOverOutage).
 //     Events are posted to the application until it has accepted them
 //     (TestWebhookOutage, TestWebhookFails).
+//   - The black box says of each message and each session whether the relay gave
+//     the message to the session's connection, and why not (TestWhyAgrees,
+//     TestCensus).
 //   - If two patterns match a channel, each message is delivered once
 //     (TestOverlappingPatterns).
 //

@@ -8,29 +8,53 @@ import (
 	"sidecast/relay/stream"
 )
 
-// reached are the numbers of the last items that a shard has delivered: every
-// earlier one was delivered too.
-type reached struct{ live, durable uint64 }
+// reached are the numbers of the items that a shard has delivered, for the black
+// box. Those of live channels are delivered in their order, and so are those of
+// each durable channel.
+type reached struct {
+	live     uint64              // the last one on live channels
+	durable  uint64              // the highest one on durable channels
+	channels map[*channel]uint64 // the last one on each durable channel with subscribers
+}
 
-// all records that items were delivered.
-func (r *reached) all(items []item) {
+// reach records that items were delivered. The shard is locked.
+func (s *shard) reach(items []item) {
+	r := &s.reached
 	for i := range items {
-		switch it := &items[i]; {
+		it := &items[i]
+		switch {
 		case it.kind != itemMessage && it.kind != itemGap:
-		case it.durable:
+		case !it.durable:
+			r.live = it.seq
+		case s.hub.cfg.BlackBox != nil:
+			if it.seq < r.durable {
+				s.hub.cfg.BlackBox.Swapped(it.seq, r.durable)
+			}
 			r.durable = max(r.durable, it.seq)
-		default:
-			r.live = max(r.live, it.seq)
+			if r.channels == nil {
+				r.channels = make(map[*channel]uint64)
+			}
+			r.channels[it.channel] = it.seq
+			s.forgetReached(it.channel)
 		}
 	}
 }
 
-// of returns the number that concerns a subscription.
-func (r *reached) of(sub *Subscription) uint64 {
+// reachedOn returns the number of the last item that was delivered to a
+// subscription. The shard is locked.
+func (s *shard) reachedOn(sub *Subscription) uint64 {
 	if sub.reader != nil {
-		return r.durable
+		return s.reached.channels[sub.channel]
 	}
-	return r.live
+	return s.reached.live
+}
+
+// forgetReached forgets what was delivered on a channel without subscribers. The
+// shard is locked.
+func (s *shard) forgetReached(ch *channel) {
+	if in := ch.Hub.in(s.index); in == nil || len(in.list) == 0 {
+		delete(s.reached.channels, ch)
+	}
 }
 
 // record records a message that was numbered. The hub is locked.
@@ -90,11 +114,11 @@ func (h *Hub) recordAwait(subs []*Subscription) {
 	}
 }
 
-// recordLeave records that a subscription has ended, unless its session has. The
-// shard and the hub are locked.
+// recordLeave records that a subscription has ended. The end of a session says
+// that for all its live channels. The shard and the hub are locked.
 func (h *Hub) recordLeave(sub *Subscription) {
-	if s := sub.session; !s.ended {
-		h.cfg.BlackBox.Leave(s.number, &sub.channel.Hub.name, sub.channel.Name(), sub.reader != nil, s.shard.reached.of(sub))
+	if s := sub.session; !s.ended || sub.reader != nil {
+		h.cfg.BlackBox.Leave(s.number, &sub.channel.Hub.name, sub.channel.Name(), sub.reader != nil, s.shard.reachedOn(sub))
 	}
 }
 
@@ -106,32 +130,28 @@ func (s *Session) recorded() blackbox.Client {
 	}
 }
 
-// beginEnd begins to remove the session's subscriptions, and returns which items
-// were delivered to it before.
-func (s *Session) beginEnd() reached {
+// beginEnd begins to remove the session's subscriptions, and returns the last
+// item on live channels before that.
+func (s *Session) beginEnd() (last uint64) {
 	s.shard.enter()
 	defer s.shard.exit()
 	s.ended = true
-	return s.shard.reached
+	return s.shard.reached.live
 }
 
-// recordEnd records that the session has ended, after the items of last.
-func (s *Session) recordEnd(last reached) {
+// recordEnd records that the session has ended, after the live item last.
+func (s *Session) recordEnd(last uint64) {
 	box := s.hub.cfg.BlackBox
 	if box == nil {
 		return
 	}
 	lost := s.outbox.Lost()
-	e := blackbox.End{Code: uint32(s.CloseCode()), Lost: last.live + 1, LostStream: last.durable + 1, LostReplays: lost.Replayed}
+	e := blackbox.End{Code: uint32(s.CloseCode()), Lost: last + 1, LostReplays: lost.Replayed, Unacknowledged: lost.Unconfirmed}
 	if lost.Live != 0 {
-		e.Lost = min(e.Lost, lost.Live.Seq(last.live+1))
+		e.Lost = min(e.Lost, lost.Live.Seq(last))
 	}
-	if lost.Durable != 0 {
-		e.LostStream = min(e.LostStream, lost.Durable.Seq(last.durable+1))
-	}
+	e.LostStream = lost.Durable.Seq(uint64(s.hub.lastOnStreams()))
 	_, e.Evicted = s.outbox.Evicted()
-	acknowledged, total := s.outbox.Progress()
-	e.Unacknowledged = int(total - acknowledged)
 	box.End(s.number, e)
 }
 
@@ -140,9 +160,16 @@ func (s *Session) recordUser() { s.hub.cfg.BlackBox.Is(s.number, s.recorded()) }
 
 // recordReplay records which messages of the past were sent. The shard is locked.
 func (r *resume) recordReplay() {
-	r.backlog.sent(func(sub *Subscription, first, last blackbox.Place) {
-		r.hub.cfg.BlackBox.Replay(r.session.number, nil, sub.channel.Name(), sub.reader != nil, first, last)
+	joined := false
+	r.backlog.sent(func(sub *Subscription, sent blackbox.Replay) {
+		sent.Joined, joined = joined, true
+		r.hub.cfg.BlackBox.Replay(r.session.number, sub.channel.Name(), sub.reader != nil, sent)
 	})
+}
+
+// recordOwn records that a message of the past is one that the session published.
+func (s *Session) recordOwn(sub *Subscription, at blackbox.Place) {
+	s.hub.cfg.BlackBox.Own(s.number, sub.channel.Name(), sub.reader != nil, 0, at)
 }
 
 // recordMissed records that the client was told that messages may be missing.
@@ -157,6 +184,13 @@ func (r *resume) recordMissed(why protocol.GapReason) {
 // refusedConnection is the reason of a refusal that ends a connection before it
 // has a session. Others have the name of the command.
 const refusedConnection = "connect"
+
+// lastOnStreams returns the number of the last item on durable channels.
+func (h *Hub) lastOnStreams() stream.Seq {
+	h.enter()
+	defer h.leave()
+	return h.streamSeq
+}
 
 // recordRefused records that a command was refused.
 func (s *Session) recordRefused(channel string, code protocol.Code, command protocol.CommandType) {

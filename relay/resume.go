@@ -73,9 +73,9 @@ type backlog interface {
 	// available since the last page to it. It reports false if there is more than
 	// fits into this step.
 	join(to *page) (joined bool)
-	// sent calls report for the messages that the pages since the last call were
-	// made of, on each channel the first and the last.
-	sent(report func(sub *Subscription, first, last blackbox.Place))
+	// sent calls report for each channel on which the pages since the last call
+	// had messages.
+	sent(report func(sub *Subscription, sent blackbox.Replay))
 	// joinFresh makes the subscriptions live from the newest message on, and
 	// returns its cursor.
 	joinFresh() (cursor []byte)
@@ -240,8 +240,10 @@ func (r *resume) send(p page) stepResult {
 	}
 	s, counters := r.session, r.hub.cfg.Stats
 	r.answer(!r.partial, p.cursor)
-	if len(p.frames) > 0 && s.outbox.DeliverReplay(p.frames) {
-		counters.Deliveries[s.protocol.ID()].Add(len(p.frames) - p.notices)
+	if len(p.frames) > 0 {
+		if s.outbox.DeliverReplay(p.frames) {
+			counters.Deliveries[s.protocol.ID()].Add(len(p.frames) - p.notices)
+		}
 		r.recordReplay()
 	}
 	r.hub.cfg.Budget.EnforceLimit()

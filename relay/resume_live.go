@@ -299,18 +299,21 @@ func (b *liveBacklog) take(p *livePlace, limit int, to *page) (total int) {
 		}
 		p.from, p.last = m.point(), m.offset
 		if p.first == (history.Point{}) {
-			p.first = p.from
+			p.first, p.frames = p.from, 0
 		}
 		frame := b.frame(p, m)
 		switch {
 		case m.large:
+			p.frames++
 			if b.addTooLarge(to, frame); to.closes {
 				return total
 			}
 		case b.session.isEcho(name, m.hash), !b.searches() && b.session.isSocket(m.socket):
+			b.session.recordOwn(p.sub, place(p.from))
 			continue
 		case frame != nil:
 			b.add(to, frame, m.byClient)
+			p.frames++
 		}
 		total += size(frame)
 	}
@@ -329,10 +332,10 @@ func (b *liveBacklog) frame(p *livePlace, m *message) []byte {
 }
 
 // sent implements [backlog].
-func (b *liveBacklog) sent(report func(sub *Subscription, first, last blackbox.Place)) {
+func (b *liveBacklog) sent(report func(sub *Subscription, sent blackbox.Replay)) {
 	for i := range b.places {
 		if p := &b.places[i]; p.first != (history.Point{}) {
-			report(p.sub, place(p.first), place(p.from))
+			report(p.sub, blackbox.Replay{From: place(p.first), To: place(p.from), Frames: p.frames})
 			p.first = history.Point{}
 		}
 	}

@@ -15,7 +15,8 @@ type livePlace struct {
 	newest          int  // if it is fresh: how many of the newest messages are for the client
 
 	from   history.Point // the last message that the client has, or the marker after it
-	first  history.Point // of the messages of the pages since the last call of sent
+	first  history.Point // of the messages of the pages since the last call of sent, up to from
+	frames int           // of these
 	last   uint64        // offset of the last entry that is not for it; 0 if that is not held
 	next   uint64        // offset of the entry after it; 0 if there is none as far as is known
 	page   *messagePage  // has the next entry; nil between two steps

@@ -22,6 +22,8 @@ type streamBacklog struct {
 	cursor []byte // of the place that the client names
 
 	firstSent, lastSent stream.ID // of the entries of the pages since the last call of sent
+	frames              int       // of these
+	checkSent           uint32    // of these: see blackbox.Replay
 }
 
 func newStreamBacklog(r *resume, request protocol.ChannelRequest) *streamBacklog {
@@ -114,9 +116,9 @@ func (b *streamBacklog) retry(err error) page {
 func (b *streamBacklog) late() page { return page{kind: pageFailed} }
 
 // sent implements [backlog].
-func (b *streamBacklog) sent(report func(sub *Subscription, first, last blackbox.Place)) {
+func (b *streamBacklog) sent(report func(sub *Subscription, sent blackbox.Replay)) {
 	if b.firstSent != (stream.ID{}) {
-		report(b.sub, entryPlace(b.firstSent), entryPlace(b.lastSent))
+		report(b.sub, blackbox.Replay{From: entryPlace(b.firstSent), To: entryPlace(b.lastSent), Frames: b.frames, Check: b.checkSent})
 		b.firstSent = stream.ID{}
 	}
 }
@@ -157,18 +159,22 @@ func (b *streamBacklog) take(entries []*stream.Held, limit int, to *page) (n int
 		n++
 		b.Move(e.Cursor)
 		if b.lastSent = e.Cursor.ID; b.firstSent == (stream.ID{}) {
-			b.firstSent = b.lastSent
+			b.firstSent, b.frames, b.checkSent = b.lastSent, 0, 0
 		}
+		b.checkSent += entryPlace(b.lastSent).Hash()
 		frame := e.Frame(s.protocol, name)
 		switch {
 		case e.TooLarge:
 			b.addTooLarge(to, frame)
+			b.frames++
 			if to.closes {
 				return n
 			}
 		case frame != nil && !s.isEcho(name, e.Hash()) && (b.searches() || !s.hasSocketID() || !s.isSocket(socketOf(e.Payload))):
 			b.add(to, frame, b.cached && isByClient(e.Payload))
+			b.frames++
 		default:
+			s.recordOwn(b.sub, entryPlace(e.Cursor.ID))
 			continue
 		}
 		limit -= size(frame)

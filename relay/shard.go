@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"sidecast/relay/blackbox"
 	"sidecast/relay/history"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
@@ -182,13 +183,13 @@ func (s *shard) deliverStep(items []item) int {
 		it := &items[i]
 		if it.kind != itemMessage {
 			s.writeSorted(items)
-			s.reached.all(items[:i+1])
+			s.reach(items[:i+1])
 			s.notify(it)
 			return i + 1
 		}
 		if len(items) == 1 {
 			s.deliverOne(it)
-			s.reached.all(items)
+			s.reach(items)
 			return 1
 		}
 		list := it.channel.Hub.in(s.index).list
@@ -199,12 +200,12 @@ func (s *shard) deliverStep(items []item) int {
 		}
 		if len(s.sorted) > stepDeliveries {
 			s.writeSorted(items)
-			s.reached.all(items[:i+1])
+			s.reach(items[:i+1])
 			return i + 1
 		}
 	}
 	s.writeSorted(items)
-	s.reached.all(items)
+	s.reach(items)
 	return len(items)
 }
 
@@ -220,7 +221,7 @@ func (it *item) isOwn(l *subscriber) bool {
 	if l.outbox != it.except && (it.hash == 0 || !s.isEcho(name, it.hash)) {
 		return false
 	}
-	s.hub.cfg.BlackBox.Own(s.number, nil, name, it.durable, it.seq)
+	s.hub.cfg.BlackBox.Own(s.number, name, it.durable, it.seq, blackbox.Place{})
 	return true
 }
 

@@ -139,6 +139,7 @@ func (h *Hub) endSubscription(sub *Subscription, how subscribeProgress, answer [
 	if idle := h.uncount(sub, was == subscriptionLive); idle != nil {
 		h.readers.Remove(idle)
 	}
+	s.shard.forgetReached(ch)
 	return true
 }
 

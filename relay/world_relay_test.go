@@ -35,7 +35,8 @@ type worldRelay struct {
 
 	total, historyBytes, cacheBytes int // bounds of its memory
 
-	subscribed bool // while down: Redis has its subscription, and its messages arrive later. Owned by the source
+	published  []int // entries that the hub was given, by number. Owned by the source
+	subscribed bool  // while down: Redis has its subscription, and its messages arrive later. Owned by the source
 
 	mu       sync.Mutex
 	up       bool
@@ -151,8 +152,10 @@ func (r *worldRelay) advance(upTo int) {
 		case e.kind == entryMarker:
 			r.Marker([]byte(e.payload))
 		case e.kind == entryOversize:
+			r.published = append(r.published, n)
 			r.Oversize([]byte(e.channel))
 		default:
+			r.published = append(r.published, n)
 			r.Publish([]byte(e.channel), []byte(e.payload))
 		}
 		r.mu.Lock()

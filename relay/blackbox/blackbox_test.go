@@ -35,7 +35,7 @@ func (s *script) step() {
 	i, session := s.random.IntN(len(s.names)), s.random.Uint32N(1000)+1
 	name, channel, durable := &s.names[i], channelName(i), s.random.IntN(2) == 0
 	r := blackbox.Record{Session: session, Channel: channel, Durable: durable, Seq: s.random.Uint64N(1 << 40)}
-	switch kind := s.random.IntN(16); kind {
+	switch kind := s.random.IntN(17); kind {
 	case 0, 1, 2, 3:
 		s.message(i)
 		return
@@ -51,10 +51,12 @@ func (s *script) step() {
 		s.box.Leave(session, name, channel, durable, r.Seq)
 	case 7:
 		r.Kind = blackbox.KindOwn
-		s.box.Own(session, name, channel, durable, r.Seq)
+		r.To = blackbox.Place{Major: 1, Minor: 2}
+		s.box.Own(session, channel, durable, r.Seq, r.To)
 	case 8:
-		r.Kind, r.Seq, r.From, r.To = blackbox.KindReplay, 0, blackbox.Place{Major: 3, Minor: 4}, blackbox.Place{Major: 5, Minor: 1 << 40}
-		s.box.Replay(session, name, channel, durable, r.From, r.To)
+		p := blackbox.Replay{From: blackbox.Place{Major: 3, Minor: 4}, To: blackbox.Place{Major: 5, Minor: 1 << 40}, Frames: 7, Joined: durable, Check: 9}
+		r.Kind, r.Seq, r.From, r.To, r.Frames, r.Joined, r.Check = blackbox.KindReplay, 0, p.From, p.To, p.Frames, p.Joined, p.Check
+		s.box.Replay(session, channel, durable, p)
 	case 9:
 		r = blackbox.Record{Kind: blackbox.KindEnd, Session: session, Code: 4408, Seq: 12, StreamSeq: 13, LostReplays: 14, Unacknowledged: 4096, Evicted: true}
 		s.box.End(session, blackbox.End{Code: 4408, Lost: 12, LostStream: 13, LostReplays: 14, Unacknowledged: 4096, Evicted: true})
@@ -76,6 +78,9 @@ func (s *script) step() {
 	case 15:
 		r = blackbox.Record{Kind: blackbox.KindClose, Session: session, Code: 4401, Seq: 3, StreamSeq: 9}
 		s.box.Closing(session, 4401, 3, 9)
+	case 16:
+		r = blackbox.Record{Kind: blackbox.KindSwapped, Seq: 7, StreamSeq: 19}
+		s.box.Swapped(7, 19)
 	}
 	s.want = append(s.want, r)
 }

@@ -124,14 +124,20 @@ func (d *decoder) event(f *fields, r *Record) {
 		copy(r.ID[:], f.take(len(r.ID)))
 		r.User = f.text()
 		r.Protocol, r.Transport = f.byte(), f.byte()
-	case KindJoin, KindOn, KindLeave, KindOwn:
+	case KindJoin, KindOn, KindLeave:
 		d.subscription(f, r)
 		r.Seq = f.uint()
+	case KindOwn:
+		d.subscription(f, r)
+		r.Seq, r.To = f.uint(), f.place()
 	case KindAwait:
 		d.subscription(f, r)
 	case KindReplay:
 		d.subscription(f, r)
 		r.From, r.To = f.place(), f.place()
+		frames := f.int()
+		r.Frames, r.Joined = frames>>1, frames&1 != 0
+		r.Check = uint32(f.uint())
 	case KindClose:
 		r.Session, r.Code = uint32(f.uint()), uint32(f.uint())
 		r.Seq, r.StreamSeq = f.uint(), f.uint()
@@ -143,6 +149,9 @@ func (d *decoder) event(f *fields, r *Record) {
 	case KindBehind:
 		r.Session = uint32(f.uint())
 		r.Seq, r.StreamSeq, r.Size = f.uint(), f.uint(), f.int()
+	case KindSwapped:
+		r.Seq = f.uint()
+		r.StreamSeq = r.Seq + f.uint()
 	case KindCaughtUp:
 		r.Session = uint32(f.uint())
 	case KindGap:

@@ -138,10 +138,17 @@ func (b *Box) Leave(session uint32, name *Name, channel string, durable bool, se
 	b.sequence(KindLeave, session, name, channel, durable, seq)
 }
 
-// Own records that the session does not receive the message with this seq,
-// because it has published it.
-func (b *Box) Own(session uint32, name *Name, channel string, durable bool, seq uint64) {
-	b.sequence(KindOwn, session, name, channel, durable, seq)
+// Own records that the session does not receive a message, because it has
+// published it: the one with this seq, or in a replay, where seq is 0, the one
+// at this place.
+func (b *Box) Own(session uint32, channel string, durable bool, seq uint64, at Place) {
+	if b == nil {
+		return
+	}
+	w := b.onChannel(KindOwn, session, nil, channel, durable)
+	w.uint(seq)
+	w.place(at)
+	b.end(w)
 }
 
 func (b *Box) sequence(kind Kind, session uint32, name *Name, channel string, durable bool, seq uint64) {
@@ -163,15 +170,42 @@ func (b *Box) Await(session uint32, name *Name, channel string, durable bool) {
 	b.end(b.onChannel(KindAwait, session, name, channel, durable))
 }
 
-// Replay records that the messages from one place to another were sent, these two
-// included.
-func (b *Box) Replay(session uint32, name *Name, channel string, durable bool, from, to Place) {
+// A Replay describes messages of the past on one channel that were sent to a
+// session: those from one place to another, these two included, in so many
+// frames. Joined says that they were sent in one step with those of the record
+// before. On a durable channel, entries between these places can have been
+// deleted: Check is the sum of [Place.Hash] of those that existed.
+type Replay struct {
+	From, To Place
+	Frames   int
+	Joined   bool
+	Check    uint32
+}
+
+// Replay records that messages of the past were sent.
+func (b *Box) Replay(session uint32, channel string, durable bool, r Replay) {
 	if b == nil {
 		return
 	}
-	w := b.onChannel(KindReplay, session, name, channel, durable)
-	w.place(from)
-	w.place(to)
+	w := b.onChannel(KindReplay, session, nil, channel, durable)
+	w.place(r.From)
+	w.place(r.To)
+	w.uint(uint64(r.Frames)<<1 | bit(r.Joined))
+	w.uint(uint64(r.Check))
+	b.end(w)
+}
+
+// Swapped records that the message on a durable channel with the number seq was
+// delivered after one with a higher number: those of different channels have no
+// order. It concerns no others than those from seq to higher.
+func (b *Box) Swapped(seq, higher uint64) {
+	if b == nil {
+		return
+	}
+	w := b.begin(laneMain)
+	w.open(b, KindSwapped, 0)
+	w.uint(seq)
+	w.uint(higher - seq)
 	b.end(w)
 }
 
@@ -190,8 +224,9 @@ func (b *Box) Closing(session, code uint32, seq, streamSeq uint64) {
 	b.end(w)
 }
 
-// An End describes how a session ended. Lost and LostStream are the first
-// messages that were meant for it and not written to its connection; 0: none.
+// An End describes how a session ended. Lost is the first message on a live
+// channel that it did not get, LostStream the first one on a durable channel that
+// was meant for it and not written to its connection; 0: none.
 type End struct {
 	Code             uint32
 	Lost, LostStream uint64

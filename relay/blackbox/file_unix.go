@@ -92,3 +92,9 @@ func allocate(f *os.File, size int64) error {
 	}
 	return nil
 }
+
+// isLocked reports whether a relay uses the file.
+func isLocked(f *os.File) bool {
+	err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	return errors.Is(err, unix.EWOULDBLOCK) // otherwise closing the file releases the lock
+}

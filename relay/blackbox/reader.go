@@ -11,6 +11,7 @@ import (
 type Reader struct {
 	lanes  [numLanes]*laneReader
 	missed bool
+	live   bool
 }
 
 // NewReader returns a reader of all records of a box, also of those that will be
@@ -20,7 +21,9 @@ func (b *Box) NewReader(since time.Time) *Reader {
 	if b == nil {
 		return new(Reader)
 	}
-	return newReader(b, since)
+	r := newReader(b, since)
+	r.live = true
+	return r
 }
 
 // ReadFile returns a reader of the records in a file that a box has written, or
@@ -35,7 +38,9 @@ func ReadFile(path string) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newReader(s, time.Time{}), nil
+	r := newReader(s, time.Time{})
+	r.live = isLocked(f)
+	return r, nil
 }
 
 func newReader(from source, since time.Time) *Reader {
@@ -82,6 +87,10 @@ func (r *Reader) Missed() bool {
 	r.missed = false
 	return missed
 }
+
+// Live reports whether the relay that wrote the newest records was running when
+// the reader was made.
+func (r *Reader) Live() bool { return r.live }
 
 // A source has the segments of a ring.
 type source interface {

@@ -16,11 +16,11 @@ const (
 	KindJoin          // the fan-out reaches a subscription: Session, Channel, Durable, Seq (of the last message before it)
 	KindOn            // as KindJoin, of a subscription that exists, after the KindIs of its session
 	KindAwait         // a subscription waits for messages of the past: Session, Channel, Durable
-	KindReplay        // messages of the past were sent: Session, Channel, Durable, From (the first), To (the last)
+	KindReplay        // messages of the past were sent: Session, Channel, Durable, From (the first), To (the last), Frames, Joined, Check
 	KindLeave         // a subscription ended: Session, Channel, Durable, Seq (of the last message that was delivered)
-	KindOwn           // a message that the session published itself was not sent to it: Session, Channel, Durable, Seq
+	KindOwn           // a message that the session published itself was not sent to it: Session, Channel, Durable, Seq, or To (its place) in a replay
 	KindClose         // the relay ends a session: Session, Code, Seq and StreamSeq (of the last messages before it)
-	KindEnd           // a session ended: Session, Code, Seq and StreamSeq (of the first messages that it did not get), LostReplays, Unacknowledged, Evicted
+	KindEnd           // a session ended: Session, Code, Seq and StreamSeq (of the first messages that it did not get; 0: none), LostReplays, Unacknowledged, Evicted
 	KindBehind        // a session reads slowly: Session, Seq and StreamSeq (of the first messages that wait; 0: none), Size (bytes that wait)
 	KindCaughtUp      // nothing waits any more: Session
 	KindGap           // messages may be missing: Channel and Durable, or all live channels; Session, or all; Reason, Seq
@@ -29,6 +29,7 @@ const (
 	KindRefused       // a client may not do something: Session or none, User, Channel, Code, Reason
 	KindRejected      // a client got no connection: Reason
 	KindDropped       // a message was dropped before it was numbered: Channel, Reason
+	KindSwapped       // messages of durable channels were delivered in another order: Seq (of the first that may be concerned), StreamSeq (of the last)
 	numKinds
 
 	kindName // declares a name of a segment
@@ -49,6 +50,12 @@ func (p Place) Compare(q Place) int {
 		return -1
 	}
 	return 1
+}
+
+// Hash returns a number for the place, which hardly any other place has.
+func (p Place) Hash() uint32 {
+	h := (p.Major*0x9e3779b97f4a7c15 ^ p.Minor + 1) * 0xbf58476d1ce4e5b9
+	return uint32(h >> 32)
 }
 
 // A SessionID is that of the session, as package relay makes it.
@@ -76,6 +83,9 @@ type Record struct {
 	StreamSeq uint64 // on durable channels
 	From, To  Place
 
+	Joined         bool // part of the step of the record before
+	Frames         int
+	Check          uint32
 	Size           int
 	Heard          int // subscriptions at this relay
 	LostReplays    int // frames of replays that were not written, the last ones

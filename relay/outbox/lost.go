@@ -29,17 +29,26 @@ func (t Tag) IsDurable() bool { return t&1 == 0 }
 
 // Losses are the first messages that were given to an outbox and not sent: each
 // message after them is lost too. Replayed is how many frames of replays were
-// lost, the last ones.
+// lost, the last ones. Unconfirmed is how many bytes before those wait, or were
+// not acknowledged by the client's kernel.
 type Losses struct {
 	Live, Durable Tag
 	Replayed      int
+	Unconfirmed   int
 }
 
 // Lost returns what the outbox has not sent and will not send.
 func (o *Outbox) Lost() Losses {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return Losses{o.lostLive, o.lostDurable, int(o.lostReplays)}
+	l := Losses{o.lostLive, o.lostDurable, int(o.lostReplays), -int(o.partial)}
+	if n, known := o.socket.Unacknowledged(); known {
+		l.Unconfirmed += n
+	}
+	for i := range o.queue {
+		l.Unconfirmed += len(o.queue[i].frame)
+	}
+	return l
 }
 
 // loseLocked records that a message is lost. The one that was written in part
@@ -57,8 +66,11 @@ func (o *Outbox) loseLocked(t Tag) {
 	}
 }
 
-// loseAllLocked records that messages are lost, which were not queued.
-func (o *Outbox) loseAllLocked(tags []Tag) {
+// loseAllLocked records that frames are lost, which were not queued.
+func (o *Outbox) loseAllLocked(frames [][]byte, tags []Tag, replay bool) {
+	if replay {
+		o.lostReplays = uint16(min(int(o.lostReplays)+len(frames), math.MaxUint16))
+	}
 	for _, t := range tags {
 		o.loseLocked(t)
 	}

@@ -136,14 +136,14 @@ func (o *Outbox) Deliver(frames [][]byte, tags []Tag) bool {
 // [Budget.EnforceLimit] after unlocking.
 func (o *Outbox) sendLocked(frames [][]byte, tags []Tag, replay bool) bool {
 	if o.state != outboxOpen {
-		o.loseAllLocked(tags)
+		o.loseAllLocked(frames, tags, replay)
 		return false
 	}
 	for len(o.queue) == 0 && len(frames) > 0 {
 		batch := frames[:min(len(frames), writeBatch)]
 		n, err := o.socket.Send(batch)
 		if err != nil {
-			o.loseAllLocked(tags)
+			o.loseAllLocked(frames, tags, replay)
 			o.failLocked()
 			return false
 		}
@@ -189,7 +189,7 @@ func (o *Outbox) queueLocked(frames [][]byte, tags []Tag, replay bool) {
 	o.holdLocked(o.queue[before:])
 	if full {
 		o.evictLocked(stats.EvictBytes)
-		o.loseAllLocked(tagsFrom(tags, accepted))
+		o.loseAllLocked(frames[accepted:], tagsFrom(tags, accepted), replay)
 		return
 	}
 	o.drainLocked()

@@ -1,6 +1,8 @@
 package why
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"sidecast/relay/blackbox"
@@ -37,5 +39,20 @@ const MaxLines = 10_000
 // Ask reads the records of one relay, and answers a question. Problems come
 // before what went well.
 func Ask(r *blackbox.Reader, q Question) []Line {
-	return nil
+	c := NewCase(r, q)
+	var lines []Line
+	for i := range c.messages {
+		lines = append(lines, c.about(&c.messages[i])...)
+	}
+	lines = append(lines, c.general()...)
+	slices.SortStableFunc(lines, func(a, b Line) int {
+		return cmp.Or(cmp.Compare(a.Result.rank(), b.Result.rank()), a.At.Compare(b.At))
+	})
+	if len(lines) > MaxLines {
+		lines = append(lines[:MaxLines], Line{
+			Channel: q.Channel, Result: Unlisted, Text: "There are more answers than are listed.",
+			Do: "Ask about one user or session, or about a shorter time.",
+		})
+	}
+	return lines
 }

@@ -1,0 +1,301 @@
+package why
+
+import (
+	"time"
+
+	"sidecast/relay/blackbox"
+)
+
+// A Case is what the records of one relay say about a channel, in a time.
+type Case struct {
+	question Question
+	messages []message // on the channel, from the beginning of that time on
+	sessions map[key]*session
+	order    []*session // as they appear in the records
+	boots    map[uint32]*boot
+	refused  []blackbox.Record
+	nudges   []blackbox.Record
+	gaps     []blackbox.Record
+	others   map[string]int // other channels that had messages in that time, and how many
+	oldest   time.Time      // of all records
+	newest   time.Time
+	newBoot  uint32 // the newest
+	live     bool   // the newest one is still running
+}
+
+// maxOthers is how many other channels a case remembers.
+const maxOthers = 10_000
+
+// A key identifies a session.
+type key struct{ boot, session uint32 }
+
+// A message is one that arrived on the channel.
+type message struct {
+	boot     uint32
+	durable  bool
+	tooLarge bool
+	seq      uint64
+	place    blackbox.Place
+	at       time.Time
+	size     int
+	heard    int
+}
+
+// A boot is what concerns all sessions of one start of the relay.
+type boot struct {
+	began, last time.Time
+	down        []outage
+	swapped     [][2]uint64 // numbers of messages on durable channels that were not delivered in this order
+}
+
+// An outage is a time without a link to Redis.
+type outage struct{ from, to time.Time } // to is zero while it lasts
+
+// A session is what the records say of one.
+type session struct {
+	key
+	id          blackbox.SessionID
+	user        string
+	protocol    uint8
+	begun       time.Time // zero: before the records
+	subs        []*subscription
+	replays     []replay
+	own         map[uint64]bool         // by number
+	ownReplayed map[blackbox.Place]bool // messages of replays
+	awaits      []time.Time
+	gaps        []blackbox.Record
+	refused     []blackbox.Record
+	behind      []slow
+	closing     *blackbox.Record
+	end         *blackbox.Record
+	firstRecord time.Time
+}
+
+// A subscription is the time in which a session received the channel.
+type subscription struct {
+	durable bool
+	begun   time.Time // zero: before the records
+	start   uint64    // the messages after this one
+	ended   bool
+	end     uint64 // up to this one, if it has ended
+	endedAt time.Time
+}
+
+// A replay is a part of the channel that was sent later.
+type replay struct {
+	other    bool // on another channel
+	durable  bool
+	at       time.Time
+	from, to blackbox.Place
+	frames   int
+	check    uint32
+	joined   bool // sent in one step with the one before
+}
+
+// A slow is a time in which messages waited for the client.
+type slow struct {
+	seq, streamSeq uint64 // the first ones
+	from, to       time.Time
+	upTo, streamUp uint64 // when it had caught up: the last messages before; 0: it has not
+}
+
+// NewCase reads all records.
+func NewCase(r *blackbox.Reader, q Question) *Case {
+	c := &Case{
+		question: q, sessions: make(map[key]*session), boots: make(map[uint32]*boot), others: make(map[string]int),
+		live: r.Live(),
+	}
+	for record, ok := r.Next(); ok; record, ok = r.Next() {
+		c.add(&record)
+	}
+	return c
+}
+
+func (c *Case) add(r *blackbox.Record) {
+	if c.oldest.IsZero() || r.At.Before(c.oldest) {
+		c.oldest = r.At
+	}
+	if r.At.After(c.newest) {
+		c.newest = r.At
+	}
+	b := c.boots[r.Boot]
+	if b == nil {
+		b = &boot{began: r.At}
+		c.boots[r.Boot] = b
+	}
+	b.last = r.At
+	c.newBoot = max(c.newBoot, r.Boot)
+	switch r.Kind {
+	case blackbox.KindMessage:
+		c.addMessage(r)
+	case blackbox.KindNudge:
+		if r.Channel == c.question.Channel && c.within(r.At) {
+			c.nudges = append(c.nudges, *r)
+		}
+	case blackbox.KindLinkDown:
+		b.down = append(b.down, outage{from: r.At})
+	case blackbox.KindLinkUp:
+		if n := len(b.down); n > 0 {
+			b.down[n-1].to = r.At
+		}
+	case blackbox.KindSwapped:
+		b.swapped = append(b.swapped, [2]uint64{r.Seq, r.StreamSeq})
+	case blackbox.KindRefused:
+		c.addRefusal(r)
+	case blackbox.KindGap:
+		c.addGap(r)
+	default:
+		if r.Session != 0 {
+			c.addTo(c.session(r), r)
+		}
+	}
+}
+
+// margin is how long before and after the time of a question things are
+// mentioned that may explain it.
+const margin = time.Minute
+
+func (c *Case) within(t time.Time) bool { return !t.Before(c.question.From) && !t.After(c.question.To) }
+func (c *Case) around(t time.Time) bool {
+	return t.After(c.question.From.Add(-margin)) && t.Before(c.question.To.Add(margin))
+}
+
+func (c *Case) addMessage(r *blackbox.Record) {
+	if r.Channel != c.question.Channel {
+		if c.within(r.At) && (len(c.others) < maxOthers || c.others[r.Channel] > 0) {
+			c.others[r.Channel]++
+		}
+		return
+	}
+	if r.At.Before(c.question.From) {
+		return
+	}
+	c.messages = append(c.messages, message{
+		boot: r.Boot, durable: r.Durable, tooLarge: r.TooLarge, seq: r.Seq, place: r.To, at: r.At, size: r.Size, heard: r.Heard,
+	})
+}
+
+func (c *Case) addRefusal(r *blackbox.Record) {
+	if r.Session != 0 {
+		s := c.session(r)
+		if s.user == "" {
+			s.user = r.User
+		}
+	}
+	if r.Channel == c.question.Channel && c.around(r.At) {
+		c.refused = append(c.refused, *r)
+		if r.Session != 0 {
+			s := c.session(r)
+			s.refused = append(s.refused, *r)
+		}
+	}
+}
+
+func (c *Case) addGap(r *blackbox.Record) {
+	if r.Channel != "" && r.Channel != c.question.Channel {
+		return
+	}
+	if r.Session != 0 {
+		s := c.session(r)
+		s.gaps = append(s.gaps, *r)
+		return
+	}
+	c.gaps = append(c.gaps, *r)
+}
+
+// session returns the session of a record.
+func (c *Case) session(r *blackbox.Record) *session {
+	k := key{r.Boot, r.Session}
+	s := c.sessions[k]
+	if s == nil {
+		s = &session{key: k, firstRecord: r.At}
+		c.sessions[k] = s
+		c.order = append(c.order, s)
+	}
+	return s
+}
+
+// addTo adds a record of a session to it.
+func (c *Case) addTo(s *session, r *blackbox.Record) {
+	if r.Channel != "" && r.Channel != c.question.Channel {
+		if r.Kind == blackbox.KindReplay {
+			s.replays = append(s.replays, replay{other: true, frames: r.Frames, joined: r.Joined})
+		}
+		return
+	}
+	switch r.Kind {
+	case blackbox.KindBegin, blackbox.KindIs:
+		s.id, s.user, s.protocol = r.ID, r.User, r.Protocol
+		if r.Kind == blackbox.KindBegin {
+			s.begun = r.At
+		}
+	case blackbox.KindJoin:
+		s.subs = append(s.subs, &subscription{durable: r.Durable, begun: r.At, start: r.Seq})
+	case blackbox.KindOn:
+		if s.current() == nil {
+			s.subs = append(s.subs, &subscription{durable: r.Durable, start: r.Seq})
+		}
+	case blackbox.KindLeave:
+		sub := s.current()
+		if sub == nil {
+			if len(s.subs) > 0 || len(s.awaits) > 0 {
+				return // it was still catching up
+			}
+			sub = &subscription{durable: r.Durable} // it began before the records
+			s.subs = append(s.subs, sub)
+		}
+		sub.ended, sub.end, sub.endedAt = true, r.Seq, r.At
+	case blackbox.KindAwait:
+		s.awaits = append(s.awaits, r.At)
+	case blackbox.KindReplay:
+		s.replays = append(s.replays, replay{false, r.Durable, r.At, r.From, r.To, r.Frames, r.Check, r.Joined})
+	case blackbox.KindOwn:
+		s.addOwn(r)
+	case blackbox.KindClose:
+		s.closing = new(*r)
+	case blackbox.KindEnd:
+		s.end = new(*r)
+	case blackbox.KindBehind:
+		s.behind = append(s.behind, slow{seq: r.Seq, streamSeq: r.StreamSeq, from: r.At})
+	case blackbox.KindCaughtUp:
+		if n := len(s.behind); n > 0 {
+			s.behind[n-1].to = r.At
+		}
+	}
+}
+
+func (s *session) addOwn(r *blackbox.Record) {
+	if s.own == nil {
+		s.own, s.ownReplayed = make(map[uint64]bool), make(map[blackbox.Place]bool)
+	}
+	if r.Seq != 0 {
+		s.own[r.Seq] = true
+	} else {
+		s.ownReplayed[r.To] = true
+	}
+}
+
+// current returns the subscription that has not ended, or nil.
+func (s *session) current() *subscription {
+	if n := len(s.subs); n > 0 && !s.subs[n-1].ended {
+		return s.subs[n-1]
+	}
+	return nil
+}
+
+// A Message is one message of a case.
+type Message struct {
+	Index int // among those of the relay on the channel
+	Place blackbox.Place
+}
+
+// Each calls visit with what happened to each message for each session, which it
+// names by its id.
+func (c *Case) Each(visit func(m Message, session string, result Result)) {
+	for i := range c.messages {
+		m := &c.messages[i]
+		for _, s := range c.order {
+			visit(Message{i, m.place}, sessionID(s.id), c.judge(m, s).result)
+		}
+	}
+}
