@@ -161,6 +161,7 @@ type Limits struct {
 	HistoryBytes          Size      `split_words:"true" default:"64MiB" min:"0" max:"16GiB" desc:"bytes of messages kept for clients that reconnect; 0: keep no messages and send no cursors"`
 	HistoryAge            Duration  `split_words:"true" default:"5m" min:"1s" max:"24h" desc:"how long these messages are kept"`
 	PageCacheBytes        Size      `split_words:"true" default:"64MiB" min:"1MiB" max:"16GiB" desc:"bytes of encoded messages and stream entries that clients who reconnect share"`
+	BlackboxBytes         Size      `split_words:"true" default:"16MiB" min:"0" max:"1GiB" desc:"bytes of records of what happened, without the messages, for 'sidecast why'; at least 1MiB; 0: keep no records"`
 	WriteTimeout          Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long a client may accept no bytes while messages wait for it"`
 	PingInterval          Duration  `split_words:"true" default:"25s" min:"1s" max:"10m" desc:"time between pings to an idle client"`
 	PongTimeout           Duration  `split_words:"true" default:"10s" min:"100ms" max:"10m" desc:"how long a client may take to answer a ping; less than SIDECAST_PING_INTERVAL"`
@@ -179,6 +180,7 @@ type Operations struct {
 	Demo            Switch     `split_words:"true" default:"false" embedded:"true" desc:"serve the demo page at '/'"`
 	AdminToken      Secret     `split_words:"true" desc:"bearer token of at least 16 bytes for the profiles on the admin listener; without it, they are available on loopback only"`
 	PublishToken    Secret     `split_words:"true" desc:"bearer token of at least 16 bytes with which your application publishes over HTTP, at '/publish' on the admin listener; without it, it cannot"`
+	BlackboxFile    string     `split_words:"true" desc:"file for the records of SIDECAST_BLACKBOX_BYTES, which then survive a crash; one for each relay; it contains personal data: names of channels and ids of users"`
 	Reader          ReaderKind `split_words:"true" default:"auto" oneof:"auto,goroutine" desc:"how connections without TLS are read: auto: with one event loop for each processor on Linux; goroutine: with one goroutine for each connection, which takes four times as much memory"`
 	LogLevel        Level      `split_words:"true" default:"info" oneof:"debug,info,warn,error" desc:"minimum log level"`
 	LogFormat       LogFormat  `split_words:"true" default:"auto" oneof:"auto,text,json" desc:"log format; auto: text on a terminal, otherwise json"`

@@ -138,6 +138,8 @@ func TestFaults(t *testing.T) {
 		{"MAX_PAYLOAD_BYTES=4MiB", `OUTBOX_BYTES: 3MiB is too small for two messages of SIDECAST_MAX_PAYLOAD_BYTES in base64; write 10987KiB or more, or reduce SIDECAST_MAX_PAYLOAD_BYTES`},
 		{"OUTBOX_TOTAL_BYTES=1MiB", `OUTBOX_TOTAL_BYTES: 1MiB is less than SIDECAST_OUTBOX_BYTES; write 3MiB or more, or reduce SIDECAST_OUTBOX_BYTES`},
 		{"OUTBOX_TOTAL_BYTES=99999999TiB", `OUTBOX_TOTAL_BYTES: "99999999TiB" is too large; write a smaller size`},
+		{"BLACKBOX_BYTES=1023KiB", `BLACKBOX_BYTES: 1023KiB is too small; write 1MiB or more, or 0 to keep no records`},
+		{"BLACKBOX_BYTES=2GiB", `BLACKBOX_BYTES: 2GiB is above the maximum; write 1GiB or less`},
 		{"WRITE_TIMEOUT=5", `WRITE_TIMEOUT: "5" has no unit; write 5s`},
 		{"WRITE_TIMEOUT=soon", `WRITE_TIMEOUT: "soon" is not a duration; write a number and ms, s, m or h, like 10s`},
 		{"WRITE_TIMEOUT=0", `WRITE_TIMEOUT: 0s is below the minimum; write 100ms or more`},
@@ -524,6 +526,18 @@ func TestLeastOutbox(t *testing.T) {
 		if faults := faultsOf(t, env(append(lines, realRedis...)...)); len(faults) != 1 {
 			t.Errorf("%v: %v, want one fault", lines, faults)
 		}
+	}
+}
+
+// TestBlackboxOff checks that a file for records needs records.
+func TestBlackboxOff(t *testing.T) {
+	set := append([]string{"BLACKBOX_BYTES=0"}, realRedis...)
+	if faults := mustLoad(t, env(set...)).Validate(); len(faults) > 0 {
+		t.Errorf("no records: %v", faults)
+	}
+	got := faultsOf(t, env(append(set, "BLACKBOX_FILE=/box")...)).Error()
+	if want := "SIDECAST_BLACKBOX_FILE: is set, but SIDECAST_BLACKBOX_BYTES is 0; unset one of them"; got != want {
+		t.Errorf("%s, want %s", got, want)
 	}
 }
 

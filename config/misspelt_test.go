@@ -14,7 +14,7 @@ func TestMisspelt(t *testing.T) {
 		{"a missing underscore", "REDISURL", "; did you mean SIDECAST_REDIS_URL?"},
 		{"the file of a secret", "REDIS_PASSWORD_FIEL", "; did you mean SIDECAST_REDIS_PASSWORD_FILE?"},
 		{"a file for a setting that is not a secret", "CHANNELS_FILE", "; only secrets are read from files; did you mean SIDECAST_CHANNELS?"},
-		{"not in this version", "BLACKBOX_FILE", "; `sidecast --help` lists the settings"},
+		{"not in this version", "STATSD_ADDRESS", "; `sidecast --help` lists the settings"},
 		{"unlike every setting", "FLUX_CAPACITOR", "; `sidecast --help` lists the settings"},
 		{"only the prefix", "", "; `sidecast --help` lists the settings"},
 	} {

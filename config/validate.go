@@ -281,6 +281,9 @@ func (v *validation) events() {
 	}
 }
 
+// minBlackbox is the least that the records can be limited to.
+const minBlackbox Size = 1 << 20
+
 // limits checks the limits that depend on each other.
 func (v *validation) limits() {
 	c := v.c
@@ -291,6 +294,12 @@ func (v *validation) limits() {
 	if v.valid("OUTBOX_TOTAL_BYTES", "OUTBOX_BYTES") && c.OutboxTotalBytes < c.OutboxBytes {
 		v.faults.Add("OUTBOX_TOTAL_BYTES", c.OutboxTotalBytes.String()+" is less than "+Prefix+"OUTBOX_BYTES",
 			"write "+c.OutboxBytes.String()+" or more, or reduce "+Prefix+"OUTBOX_BYTES")
+	}
+	if c.BlackboxBytes != 0 && c.BlackboxBytes < minBlackbox {
+		v.faults.Add("BLACKBOX_BYTES", c.BlackboxBytes.String()+" is too small", "write "+minBlackbox.String()+" or more, or 0 to keep no records")
+	}
+	if v.valid("BLACKBOX_BYTES", "BLACKBOX_FILE") && c.BlackboxBytes == 0 && c.set["BLACKBOX_FILE"] {
+		v.faults.Add("BLACKBOX_FILE", "is set, but "+Prefix+"BLACKBOX_BYTES is 0", "unset one of them")
 	}
 	if v.valid("PONG_TIMEOUT", "PING_INTERVAL") && c.PongTimeout >= c.PingInterval {
 		v.faults.Add("PONG_TIMEOUT", c.PongTimeout.String()+" is not less than "+Prefix+"PING_INTERVAL, which is "+c.PingInterval.String(),

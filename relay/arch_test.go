@@ -20,8 +20,8 @@ var allowedImports = map[string][]string{
 	"":          {"relay/cli"},
 	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/syntax", "relay/ws"},
 	"relay/app": {
-		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/control", "relay/counts", "relay/embedded", "relay/events", "relay/loopback",
-		"relay/outbox", "relay/presence", "relay/protocol", "relay/pusher", "relay/roster", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/transport", "relay/web", "relay/ws",
+		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/blackbox", "relay/control", "relay/counts", "relay/embedded", "relay/events", "relay/loopback",
+		"relay/outbox", "relay/presence", "relay/protocol", "relay/pusher", "relay/roster", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/transport", "relay/web", "relay/why", "relay/ws",
 	},
 	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/redisurl", "relay/syntax"},
 

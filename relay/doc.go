@@ -366,7 +366,7 @@
 // costs 6 kB of the process if a goroutine reads from it, 17 kB with TLS, and 19
 // kB as an event stream over HTTP/2. In addition the relay holds at most
 //
-//	OUTBOX_TOTAL_BYTES + HISTORY_BYTES + PAGE_CACHE_BYTES + shards x (16 MiB of mailbox + 4 MiB to group messages by client) + the messages of one read from Redis
+//	OUTBOX_TOTAL_BYTES + HISTORY_BYTES + PAGE_CACHE_BYTES + BLACKBOX_BYTES + shards x (16 MiB of mailbox + 4 MiB to group messages by client) + the messages of one read from Redis
 //
 // and for durable channels 10 pages of up to 512 entries that are being read.
 // There is one shard for each processor. A frame is shared by all clients that

@@ -280,7 +280,7 @@ func TestSchemaHasAllSettings(t *testing.T) {
 			want = append(want, match[1])
 		}
 	}
-	for _, match := range regexp.MustCompile("`SIDECAST_([A-Z_]+)_FILE`").FindAllStringSubmatch(table, -1) {
+	for _, match := range regexp.MustCompile("or set `SIDECAST_([A-Z_]+)_FILE`").FindAllStringSubmatch(table, -1) {
 		secrets = append(secrets, match[1])
 	}
 	type names struct {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"io"
 	"net/http"
 	"net/http/pprof"
 
@@ -13,9 +14,9 @@ import (
 const maxScrapes = 4
 
 // notFound is the body of the 404 response for all other paths.
-const notFound = "not found; available: /metrics, /livez, /readyz, /publish and /debug/pprof/"
+const notFound = "not found; available: /metrics, /livez, /readyz, /publish, /why and /debug/pprof/"
 
-// Config configures [Handler]. All fields but Publisher, Token and Loopback are
+// Config configures [Handler]. All fields but Publisher, Why, Token and Loopback are
 // required.
 type Config struct {
 	Registry *prometheus.Registry
@@ -24,14 +25,18 @@ type Config struct {
 
 	Publisher Publisher // answers /publish
 
+	// Why answers /why: one JSON object per line. It is called once at a time.
+	// nil: the relay keeps no records.
+	Why func(WhyQuestion, io.Writer) error
+
 	Token    string // grants access to profiles and to methods other than GET and HEAD; empty: no token does
 	Loopback bool   // only this machine can reach the listener
 }
 
-// Handler serves /metrics, /livez, /readyz, /publish and /debug/pprof/. The
-// first three require no token, and /publish one of its own. Profiles require
-// the token, sent as `Authorization: Bearer`, unless the listener is loopback.
-// Methods other than GET and HEAD always require it. On a loopback listener,
+// Handler serves /metrics, /livez, /readyz, /publish, /why and /debug/pprof/.
+// The first three require no token, and /publish one of its own. Profiles and
+// /why require the token, sent as `Authorization: Bearer`, unless the listener
+// is loopback. Methods other than GET and HEAD always require it. On a loopback listener,
 // the Host and, if present, the Origin must be loopback too, so that no web
 // page can read from the listener through a browser on this machine.
 func Handler(c Config) http.Handler {
@@ -51,6 +56,7 @@ func Handler(c Config) http.Handler {
 	} {
 		mux.Handle(path, a.privileged(profile))
 	}
+	mux.Handle("/why", a.privileged(readOnly(newWhyHandler(c.Why))))
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, notFound, http.StatusNotFound) })
 	publish, others := newPublishHandler(c.Publisher), a.protectWrites(mux)
 	return a.checkSite(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -20,6 +20,7 @@ func handler(token string, loopback bool) http.Handler {
 	}
 	return Handler(Config{
 		Registry: registry(new(stats.Stats)), Token: token, Loopback: loopback,
+		Why:   func(WhyQuestion, io.Writer) error { return nil },
 		Ready: answer(http.StatusServiceUnavailable), Live: answer(http.StatusOK),
 	})
 }
@@ -69,6 +70,17 @@ func TestAccess(t *testing.T) {
 		{"profile on loopback", loopback, "GET", "http://127.0.0.1:9190/debug/pprof/goroutine", "", 200},
 		{"profile on loopback, no token configured", unsetLocal, "GET", "http://127.0.0.1:9190/debug/pprof/cmdline", "", 200},
 		{"a profile that does not exist", loopback, "GET", "http://127.0.0.1:9190/debug/pprof/nonsense", "", 404},
+
+		// Answers about channels and users.
+		{"why, no token", open, "GET", "http://10.1.2.3:9190/why?channel=a&from=1&to=2", "", 401},
+		{"why, another token", open, "GET", "http://10.1.2.3:9190/why?channel=a&from=1&to=2", "Authorization: Bearer wrong", 401},
+		{"why, the token", open, "GET", "http://10.1.2.3:9190/why?channel=a&from=1&to=2", "Authorization: Bearer correct horse", 200},
+		{"why, no token configured", unset, "GET", "http://10.1.2.3:9190/why?channel=a&from=1&to=2", "", 403},
+		{"why on loopback", loopback, "GET", "http://127.0.0.1:9190/why?channel=a&from=1&to=2", "", 200},
+		{"why on loopback, a page of another host", loopback, "GET", "http://127.0.0.1:9190/why?channel=a&from=1&to=2", "Origin: https://evil.example", 403},
+		{"why by DNS rebinding", loopback, "GET", "http://evil.example:9190/why?channel=a&from=1&to=2", "", 403},
+		{"post to why", loopback, "POST", "http://127.0.0.1:9190/why?channel=a&from=1&to=2", "Authorization: Bearer correct horse", 405},
+		{"why without a question", loopback, "GET", "http://127.0.0.1:9190/why", "", 400},
 
 		// Methods other than GET and HEAD.
 		{"post, no token", open, "POST", "http://10.1.2.3:9190/metrics", "", 401},
@@ -142,7 +154,7 @@ func TestHandler(t *testing.T) {
 	for _, tt := range []struct{ path, contains string }{
 		{"/metrics", "\nsidecast_redis_up 0\n"},
 		{"/metrics", "# HELP sidecast_connections Clients that are connected now.\n"},
-		{"/nothing", "not found; available: /metrics, /livez, /readyz, /publish and /debug/pprof/\n"},
+		{"/nothing", "not found; available: /metrics, /livez, /readyz, /publish, /why and /debug/pprof/\n"},
 		{"/debug/pprof/goroutine?debug=1", "goroutine profile: total"},
 	} {
 		response, err := http.Get(server.URL + tt.path)

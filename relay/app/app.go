@@ -16,6 +16,7 @@ import (
 	"sidecast/relay"
 	"sidecast/relay/accept"
 	"sidecast/relay/auth"
+	"sidecast/relay/blackbox"
 	"sidecast/relay/control"
 	"sidecast/relay/counts"
 	"sidecast/relay/events"
@@ -42,6 +43,7 @@ type App struct {
 	options  Options
 
 	public, admin net.Listener
+	box           *blackbox.Box  // nil: no records
 	embedded      *embeddedRedis // nil unless there is one
 
 	stats    *stats.Stats
@@ -82,12 +84,16 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	if err := a.listen(); err != nil {
 		return nil, err
 	}
+	if err := a.openBox(); err != nil {
+		_ = errors.Join(a.public.Close(), a.admin.Close())
+		return nil, err
+	}
 	if err := a.startRedis(); err != nil {
-		return nil, errors.Join(err, a.public.Close(), a.admin.Close())
+		return nil, errors.Join(err, a.box.Close(), a.public.Close(), a.admin.Close())
 	}
 	if err := a.assemble(); err != nil {
 		a.embedded.close()
-		return nil, errors.Join(err, a.public.Close(), a.admin.Close())
+		return nil, errors.Join(err, a.box.Close(), a.public.Close(), a.admin.Close())
 	}
 	a.limits()
 	a.startReader()
@@ -103,7 +109,8 @@ func (a *App) AdminAddr() net.Addr { return a.admin.Addr() }
 
 // Run serves until ctx ends, then drains and stops. With [server.ErrHurry] as
 // the cause of ctx it does not wait for load balancers and clients.
-func (a *App) Run(ctx context.Context) error {
+func (a *App) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, a.box.Close()) }()
 	defer a.embedded.close()
 	a.options.Logger.Info("relay starts with these settings", a.inForce()...)
 	a.options.Logger.Info("listening", "addr", a.Addr().String())

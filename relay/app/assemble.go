@@ -91,6 +91,7 @@ func (a *App) assemble() error {
 		CommandRate: float64(cfg.CommandRate), CommandBurst: cfg.CommandRate.Burst(),
 		PingInterval: time.Duration(cfg.PingInterval), PongTimeout: time.Duration(cfg.PongTimeout),
 		Envelopes: cfg.HasEnvelopes(),
+		BlackBox:  a.box,
 		Reporter:  a.events, Verify: a.gate.Verifier(), WrapPublished: cfg.PublishFormat == config.FormatJSON,
 	}
 	c := SourceConfig(cfg, a.settings)
@@ -180,6 +181,7 @@ func (a *App) adminHandler(ready, live http.Handler) http.Handler {
 	return admin.Handler(admin.Config{
 		Registry: admin.NewRegistry(a.stats, gauges, a.options.Version, a.options.Commit),
 		Token:    a.cfg.AdminToken.Reveal(), Loopback: loopback.Addr(a.AdminAddr()), Ready: ready, Live: live,
+		Why: a.why(),
 		Publisher: admin.Publisher{
 			Token: a.cfg.PublishToken.Reveal(), MaxPayload: a.cfg.MaxPayloadBytes.Int(), Relayed: a.settings.Access.Relayed,
 			Publish: a.publish, Stats: a.stats, Logger: a.options.Logger,

@@ -25,6 +25,7 @@ func LimitGauges(cfg *config.Config) []admin.Limit {
 		{Setting: "history_bytes", Value: float64(cfg.HistoryBytes)},
 		{Setting: "history_age", Value: seconds(cfg.HistoryAge)},
 		{Setting: "page_cache_bytes", Value: float64(cfg.PageCacheBytes)},
+		{Setting: "blackbox_bytes", Value: float64(cfg.BlackboxBytes)},
 		{Setting: "write_timeout", Value: seconds(cfg.WriteTimeout)},
 		{Setting: "ping_interval", Value: seconds(cfg.PingInterval)},
 		{Setting: "pong_timeout", Value: seconds(cfg.PongTimeout)},

@@ -203,6 +203,9 @@ func TestFile(t *testing.T) {
 		if err := box.Close(); err != nil {
 			t.Fatal(err)
 		}
+		for range 100_000 {
+			box.CaughtUp(1) // is lost
+		}
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the file has mode %v, %v", info.Mode(), err)

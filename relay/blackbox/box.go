@@ -64,13 +64,18 @@ func Open(bytes int, path string) (*Box, error) {
 	return b, nil
 }
 
-// Close releases the file. Nothing may be recorded or read after it.
+// Close releases the file. What is recorded after it is lost.
 func (b *Box) Close() error {
 	if b == nil || b.file == nil {
 		return nil
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	for l := range b.lanes {
+		w := &b.lanes[l]
+		w.ring = []segment{make(segment, w.size)} // a session may end later
+		b.nextSegment(w)
+	}
 	return b.file.close()
 }
 
