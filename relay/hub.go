@@ -168,6 +168,7 @@ func NewHub(cfg HubConfig) *Hub {
 	if cfg.Streams != nil {
 		h.readers = stream.NewReaders(stream.Config{
 			Store: sync.OnceValue(cfg.Streams), Cache: cache, Now: h.now, Stats: cfg.Stats, Logger: cfg.Logger,
+			Spurious: h.recordSpurious,
 		})
 	}
 	h.actions.done.L = &h.actions.mu

@@ -5,6 +5,7 @@ import (
 	"sidecast/relay/history"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
+	"sidecast/relay/stats"
 	"sidecast/relay/stream"
 )
 
@@ -99,6 +100,12 @@ func (h *Hub) recordEntries(ch *channel, first stream.Seq, entries []*stream.Hel
 			Seq: uint64(first) + uint64(i), At: entryPlace(e.Cursor.ID), Size: len(e.Payload), Heard: heard, TooLarge: e.TooLarge,
 		})
 	}
+}
+
+// recordSpurious records that a message was published to a durable channel but
+// not added to its stream.
+func (h *Hub) recordSpurious(channel string) {
+	h.cfg.BlackBox.Dropped([]byte(channel), stats.DropReasons[stats.DropNudge])
 }
 
 // recordAwait records that subscriptions wait for messages of the past. The hub

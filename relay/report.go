@@ -45,6 +45,9 @@ func (s *Session) reportRefused(channel string, code protocol.Code) {
 // ReportRejected reports that a client was closed with this code before it had a
 // session, if it has to log in or may not connect.
 func (h *Hub) ReportRejected(code protocol.CloseCode) {
+	if code == 0 {
+		return
+	}
 	h.cfg.BlackBox.Refused(blackbox.Refusal{Code: uint32(code), Reason: refusedConnection})
 	if code.Plain() == protocol.CloseUnauthorized || code.Plain() == protocol.CloseForbidden {
 		h.reportRejected(protocol.Report{Code: strconv.Itoa(int(code.Number()))})

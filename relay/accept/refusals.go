@@ -59,27 +59,33 @@ var (
 	}
 )
 
-// Refusals counts rejected clients, and logs some of them: of each problem the
+// Refusals counts and reports rejected clients, and logs some of them: of each problem the
 // first ten, and then one in ten seconds, so that hostile clients cannot fill
 // the disk. It is safe for concurrent use. The methods of a nil *Refusals do
 // nothing.
 type Refusals struct {
 	stats  *stats.Stats
 	logger *slog.Logger
+	report func(stats.Rejection) // may be nil
 
 	mu     sync.Mutex
 	limits map[*Problem]*rate.Sometimes
 }
 
-// NewRefusals returns Refusals that count in s.
-func NewRefusals(s *stats.Stats, logger *slog.Logger) *Refusals {
-	return &Refusals{stats: s, logger: logger, limits: make(map[*Problem]*rate.Sometimes)}
+// NewRefusals returns Refusals that count in s. If report is not nil, it is
+// called for each rejected client, and must not wait.
+func NewRefusals(s *stats.Stats, logger *slog.Logger, report func(stats.Rejection)) *Refusals {
+	return &Refusals{stats: s, logger: logger, report: report, limits: make(map[*Problem]*rate.Sometimes)}
 }
 
 // Count counts a client that is rejected for a reason that needs no log entry.
 func (r *Refusals) Count(reason stats.Rejection) {
-	if r != nil {
-		r.stats.Rejected[reason].Add(1)
+	if r == nil {
+		return
+	}
+	r.stats.Rejected[reason].Add(1)
+	if r.report != nil {
+		r.report(reason)
 	}
 }
 

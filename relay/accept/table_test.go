@@ -43,7 +43,7 @@ func inBubble(t *testing.T, slots, perAddress int, test func(*service)) {
 		s.listener = inmemory.Listen()
 		table := NewTable(Config{
 			Slots: s.slots, Limiter: s.limiter, Address: addressOf,
-			Refusals: NewRefusals(&s.stats, slog.New(slog.NewTextHandler(&s.log, nil))),
+			Refusals: NewRefusals(&s.stats, slog.New(slog.NewTextHandler(&s.log, nil)), nil),
 		})
 		server := &http.Server{Handler: s, IdleTimeout: 10 * time.Second, ReadHeaderTimeout: 5 * time.Second}
 		table.Track(server)

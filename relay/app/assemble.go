@@ -97,7 +97,7 @@ func (a *App) assemble() error {
 	c := SourceConfig(cfg, a.settings)
 	services := slices.Concat(a.watchUnheard(&hub), a.watchCounts(&hub))
 	a.hub = relay.NewHub(hub)
-	c.Stats, c.Logger = a.stats, a.options.Logger
+	c.Stats, c.Logger, c.Dropped = a.stats, a.options.Logger, a.recordDropped
 	a.control = control.New(control.Config{
 		Names: c.Names, Sessions: a.hub, Login: hasLogins(a.settings), RevokedAge: time.Duration(cfg.RevokedAge), Stats: a.stats, Logger: a.options.Logger,
 		Link: func() control.Commands { return a.link }, Answer: a.answer,
@@ -120,7 +120,7 @@ func (a *App) limits() {
 			"setting", "SIDECAST_MAX_CONNECTIONS", "value", limit, "used", connections, "files", files,
 			"do", "raise the limit on open files (ulimit -n, LimitNOFILE=, nofile) or lower the setting")
 	}
-	a.refusals = accept.NewRefusals(a.stats, a.options.Logger)
+	a.refusals = accept.NewRefusals(a.stats, a.options.Logger, a.recordRejected)
 	a.slots = accept.NewSlots(connections)
 	a.limiter = accept.NewIPLimiter(int(a.cfg.MaxConnectionsPerIP), int(a.cfg.MaxConnectRatePerIP))
 }

@@ -12,6 +12,7 @@ import (
 	"sidecast/config"
 	"sidecast/relay/admin"
 	"sidecast/relay/blackbox"
+	"sidecast/relay/stats"
 	"sidecast/relay/why"
 )
 
@@ -70,4 +71,17 @@ func (a *App) why() func(admin.WhyQuestion, io.Writer) error {
 		}
 		return nil
 	}
+}
+
+// recordRejected records that a client got no connection. The hub records those
+// that are refused because of their login or channel.
+func (a *App) recordRejected(reason stats.Rejection) {
+	if reason != stats.RejectUnauthorized && reason != stats.RejectForbidden {
+		a.box.Rejected(stats.Rejections[reason])
+	}
+}
+
+// recordDropped records that a message was dropped because of its name.
+func (a *App) recordDropped(name []byte, reason stats.DropReason) {
+	a.box.Dropped(name, stats.DropReasons[reason])
 }

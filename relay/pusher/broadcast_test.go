@@ -46,7 +46,7 @@ func newFixture() *fixture {
 			}
 			return "", protocol.CodeOK
 		},
-		Refusals: accept.NewRefusals(&f.stats, slog.New(slog.NewTextHandler(&f.log, nil))),
+		Refusals: accept.NewRefusals(&f.stats, slog.New(slog.NewTextHandler(&f.log, nil)), nil),
 		Remote:   func(*http.Request) string { return "203.0.113.9" },
 	})
 	return f

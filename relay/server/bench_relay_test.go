@@ -88,7 +88,7 @@ func startRelay(t testing.TB, change ...func(*relayOptions)) *testRelay {
 		CommandRate: 20, CommandBurst: 50, PingInterval: 25 * time.Second, PongTimeout: 10 * time.Hour,
 		HistoryBytes: o.history, HistoryAge: 5 * time.Minute, Presence: o.presence, Envelopes: o.app != nil,
 	})
-	slots, refusals := accept.NewSlots(o.slots), accept.NewRefusals(r.stats, logger)
+	slots, refusals := accept.NewSlots(o.slots), accept.NewRefusals(r.stats, logger, nil)
 	r.slots = slots
 	limiter := accept.NewIPLimiter(o.perAddress, 0)
 	reader := startReader(t, o.goroutines)

@@ -98,7 +98,7 @@ type Server struct {
 
 // New returns a server. [Server.Run] starts it.
 func New(cfg Config) *Server {
-	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger))
+	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger, nil))
 	s := &Server{cfg: cfg}
 	public := newPublicHandler(&s.cfg)
 	s.public, s.endpoint = s.httpServer(public.routes()), public.takesHandshakes

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"bytes"
 	"errors"
 	"slices"
 
@@ -22,6 +23,7 @@ type filter struct {
 	marker        string   // the marker channel, or empty
 	services      []string // the channels of the services
 	stats         *stats.Stats
+	dropped       func(name []byte, reason stats.DropReason)
 	singleCopy    bool // the server sends one copy of a message, for any pattern that matches
 
 	longestPattern int // bytes
@@ -67,20 +69,29 @@ func (f *filter) admit(pattern, name []byte) (channel []byte, ok bool, err error
 	channel, ok = f.names.Channel(name)
 	switch {
 	case !ok:
-		f.stats.Dropped[stats.DropName].Add(1)
+		f.drop(name, stats.DropName)
 		return nil, false, nil
 	case f.names.ReservedBytes(name, channel):
 		// A pattern like `*` also matches markers and messages for services. They
 		// are not lost, because the exact subscriptions deliver them.
 		if (f.marker == "" || string(name) != f.marker) && !slices.Contains(f.services, string(name)) {
-			f.stats.Dropped[stats.DropReserved].Add(1)
+			f.drop(channel, stats.DropReserved)
 		}
 		return nil, false, nil
 	case !access.ValidChannel(channel):
-		f.stats.Dropped[stats.DropName].Add(1)
+		f.drop(channel, stats.DropName)
 		return nil, false, nil
 	}
 	return channel, true, nil
+}
+
+// drop counts and reports a message that is dropped because of its name. What
+// Redis itself publishes is not reported: it may be as much as all writes.
+func (f *filter) drop(name []byte, reason stats.DropReason) {
+	f.stats.Dropped[reason].Add(1)
+	if f.dropped != nil && !bytes.HasPrefix(name, []byte("__")) {
+		f.dropped(name, reason)
+	}
 }
 
 // firstMatch is OwnerBytes, called through a variable so that the compiler

@@ -40,6 +40,7 @@ func TestFilter(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.why, func(t *testing.T) {
 			counters := new(stats.Stats)
+			var reported []string
 			stream := encodeReply(2, "subscribe", "sidecast:mark") + ":1\r\n" +
 				encodeReply(2, "psubscribe", "app:*b") + ":2\r\n" + encodeReply(2, "psubscribe", "app:a*") + ":3\r\n" +
 				encodeReply(2, "pmessage", test.pattern, test.name, test.payload) +
@@ -49,6 +50,9 @@ func TestFilter(t *testing.T) {
 				c.Patterns = access.Patterns{access.MustPattern("a*"), access.MustPattern("*b")}
 				c.MaxPayload = 64
 				c.Stats = counters
+				c.Dropped = func(name []byte, reason stats.DropReason) {
+					reported = append(reported, string(name)+" "+stats.DropReasons[reason])
+				}
 			}))
 			want := []string{`publish "a:end" ""`, "offline"}
 			if test.want != "" {
@@ -56,6 +60,11 @@ func TestFilter(t *testing.T) {
 			}
 			if !slices.Equal(got[4:], want) {
 				t.Errorf("got %.200q, want %.200q", got[4:], want)
+			}
+			byName := test.drops > 0 && (test.reason == stats.DropName || test.reason == stats.DropReserved)
+			if want := byName && len(test.name) <= len("app:")+access.MaxChannelName; want != (len(reported) == 1) || want &&
+				reported[0] != strings.TrimPrefix(test.name, "app:")+" "+stats.DropReasons[test.reason] {
+				t.Errorf("reported %.200q", reported)
 			}
 			if test.drops == 0 {
 				return

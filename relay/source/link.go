@@ -83,6 +83,7 @@ func New(cfg Config, sink Sink) (*Link, error) {
 	l := &Link{cfg: cfg, log: cfg.Logger, stats: cfg.Stats, sink: sink}
 	l.reporter.link = l
 	l.filter = newFilter(cfg.Names, cfg.Patterns, cfg.Stats, !cfg.MarkersOff)
+	l.filter.dropped = cfg.Dropped
 	if len(cfg.Durable) > 0 {
 		var ok bool
 		if l.nudgeSink, ok = sink.(Nudged); !ok {

@@ -74,6 +74,11 @@ type Config struct {
 	Stats      *stats.Stats    // nil: count nothing
 	Logger     *slog.Logger    // nil means slog.Default
 
+	// Dropped is called for each message that is dropped because of its name,
+	// which is valid during the call only. The link waits for it. nil: nothing is
+	// called.
+	Dropped func(name []byte, reason stats.DropReason)
+
 	Services []Service // what else uses Redis
 	Logins   bool      // clients can log in; only Check uses it
 	Features Features  // what else is in use; only Check uses it

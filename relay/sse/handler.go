@@ -65,7 +65,7 @@ type Handler struct {
 
 // New returns a handler. Its caller stops it with [Handler.Wait].
 func New(cfg Config) *Handler {
-	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger))
+	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger, nil))
 	h := &Handler{cfg: cfg}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	return h

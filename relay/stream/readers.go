@@ -24,13 +24,17 @@ const (
 	readTimeout = 5 * time.Second
 )
 
-// A Config configures [Readers]. All fields are required.
+// A Config configures [Readers]. All fields but Spurious are required.
 type Config struct {
 	Store  func() Store     // returns the store for the next request
 	Cache  *pagecache.Cache // for the entries
 	Now    func() int64     // a monotonic time in nanoseconds
 	Stats  *stats.Stats
 	Logger *slog.Logger
+
+	// Spurious is called if messages were published to a channel but not added to
+	// its stream.
+	Spurious func(channel string)
 }
 
 // Readers reads the streams of all durable channels that have subscribers. It

@@ -41,6 +41,9 @@ func (rs *Readers) reportNewestError(err error) {
 // entry was added to the stream.
 func (rs *Readers) reportSpurious(channel string, n int) {
 	rs.cfg.Stats.Dropped[stats.DropNudge].Add(n)
+	if rs.cfg.Spurious != nil {
+		rs.cfg.Spurious(channel)
+	}
 	if n, due := rs.reports.due(reportNudge, rs.cfg.Now()); due {
 		rs.cfg.Logger.Warn("a message was published to a durable channel but not added to its stream; clients do not "+
 			"receive it: use XADD, because PUBLISH only announces a new entry", "channel", channel, "times", n)

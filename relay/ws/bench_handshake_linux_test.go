@@ -252,7 +252,7 @@ func serveRelay(b *testing.B, slots *accept.Slots) (addr string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	proxies, refusals := auth.NewProxies(nil), accept.NewRefusals(counters, logger)
+	proxies, refusals := auth.NewProxies(nil), accept.NewRefusals(counters, logger, nil)
 	budget := outbox.NewBudget(3<<20, 256<<20, 10*time.Second, counters)
 	hub := relay.NewHub(relay.HubConfig{
 		Access: &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all},

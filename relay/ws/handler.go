@@ -86,7 +86,7 @@ type codec struct {
 
 // New returns a handler. Its caller stops it with [Handler.Wait].
 func New(cfg Config) *Handler {
-	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger))
+	cfg.Refusals = cmp.Or(cfg.Refusals, accept.NewRefusals(cfg.Stats, cfg.Logger, nil))
 	h := &Handler{cfg: cfg, codecs: make(map[string]*codec), mistakes: rate.Sometimes{First: 10, Interval: time.Second}}
 	h.ctx, h.stop = context.WithCancel(context.Background())
 	for name, proto := range cfg.Protocols {
