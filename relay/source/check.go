@@ -45,9 +45,10 @@ const (
 
 // Check checks that the server of cfg provides everything that a link needs,
 // and looks for other relays on it, which takes some seconds more if there are
-// any. It changes nothing and publishes two messages, which relays ignore: an
-// empty one on the marker channel, and one that it expects to receive. It stops
-// early if the server cannot be reached. cfg needs no Logger and no Stats.
+// any. It changes nothing and publishes a few messages, which relays ignore: an
+// empty one on the marker channel, and an empty one and those that it expects to
+// receive on its own channel. It stops early if the server cannot be reached.
+// cfg needs no Logger and no Stats.
 func Check(ctx context.Context, cfg Config) []Finding {
 	silenceGoRedis()
 	if cfg.Connect == nil {
@@ -236,14 +237,17 @@ func (c *check) checkBus(ctx context.Context) {
 	}
 }
 
+// masters is go-redis's client for a cluster. It calls the function concurrently.
+type masters interface {
+	ForEachMaster(ctx context.Context, do func(context.Context, *redis.Client) error) error
+}
+
 // checkMasters checks whether all masters of a cluster can be reached: messages
 // of clients, and streams, go to the master of their slot.
 func (c *check) checkMasters(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*checkStep)
 	defer cancel()
-	cluster, ok := c.client.(interface {
-		ForEachMaster(context.Context, func(context.Context, *redis.Client) error) error
-	})
+	cluster, ok := c.client.(masters)
 	if !ok {
 		return
 	}
