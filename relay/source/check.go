@@ -1,12 +1,9 @@
 package source
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -38,9 +35,8 @@ type Finding struct {
 
 // Limits of a check.
 const (
-	checkStep     = 3 * time.Second         // each question
-	checkListen   = markerOwn + time.Second // every other relay publishes a marker within this time
-	oldestVersion = 602                     // the oldest Redis that the relay is tested with: 6.2
+	checkStep   = 3 * time.Second         // each question
+	checkListen = markerOwn + time.Second // every other relay publishes a marker within this time
 )
 
 // Check checks that the server of cfg provides everything that a link needs,
@@ -65,7 +61,10 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	}
 	c.checkVersion(ctx)
 	c.checkRole(ctx)
+	c.checkClock(ctx)
+	c.checkServer(ctx)
 	if cfg.Server.Mode == Cluster {
+		c.checkSlots(ctx)
 		c.checkBus(ctx)
 		c.checkMasters(ctx)
 	}
@@ -98,6 +97,7 @@ type check struct {
 	client   redis.UniversalClient // for all nodes
 	node     redis.UniversalClient // for the node that a link would listen to
 	addr     string                // of that node
+	now      time.Time             // by the clock of Redis, or by this machine's if Redis does not tell
 	findings []Finding
 }
 
@@ -167,42 +167,6 @@ func (c *check) logIn(ctx context.Context) bool {
 		return false
 	}
 	return true
-}
-
-func (c *check) checkVersion(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, checkStep)
-	defer cancel()
-	info, err := c.node.Info(ctx, "server").Result()
-	if err != nil && !isRefusal(err) {
-		c.failure("version", err)
-		return
-	}
-	product, version := "Valkey", infoField(info, "valkey_version")
-	if version == "" { // Valkey also reports a redis_version
-		product, version = "Redis", infoField(info, "redis_version")
-	}
-	switch number, known := versionNumber(version); {
-	case infoField(info, "run_id") == "" && !c.cfg.MarkersOff:
-		c.warn("version", "the server does not report its run_id, so clients cannot resume at another replica of the relay",
-			advise(cmp.Or(err, errNodeUnsupported), "grant +info"))
-	case !known:
-		c.ok("version", "the server does not report its version")
-	case number < oldestVersion:
-		c.warn("version", product+" "+version, "use Redis 6.2 or newer, or Valkey: the relay is not tested with older ones")
-	default:
-		c.ok("version", product+" "+version)
-	}
-}
-
-// versionNumber returns 602 for 6.2.14.
-func versionNumber(version string) (number int, ok bool) {
-	parts := strings.Split(version, ".")
-	if len(parts) < 2 {
-		return 0, false
-	}
-	major, err1 := strconv.Atoi(parts[0])
-	minor, err2 := strconv.Atoi(parts[1])
-	return 100*major + minor, err1 == nil && err2 == nil
 }
 
 func (c *check) checkRole(ctx context.Context) {

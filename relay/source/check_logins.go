@@ -10,20 +10,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// maxSkew is how much clocks may differ without a warning: an application ends
-// the logins that were made before a time.
-const maxSkew = time.Second
-
-// checkLogins checks the clock, the rights and the entries that the relay needs
-// to know which logins the application has ended.
+// checkLogins checks the rights and the entries that the relay needs to know
+// which logins the application has ended.
 func (c *check) checkLogins(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
-	now := c.checkClock(ctx)
 	key := c.cfg.Names.Public("revoked")
 	// Infinity is for users who are locked out.
 	later, err := c.client.ZRangeByScoreWithScores(ctx, key, &redis.ZRangeBy{
-		Min: "(" + strconv.FormatInt(now.Add(maxSkew).UnixMilli(), 10), Max: "(+inf", Count: 1,
+		Min: "(" + strconv.FormatInt(c.now.Add(maxSkew).UnixMilli(), 10), Max: "(+inf", Count: 1,
 	}).Result()
 	switch {
 	case isDenied(replyOf(err)):
@@ -36,7 +31,7 @@ func (c *check) checkLogins(ctx context.Context) {
 		c.failure("revocations", err)
 	case len(later) > 0:
 		c.warn("revocations", fmt.Sprintf("one is %v ahead of the clock of Redis, and its user cannot log in until then",
-			ahead(later[0].Score, now)), "set the clocks of the application's servers")
+			ahead(later[0].Score, c.now)), "set the clocks of the application's servers")
 	default:
 		c.checkTrials(ctx, "revocations", "the oldest are never deleted", trials(key, "zremrangebyscore KEY x x"))
 	}
@@ -47,33 +42,4 @@ func ahead(score float64, now time.Time) time.Duration {
 	const century = 100 * 365 * 24 * time.Hour
 	ms := min(score-float64(now.UnixMilli()), float64(century.Milliseconds()))
 	return time.Duration(math.Round(ms/1000)) * time.Second
-}
-
-// checkClock compares the clocks of Redis and this machine. It returns Redis's,
-// or this machine's if Redis does not tell.
-func (c *check) checkClock(ctx context.Context) time.Time {
-	asked := time.Now()
-	now, err := c.node.Time(ctx).Result()
-	answered := time.Now()
-	if err != nil {
-		c.ok("clock", "not compared: the server does not report its time")
-		return answered
-	}
-	level, text, do := clockFinding(now, asked, answered)
-	c.add(level, "clock", text, do)
-	return now
-}
-
-// clockFinding describes how a clock, which showed a time between two moments,
-// differs from this machine's.
-func clockFinding(shown, asked, answered time.Time) (level Level, text, do string) {
-	switch {
-	case shown.After(answered.Add(maxSkew)):
-		text = fmt.Sprintf("the clock of Redis is %v ahead of this machine's", shown.Sub(answered).Round(time.Second))
-	case shown.Before(asked.Add(-maxSkew)):
-		text = fmt.Sprintf("the clock of Redis is %v behind this machine's", asked.Sub(shown).Round(time.Second))
-	default:
-		return LevelOK, "the clocks of Redis and this machine agree", ""
-	}
-	return LevelWarn, text, "set both clocks, for example with NTP"
 }
