@@ -18,57 +18,75 @@ import (
 var errCheck = errors.New("the relay would not work with these settings: see the lines marked fail")
 
 func checkCommand() *command {
-	var cookie, channel string
-	var listen time.Duration
+	var o checkOptions
 	c := &command{
 		name: "check", arguments: "[OPTION...]", summary: "report problems and how to solve them",
-		details: "It checks the settings, the connection to Redis, the rights of Sidecast's Redis user, and the\n" +
-			"answers from SIDECAST_AUTH_URL, SIDECAST_CHANNEL_AUTH_URL and SIDECAST_BROADCAST_AUTH_URL. With\n" +
-			"SIDECAST_PUSHER_KEY, it also examines the events that the application publishes while it runs. With\n" +
-			"--cookie or --channel, it says who the user of a browser is, and what opens a channel to this user,\n" +
-			"or why nothing does.",
+		details: "It checks the settings, when certificates expire, and the answers from SIDECAST_AUTH_URL,\n" +
+			"SIDECAST_CHANNEL_AUTH_URL, SIDECAST_BROADCAST_AUTH_URL and SIDECAST_JWT_JWKS_URL. It checks the\n" +
+			"connection to Redis, the limits of Redis, and the rights of Sidecast's Redis user, and ends with a\n" +
+			"message to itself through Redis. With SIDECAST_PUSHER_KEY, it also examines the events that the\n" +
+			"application publishes while it runs. With --cookie or --channel, it says who the user of a browser\n" +
+			"is, and what opens a channel to this user, or why nothing does.",
 	}
 	c.flags = func(f *flag.FlagSet) {
-		f.StringVar(&cookie, "cookie", "", "the `COOKIE` header of a browser, NAME=VALUE; - reads it from standard input, @FILE from a file")
-		f.StringVar(&channel, "channel", "", "the `NAME` of a channel")
-		f.DurationVar(&listen, "listen", 3*time.Second, "how long to receive the application's events, a `TIME` like 30s")
+		f.StringVar(&o.cookie, "cookie", "", "the `COOKIE` header of a browser, NAME=VALUE; - reads it from standard input, @FILE from a file")
+		f.StringVar(&o.channel, "channel", "", "the `NAME` of a channel")
+		f.DurationVar(&o.listen, "listen", 3*time.Second, "how long to receive the application's events, a `TIME` like 30s")
 	}
 	c.run = func(ctx context.Context, p *Program, _ []string) error {
-		header, err := cookieFrom(cookie, p.Stdin)
+		header, err := cookieFrom(o.cookie, p.Stdin)
 		if err != nil {
 			return err
 		}
-		return check(ctx, p, header, channel, listen)
+		o.cookie = header
+		return check(ctx, p, o)
 	}
 	return c
 }
 
-// check reports problems of the settings, of Redis and of the application's
-// login, and how to solve them. cookie and channel are of a browser, or empty. It
-// takes at least as long as it has to listen to events.
-func check(ctx context.Context, p *Program, cookie, channel string, listen time.Duration) error {
+// checkOptions are the options of the command.
+type checkOptions struct {
+	cookie, channel string        // of a browser, or empty; cookie is the header, or where to read it
+	listen          time.Duration // how long to receive events
+}
+
+// check reports problems of the settings, of the application's login and of
+// Redis, and how to solve them. The last line says whether a message to itself
+// arrives. It takes at least as long as it has to listen to events.
+func check(ctx context.Context, p *Program, o checkOptions) error {
 	cfg, s, err := p.load()
 	if err != nil {
 		return err
 	}
-	events := listenEvents(ctx, cfg, s, listen)
-	findings := []source.Finding{fileLimit(cfg)}
-	findings = append(findings, checkPorts(ctx, cfg)...)
-	findings = append(findings, checkPatterns(cfg)...)
-	findings = append(findings, checkPusher(cfg)...)
-	if cfg.IsEmbedded() {
-		findings = append(findings, source.Finding{
-			Subject: "server", Text: "an embedded Redis in memory, for development: set SIDECAST_REDIS_URL to check yours",
-		})
-	} else {
-		findings = append(findings, source.Check(ctx, app.SourceConfig(cfg, s))...)
-	}
+	events := listenEvents(ctx, cfg, s, o.listen)
+	redis := checkRedis(ctx, cfg, s)
+	findings := checkSettings(ctx, cfg)
 	findings = append(findings, checkLogin(ctx, app.ApplicationConfig(cfg))...)
 	findings = append(findings, events()...)
-	if cookie != "" || channel != "" {
-		findings = append(findings, checkBrowser(ctx, cfg, s, cookie, channel)...)
+	if o.cookie != "" || o.channel != "" {
+		findings = append(findings, checkBrowser(ctx, cfg, s, o.cookie, o.channel)...)
 	}
-	return report(p.Stdout, findings)
+	return report(p.Stdout, append(findings, redis...))
+}
+
+// checkSettings checks what only this machine has to provide.
+func checkSettings(ctx context.Context, cfg *config.Config) []source.Finding {
+	findings := []source.Finding{fileLimit(cfg)}
+	findings = append(findings, checkPorts(ctx, cfg)...)
+	findings = append(findings, checkCertificate(cfg)...)
+	findings = append(findings, checkPatterns(cfg)...)
+	return append(findings, checkPusher(cfg)...)
+}
+
+// checkRedis checks the Redis of the settings, unless a relay would bring its
+// own.
+func checkRedis(ctx context.Context, cfg *config.Config, s *app.Settings) []source.Finding {
+	if cfg.IsEmbedded() {
+		return []source.Finding{{
+			Subject: "server", Text: "an embedded Redis in memory, for development: set SIDECAST_REDIS_URL to check yours",
+		}}
+	}
+	return source.Check(ctx, app.SourceConfig(cfg, s))
 }
 
 // report writes one line for each finding, with its remedy below.

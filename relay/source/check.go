@@ -53,12 +53,17 @@ func Check(ctx context.Context, cfg Config) []Finding {
 	if err := cfg.Server.validate(); err != nil {
 		return []Finding{{LevelFail, "server", err.Error(), "set SIDECAST_REDIS_URL"}}
 	}
-	client := cfg.Connect(cfg.Server.options())
-	defer client.Close()
-	c := &check{cfg: cfg, client: client, node: client, addr: cfg.Server.Address}
+	c := &check{addr: cfg.Server.Address}
+	if cfg.Server.TLS != nil {
+		cfg.Server.TLS = c.sent.watch(cfg.Server.TLS)
+	}
+	c.cfg, c.client = cfg, cfg.Connect(cfg.Server.options())
+	defer c.client.Close()
+	c.node = c.client
 	if !c.findNode(ctx) || !c.logIn(ctx) {
 		return c.findings
 	}
+	c.checkCertificates()
 	c.checkVersion(ctx)
 	c.checkRole(ctx)
 	c.checkClock(ctx)
@@ -97,6 +102,7 @@ type check struct {
 	client   redis.UniversalClient // for all nodes
 	node     redis.UniversalClient // for the node that a link would listen to
 	addr     string                // of that node
+	sent     certificates          // of the servers
 	now      time.Time             // by the clock of Redis, or by this machine's if Redis does not tell
 	findings []Finding
 }

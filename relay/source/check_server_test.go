@@ -31,14 +31,14 @@ func TestCheckLimits(t *testing.T) {
 	expect("defaults", nil, clock, "ok clients: ", "ok memory: ", buffer)
 	expect("defaults, RESP3", []func(*source.Config){protocol(3)}, clock, "ok clients: ", "ok memory: ", buffer)
 	server.CLI("CONFIG", "SET", "maxclients", "40")
-	server.CLI("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+	server.CLI("CONFIG", "SET", "maxmemory", "1gb", "maxmemory-policy", "allkeys-lru")
 	server.CLI("CONFIG", "SET", "client-output-buffer-limit", "pubsub 1mb 0 0")
 	expect("limits that only durable channels miss", nil, clock, "ok clients: ",
-		"ok memory: 1 % of maxmemory (100 MiB) are in use, and the policy is allkeys-lru; live channels need no keys",
+		"ok memory: 0 % of maxmemory (1 GiB) are in use, and the policy is allkeys-lru; live channels need no keys",
 		"warn output buffer: Redis closes the connection of a relay for which more than 1 MiB wait: ")
 	server.CLI("CONFIG", "SET", "maxclients", "20")
 	expect("a relay with durable channels", []func(*source.Config){durableFirst}, clock, "warn clients: ",
-		"warn memory: 1 % of maxmemory (100 MiB) are in use, and the policy is allkeys-lru: when it is full, Redis deletes keys, and then messages",
+		"warn memory: 0 % of maxmemory (1 GiB) are in use, and the policy is allkeys-lru: when it is full, Redis deletes keys, and then messages",
 		"warn output buffer: ")
 	expect("a user without these rights", []func(*source.Config){aclUser(t, server, "&chat:*", "&sidecast:*", "+publish", "+role")},
 		"ok clock: not compared: ", "ok clients: not checked: ", "ok memory: not checked: ", "ok output buffer: not checked: only this check")

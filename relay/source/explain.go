@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // explain returns why Redis could not be used, and how the operator can correct
@@ -167,7 +168,7 @@ func explainTLS(err error) (problem, do string) {
 	_, plain := errors.AsType[tls.RecordHeaderError](err)
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	hostname, host := errors.AsType[x509.HostnameError](err)
-	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	alert := tlsAlert(err)
 	switch {
 	case alert != "":
@@ -180,8 +181,8 @@ func explainTLS(err error) (problem, do string) {
 	case host:
 		return "the server's certificate names another host",
 			"use the host in SIDECAST_REDIS_URL that the certificate names"
-	case invalid:
-		return "the server's certificate is not valid", "renew it, or correct the clock"
+	case isInvalid:
+		return explainInvalid(invalid), "renew it, or correct the clock"
 	case plain:
 		return "the server does not use TLS on this port", "use a redis:// URL, or the server's TLS port"
 	case isTLS && failed.established:
@@ -194,6 +195,21 @@ func explainTLS(err error) (problem, do string) {
 			"check that the port is the server's TLS port, and set SIDECAST_REDIS_CERT if the server requires a client certificate"
 	}
 	return "", ""
+}
+
+// explainInvalid says why a certificate is not valid.
+func explainInvalid(err x509.CertificateInvalidError) string {
+	whose := "the server's certificate"
+	if err.Cert != nil && err.Cert.IsCA {
+		whose = "the certificate of the authority that signed the server's"
+	}
+	switch now := time.Now(); {
+	case err.Reason != x509.Expired || err.Cert == nil:
+		return whose + " is not valid"
+	case now.Before(err.Cert.NotBefore):
+		return whose + " is not valid before " + day(err.Cert.NotBefore)
+	}
+	return whose + " expired on " + day(err.Cert.NotAfter)
 }
 
 // tlsAlert returns the alert with which the server ended TLS, or an empty

@@ -44,6 +44,12 @@ func StartMutualTLS(t testing.TB, args ...string) (s *Server, ca, cert, key []by
 // the hosts. Without hosts, the certificate has only a common name.
 func Certificates(t testing.TB, hosts ...string) (ca, cert, key []byte) {
 	t.Helper()
+	return CertificatesFrom(t, time.Now().Add(-time.Hour), 2*time.Hour, hosts...)
+}
+
+// CertificatesFrom is [Certificates] with another life of the certificate.
+func CertificatesFrom(t testing.TB, begin time.Time, life time.Duration, hosts ...string) (ca, cert, key []byte) {
+	t.Helper()
 	template := func(serial int64, name string) *x509.Certificate {
 		return &x509.Certificate{
 			SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
@@ -53,6 +59,7 @@ func Certificates(t testing.TB, hosts ...string) (ca, cert, key []byte) {
 	root := template(1, "redistest CA")
 	root.IsCA, root.BasicConstraintsValid, root.KeyUsage = true, true, x509.KeyUsageCertSign
 	leaf := template(2, "redistest")
+	leaf.NotBefore, leaf.NotAfter = begin, begin.Add(life)
 	for _, host := range hosts {
 		if ip := net.ParseIP(host); ip != nil {
 			leaf.IPAddresses = append(leaf.IPAddresses, ip)
