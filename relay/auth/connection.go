@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // Problems that callers compare errors with.
@@ -64,7 +65,7 @@ func tlsProblem(err error) *problem {
 	_, alert := errors.AsType[tls.AlertError](err)
 	host, wrongHost := errors.AsType[x509.HostnameError](err)
 	_, authority := errors.AsType[x509.UnknownAuthorityError](err)
-	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
+	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
 	switch {
 	case plain, errors.Is(err, http.ErrSchemeMismatch):
 		return &problem{text: "the server does not use TLS on this port", do: "write http:// in the URL, or the server's TLS port"}
@@ -79,13 +80,39 @@ func tlsProblem(err error) *problem {
 			text: "the server's certificate has no subject alternative name", do: "renew it: a common name (CN) alone does not count",
 		}
 	case wrongHost:
-		return &problem{text: "the server's certificate is for another host", do: "write a host in the URL that the certificate names"}
-	case invalid:
-		return &problem{text: "the server's certificate has expired or is not valid", do: "renew it, or correct this host's clock"}
+		return &problem{
+			text: "the server's certificate is for another host: " + firstHost(host.Certificate), do: "write a host in the URL that the certificate names",
+		}
+	case isInvalid:
+		return &problem{text: invalidText(invalid), do: "renew it, or correct this host's clock"}
 	case alert:
 		return &problem{text: "the TLS handshake failed", do: "check the server's log, and whether it requires a client certificate"}
 	}
 	return nil
+}
+
+// firstHost returns a host that a certificate names.
+func firstHost(c *x509.Certificate) string {
+	if len(c.DNSNames) > 0 {
+		return quoteName(c.DNSNames[0])
+	}
+	return c.IPAddresses[0].String()
+}
+
+// invalidText says why a certificate is not valid.
+func invalidText(err x509.CertificateInvalidError) string {
+	whose := "the server's certificate"
+	if err.Cert != nil && err.Cert.IsCA {
+		whose = "the certificate of the authority that signed the server's"
+	}
+	const day = "2006-01-02 15:04 MST"
+	switch now := time.Now(); {
+	case err.Reason != x509.Expired || err.Cert == nil:
+		return whose + " is not valid"
+	case now.Before(err.Cert.NotBefore):
+		return whose + " is not valid before " + err.Cert.NotBefore.UTC().Format(day)
+	}
+	return whose + " expired on " + err.Cert.NotAfter.UTC().Format(day)
 }
 
 // issuer names the authority that signed the last certificate that the server

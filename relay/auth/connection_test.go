@@ -97,6 +97,10 @@ func TestStatusIsNamed(t *testing.T) {
 func TestConnectionProblems(t *testing.T) {
 	certificate := &x509.Certificate{}
 	named := &x509.Certificate{DNSNames: []string{"a.example"}}
+	numbered := &x509.Certificate{IPAddresses: []net.IP{net.IPv4(10, 0, 0, 1)}}
+	date := func(year int) time.Time { return time.Date(year, 2, 3, 4, 5, 6, 0, time.UTC) }
+	expired, early := &x509.Certificate{NotAfter: date(2001)}, &x509.Certificate{NotBefore: date(3001), NotAfter: date(3002)}
+	authority := &x509.Certificate{NotAfter: date(2001), IsCA: true}
 	failed := func(err error) error { return &tls.CertificateVerificationError{Err: err} }
 	for _, tt := range []struct {
 		err  error
@@ -107,9 +111,14 @@ func TestConnectionProblems(t *testing.T) {
 		{&net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}, "there is no route to the server"},
 		{&net.OpError{Op: "dial", Err: context.DeadlineExceeded}, "no connection in time"},
 		{&net.OpError{Op: "read", Err: syscall.ECONNRESET}, "the server closed the connection before the end of its answer"},
-		{failed(x509.HostnameError{Certificate: named, Host: "canary"}), "the server's certificate is for another host"},
+		{failed(x509.HostnameError{Certificate: named, Host: "canary"}), `the server's certificate is for another host: "a.example"`},
 		{failed(x509.HostnameError{Certificate: certificate, Host: "canary"}), "the server's certificate has no subject alternative name"},
-		{failed(x509.CertificateInvalidError{Reason: x509.Expired, Detail: "canary"}), "the server's certificate has expired or is not valid"},
+		{failed(x509.HostnameError{Certificate: numbered, Host: "canary"}), "the server's certificate is for another host: 10.0.0.1"},
+		{failed(x509.CertificateInvalidError{Reason: x509.CANotAuthorizedForThisName, Detail: "canary"}), "the server's certificate is not valid"},
+		{failed(x509.CertificateInvalidError{Reason: x509.Expired, Cert: expired}), "the server's certificate expired on 2001-02-03 04:05 UTC"},
+		{failed(x509.CertificateInvalidError{Reason: x509.Expired, Cert: authority}),
+			"the certificate of the authority that signed the server's expired on 2001-02-03 04:05 UTC"},
+		{failed(x509.CertificateInvalidError{Reason: x509.Expired, Cert: early}), "the server's certificate is not valid before 3001-02-03 04:05 UTC"},
 		{tls.AlertError(40), "the TLS handshake failed"},
 		{io.ErrClosedPipe, "the connection failed"},
 	} {

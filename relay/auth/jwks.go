@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"sync"
 	"time"
 
@@ -55,8 +56,12 @@ func JWKS(address string) (*Keys, error) {
 	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !loopback.Host(u.Hostname())) {
 		return nil, errors.New("the URL of the keys must begin with https://; http:// is allowed for localhost only")
 	}
-	s := &jwks{url: address, client: newHTTPClient(1), fetchLimit: rate.NewLimiter(rate.Every(jwksRetry), 2)}
+	s := newJWKS(address)
 	return &Keys{algorithms: Algorithms[3:], find: s.find, update: s.update, run: s.run}, nil
+}
+
+func newJWKS(address string) *jwks {
+	return &jwks{url: address, client: newHTTPClient(1), fetchLimit: rate.NewLimiter(rate.Every(jwksRetry), 2)}
 }
 
 // run fetches the keys immediately and then regularly until ctx ends.
@@ -150,10 +155,17 @@ func (s *jwks) share(ctx context.Context, name string, f func() error) error {
 func (s *jwks) refresh(ctx context.Context) error {
 	r, err := httpGet(ctx, s.client, s.url, http.Header{"Accept": {"application/json"}}, jwksMaxBytes)
 	switch {
+	case errors.Is(err, errAnswerTimeout): // whose advice is about the application
+		return &problem{text: errAnswerTimeout.text, do: "look for what delays the server: Sidecast waits for 5 s"}
 	case err != nil:
 		return err
 	case r.misdirected != nil:
 		return r.misdirected
+	case r.status >= 300 && r.status <= 399:
+		return &problem{
+			text: "the URL redirects elsewhere: HTTP status " + strconv.Itoa(r.status),
+			do:   "write the URL that serves the keys: Sidecast does not follow redirects",
+		}
 	case r.status != http.StatusOK:
 		return statusProblem(r.status, doKeys)
 	}
@@ -180,6 +192,9 @@ func parseKeys(body []byte) (byID map[string][]jwt.VerificationKey, all []jwt.Ve
 	}
 	if len(list) > jwksMaxKeys {
 		return nil, nil, &problem{text: fmt.Sprintf("there are more than %d keys", jwksMaxKeys)}
+	}
+	if len(list) == 0 {
+		return nil, nil, &problem{text: "there are no keys", do: doKeys}
 	}
 	byID = make(map[string][]jwt.VerificationKey)
 	for _, raw := range list {

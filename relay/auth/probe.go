@@ -67,6 +67,26 @@ func probeURL(client *authClient, q question) Probed {
 	return result
 }
 
+// ProbedKeys is the result of one request for a set of keys.
+type ProbedKeys struct {
+	Count int    // of the keys that can verify tokens; 0: there is a reason in Why
+	Why   string // without the URL and the answer's text
+	Do    string // what to do about that
+}
+
+// ProbeKeys fetches the keys at a URL, as the relay would.
+func ProbeKeys(ctx context.Context, address string) ProbedKeys {
+	ctx, cancel := context.WithTimeout(ctx, jwksTimeout)
+	defer cancel()
+	s := newJWKS(address)
+	defer s.client.CloseIdleConnections()
+	if err := s.refresh(ctx); err != nil {
+		why, do := explain(withAdvice(err, doKeys))
+		return ProbedKeys{Why: why, Do: do}
+	}
+	return ProbedKeys{Count: len(s.all)}
+}
+
 // clockAhead returns by how much, at least, a server's clock is ahead of this
 // machine's, if its answer to a request that was sent and answered then had this
 // header Date. The header has whole seconds.

@@ -62,6 +62,7 @@ func check(ctx context.Context, p *Program, o checkOptions) error {
 	redis := checkRedis(ctx, cfg, s)
 	findings := checkSettings(ctx, cfg)
 	findings = append(findings, checkLogin(ctx, app.ApplicationConfig(cfg))...)
+	findings = append(findings, checkKeys(ctx, cfg)...)
 	findings = append(findings, events()...)
 	if o.cookie != "" || o.channel != "" {
 		findings = append(findings, checkBrowser(ctx, cfg, s, o.cookie, o.channel)...)
@@ -108,8 +109,14 @@ func report(out io.Writer, findings []source.Finding) error {
 // fileLimit checks whether the process may open as many files as it accepts
 // connections.
 func fileLimit(cfg *config.Config) source.Finding {
-	limit := cfg.MaxConnections.Or(0)
 	connections, files := app.Connections(cfg)
+	return fileLimitFinding(cfg.MaxConnections.Or(0), connections, files)
+}
+
+// fileLimitFinding compares SIDECAST_MAX_CONNECTIONS, or 0, with the number of
+// connections that a relay accepts, and the number of files that it may open, or
+// 0.
+func fileLimitFinding(limit, connections, files int) source.Finding {
 	f := source.Finding{Subject: "file descriptors", Text: fmt.Sprintf("room for %d connections", connections)}
 	switch {
 	case files == 0:
@@ -117,7 +124,7 @@ func fileLimit(cfg *config.Config) source.Finding {
 		f.Level, f.Do = source.LevelWarn, "raise the limit (ulimit -n, LimitNOFILE=, nofile) or lower SIDECAST_MAX_CONNECTIONS"
 		f.Text = fmt.Sprintf("SIDECAST_MAX_CONNECTIONS is %d, but only %d files may be open; the relay accepts %d connections",
 			limit, files, connections)
-	case connections < 1000:
+	case connections < 1000 && limit == 0:
 		f.Level, f.Do = source.LevelWarn, "raise the limit (ulimit -n, LimitNOFILE=, nofile)"
 		f.Text = fmt.Sprintf("only %d connections fit: %d files may be open", connections, files)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"sidecast/config"
+	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/source"
 )
 
@@ -30,6 +31,66 @@ func lines(findings []source.Finding) string {
 	var out strings.Builder
 	_ = report(&out, findings)
 	return out.String()
+}
+
+// The limit on files is compared with that on connections. It is the limit of
+// this process: a test cannot lower its own without harm to the others.
+func TestFileLimit(t *testing.T) {
+	for _, tt := range []struct {
+		why                       string
+		limit, connections, files int
+		want                      string
+	}{
+		{"the default", 0, 50_000, 1 << 20, "ok    file descriptors: room for 50000 connections\n"},
+		{"a usual limit of a shell", 0, 819, 1024, "warn  file descriptors: only 819 connections fit: 1024 files may be open\n      raise the limit"},
+		{"enough files for the setting", 5000, 5000, 8192, "ok    file descriptors: room for 5000 connections\n"},
+		{"a low setting", 200, 200, 1 << 20, "ok    file descriptors: room for 200 connections\n"},
+		{"too few files for the setting", 5000, 900, 1024, "warn  file descriptors: SIDECAST_MAX_CONNECTIONS is 5000, but only 1024 files may be open; " +
+			"the relay accepts 900 connections\n      raise the limit (ulimit -n, LimitNOFILE=, nofile) or lower SIDECAST_MAX_CONNECTIONS\n"},
+		{"a system without a limit", 70_000, 70_000, 0, "ok    file descriptors: room for 70000 connections\n"},
+	} {
+		if got := lines([]source.Finding{fileLimitFinding(tt.limit, tt.connections, tt.files)}); !strings.HasPrefix(got, tt.want) {
+			t.Errorf("%s: %q, want %q", tt.why, got, tt.want)
+		}
+	}
+}
+
+// The exit code is 0 if a relay would work and 1 if not, and the last line is
+// about a message through Redis.
+func TestCheckExits(t *testing.T) {
+	server := redistest.Start(t)
+	keys := httptest.NewServer(http.NotFoundHandler())
+	defer keys.Close()
+	for name, value := range map[string]string{
+		"CHANNELS": "chat", "PUBLIC_CHANNELS": "*", "REDIS_URL": server.URL(), "LISTEN": "127.0.0.1:0", "ADMIN_LISTEN": "127.0.0.1:0",
+	} {
+		t.Setenv("SIDECAST_"+name, value)
+	}
+	const arrived = "ok    self-test: a message that was published to sidecast:check arrived after "
+	for _, tt := range []struct {
+		why, entry string
+		code       int
+		want, last string
+	}{
+		{"all is well", "", exitOK, "ok    version: Redis ", arrived},
+		{"keys that do not exist", "JWT_JWKS_URL=" + keys.URL, exitFailure, "fail  SIDECAST_JWT_JWKS_URL: HTTP status 404\n" +
+			"      check that the URL serves a set of keys (JWKS); until then, no token is accepted\n", arrived},
+		{"an application that does not run", "AUTH_URL=http://" + redistest.FreeAddr(t), exitFailure,
+			"fail  SIDECAST_AUTH_URL: nothing listens at this address\n", arrived},
+		{"no Redis", "REDIS_URL=redis://" + redistest.FreeAddr(t), exitFailure, "ok    SIDECAST_LISTEN: ", "fail  server: nothing listens at this address"},
+	} {
+		t.Run(tt.why, func(t *testing.T) {
+			if name, value, ok := strings.Cut(tt.entry, "="); ok {
+				t.Setenv("SIDECAST_"+name, value)
+			}
+			code, out, errs := run(t, "check")
+			all := "\n" + out
+			last := all[max(strings.LastIndex(all, "\nok "), strings.LastIndex(all, "\nfail "), strings.LastIndex(all, "\nwarn "))+1:]
+			if code != tt.code || !strings.Contains(all, "\n"+tt.want) || !strings.HasPrefix(last, tt.last) {
+				t.Errorf("exit %d\n%s%s\nwant %d, %q and at the end %q", code, out, errs, tt.code, tt.want, tt.last)
+			}
+		})
+	}
 }
 
 // Patterns that Redis accepts and that match nothing of what their author meant
