@@ -53,8 +53,8 @@ func TestCheckWithoutConfig(t *testing.T) {
 		"ok output buffer: not checked: the server does not let users see its configuration")
 }
 
-// The check finds a slot that no node serves, and the node of a cluster that may
-// delete streams.
+// The check finds a slot that no node serves, the node of a cluster that may
+// delete streams, and a setting without which a cluster is used like one server.
 func TestClusterCheckLimits(t *testing.T) {
 	t.Parallel()
 	nodes := redistest.StartCluster(t, 0, "--cluster-node-timeout", "20000")
@@ -62,6 +62,9 @@ func TestClusterCheckLimits(t *testing.T) {
 		return checkConfig(nodes[0].Addr, []string{"order:*"}, durableFirst, func(c *source.Config) { c.Server.Mode = source.Cluster })
 	}
 	expectFindings(t, checkOnly(t, cfg(), "slots", "memory"), "ok memory: ", "ok slots: a node serves each of the 16384")
+	alone := checkConfig(nodes[0].Addr, []string{"order:*"})
+	expectFindings(t, checkOnly(t, alone, "mode"), "warn mode: the server is a node of a cluster: ")
+	expectFindings(t, checkOnly(t, cfg(), "mode"))
 	nodes[2].CLI("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
 	expectFindings(t, checkOnly(t, cfg(), "memory"), "warn memory: at "+nodes[2].Addr+", ")
 	deleteSlots(t, nodes, "16000", "16099", 16284)

@@ -33,6 +33,10 @@ func (c *check) checkVersion(ctx context.Context) {
 		level, text, do := c.cfg.versionFinding(number)
 		c.add(level, "version", product+" "+version+text, do)
 	}
+	if infoField(info, "redis_mode") == "cluster" && c.cfg.Server.Mode != Cluster {
+		c.warn("mode", "the server is a node of a cluster: the relay would not notice messages that are lost between the nodes, "+
+			"and would find only the durable channels of this node", "set SIDECAST_REDIS_MODE=cluster")
+	}
 }
 
 // versionFinding describes what an old version lacks for these settings.
