@@ -46,10 +46,10 @@ func bufferFinding(value string, maxPayload int) (level Level, text, do string) 
 		limits = append(limits, fmt.Sprintf("%s for %d s", sizeText(soft), seconds))
 	}
 	text = "Redis closes the connection of a relay for which more than " + strings.Join(limits, ", or ") + " wait"
-	needHard, needSoft := int64(max(8<<20, 4*maxPayload)), int64(max(2<<20, 2*maxPayload))
-	if hard > 0 && hard < needHard || soft > 0 && soft < needSoft {
+	needHard := int64(max(8<<20, 4*maxPayload))
+	if hard > 0 && hard < needHard || soft > 0 && soft < needHard/4 {
 		return LevelWarn, text + ": a burst of messages then becomes a gap for all clients",
-			fmt.Sprintf(`raise it in Redis: CONFIG SET client-output-buffer-limit "pubsub %d %d 60"`, 4*needHard, 4*needSoft)
+			fmt.Sprintf(`raise it in Redis: CONFIG SET client-output-buffer-limit "pubsub %d %d 60"`, 4*needHard, needHard)
 	}
 	return LevelOK, text, ""
 }

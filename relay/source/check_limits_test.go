@@ -90,7 +90,7 @@ func TestBufferFinding(t *testing.T) {
 		{"a low hard limit", "pubsub 1048576 0 0", DefaultMaxPayload, "warn Redis closes the connection of a relay for which more than 1 MiB wait: " +
 			`a burst of messages then becomes a gap for all clients; raise it in Redis: CONFIG SET client-output-buffer-limit "pubsub 33554432 8388608 60"`},
 		{"a low soft limit", "pubsub 33554432 1048576 10", DefaultMaxPayload, "warn "},
-		{"too low for the payloads", "pubsub 33554432 8388608 60", 16 << 20, `warn "pubsub 268435456 134217728 60"`},
+		{"too low for the payloads", "pubsub 33554432 8388608 60", 16 << 20, `warn "pubsub 268435456 67108864 60"`},
 		{"another order", "pubsub 33554432 8388608 60 normal 0 0 0", DefaultMaxPayload, "ok Redis closes"},
 		{"no answer", "", DefaultMaxPayload, "ok not checked: "},
 		{"half an answer", "pubsub 1 2", DefaultMaxPayload, "ok not checked: "},

@@ -151,7 +151,7 @@ func (c *check) explainLoss(ctx context.Context, sent, lost []testMessage, other
 }
 
 // servers returns the distinct run_ids that several connections to the node
-// lead to. It returns none if the server does not report its run_id.
+// lead to, or nothing if the server does not report its run_id.
 func (c *check) servers(ctx context.Context) (ids []string) {
 	ctx, cancel := context.WithTimeout(ctx, checkStep)
 	defer cancel()
