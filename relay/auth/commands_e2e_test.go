@@ -41,8 +41,11 @@ func TestTailWithToken(t *testing.T) {
 		for lines := bufio.NewScanner(stderr); lines.Scan() && lines.Text() != "# listening to chat:1"; {
 		}
 		s.redis.CLI("PUBLISH", "chat:1", "hello")
-		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "hello\n" {
-			t.Errorf("token from %s: %q, %v", from, line, err)
+		lines := bufio.NewReader(out)
+		for line := ""; !strings.Contains(line, `"data":"hello"`); {
+			if line, err = lines.ReadString('\n'); err != nil {
+				t.Fatalf("token from %s: %q, %v", from, line, err)
+			}
 		}
 	}
 }

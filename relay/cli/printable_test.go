@@ -1,9 +1,6 @@
 package cli
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"io"
 	"log/slog"
@@ -33,30 +30,6 @@ func TestPrintable(t *testing.T) {
 	}
 	if got := printableLines("a\x1b\nb"); got != "a\\x1b\nb" {
 		t.Errorf("printableLines = %q", got)
-	}
-}
-
-// On a terminal, tail escapes what could control it. A file or a pipe receives
-// every byte unchanged.
-func TestTailEscapes(t *testing.T) {
-	for escape, want := range map[bool]string{true: "news" + escaped + "\t" + escaped + "\n", false: "news" + hostile + "\t" + hostile + "\n"} {
-		var out, notes bytes.Buffer
-		tail := &tailer{channels: []string{"a", "b"}, out: &out, notes: &notes, escape: escape, first: true}
-		frame := tailFrame{Channel: "news" + hostile, Base64: base64.StdEncoding.EncodeToString([]byte(hostile))}
-		tail.print(frame)
-		if out.String() != want {
-			t.Errorf("escape %v: %q, want %q", escape, out.String(), want)
-		}
-		for _, kind := range []string{"subscribed", "gap"} {
-			message, err := json.Marshal(map[string]string{"type": kind, "channel": hostile, "reason": hostile})
-			if err != nil {
-				t.Fatal(err)
-			}
-			tail.receive(message)
-		}
-		if text := notes.String(); strings.ContainsAny(text, "\x1b\a\r\x7f") || strings.Count(text, "\n") != 2 {
-			t.Errorf("notes %q", text)
-		}
 	}
 }
 

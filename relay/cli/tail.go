@@ -17,13 +17,19 @@ import (
 
 func tailCommand() *command {
 	var target, tokenFile string
+	var asJSON bool
+	var filters tailFilters
 	c := &command{
 		name: "tail", arguments: "[OPTION...] CHANNEL...", min: 1, max: -1,
 		summary: "print the messages that a browser would receive",
+		details: tailDetails,
 	}
 	c.flags = func(f *flag.FlagSet) {
 		f.StringVar(&target, "url", "", "the relay's WebSocket, as a `URL` like ws://host:8080/ws; default: this machine, at SIDECAST_LISTEN")
 		f.StringVar(&tokenFile, "token-file", "", "a `FILE` with the token to log in with; - reads standard input")
+		f.Func("filter", "print only messages whose JSON has .field=value, or that contain a `TEXT`; may be repeated, then all must match",
+			filters.add)
+		f.BoolVar(&asJSON, "json", false, "print lines of JSON, also on a terminal")
 	}
 	c.run = func(ctx context.Context, p *Program, channels []string) error {
 		if target == "" {
@@ -35,13 +41,28 @@ func tailCommand() *command {
 		if u, err := url.Parse(target); err != nil || u.Host == "" || u.Scheme != "ws" && u.Scheme != "wss" {
 			return usageError("--url: write it like ws://host:8080/ws, or wss:// for TLS") // a wrong URL may contain a token anywhere
 		}
-		return (&tailer{
-			url: target, token: tokenFrom(tokenFile, p.Stdin), channels: channels, out: p.Stdout, notes: p.Stderr,
-			escape: isTerminal(p.Stdout),
-		}).run(ctx)
+		return newTailer(target, tokenFrom(tokenFile, p.Stdin), channels, newTailPrinter(p, asJSON), filters).run(ctx)
 	}
 	return c
 }
+
+// tailDetails describes the output.
+const tailDetails = `
+It prints time, channel, cursor and payload. On a terminal, control characters are escaped, and
+colors are used unless NO_COLOR is set. In a file or a pipe, each line is a JSON object with these fields,
+as far as they apply:
+
+  type       message; subscribed, unsubscribed; gap: messages may be missing here; offline: the
+             relay has lost Redis; disconnected: tail has lost the relay
+  time       when tail received it
+  channel    a gap without a channel is one of all live channels
+  cursor     the position in the channel
+  data       the payload; base64 instead if the payload is not UTF-8
+  recovered  of subscribed, after a reconnect: false if a gap follows
+  reason     of gap, unsubscribed, offline; code: of disconnected, the close code
+
+After an interruption, tail reconnects and continues where it stopped. What it does is on standard
+error. It ends if the relay rejects the login or a channel.`
 
 // webSocketURL returns the URL of the configured relay, or of the embedded
 // relay that runs on this machine.

@@ -3,11 +3,8 @@ package cli
 import (
 	"context"
 	"crypto/tls"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"time"
 
@@ -15,119 +12,155 @@ import (
 	"sidecast/relay/ws"
 )
 
+const (
+	shortestBackoff = 500 * time.Millisecond
+	longestBackoff  = 30 * time.Second
+	// firstFrame bounds the time until the relay's first frame.
+	firstFrame = 15 * time.Second
+)
+
 // A tailer prints the messages of channels. It is the command tail.
 type tailer struct {
 	url      string                 // of the relay's WebSocket
 	token    func() (string, error) // called at each connection; nil if there is no token
-	channels []string
-	out      io.Writer // one line for each message
-	notes    io.Writer // everything else
-	escape   bool      // out is a terminal, which a message must not control
+	filters  tailFilters
+	printer  *tailPrinter
+	channels []*tailChannel
+	named    int // how many of the channels are on the command line
+
+	backoff      time.Duration
+	subscribed   bool // at least once
+	unauthorized bool // the relay has rejected the login since it last accepted a channel
 
 	// Of the current connection.
-	first   bool // it is the first one
-	refused error
-	client  *ws.Client
+	client *ws.Client
+	silent time.Duration // without a frame for this long, the connection is dead
+	dead   *time.Timer   // closes the connection then
+	heard  time.Time     // when the last frame was handled
+	retry  bool          // the tailer has closed the connection to try again
+	failed error         // ends the tailer
 }
 
-// run prints messages until ctx ends. It reconnects, and says where messages
-// may be missing. It returns an error if the first attempt fails or the relay
-// rejects a channel.
+func newTailer(url string, token func() (string, error), names []string, printer *tailPrinter, filters tailFilters) *tailer {
+	t := &tailer{url: url, token: token, filters: filters, printer: printer, backoff: shortestBackoff}
+	for _, name := range names {
+		if t.channel(name, false) == nil {
+			t.channels = append(t.channels, &tailChannel{name: name, named: true})
+		}
+	}
+	t.named = len(t.channels)
+	return t
+}
+
+// run prints messages until ctx ends. After an interruption it reconnects and
+// resumes. It returns an error if the first attempt fails, if the relay rejects
+// the login or a channel, or if the output cannot be written.
 func (t *tailer) run(ctx context.Context) error {
-	backoff := 500 * time.Millisecond
-	for t.first = true; ; t.first = false {
-		err := t.connect(ctx)
+	for first := true; ; first = false {
+		code, err := t.connect(ctx, first)
 		switch {
 		case ctx.Err() != nil:
 			return nil
-		case t.refused != nil:
-			return t.refused
-		case err != nil && t.first:
+		case t.failed != nil:
+			return t.failed
+		case err != nil && first:
 			return err
-		case err != nil:
-			fmt.Fprintf(t.notes, "# %s\n", printable(err.Error()))
-		default:
-			backoff = 500 * time.Millisecond
-			fmt.Fprintln(t.notes, "# disconnected")
+		}
+		wait := t.wait(code)
+		t.printer.warn("%s; trying again in %.1f s", t.interruption(code, err), wait.Seconds())
+		if err == nil {
+			t.printer.print(tailLine{Type: "disconnected", Code: int(code.Number())}, nil)
 		}
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(time.Duration(rand.Int64N(int64(backoff)) + int64(backoff)/2)):
+		case <-time.After(wait):
 		}
-		backoff = min(2*backoff, 30*time.Second)
 	}
 }
 
-// connect prints the messages of one connection until it ends.
-func (t *tailer) connect(ctx context.Context) error {
+// wait returns a random time until the next attempt. After a rejected login, the
+// next attempt is made at once, because it reads the token again.
+func (t *tailer) wait(code protocol.CloseCode) time.Duration {
+	if code == protocol.CloseUnauthorized {
+		return 0
+	}
+	wait := rand.N(t.backoff)
+	t.backoff = min(2*t.backoff, longestBackoff)
+	return wait
+}
+
+// interruption describes why there is no connection.
+func (t *tailer) interruption(code protocol.CloseCode, err error) string {
+	switch {
+	case err != nil:
+		return err.Error()
+	case t.retry:
+		return "disconnected"
+	case code == 0 && time.Since(t.heard) >= t.silent:
+		return fmt.Sprintf("the connection is dead: no heartbeat for %.0f s", t.silent.Seconds())
+	case code == 0:
+		return "the connection is lost"
+	}
+	return fmt.Sprintf("the relay has closed the connection (%d %s)", code.Number(), code.Reason())
+}
+
+// connect prints the messages of one connection until it ends, and returns the
+// relay's close code, or 0 if there was none.
+func (t *tailer) connect(ctx context.Context, first bool) (protocol.CloseCode, error) {
 	token := ""
 	if t.token != nil {
 		var err error
 		if token, err = t.token(); err != nil {
-			return err
+			return 0, err
 		}
 	}
 	client, err := ws.Dial(ctx, t.url, protocol.SubprotocolV1, token)
-	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	if err != nil && t.first && !untrusted {
-		return fmt.Errorf("%w; is a relay running there, and is this the whole URL of its WebSocket?", err)
-	}
 	if err != nil {
-		return err
+		_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
+		if first && !untrusted {
+			err = fmt.Errorf("%w; is a relay running there, and is this the whole URL of its WebSocket?", err)
+		}
+		return 0, err
 	}
-	t.client = client
+	t.client, t.retry, t.heard = client, false, time.Now()
+	for _, c := range t.channels {
+		c.state = tailOff
+	}
+	t.silent, t.dead = firstFrame, time.AfterFunc(firstFrame, client.Close)
+	defer t.dead.Stop()
 	defer context.AfterFunc(ctx, client.Close)()
-	type request struct {
-		Channel string `json:"channel"`
-	}
-	var requests []request
-	for _, channel := range t.channels {
-		requests = append(requests, request{channel})
-	}
-	subscribe, err := json.Marshal(map[string]any{"type": "subscribe", "channels": requests})
-	if err != nil {
-		return fmt.Errorf("encoding the subscription: %w", err)
-	}
-	if err := client.Send(string(subscribe)); err != nil {
-		return fmt.Errorf("subscribing: %w", err)
-	}
-	code := client.Read(t.receive)
-	if c := protocol.CloseCode(code); c == protocol.CloseForbidden || c == protocol.CloseUnauthorized || c == protocol.ClosePolicy {
-		t.refused = fmt.Errorf("the relay closes the connection: %d %s%s", code, c.Reason(), t.advice(c == protocol.CloseUnauthorized))
-	}
-	return nil
+	code := protocol.CloseCode(client.Read(t.receive))
+	t.checkCode(code)
+	return code, nil
 }
 
-// tailFrame is the part of the relay's frames that a tailer uses.
-type tailFrame struct {
-	Type, Channel, Data, Base64, Reason, Code, Message string
-}
-
-// receive handles one frame of the relay.
-func (t *tailer) receive(message []byte) {
-	var f tailFrame
-	if err := json.Unmarshal(message, &f); err != nil {
-		fmt.Fprintf(t.notes, "# the relay sent a frame that is not sidecast.v1\n")
+// checkCode ends the tailer after a close code that another attempt would only
+// repeat.
+func (t *tailer) checkCode(code protocol.CloseCode) {
+	switch code {
+	case protocol.CloseUnauthorized:
+		again := t.subscribed && t.token != nil && !t.unauthorized
+		t.unauthorized = true
+		if again {
+			return
+		}
+	case protocol.CloseForbidden, protocol.CloseKicked, protocol.ClosePolicy:
+	default:
 		return
 	}
-	switch f.Type {
-	case "message":
-		t.print(f)
-	case "subscribed":
-		if t.first {
-			fmt.Fprintf(t.notes, "# listening to %s\n", printable(f.Channel))
-		} else {
-			fmt.Fprintf(t.notes, "# listening to %s again; messages may be missing\n", printable(f.Channel))
-		}
-	case "gap":
-		fmt.Fprintf(t.notes, "# gap (%s): messages may be missing\n", printable(f.Reason))
-	case "offline":
-		fmt.Fprintf(t.notes, "# the relay has lost its connection to Redis\n")
-	case "error":
-		t.refused = fmt.Errorf("%q: %s (%s)%s", f.Channel, f.Message, f.Code, t.advice(f.Code == protocol.CodeUnauthorized.String()))
-		t.client.Close()
+	if t.failed == nil {
+		t.failed = fmt.Errorf("the relay closes the connection: %d %s%s",
+			code.Number(), code.Reason(), t.advice(code == protocol.CloseUnauthorized))
 	}
+}
+
+// fail ends the tailer.
+func (t *tailer) fail(err error) {
+	if t.failed == nil {
+		t.failed = err
+	}
+	t.client.Close()
 }
 
 // advice says how to log in.
@@ -139,24 +172,4 @@ func (t *tailer) advice(unauthorized bool) string {
 		return "; log in with --token-file"
 	}
 	return "; the token has expired or is not valid for this relay: `sidecast token` makes one"
-}
-
-// print writes one message on one line, after the channel and a tab if there
-// are several channels. Only on a terminal it changes the message.
-func (t *tailer) print(f tailFrame) {
-	data := f.Data
-	if f.Base64 != "" {
-		if raw, err := base64.StdEncoding.DecodeString(f.Base64); err == nil {
-			data = string(raw)
-		}
-	}
-	channel := f.Channel
-	if t.escape {
-		channel, data = printable(channel), printable(data)
-	}
-	if len(t.channels) > 1 {
-		fmt.Fprintf(t.out, "%s\t%s\n", channel, data)
-		return
-	}
-	fmt.Fprintf(t.out, "%s\n", data)
 }
