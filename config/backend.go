@@ -34,7 +34,7 @@ func (v *validation) unrelayed() {
 // prefix.
 func (v *validation) clusterKeys() {
 	c := v.c
-	if c.RedisMode != ModeCluster || !v.valid("CHANNEL_PREFIX", "KEY_PREFIX") {
+	if c.RedisMode != ModeCluster || c.IsEmbedded() || !v.valid("CHANNEL_PREFIX", "KEY_PREFIX") {
 		return
 	}
 	var users []string
@@ -78,7 +78,8 @@ func hashTag(key string) string {
 // nothing follows.
 func (c *Config) withoutEffect() (list []Warning) {
 	warn := func(name, text string) { list = append(list, Warning{Prefix + name, text}) }
-	if len(c.PresenceChannels) > 0 && !c.HasMethod() {
+	hasVisitors := c.IsEmbedded() && bool(c.Demo) // for whom the demo page invents names
+	if len(c.PresenceChannels) > 0 && !c.HasMethod() && !hasVisitors {
 		warn("PRESENCE_CHANNELS", "has no effect, because no client has a user: clients can neither log in nor use signed channels")
 	}
 	impossible := c.impossibleEvents()

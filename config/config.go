@@ -84,7 +84,7 @@ type Rights struct {
 	DefaultChannels  List        `split_words:"true" embedded:"chat" desc:"channels that a raw or SSE client joins if it does not name any"`
 	Last             LastList    `split_words:"true" desc:"how many of the newest messages a raw or SSE client first receives of each channel, unless its URL contains 'last': 'price:*=1,chat:*=50', at most 100; the first pattern that matches a channel counts"`
 	UserChannels     List        `split_words:"true" default:"user:{user}" desc:"names of each user's own channels; the user may subscribe to them and joins them automatically"`
-	PresenceChannels PatternList `split_words:"true" desc:"patterns of the channels on which the application and other clients can see which users are subscribed"`
+	PresenceChannels PatternList `split_words:"true" embedded:"*" desc:"patterns of the channels on which the application and other clients can see which users are subscribed"`
 	PublishFormat    Format      `split_words:"true" default:"raw" oneof:"raw,json" desc:"form in which Redis receives a client's message: the bare payload, or a JSON object that also identifies the sender"`
 	ChannelPrefix    string      `split_words:"true" desc:"prefix that channel names have in Redis, for frameworks that add one; settings and clients use the names without it"`
 	KeyPrefix        string      `split_words:"true" default:"sidecast:" desc:"prefix of the keys and channels of Sidecast itself in Redis; must be the same for all relays; members and unheard messages in a cluster need one with braces, like '{sidecast}:'"`

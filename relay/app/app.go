@@ -26,6 +26,7 @@ import (
 	"sidecast/relay/source"
 	"sidecast/relay/stats"
 	"sidecast/relay/transport"
+	"sidecast/relay/web"
 )
 
 // Options configure a relay in addition to its settings.
@@ -45,6 +46,7 @@ type App struct {
 	public, admin net.Listener
 	box           *blackbox.Box  // nil: no records
 	embedded      *embeddedRedis // nil unless there is one
+	names         *web.Names     // of visitors of the demo page; nil if it invents none
 
 	stats    *stats.Stats
 	budget   *outbox.Budget
@@ -96,6 +98,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 		return nil, errors.Join(err, a.box.Close(), a.public.Close(), a.admin.Close())
 	}
 	a.limits()
+	a.names = a.inventNames()
 	a.startReader()
 	a.server = server.New(a.serverConfig(certificate))
 	return a, nil

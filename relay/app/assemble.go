@@ -168,7 +168,7 @@ func (a *App) serverConfig(certificate *server.Certificate) server.Config {
 		c.TLS = certificate.Config()
 	}
 	if cfg.Demo {
-		c.Demo = web.Demo(web.Page{RedisAddr: a.embedded.addr()})
+		c.Demo = web.Demo(web.Page{RedisAddr: a.embedded.addr(), Names: a.names})
 	}
 	return c
 }

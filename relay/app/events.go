@@ -50,7 +50,7 @@ func (a *App) answer(id string, count int) {
 
 // identify authenticates a client, and reports it if it is refused.
 func (a *App) identify(r *http.Request, offered *string) (access.Principal, protocol.CloseCode) {
-	principal, code := a.gate.Identify(r, offered)
+	principal, code := a.principal(r, offered)
 	a.hub.ReportRejected(code)
 	return principal, code
 }

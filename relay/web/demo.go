@@ -1,10 +1,11 @@
 // Package web contains the files that the relay serves to browsers: the demo
 // page, and the JavaScript client (client/README.md).
 //
-// The demo page subscribes to a channel with the JavaScript client and shows
-// each message as text, never as markup. It loads nothing from other hosts. All its
-// URLs are relative, so it works below any base path. Its content security
-// policy allows only the page's own scripts, and connections to the relay only.
+// The demo page is a tour of what the JavaScript client does, on one channel. It
+// shows messages, names and errors as text, never as markup. It loads nothing
+// from other hosts. All its URLs are relative, so it works below any base path.
+// Its content security policy allows only the page's own scripts, and
+// connections to the relay only.
 package web
 
 import (
@@ -21,6 +22,8 @@ type Page struct {
 	// examples that publish. If it is empty, the examples use Redis's default
 	// address.
 	RedisAddr string
+	// Names invents users for the visitors; nil for none.
+	Names *Names
 }
 
 // Demo returns a handler that serves the demo page at / and its files below.
@@ -33,11 +36,16 @@ func Demo(p Page) http.Handler {
 	for name, contentType := range map[string]string{
 		"app.js":    "text/javascript; charset=utf-8",
 		"lines.js":  "text/javascript; charset=utf-8",
+		"link.js":   "text/javascript; charset=utf-8",
 		"log.js":    "text/javascript; charset=utf-8",
+		"tour.js":   "text/javascript; charset=utf-8",
 		"style.css": "text/css; charset=utf-8",
 		"icon.svg":  "image/svg+xml",
 	} {
 		mux.Handle("/"+name, static(contentType, mustRead(name)))
+	}
+	if p.Names != nil {
+		mux.Handle("GET /demo/name", p.Names)
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "no page at this path; the demo page is at the base path, and clients connect to /ws or /sse below it",

@@ -10,7 +10,7 @@ import (
 // An example is code for the reader to copy.
 type example struct {
 	ID, Caption string
-	Text        string // with the placeholders {channel}, {client} and {relay}
+	Text        string // with the placeholders {channel}, {client}, {relay} and {stream}
 	Quote       string // how the script quotes a channel name: shell, php or script
 }
 
@@ -27,28 +27,41 @@ func renderIndex(p Page) []byte {
 		redisCLI += " -h " + host
 	}
 	phpConnect := "$redis = new Redis();\n$redis->connect('" + host + "', " + port + ");\n"
-	examples := []example{
+	publishing := []example{
 		{"redis-cli", "redis-cli", redisCLI + " publish {channel} hello", "shell"},
 		{"command", "Sidecast command line", program + " publish {channel} hello", "shell"},
 		{"php", "PHP, with the redis extension", phpConnect + "$redis->publish({channel}, 'hello');", "php"},
+		{"console", "JavaScript, in a browser’s console", `const { connect } = await import(
+  '{client}');
+const relay = connect('{relay}');
+await relay.channel({channel}).publish('hello');`, "script"},
 	}
-	page := example{ID: "page", Quote: "script", Text: `<script type="module">
+	receiving := []example{
+		{"page", "JavaScript, in your page", `<script type="module">
 import { connect } from
   '{client}';
 const relay = connect(
   '{relay}');
 relay.channel({channel}).on('message',
   (m) => console.log(m.data));
-</script>`}
-	var figures strings.Builder
-	for _, e := range examples {
-		fmt.Fprintf(&figures, figureHTML, e.ID, html.EscapeString(e.Caption), e.ID, e.code())
+</script>`, "script"},
+		{"curl", "curl", "curl -N {stream}", "shell"},
 	}
 	// A Replacer instead of html/template: with that package, the linker cannot
 	// remove unused methods from the whole program, which makes the binary 8 MB
 	// larger.
-	return []byte(strings.NewReplacer("<!-- examples -->", figures.String(), "<!-- page -->", page.code()).
-		Replace(string(mustRead("index.html"))))
+	return []byte(strings.NewReplacer(
+		"<!-- publishing -->", figures(publishing), "<!-- receiving -->", figures(receiving),
+		`data-names="false"`, fmt.Sprintf(`data-names="%v"`, p.Names != nil),
+	).Replace(string(mustRead("index.html"))))
+}
+
+func figures(examples []example) string {
+	var b strings.Builder
+	for _, e := range examples {
+		fmt.Fprintf(&b, figureHTML, e.ID, html.EscapeString(e.Caption), e.ID, e.code())
+	}
+	return b.String()
 }
 
 // figureHTML formats an example with a button that copies it.
@@ -67,7 +80,7 @@ func (e example) code() string {
 	if e.Quote != "shell" {
 		channel = "'chat'"
 	}
-	initial := strings.NewReplacer("{channel}", channel, "{client}", "http://…/sidecast.mjs", "{relay}", "ws://…/ws").Replace(e.Text)
+	initial := strings.NewReplacer("{channel}", channel, "{client}", "http://…/sidecast.mjs", "{relay}", "ws://…/ws", "{stream}", "'http://…/sse?channel=chat'").Replace(e.Text)
 	return fmt.Sprintf(`<code id="%s" data-text="%s" data-quote="%s">%s</code>`,
 		e.ID, html.EscapeString(e.Text), e.Quote, html.EscapeString(initial))
 }

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/redis/go-redis/v9"
 
+	"sidecast/relay/relaytest"
 	"sidecast/relay/relaytest/browser"
 	"sidecast/relay/relaytest/redistest"
 	"sidecast/relay/web"
@@ -121,14 +123,50 @@ func TestPageExample(t *testing.T) {
 	wantNoProblems(ctx, t)
 }
 
+// The examples for a browser's console and for curl work with a relay: what one
+// publishes, the other receives.
+func TestConsoleAndCurlExamples(t *testing.T) {
+	redistest.Require(t, "curl", "curl")
+	process := relaytest.Start(t, nil) // embedded
+	process.AwaitReady()
+	ctx := browser.Start(t)
+	for _, name := range awkwardNames {
+		browser.Do(ctx, t, chromedp.Navigate("http://"+process.Addr()+"/"))
+		browser.Await(ctx, t, live)
+		curl := exampleFor(ctx, t, name, "curl")
+		publish := exampleFor(ctx, t, name, "console")
+		receive := exec.CommandContext(t.Context(), "sh", "-c", "exec "+curl)
+		out, err := receive.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := receive.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := bufio.NewScanner(out)
+		if !lines.Scan() { // the position where the stream begins
+			t.Fatalf("%s: %v", curl, receive.Wait())
+		}
+		browser.Eval[chromedp.Void](ctx, t, `void (async () => { `+publish+` })()`)
+		for lines.Scan() && !strings.HasPrefix(lines.Text(), "data:") {
+		}
+		if lines.Text() != "data: hello" && lines.Text() != "data:hello" {
+			t.Errorf("%s and %s: received %q", publish, curl, lines.Text())
+		}
+		_ = receive.Process.Kill()
+		_ = receive.Wait()
+	}
+	wantNoProblems(ctx, t)
+}
+
 // Each button copies its example.
 func TestCopy(t *testing.T) {
 	relay := startRelay(t, web.Page{RedisAddr: "127.0.0.1:6379"})
 	ctx := open(t, relay)
-	if n := browser.Eval[int](ctx, t, `document.querySelectorAll("button.copy").length`); n != 4 {
-		t.Errorf("the page has %d copy buttons, want 4", n)
+	if n := browser.Eval[int](ctx, t, `document.querySelectorAll("button.copy").length`); n != 6 {
+		t.Errorf("the page has %d copy buttons, want 6", n)
 	}
-	for _, id := range []string{"redis-cli", "command", "php", "page"} {
+	for _, id := range []string{"redis-cli", "command", "php", "console", "page", "curl"} {
 		button := `document.querySelector("[aria-describedby=` + id + `-caption]")`
 		browser.Eval[chromedp.Void](ctx, t, `navigator.clipboard.writeText = async (text) => { globalThis.clipboard = text }; `+button+`.click()`)
 		browser.Await(ctx, t, button+`.textContent === "Copied"`)

@@ -31,7 +31,7 @@ func TestLayoutAndContrast(t *testing.T) {
 	relay := startRelay(t, web.Page{RedisAddr: "127.0.0.1:6379"})
 	ctx := browser.Start(t)
 	dir := t.ArtifactDir()
-	for _, size := range []struct{ width, height int64 }{{1280, 800}, {390, 844}, {320, 640}} {
+	for _, size := range []struct{ width, height int64 }{{1280, 800}, {768, 1024}, {390, 844}, {320, 640}} {
 		for _, color := range []string{"light", "dark"} {
 			browser.Do(ctx, t, chromedp.EmulateViewport(size.width, size.height), colorScheme(color), chromedp.Navigate(relay.url))
 			browser.Await(ctx, t, live)
@@ -45,8 +45,11 @@ func TestLayoutAndContrast(t *testing.T) {
 				relay.send("chat", text)
 			}
 			browser.Await(ctx, t, `document.querySelectorAll("#messages li").length === 5`)
+			showTour(ctx, t)
 			relay.disconnect(1012)
 			browser.Await(ctx, t, `document.querySelector("#messages .note") !== null && `+live)
+			browser.Eval[chromedp.Void](ctx, t, `import("./log.js").then(({ addNote }) => addNote("3 messages caught up.", true))`)
+			browser.Await(ctx, t, `document.querySelector("#messages .good") !== null`)
 			screenshot(ctx, t, dir, name)
 			relay.setDown(true)
 			relay.disconnect(0)
@@ -61,6 +64,21 @@ func TestLayoutAndContrast(t *testing.T) {
 			}
 		}
 	}
+}
+
+// showTour shows the results of all steps of the tour, with long names of users.
+func showTour(ctx context.Context, t *testing.T) {
+	t.Helper()
+	browser.Eval[chromedp.Void](ctx, t, `import("./tour.js").then(({ done, explain, showMembers }) => {
+		done("connect", "Connected as amber-otter-42.")
+		done("publish", "The message arrived after 12 ms.")
+		done("cut", "3 messages caught up.")
+		done("gap", "Gap (unrecovered): messages may be missing. A page loads its state again.")
+		const names = ["amber-otter-42", "x".repeat(128), ...Array.from({ length: 40 }, (_, i) => "brave-lynx-" + i)]
+		showMembers(Object.assign(new Map(names.map((name) => [name, {}])), { count: 42 }), "amber-otter-42")
+		done("refused", explain({ code: "bad_channel", message: "not a channel name, or a reserved one" }))
+	})`)
+	browser.Await(ctx, t, isDone("refused"))
 }
 
 func screenshot(ctx context.Context, t *testing.T, dir, name string) {

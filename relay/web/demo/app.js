@@ -1,6 +1,8 @@
 import { connect } from "./sidecast.mjs";
 import { updateExamples } from "./lines.js";
+import { Link, onCaughtUp } from "./link.js";
 import { addMessage, addNote, clear } from "./log.js";
+import { done, doneOnce, explain, plural, say, showMembers, startTour } from "./tour.js";
 
 const $ = (id) => document.getElementById(id);
 
@@ -31,6 +33,28 @@ let relay;
 let channel;
 let subscribed = false; // at least once
 let timer = 0; // of the countdown
+let sent; // the message that the page published last, until it arrives
+let user; // the name that the relay knows the page by
+
+// The login with an invented name, which the tab keeps when it is loaded again. Without it, the page is anonymous.
+const invents = document.body.dataset.names === "true";
+let pass = invents && storage()?.getItem("pass");
+
+function storage() {
+  try {
+    return sessionStorage;
+  } catch {} // the browser may store nothing
+}
+
+async function getPass() {
+  if (!pass) {
+    const answer = await fetch("demo/name");
+    if (!answer.ok) throw new Error(`no name: ${answer.status}`);
+    pass = await answer.text();
+    storage()?.setItem("pass", pass);
+  }
+  return pass;
+}
 
 function showStatus(state, text) {
   clearTimeout(timer);
@@ -54,7 +78,9 @@ function showState({ state, code, retryIn }) {
       if ($("status").dataset.state !== "waiting") showStatus("connecting", "Connecting");
       break;
     case "open":
-      if (subscribed) showStatus("live", "Connected");
+      if (!subscribed) break;
+      showStatus("live", "Connected");
+      done("connect", user ? `Connected as ${user}.` : "Connected.");
       break;
     case "redis-offline":
       showStatus("offline", "Redis is unavailable: no messages arrive");
@@ -69,24 +95,57 @@ function showState({ state, code, retryIn }) {
 }
 
 // start subscribes with a new connection, which sends the browser's current cookies.
-function start(name) {
+function start(name, presence = invents) {
   const old = relay;
-  const current = relay = connect("ws");
+  const current = relay = connect("ws", { WebSocket: Link, token: invents ? getPass : undefined });
   old?.close();
   subscribed = false;
-  relay.on("state", (event) => { if (current === relay) showState(event); });
+  relay.on("state", (event) => {
+    if (current !== relay) return;
+    if (event.session) user = event.user;
+    if (event.code === 4401) pass = undefined; // of a relay that has restarted
+    showState(event);
+  });
   channel = relay.channel(name, {
     last: NEWEST,
+    presence,
     load() { // runs when the relay has subscribed the page
       subscribed = true;
       showState(relay);
     },
   });
-  channel.on("message", addMessage);
-  channel.on("gap", ({ reason }) => addNote(`Messages may be missing here: ${GAPS[reason]}.`));
-  channel.on("error", ({ code, message }) => showStatus("stopped", `${PROBLEMS[code] ?? message} (${code})`));
+  channel.on("message", (message) => {
+    addMessage(message);
+    if (message.data !== sent?.text) return doneOnce("publish", "A message arrived.");
+    done("publish", `The message arrived after ${Math.ceil(performance.now() - sent.at)} ms.`);
+    sent = undefined;
+  });
+  channel.on("gap", ({ reason }) => {
+    addNote(`Messages may be missing here: ${GAPS[reason]}.`);
+    done("gap", `Gap (${reason}): messages may be missing. A page loads its state again.`);
+  });
+  channel.on("error", (error) => {
+    if (presence && error.code === "bad_request") return start(name, false); // this channel has no members
+    showStatus("stopped", `${PROBLEMS[error.code] ?? error.message} (${error.code})`);
+    addNote(explain(error));
+  });
+  for (const event of ["members", "join", "leave"]) channel.on(event, () => showMembers(channel.members, user));
+  if (!presence) say("online", "For logged-in users, on channels that SIDECAST_PRESENCE_CHANNELS lists.");
   showState(relay);
 }
+
+onCaughtUp((n) => {
+  if (n === 0) return;
+  addNote(`${plural(n, "message")} caught up.`, true);
+  done("cut", `${plural(n, "message")} caught up.`);
+});
+
+function publish(text) {
+  sent = { text, at: performance.now() };
+  return channel.publish(text);
+}
+
+startTour(() => ({ name: channel.name, relay, publish }));
 
 $("retry").addEventListener("click", () => {
   if ($("status").dataset.state === "stopped") start(channel.name);
@@ -109,6 +168,7 @@ function subscribe(name) {
   document.title = `${name} · Sidecast`;
   clear();
   updateExamples(name);
+  document.querySelector("#step-tab a").href = "?" + new URLSearchParams({ channel: name });
   start(name);
   return true;
 }
@@ -123,7 +183,7 @@ $("send").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = $("text").value;
   if ($("status").dataset.state !== "live" || text === "") return;
-  channel.publish(text).catch((error) => addNote(`Your message may not have been sent: ${error.message}.`));
+  publish(text).catch((error) => addNote(`Your message may not have been sent: ${error.message}.`));
   $("text").value = "";
 });
 

@@ -13,7 +13,10 @@ const urlOf = (name) => new URL(name, location).href.replaceAll("'", "%27");
 export function updateExamples(channel) {
   for (const code of document.querySelectorAll("code[data-text]")) {
     const { text, quote } = code.dataset;
-    const values = { channel: QUOTE[quote](channel), client: urlOf("sidecast.mjs"), relay: urlOf("ws").replace("http", "ws") };
+    const values = {
+      channel: QUOTE[quote](channel), client: urlOf("sidecast.mjs"), relay: urlOf("ws").replace("http", "ws"),
+      stream: `'${urlOf("sse?channel=" + encodeURIComponent(channel))}'`,
+    };
     code.textContent = text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
   }
 }

@@ -20,8 +20,9 @@ export function addMessage(message) {
   add({ text: isText(message) ? shorten(message.data) : hex(message.bytes()) });
 }
 
-export function addNote(text) {
-  add({ text, note: true });
+/** Adds a line of the page's own. It is good news, or messages may be missing. */
+export function addNote(text, good = false) {
+  add({ text, note: good ? "note good" : "note" });
 }
 
 export function clear() {
@@ -60,7 +61,7 @@ function row({ time, text, note }) {
   const content = document.createElement("span");
   content.textContent = text;
   item.append(stamp, content);
-  if (note) item.className = "note";
+  if (note) item.className = note;
   return item;
 }
 
