@@ -46,7 +46,7 @@ type App struct {
 	public, admin net.Listener
 	box           *blackbox.Box  // nil: no records
 	embedded      *embeddedRedis // nil unless there is one
-	names         *web.Names     // of visitors of the demo page; nil if it invents none
+	names         *web.Names     // for visitors of the demo page; may be nil
 
 	stats    *stats.Stats
 	budget   *outbox.Budget
@@ -58,7 +58,7 @@ type App struct {
 	link     *source.Link
 	control  *control.Control
 	events   *events.Writer
-	webhooks *events.Webhooks   // nil if there are none
+	webhooks *events.Webhooks   // nil without EVENTS_URL
 	unheard  *events.Unheard    // nil without UNHEARD
 	presence *presence.Presence // nil if no channel has members
 	counts   *counts.Counts     // nil without PUSHER_KEY

@@ -12,7 +12,7 @@ import (
 )
 
 // An embeddedRedis is the Redis in memory and the file by which other commands
-// find this relay. A nil value means that there is none.
+// find this relay. A nil value means that Redis is real.
 type embeddedRedis struct {
 	server *embedded.Server
 	forget func()

@@ -11,7 +11,7 @@ import (
 
 // inventNames returns the names for visitors of the demo page, or nil. A relay
 // that other machines reach, that has a real Redis, or whose clients can log in,
-// knows its users by their logins only.
+// identifies its users by their logins only.
 func (a *App) inventNames() *web.Names {
 	if !a.cfg.IsEmbedded() || !bool(a.cfg.Demo) || a.cfg.HasMethod() || !loopback.Addr(a.Addr()) {
 		return nil

@@ -35,7 +35,7 @@ type command struct {
 	details   string // further lines for `sidecast help NAME`
 
 	min, max int                 // how many arguments there may be; max < 0 means any number
-	flags    func(*flag.FlagSet) // defines options; nil if there are none
+	flags    func(*flag.FlagSet) // defines options; may be nil
 	run      func(ctx context.Context, p *Program, args []string) error
 }
 

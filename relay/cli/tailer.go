@@ -106,7 +106,7 @@ func (t *tailer) interruption(code protocol.CloseCode, err error) string {
 }
 
 // connect prints the messages of one connection until it ends, and returns the
-// relay's close code, or 0 if there was none.
+// relay's close code, or 0 if it sent no close frame.
 func (t *tailer) connect(ctx context.Context, first bool) (protocol.CloseCode, error) {
 	token := ""
 	if t.token != nil {

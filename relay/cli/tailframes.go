@@ -160,8 +160,8 @@ func (t *tailer) refused(c *tailChannel, f *tailFrame) {
 	}
 }
 
-// refusalFor returns why the relay refuses a channel. What a page can do, a
-// command cannot.
+// refusalFor returns why the relay refuses a channel, without the advice for
+// pages.
 func refusalFor(f *tailFrame) string {
 	if f.Message == protocol.ReasonNoAuth.String() {
 		return "a page opens this private channel with what the application signs for it; " +
@@ -170,7 +170,7 @@ func refusalFor(f *tailFrame) string {
 	return f.Message
 }
 
-// gap reports that messages may be missing. where is what it is about, in words.
+// gap reports that messages may be missing. where names their channels, in words.
 func (t *tailer) gap(where string, f *tailFrame) {
 	t.printer.warn("gap (%s): messages of %s may be missing here", f.Reason, where)
 	t.printer.print(tailLine{Type: "gap", Channel: f.Channel, Cursor: f.Cursor, Reason: f.Reason}, nil)

@@ -25,8 +25,8 @@ type tailLine struct {
 	Base64    string  `json:"base64,omitempty"` // instead of data, if the payload is not UTF-8
 }
 
-// A tailPrinter writes what a tailer receives: to out as text for people or as
-// lines of JSON, and to notes what the tailer does.
+// A tailPrinter writes messages and other events to out, as text for people or as
+// lines of JSON, and notes for people to notes.
 type tailPrinter struct {
 	out, notes           io.Writer
 	asJSON               bool
@@ -43,7 +43,7 @@ func newTailPrinter(p *Program, asJSON bool) *tailPrinter {
 	}
 }
 
-// mayColor reports whether what is written may have colors
+// mayColor reports whether the output may have colors
 // (https://no-color.org). Old consoles of Windows would show the codes.
 func mayColor(w io.Writer) bool {
 	shows := runtime.GOOS != "windows" || os.Getenv("WT_SESSION") != ""
@@ -65,10 +65,10 @@ func paint(on bool, color, text string) string {
 	return "\x1b[" + color + "m" + text + "\x1b[0m"
 }
 
-// note writes one line about what the tailer does.
+// note writes one line about the connection or a subscription.
 func (p *tailPrinter) note(format string, args ...any) { p.writeNote(colorFaint, format, args) }
 
-// warn is note for what the reader should not overlook.
+// warn is note in another color, for the reader to notice.
 func (p *tailPrinter) warn(format string, args ...any) { p.writeNote(colorNotice, format, args) }
 
 func (p *tailPrinter) writeNote(color, format string, args []any) {
@@ -113,7 +113,7 @@ func marshal(value any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// escapeJSON escapes what [printable] does, in the form of JSON.
+// escapeJSON is [printable] in the form of JSON.
 func escapeJSON(line []byte) []byte {
 	if !bytes.ContainsFunc(line, isUnsafe) {
 		return line

@@ -1,7 +1,7 @@
 // Package web contains the files that the relay serves to browsers: the demo
 // page, and the JavaScript client (client/README.md).
 //
-// The demo page is a tour of what the JavaScript client does, on one channel. It
+// The demo page is a tour of the JavaScript client, on one channel. It
 // shows messages, names and errors as text, never as markup. It loads nothing
 // from other hosts. All its URLs are relative, so it works below any base path.
 // Its content security policy allows only the page's own scripts, and
@@ -22,7 +22,7 @@ type Page struct {
 	// examples that publish. If it is empty, the examples use Redis's default
 	// address.
 	RedisAddr string
-	// Names invents users for the visitors; nil for none.
+	// Names invents users for the visitors. If it is nil, they are anonymous.
 	Names *Names
 }
 

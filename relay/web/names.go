@@ -37,7 +37,7 @@ func (n *Names) invent() string {
 	return passPrefix + name + "." + n.sign(name)
 }
 
-// sign returns what shows that these Names have invented a name.
+// sign returns the signature of a name.
 func (n *Names) sign(name string) string {
 	mac := hmac.New(sha256.New, n.secret)
 	mac.Write([]byte(name))
