@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -204,3 +205,16 @@ func TestTailOutputFails(t *testing.T) {
 type failingWriter struct{}
 
 func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+
+// Whatever the relay sends, the tailer keeps a bounded number of channels.
+func TestTailIsBounded(t *testing.T) {
+	p, _, _ := testPrinter(true, false)
+	tail := newTailer("", nil, []string{"chat", "chat"}, p, nil)
+	tail.dead = time.NewTimer(time.Hour)
+	for i := range 2 * maxUnnamed {
+		tail.receive(fmt.Appendf(nil, `{"type":"subscribed","channel":"c%d","cursor":"x"}`, i))
+	}
+	if n := len(tail.channels); n != 1+maxUnnamed {
+		t.Errorf("%d channels", n)
+	}
+}

@@ -11,7 +11,6 @@ type tailChannel struct {
 	name      string
 	named     bool // on the command line
 	own       bool // the relay subscribes the client to it at each connection
-	known     bool // it was subscribed to before
 	state     tailState
 	after, at string
 }

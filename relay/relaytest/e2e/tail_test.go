@@ -236,3 +236,22 @@ func TestTailPrivateChannel(t *testing.T) {
 		t.Errorf("exit %d: %s", code, out)
 	}
 }
+
+// A connection that carries nothing any more is dead, although no side has closed
+// it. tail notices the missing heartbeats.
+func TestTailNoticesDeadConnection(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relay := startRelay(t, server, map[string]string{"SIDECAST_PING_INTERVAL": "5s", "SIDECAST_PONG_TIMEOUT": "4s"})
+	proxy := faultproxy.Start(t, relay.Addr())
+	tail := relaytest.Start(t, nil, "tail", "--url", "ws://"+proxy.Addr+"/ws", "chat")
+	awaitTail(tail, "# listening to chat")
+	proxy.Hold(faultproxy.Both...)
+	server.CLI("PUBLISH", "chat", "missed")
+	awaitTail(tail, "# the connection is dead: no heartbeat for 9 s; trying again in ")
+	proxy.Reset()
+	proxy.Release(faultproxy.Both...)
+	awaitTail(tail, "# listening to chat again, from where it stopped")
+	awaitTail(tail, `"data":"missed"`)
+	wantTail(t, tail, "chat", "missed")
+}
