@@ -11,6 +11,7 @@ import (
 
 	"sidecast/relay"
 	"sidecast/relay/access"
+	"sidecast/relay/blackbox"
 	"sidecast/relay/outbox"
 	"sidecast/relay/protocol"
 )
@@ -49,14 +50,14 @@ type coldConn struct {
 	_      [192]byte
 }
 
-// coldHub is a hub with so many clients, each alone on a channel.
-func coldHub(b *testing.B, clients int) (*relay.Hub, []*coldConn) {
+// coldHub is a hub with so many clients, each on the channel that channelOf returns. box may be nil.
+func coldHub(b *testing.B, clients int, box *blackbox.Box, channelOf func(i int) string) (*relay.Hub, []*coldConn) {
 	all := access.Patterns{access.MustPattern("*")}
 	budget := outbox.NewBudget(1<<20, 1<<30, time.Minute, nil)
 	hub := relay.NewHub(relay.HubConfig{
 		Access:    &access.Rules{Names: access.NewNames("", ""), Channels: all, Public: all},
 		Protocols: protocol.All(), Budget: budget, Shards: 2, MaxChannels: 10, PingInterval: time.Hour,
-		HistoryBytes: 64 << 20, HistoryAge: 5 * time.Minute,
+		HistoryBytes: 64 << 20, HistoryAge: 5 * time.Minute, BlackBox: box,
 	})
 	var running sync.WaitGroup
 	running.Go(func() { _ = hub.Run(b.Context()) })
@@ -66,7 +67,7 @@ func coldHub(b *testing.B, clients int) (*relay.Hub, []*coldConn) {
 	for i := range clients {
 		c := &coldConn{socket: coldSocket{kernel: make([]byte, coldBytes)}}
 		c.outbox.Init(budget, &c.socket, nil)
-		hub.Join(relay.Client{Protocol: protocol.Raw{}, Outbox: &c.outbox}).Subscribe(requests(fmt.Sprint("c", i)))
+		hub.Join(relay.Client{Protocol: protocol.Raw{}, Outbox: &c.outbox}).Subscribe(requests(channelOf(i)))
 		conns = append(conns, c)
 	}
 	return hub, conns
@@ -87,7 +88,7 @@ func cpu() time.Duration {
 // It shows what the layout of a channel is worth, and that messages are taken in together: without both it is twice as much.
 func BenchmarkCold(b *testing.B) {
 	const clients, batch, batches = 5000, 64, 200
-	hub, conns := coldHub(b, clients)
+	hub, conns := coldHub(b, clients, nil, func(i int) string { return fmt.Sprint("c", i) })
 	names := make([][]byte, clients)
 	for i := range names {
 		names[i] = fmt.Append(nil, "c", i)

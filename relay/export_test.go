@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"runtime"
+
 	"math"
 	"testing/synctest"
 
@@ -109,4 +111,15 @@ func (h *Hub) WaitingActions() int {
 	h.actions.mu.Lock()
 	defer h.actions.mu.Unlock()
 	return len(h.actions.waiting)
+}
+
+// AwaitDelivered returns when nothing waits for a shard.
+func (h *Hub) AwaitDelivered() {
+	for _, s := range h.shards {
+		for done := false; !done; runtime.Gosched() {
+			s.mu.Lock()
+			done = s.mailbox.empty()
+			s.mu.Unlock()
+		}
+	}
 }

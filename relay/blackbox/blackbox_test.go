@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"sidecast/relay/blackbox"
@@ -332,5 +333,87 @@ func BenchmarkMessage(b *testing.B) {
 	for b.Loop() {
 		seq++
 		box.Message(&name, channel, blackbox.Message{Seq: seq, At: blackbox.Place{Major: 1, Minor: seq}, Size: 100, Heard: 1000})
+	}
+}
+
+// 16 MiB remember ten minutes of 1,000 messages a second, and of 10,000 clients
+// that stay for a minute on three of a thousand channels.
+func TestTenMinutes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTraffic(t, 16<<20)
+		for range 20 * 60 * 1000 {
+			w.millisecond()
+			time.Sleep(time.Millisecond)
+		}
+		first, _ := w.box.NewReader(time.Time{}).Next()
+		age := time.Since(first.At)
+		t.Logf("the oldest record is from %v ago, %d times all sessions were recorded", age, w.censuses)
+		if age < 10*time.Minute {
+			t.Errorf("it remembers %v", age)
+		}
+	})
+}
+
+// Traffic writes what a relay with many clients does.
+type traffic struct {
+	box      *blackbox.Box
+	random   *rand.Rand
+	names    [1000]blackbox.Name
+	channels [1000]string
+	sessions []trafficSession // in the order in which they began
+	seq      uint64
+	censuses int
+}
+
+type trafficSession struct {
+	number uint32
+	client blackbox.Client
+	on     [3]int
+}
+
+func newTraffic(t testing.TB, bytes int) *traffic {
+	w := &traffic{box: open(t, bytes, ""), random: rand.New(rand.NewPCG(1, 2))}
+	for i := range w.channels {
+		w.channels[i] = fmt.Sprint("order:", 100_000+i)
+	}
+	for range 10_000 {
+		w.begin()
+	}
+	return w
+}
+
+func (w *traffic) begin() {
+	s := trafficSession{client: blackbox.Client{User: fmt.Sprint(1_000_000 + w.random.IntN(100_000)), Protocol: 1}}
+	for i := range s.client.ID {
+		s.client.ID[i] = byte(w.random.Uint32())
+	}
+	s.number = w.box.Begin(s.client)
+	for i := range s.on {
+		s.on[i] = w.random.IntN(len(w.channels))
+		w.box.Join(s.number, &w.names[s.on[i]], w.channels[s.on[i]], false, w.seq)
+	}
+	w.sessions = append(w.sessions, s)
+}
+
+// millisecond is one message, and a sixth of a session that ends and of one that
+// begins. Censuses are done at once.
+func (w *traffic) millisecond() {
+	w.seq++
+	i := w.random.IntN(len(w.channels))
+	w.box.Message(&w.names[i], []byte(w.channels[i]), blackbox.Message{Seq: w.seq, At: blackbox.Place{Major: 1 + w.seq/1000, Minor: w.seq % 1000}, Size: 300, Heard: 30})
+	if w.random.IntN(6) == 0 {
+		w.box.End(w.sessions[0].number, blackbox.End{Code: 1001, Lost: w.seq + 1})
+		w.sessions = w.sessions[1:]
+		w.begin()
+	}
+	if !w.box.Census() {
+		return
+	}
+	w.censuses++
+	for _, s := range w.sessions {
+		w.box.Is(s.number, s.client)
+		for _, i := range s.on {
+			w.box.On(s.number, &w.names[i], w.channels[i], false, 1)
+		}
 	}
 }
