@@ -18,10 +18,10 @@ import (
 // package lists all packages of this module that its production code may import.
 var allowedImports = map[string][]string{
 	"":          {"relay/cli"},
-	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/syntax", "relay/ws"},
+	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/stream", "relay/syntax", "relay/trace", "relay/ws"},
 	"relay/app": {
 		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/blackbox", "relay/control", "relay/counts", "relay/embedded", "relay/events", "relay/loopback",
-		"relay/outbox", "relay/presence", "relay/protocol", "relay/pusher", "relay/roster", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/transport", "relay/web", "relay/why", "relay/ws",
+		"relay/outbox", "relay/presence", "relay/protocol", "relay/pusher", "relay/roster", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/trace", "relay/transport", "relay/web", "relay/why", "relay/ws",
 	},
 	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/redisurl", "relay/syntax"},
 
@@ -39,7 +39,8 @@ var allowedImports = map[string][]string{
 	"relay/presence":    {"relay/access", "relay/roster", "relay/stats"},
 	"relay/auth":        {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/stats"},
 	"relay/events":      {"relay/access", "relay/protocol", "relay/stats"},
-	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats"},
+	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats", "relay/trace"},
+	"relay/trace":       {"relay/access", "relay/blackbox", "relay/protocol"},
 	"relay/embedded":    {"relay/loopback"},
 	"relay/web":         {},
 

@@ -163,6 +163,7 @@
 //	counts.go        numbers of subscriptions, and the clients that are told them
 //	report.go        reports about clients, for the application
 //	record.go        what the black box records
+//	explain.go       the state of one channel, and the names of all
 //	unheard.go       messages without a subscriber
 //	echo.go          messages that their sender does not want to receive
 //	limiter.go       the command rate of a session

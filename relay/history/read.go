@@ -117,3 +117,26 @@ func (h *History[T]) After(ch *Channel[T], offset uint64) uint64 {
 	}
 	return ch.oldest
 }
+
+// Channels returns all channels. Those that are added meanwhile may be missing.
+// The owner may change the history between two of them.
+func (h *History[T]) Channels() iter.Seq[*Channel[T]] {
+	return func(yield func(*Channel[T]) bool) {
+		for _, ch := range h.table.first {
+			for ; ch != nil; ch = ch.next {
+				if !yield(ch) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// NewestTime returns when the newest message of a channel was added, as in
+// [History.Expire] and to the second, or false if the channel holds none.
+func (h *History[T]) NewestTime(ch *Channel[T]) (at int64, ok bool) {
+	if ch.newest == 0 {
+		return 0, false
+	}
+	return int64(h.ring.entry(ch.newest).storedAt) * 1e9, true
+}
