@@ -14,10 +14,10 @@ import (
 const maxScrapes = 4
 
 // notFound is the body of the 404 response for all other paths.
-const notFound = "not found; available: /metrics, /livez, /readyz, /publish, /why and /debug/pprof/"
+const notFound = "not found; available: /metrics, /livez, /readyz, /publish, /why, /explain, /trace and /debug/pprof/"
 
-// Config configures [Handler]. All fields but Publisher, Why, Token and Loopback are
-// required.
+// Config configures [Handler]. All fields but Publisher, Why, Explain, Trace,
+// Token and Loopback are required.
 type Config struct {
 	Registry *prometheus.Registry
 	Ready    http.Handler // answers /readyz
@@ -29,14 +29,18 @@ type Config struct {
 	// nil: the relay keeps no records.
 	Why func(WhyQuestion, io.Writer) error
 
-	Token    string // grants access to profiles and to methods other than GET and HEAD; empty: no token does
+	Explain Explainer // answers /explain; nil: the path does not exist
+	Trace   Tracer    // answers /trace; nil: the path does not exist
+
+	Token    string // grants access to profiles, to what the relay knows about channels, and to methods other than GET and HEAD; empty: no token does
 	Loopback bool   // only this machine can reach the listener
 }
 
-// Handler serves /metrics, /livez, /readyz, /publish, /why and /debug/pprof/.
-// The first three require no token, and /publish one of its own. Profiles and
-// /why require the token, sent as `Authorization: Bearer`, unless the listener
-// is loopback. Methods other than GET and HEAD always require it. On a loopback listener,
+// Handler serves /metrics, /livez, /readyz, /publish, /why, /explain, /trace and
+// /debug/pprof/. The first three require no token, and /publish one of its own.
+// Profiles, and what the relay knows about channels and clients, require the
+// token, sent as `Authorization: Bearer`, unless the listener is loopback.
+// Methods other than GET and HEAD always require it. On a loopback listener,
 // the Host and, if present, the Origin must be loopback too, so that no web
 // page can read from the listener through a browser on this machine.
 func Handler(c Config) http.Handler {
@@ -57,6 +61,12 @@ func Handler(c Config) http.Handler {
 		mux.Handle(path, a.privileged(profile))
 	}
 	mux.Handle("/why", a.privileged(readOnly(newWhyHandler(c.Why))))
+	if c.Explain != nil {
+		mux.Handle("/explain", a.privileged(readOnly(explainHandler(c.Explain))))
+	}
+	if c.Trace != nil {
+		mux.Handle("/trace", a.privileged(readOnly(traceHandler(c.Trace))))
+	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, notFound, http.StatusNotFound) })
 	publish, others := newPublishHandler(c.Publisher), a.protectWrites(mux)
 	return a.checkSite(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -8,6 +9,7 @@ import (
 	"testing"
 
 	"sidecast/relay/stats"
+	"sidecast/relay/trace"
 )
 
 const token = "correct horse"
@@ -22,6 +24,10 @@ func handler(token string, loopback bool) http.Handler {
 		Registry: registry(new(stats.Stats)), Token: token, Loopback: loopback,
 		Why:   func(WhyQuestion, io.Writer) error { return nil },
 		Ready: answer(http.StatusServiceUnavailable), Live: answer(http.StatusOK),
+		Trace: func(string) *trace.Follower { return nil },
+		Explain: func(_ context.Context, channel string) *trace.Explanation {
+			return &trace.Explanation{Channel: channel}
+		},
 	})
 }
 
@@ -50,6 +56,24 @@ func TestAccess(t *testing.T) {
 		{"ready, with the status of its handler", unset, "GET", "http://relay.example/readyz", "", 503},
 		{"an unknown path", open, "GET", "http://10.1.2.3:9190/", "", 404},
 		{"a path below a known one", open, "GET", "http://10.1.2.3:9190/metrics/x", "", 404},
+
+		// What the relay knows about a channel.
+		{"explain, no token", open, "GET", "http://10.1.2.3:9190/explain?channel=a", "", 401},
+		{"explain, no token is set", unset, "GET", "http://10.1.2.3:9190/explain?channel=a", "", 403},
+		{"explain, the token", open, "GET", "http://10.1.2.3:9190/explain?channel=a", "Authorization: Bearer correct horse", 200},
+		{"explain, loopback", unsetLocal, "GET", "http://localhost:9190/explain?channel=a", "", 200},
+		{"explain, another page", unsetLocal, "GET", "http://localhost:9190/explain?channel=a", "Origin: https://evil.example", 403},
+		{"explain, DNS rebinding", unsetLocal, "GET", "http://evil.example:9190/explain?channel=a", "", 403},
+		{"explain, a POST", loopback, "POST", "http://localhost:9190/explain?channel=a", "Authorization: Bearer correct horse", 405},
+		{"explain, no channel", unsetLocal, "GET", "http://localhost:9190/explain", "", 400},
+		{"explain, two channels", unsetLocal, "GET", "http://localhost:9190/explain?channel=a&channel=b", "", 400},
+		{"explain, an invalid query", unsetLocal, "GET", "http://localhost:9190/explain?channel=%zz", "", 400},
+
+		{"trace, no token", open, "GET", "http://10.1.2.3:9190/trace?channel=a", "", 401},
+		{"trace, no token is set", unset, "GET", "http://10.1.2.3:9190/trace?channel=a", "", 403},
+		{"trace, another page", unsetLocal, "GET", "http://localhost:9190/trace?channel=a", "Origin: https://evil.example", 403},
+		{"trace, no channel", unsetLocal, "GET", "http://localhost:9190/trace", "", 400},
+		{"trace, without records", unsetLocal, "GET", "http://localhost:9190/trace?channel=a", "", 409},
 
 		// Profiles.
 		{"profile, no token", open, "GET", "http://10.1.2.3:9190/debug/pprof/", "", 401},
@@ -154,7 +178,7 @@ func TestHandler(t *testing.T) {
 	for _, tt := range []struct{ path, contains string }{
 		{"/metrics", "\nsidecast_redis_up 0\n"},
 		{"/metrics", "# HELP sidecast_connections Clients that are connected now.\n"},
-		{"/nothing", "not found; available: /metrics, /livez, /readyz, /publish, /why and /debug/pprof/\n"},
+		{"/nothing", "not found; available: /metrics, /livez, /readyz, /publish, /why, /explain, /trace and /debug/pprof/\n"},
 		{"/debug/pprof/goroutine?debug=1", "goroutine profile: total"},
 	} {
 		response, err := http.Get(server.URL + tt.path)

@@ -181,7 +181,7 @@ func (a *App) adminHandler(ready, live http.Handler) http.Handler {
 	return admin.Handler(admin.Config{
 		Registry: admin.NewRegistry(a.stats, gauges, a.options.Version, a.options.Commit),
 		Token:    a.cfg.AdminToken.Reveal(), Loopback: loopback.Addr(a.AdminAddr()), Ready: ready, Live: live,
-		Why: a.why(),
+		Why: a.why(), Explain: a.explain, Trace: a.follow,
 		Publisher: admin.Publisher{
 			Token: a.cfg.PublishToken.Reveal(), MaxPayload: a.cfg.MaxPayloadBytes.Int(), Relayed: a.settings.Access.Relayed,
 			Publish: a.publish, Stats: a.stats, Logger: a.options.Logger,

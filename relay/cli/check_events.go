@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"sidecast/relay/app"
 	"sidecast/relay/protocol"
 	"sidecast/relay/source"
+	"sidecast/relay/trace"
 )
 
 // maxMistakes bounds the findings about an application's messages.
@@ -88,7 +88,7 @@ func (j *eventJudge) hear(name string, payload []byte) {
 	relayed := prefixed && j.rules.Relayed(string(channel)) == protocol.CodeOK
 	e, isEvent := protocol.ParseEnvelope(payload)
 	isEvent = isEvent && e.Data != nil
-	guess := redisPrefix(name)
+	guess := trace.LibraryPrefix(name)
 	switch {
 	case isEvent && guess != "" && guess != j.prefix && relayed:
 		j.add(source.LevelWarn, fmt.Sprintf("clients receive an event on %q, not on %q", channel, strings.TrimPrefix(name, guess)),
@@ -130,24 +130,4 @@ func (j *eventJudge) result(d time.Duration) []source.Finding {
 		})
 	}
 	return j.mistakes
-}
-
-var (
-	databasePrefix = regexp.MustCompile(`^.*?[-_]database[-_]`)
-	insidePrefix   = regexp.MustCompile(`^(.*?[-_:])(private-|presence-)`)
-)
-
-// redisPrefix returns the prefix that a library has probably added to the name of
-// a channel, or "".
-func redisPrefix(name string) string {
-	if access.KindOf(name).Guarded() {
-		return ""
-	}
-	if prefix := databasePrefix.FindString(name); prefix != "" {
-		return prefix
-	}
-	if found := insidePrefix.FindStringSubmatch(name); found != nil {
-		return found[1]
-	}
-	return ""
 }

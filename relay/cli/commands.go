@@ -25,6 +25,8 @@ func commands() []*command {
 		tokenCommand(),
 		signCommand(),
 		checkCommand(),
+		explainCommand(),
+		traceCommand(),
 		{name: "config", summary: "print the settings in effect, without secrets", run: printConfig},
 		{name: "healthcheck", summary: "exit 0 if the relay on this machine is alive", run: healthcheck},
 		{name: "version", summary: "print the version", run: version},

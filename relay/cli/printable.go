@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -61,4 +63,24 @@ func cut(text string, limit int) string {
 		limit--
 	}
 	return text[:limit] + "..."
+}
+
+// printJSON writes a value as JSON on one line, in which nothing can control a
+// terminal.
+func printJSON(out io.Writer, value any) error {
+	text, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encoding the output: %w", err)
+	}
+	var b strings.Builder
+	for _, r := range string(text) {
+		if isUnsafe(r) && r != utf8.RuneError || r == 0x7f {
+			fmt.Fprintf(&b, `\u%04x`, r) // it can only be in a string
+		} else {
+			b.WriteRune(r)
+		}
+	}
+	b.WriteByte('\n')
+	_, err = io.WriteString(out, b.String())
+	return err
 }
