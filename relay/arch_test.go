@@ -18,7 +18,7 @@ import (
 // package lists all packages of this module that its production code may import.
 var allowedImports = map[string][]string{
 	"":          {"relay/cli"},
-	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/stream", "relay/syntax", "relay/trace", "relay/ws"},
+	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/origin", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/stream", "relay/syntax", "relay/through", "relay/trace", "relay/ws"},
 	"relay/app": {
 		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/blackbox", "relay/control", "relay/counts", "relay/embedded", "relay/events", "relay/loopback",
 		"relay/outbox", "relay/presence", "relay/protocol", "relay/pusher", "relay/roster", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/trace", "relay/transport", "relay/web", "relay/why", "relay/ws",
@@ -42,6 +42,7 @@ var allowedImports = map[string][]string{
 	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats", "relay/trace"},
 	"relay/trace":       {"relay/access", "relay/blackbox", "relay/protocol"},
 	"relay/embedded":    {"relay/loopback"},
+	"relay/through":     {"relay/protocol", "relay/source"},
 	"relay/web":         {},
 
 	"relay": {"relay/access", "relay/blackbox", "relay/history", "relay/outbox", "relay/pagecache", "relay/protocol", "relay/roster", "relay/stats", "relay/stream"},

@@ -8,93 +8,28 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"sidecast/relay/relaytest"
-	"sidecast/relay/relaytest/redistest"
+	"sidecast/relay/relaytest/webserver"
 )
 
-// A webServer is a web server for which the README has a configuration.
-type webServer struct {
-	program, debianPackage, language string
-	// config returns the name and the text of a complete configuration file
-	// that contains the recipe.
-	config func(dir, listen, recipe string) (name, text string)
-	args   func(file string) []string
-}
+// webServers are those for which the README has a configuration.
+var webServers = []struct {
+	webserver.Server
+	language string // of the code in the README
+}{{webserver.Nginx, "nginx"}, {webserver.Apache, "apache"}, {webserver.Caddy, "caddyfile"}}
 
-var webServers = []webServer{
-	{
-		"nginx", "nginx-light", "nginx",
-		func(dir, listen, recipe string) (string, string) {
-			return "nginx.conf", fmt.Sprintf("daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error.log;\nevents {}\n"+
-				"http {\naccess_log off; client_body_temp_path %[1]s; proxy_temp_path %[1]s; fastcgi_temp_path %[1]s; "+
-				"uwsgi_temp_path %[1]s; scgi_temp_path %[1]s;\nserver {\nlisten %[2]s;\n%[3]s}\n}\n", dir, listen, recipe)
-		},
-		func(file string) []string { return []string{"-c", file, "-e", "stderr"} },
-	},
-	{
-		"apache2", "apache2", "apache",
-		func(dir, listen, recipe string) (string, string) {
-			var modules strings.Builder
-			for _, name := range []string{"mpm_event", "authz_core", "proxy", "proxy_http", "proxy_wstunnel"} {
-				fmt.Fprintf(&modules, "LoadModule %s_module /usr/lib/apache2/modules/mod_%[1]s.so\n", name)
-			}
-			return "apache.conf", modules.String() + fmt.Sprintf("ServerRoot %[1]s\nPidFile %[1]s/pid\nErrorLog %[1]s/error.log\n"+
-				"DefaultRuntimeDir %[1]s\nServerName localhost\nUser nobody\nGroup nogroup\nListen %[2]s\n%[3]s", dir, listen, recipe)
-		},
-		func(file string) []string { return []string{"-X", "-f", file} },
-	},
-	{
-		"caddy", "caddy", "caddyfile",
-		func(_, listen, recipe string) (string, string) {
-			// The host name would need a certificate, and the last line a PHP
-			// server.
-			return "Caddyfile", "{\n\tadmin off\n\tauto_https off\n}\n" + strings.NewReplacer("app.example.com", "http://"+listen,
-				"    php_fastcgi unix//run/php/php-fpm.sock\n", "").Replace(recipe)
-		},
-		func(file string) []string { return []string{"run", "--config", file, "--adapter", "caddyfile"} },
-	},
-}
-
-// start runs the web server with the configuration in the README, in front of
-// the relay at the given address. It returns its own address.
-func (w webServer) start(t *testing.T, relay string) string {
+// recipe returns the configuration in the README, for a relay at the given
+// address.
+func recipe(t *testing.T, language, relay string) string {
 	t.Helper()
-	// Debian installs servers in a directory that is not in every user's PATH.
-	t.Setenv("PATH", os.Getenv("PATH")+":/usr/sbin")
-	redistest.Require(t, w.program, w.debianPackage)
-	listen, dir := redistest.FreeAddr(t), t.TempDir()
-	code := readmePart(t, "\n```"+w.language+"\n", "```\n")
+	code := readmePart(t, "\n```"+language+"\n", "```\n")
 	if !strings.Contains(code, "127.0.0.1:8080") {
 		t.Fatalf("the recipe does not contain the relay's address:\n%s", code)
 	}
-	name, text := w.config(dir, listen, strings.ReplaceAll(code, "127.0.0.1:8080", relay))
-	file := filepath.Join(dir, name)
-	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	server := exec.Command(w.program, w.args(file)...)
-	server.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	var out strings.Builder
-	server.Stdout, server.Stderr = &out, &out
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = server.Process.Kill()
-		_ = server.Wait()
-		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-			t.Logf("output of %s:\n%s%s", w.program, &out, log)
-		}
-	})
-	awaitHTTP(t, "http://"+listen+"/")
-	return listen
+	return strings.ReplaceAll(code, "127.0.0.1:8080", relay)
 }
 
 // TestRecipes runs a relay after each web server of the README. A page of the
@@ -103,9 +38,9 @@ func (w webServer) start(t *testing.T, relay string) string {
 // client sends a forged header.
 func TestRecipes(t *testing.T) {
 	for _, w := range webServers {
-		t.Run(w.program, func(t *testing.T) {
+		t.Run(w.Program, func(t *testing.T) {
 			s := newSetup(t, "TRUSTED_PROXIES=127.0.0.1", "MAX_CONNECTIONS_PER_IP=1")
-			listen := w.start(t, s.relay.Addr())
+			listen := w.Start(t, recipe(t, w.language, s.relay.Addr()))
 
 			client, status := connectFrom(t, "127.0.0.2", listen)
 			if _, again := connectFrom(t, "127.0.0.2", listen); status != http.StatusSwitchingProtocols || again != http.StatusTooManyRequests {
@@ -129,8 +64,8 @@ func TestRecipes(t *testing.T) {
 				t.Fatalf("a page of the same host: %v", err)
 			}
 			t.Cleanup(c.Drop)
-			s.redis.CLI("PUBLISH", "public:1", "through "+w.program)
-			if e := s.await(c, "a message", relaytest.Is(relaytest.KindMessage)); e.Data != "through "+w.program {
+			s.redis.CLI("PUBLISH", "public:1", "through "+w.Program)
+			if e := s.await(c, "a message", relaytest.Is(relaytest.KindMessage)); e.Data != "through "+w.Program {
 				t.Errorf("received %q", e.Data)
 			}
 			s.streamThrough(t, listen)

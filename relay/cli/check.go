@@ -7,6 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"sidecast/config"
@@ -19,6 +20,7 @@ var errCheck = errors.New("the relay would not work with these settings: see the
 
 func checkCommand() *command {
 	var o checkOptions
+	var t throughOptions
 	c := &command{
 		name: "check", arguments: "[OPTION...]", summary: "report problems and how to solve them",
 		details: "It checks the settings, when certificates expire, and the answers from SIDECAST_AUTH_URL,\n" +
@@ -26,12 +28,13 @@ func checkCommand() *command {
 			"connection to Redis, the limits of Redis, and the rights of Sidecast's Redis user, and ends with a\n" +
 			"message to itself through Redis. With SIDECAST_PUSHER_KEY, it also examines the events that the\n" +
 			"application publishes while it runs. With --cookie or --channel, it says who the user of a browser\n" +
-			"is, and what opens a channel to this user, or why nothing does.",
+			"is, and what opens a channel to this user, or why nothing does.\n" + throughDetails,
 	}
 	c.flags = func(f *flag.FlagSet) {
 		f.StringVar(&o.cookie, "cookie", "", "the `COOKIE` header of a browser, NAME=VALUE; - reads it from standard input, @FILE from a file")
 		f.StringVar(&o.channel, "channel", "", "the `NAME` of a channel")
 		f.DurationVar(&o.listen, "listen", 3*time.Second, "how long to receive the application's events, a `TIME` like 30s")
+		t.flags(f)
 	}
 	c.run = func(ctx context.Context, p *Program, _ []string) error {
 		header, err := cookieFrom(o.cookie, p.Stdin)
@@ -39,6 +42,9 @@ func checkCommand() *command {
 			return err
 		}
 		o.cookie = header
+		if t.target != "" {
+			return t.check(ctx, p, o)
+		}
 		return check(ctx, p, o)
 	}
 	return c
@@ -96,7 +102,7 @@ func report(out io.Writer, findings []source.Finding) error {
 	for _, f := range findings {
 		fmt.Fprintf(out, "%-4s  %s: %s\n", f.Level, printable(f.Subject), printable(f.Text))
 		if f.Do != "" {
-			fmt.Fprintf(out, "      %s\n", f.Do)
+			fmt.Fprintf(out, "      %s\n", strings.ReplaceAll(f.Do, "\n", "\n        "))
 		}
 		failed = failed || f.Level == source.LevelFail
 	}

@@ -67,7 +67,7 @@ func (hs *handshake) validate(r *http.Request, codecs map[string]*codec) *httpEr
 	if r.Method != http.MethodGet || r.ProtoMajor != 1 || r.ProtoMinor < 1 ||
 		!hasToken(r.Header, headerUpgrade, "websocket") || !hasToken(r.Header, headerConnection, "upgrade") {
 		if r.Method == http.MethodGet && r.Header.Get(headerKey) != "" {
-			return upgradeRemoved
+			return withoutUpgrade(r)
 		}
 		return noUpgrade(r)
 	}

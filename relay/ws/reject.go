@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"sidecast/relay/accept"
@@ -43,11 +44,9 @@ var (
 		headers: [][2]string{{"Upgrade", "websocket"}},
 	}
 	// upgradeRemoved is for requests with the key of a handshake, which only
-	// WebSocket clients send.
-	upgradeRemoved = &httpError{
-		status: http.StatusUpgradeRequired,
-		text: "this WebSocket handshake has no Upgrade and Connection header, or is not HTTP/1.1: a proxy must pass them on, " +
-			"as HTTP/1.1",
+	// WebSocket clients send. [withoutUpgrade] gives it a text.
+	upgradeRemoved = httpError{
+		status:  http.StatusUpgradeRequired,
 		headers: [][2]string{{"Upgrade", "websocket"}},
 		problem: invalidHandshake("a WebSocket handshake has lost its Upgrade header, probably in a proxy",
 			"let the proxy pass the headers Upgrade and Connection, as HTTP/1.1: see relay/auth/README.md, Web server configuration"),
@@ -96,6 +95,24 @@ var (
 		problem: &accept.ConnectionLimit,
 	}
 )
+
+// withoutUpgrade says which parts of a handshake are missing.
+func withoutUpgrade(r *http.Request) *httpError {
+	e := upgradeRemoved
+	var lost []string
+	if !hasToken(r.Header, headerUpgrade, "websocket") {
+		lost = append(lost, "its header Upgrade: websocket")
+	}
+	if !hasToken(r.Header, headerConnection, "upgrade") {
+		lost = append(lost, "its header Connection: Upgrade")
+	}
+	e.text = "this WebSocket handshake arrived as " + r.Proto
+	if len(lost) > 0 {
+		e.text += " without " + strings.Join(lost, " and ")
+	}
+	e.text += ": a proxy must pass them on, as HTTP/1.1"
+	return &e
+}
 
 // notUpgraded is a handshake that the relay accepts and the library does not.
 var notUpgraded = accept.Problem{

@@ -1,0 +1,191 @@
+package through
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"sidecast/relay/protocol"
+	"sidecast/relay/source"
+)
+
+// A watched is a connection that is open while nothing happens. Its fields belong
+// to the goroutine that reads from it until that ends.
+type watched struct {
+	subject    string
+	began      time.Time
+	heartbeats int       // that have arrived
+	last       time.Time // when the last one arrived
+	err        error     // why it has ended; nil if it has not
+	ended      time.Time
+}
+
+// An observer reads from connections that are idle, each in a goroutine.
+type observer struct {
+	waiting context.Context // ends when no more is read
+	results chan *watched
+	running int
+}
+
+// watch reads from a connection until it ends or interrupt is called, which makes
+// read return.
+func (o *observer) watch(subject string, interrupt func(), read func(*watched) error) {
+	o.running++
+	go func() {
+		defer context.AfterFunc(o.waiting, interrupt)()
+		w := &watched{subject: subject, began: time.Now()}
+		w.last = w.began
+		err := read(w)
+		if w.ended = time.Now(); o.waiting.Err() == nil {
+			w.err = err
+		}
+		o.results <- w
+	}()
+}
+
+// idle opens an event stream beside the WebSocket, leaves both open, and reports
+// for each whether heartbeats arrive and how it ended. s may be nil.
+func (c *check) idle(ctx context.Context, s *socket) {
+	waiting, stop := context.WithCancel(ctx)
+	defer stop()
+	o := &observer{waiting: waiting, results: make(chan *watched)}
+	if s != nil { // the relay expects answers to its pings while the stream begins
+		o.watch("idle WebSocket", func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }, s.watch)
+	}
+	if stream := c.openStream(ctx); stream != nil {
+		defer stream.close()
+		o.watch("idle event stream", stream.cancel, stream.watch)
+	}
+	timer, ticker := time.AfterFunc(c.Idle, stop), time.NewTicker(time.Second)
+	defer timer.Stop()
+	defer ticker.Stop()
+	for began := time.Now(); o.running > 0; {
+		select {
+		case w := <-o.results:
+			o.running--
+			if f := c.judge(w); c.Idle > 0 || f.Level != source.LevelOK {
+				c.Report(f)
+			}
+		case <-ticker.C:
+			if c.Wait != nil {
+				c.Wait(time.Since(began), c.Idle)
+			}
+		}
+	}
+}
+
+// watch reads until the connection ends.
+func (s *socket) watch(w *watched) error {
+	for {
+		if _, err := s.next(); err != nil {
+			return err
+		}
+		w.heard()
+	}
+}
+
+// watch reads until the stream ends. A block ends with an empty line.
+func (s *stream) watch(w *watched) error {
+	for {
+		line, err := s.reader.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if line == "\n" {
+			w.heard()
+		}
+	}
+}
+
+func (w *watched) heard() {
+	w.heartbeats++
+	w.last = time.Now()
+}
+
+// judge says what became of a connection.
+func (c *check) judge(w *watched) source.Finding {
+	lasted, silent := w.ended.Sub(w.began), w.ended.Sub(w.last)
+	every := c.heartbeat
+	if every == 0 {
+		every = usualHeartbeat
+	}
+	f := source.Finding{Subject: w.subject}
+	due := every + every/10 // the relay varies it by a tenth
+	switch {
+	case w.err != nil:
+		return c.cut(w, lasted, silent, every)
+	case silent > due+lateness:
+		return c.silent(w, silent, every)
+	case w.heartbeats == 0 || lasted < due:
+		f.Text = fmt.Sprintf("was open for %s; heartbeats follow every %s, so a longer --idle shows more", seconds(lasted), seconds(every))
+	default:
+		f.Text = fmt.Sprintf("was open for %s, and heartbeats arrive every %s", seconds(lasted), seconds(every))
+	}
+	return f
+}
+
+// silent describes a connection on which heartbeats are missing.
+func (c *check) silent(w *watched, silent, every time.Duration) source.Finding {
+	if w.subject == "idle event stream" {
+		f := c.buffered(fmt.Sprintf("nothing arrives for %s, although the relay sends a heartbeat every %s: a proxy holds it back",
+			seconds(silent), seconds(every)))
+		f.Subject = w.subject
+		return f
+	}
+	return source.Finding{
+		Level: source.LevelFail, Subject: w.subject,
+		Text: fmt.Sprintf("nothing arrives for %s, although the relay sends a heartbeat every %s: something drops the connection silently",
+			seconds(silent), seconds(every)),
+		Do: "look for a firewall, a NAT or a proxy that forgets connections; it must wait for longer than SIDECAST_PING_INTERVAL",
+	}
+}
+
+// cut describes a connection that was ended.
+func (c *check) cut(w *watched, lasted, silent, every time.Duration) source.Finding {
+	f := source.Finding{Level: source.LevelFail, Subject: w.subject}
+	f.Text = fmt.Sprintf("was cut after %s, %s", seconds(lasted), ended(w.err))
+	end, byFrame := errors.AsType[*closed](w.err)
+	switch {
+	case byFrame && end.code == protocol.CloseRestart:
+		f.Level, f.Text = source.LevelWarn, fmt.Sprintf("the relay ended it after %s, because it restarts", seconds(lasted))
+		f.Do = "run this check again"
+	case byFrame && end.reason == end.code.Reason() && end.reason != "":
+		f.Level, f.Do = source.LevelWarn, "the relay ended it, not a proxy: see its log"
+	case w.heartbeats > 0 && silent < every:
+		f.Text += fmt.Sprintf(", although the last heartbeat had arrived %s before: something limits the whole time of a connection", seconds(silent))
+		f.Do = "raise or remove that limit, which is often in a load balancer, a gateway or a service mesh (timeouts of requests or routes)"
+	default:
+		f.Text += fmt.Sprintf("; nothing was sent for %s, and the relay sends a heartbeat only every %s", seconds(silent), seconds(every))
+		f.Do = fmt.Sprintf("let the proxy wait for longer, or set SIDECAST_PING_INTERVAL to less than %s:\n%s", seconds(silent), c.fix(fixTimeout))
+	}
+	return f
+}
+
+// seconds returns a duration as whole seconds, or milliseconds if it is shorter.
+func seconds(d time.Duration) string {
+	if d < time.Second {
+		return d.Round(time.Millisecond).String()
+	}
+	return fmt.Sprintf("%d s", int(d.Round(time.Second).Seconds()))
+}
+
+// ended says how a connection ended, and who did it as far as that is visible.
+func ended(err error) string {
+	timeout, isNet := errors.AsType[net.Error](err)
+	end, byFrame := errors.AsType[*closed](err)
+	switch {
+	case byFrame:
+		return fmt.Sprintf("with the close frame %d %q", end.code, end.reason)
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "by a reset (RST), which the relay does not send: a proxy or a firewall did it"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "by a FIN without a close frame, which the relay would send: a proxy did it, or the relay was killed"
+	case isNet && timeout.Timeout():
+		return fmt.Sprintf("nothing arrived within %v", answerTime)
+	}
+	return short(err.Error())
+}
