@@ -54,7 +54,7 @@ var (
 	fixBuffer = fix{
 		nginx:   `proxy_buffering off; or no proxy_ignore_headers X-Accel-Buffering;`,
 		haproxy: `no "http-response wait-for-body"`,
-		apache:  `ProxyPass "BASE/sse" "http://127.0.0.1:8080BASE/sse" flushpackets=on, and no SetOutputFilter BUFFER`,
+		apache:  `ProxyPass "BASE/sse" "http://127.0.0.1:8080BASE/sse" flushpackets=on, and no output filter that waits for more`,
 		caddy:   `no response_buffers and no buffer_responses in reverse_proxy`,
 	}
 	fixTimeout = fix{

@@ -34,10 +34,10 @@ type socket struct {
 	stop   func() bool // stops waiting for the end of the context
 }
 
-// A closed is the error of a socket that was closed with a close frame.
+// A closed is the error of a connection that the relay has closed with a code.
 type closed struct {
-	code   protocol.CloseCode
-	reason string
+	Code   protocol.CloseCode
+	Reason string
 }
 
 func (c *closed) Error() string { return "closed with a close frame" }
@@ -71,7 +71,7 @@ func (s *socket) next() (string, error) {
 		case op == opClose:
 			end := &closed{}
 			if len(payload) >= 2 {
-				end.code, end.reason = protocol.CloseCode(binary.BigEndian.Uint16(payload)), short(string(payload[2:]))
+				end.Code, end.Reason = protocol.CloseCode(binary.BigEndian.Uint16(payload)), short(string(payload[2:]))
 			}
 			_ = s.send(opClose, payload[:min(2, len(payload))])
 			return "", end

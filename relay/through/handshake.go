@@ -226,13 +226,13 @@ func (c *check) welcome(s *socket) source.Finding {
 func (c *check) closedAtOnce(end *closed) source.Finding {
 	f := source.Finding{
 		Level: source.LevelFail, Subject: "WebSocket",
-		Text: fmt.Sprintf("the proxies pass it, but the relay closes it with %d: %q", end.code, end.reason),
+		Text: fmt.Sprintf("the proxies pass it, but the relay closes it with %d: %q", end.Code, end.Reason),
 		Do:   "see the relay's log",
 	}
 	switch {
-	case end.code == protocol.CloseUnauthorized && (c.Token != "" || c.Cookie != ""):
+	case end.Code == protocol.CloseUnauthorized && (c.Token != "" || c.Cookie != ""):
 		f.Do = "log in with a token or cookie that is valid; the relay's log says what is wrong with this one"
-	case end.code == protocol.CloseTryLater, end.code == protocol.CloseRestart:
+	case end.Code == protocol.CloseTryLater, end.Code == protocol.CloseRestart:
 		f.Do = "try again; if it happens again, see the relay's log"
 	}
 	return f

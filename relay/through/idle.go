@@ -1,11 +1,14 @@
 package through
 
 import (
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 
@@ -13,10 +16,17 @@ import (
 	"sidecast/relay/source"
 )
 
+const idleStream = "idle event stream"
+
+// errAtOnce is the reason for the end of a stream that has no position: with such
+// a stream, the relay makes a browser try again.
+var errAtOnce = errors.New("the relay ends it at once")
+
 // A watched is a connection that is open while nothing happens. Its fields belong
 // to the goroutine that reads from it until that ends.
 type watched struct {
 	subject    string
+	every      time.Duration // between heartbeats
 	began      time.Time
 	heartbeats int       // that have arrived
 	last       time.Time // when the last one arrived
@@ -26,6 +36,7 @@ type watched struct {
 
 // An observer reads from connections that are idle, each in a goroutine.
 type observer struct {
+	every   time.Duration   // between heartbeats
 	waiting context.Context // ends when no more is read
 	results chan *watched
 	running int
@@ -37,7 +48,7 @@ func (o *observer) watch(subject string, interrupt func(), read func(*watched) e
 	o.running++
 	go func() {
 		defer context.AfterFunc(o.waiting, interrupt)()
-		w := &watched{subject: subject, began: time.Now()}
+		w := &watched{subject: subject, every: o.every, began: time.Now()}
 		w.last = w.began
 		err := read(w)
 		if w.ended = time.Now(); o.waiting.Err() == nil {
@@ -52,13 +63,13 @@ func (o *observer) watch(subject string, interrupt func(), read func(*watched) e
 func (c *check) idle(ctx context.Context, s *socket) {
 	waiting, stop := context.WithCancel(ctx)
 	defer stop()
-	o := &observer{waiting: waiting, results: make(chan *watched)}
+	o := &observer{every: cmp.Or(c.heartbeat, usualHeartbeat), waiting: waiting, results: make(chan *watched)}
 	if s != nil { // the relay expects answers to its pings while the stream begins
 		o.watch("idle WebSocket", func() { _ = s.conn.SetReadDeadline(time.Unix(1, 0)) }, s.watch)
 	}
 	if stream := c.openStream(ctx); stream != nil {
 		defer stream.close()
-		o.watch("idle event stream", stream.cancel, stream.watch)
+		o.watch(idleStream, stream.cancel, stream.watch)
 	}
 	timer, ticker := time.AfterFunc(c.Idle, stop), time.NewTicker(time.Second)
 	defer timer.Stop()
@@ -88,78 +99,92 @@ func (s *socket) watch(w *watched) error {
 	}
 }
 
-// watch reads until the stream ends. A block ends with an empty line.
+// watch reads until the stream ends. Blocks end with an empty line. The relay
+// announces the end in a block of its own, as the error *closed.
 func (s *stream) watch(w *watched) error {
+	positions, closing := 0, false
 	for {
 		line, err := s.reader.ReadString('\n')
-		if err != nil {
+		switch {
+		case err != nil && positions == 0:
+			return errAtOnce
+		case err != nil:
 			return err
-		}
-		if line == "\n" {
+		case line == "\n":
 			w.heard()
+		case strings.HasPrefix(line, "id:"):
+			positions++
+		case line == "event: close\n":
+			closing = true
+		case closing && strings.HasPrefix(line, "data:"):
+			end := &closed{}
+			_ = json.Unmarshal([]byte(line[len("data:"):]), end)
+			return end
 		}
 	}
 }
 
+// heard counts what arrives as a heartbeat unless it directly follows something,
+// as the rest of what a stream begins with does.
 func (w *watched) heard() {
-	w.heartbeats++
-	w.last = time.Now()
+	now := time.Now()
+	if now.Sub(w.last) > w.every/2 {
+		w.heartbeats++
+	}
+	w.last = now
 }
 
 // judge says what became of a connection.
 func (c *check) judge(w *watched) source.Finding {
-	lasted, silent := w.ended.Sub(w.began), w.ended.Sub(w.last)
-	every := c.heartbeat
-	if every == 0 {
-		every = usualHeartbeat
-	}
 	f := source.Finding{Subject: w.subject}
-	due := every + every/10 // the relay varies it by a tenth
+	lasted, silent := w.ended.Sub(w.began), w.ended.Sub(w.last)
+	due := w.every + w.every/10 // the relay varies it by a tenth
 	switch {
 	case w.err != nil:
-		return c.cut(w, lasted, silent, every)
+		return c.cut(w, lasted, silent)
 	case silent > due+lateness:
-		return c.silent(w, silent, every)
-	case w.heartbeats == 0 || lasted < due:
-		f.Text = fmt.Sprintf("was open for %s; heartbeats follow every %s, so a longer --idle shows more", seconds(lasted), seconds(every))
+		return c.silent(w, silent)
+	case w.heartbeats == 0:
+		f.Text = fmt.Sprintf("was open for %s; heartbeats follow every %s, so a longer --idle shows more", seconds(lasted), seconds(w.every))
 	default:
-		f.Text = fmt.Sprintf("was open for %s, and heartbeats arrive every %s", seconds(lasted), seconds(every))
+		f.Text = fmt.Sprintf("was open for %s, and heartbeats arrive every %s", seconds(lasted), seconds(w.every))
 	}
 	return f
 }
 
 // silent describes a connection on which heartbeats are missing.
-func (c *check) silent(w *watched, silent, every time.Duration) source.Finding {
-	if w.subject == "idle event stream" {
-		f := c.buffered(fmt.Sprintf("nothing arrives for %s, although the relay sends a heartbeat every %s: a proxy holds it back",
-			seconds(silent), seconds(every)))
+func (c *check) silent(w *watched, silent time.Duration) source.Finding {
+	f := source.Finding{Level: source.LevelFail, Subject: w.subject}
+	text := fmt.Sprintf("nothing arrives for %s, although the relay sends a heartbeat every %s: ", seconds(silent), seconds(w.every))
+	if w.subject == idleStream {
+		f = c.buffered(text + "a proxy holds it back")
 		f.Subject = w.subject
 		return f
 	}
-	return source.Finding{
-		Level: source.LevelFail, Subject: w.subject,
-		Text: fmt.Sprintf("nothing arrives for %s, although the relay sends a heartbeat every %s: something drops the connection silently",
-			seconds(silent), seconds(every)),
-		Do: "look for a firewall, a NAT or a proxy that forgets connections; it must wait for longer than SIDECAST_PING_INTERVAL",
-	}
+	f.Text = text + "something drops the connection silently"
+	f.Do = "look for a firewall, a NAT or a proxy that forgets connections; it must wait for longer than SIDECAST_PING_INTERVAL"
+	return f
 }
 
 // cut describes a connection that was ended.
-func (c *check) cut(w *watched, lasted, silent, every time.Duration) source.Finding {
+func (c *check) cut(w *watched, lasted, silent time.Duration) source.Finding {
 	f := source.Finding{Level: source.LevelFail, Subject: w.subject}
 	f.Text = fmt.Sprintf("was cut after %s, %s", seconds(lasted), ended(w.err))
 	end, byFrame := errors.AsType[*closed](w.err)
 	switch {
-	case byFrame && end.code == protocol.CloseRestart:
+	case w.err == errAtOnce:
+		f.Level, f.Text = source.LevelWarn, "the relay ends it at once, and lets browsers try again: it restarts, or a limit of connections is reached"
+		f.Do = "run this check again; if it happens again, see the relay's log"
+	case byFrame && end.Code == protocol.CloseRestart:
 		f.Level, f.Text = source.LevelWarn, fmt.Sprintf("the relay ended it after %s, because it restarts", seconds(lasted))
 		f.Do = "run this check again"
-	case byFrame && end.reason == end.code.Reason() && end.reason != "":
+	case byFrame && end.Reason == end.Code.Reason() && end.Reason != "":
 		f.Level, f.Do = source.LevelWarn, "the relay ended it, not a proxy: see its log"
-	case w.heartbeats > 0 && silent < every:
-		f.Text += fmt.Sprintf(", although the last heartbeat had arrived %s before: something limits the whole time of a connection", seconds(silent))
+	case silent < min(w.every, lasted)*9/10:
+		f.Text += fmt.Sprintf(", %s after the last heartbeat: something limits the whole time of a connection", seconds(silent))
 		f.Do = "raise or remove that limit, which is often in a load balancer, a gateway or a service mesh (timeouts of requests or routes)"
 	default:
-		f.Text += fmt.Sprintf("; nothing was sent for %s, and the relay sends a heartbeat only every %s", seconds(silent), seconds(every))
+		f.Text += fmt.Sprintf("; nothing was sent for %s, and the relay sends a heartbeat only every %s", seconds(silent), seconds(w.every))
 		f.Do = fmt.Sprintf("let the proxy wait for longer, or set SIDECAST_PING_INTERVAL to less than %s:\n%s", seconds(silent), c.fix(fixTimeout))
 	}
 	return f
@@ -179,7 +204,7 @@ func ended(err error) string {
 	end, byFrame := errors.AsType[*closed](err)
 	switch {
 	case byFrame:
-		return fmt.Sprintf("with the close frame %d %q", end.code, end.reason)
+		return fmt.Sprintf("with the close frame %d %q", end.Code, end.Reason)
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "by a reset (RST), which the relay does not send: a proxy or a firewall did it"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):

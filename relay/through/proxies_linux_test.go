@@ -2,7 +2,9 @@ package through_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -14,9 +16,21 @@ import (
 	"sidecast/relay/through"
 )
 
+// TestMain lets more tests run at a time than there are processors: they wait
+// most of the time.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if p := flag.Lookup("test.parallel"); p.Value.String() == p.DefValue {
+		if err := p.Value.Set("8"); err != nil {
+			panic(err)
+		}
+	}
+	os.Exit(m.Run())
+}
+
 // The relays that the tests connect to.
 type relays struct {
-	often  string // sends heartbeats each second
+	often  string // sends heartbeats every 10 s
 	seldom string // sends them every 25 s
 	base   string // has the base path /live
 	listed string // allows the pages of https://www.example.com
@@ -36,7 +50,7 @@ func startRelays(t *testing.T) relays {
 		return p.Addr()
 	}
 	return relays{
-		often: start("PING_INTERVAL=1s", "PONG_TIMEOUT=900ms"), seldom: start(), base: start("BASE_PATH=/live"),
+		often: start("PING_INTERVAL=10s", "PONG_TIMEOUT=9900ms"), seldom: start(), base: start("BASE_PATH=/live"),
 		listed: start("ALLOWED_ORIGINS=https://www.example.com"), none: redistest.FreeAddr(t),
 	}
 }
@@ -77,7 +91,7 @@ var nginxMistakes = []mistake{
 	{"nothing about Upgrade", "location / { proxy_pass http://OFTEN; }", "", []string{
 		"fail WebSocket: the relay answers 426: this WebSocket handshake arrived as HTTP/1.0 without its header Upgrade: websocket and its header Connection: Upgrade",
 		"\nnginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade;",
-		"ok event stream: begins at once", "ok idle event stream: ",
+		"ok event stream: begins at once",
 	}},
 	{"HTTP/1.0", "location / { proxy_pass http://OFTEN; proxy_http_version 1.0; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection upgrade; }", "", []string{
 		"fail WebSocket: the relay answers 426: this WebSocket handshake arrived as HTTP/1.0: a proxy must pass them on, as HTTP/1.1", "\nnginx: proxy_http_version 1.1;",
@@ -142,7 +156,7 @@ var nginxMistakes = []mistake{
 		"fail WebSocket: the relay answers 400: Sec-WebSocket-Key must be", "let the proxy pass the headers of the handshake unchanged",
 	}},
 	{"a stream that waits", nginxRight + "location /sse { proxy_ignore_headers X-Accel-Buffering; " + nginxStream + "}", "", []string{
-		"ok WebSocket: works", "fail event stream: no answer arrives within 10s: a proxy waits for its end", "ok idle WebSocket: was open", "\nnginx: proxy_buffering off;",
+		"ok WebSocket: works", "fail event stream: no answer arrives within 10s: a proxy waits for its end", "\nnginx: proxy_buffering off;",
 	}},
 	{"no stream", "location /ws { proxy_pass http://OFTEN; " + nginxUpgrade + "}", "", []string{
 		"ok WebSocket: works", "warn event stream: nginx/", " answers 404: the path does not lead to the relay; pages with EventSource",
@@ -151,7 +165,106 @@ var nginxMistakes = []mistake{
 		"fail idle WebSocket: was cut after ", "by a FIN without a close frame", "the relay sends a heartbeat only every 25 s",
 		"or set SIDECAST_PING_INTERVAL to less than ", "\nnginx: proxy_read_timeout 1h;", "fail idle event stream: was cut after ",
 	}},
-	{"nothing", nginxRight, "", nil},
+	{"no mistake", nginxRight, "", nil},
+}
+
+// The page of an HAProxy that replaces nothing has the name "a proxy", because
+// HAProxy does not say who it is: all lines are shown.
+var haproxyMistakes = []mistake{
+	{"no Upgrade", "\thttp-request del-header Upgrade\n\tserver relay OFTEN", "", []string{
+		"fail WebSocket: the relay answers 426: this WebSocket handshake arrived as HTTP/1.1 without its header", "\nHAProxy: mode http, without ", "\nnginx: proxy_http_version 1.1;",
+	}},
+	{"HTTP/2 to the relay", "\tserver relay OFTEN proto h2", "", []string{"fail WebSocket: a proxy answers 502", "\nHAProxy: "}},
+	{"no relay", "\tserver relay NONE", "", []string{"fail WebSocket: a proxy answers 503: it cannot reach the relay", "SIDECAST_LISTEN"}},
+	{"another upstream for the path", "\thttp-request return status 404 unless { path_beg /app }\n\tserver relay OFTEN", "", []string{
+		"fail WebSocket: a proxy answers 404: the path does not lead to the relay", "\nHAProxy: use_backend relays if { path_beg /ws /sse /sidecast }",
+	}},
+	{"a redirect to TLS", "\tredirect scheme https code 302", "", []string{"fail WebSocket: a proxy redirects to https://127.0.0.1:", "write wss:// in the URL"}},
+	{"another path", "\thttp-request replace-path /live(/.*) \\1\n\tserver relay BASE", "/live/ws", []string{
+		"fail WebSocket: the relay serves /live/ws, but receives another path: a proxy changes it", "\nHAProxy: no http-request set-path",
+	}},
+	{"another Host", "\thttp-request set-header Host sidecast.internal\n\tserver relay OFTEN", "", []string{
+		", because a proxy replaces the Host header", "\nHAProxy: no \"http-request set-header Host\"",
+	}},
+	{"another query", "\thttp-request set-query a=b\n\tserver relay OFTEN", "", []string{
+		"ok WebSocket: works", "fail query of the URL: does not reach the relay", "\nHAProxy: no http-request set-query",
+	}},
+	{"no subprotocol", "\thttp-request del-header Sec-WebSocket-Protocol\n\tserver relay OFTEN", "", []string{
+		"fail WebSocket: the header Sec-WebSocket-Protocol does not reach the relay", "\nHAProxy: no \"http-request del-header Sec-WebSocket-",
+	}},
+	{"a stream that waits", "\thttp-request set-var(txn.path) path\n\thttp-response wait-for-body time 1m if { var(txn.path) -m str /sse }\n\tserver relay OFTEN", "", []string{
+		"ok WebSocket: works", "fail event stream: no answer arrives within 10s", "\nHAProxy: no \"http-response wait-for-body\"",
+	}},
+	{"a stream that waits for 2 s", "\thttp-request set-var(txn.path) path\n\thttp-response wait-for-body time 2s if { var(txn.path) -m str /sse }\n\tserver relay OFTEN", "", []string{
+		"ok WebSocket: works", "fail event stream: a proxy answers 504 after ", "\nHAProxy: no \"http-response wait-for-body\"",
+	}},
+	{"short timeouts", "\ttimeout tunnel 2s\n\ttimeout server 2s\n\tserver relay SELDOM", "", []string{
+		"fail idle WebSocket: was cut after ", "\nHAProxy: timeout tunnel 1h", "fail idle event stream: was cut after ",
+	}},
+	{"no mistake", "\tserver relay OFTEN", "", nil},
+}
+
+const apacheModules = "LoadModule headers_module /usr/lib/apache2/modules/mod_headers.so\n" +
+	"LoadModule rewrite_module /usr/lib/apache2/modules/mod_rewrite.so\n" +
+	"LoadModule ext_filter_module /usr/lib/apache2/modules/mod_ext_filter.so\nProxyPreserveHost On\n"
+
+const apacheRight = `ProxyPass "/ws" "http://OFTEN/ws" upgrade=websocket` + "\n" + `ProxyPass "/sse" "http://OFTEN/sse"` + "\n"
+
+var apacheMistakes = []mistake{
+	{"nothing about Upgrade", `ProxyPass "/" "http://OFTEN/"`, "", []string{
+		"fail WebSocket: the relay answers 426: this WebSocket handshake arrived as HTTP/1.1 without its header Upgrade: websocket",
+		"\nApache: ProxyPass \"/ws\" \"http://127.0.0.1:8080/ws\" upgrade=websocket",
+	}},
+	{"another upstream for the path", `ProxyPass "/app" "http://OFTEN/app"`, "", []string{
+		"fail WebSocket: Apache/", " answers 40", "\nApache: ProxyPass \"/ws\"",
+	}},
+	{"no relay", `ProxyPass "/" "http://NONE/" upgrade=websocket`, "", []string{"fail WebSocket: Apache/", " answers 503: it cannot reach the relay"}},
+	{"another path", `ProxyPass "/live/" "http://BASE/" upgrade=websocket`, "/live/ws", []string{
+		"fail WebSocket: the relay serves /live/ws, but receives another path", "\nApache: the same path twice: ProxyPass \"/live/ws\"",
+	}},
+	{"another Host", "RequestHeader set Host sidecast.internal\n" + apacheRight, "", []string{", because a proxy replaces the Host header"}},
+	{"no query", "RewriteEngine On\nRewriteRule ^/ws$ ws://OFTEN/ws? [P]\n" + apacheRight, "", []string{
+		"ok WebSocket: works", "fail query of the URL: does not reach the relay", "\nApache: ProxyPass, or RewriteRule without a ?",
+	}},
+	{"no subprotocol", "RequestHeader unset Sec-WebSocket-Protocol\n" + apacheRight, "", []string{
+		"fail WebSocket: the header Sec-WebSocket-Protocol does not reach the relay", "\nApache: no \"RequestHeader unset Sec-WebSocket-",
+	}},
+	{"a stream that waits", "ExtFilterDefine whole cmd=/usr/bin/tac\n" + apacheRight + "<Location /sse>\nSetOutputFilter whole\n</Location>", "", []string{
+		"ok WebSocket: works", "fail event stream: ", "\nApache: ProxyPass \"/sse\"",
+	}},
+	{"a short timeout", "Timeout 2\n" + strings.ReplaceAll(apacheRight, "OFTEN", "SELDOM"), "", []string{
+		"fail idle WebSocket: was cut after ", "\nApache: ProxyPass \"/ws\" \"http://127.0.0.1:8080/ws\" upgrade=websocket timeout=3600", "fail idle event stream: was cut after ",
+	}},
+	{"no mistake", apacheRight, "", nil},
+}
+
+var caddyMistakes = []mistake{
+	{"no Upgrade", "app.example.com {\nreverse_proxy OFTEN {\nheader_up -Upgrade\n}\n}", "", []string{
+		"fail WebSocket: the relay answers 426: ", "\nCaddy: reverse_proxy 127.0.0.1:8080, without header_up for Upgrade",
+	}},
+	{"another upstream for the path", "app.example.com {\nreverse_proxy /app/* OFTEN\n}", "", []string{
+		"fail WebSocket: Caddy answers 200 OK", "\nCaddy: reverse_proxy @sidecast 127.0.0.1:8080, with @sidecast path /ws /sse /sidecast*",
+	}},
+	{"no relay", "app.example.com {\nreverse_proxy NONE\n}", "", []string{"fail WebSocket: Caddy answers 502: it cannot reach the relay"}},
+	{"another path", "app.example.com {\nhandle_path /live/* {\nreverse_proxy BASE\n}\n}", "/live/ws", []string{
+		"fail WebSocket: the relay serves /live/ws, but receives another path", "\nCaddy: handle in place of handle_path",
+	}},
+	{"another Host", "app.example.com {\nreverse_proxy OFTEN {\nheader_up Host sidecast.internal\n}\n}", "", []string{
+		", because a proxy replaces the Host header", "\nCaddy: no \"header_up Host\"",
+	}},
+	{"no query", "app.example.com {\nrewrite * {path}?\nreverse_proxy OFTEN\n}", "", []string{
+		"ok WebSocket: works", "fail query of the URL: does not reach the relay", "\nCaddy: no rewrite with a ? at its end",
+	}},
+	{"no subprotocol", "app.example.com {\nreverse_proxy OFTEN {\nheader_up -Sec-WebSocket-Protocol\n}\n}", "", []string{
+		"fail WebSocket: the header Sec-WebSocket-Protocol does not reach the relay", "\nCaddy: no \"header_up -Sec-WebSocket-",
+	}},
+	{"a stream that waits", "app.example.com {\nreverse_proxy /sse OFTEN {\nbuffer_responses\n}\nreverse_proxy OFTEN\n}", "", []string{
+		"ok WebSocket: works", "fail event stream: no answer arrives within 10s", "\nCaddy: no response_buffers",
+	}},
+	{"a short timeout", "app.example.com {\nreverse_proxy SELDOM {\ntransport http {\nread_timeout 2s\n}\n}\n}", "", []string{
+		"fail idle WebSocket: was cut after ", "\nCaddy: no stream_timeout", "fail idle event stream: was cut after ",
+	}},
+	{"no mistake", "app.example.com {\nreverse_proxy OFTEN\n}", "", nil},
 }
 
 // TestMistakes makes mistakes in the configuration of real web servers. Each is
@@ -162,15 +275,24 @@ func TestMistakes(t *testing.T) {
 	for _, server := range []struct {
 		webserver.Server
 		mistakes []mistake
-	}{{webserver.Nginx, nginxMistakes}} {
+		before   string
+	}{{webserver.Nginx, nginxMistakes, ""}, {webserver.HAProxy, haproxyMistakes, ""}, {webserver.Apache, apacheMistakes, apacheModules}, {webserver.Caddy, caddyMistakes, ""}} {
 		for _, m := range server.mistakes {
 			t.Run(server.Program+"/"+m.comment, func(t *testing.T) {
-				addr := server.Start(t, addresses.Replace(m.part)+"\n")
+				t.Parallel()
+				addr := server.Start(t, server.before+addresses.Replace(m.part)+"\n")
+				idle := time.Duration(0)
+				switch {
+				case m.wants == nil:
+					idle = 12 * time.Second // longer than the interval of heartbeats
+				case strings.Contains(strings.Join(m.wants, ""), "fail idle"):
+					idle = relaytest.Patience // it ends when both connections are cut
+				}
 				path := m.path
 				if path == "" {
 					path = "/ws"
 				}
-				got := check(t, "http://"+addr+path, "public:1", 4*time.Second)
+				got := check(t, "http://"+addr+path, "public:1", idle)
 				for _, want := range m.wants {
 					if !strings.Contains(got, want) {
 						t.Errorf("it does not say %q", want)

@@ -51,7 +51,7 @@ func (c *check) openStream(ctx context.Context) *stream {
 		if a := c.noStream(s.response); a != nil {
 			timer.Stop()
 			s.close()
-			c.report(ctx, c.streamRefused(a))
+			c.report(ctx, c.streamRefused(a, time.Since(began)))
 			return nil
 		}
 		s.reader = bufio.NewReader(s.response.Body)
@@ -102,8 +102,9 @@ func (c *check) noStream(response *http.Response) *answer {
 	return newAnswer(response)
 }
 
-// streamRefused explains an answer that is not a stream.
-func (c *check) streamRefused(a *answer) source.Finding {
+// streamRefused explains an answer that is not a stream, and that arrived after a
+// time.
+func (c *check) streamRefused(a *answer, took time.Duration) source.Finding {
 	f := source.Finding{Level: source.LevelWarn, Subject: "event stream"}
 	own := strings.HasPrefix(a.Header.Get("Content-Type"), "text/plain") && a.Header.Get("Cache-Control") == "no-store"
 	switch {
@@ -114,6 +115,8 @@ func (c *check) streamRefused(a *answer) source.Finding {
 		f.Do = "name another channel with --channel, or log in with --token-file or --cookie"
 	case own:
 		f.Text, f.Do = fmt.Sprintf("the relay answers %d: %s", a.StatusCode, short(strings.TrimSpace(a.body))), "correct the channel"
+	case a.StatusCode == http.StatusGatewayTimeout && c.first.Level != source.LevelFail:
+		return c.buffered(fmt.Sprintf("%s answers 504 after %s: it waits for the end of the stream, which is never", c.who(a), seconds(took)))
 	default:
 		if f.Text, f.Do = c.ofRelay(a); f.Text == "" {
 			f.Text, f.Do = c.ofProxy(a)

@@ -22,9 +22,9 @@ func (c *check) checkQuery(ctx context.Context) {
 	refused := protocol.ClosePolicy.Because(protocol.ReasonLast)
 	end, ok := errors.AsType[*closed](err)
 	switch {
-	case s == nil || ok && end.code != refused.Plain():
+	case s == nil || ok && end.Code != refused.Plain():
 		return // a limit, or a restart: the handshake without a query did not fail
-	case ok && end.reason == refused.Reason():
+	case ok && end.Reason == refused.Reason():
 	default:
 		f.Level, f.Text = source.LevelFail, "does not reach the relay: pages without a library name their channel there, and /sse its channels"
 		f.Do = "let the proxy pass the query:\n" + c.fix(fixQuery)
@@ -70,7 +70,7 @@ func ping(s *socket, size int) error {
 // tooLarge explains why a message did not pass.
 func tooLarge(size int, err error) source.Finding {
 	f := source.Finding{Level: source.LevelFail, Subject: "messages of pages"}
-	if end, ok := errors.AsType[*closed](err); ok && end.code == protocol.CloseTooBig && end.reason == protocol.CloseTooBig.Reason() {
+	if end, ok := errors.AsType[*closed](err); ok && end.Code == protocol.CloseTooBig && end.Reason == protocol.CloseTooBig.Reason() {
 		return source.Finding{
 			Subject: f.Subject, Text: fmt.Sprintf("of %d KiB are larger than SIDECAST_MAX_INBOUND_BYTES", size>>10),
 		}
