@@ -212,11 +212,14 @@ func (c *check) welcome(s *socket) source.Finding {
 	default:
 		c.heartbeat = time.Duration(frame.Heartbeat) * time.Second
 		f.Level, f.Text = source.LevelOK, fmt.Sprintf("works: a page of %s can connect", c.Origin)
-		if frame.User != "" {
-			f.Text += fmt.Sprintf(", as user %q", short(frame.User))
-		}
-		if frame.Offline {
+		switch {
+		case frame.Offline:
 			f.Level, f.Text, f.Do = source.LevelWarn, f.Text+"; but the relay has lost its connection to Redis", "run `sidecast check` there, with the relay's settings"
+		case frame.User != "":
+			f.Text += fmt.Sprintf(", as user %q", short(frame.User))
+		case c.Cookie != "":
+			f.Level, f.Text = source.LevelWarn, f.Text+", but the relay does not know the user"
+			f.Do = "check the cookie with `sidecast check --cookie` and the relay's settings; if it is right, let the proxy pass the Cookie header"
 		}
 	}
 	return f

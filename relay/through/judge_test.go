@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"sidecast/relay/protocol"
+	"sidecast/relay/source"
 )
 
 // What became of an idle connection is explained by when it ended, how, and when
@@ -114,6 +115,30 @@ func TestParse(t *testing.T) {
 			}
 		} else if want != "" || strings.Contains(err.Error(), "token") || strings.Contains(err.Error(), "pass") {
 			t.Errorf("%q: %v", raw, err)
+		}
+	}
+}
+
+// A page over TLS needs a WebSocket over TLS, except on this machine.
+func TestMixed(t *testing.T) {
+	for _, tt := range []struct {
+		origin, target string
+		reported       bool
+	}{
+		{"https://www.example.com", "ws://live.example.com/ws", true},
+		{"https://www.example.com", "wss://live.example.com/ws", false},
+		{"http://www.example.com", "ws://live.example.com/ws", false},
+		{"https://www.example.com", "ws://localhost:8080/ws", false},
+		{"https://www.example.com", "ws://127.0.0.1:8080/ws", false},
+	} {
+		u, err := Parse(tt.target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reported := false
+		c := &check{Config: Config{URL: u, Origin: tt.origin, Report: func(f source.Finding) { reported = f.Level == source.LevelFail }}}
+		if c.checkMixed(t.Context()); reported != tt.reported {
+			t.Errorf("%s at %s: reported is %v", tt.target, tt.origin, reported)
 		}
 	}
 }

@@ -131,6 +131,9 @@ var nginxMistakes = []mistake{
 	{"another Origin", "location / { proxy_pass http://OFTEN; proxy_set_header Origin none-at-all; " + nginxUpgrade + "}", "", []string{
 		", because a proxy changes the Origin header", "\nnginx: no \"proxy_set_header Origin\"",
 	}},
+	{"no Origin", `location / { proxy_pass http://OFTEN; proxy_set_header Origin ""; ` + nginxUpgrade + "}", "", []string{
+		"ok WebSocket: works", "warn origin: pages of every other site can connect", "\nnginx: no \"proxy_set_header Origin\"",
+	}},
 	{"no query", "location / { proxy_pass http://OFTEN$uri; " + nginxUpgrade + "}", "", []string{
 		"ok WebSocket: works", "fail query of the URL: does not reach the relay", "\nnginx: proxy_pass http://127.0.0.1:8080; without variables",
 	}},
@@ -165,7 +168,7 @@ var nginxMistakes = []mistake{
 		"fail idle WebSocket: was cut after ", "by a FIN without a close frame", "the relay sends a heartbeat only every 25 s",
 		"or set SIDECAST_PING_INTERVAL to less than ", "\nnginx: proxy_read_timeout 1h;", "fail idle event stream: was cut after ",
 	}},
-	{"no mistake", nginxRight, "", nil},
+	{"no mistake", "recipe nginx", "", nil},
 }
 
 // The page of an HAProxy that replaces nothing has the name "a proxy", because
@@ -235,7 +238,7 @@ var apacheMistakes = []mistake{
 	{"a short timeout", "Timeout 2\n" + strings.ReplaceAll(apacheRight, "OFTEN", "SELDOM"), "", []string{
 		"fail idle WebSocket: was cut after ", "\nApache: ProxyPass \"/ws\" \"http://127.0.0.1:8080/ws\" upgrade=websocket timeout=3600", "fail idle event stream: was cut after ",
 	}},
-	{"no mistake", apacheRight, "", nil},
+	{"no mistake", "recipe apache", "", nil},
 }
 
 var caddyMistakes = []mistake{
@@ -264,11 +267,27 @@ var caddyMistakes = []mistake{
 	{"a short timeout", "app.example.com {\nreverse_proxy SELDOM {\ntransport http {\nread_timeout 2s\n}\n}\n}", "", []string{
 		"fail idle WebSocket: was cut after ", "\nCaddy: no stream_timeout", "fail idle event stream: was cut after ",
 	}},
-	{"no mistake", "app.example.com {\nreverse_proxy OFTEN\n}", "", nil},
+	{"no mistake", "recipe caddyfile", "", nil},
+}
+
+// recipe returns the configuration in the README of relay/auth in this language.
+func recipe(t *testing.T, language string) string {
+	t.Helper()
+	text, err := os.ReadFile("../auth/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, code, begun := strings.Cut(string(text), "\n```"+language+"\n")
+	code, _, ended := strings.Cut(code, "```\n")
+	if !begun || !ended || !strings.Contains(code, "127.0.0.1:8080") {
+		t.Fatalf("the README has no configuration in %s", language)
+	}
+	return strings.ReplaceAll(code, "127.0.0.1:8080", "OFTEN")
 }
 
 // TestMistakes makes mistakes in the configuration of real web servers. Each is
-// named, with the lines that correct it.
+// named, with the lines that correct it. The configurations of the README have
+// none.
 func TestMistakes(t *testing.T) {
 	all := startRelays(t)
 	addresses := strings.NewReplacer("OFTEN", all.often, "SELDOM", all.seldom, "BASE", all.base, "LISTED", all.listed, "NONE", all.none)
@@ -280,6 +299,9 @@ func TestMistakes(t *testing.T) {
 		for _, m := range server.mistakes {
 			t.Run(server.Program+"/"+m.comment, func(t *testing.T) {
 				t.Parallel()
+				if language, ok := strings.CutPrefix(m.part, "recipe "); ok {
+					m.part = recipe(t, language)
+				}
 				addr := server.Start(t, server.before+addresses.Replace(m.part)+"\n")
 				idle := time.Duration(0)
 				switch {

@@ -84,12 +84,14 @@ func Check(ctx context.Context, cfg Config) {
 	if c.Origin == "" {
 		c.Origin = c.http().Scheme + "://" + c.URL.Host
 	}
+	c.checkMixed(ctx)
 	socket, connected := c.open(ctx)
 	if !connected {
 		return
 	}
 	if socket != nil {
 		defer socket.close()
+		c.checkForeign(ctx)
 		c.checkQuery(ctx)
 		c.checkSizes(ctx)
 	}
