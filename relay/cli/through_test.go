@@ -32,7 +32,7 @@ func TestThroughUsage(t *testing.T) {
 }
 
 // Without any settings, --through checks a relay. A signal ends it at once, and
-// it says what it has seen.
+// it reports the idle connections.
 func TestThroughInterrupted(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be interrupted here")

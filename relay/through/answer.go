@@ -21,6 +21,7 @@ const (
 	saysNoPage      = "no page at this path; "
 	saysPath        = saysNoPage + "clients connect to "
 	saysOthers      = "together with the origins of all your other pages" // only pages of the relay's host are allowed
+	saysPusher      = "the Pusher protocol"
 	saysLimit       = "too many connections"
 )
 
@@ -46,6 +47,8 @@ func (c *check) ofRelay(a *answer) (text, do string) {
 		return relay, "let the proxy pass the headers of the handshake unchanged:\n" + c.fix(fixHandshake)
 	case a.StatusCode == http.StatusNotFound && strings.Contains(a.body, saysNoPage):
 		return c.wrongPath(a.body)
+	case a.StatusCode == http.StatusNotFound && strings.Contains(a.body, saysPusher):
+		return relay, "see the answer of the relay"
 	case a.StatusCode == http.StatusForbidden:
 		return c.wrongOrigin(a.body)
 	case strings.Contains(a.body, saysLimit) && (a.StatusCode == http.StatusTooManyRequests || a.StatusCode == http.StatusServiceUnavailable):
@@ -101,7 +104,7 @@ var (
 // ofProxy explains an answer that is not the relay's: the proxy's, or that of the
 // application after it.
 func (c *check) ofProxy(a *answer) (text, do string) {
-	route := "let the proxy send this path to the relay:\n" + c.fix(fixRoute)
+	route := "let the proxy send this path to the relay:\n" + c.route()
 	switch status := a.StatusCode; {
 	case status >= 300 && status < 400:
 		return c.redirected(a)
@@ -117,7 +120,7 @@ func (c *check) ofProxy(a *answer) (text, do string) {
 		return "the server requires TLS on this port", "write wss:// in the URL"
 	case status >= 502 && status <= 504:
 		return fmt.Sprintf("%s answers %d: it cannot reach the relay", c.who(a), status),
-			"start the relay, and compare its SIDECAST_LISTEN with the address in the proxy:\n" + c.fix(fixRoute)
+			"start the relay, and compare its SIDECAST_LISTEN with the address in the proxy:\n" + c.route()
 	case password.MatchString(a.body):
 		return fmt.Sprintf("%s answers %d with a login page%s", c.who(a), status, titled(a.body)), "let the login except this path; " + route
 	case strings.Contains(a.Header.Get("Content-Type"), "text/html"):
@@ -147,7 +150,7 @@ func (c *check) redirected(a *answer) (text, do string) {
 	case to.Path == from.Path:
 		return text, fmt.Sprintf("write this host in the URL, in the page as well: %s", short(to.Host))
 	}
-	return text, "let the login or the rule that redirects except this path, and send it to the relay:\n" + c.fix(fixRoute)
+	return text, "let the login or the rule that redirects except this path, and send it to the relay:\n" + c.route()
 }
 
 // who names the server that has answered, if it does so.

@@ -18,6 +18,10 @@ import (
 // have been renewed.
 const soonExpired = 14 * 24 * time.Hour
 
+// noProtocol is the alert of a server that does not support any protocol that the
+// client offers (RFC 7301).
+const noProtocol = tls.AlertError(120)
+
 // dial connects to the host of the URL, and verifies its certificate as a browser
 // does.
 func (c *check) dial(ctx context.Context) (net.Conn, error) {
@@ -58,8 +62,8 @@ func (c *check) checkCertificate(ctx context.Context, conn net.Conn) {
 	c.report(ctx, f)
 }
 
-// connectProblem says why there is no connection, or none that a browser would
-// use.
+// connectProblem explains why a browser would not get a connection, or would not
+// use it.
 func (c *check) connectProblem(err error) source.Finding {
 	f := source.Finding{Level: source.LevelFail, Subject: "connection"}
 	if text, do := c.tlsProblem(err); text != "" {
@@ -69,6 +73,7 @@ func (c *check) connectProblem(err error) source.Finding {
 	timeout, isNet := errors.AsType[net.Error](err)
 	name, isName := errors.AsType[*net.DNSError](err)
 	_, plain := errors.AsType[tls.RecordHeaderError](err)
+	alert, _ := errors.AsType[tls.AlertError](err)
 	switch {
 	case isName && name.IsNotFound:
 		f.Text, f.Do = fmt.Sprintf("the name %q cannot be resolved", c.URL.Hostname()), "correct the URL, or add the name to the DNS"
@@ -76,6 +81,8 @@ func (c *check) connectProblem(err error) source.Finding {
 		f.Text, f.Do = "the name server does not answer", "check the network of this machine"
 	case plain:
 		f.Text, f.Do = "the server does not use TLS on this port", "write ws:// in the URL, or the port with TLS"
+	case alert == noProtocol:
+		f.Text, f.Do = "the server does not speak HTTP/1.1 with TLS, which a WebSocket needs", "allow it beside HTTP/2: in HAProxy, alpn h2,http/1.1"
 	case errors.Is(err, context.DeadlineExceeded), isNet && timeout.Timeout():
 		f.Text, f.Do = fmt.Sprintf("no connection within %v", dialTime), "check that a firewall lets this machine reach the server"
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -91,7 +98,7 @@ func (c *check) tlsProblem(err error) (text, do string) {
 	host, wrongHost := errors.AsType[x509.HostnameError](err)
 	unknown, authority := errors.AsType[x509.UnknownAuthorityError](err)
 	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
-	_, alert := errors.AsType[tls.AlertError](err)
+	alert, isAlert := errors.AsType[tls.AlertError](err)
 	switch {
 	case isInvalid && invalid.Reason == x509.Expired && time.Now().Before(invalid.Cert.NotBefore):
 		return "is valid only from " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339), "set the clocks of this machine and of the server"
@@ -111,7 +118,9 @@ func (c *check) tlsProblem(err error) (text, do string) {
 		}
 		return "is signed by an authority that this machine does not trust" + issuer,
 			"let the proxy send its intermediate certificates, too, or use an authority that browsers trust:\n" + c.fix(fixCertificate)
-	case alert:
+	case isAlert && alert == noProtocol:
+		return "", "" // another fault than the certificate
+	case isAlert:
 		return "the TLS handshake fails: " + short(err.Error()), "check the web server's log, and whether it requires a client certificate"
 	}
 	return "", ""

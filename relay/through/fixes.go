@@ -21,6 +21,12 @@ var (
 		apache:  `ProxyPass "BASE/ws" "http://127.0.0.1:8080BASE/ws" upgrade=websocket, and "BASE/sse" without it, before ProxyPass "/"`,
 		caddy:   `reverse_proxy @sidecast 127.0.0.1:8080, with @sidecast path BASE/ws BASE/sse BASE/sidecast*`,
 	}
+	fixRouteApp = fix{
+		nginx:   `location ~ ^BASE/(app/.*|ws|sse|sidecast[a-z-]*\.m?js)$ { proxy_pass http://127.0.0.1:8080; ... }`,
+		haproxy: `use_backend relays if { path_beg BASE/app/ BASE/ws BASE/sse BASE/sidecast }`,
+		apache:  `ProxyPass "BASE/app/" "http://127.0.0.1:8080BASE/app/" upgrade=websocket, before ProxyPass "/"`,
+		caddy:   `reverse_proxy @sidecast 127.0.0.1:8080, with @sidecast path BASE/app/* BASE/ws BASE/sse BASE/sidecast*`,
+	}
 	fixPath = fix{
 		nginx:   `proxy_pass http://127.0.0.1:8080; without a path or slash after the port, and without rewrite`,
 		haproxy: `no http-request set-path, replace-path or set-uri`,
@@ -71,11 +77,19 @@ var (
 	}
 )
 
+// route returns the lines that send the path of the URL to the relay.
+func (c *check) route() string {
+	if c.dialect() == pusher {
+		return c.fix(fixRouteApp)
+	}
+	return c.fix(fixRoute)
+}
+
 // fix returns lines for the proxy that has answered, or if it is not known for
 // all.
 func (c *check) fix(f fix) string {
 	all := []struct{ name, line string }{{"nginx", f.nginx}, {"HAProxy", f.haproxy}, {"Apache", f.apache}, {"Caddy", f.caddy}}
-	replace := strings.NewReplacer("PATH", c.URL.Path, "BASE", c.base())
+	replace := strings.NewReplacer("PATH", c.ownPath(), "BASE", c.base())
 	var lines []string
 	for _, proxy := range all {
 		line := proxy.name + ": " + replace.Replace(proxy.line)

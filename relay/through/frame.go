@@ -32,6 +32,7 @@ type socket struct {
 	reader *bufio.Reader
 	key    string      // of its handshake
 	stop   func() bool // stops waiting for the end of the context
+	pinged func()      // called at each ping; may be nil
 }
 
 // A closed is the error of a connection that the relay has closed with a code.
@@ -65,6 +66,9 @@ func (s *socket) next() (string, error) {
 		case err != nil:
 			return "", err
 		case op == opPing:
+			if s.pinged != nil {
+				s.pinged()
+			}
 			if err := s.send(opPong, payload); err != nil {
 				return "", err
 			}

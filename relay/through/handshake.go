@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/sha1"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,7 +29,7 @@ type answer struct {
 // no connection at all.
 func (c *check) open(ctx context.Context) (s *socket, connected bool) {
 	began := time.Now()
-	s, response, err := c.handshake(ctx, protocol.SubprotocolV1, "")
+	s, response, err := c.handshake(ctx, c.dialect().subprotocol, "")
 	f := source.Finding{Level: source.LevelFail, Subject: "WebSocket"}
 	if failed, ok := errors.AsType[dialError](err); ok {
 		c.report(ctx, c.connectProblem(failed.error))
@@ -97,8 +96,8 @@ func (c *check) handshake(ctx context.Context, subprotocol, query string) (*sock
 
 // upgrade does the handshake on a connection.
 func (c *check) upgrade(ctx context.Context, s *socket, subprotocol, query string) (*answer, error) {
-	request := c.request(ctx, subprotocol, query)
-	s.key = request.Header["Sec-WebSocket-Key"][0]
+	s.key = base64.StdEncoding.EncodeToString([]byte(rand.Text()[:16]))
+	request := c.request(ctx, s.key, subprotocol, query)
 	_ = s.conn.SetDeadline(time.Now().Add(answerTime))
 	defer func() { _ = s.conn.SetDeadline(time.Time{}) }()
 	if err := request.Write(s.conn); err != nil {
@@ -131,19 +130,17 @@ func newAnswer(response *http.Response) *answer {
 }
 
 // request returns a handshake like those of Chromium.
-func (c *check) request(ctx context.Context, subprotocol, query string) *http.Request {
+func (c *check) request(ctx context.Context, key, subprotocol, query string) *http.Request {
 	u := c.http()
 	u.RawQuery = query
 	request := (&http.Request{Method: http.MethodGet, URL: u, Host: u.Host, Header: http.Header{}}).WithContext(ctx)
-	if c.Token != "" {
+	if c.Token != "" && subprotocol != "" {
 		subprotocol += ", " + protocol.TokenPrefix + c.Token
 	}
 	extensions := "permessage-deflate; client_max_window_bits"
 	if c.plain {
 		extensions = ""
 	}
-	var key [16]byte
-	_, _ = rand.Read(key[:])            // it never fails
 	for _, header := range [][2]string{ // spelled as browsers do, for proxies that distinguish
 		{"Connection", "Upgrade"},
 		{"Pragma", "no-cache"},
@@ -154,7 +151,7 @@ func (c *check) request(ctx context.Context, subprotocol, query string) *http.Re
 		{"Sec-WebSocket-Version", "13"},
 		{"Accept-Encoding", "gzip"},
 		{"Accept-Language", "en"},
-		{"Sec-WebSocket-Key", base64.StdEncoding.EncodeToString(key[:])},
+		{"Sec-WebSocket-Key", key},
 		{"Sec-WebSocket-Extensions", extensions},
 		{"Sec-WebSocket-Protocol", subprotocol},
 		{"Cookie", c.Cookie},
@@ -178,7 +175,7 @@ func (c *check) checkAnswer(s *socket, a *answer) source.Finding {
 	case a.Header.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]):
 		f.Text = "the answer 101 has a wrong Sec-WebSocket-Accept, so browsers reject it"
 		f.Do = "let the proxy pass the headers Sec-WebSocket-Key and Sec-WebSocket-Accept unchanged, and cache nothing:\n" + c.fix(fixHandshake)
-	case got != protocol.SubprotocolV1:
+	case got != c.dialect().subprotocol:
 		f.Text = "the header Sec-WebSocket-Protocol is missing in the answer, so browsers close the connection"
 		if first, _ := s.await(); !strings.Contains(first, `"welcome"`) {
 			f.Text = "the header Sec-WebSocket-Protocol does not reach the relay, so browsers close the connection"
@@ -194,12 +191,7 @@ func (c *check) checkAnswer(s *socket, a *answer) source.Finding {
 func (c *check) welcome(s *socket) source.Finding {
 	f := source.Finding{Level: source.LevelFail, Subject: "WebSocket"}
 	text, err := s.await()
-	var frame struct {
-		Type      string
-		User      string
-		Heartbeat int
-		Offline   bool
-	}
+	first, known := readWelcome(text)
 	if end, ok := errors.AsType[*closed](err); ok {
 		return c.closedAtOnce(end)
 	}
@@ -207,17 +199,17 @@ func (c *check) welcome(s *socket) source.Finding {
 	case err != nil:
 		f.Text = "the handshake succeeds, but the relay's first frame does not arrive: " + ended(err)
 		f.Do = "let the proxy pass the bytes after the answer 101 in both directions:\n" + c.fix(fixUpgrade)
-	case json.Unmarshal([]byte(text), &frame) != nil || frame.Type != "welcome":
+	case !known:
 		f.Text, f.Do = fmt.Sprintf("another program than Sidecast answers: its first frame is %q", short(text)), "correct the URL, or the proxy's upstream"
 	default:
-		c.heartbeat = time.Duration(frame.Heartbeat) * time.Second
+		c.heartbeat = first.every()
 		f.Level, f.Text = source.LevelOK, fmt.Sprintf("works: a page of %s can connect", c.Origin)
 		switch {
-		case frame.Offline:
+		case first.Offline:
 			f.Level, f.Text, f.Do = source.LevelWarn, f.Text+"; but the relay has lost its connection to Redis", "run `sidecast check` there, with the relay's settings"
-		case frame.User != "":
-			f.Text += fmt.Sprintf(", as user %q", short(frame.User))
-		case c.Cookie != "":
+		case first.User != "":
+			f.Text += fmt.Sprintf(", as user %q", short(first.User))
+		case c.Cookie != "" && c.dialect() != pusher:
 			f.Level, f.Text = source.LevelWarn, f.Text+", but the relay does not know the user"
 			f.Do = "check the cookie with `sidecast check --cookie` and the relay's settings; if it is right, let the proxy pass the Cookie header"
 		}
@@ -235,6 +227,8 @@ func (c *check) closedAtOnce(end *closed) source.Finding {
 	switch {
 	case end.Code == protocol.CloseUnauthorized && (c.Token != "" || c.Cookie != ""):
 		f.Do = "log in with a token or cookie that is valid; the relay's log says what is wrong with this one"
+	case end.Code == protocol.CloseUnknownApp:
+		f.Do = "use the key in SIDECAST_PUSHER_KEY"
 	case end.Code == protocol.CloseTryLater, end.Code == protocol.CloseRestart:
 		f.Do = "try again; if it happens again, see the relay's log"
 	}

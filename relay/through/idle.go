@@ -91,6 +91,7 @@ func (c *check) idle(ctx context.Context, s *socket) {
 
 // watch reads until the connection ends.
 func (s *socket) watch(w *watched) error {
+	s.pinged = w.heard // the Pusher protocol has no other heartbeats
 	for {
 		if _, err := s.next(); err != nil {
 			return err
@@ -100,7 +101,7 @@ func (s *socket) watch(w *watched) error {
 }
 
 // watch reads until the stream ends. Blocks end with an empty line. The relay
-// announces the end in a block of its own, as the error *closed.
+// announces the end in a separate block, which becomes the error *closed.
 func (s *stream) watch(w *watched) error {
 	positions, closing := 0, false
 	for {
@@ -125,7 +126,7 @@ func (s *stream) watch(w *watched) error {
 }
 
 // heard counts what arrives as a heartbeat unless it directly follows something,
-// as the rest of what a stream begins with does.
+// as the later lines at the beginning of a stream do.
 func (w *watched) heard() {
 	now := time.Now()
 	if now.Sub(w.last) > w.every/2 {
@@ -178,14 +179,14 @@ func (c *check) cut(w *watched, lasted, silent time.Duration) source.Finding {
 	case byFrame && end.Code == protocol.CloseRestart:
 		f.Level, f.Text = source.LevelWarn, fmt.Sprintf("the relay ended it after %s, because it restarts", seconds(lasted))
 		f.Do = "run this check again"
-	case byFrame && end.Reason == end.Code.Reason() && end.Reason != "":
+	case byFrame && end.isOurs():
 		f.Level, f.Do = source.LevelWarn, "the relay ended it, not a proxy: see its log"
 	case silent < min(w.every, lasted)*9/10:
 		f.Text += fmt.Sprintf(", %s after the last heartbeat: something limits the whole time of a connection", seconds(silent))
 		f.Do = "raise or remove that limit, which is often in a load balancer, a gateway or a service mesh (timeouts of requests or routes)"
 	default:
 		f.Text += fmt.Sprintf("; nothing was sent for %s, and the relay sends a heartbeat only every %s", seconds(silent), seconds(w.every))
-		f.Do = fmt.Sprintf("let the proxy wait for longer, or set SIDECAST_PING_INTERVAL to less than %s:\n%s", seconds(silent), c.fix(fixTimeout))
+		f.Do = fmt.Sprintf("let the proxy, and each load balancer or CDN on the way, wait for longer, or set SIDECAST_PING_INTERVAL to less than %s:\n%s", seconds(silent), c.fix(fixTimeout))
 	}
 	return f
 }

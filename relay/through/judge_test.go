@@ -46,6 +46,7 @@ func TestJudge(t *testing.T) {
 		{"a limit of the whole time", "", 25 * s, 10 * s, 60 * s, 2, io.ErrUnexpectedEOF, "10 s after the last heartbeat: something limits the whole time", "a service mesh"},
 		{"a gateway with a close frame", "", 25 * s, 10 * s, 10 * s, 0, gateway, `fail : was cut after 10 s, with the close frame 1001 "idle timeout"; nothing was sent`, "timeout tunnel 1h"},
 		{"a restart", "", 25 * s, 10 * s, 10 * s, 0, restart, "warn : the relay ended it after 10 s, because it restarts", "again"},
+		{"the relay, with a less usual reason", "", 25 * s, 10 * s, 10 * s, 0, &closed{4200, protocol.CloseRestart.Reason()}, "warn : was cut after 10 s", "not a proxy"},
 		{"the relay", "", 25 * s, 10 * s, 10 * s, 0, slow, "warn : was cut after 10 s, with the close frame 4408", "not a proxy"},
 		{"a limit of connections", idleStream, 25 * s, 0, 0, 0, errAtOnce, "warn idle event stream: the relay ends it at once", "again"},
 	} {
@@ -74,6 +75,7 @@ func TestConnectProblem(t *testing.T) {
 		{x509.HostnameError{Certificate: &x509.Certificate{}}, "certificate: has no subject alternative name"},
 		{x509.CertificateInvalidError{Cert: leaf, Reason: x509.Expired}, "certificate: is valid only from "},
 		{x509.CertificateInvalidError{Cert: leaf, Reason: x509.NotAuthorizedToSign}, "certificate: is not valid: "},
+		{noProtocol, "connection: the server does not speak HTTP/1.1"},
 		{tls.AlertError(42), "certificate: the TLS handshake fails: "},
 		{errors.New("else"), "connection: there is no connection: else"},
 	} {
@@ -145,14 +147,14 @@ func TestMixed(t *testing.T) {
 
 // The paths of what belongs to a WebSocket.
 func TestBase(t *testing.T) {
-	for path, want := range map[string]string{"/ws": "", "/live/ws": "/live", "/": "", "/live/": "/live", "/ws/": "", "/news": "/news"} {
+	for path, want := range map[string]string{"/ws": "", "/live/ws": "/live", "/": "", "/live/": "/live", "/ws/": "", "/news": "/news", "/app/key": "", "/live/app/key": "/live"} {
 		if got := (&check{Config: Config{URL: &url.URL{Path: path}}}).base(); got != want {
 			t.Errorf("%s: %q, want %q", path, got, want)
 		}
 	}
 }
 
-// memory is the connection of a socket: what a server has sent.
+// memory is the connection of a socket, and has the bytes of a server.
 type memory struct {
 	net.Conn
 	io.Reader

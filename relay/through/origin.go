@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"strings"
 
-	"sidecast/relay/protocol"
 	"sidecast/relay/source"
 )
 
@@ -19,7 +18,7 @@ const foreign = "https://sidecast-check.invalid"
 func (c *check) checkForeign(ctx context.Context) {
 	other := *c
 	other.Origin, other.Token, other.Cookie = foreign, "", ""
-	s, _, err := other.handshake(ctx, protocol.SubprotocolV1, "")
+	s, _, err := other.handshake(ctx, c.dialect().subprotocol, "")
 	if s == nil || err != nil {
 		return
 	}

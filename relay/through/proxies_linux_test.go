@@ -34,6 +34,7 @@ type relays struct {
 	seldom string // sends them every 25 s
 	base   string // has the base path /live
 	listed string // allows the pages of https://www.example.com
+	pusher string // serves pusher-js, whose key is app-key
 	none   string // an address without a relay
 }
 
@@ -51,7 +52,8 @@ func startRelays(t *testing.T) relays {
 	}
 	return relays{
 		often: start("PING_INTERVAL=10s", "PONG_TIMEOUT=9900ms"), seldom: start(), base: start("BASE_PATH=/live"),
-		listed: start("ALLOWED_ORIGINS=https://www.example.com"), none: redistest.FreeAddr(t),
+		listed: start("ALLOWED_ORIGINS=https://www.example.com"),
+		pusher: start("PUSHER_KEY=app-key", "PUSHER_SECRET=at-least-16-random-bytes", "PUSHER_APP_ID=1"), none: redistest.FreeAddr(t),
 	}
 }
 
@@ -79,7 +81,7 @@ const (
 )
 
 // A mistake is a part of the configuration of a web server that breaks something.
-// OFTEN, SELDOM, BASE, LISTED and NONE are the addresses of the relays.
+// OFTEN, SELDOM, BASE, LISTED, PUSHER and NONE are the addresses of the relays.
 type mistake struct {
 	comment string
 	part    string
@@ -145,6 +147,21 @@ var nginxMistakes = []mistake{
 	}},
 	{"a base path that the relay lacks", "location / { proxy_pass http://OFTEN; " + nginxUpgrade + "}", "/live/ws", []string{
 		"fail WebSocket: the relay does not serve /live/ws, but /ws", "or set SIDECAST_BASE_PATH=/live",
+	}},
+	{"no Upgrade for Echo", "location / { proxy_pass http://PUSHER; }", "/app/app-key", []string{
+		"fail WebSocket: the relay answers 426: ", "\nnginx: proxy_http_version 1.1;",
+	}},
+	{"no path of Echo", "location /ws { proxy_pass http://PUSHER; }", "/app/app-key", []string{
+		"fail WebSocket: nginx/", " answers 404: the path does not lead to the relay", "\nnginx: location ~ ^/(app/.*|ws|",
+	}},
+	{"another key of Echo", "location / { proxy_pass http://PUSHER; " + nginxUpgrade + "}", "/app/other", []string{
+		"fail WebSocket: the proxies pass it, but the relay closes it with 4001", "use the key in SIDECAST_PUSHER_KEY",
+	}},
+	{"no Pusher protocol", "location / { proxy_pass http://OFTEN; " + nginxUpgrade + "}", "/app/app-key", []string{
+		"fail WebSocket: the relay answers 404: this relay does not speak the Pusher protocol: set SIDECAST_PUSHER_KEY",
+	}},
+	{"Echo, and no mistake", "location / { proxy_pass http://PUSHER; " + nginxUpgrade + "}", "/app/app-key", []string{
+		"ok WebSocket: works", "ok messages of pages: 15 KiB reach the relay", "ok event stream: begins at once",
 	}},
 	{"no subprotocol for the relay", `location / { proxy_pass http://OFTEN; proxy_set_header Sec-WebSocket-Protocol ""; ` + nginxUpgrade + "}", "", []string{
 		"fail WebSocket: the header Sec-WebSocket-Protocol does not reach the relay", "\nnginx: no \"proxy_set_header Sec-WebSocket-",
@@ -286,11 +303,11 @@ func recipe(t *testing.T, language string) string {
 }
 
 // TestMistakes makes mistakes in the configuration of real web servers. Each is
-// named, with the lines that correct it. The configurations of the README have
-// none.
+// named, with the lines that correct it. The configurations of the README are
+// right.
 func TestMistakes(t *testing.T) {
 	all := startRelays(t)
-	addresses := strings.NewReplacer("OFTEN", all.often, "SELDOM", all.seldom, "BASE", all.base, "LISTED", all.listed, "NONE", all.none)
+	addresses := strings.NewReplacer("OFTEN", all.often, "SELDOM", all.seldom, "BASE", all.base, "LISTED", all.listed, "PUSHER", all.pusher, "NONE", all.none)
 	for _, server := range []struct {
 		webserver.Server
 		mistakes []mistake

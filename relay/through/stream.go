@@ -45,7 +45,7 @@ func (c *check) openStream(ctx context.Context) *stream {
 	}
 	request, err := c.streamRequest(streaming)
 	if err == nil {
-		s.response, err = s.transport.RoundTrip(request) // EventSource follows redirects, and a relay sends none
+		s.response, err = s.transport.RoundTrip(request) // unlike EventSource, it follows no redirect
 	}
 	if err == nil {
 		if a := c.noStream(s.response); a != nil {

@@ -1,6 +1,6 @@
-// Package through connects to a relay as a browser does, through whatever proxies
-// are in front of it, and says what they do to WebSocket and to event streams. It
-// needs only the URL.
+// Package through connects to a relay as a browser does, through all proxies in
+// front of it, and reports how they treat WebSocket and event streams. It needs
+// only the URL.
 package through
 
 import (
@@ -75,7 +75,7 @@ type check struct {
 	heartbeat time.Duration  // between the relay's heartbeats, or 0 if it is not known
 }
 
-// Check connects, and reports what it finds. It takes at most two minutes more than
+// Check connects, and reports its findings. It takes at most two minutes more than
 // cfg.Idle. If ctx ends, it returns early.
 func Check(ctx context.Context, cfg Config) {
 	ctx, cancel := context.WithTimeout(ctx, cfg.Idle+2*time.Minute)
@@ -111,9 +111,6 @@ func (c *check) http() *url.URL {
 	u.Scheme = "http" + strings.TrimPrefix(u.Scheme, "ws")
 	return &u
 }
-
-// base returns the path before /ws, which SIDECAST_BASE_PATH names.
-func (c *check) base() string { return strings.TrimSuffix(strings.TrimRight(c.URL.Path, "/"), "/ws") }
 
 // saw remembers which proxy has answered.
 func (c *check) saw(header http.Header) {

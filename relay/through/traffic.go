@@ -11,8 +11,11 @@ import (
 )
 
 // checkQuery finds out whether the query of a WebSocket's URL reaches the relay:
-// the relay refuses this one.
+// the relay refuses this one. The Pusher protocol does not need it.
 func (c *check) checkQuery(ctx context.Context) {
+	if c.dialect() == pusher {
+		return
+	}
 	f := source.Finding{Subject: "query of the URL", Text: "reaches the relay"}
 	s, _, err := c.handshake(ctx, protocol.SubprotocolRaw, "last=none")
 	if err == nil && s != nil {
@@ -39,14 +42,14 @@ var sizes = []int{1 << 10, 4 << 10, 8 << 10, 15 << 10}
 // checkSizes finds out which messages of a page reach the relay. A relay ignores
 // fields that it does not know.
 func (c *check) checkSizes(ctx context.Context) {
-	s, _, err := c.handshake(ctx, protocol.SubprotocolV1, "")
+	s, _, err := c.handshake(ctx, c.dialect().subprotocol, "")
 	if err != nil || s == nil {
 		return // a limit, or a restart: the first handshake did not fail
 	}
 	defer s.close()
 	f := source.Finding{Subject: "messages of pages", Text: fmt.Sprintf("%d KiB reach the relay", sizes[len(sizes)-1]>>10)}
 	for _, size := range sizes {
-		if err := ping(s, size); err != nil {
+		if err := c.ping(s, size); err != nil {
 			f = tooLarge(size, err)
 			break
 		}
@@ -55,13 +58,13 @@ func (c *check) checkSizes(ctx context.Context) {
 }
 
 // ping sends a ping of about this size, and waits for the answer.
-func ping(s *socket, size int) error {
-	if err := s.send(opText, []byte(`{"type":"ping","padding":"`+strings.Repeat("x", size)+`"}`)); err != nil {
+func (c *check) ping(s *socket, size int) error {
+	if err := s.send(opText, []byte(c.dialect().padded(size))); err != nil {
 		return err
 	}
 	for {
 		text, err := s.await()
-		if err != nil || strings.Contains(text, `"pong"`) {
+		if err != nil || strings.Contains(text, c.dialect().pong) {
 			return err
 		}
 	}

@@ -4,7 +4,7 @@ package webserver
 
 import (
 	"fmt"
-	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,7 +37,7 @@ var (
 		},
 		func(file string) []string { return []string{"-c", file, "-e", "stderr"} },
 	}
-	// Apache runs what is outside of all sections. Its modules are those for
+	// Apache runs directives of the main server. Its modules are those for
 	// proxies.
 	Apache = Server{
 		"apache2", "apache2",
@@ -107,17 +107,24 @@ func (s Server) Start(t testing.TB, part string) string {
 	return listen
 }
 
-// await waits until the server listens.
+// await waits until the server answers a request. It is not enough that it
+// listens: Apache stops listening for a moment when it starts.
 func await(t testing.TB, addr string) {
 	t.Helper()
+	var transport http.Transport
+	defer transport.CloseIdleConnections()
 	for deadline := time.Now().Add(relaytest.Patience); ; time.Sleep(20 * time.Millisecond) {
-		conn, err := net.Dial("tcp", addr)
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+addr+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response, err := transport.RoundTrip(request) // it follows no redirect
 		if err == nil {
-			conn.Close()
+			response.Body.Close()
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("the server does not listen: %v", err)
+			t.Fatalf("the server does not answer: %v", err)
 		}
 	}
 }
