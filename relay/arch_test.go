@@ -21,7 +21,8 @@ var allowedImports = map[string][]string{
 	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/origin", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/stream", "relay/syntax", "relay/through", "relay/trace", "relay/ws"},
 	"relay/app": {
 		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/blackbox", "relay/control", "relay/counts", "relay/embedded", "relay/events", "relay/loopback",
-		"relay/outbox", "relay/presence", "relay/protocol", "relay/pusher", "relay/roster", "relay/server", "relay/source", "relay/stats", "relay/sse", "relay/stream", "relay/trace", "relay/transport", "relay/web", "relay/why", "relay/ws",
+		"relay/outbox", "relay/presence", "relay/protocol", "relay/pusher", "relay/roster", "relay/server", "relay/source", "relay/sse", "relay/stats", "relay/stream", "relay/trace", "relay/transport", "relay/web", "relay/why", "relay/ws",
+		"relay/console",
 	},
 	"config": {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/redisurl", "relay/syntax"},
 
@@ -41,6 +42,7 @@ var allowedImports = map[string][]string{
 	"relay/events":      {"relay/access", "relay/protocol", "relay/stats"},
 	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats", "relay/trace"},
 	"relay/trace":       {"relay/access", "relay/blackbox", "relay/protocol"},
+	"relay/console":     {"relay/protocol", "relay/stats"},
 	"relay/embedded":    {"relay/loopback"},
 	"relay/through":     {"relay/protocol", "relay/source"},
 	"relay/web":         {},

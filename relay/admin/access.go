@@ -77,6 +77,46 @@ func (a *authorizer) privileged(next http.Handler) http.Handler {
 	})
 }
 
+// secret protects handlers that reveal the messages of clients, or act for the
+// application. They require the token on every listener.
+func (a *authorizer) secret(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !a.token.in(r) {
+			a.reject(w)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// sameOrigin rejects requests that pages of other origins send, also of this
+// machine: they could read no answer, but take places or, with a token that they
+// have learned, act.
+func (a *authorizer) sameOrigin(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if isForeign(r) {
+			http.Error(w, "only the page /console of this listener may send this request", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// isForeign reports whether a page of another origin sent the request. Browsers
+// say so on secure origins, and on localhost. On others, the Origin of a request
+// that has one must be the host that the page was loaded from.
+func isForeign(r *http.Request) bool {
+	if site := r.Header.Get("Sec-Fetch-Site"); site != "" {
+		return site != "same-origin" && site != "none"
+	}
+	for _, origin := range r.Header.Values("Origin") {
+		if u, err := url.Parse(origin); err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host) {
+			return true
+		}
+	}
+	return false
+}
+
 func (a *authorizer) reject(w http.ResponseWriter) {
 	if !a.token.isSet {
 		http.Error(w, "this request needs a token: set SIDECAST_ADMIN_TOKEN and restart the relay", http.StatusForbidden)

@@ -14,16 +14,17 @@ import (
 const maxScrapes = 4
 
 // notFound is the body of the 404 response for all other paths.
-const notFound = "not found; available: /metrics, /livez, /readyz, /publish, /why, /explain, /trace and /debug/pprof/"
+const notFound = "not found; available: /console, /metrics, /livez, /readyz, /publish, /why, /explain, /trace and /debug/pprof/"
 
-// Config configures [Handler]. All fields but Publisher, Why, Explain, Trace,
-// Token and Loopback are required.
+// Config configures [Handler]. All fields but Publisher, Console, Why, Explain,
+// Trace, Token and Loopback are required.
 type Config struct {
 	Registry *prometheus.Registry
 	Ready    http.Handler // answers /readyz
 	Live     http.Handler // answers /livez
 
 	Publisher Publisher // answers /publish
+	Console   Console   // answers /console and what its page needs
 
 	// Why answers /why: one JSON object per line. It is called once at a time.
 	// nil: the relay keeps no records.
@@ -36,13 +37,22 @@ type Config struct {
 	Loopback bool   // only this machine can reach the listener
 }
 
-// Handler serves /metrics, /livez, /readyz, /publish, /why, /explain, /trace and
-// /debug/pprof/. The first three require no token, and /publish one of its own.
-// Profiles, and what the relay knows about channels and clients, require the
-// token, sent as `Authorization: Bearer`, unless the listener is loopback.
-// Methods other than GET and HEAD always require it. On a loopback listener,
-// the Host and, if present, the Origin must be loopback too, so that no web
-// page can read from the listener through a browser on this machine.
+// A Console is the page for operators. A nil handler does not exist.
+type Console struct {
+	Page  http.Handler // the page and its files, which reveal nothing about the relay
+	Feed  http.Handler // what the relay does
+	Watch http.Handler // the messages of a channel
+}
+
+// Handler serves /metrics, /livez, /readyz, /console, /publish, /why, /explain,
+// /trace and /debug/pprof/. The first three and the page of the console require
+// no token, and /publish one of its own. Profiles, the feed of the console, and
+// what the relay knows about channels and clients, require the token, sent as
+// `Authorization: Bearer`, unless the listener is loopback. Payloads, and methods
+// other than GET and HEAD, always require it. On a loopback listener, the Host
+// and, if present, the Origin must be loopback too, so that no web page can read
+// from the listener through a browser on this machine. The console accepts only
+// requests of its own page.
 func Handler(c Config) http.Handler {
 	a := newAuthorizer(c.Token, c.Loopback)
 	mux := http.NewServeMux()
@@ -67,6 +77,7 @@ func Handler(c Config) http.Handler {
 	if c.Trace != nil {
 		mux.Handle("/trace", a.privileged(readOnly(traceHandler(c.Trace))))
 	}
+	handleConsole(mux, a, c)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, notFound, http.StatusNotFound) })
 	publish, others := newPublishHandler(c.Publisher), a.protectWrites(mux)
 	return a.checkSite(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -76,6 +87,26 @@ func Handler(c Config) http.Handler {
 		}
 		others.ServeHTTP(w, r)
 	}))
+}
+
+// handleConsole adds the paths of the console.
+func handleConsole(mux *http.ServeMux, a *authorizer, c Config) {
+	handle := func(path string, access func(http.Handler) http.Handler, h http.Handler) {
+		if h != nil {
+			mux.Handle(path, access(h))
+		}
+	}
+	handle("/console", readOnly, c.Console.Page)
+	handle("/console/", readOnly, c.Console.Page)
+	private := func(h http.Handler) http.Handler { return a.sameOrigin(a.privileged(readOnly(h))) }
+	secret := func(h http.Handler) http.Handler { return a.sameOrigin(a.secret(h)) }
+	handle("/console/feed", private, c.Console.Feed)
+	handle("/console/watch", secret, c.Console.Watch)
+	if c.Console.Page != nil {
+		publish := newPublishHandler(c.Publisher)
+		publish.authorized = true
+		handle("/console/publish", secret, publish)
+	}
 }
 
 // readOnly rejects all methods but GET and HEAD.

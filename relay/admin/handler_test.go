@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -28,6 +29,8 @@ func handler(token string, loopback bool) http.Handler {
 		Explain: func(_ context.Context, channel string) *trace.Explanation {
 			return &trace.Explanation{Channel: channel}
 		},
+		Console:   Console{Page: answer(http.StatusOK), Feed: answer(http.StatusOK), Watch: answer(http.StatusOK)},
+		Publisher: Publisher{Stats: new(stats.Stats), Logger: slog.New(slog.DiscardHandler)},
 	})
 }
 
@@ -105,6 +108,47 @@ func TestAccess(t *testing.T) {
 		{"why by DNS rebinding", loopback, "GET", "http://evil.example:9190/why?channel=a&from=1&to=2", "", 403},
 		{"post to why", loopback, "POST", "http://127.0.0.1:9190/why?channel=a&from=1&to=2", "Authorization: Bearer correct horse", 405},
 		{"why without a question", loopback, "GET", "http://127.0.0.1:9190/why", "", 400},
+		// The console: its page is for everyone, what it shows is not, and
+		// payloads and publishing need the token everywhere.
+		{"the page", unset, "GET", "http://10.1.2.3:9190/console", "", 200},
+		{"its script", open, "GET", "http://10.1.2.3:9190/console/console.js", "", 200},
+		{"post to the page", open, "POST", "http://10.1.2.3:9190/console", "Authorization: Bearer correct horse", 405},
+		{"feed, no token", open, "GET", "http://10.1.2.3:9190/console/feed", "", 401},
+		{"feed, the token", open, "GET", "http://10.1.2.3:9190/console/feed", "Authorization: Bearer correct horse", 200},
+		{"feed, another token", open, "GET", "http://10.1.2.3:9190/console/feed", "Authorization: Bearer wrong", 401},
+		{"feed, the token in the query", open, "GET", "http://10.1.2.3:9190/console/feed?token=correct+horse", "", 401},
+		{"feed, the token in a cookie", open, "GET", "http://10.1.2.3:9190/console/feed", "Cookie: token=correct horse", 401},
+		{"feed, no token configured", unset, "GET", "http://10.1.2.3:9190/console/feed", "", 403},
+		{"feed on loopback", loopback, "GET", "http://127.0.0.1:9190/console/feed", "", 200},
+		{"post to the feed", open, "POST", "http://10.1.2.3:9190/console/feed", "Authorization: Bearer correct horse", 405},
+		{"watch, no token", open, "GET", "http://10.1.2.3:9190/console/watch?channel=chat", "", 401},
+		{"watch, the token", open, "GET", "http://10.1.2.3:9190/console/watch?channel=chat", "Authorization: Bearer correct horse", 200},
+		{"watch on loopback, no token", loopback, "GET", "http://127.0.0.1:9190/console/watch?channel=chat", "", 401},
+		{"watch on loopback, no token configured", unsetLocal, "GET", "http://127.0.0.1:9190/console/watch?channel=chat", "", 403},
+		{"watch on loopback, the token", loopback, "GET", "http://127.0.0.1:9190/console/watch?channel=chat", "Authorization: Bearer correct horse", 200},
+		{"publish, no token", loopback, "POST", "http://127.0.0.1:9190/console/publish?channel=chat", "", 401},
+		{"publish, no token configured", unsetLocal, "POST", "http://127.0.0.1:9190/console/publish?channel=chat", "", 403},
+		{"publish, the token, no channel", loopback, "POST", "http://127.0.0.1:9190/console/publish", "Authorization: Bearer correct horse", 400},
+		{"publish with GET", loopback, "GET", "http://127.0.0.1:9190/console/publish?channel=chat", "Authorization: Bearer correct horse", 405},
+		{"publish with GET, no token", loopback, "GET", "http://127.0.0.1:9190/console/publish?channel=chat", "", 401},
+
+		// Other pages, in whose name a browser sends requests (CSRF).
+		{"publish by the page itself", open, "POST", "http://10.1.2.3:9190/console/publish", "Authorization: Bearer correct horse\nOrigin: http://10.1.2.3:9190", 400},
+		{"publish by the page itself behind a proxy", open, "POST", "http://relay:9190/console/publish", "Authorization: Bearer correct horse\nOrigin: https://console.example\nSec-Fetch-Site: same-origin", 400},
+		{"publish by another page, with the token", open, "POST", "http://10.1.2.3:9190/console/publish", "Authorization: Bearer correct horse\nOrigin: https://evil.example", 403},
+		{"publish by another page on another port", open, "POST", "http://10.1.2.3:9190/console/publish", "Authorization: Bearer correct horse\nOrigin: http://10.1.2.3", 403},
+		{"publish by a page without an origin", open, "POST", "http://10.1.2.3:9190/console/publish", "Authorization: Bearer correct horse\nOrigin: null", 403},
+		{"publish by a form of another page", loopback, "POST", "http://127.0.0.1:9190/console/publish?channel=chat", "Origin: https://evil.example\nSec-Fetch-Site: cross-site\nContent-Type: text/plain", 403},
+		{"preflight of another page", open, "OPTIONS", "http://10.1.2.3:9190/console/publish", "Origin: https://evil.example\nAccess-Control-Request-Headers: authorization", 401},
+		{"feed for another page", open, "GET", "http://10.1.2.3:9190/console/feed", "Authorization: Bearer correct horse\nSec-Fetch-Site: cross-site", 403},
+		{"feed for another page of this machine", loopback, "GET", "http://127.0.0.1:9190/console/feed", "Origin: http://localhost:3000", 403},
+		{"feed as an image on another page of this machine", loopback, "GET", "http://localhost:9190/console/feed", "Sec-Fetch-Site: same-site", 403},
+		{"feed, the address entered by hand", loopback, "GET", "http://localhost:9190/console/feed", "Sec-Fetch-Site: none", 200},
+		{"watch for another page, with the token", open, "GET", "http://10.1.2.3:9190/console/watch?channel=chat", "Authorization: Bearer correct horse\nOrigin: https://evil.example", 403},
+		{"the page, rebinding", loopback, "GET", "http://evil.example:9190/console", "", 403},
+		{"feed, rebinding", loopback, "GET", "http://evil.example:9190/console/feed", "Sec-Fetch-Site: same-origin", 403},
+		{"feed, rebinding, not loopback", open, "GET", "http://evil.example:9190/console/feed", "Sec-Fetch-Site: same-origin", 401},
+		{"publish, rebinding", loopback, "POST", "http://evil.example:9190/console/publish", "Sec-Fetch-Site: same-origin\nAuthorization: Bearer correct horse", 403},
 
 		// Methods other than GET and HEAD.
 		{"post, no token", open, "POST", "http://10.1.2.3:9190/metrics", "", 401},
@@ -178,7 +222,7 @@ func TestHandler(t *testing.T) {
 	for _, tt := range []struct{ path, contains string }{
 		{"/metrics", "\nsidecast_redis_up 0\n"},
 		{"/metrics", "# HELP sidecast_connections Clients that are connected now.\n"},
-		{"/nothing", "not found; available: /metrics, /livez, /readyz, /publish, /why, /explain, /trace and /debug/pprof/\n"},
+		{"/nothing", "not found; available: /console, /metrics, /livez, /readyz, /publish, /why, /explain, /trace and /debug/pprof/\n"},
 		{"/debug/pprof/goroutine?debug=1", "goroutine profile: total"},
 	} {
 		response, err := http.Get(server.URL + tt.path)

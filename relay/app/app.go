@@ -24,6 +24,7 @@ import (
 	"sidecast/relay/presence"
 	"sidecast/relay/server"
 	"sidecast/relay/source"
+	"sidecast/relay/sse"
 	"sidecast/relay/stats"
 	"sidecast/relay/transport"
 	"sidecast/relay/web"
@@ -63,6 +64,7 @@ type App struct {
 	presence *presence.Presence // nil if no channel has members
 	counts   *counts.Counts     // nil without PUSHER_KEY
 	reader   *transport.Reader  // nil: each connection has a goroutine
+	watch    *sse.Handler       // the channels that operators watch in the console
 	server   *server.Server
 }
 
@@ -138,6 +140,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		serving, cancel := context.WithCancelCause(ctx)
 		defer cancel(nil)
 		defer context.AfterFunc(running, func() { cancel(nil) })()
+		defer a.watch.Wait()
 		return a.server.Run(serving)
 	})
 	defer a.reader.Close() // the server waits for the connections

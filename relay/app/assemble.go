@@ -182,6 +182,7 @@ func (a *App) adminHandler(ready, live http.Handler) http.Handler {
 		Registry: admin.NewRegistry(a.stats, gauges, a.options.Version, a.options.Commit),
 		Token:    a.cfg.AdminToken.Reveal(), Loopback: loopback.Addr(a.AdminAddr()), Ready: ready, Live: live,
 		Why: a.why(), Explain: a.explain, Trace: a.follow,
+		Console: a.console(),
 		Publisher: admin.Publisher{
 			Token: a.cfg.PublishToken.Reveal(), MaxPayload: a.cfg.MaxPayloadBytes.Int(), Relayed: a.settings.Access.Relayed,
 			Publish: a.publish, Stats: a.stats, Logger: a.options.Logger,

@@ -1,0 +1,122 @@
+// The console of a relay: reads its events and shows them.
+
+import {events, Refused, request, token} from "./feed.js";
+import * as format from "./format.js";
+import {Plots} from "./plots.js";
+import {fill} from "./tables.js";
+
+const $ = (id) => document.getElementById(id);
+const plots = new Plots($("plots"), $("moment"), $("moment-text"));
+
+let paused = false;
+let newest = null; // sample
+let first = null; // the totals of the first sample
+let incidents = [];
+let recorded = false; // whether the relay records incidents
+
+function setState(id, state, text) {
+  $(id).dataset.state = state;
+  $(id).hidden = false;
+  if ($(id + "-text").textContent !== text) $(id + "-text").textContent = text;
+}
+
+const kinds = {closed: "connection closed", gap: "gap", evicted: "client evicted", rejected: "connection rejected", dropped: "message dropped", redis: "Redis connection ended"};
+
+const kindName = (kind) => kinds[kind] ?? kind;
+
+function hello(data) {
+  $("about").textContent = [location.host, data.version && "version " + data.version].filter(Boolean).join(" · ");
+  recorded = data.incidents;
+  incidents = [];
+  fill($("settings-rows"), data.settings.filter((s) => s.set || s.value).map((s) => [s.name, s.value, s.set ? "environment" : "default"]),
+    ["name", "name", "nowrap"], {header: true});
+  showIncidents();
+}
+
+function showSample(sample) {
+  newest = sample;
+  setState("redis", sample.up ? "good" : "bad", sample.up ? "Redis connected" : "Redis not connected");
+  setState("state", sample.draining ? "wait" : "good", sample.draining ? "Draining" : paused ? "Paused" : "Live");
+  first ??= new Map((sample.causes ?? []).map((c) => [c.kind + c.cause, c.total]));
+  if (paused) return;
+  plots.add(sample);
+  showTables();
+}
+
+function showTables() {
+  if (!newest) return;
+  fill($("busiest-rows"), (newest.busiest ?? []).map((c) => [
+    c.channel, (c.surplus > c.messages / 10 ? "≤ " : "") + format.count(c.messages), format.bytes(c.bytes), format.count(c.subscribers),
+  ]), ["name", "n", "n", "n"], {header: true, empty: "no messages"});
+  fill($("causes-rows"), (newest.causes ?? []).map((c) => [
+    kindName(c.kind), c.cause, format.count(c.total), format.count(Math.max(0, c.total - (first.get(c.kind + c.cause) ?? 0))),
+  ]), ["", "name", "n", "n"], {empty: "nothing yet"});
+  if ($("values").open) fill($("values-rows"), plots.rows(), ["", "n", "n", "n"], {header: true});
+}
+
+function showIncidents() {
+  fill($("incidents-rows"), incidents.map((i) => [
+    format.time(Date.parse(i.at)), kindName(i.kind), [i.code, i.reason].filter(Boolean).join(" · "), i.channel ?? "", i.user ?? "", i.session ?? "",
+  ]), ["nowrap", "", "", "name", "name", "name"], {empty: recorded ? "none" : "this relay does not record them"});
+}
+
+function addIncidents(list) {
+  incidents = [...list.toReversed(), ...incidents].slice(0, 200);
+  if (!paused) showIncidents();
+}
+
+const handlers = {hello, sample: showSample, incidents: addIncidents};
+
+let connection = new AbortController(); // of the current stream
+let wake = () => {}; // ends the wait before the next attempt
+
+// follow reads the stream, again and again.
+async function follow() {
+  for (let wait = 500; ; wait = Math.min(2 * wait, 10_000)) {
+    connection = new AbortController();
+    try {
+      for await (const {name, data} of events(await request("console/feed", {signal: connection.signal}))) {
+        $("access").hidden = token.get() === "" && $("access").dataset.asked !== "true";
+        handlers[name]?.(JSON.parse(data));
+        wait = 500;
+      }
+      setState("state", "wait", "Reconnecting");
+    } catch (problem) {
+      if (problem instanceof Refused && problem.needsToken) askForToken(problem.message);
+      else setState("state", "bad", problem instanceof Refused ? problem.message : "Relay not reachable");
+      $("redis").hidden = true;
+    }
+    await new Promise((resolve) => { wake = resolve; setTimeout(resolve, wait * (.75 + Math.random() / 2)); });
+  }
+}
+
+function askForToken(text) {
+  setState("state", "bad", "No access");
+  $("access").hidden = false;
+  $("access-text").textContent = text;
+}
+
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token.set($("token").value.trim());
+  $("token").value = "";
+  reconnect();
+});
+$("forget").addEventListener("click", () => { token.set(""); reconnect(); });
+
+function reconnect() {
+  $("forget").hidden = token.get() === "";
+  connection.abort();
+  wake();
+}
+
+$("pause").addEventListener("click", () => {
+  paused = !paused;
+  $("pause").setAttribute("aria-pressed", paused);
+  setState("state", "good", paused ? "Paused" : "Live");
+  if (!paused) { showTables(); showIncidents(); }
+});
+$("values").addEventListener("toggle", showTables);
+document.addEventListener("visibilitychange", () => plots.draw());
+
+follow();
