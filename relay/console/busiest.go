@@ -27,7 +27,7 @@ const (
 // too low, and too high by at most what was inherited. Old messages count less
 // and less.
 //
-// While nobody looks, it counts nothing. The zero value is ready for use. It is
+// It counts only while a console is open. The zero value is ready for use. It is
 // safe for concurrent use.
 type Busiest struct {
 	watched atomic.Bool
@@ -42,7 +42,7 @@ type Busiest struct {
 	aged    time.Time
 }
 
-// A channelCount is what a [Busiest] knows about one channel.
+// A channelCount has the counts of one channel.
 type channelCount struct {
 	name        [maxName]byte
 	size        uint8  // of name

@@ -1,12 +1,12 @@
 // Package console is the page at /console of the admin listener, on which an
-// operator sees what the relay does now: plots, the busiest channels, and what
-// went wrong recently.
+// operator sees live plots of the relay, its busiest channels, and recent gaps,
+// evictions and refusals.
 //
 // The page has no build step and loads nothing from other hosts. It reads one
 // event per second from the relay with fetch, so that it can send a token, and
-// shows everything as text, never as markup. The samples are computed once for
-// all open consoles, by the request whose second has come: while no console is
-// open, nothing is computed.
+// shows everything as text, never as markup. The first console that is due computes
+// the sample of a second for all open consoles. If no console is open, nothing is
+// computed.
 //
 // Package admin decides who may read what.
 package console

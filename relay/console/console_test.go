@@ -145,8 +145,8 @@ func value(f *float64) float64 {
 	return *f
 }
 
-// All consoles that are open get the same sample, which is computed once; while
-// none is open, nothing is.
+// All consoles that are open get the same sample, which is computed once. If no
+// console is open, nothing is computed.
 func TestFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(stats.Stats)

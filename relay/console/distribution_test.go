@@ -14,7 +14,7 @@ func TestQuantile(t *testing.T) {
 	for _, tt := range []struct {
 		name          string
 		before, after []time.Duration
-		p50, p99      float64 // NaN: none
+		p50, p99      float64 // NaN: no observations
 		mean          float64
 	}{
 		{"nothing", nil, nil, math.NaN(), math.NaN(), math.NaN()},

@@ -4,7 +4,7 @@ import "iter"
 
 // incidents are the newest incidents of the relay.
 type incidents struct {
-	source   func(after uint64) iter.Seq2[uint64, Incident] // nil: there are none
+	source   func(after uint64) iter.Seq2[uint64, Incident] // nil: the relay records no incidents
 	position uint64                                         // in the source
 	kept     []Incident                                     // at most keptIncidents
 	total    uint64                                         // how many there were, those that are not kept included

@@ -14,7 +14,7 @@ import (
 	"sidecast/relay/stats"
 )
 
-const adminToken = "correct horse battery"
+const adminToken = "correct-horse-battery"
 
 // serve serves the console on a loopback listener, and returns the URL of its
 // host. The handlers of c that are nil have contents that never change.

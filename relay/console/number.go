@@ -24,5 +24,5 @@ func (n number) MarshalJSON() ([]byte, error) {
 	return strconv.AppendFloat(nil, float64(n), 'g', 6, 64), nil
 }
 
-// fade returns what is left of a message that was counted that long ago.
+// fade returns the weight of a message that was counted that long ago.
 func fade(d time.Duration) float64 { return math.Exp(-d.Seconds() / sketchAge.Seconds()) }

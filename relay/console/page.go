@@ -17,6 +17,7 @@ var files embed.FS
 var pageFiles = []struct{ name, contentType string }{
 	{"index.html", "text/html; charset=utf-8"},
 	{"console.css", "text/css; charset=utf-8"},
+	{"boxes.js", "text/javascript; charset=utf-8"},
 	{"console.js", "text/javascript; charset=utf-8"},
 	{"feed.js", "text/javascript; charset=utf-8"},
 	{"format.js", "text/javascript; charset=utf-8"},

@@ -1,5 +1,6 @@
 // The console of a relay: reads its events and shows them.
 
+import {start} from "./boxes.js";
 import {events, Refused, request, token} from "./feed.js";
 import * as format from "./format.js";
 import {Plots} from "./plots.js";
@@ -65,7 +66,7 @@ function addIncidents(list) {
   if (!paused) showIncidents();
 }
 
-const handlers = {hello, sample: showSample, incidents: addIncidents};
+const handlers = new Map(Object.entries({hello, sample: showSample, incidents: addIncidents}));
 
 let connection = new AbortController(); // of the current stream
 let wake = () => {}; // ends the wait before the next attempt
@@ -76,8 +77,8 @@ async function follow() {
     connection = new AbortController();
     try {
       for await (const {name, data} of events(await request("console/feed", {signal: connection.signal}))) {
-        $("access").hidden = token.get() === "" && $("access").dataset.asked !== "true";
-        handlers[name]?.(JSON.parse(data));
+        if (askedByFeed) showAccess(false);
+        handlers.get(name)?.(JSON.parse(data));
         wait = 500;
       }
       setState("state", "wait", "Reconnecting");
@@ -90,22 +91,39 @@ async function follow() {
   }
 }
 
+let askedByFeed = false; // the panel is open because the feed needs a token
+
 function askForToken(text) {
   setState("state", "bad", "No access");
-  $("access").hidden = false;
-  $("access-text").textContent = text;
+  askedByFeed = true;
+  showAccess(true, text);
 }
 
+// showAccess opens or closes the panel for the token.
+function showAccess(open, text = "") {
+  if (!open) askedByFeed = false;
+  const wasOpen = !$("access").hidden;
+  $("access").hidden = !open;
+  $("forget").hidden = token.get() === "";
+  $("show-access").setAttribute("aria-expanded", open);
+  if (text && $("access-text").textContent !== text) $("access-text").textContent = text;
+  if (open && !wasOpen && document.activeElement === document.body) $("token").focus();
+}
+
+$("show-access").addEventListener("click", () => {
+  showAccess($("access").hidden);
+  if (!$("access").hidden) $("token").focus();
+});
 $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();
   token.set($("token").value.trim());
   $("token").value = "";
+  showAccess(false);
   reconnect();
 });
-$("forget").addEventListener("click", () => { token.set(""); reconnect(); });
+$("forget").addEventListener("click", () => { token.set(""); showAccess(false); reconnect(); });
 
 function reconnect() {
-  $("forget").hidden = token.get() === "";
   connection.abort();
   wake();
 }
@@ -119,4 +137,5 @@ $("pause").addEventListener("click", () => {
 $("values").addEventListener("toggle", showTables);
 document.addEventListener("visibilitychange", () => plots.draw());
 
+start(() => showAccess(true));
 follow();

@@ -51,7 +51,7 @@ class Plot {
     this.chart = chart;
     this.xs = xs;
     this.lines = [];
-    this.figure = element("figure", "card plot");
+    this.figure = element("figure", chart.timeline ? "card plot timeline" : "card plot");
     const caption = element("figcaption");
     this.legend = element("dl");
     caption.append(element("h3", "", chart.title), this.legend);
@@ -121,7 +121,7 @@ class Plot {
       stroke: () => css("--quiet"), font: "11px system-ui, sans-serif",
       grid: {stroke: () => css("--grid"), width: 1}, ticks: {show: false}, ...more,
     });
-    const time = (u, all) => all.map((x) => format.time(x * 1000).slice(0, 5));
+    const time = (u, all) => all.map((x) => u.valToPos(x, "x") < 16 ? "" : format.time(x * 1000).slice(0, 5));
     this.plot = new uPlot({
       width: this.area.clientWidth, height: this.area.clientHeight, padding: [6, 4, 0, 0],
       legend: {show: false},
@@ -156,7 +156,7 @@ class Plot {
       if (up === null) return;
       const to = Math.ceil(u.valToPos(x, "x", true)), from = Math.floor(u.valToPos(Math.max(this.xs[i - 1] ?? 0, x - 2), "x", true));
       const tall = height * (up ? .7 : .25);
-      u.ctx.fillStyle = css(up ? "--good" : "--bad");
+      u.ctx.fillStyle = css(up ? "--s1" : "--bad");
       u.ctx.fillRect(from, top + height - tall, to - from, tall);
     });
     u.ctx.restore();

@@ -1,0 +1,120 @@
+package console_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+
+	"sidecast/relay/relaytest"
+	"sidecast/relay/relaytest/browser"
+	"sidecast/relay/relaytest/redistest"
+)
+
+// startRelay runs a relay with a real Redis, and returns the URL of its admin
+// listener and a function that publishes to Redis.
+func startRelay(t *testing.T, settings map[string]string) (relay *relaytest.Process, url string, publish func(channel, payload string)) {
+	t.Helper()
+	redis := redistest.Start(t)
+	all := map[string]string{"SIDECAST_REDIS_URL": redis.URL(), "SIDECAST_CHANNELS": "*", "SIDECAST_PUBLIC_CHANNELS": "open:*"}
+	for name, value := range settings {
+		all[name] = value
+	}
+	relay = relaytest.Start(t, all)
+	relay.AwaitReady()
+	client := relaytest.NewRedis(redis.Addr, relaytest.Patience)
+	t.Cleanup(func() { _ = client.Close() })
+	return relay, "http://" + relay.AdminAddr(), func(channel, payload string) {
+		t.Helper()
+		if err := client.Publish(t.Context(), channel, payload).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func wantNoProblems(ctx context.Context, t *testing.T) {
+	t.Helper()
+	if problems := browser.Problems(ctx); len(problems) > 0 {
+		t.Errorf("the page has problems: %q", problems)
+	}
+}
+
+// rows returns an expression for the texts in a log.
+func rows(id string) string {
+	return `[...document.querySelectorAll("#` + id + ` span")].map((e) => e.textContent)`
+}
+
+// An operator sees what a relay does, and with the token watches a channel and
+// publishes to it, with the keyboard alone.
+func TestRelay(t *testing.T) {
+	relay, url, publish := startRelay(t, map[string]string{"SIDECAST_ADMIN_TOKEN": adminToken})
+	ctx := browser.Start(t)
+	browser.Do(ctx, t, chromedp.Navigate(url+"/console"))
+	browser.Await(ctx, t, live+` && document.getElementById("redis-text").textContent === "Redis connected"`)
+
+	// On loopback the token is needed for payloads only.
+	browser.Do(ctx, t, chromedp.SendKeys(chromedp.ID("watch-channel"), "private"+kb.Enter))
+	browser.Await(ctx, t, `document.getElementById("watch-answer").textContent.includes("SIDECAST_ADMIN_TOKEN") && !document.getElementById("access").hidden`)
+	browser.Forget(ctx) // the browser reports the status
+	browser.Do(ctx, t, chromedp.SendKeys(chromedp.ID("token"), adminToken+kb.Enter),
+		chromedp.SendKeys(chromedp.ID("watch-channel"), kb.Enter))
+	browser.Await(ctx, t, `document.getElementById("watch-answer").textContent === "messages on private from now on"`)
+	publish("private", "from Redis")
+	browser.Await(ctx, t, rows("watch-log")+`.includes("from Redis")`)
+	browser.Do(ctx, t, chromedp.SendKeys(chromedp.ID("publish-channel"), "private"),
+		chromedp.SendKeys(chromedp.ID("publish-text"), "from the console"+kb.Tab+kb.Enter))
+	browser.Await(ctx, t, `document.getElementById("publish-answer").textContent.startsWith("Redis has accepted the message on private")`)
+	browser.Await(ctx, t, rows("watch-log")+`.join() === "from Redis,from the console"`)
+	browser.Await(ctx, t, `document.getElementById("causes-rows").textContent.includes("connection closed") || document.querySelectorAll("#plots dd")[0].textContent === "1"`)
+
+	// The settings are those that the relay uses, without secrets.
+	settings := browser.Eval[string](ctx, t, `document.getElementById("settings-rows").textContent`)
+	if !strings.Contains(settings, "SIDECAST_PUBLIC_CHANNELSopen:*") || strings.Contains(settings, adminToken) {
+		t.Errorf("the settings are %s", settings)
+	}
+
+	// Stop ends the session at the relay.
+	browser.Do(ctx, t, chromedp.SendKeys(chromedp.ID("watch-channel"), kb.Enter))
+	browser.Await(ctx, t, `document.getElementById("watch-answer").textContent === "stopped"`)
+	browser.Await(ctx, t, `document.querySelectorAll("#plots dd")[0].textContent === "0"`)
+	if log := relay.Log(); strings.Contains(log, adminToken) || strings.Contains(log, "from the console") {
+		t.Error("the log has the token or a payload")
+	}
+	wantNoProblems(ctx, t)
+}
+
+// What Redis carries is shown as text, even if it is markup, and a channel's name
+// too.
+func TestHostileMessages(t *testing.T) {
+	_, url, publish := startRelay(t, map[string]string{"SIDECAST_ADMIN_TOKEN": adminToken})
+	ctx := browser.Start(t)
+	browser.Do(ctx, t, chromedp.Navigate(url+"/console"))
+	browser.Await(ctx, t, live)
+	browser.Eval[chromedp.Void](ctx, t, `alert = () => { globalThis.pwned = true }; sessionStorage.setItem("sidecast-admin-token", "`+adminToken+`")`)
+	const count = `document.querySelectorAll("img, script, a, iframe, svg").length`
+	before := browser.Eval[int](ctx, t, count)
+	const name = `<img src=x onerror=alert(1)>'"$(id)`
+	browser.Do(ctx, t, chromedp.SendKeys(chromedp.ID("watch-channel"), name+kb.Enter))
+	browser.Await(ctx, t, `document.getElementById("watch-answer").textContent.startsWith("messages on <img")`)
+	hostile := []string{
+		"<img src=x onerror=alert(1)>", "<script>alert(1)</script>", "</span></p><iframe srcdoc='<script>parent.alert(1)</script>'>",
+		"<svg onload=alert(1)>", "javascript:alert(1)", "&lt;b&gt; ${alert(1)}", "two\nlines\r\n\r\ndata: {\"type\":\"message\"}", "event: close",
+	}
+	for _, text := range hostile {
+		publish(name, text)
+	}
+	publish(name, "\xff\x00")
+	browser.Await(ctx, t, rows("watch-log")+`.length === 9`)
+	got := browser.Eval[[]string](ctx, t, rows("watch-log"))
+	for i, want := range append(hostile, "binary, in base64: /wA=") {
+		if got[i] != want {
+			t.Errorf("row %d is %q, want %q", i, got[i], want)
+		}
+	}
+	if after := browser.Eval[int](ctx, t, count); after != before || browser.Eval[bool](ctx, t, `globalThis.pwned === true`) {
+		t.Errorf("messages made %d elements, or ran as a script", after-before)
+	}
+	wantNoProblems(ctx, t)
+}
