@@ -4,9 +4,9 @@
 //
 // The page has no build step and loads nothing from other hosts. It reads one
 // event per second from the relay with fetch, so that it can send a token, and
-// shows everything as text, never as markup. The first console that is due computes
-// the sample of a second for all open consoles. If no console is open, nothing is
-// computed.
+// shows everything as text, never as markup. The first console that is due
+// computes the sample of a second for all open consoles. If no console is open,
+// nothing is computed.
 //
 // Package admin decides who may read what.
 package console
