@@ -42,7 +42,7 @@ var allowedImports = map[string][]string{
 	"relay/events":      {"relay/access", "relay/protocol", "relay/stats"},
 	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats", "relay/trace"},
 	"relay/trace":       {"relay/access", "relay/blackbox", "relay/protocol"},
-	"relay/console":     {"relay/protocol", "relay/stats"},
+	"relay/console":     {"relay/blackbox", "relay/protocol", "relay/stats"},
 	"relay/embedded":    {"relay/loopback"},
 	"relay/through":     {"relay/protocol", "relay/source"},
 	"relay/web":         {},

@@ -5,11 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"sidecast/relay/blackbox"
 	"sidecast/relay/stats"
 )
 
-// BenchmarkSample measures one sample with all its tables full. One is computed
-// per second, so 10 ms would be 1 % of a core.
+// BenchmarkSample measures one sample with full tables, of a second with 1,000
+// messages. One is computed per second, so 10 ms would be 1 % of a core.
 func BenchmarkSample(b *testing.B) {
 	s := new(stats.Stats)
 	for i := range s.Closed {
@@ -18,16 +19,18 @@ func BenchmarkSample(b *testing.B) {
 	for i := range s.Rejected {
 		s.Rejected[i].Add(i + 1)
 	}
-	c := New(Config{Stats: s})
+	box := newBox(b)
+	c := New(Config{Stats: s, BlackBox: box})
 	now := time.Now()
 	c.feed.join(now)
-	for i := range 100_000 {
-		c.cfg.Busiest.Message(fmt.Appendf(nil, "room:%d", i%1000), 100, i)
-	}
 	bytes := 0
 	for b.Loop() {
+		b.StopTimer()
+		for i := range 1000 {
+			box.Message(nil, fmt.Appendf(nil, "room:%d", i%200), blackbox.Message{Size: 100, Heard: i})
+		}
 		now = now.Add(interval)
-		c.cfg.Busiest.Message([]byte("room:1"), 1e6, 1)
+		b.StartTimer()
 		bytes = len(c.feed.next(now))
 	}
 	b.ReportMetric(float64(bytes), "bytes/sample")

@@ -12,11 +12,10 @@
 package console
 
 import (
-	"iter"
-	"log/slog"
 	"net/http"
 	"time"
 
+	"sidecast/relay/blackbox"
 	"sidecast/relay/stats"
 )
 
@@ -28,8 +27,6 @@ const (
 	interval = time.Second
 	// topChannels is how many of the busiest channels a sample has.
 	topChannels = 20
-	// keptIncidents is how many incidents a console shows when it is opened.
-	keptIncidents = 200
 	// writeTimeout is how long a browser may take to accept an event.
 	writeTimeout = 10 * time.Second
 )
@@ -41,12 +38,9 @@ type Config struct {
 	Version string // of the program
 	// Settings are those in effect, without secrets.
 	Settings []Setting
-	// Busiest counts messages by channel while a console is open.
-	Busiest *Busiest
-	// Incidents returns what happened after a position, the oldest first, each
-	// with the position after it. Position 0 is before everything.
-	Incidents func(after uint64) iter.Seq2[uint64, Incident]
-	Logger    *slog.Logger // nil discards
+	// BlackBox records what happens. Without it, there are no busiest channels
+	// and no incidents.
+	BlackBox *blackbox.Box
 }
 
 // Gauges are values that [stats.Stats] does not contain. The functions are
@@ -64,18 +58,6 @@ type Setting struct {
 	FromEnv bool   `json:"set"` // false: it is the default
 }
 
-// An Incident is a gap, an eviction, a refusal or another event that explains
-// why a client did not receive a message.
-type Incident struct {
-	At      time.Time `json:"at"`
-	Kind    string    `json:"kind"`
-	Channel string    `json:"channel,omitempty"`
-	User    string    `json:"user,omitempty"`
-	Session string    `json:"session,omitempty"`
-	Code    string    `json:"code,omitempty"`
-	Reason  string    `json:"reason,omitempty"`
-}
-
 // A Console serves the page and its data. It is safe for concurrent use.
 type Console struct {
 	cfg  Config
@@ -85,15 +67,7 @@ type Console struct {
 
 // New returns a console. Its caller decides who may use its handlers.
 func New(c Config) *Console {
-	if c.Logger == nil {
-		c.Logger = slog.New(slog.DiscardHandler)
-	}
-	if c.Busiest == nil {
-		c.Busiest = new(Busiest)
-	}
-	console := &Console{cfg: c, page: newPage()}
-	console.feed.init(&console.cfg)
-	return console
+	return &Console{cfg: c, page: newPage(), feed: feed{cfg: &c}}
 }
 
 // Page serves the page at /console and its files below. They contain nothing

@@ -5,13 +5,10 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
-	"iter"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -135,7 +132,7 @@ type shown struct {
 		Total       uint64
 		Rate        float64
 	}
-	Busiest []BusyChannel
+	Busiest []busyChannel
 }
 
 func value(f *float64) float64 {
@@ -161,7 +158,7 @@ func TestFeed(t *testing.T) {
 		time.Sleep(time.Minute)
 		a := open(t, c)
 		var first greeting
-		if a.next(t, "hello", &first); first.Version != "1.2.3" || len(first.Settings) != 1 || first.Incidents {
+		if a.next(t, "hello", &first); first.Version != "1.2.3" || len(first.Settings) != 1 || first.Records {
 			t.Errorf("the greeting is %+v", first)
 		}
 		time.Sleep(interval / 3)
@@ -227,56 +224,8 @@ func TestMaxConsoles(t *testing.T) {
 		for _, r := range all {
 			r.close()
 		}
-		if c.feed.consoles != 0 || c.cfg.Busiest.watched.Load() {
+		if c.feed.consoles != 0 || c.feed.records != nil {
 			t.Errorf("%d consoles are open", c.feed.consoles)
 		}
-	})
-}
-
-// A console shows the newest incidents when it is opened, and then each new one
-// once.
-func TestIncidents(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var mu sync.Mutex
-		var all []Incident // guarded by mu
-		add := func(n int) {
-			mu.Lock()
-			defer mu.Unlock()
-			for range n {
-				all = append(all, Incident{At: time.Now(), Kind: "gap", Channel: fmt.Sprint(len(all))})
-			}
-		}
-		add(1000)
-		c := New(Config{Stats: new(stats.Stats), Incidents: func(after uint64) iter.Seq2[uint64, Incident] {
-			return func(yield func(uint64, Incident) bool) {
-				mu.Lock()
-				list := all[after:]
-				mu.Unlock()
-				for i, incident := range list {
-					if !yield(after+uint64(i)+1, incident) {
-						return
-					}
-				}
-			}
-		}})
-		var first greeting
-		var sample shown
-		var news []Incident
-		a := open(t, c)
-		a.next(t, "hello", &first)
-		if a.next(t, "incidents", &news); len(news) != keptIncidents || news[0].Channel != "800" || news[keptIncidents-1].Channel != "999" {
-			t.Errorf("%d incidents at the beginning", len(news))
-		}
-		for _, n := range []int{1, 3, 0, keptIncidents + 1} {
-			begin := max(len(all), len(all)+n-keptIncidents)
-			add(n)
-			if a.next(t, "sample", &sample); n == 0 {
-				continue
-			}
-			if a.next(t, "incidents", &news); len(news) != len(all)-begin || news[0].Channel != fmt.Sprint(begin) || news[len(news)-1].Channel != fmt.Sprint(len(all)-1) {
-				t.Errorf("%d incidents after %d, want those from %d to %d", len(news), n, begin, len(all)-1)
-			}
-		}
-		a.close()
 	})
 }

@@ -13,14 +13,12 @@ import (
 type feed struct {
 	cfg *Config
 
-	mu        sync.Mutex
-	consoles  int
-	before    totals
-	event     []byte // the newest sample; nil until there is one since a console was opened
-	incidents incidents
+	mu       sync.Mutex
+	consoles int
+	before   totals
+	event    []byte    // the newest sample; nil until there is one since a console was opened
+	records  *follower // nil if no console is open
 }
-
-func (f *feed) init(c *Config) { f.cfg = c; f.incidents.source = c.Incidents }
 
 // join counts a console that is opened. It reports false if there are too many.
 func (f *feed) join(now time.Time) bool {
@@ -30,9 +28,9 @@ func (f *feed) join(now time.Time) bool {
 		return false
 	}
 	if f.consoles++; f.consoles == 1 {
-		f.cfg.Busiest.start(now)
+		f.records = newFollower(f.cfg.BlackBox, now)
+		f.records.read()
 		f.before, f.event = readTotals(f.cfg.Stats, now), nil
-		f.incidents.read()
 	}
 	return true
 }
@@ -42,8 +40,7 @@ func (f *feed) leave() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.consoles--; f.consoles == 0 {
-		f.cfg.Busiest.stop()
-		f.event = nil
+		f.records, f.event = nil, nil
 	}
 }
 
@@ -59,9 +56,11 @@ func (f *feed) next(now time.Time) []byte {
 	if after.at.Sub(f.before.at) <= 0 { // a second console in the moment in which the first was opened
 		return nil
 	}
-	f.event = newEvent("sample", newSample(f.cfg, f.before, after))
+	f.records.read()
+	s := newSample(f.cfg, f.before, after)
+	s.Busiest = f.records.busiest.top(topChannels, now)
+	f.event = newEvent("sample", s)
 	f.before = after
-	f.incidents.read()
 	return f.event
 }
 
@@ -70,10 +69,10 @@ func (f *feed) next(now time.Time) []byte {
 func (f *feed) incidentsAfter(n uint64) (event []byte, total uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if list := f.incidents.after(n); len(list) > 0 {
+	if list := f.records.after(n); len(list) > 0 {
 		event = newEvent("incidents", list)
 	}
-	return event, f.incidents.total
+	return event, f.records.total
 }
 
 // A greeting is the first event: what does not change while the relay runs.
@@ -81,8 +80,8 @@ type greeting struct {
 	Version  string    `json:"version"`
 	Interval int64     `json:"interval"` // between two samples, in milliseconds
 	Settings []Setting `json:"settings"`
-	// Incidents is whether the relay records them.
-	Incidents bool `json:"incidents"`
+	// Records is whether the relay has a black box.
+	Records bool `json:"records"`
 }
 
 // newEvent returns an event of the stream.
@@ -112,7 +111,7 @@ func (c *Console) serveFeed(w http.ResponseWriter, r *http.Request) {
 	out := &eventWriter{w: w, controller: http.NewResponseController(w)}
 	out.begin()
 	out.write(newEvent("hello", greeting{
-		Version: c.cfg.Version, Interval: interval.Milliseconds(), Settings: c.cfg.Settings, Incidents: c.cfg.Incidents != nil,
+		Version: c.cfg.Version, Interval: interval.Milliseconds(), Settings: c.cfg.Settings, Records: c.cfg.BlackBox != nil,
 	}))
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()

@@ -1,42 +1,163 @@
 package console
 
-import "iter"
+import (
+	"encoding/base32"
+	"strconv"
+	"time"
 
-// incidents are the newest incidents of the relay.
-type incidents struct {
-	source   func(after uint64) iter.Seq2[uint64, Incident] // nil: the relay records no incidents
-	position uint64                                         // in the source
-	kept     []Incident                                     // at most keptIncidents
-	total    uint64                                         // how many there were, those that are not kept included
+	"sidecast/relay/blackbox"
+	"sidecast/relay/protocol"
+)
+
+// keptIncidents is how many incidents a console shows when it is opened.
+const keptIncidents = 200
+
+// maxClients bounds of how many sessions the names are known.
+const maxClients = 100_000
+
+// An incident is a gap, an eviction, a refusal or another event that explains
+// why a client did not receive a message.
+type incident struct {
+	At      time.Time `json:"at"`
+	Kind    string    `json:"kind"`
+	Channel string    `json:"channel,omitempty"`
+	User    string    `json:"user,omitempty"`
+	Session string    `json:"session,omitempty"`
+	Code    string    `json:"code,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
 }
 
-// read adds what has happened since the last call.
-func (in *incidents) read() {
-	if in.source == nil {
-		return
+// The kinds of incidents, in addition to those of causes.
+const (
+	kindRefused  = "refused"
+	kindTooLarge = "too_large"
+	kindUp       = "up"
+	kindDown     = "down"
+)
+
+// A follower reads what the black box records while a console is open, and what
+// it still has of the time before: the newest incidents, and which channels are
+// busy. Only one goroutine at a time may use it.
+type follower struct {
+	reader  *blackbox.Reader
+	began   time.Time // messages before do not count
+	busiest *busiest
+	clients map[sessionKey]client
+
+	kept  []incident // at most keptIncidents after each read
+	total uint64     // how many there were, those that are not kept included
+}
+
+// A sessionKey is the number of a session since a start of the relay.
+type sessionKey struct{ boot, session uint32 }
+
+// A client is one whose session exists.
+type client struct{ session, user string }
+
+// newFollower returns a follower that has read nothing. box may be nil.
+func newFollower(box *blackbox.Box, now time.Time) *follower {
+	return &follower{
+		reader: box.NewReader(time.Time{}), began: now, busiest: newBusiest(now), clients: make(map[sessionKey]client),
 	}
-	for position, incident := range in.source(in.position) {
-		in.position = position
-		in.kept = append(in.kept, incident)
-		in.total++
-		if len(in.kept) >= 2*keptIncidents {
-			in.trim()
+}
+
+// read reads what was recorded since the last call.
+func (f *follower) read() {
+	for r, ok := f.reader.Next(); ok; r, ok = f.reader.Next() {
+		if r.Kind == blackbox.KindMessage && !r.At.Before(f.began) {
+			f.busiest.message(r.Channel, r.Size, r.Heard)
+		}
+		f.know(&r)
+		if found, is := f.incident(&r); is {
+			f.keep(found)
+		}
+		if r.Kind == blackbox.KindEnd {
+			delete(f.clients, sessionKey{r.Boot, r.Session})
 		}
 	}
-	in.trim()
+	f.trim()
+}
+
+// know remembers the session that a record introduces.
+func (f *follower) know(r *blackbox.Record) {
+	if r.Kind != blackbox.KindBegin && r.Kind != blackbox.KindIs {
+		return
+	}
+	if len(f.clients) >= maxClients {
+		clear(f.clients) // records of ends were overwritten before they were read
+	}
+	f.clients[sessionKey{r.Boot, r.Session}] = client{session: sessionName(r.ID), user: r.User}
+}
+
+// sessionName returns the id of a session as clients and the log have it.
+func sessionName(id blackbox.SessionID) string {
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:])
+}
+
+// incident returns the incident that a record is about, if it is about one.
+func (f *follower) incident(r *blackbox.Record) (incident, bool) {
+	is := incident{At: r.At, Channel: r.Channel, User: r.User, Reason: r.Reason}
+	if c, known := f.clients[sessionKey{r.Boot, r.Session}]; known {
+		is.Session, is.User = c.session, c.user
+	}
+	switch r.Kind {
+	case blackbox.KindGap:
+		is.Kind = kindGap
+	case blackbox.KindEnd:
+		is.Kind, is.Code = kindEvicted, codeText(r.Code)
+		return is, r.Evicted
+	case blackbox.KindRefused:
+		is.Kind, is.Code = kindRefused, codeText(r.Code)
+		return is, r.Code != 0
+	case blackbox.KindRejected:
+		is.Kind = kindRejected
+	case blackbox.KindDropped:
+		is.Kind = kindDropped
+	case blackbox.KindMessage:
+		is.Kind = kindTooLarge
+		return is, r.TooLarge
+	case blackbox.KindLinkUp:
+		is.Kind = kindUp
+	case blackbox.KindLinkDown:
+		is.Kind = kindDown
+	default:
+		return is, false
+	}
+	return is, true
+}
+
+// codeText returns a close code with its reason, or the name of an error code.
+func codeText(code uint32) string {
+	if code < uint32(protocol.NumResults) {
+		return protocol.Code(code).String()
+	}
+	closed := protocol.CloseCode(code)
+	text := strconv.Itoa(int(closed.Number()))
+	if reason := closed.Reason(); reason != "" {
+		text += " " + reason
+	}
+	return text
+}
+
+func (f *follower) keep(found incident) {
+	f.kept = append(f.kept, found)
+	f.total++
+	if len(f.kept) >= 2*keptIncidents {
+		f.trim()
+	}
 }
 
 // trim forgets the oldest incidents.
-func (in *incidents) trim() {
-	if surplus := len(in.kept) - keptIncidents; surplus > 0 {
-		in.kept = append(in.kept[:0], in.kept[surplus:]...)
+func (f *follower) trim() {
+	if surplus := len(f.kept) - keptIncidents; surplus > 0 {
+		f.kept = append(f.kept[:0], f.kept[surplus:]...)
 	}
 }
 
 // after returns the kept incidents after the n-th one.
-func (in *incidents) after(n uint64) []Incident {
-	if n >= in.total {
+func (f *follower) after(n uint64) []incident {
+	if n >= f.total {
 		return nil
 	}
-	return in.kept[max(0, len(in.kept)-int(in.total-n)):]
+	return f.kept[max(0, len(f.kept)-int(min(f.total-n, keptIncidents))):]
 }

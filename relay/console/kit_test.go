@@ -58,7 +58,7 @@ func script(first event, more ...event) http.Handler {
 
 func hello() event {
 	return event{"hello", map[string]any{
-		"version": "1.2.3", "interval": 1000, "incidents": true, "settings": []console.Setting{
+		"version": "1.2.3", "interval": 1000, "records": true, "settings": []console.Setting{
 			{Name: "SIDECAST_CHANNELS", Value: "chat,chat:*,order:*", FromEnv: true},
 			{Name: "SIDECAST_REDIS_URL", Value: "redis://:xxxxx@redis.internal:6379/0", FromEnv: true},
 			{Name: "SIDECAST_MAX_CONNECTIONS", Value: "20000"},
@@ -103,9 +103,9 @@ func samples(now time.Time, n int) (list []event) {
 // incidents returns an event with incidents of each kind.
 func incidents(now time.Time) event {
 	at := func(seconds int) time.Time { return now.Add(-time.Duration(seconds) * time.Second) }
-	return event{"incidents", []console.Incident{
-		{At: at(150), Kind: "gap", Channel: "chat:lobby", Session: "3f9c-1", User: "42", Reason: "source_lost"},
-		{At: at(90), Kind: "refused", Channel: "order:9", Session: "3f9c-7", Code: "forbidden", Reason: "no grant opens this channel"},
-		{At: at(12), Kind: "evicted", Session: "3f9c-9", User: "a-user-with-a-long-id-0123456789", Code: "4408", Reason: "bytes"},
+	return event{"incidents", []map[string]any{
+		{"at": at(150), "kind": "gap", "channel": "chat:lobby", "session": "GE3TQNZVGY4DQMJQGA3Q", "user": "42", "reason": "source_lost"},
+		{"at": at(90), "kind": "refused", "channel": "order:9", "session": "GE3TQNZVGY4DQMJQGA3Q", "code": "forbidden", "reason": "subscribe"},
+		{"at": at(12), "kind": "evicted", "session": "GE3TQNZVGY4DQMJQGA3Q", "user": "a-user-with-a-long-id-0123456789", "code": "4408 too slow"},
 	}}
 }

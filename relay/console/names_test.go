@@ -21,8 +21,8 @@ func TestHostileNames(t *testing.T) {
 	last := all[2].data.(map[string]any)
 	last["busiest"] = []map[string]any{{"channel": hostile, "messages": 1, "surplus": 0, "bytes": 1, "subscribers": 1}}
 	last["causes"] = []map[string]any{{"kind": "closed", "cause": hostile, "total": 1, "rate": 1}, {"kind": hostile, "cause": hostile, "total": 1, "rate": 1}}
-	all = append(all, event{"incidents", []console.Incident{{
-		At: now, Kind: hostile, Channel: hostile, User: hostile, Session: hostile, Code: hostile, Reason: hostile,
+	all = append(all, event{"incidents", []map[string]any{{
+		"at": now, "kind": hostile, "channel": hostile, "user": hostile, "session": hostile, "code": hostile, "reason": hostile,
 	}}}, event{"constructor", hostile})
 	first := event{"hello", map[string]any{"version": hostile, "settings": []console.Setting{{Name: hostile, Value: hostile, FromEnv: true}}}}
 	url := serve(t, admin.Console{Feed: script(first, all...)})

@@ -36,7 +36,7 @@ type sample struct {
 	Goroutines    number `json:"goroutines"`
 
 	Causes  []cause       `json:"causes"`
-	Busiest []BusyChannel `json:"busiest"`
+	Busiest []busyChannel `json:"busiest"`
 }
 
 // A cause is how often something happened since the relay started, and now.
@@ -141,7 +141,6 @@ func newSample(c *Config, before, after totals) sample {
 	}
 	m.readGauges(&c.Gauges)
 	m.readRuntime()
-	m.Busiest = c.Busiest.top(topChannels, after.at)
 	return m
 }
 

@@ -120,10 +120,10 @@ function sentence(line) {
     return line;
   }
   if (typeof fields !== "object" || fields === null) return line;
-  const {text, fix, ...others} = fields;
+  const {text, do: advice, user, session} = fields;
   if (typeof text !== "string") return line;
-  const who = [others.user && `user ${others.user}`, others.session && `session ${others.session}`].filter(Boolean).join(", ");
-  return [who && who + ": ", text, fix ? "\n→ " + fix : ""].join("");
+  const who = [user && `user ${user}`, session && `session ${session}`].filter(Boolean).join(", ");
+  return [who && who + ": ", text, advice ? "\n→ " + advice : ""].join("");
 }
 
 // start makes the boxes work. onRefused is called if the relay wants a token.

@@ -13,7 +13,7 @@ let paused = false;
 let newest = null; // sample
 let first = null; // the totals of the first sample
 let incidents = [];
-let recorded = false; // whether the relay records incidents
+let recorded = false; // whether the relay has a black box
 
 function setState(id, state, text) {
   $(id).dataset.state = state;
@@ -21,13 +21,18 @@ function setState(id, state, text) {
   if ($(id + "-text").textContent !== text) $(id + "-text").textContent = text;
 }
 
-const kinds = {closed: "connection closed", gap: "gap", evicted: "client evicted", rejected: "connection rejected", dropped: "message dropped", redis: "Redis connection ended"};
+const unrecorded = "this relay has no black box: see SIDECAST_BLACKBOX_BYTES";
 
-const kindName = (kind) => kinds[kind] ?? kind;
+const kinds = new Map(Object.entries({
+  closed: "connection closed", gap: "gap", evicted: "client evicted", rejected: "connection rejected", dropped: "message dropped",
+  redis: "Redis connection ended", refused: "client refused", too_large: "message too large", up: "Redis connected", down: "Redis connection lost",
+}));
+
+const kindName = (kind) => kinds.get(kind) ?? kind;
 
 function hello(data) {
   $("about").textContent = [location.host, data.version && "version " + data.version].filter(Boolean).join(" · ");
-  recorded = data.incidents;
+  recorded = data.records;
   incidents = [];
   fill($("settings-rows"), data.settings.filter((s) => s.set || s.value).map((s) => [s.name, s.value, s.set ? "environment" : "default"]),
     ["name", "name", "nowrap"], {header: true});
@@ -48,7 +53,7 @@ function showTables() {
   if (!newest) return;
   fill($("busiest-rows"), (newest.busiest ?? []).map((c) => [
     c.channel, (c.surplus > c.messages / 10 ? "≤ " : "") + format.count(c.messages), format.bytes(c.bytes), format.count(c.subscribers),
-  ]), ["name", "n", "n", "n"], {header: true, empty: "no messages"});
+  ]), ["name", "n", "n", "n"], {header: true, empty: recorded ? "no messages" : unrecorded});
   fill($("causes-rows"), (newest.causes ?? []).map((c) => [
     kindName(c.kind), c.cause, format.count(c.total), format.count(Math.max(0, c.total - (first.get(c.kind + c.cause) ?? 0))),
   ]), ["", "name", "n", "n"], {empty: "nothing yet"});
@@ -58,7 +63,7 @@ function showTables() {
 function showIncidents() {
   fill($("incidents-rows"), incidents.map((i) => [
     format.time(Date.parse(i.at)), kindName(i.kind), [i.code, i.reason].filter(Boolean).join(" · "), i.channel ?? "", i.user ?? "", i.session ?? "",
-  ]), ["nowrap", "", "", "name", "name", "name"], {empty: recorded ? "none" : "this relay does not record them"});
+  ]), ["nowrap", "", "", "name", "name", "name"], {empty: recorded ? "nothing yet" : unrecorded});
 }
 
 function addIncidents(list) {
