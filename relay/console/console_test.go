@@ -229,3 +229,22 @@ func TestMaxConsoles(t *testing.T) {
 		}
 	})
 }
+
+// A console stays open for longer than the server gives a request to arrive.
+func TestFeedOutlastsReadTimeout(t *testing.T) {
+	server := httptest.NewUnstartedServer(New(Config{Stats: new(stats.Stats)}).Feed())
+	server.Config.ReadTimeout = 100 * time.Millisecond
+	server.Start()
+	defer server.Close()
+	response, err := http.Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	r := &reader{Reader: bufio.NewReader(response.Body)}
+	var first greeting
+	var sample shown
+	r.next(t, "hello", &first)
+	r.next(t, "sample", &sample)
+	r.next(t, "sample", &sample)
+}

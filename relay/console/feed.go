@@ -138,14 +138,12 @@ type eventWriter struct {
 	err        error
 }
 
-// begin sends the headers. A stream has no end, so the server's limit on the
-// duration of a request does not apply.
+// begin sets the headers.
 func (e *eventWriter) begin() {
 	h := e.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // nginx would hold the events back
-	_ = e.controller.SetReadDeadline(time.Time{})
 }
 
 func (e *eventWriter) write(event []byte) {

@@ -5,6 +5,7 @@ import * as format from "./format.js";
 
 const maxRows = 200; // rows that a log shows
 const maxLength = 4000; // characters that are shown of a row
+const slack = 2000; // milliseconds before and after the time of a question
 
 const $ = (id) => document.getElementById(id);
 
@@ -90,13 +91,15 @@ class Publish extends Box {
 }
 
 class Why extends Box {
-  async work(fields, signal) {
-    const response = await request("why?" + query(fields), {signal});
+  async work({channel, at, user}, signal) {
+    const ms = format.moment(at);
+    if (Number.isNaN(ms)) return this.answer("write the time like 10:42:13, or with a date like 2026-01-31T10:42:13Z", "bad");
+    const response = await request("why?" + query({channel, from: ms - slack, to: ms + slack, user}), {signal});
     let answers = 0;
     for await (const line of lines(response)) {
       if (line.trim() === "") continue;
       answers++;
-      this.row(sentence(line));
+      this.row(explained(line));
     }
     this.answer(answers === 1 ? "1 answer" : `${answers} answers`);
   }
@@ -106,24 +109,59 @@ class Trace extends Box {
   async work({channel}, signal) {
     const response = await request("trace?" + query({channel}), {signal});
     this.answer(`following ${channel}`);
-    for await (const {data} of events(response)) this.row(sentence(data));
+    for await (const {data} of events(response)) this.row(traced(data, channel));
     this.answer("the trace has ended");
   }
 }
 
-// sentence returns the text of a line that may be an object with one.
-function sentence(line) {
-  let fields;
+// parsed returns the object in a line, or null.
+function parsed(line) {
   try {
-    fields = JSON.parse(line);
+    const value = JSON.parse(line);
+    return typeof value === "object" ? value : null;
   } catch {
-    return line;
+    return null;
   }
-  if (typeof fields !== "object" || fields === null) return line;
-  const {text, do: advice, user, session} = fields;
-  if (typeof text !== "string") return line;
-  const who = [user && `user ${user}`, session && `session ${session}`].filter(Boolean).join(", ");
-  return [who && who + ": ", text, advice ? "\n→ " + advice : ""].join("");
+}
+
+const whose = ({user, session}) => [user && `user ${user}`, session && `session ${session}`].filter(Boolean).join(", ");
+
+// explained returns the text of a line of /why: a sentence with what to do. Lines that it does not know stay as they are.
+function explained(line) {
+  const answer = parsed(line);
+  if (typeof answer?.text !== "string") return line;
+  const {text, do: advice} = answer;
+  return [whose(answer) && whose(answer) + ": ", text, advice ? "\n→ " + advice : ""].join("");
+}
+
+// sentences are the texts of the events of /trace.
+const sentences = new Map(Object.entries({
+  start: () => "the relay follows the channel from now on",
+  message: (e) => `message of ${format.bytes(e.size ?? 0)} to ${clients(e)}`,
+  too_large: (e) => `message that is too large: ${clients(e)} got a gap`,
+  dropped: (e) => `message dropped: ${e.reason}`,
+  nudge: () => "PUBLISH on a durable channel: the relay reads the stream",
+  join: (e) => `a client subscribed with ${e.protocol}`,
+  leave: () => "a client left",
+  refused: (e) => `a client was refused: ${[e.command, e.reason].filter(Boolean).join(", ")}`,
+  evicted: () => "a client read too slowly and was disconnected",
+  gap: (e) => `gap: clients may have missed messages (${e.reason})`,
+  link_up: () => "Redis connected",
+  link_down: () => "Redis connection lost",
+  missed: () => "more happened than could be followed",
+}));
+
+function clients({listeners, protocols}) {
+  const kinds = Object.entries(protocols ?? {}).map(([name, n]) => `${n} ${name}`).join(", ");
+  return `${listeners === 1 ? "1 client" : `${listeners} clients`}${kinds && ` (${kinds})`}`;
+}
+
+// traced returns the text of an event of /trace.
+function traced(data, channel) {
+  const event = parsed(data), sentence = sentences.get(event?.kind);
+  if (!sentence) return data;
+  const other = event.channel && event.channel !== channel ? `on ${event.channel}: ` : "";
+  return other + sentence(event) + (whose(event) && ` (${whose(event)})`);
 }
 
 // start makes the boxes work. onRefused is called if the relay wants a token.

@@ -26,3 +26,16 @@ export function seconds(value) {
 }
 
 export const time = (ms) => new Date(ms).toLocaleTimeString("en-GB");
+
+// moment returns the unix milliseconds of a text: a time of day like 10:42:13, the last time that it was that late here;
+// unix milliseconds; or a date with a time. It returns NaN for anything else.
+export function moment(text, now = new Date()) {
+  text = text.trim();
+  if (/^\d{10,16}$/.test(text)) return Number(text);
+  const match = /^(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d{1,3}))?)?$/.exec(text);
+  if (!match) return /^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}/.test(text) ? Date.parse(text) : NaN;
+  const [hour, minute, second, fraction] = [match[1], match[2], match[3] ?? 0, (match[4] ?? "").padEnd(3, "0")].map(Number);
+  if (hour > 23 || minute > 59 || second > 59) return NaN;
+  const day = (back) => new Date(now.getFullYear(), now.getMonth(), now.getDate() - back, hour, minute, second, fraction);
+  return (day(0) <= now ? day(0) : day(1)).getTime();
+}

@@ -121,7 +121,10 @@ class Plot {
       stroke: () => css("--quiet"), font: "11px system-ui, sans-serif",
       grid: {stroke: () => css("--grid"), width: 1}, ticks: {show: false}, ...more,
     });
-    const time = (u, all) => all.map((x) => u.valToPos(x, "x") < 16 ? "" : format.time(x * 1000).slice(0, 5));
+    const time = (u, all) => all.map((x) => {
+      const at = u.valToPos(x, "x"); // texts at the edges would be cut
+      return at < 16 || at > u.over.clientWidth - 12 ? "" : format.time(x * 1000).slice(0, 5);
+    });
     this.plot = new uPlot({
       width: this.area.clientWidth, height: this.area.clientHeight, padding: [6, 4, 0, 0],
       legend: {show: false},
