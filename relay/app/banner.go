@@ -7,9 +7,9 @@ import (
 )
 
 // banner tells a developer what this relay is and how to see it work. page is
-// the URL of the demo page, redis the address of the embedded Redis, and opened
+// the URL of the demo page, console that of the console, redis the address of the embedded Redis, and opened
 // the address that the developer set for access from other machines, or "".
-func banner(out io.Writer, page, redis, opened string) {
+func banner(out io.Writer, page, console, redis, opened string) {
 	port := redis
 	if _, p, err := net.SplitHostPort(redis); err == nil {
 		port = p
@@ -19,8 +19,9 @@ func banner(out io.Writer, page, redis, opened string) {
   Watch:    %s
   Publish:  go run . publish chat hello
             redis-cli -p %s publish chat hello
+  Console:  %s
 
-`, page, port)
+`, page, port, console)
 	if opened != "" {
 		fmt.Fprintf(out, "  SIDECAST_LISTEN=%s opens this to the network, but it answers only to loopback host names.\n\n", opened)
 	}

@@ -46,7 +46,7 @@ func (a *App) startRedis() error {
 	if cfg.IsSet("LISTEN") && !loopback.Addr(a.Addr()) {
 		opened = string(cfg.Listen)
 	}
-	banner(a.options.Notices, "http://"+forBrowser(relay)+"/", db.Addr(), opened)
+	banner(a.options.Notices, "http://"+forBrowser(relay)+"/", "http://"+forBrowser(Reachable(a.AdminAddr().String()))+"/console", db.Addr(), opened)
 	return nil
 }
 

@@ -18,7 +18,7 @@ func TestBusiest(t *testing.T) {
 			now := time.Now()
 			b := newBusiest(now)
 			exact := make(map[string]int)
-			const n = 100_000
+			const n = 30_000
 			for range n {
 				k := random.IntN(channels)
 				if random.IntN(2) == 0 {

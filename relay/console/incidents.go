@@ -12,7 +12,7 @@ import (
 // keptIncidents is how many incidents a console shows when it is opened.
 const keptIncidents = 200
 
-// maxClients bounds of how many sessions the names are known.
+// maxClients is of how many sessions the names are known at a time.
 const maxClients = 100_000
 
 // An incident is a gap, an eviction, a refusal or another event that explains
@@ -43,6 +43,7 @@ type follower struct {
 	began   time.Time // messages before do not count
 	busiest *busiest
 	clients map[sessionKey]client
+	limit   int // of clients
 
 	kept  []incident // at most keptIncidents after each read
 	total uint64     // how many there were, those that are not kept included
@@ -57,7 +58,7 @@ type client struct{ session, user string }
 // newFollower returns a follower that has read nothing. box may be nil.
 func newFollower(box *blackbox.Box, now time.Time) *follower {
 	return &follower{
-		reader: box.NewReader(time.Time{}), began: now, busiest: newBusiest(now), clients: make(map[sessionKey]client),
+		reader: box.NewReader(time.Time{}), began: now, busiest: newBusiest(now), clients: make(map[sessionKey]client), limit: maxClients,
 	}
 }
 
@@ -83,7 +84,7 @@ func (f *follower) know(r *blackbox.Record) {
 	if r.Kind != blackbox.KindBegin && r.Kind != blackbox.KindIs {
 		return
 	}
-	if len(f.clients) >= maxClients {
+	if len(f.clients) >= f.limit {
 		clear(f.clients) // records of ends were overwritten before they were read
 	}
 	f.clients[sessionKey{r.Boot, r.Session}] = client{session: sessionName(r.ID), user: r.User}
