@@ -76,6 +76,7 @@ class Watch extends Box {
       const frame = JSON.parse(data);
       if (name === "close") this.row(`the relay has ended the stream: ${frame.code} ${frame.reason ?? ""}`, true);
       else if (frame.type === "message") this.row(frame.data ?? `binary, in base64: ${frame.base64}`);
+      else if (frame.type === "offline" || frame.offline) this.row("Redis is not connected", true);
       else if (frame.type === "gap") this.row(`gap: messages may be missing (${frame.reason})`, true);
       else if (frame.type === "error" || frame.type === "unsubscribed") this.row(`${frame.type}: ${frame.code ?? frame.reason ?? ""}`, true);
     }

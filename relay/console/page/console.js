@@ -49,13 +49,19 @@ function showSample(sample) {
   showTables();
 }
 
+// since returns how often a cause has occurred since the page was opened, or since the relay was restarted after that.
+function since({kind, cause, total}) {
+  const before = first.get(kind + cause) ?? 0;
+  return total < before ? total : total - before;
+}
+
 function showTables() {
   if (!newest) return;
   fill($("busiest-rows"), (newest.busiest ?? []).map((c) => [
     c.channel, (c.surplus > c.messages / 10 ? "≤ " : "") + format.count(c.messages), format.bytes(c.bytes), format.count(c.subscribers),
   ]), ["name", "n", "n", "n"], {header: true, empty: recorded ? "no messages" : unrecorded});
   fill($("causes-rows"), (newest.causes ?? []).map((c) => [
-    kindName(c.kind), c.cause, format.count(c.total), format.count(Math.max(0, c.total - (first.get(c.kind + c.cause) ?? 0))),
+    kindName(c.kind), c.cause, format.count(c.total), format.count(since(c)),
   ]), ["", "name", "n", "n"], {empty: "nothing yet"});
   if ($("values").open) fill($("values-rows"), plots.rows(), ["", "n", "n", "n"], {header: true});
 }
