@@ -1,6 +1,9 @@
 package relay
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
 
 // mailboxBytes bounds what waits for one shard. Beyond it the source waits, and
 // Redis holds the rest.
@@ -13,8 +16,11 @@ type mailbox struct {
 	filled sync.Cond // the shard waits for it
 	room   sync.Cond // the source waits for it
 	items  []item
+	since  time.Time // when the first of items was put
 	bytes  int
 	closed bool
+
+	taken time.Time // since of the items that were taken last; owned by the goroutine that takes
 }
 
 func (b *mailbox) init() { b.filled.L, b.room.L = &b.mu, &b.mu }
@@ -31,16 +37,21 @@ func (b *mailbox) put(items []item) {
 	for b.bytes > 0 && b.bytes+charge > mailboxBytes && !b.closed {
 		b.room.Wait()
 	}
+	if len(b.items) == 0 {
+		b.since = time.Now()
+	}
 	b.items = append(b.items, items...)
 	b.bytes += charge
 	b.filled.Signal()
 }
 
-// take returns all items, and uses the memory of spare for the next ones.
+// take returns all items, and uses the memory of spare for the next ones. Only
+// one goroutine calls it.
 func (b *mailbox) take(spare []item) []item {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	items := b.items
+	b.taken = b.since
 	b.items, b.bytes = spare, 0
 	b.room.Signal()
 	return items

@@ -134,7 +134,7 @@ func (s *shard) tryInline() bool {
 	if !s.mailbox.empty() {
 		return false
 	}
-	s.deliver(s.collected)
+	s.deliver(s.collected, time.Now())
 	return true
 }
 
@@ -148,7 +148,7 @@ func (s *shard) run(ctx context.Context) {
 		s.mu.Lock()
 		flushed := history.Seq(s.hub.flushed.Load()) // read before the batch is taken, which holds at least that much
 		batch := s.mailbox.take(s.spare)
-		s.deliver(batch)
+		s.deliver(batch, s.mailbox.taken)
 		s.delivered = max(s.delivered, flushed)
 		clear(batch)
 		s.spare = batch[:0]
@@ -168,13 +168,16 @@ func (s *shard) deliveredUpTo() history.Seq {
 }
 
 // deliver writes the items to the sessions, each session's in order and in as
-// few calls as possible. The shard is locked.
-func (s *shard) deliver(items []item) {
+// few calls as possible. since is when the first item was ready to be delivered.
+// The shard is locked.
+func (s *shard) deliver(items []item, since time.Time) {
 	start := time.Now()
 	for len(items) > 0 {
 		items = items[s.deliverStep(items):]
 	}
-	s.hub.cfg.Stats.Fanout.Observe(time.Since(start))
+	end := time.Now()
+	s.hub.cfg.Stats.Fanout.Observe(end.Sub(start))
+	s.hub.cfg.Stats.Lag.Observe(end.Sub(since))
 }
 
 // deliverStep delivers the first items and returns how many.

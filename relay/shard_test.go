@@ -3,6 +3,7 @@ package relay
 import (
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"sidecast/relay/protocol"
 )
@@ -101,4 +102,27 @@ func TestMailboxReusesSlices(t *testing.T) {
 	}); got > 1 {
 		t.Errorf("%v allocations a round", got)
 	}
+}
+
+// The lag of a batch counts from the moment at which its first item was put, and
+// that of the next one is shorter.
+func TestMailboxSince(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var box mailbox
+		box.init()
+		lag := func() time.Duration { box.take(nil); return time.Since(box.taken) }
+		box.put(items(1, 1000))
+		time.Sleep(time.Second)
+		box.put(items(1, 1000))
+		time.Sleep(time.Second)
+		if got := lag(); got != 2*time.Second {
+			t.Errorf("the first batch has waited for %v", got)
+		}
+		time.Sleep(time.Minute)
+		box.put(items(1, 1000))
+		time.Sleep(time.Millisecond)
+		if got := lag(); got != time.Millisecond {
+			t.Errorf("the second batch has waited for %v", got)
+		}
+	})
 }

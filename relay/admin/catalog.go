@@ -165,6 +165,8 @@ func fanoutMetrics(s *stats.Stats) []metric {
 			func() float64 { return float64(s.Resuming.Load()) }),
 		histogram("sidecast_fanout_seconds",
 			"Time that one shard needed to deliver a batch of messages to its clients.", &s.Fanout),
+		histogram("sidecast_delivery_lag_seconds",
+			"Time that the oldest message of a batch waited for its shard, and for the delivery of the batch to its clients.", &s.Lag),
 	}
 }
 

@@ -167,7 +167,7 @@ func TestFeed(t *testing.T) {
 		s.RedisMessages.Add(100)
 		s.Deliveries[protocol.V1ID].Add(300)
 		s.Gaps[protocol.GapReasons()[0]].Add(4)
-		s.Fanout.Observe(200 * time.Microsecond)
+		s.Lag.Observe(200 * time.Microsecond)
 		var of [2]shown
 		for second := range 10 {
 			for i, r := range []*reader{a, b} {

@@ -61,7 +61,7 @@ const (
 type totals struct {
 	at                           time.Time
 	opened, messages, deliveries uint64
-	fanout, trip                 distribution
+	lag, trip                    distribution
 	causes                       []cause // without rates; always the same ones in the same order
 }
 
@@ -71,7 +71,7 @@ func readTotals(s *stats.Stats, now time.Time) totals {
 	for i := range s.Deliveries {
 		t.deliveries += s.Deliveries[i].Load()
 	}
-	t.fanout, t.trip = newDistribution(&s.Fanout), newDistribution(&s.MarkerTrip)
+	t.lag, t.trip = newDistribution(&s.Lag), newDistribution(&s.MarkerTrip)
 	return t
 }
 
@@ -125,7 +125,7 @@ func newSample(c *Config, before, after totals) sample {
 			m.Connections += number(s.Connections[transport][protocol].Load())
 		}
 	}
-	lag := after.fanout.since(before.fanout)
+	lag := after.lag.since(before.lag)
 	m.Lag50, m.Lag99, m.RoundTrip = lag.quantile(0.5), lag.quantile(0.99), after.trip.since(before.trip).mean()
 	for i, now := range after.causes {
 		now.Rate = rate(before.causes[i].Total, now.Total)

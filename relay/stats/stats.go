@@ -63,6 +63,7 @@ type Stats struct {
 	Gaps       [protocol.NumGapReasons]Counter
 	Resumes    [numResumeResults]Counter
 	Fanout     Histogram
+	Lag        Histogram // of the oldest message of each batch that a shard delivers
 	Draining   atomic.Bool
 }
 
