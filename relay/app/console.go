@@ -23,7 +23,7 @@ func (a *App) console() admin.Console {
 		settings = append(settings, console.Setting{Name: s.Name, Value: s.Value, FromEnv: s.FromEnv})
 	}
 	page := console.New(console.Config{
-		Stats: a.stats, Version: a.options.Version, Settings: settings,
+		Stats: a.stats, BlackBox: a.box, Version: a.options.Version, Settings: settings,
 		Gauges: console.Gauges{Sockets: a.slots.Used, OutboxBytes: a.budget.Used, HistoryBytes: a.hub.HistoryBytes},
 	})
 	a.watch = sse.New(sse.Config{

@@ -2,6 +2,8 @@ package console_test
 
 import (
 	"context"
+	"net/http"
+	neturl "net/url"
 	"strings"
 	"testing"
 
@@ -116,5 +118,48 @@ func TestHostileMessages(t *testing.T) {
 	if after := browser.Eval[int](ctx, t, count); after != before || browser.Eval[bool](ctx, t, `globalThis.pwned === true`) {
 		t.Errorf("messages made %d elements, or ran as a script", after-before)
 	}
+	wantNoProblems(ctx, t)
+}
+
+// The console shows the busiest channels with their subscribers, and why clients
+// were refused and evicted or missed messages, with the names of the real relay,
+// and answers questions about a message.
+func TestRecords(t *testing.T) {
+	relay, url, publish := startRelay(t, nil)
+	client, err := (&relaytest.Dialer{URL: relay.URL(), Protocol: relaytest.V1}).Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fleet := relaytest.Fleet{client}
+	t.Cleanup(fleet.Drop)
+	if err := fleet.Subscribe(t.Context(), "open:1"); err != nil {
+		t.Fatal(err)
+	}
+	const hostile = "<img src=x onerror=alert(1)>"
+	response, err := http.Get("http://" + relay.Addr() + "/sse?channel=secret" + neturl.QueryEscape(hostile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+
+	ctx := browser.Start(t)
+	browser.Do(ctx, t, chromedp.Navigate(url+"/console"))
+	browser.Await(ctx, t, live)
+	publish("open:1", "heard")
+	for range 5 {
+		publish("quiet"+hostile, "unheard")
+	}
+	text := func(id string) string {
+		return `[...document.querySelectorAll("#` + id + ` tr")].map((row) => [...row.cells].map((cell) => cell.textContent))`
+	}
+	browser.Await(ctx, t, text("busiest-rows")+`.map((row) => row[0]).join("|") === `+quoted("quiet"+hostile, "open:1"))
+	if got := browser.Eval[[][]string](ctx, t, text("busiest-rows")); got[0][3] != "0" || got[1][3] != "1" {
+		t.Errorf("the busiest channels are %q", got)
+	}
+	browser.Await(ctx, t, text("incidents-rows")+`.some((row) => row[1] === "client refused" && row[3] === "secret`+hostile+`")`)
+
+	browser.Do(ctx, t, chromedp.SendKeys(chromedp.ID("why-channel"), "open:1"))
+	browser.Eval[chromedp.Void](ctx, t, `document.getElementById("why-at").value = new Date().toISOString(); document.querySelector("#why button").click()`)
+	browser.Await(ctx, t, `/^\d+ answers?$/.test(document.getElementById("why-answer").textContent)`)
 	wantNoProblems(ctx, t)
 }
