@@ -40,7 +40,7 @@ type Config struct {
 // A Console is the page for operators. A nil handler does not exist.
 type Console struct {
 	Page  http.Handler // the page and its files, which reveal nothing about the relay
-	Feed  http.Handler // what the relay does
+	Feed  http.Handler // live values of the relay
 	Watch http.Handler // the messages of a channel
 }
 

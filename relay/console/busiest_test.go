@@ -9,8 +9,8 @@ import (
 )
 
 // The sketch agrees with exact counts: a channel with a larger share than one
-// counter is found, a count is never too low, and too high by at most what the
-// sketch says.
+// counter is found, a count is never too low, and too high by at most the
+// surplus that the sketch reports.
 func TestBusiest(t *testing.T) {
 	for name, channels := range map[string]int{"few": 20, "as many as counters": sketchSize, "many": 20_000} {
 		t.Run(name, func(t *testing.T) {

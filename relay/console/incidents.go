@@ -35,9 +35,9 @@ const (
 	kindDown     = "down"
 )
 
-// A follower reads what the black box records while a console is open, and what
-// it still has of the time before: the newest incidents, and which channels are
-// busy. Only one goroutine at a time may use it.
+// A follower reads the records of the black box while a console is open, and the
+// older ones that the box still has. It finds the newest incidents and the
+// busiest channels. Only one goroutine at a time may use it.
 type follower struct {
 	reader  *blackbox.Reader
 	began   time.Time // messages before do not count
@@ -62,7 +62,7 @@ func newFollower(box *blackbox.Box, now time.Time) *follower {
 	}
 }
 
-// read reads what was recorded since the last call.
+// read reads the records since the last call.
 func (f *follower) read() {
 	for r, ok := f.reader.Next(); ok; r, ok = f.reader.Next() {
 		if r.Kind == blackbox.KindMessage && !r.At.Before(f.began) {
