@@ -40,7 +40,7 @@ var allowedImports = map[string][]string{
 	"relay/presence":    {"relay/access", "relay/roster", "relay/stats"},
 	"relay/auth":        {"relay/access", "relay/loopback", "relay/origin", "relay/protocol", "relay/publickey", "relay/stats"},
 	"relay/events":      {"relay/access", "relay/protocol", "relay/stats"},
-	"relay/admin":       {"relay/loopback", "relay/protocol", "relay/stats", "relay/trace"},
+	"relay/admin":       {"relay/blackbox", "relay/loopback", "relay/protocol", "relay/stats", "relay/trace"},
 	"relay/trace":       {"relay/access", "relay/blackbox", "relay/protocol"},
 	"relay/console":     {"relay/blackbox", "relay/protocol", "relay/stats"},
 	"relay/embedded":    {"relay/loopback"},
