@@ -34,7 +34,7 @@ func serveTLS(t *testing.T, answer http.HandlerFunc, begin time.Time, life time.
 // A probeCase is a server with a fault.
 type probeCase struct{ why, url, want, do string }
 
-// brokenServers are faults that do not depend on what the server is asked.
+// brokenServers are faults that do not depend on the request.
 func brokenServers(t *testing.T) []probeCase {
 	t.Helper()
 	ok := respond(200, `{}`)

@@ -14,7 +14,7 @@ import (
 const expirySoon = 14 * 24 * time.Hour
 
 // CertificateFinding describes how long the certificate of a server, or of a
-// client, is valid. chain is what is sent, so it begins with this certificate.
+// client, is valid. chain begins with this certificate.
 func CertificateFinding(subject string, chain []*x509.Certificate, now time.Time) Finding {
 	if len(chain) == 0 {
 		return Finding{Level: LevelFail, Subject: subject, Text: "there is no certificate", Do: "name a file with one"}
@@ -87,7 +87,7 @@ func (c *certificates) watch(config *tls.Config) *tls.Config {
 	return config
 }
 
-// first returns what the server sent whose certificate expires first.
+// first returns the chain whose certificate expires first.
 func (c *certificates) first() []*x509.Certificate {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -147,3 +147,25 @@ func TestSlotsFinding(t *testing.T) {
 		wantFinding(t, tt.why, level, text, do, tt.want)
 	}
 }
+
+// FuzzLimits checks that no answer of a server, however strange, leads to a
+// finding without a text, or to a problem without advice.
+func FuzzLimits(f *testing.F) {
+	f.Add("used_memory:9223372036854775807\r\nmaxmemory:1\r\nmaxmemory_policy:allkeys-lru", "pubsub 9223372036854775807 1 1", 0, 16383)
+	f.Add("connected_clients:-9223372036854775808\r\ncluster_connections:-1\r\nmaxclients:9223372036854775807", "pubsub -1 -1 -1", -1, 1<<40)
+	f.Add("maxclients:-1\r\nmaxmemory:-1\r\nused_memory:x", "pubsub pubsub", 5, 4)
+	f.Fuzz(func(t *testing.T, info, buffers string, first, last int) {
+		stored := []store{{false, "a", "b"}, {true, "c", "d"}}
+		slots := []redis.ClusterSlot{{Start: first, End: last, Nodes: []redis.ClusterNode{{}}}}
+		for name, find := range map[string]func() (Level, string, string){
+			"clients": func() (Level, string, string) { return clientsFinding(info) },
+			"memory":  func() (Level, string, string) { return memoryFinding(info, stored) },
+			"buffers": func() (Level, string, string) { return bufferFinding(buffers, DefaultMaxPayload) },
+			"slots":   func() (Level, string, string) { return slotsFinding(slots) },
+		} {
+			if level, text, do := find(); text == "" || (do == "") != (level == LevelOK) {
+				t.Errorf("%s: %v %q; %q", name, level, text, do)
+			}
+		}
+	})
+}

@@ -3,6 +3,7 @@ package source
 import (
 	"context"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
@@ -70,7 +71,8 @@ func memoryFinding(info string, stored []store) (level Level, text, do string) {
 	if limit <= 0 {
 		return LevelOK, sizeText(used) + " are in use, and there is no maxmemory", ""
 	}
-	text = fmt.Sprintf("%d %% of maxmemory (%s) are in use, and the policy is %s", 100*used/limit, sizeText(limit), policy)
+	percent := 100 * float64(used) / float64(limit)
+	text = fmt.Sprintf("%.0f %% of maxmemory (%s) are in use, and the policy is %s", math.Floor(percent), sizeText(limit), policy)
 	var evicted, refused []string
 	for _, s := range stored {
 		if strings.HasPrefix(policy, "allkeys-") || strings.HasPrefix(policy, "volatile-") && s.expires {
@@ -79,7 +81,7 @@ func memoryFinding(info string, stored []store) (level Level, text, do string) {
 			refused = append(refused, s.refused)
 		}
 	}
-	switch full := 100*used >= 90*limit; {
+	switch full := percent >= 90; {
 	case len(evicted) > 0:
 		return LevelWarn, text + ": when it is full, Redis deletes keys, and then " + strings.Join(evicted, "; "),
 			"set maxmemory-policy to noeviction, and use another Redis as a cache"

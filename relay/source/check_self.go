@@ -15,7 +15,7 @@ import (
 
 const selfTest = "self-test"
 
-// A testMessage is what the check publishes to itself at one node.
+// A testMessage is a message that the check publishes to itself at one node.
 type testMessage struct {
 	addr      string // of the node
 	payload   string

@@ -16,8 +16,8 @@ func checkOnly(t *testing.T, cfg source.Config, subjects ...string) []source.Fin
 	return slices.DeleteFunc(source.Check(t.Context(), cfg), func(f source.Finding) bool { return !slices.Contains(subjects, f.Subject) })
 }
 
-// The limits of a real server are reported, and a user who may not ask for them
-// learns what is not checked, which is not a problem.
+// The limits of a real server are reported. It is not a problem that a user may
+// not ask for them.
 func TestCheckLimits(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
