@@ -3,6 +3,7 @@ package auth
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"io"
 	"net"
 	"net/http"
@@ -35,6 +36,7 @@ type reply struct {
 	date   string    // the header Date
 	status int
 	body   []byte
+	chain  []*x509.Certificate // of the server; nil without TLS
 	// misdirected is why the response says nothing but that the URL is wrong;
 	// nil for any other response.
 	misdirected *problem
@@ -79,8 +81,12 @@ func httpAsk(ctx context.Context, client *http.Client, url string, q question, m
 	case len(body) > maxBytes:
 		return reply{}, errTooLarge
 	}
+	var chain []*x509.Certificate
+	if response.TLS != nil {
+		chain = response.TLS.PeerCertificates
+	}
 	return reply{
-		asked: asked, date: response.Header.Get("Date"), status: response.StatusCode, body: body,
+		chain: chain, asked: asked, date: response.Header.Get("Date"), status: response.StatusCode, body: body,
 		misdirected: cmp.Or(redirectProblem(response), schemeProblem(response, body)),
 	}, nil
 }

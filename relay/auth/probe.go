@@ -3,6 +3,7 @@ package auth
 import (
 	"context"
 	"crypto/rand"
+	"crypto/x509"
 	"net/http"
 	"time"
 )
@@ -19,6 +20,7 @@ type Probed struct {
 	// Ahead is by how much, at least, the clock of the application is ahead of
 	// this machine's; negative: behind; 0: it is not known to differ.
 	Ahead time.Duration
+	Chain []*x509.Certificate // of the server; nil without TLS or an answer
 }
 
 // Probe sends one request to each URL of c, as the relay would. Of c, it uses
@@ -53,6 +55,7 @@ func probeURL(client *authClient, q question) Probed {
 	result := Probed{Setting: client.setting, Broken: true}
 	parse := client.parse
 	client.parse = func(r reply) (answer, error) {
+		result.Chain = r.chain
 		result.Status, result.Broken, result.Ahead = r.status, r.misdirected != nil, clockAhead(r.date, r.asked, time.Now())
 		return parse(r)
 	}

@@ -163,6 +163,9 @@ func checkLogin(ctx context.Context, c auth.ApplicationConfig) (findings []sourc
 			f.Do = "answer 401 for users that the application does not know, and 403 for channels that are not the user's"
 		}
 		findings = append(findings, f)
+		if f := source.CertificateFinding(p.Setting, p.Chain, time.Now()); p.Chain != nil && f.Level != source.LevelOK {
+			findings = append(findings, f)
+		}
 		if off := p.Ahead.Abs(); off > time.Second {
 			findings = append(findings, source.Finding{
 				Level: source.LevelWarn, Subject: p.Setting,
