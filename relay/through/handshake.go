@@ -40,7 +40,7 @@ func (c *check) open(ctx context.Context) (s *socket, connected bool) {
 		f.Text, f.Do = "the handshake gets no answer: "+ended(err), "check the web server's log, and whether a relay runs after it"
 	case s == nil:
 		f = c.refused(response)
-	case response.Header.Get("Sec-WebSocket-Extensions") != "":
+	case !c.plain && response.Header.Get("Sec-WebSocket-Extensions") != "":
 		s.close()
 		c.plain = true
 		c.report(ctx, compressed(response))
@@ -175,6 +175,9 @@ func (c *check) checkAnswer(s *socket, a *answer) source.Finding {
 	case a.Header.Get("Sec-WebSocket-Accept") != base64.StdEncoding.EncodeToString(sum[:]):
 		f.Text = "the answer 101 has a wrong Sec-WebSocket-Accept, so browsers reject it"
 		f.Do = "let the proxy pass the headers Sec-WebSocket-Key and Sec-WebSocket-Accept unchanged, and cache nothing:\n" + c.fix(fixHandshake)
+	case a.Header.Get("Sec-WebSocket-Extensions") != "":
+		f.Text = "the answer 101 accepts an extension that was not offered, so browsers reject it"
+		f.Do = "let the proxy set no header Sec-WebSocket-Extensions:\n" + c.fix(fixHandshake)
 	case got != c.dialect().subprotocol:
 		f.Text = "the header Sec-WebSocket-Protocol is missing in the answer, so browsers close the connection"
 		if first, _ := s.await(); !strings.Contains(first, `"welcome"`) {

@@ -172,6 +172,10 @@ var nginxMistakes = []mistake{
 	{"another key", "location / { proxy_pass http://OFTEN; proxy_set_header Sec-WebSocket-Key dGhlIHNhbXBsZSBub25jZQ==; " + nginxUpgrade + "}", "", []string{
 		"fail WebSocket: the answer 101 has a wrong Sec-WebSocket-Accept",
 	}},
+	{"an extension", "location / { proxy_pass http://OFTEN; add_header Sec-WebSocket-Extensions permessage-deflate always; " + nginxUpgrade + "}", "", []string{
+		`warn WebSocket: the answer accepts the extension "permessage-deflate", which the relay never does`,
+		"fail WebSocket: the answer 101 accepts an extension that was not offered",
+	}},
 	{"no key", `location / { proxy_pass http://OFTEN; proxy_set_header Sec-WebSocket-Key ""; ` + nginxUpgrade + "}", "", []string{
 		"fail WebSocket: the relay answers 400: Sec-WebSocket-Key must be", "let the proxy pass the headers of the handshake unchanged",
 	}},
