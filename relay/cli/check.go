@@ -42,7 +42,7 @@ func checkCommand() *command {
 			return err
 		}
 		o.cookie = header
-		if t.target != "" {
+		if t.isSet() {
 			return t.check(ctx, p, o)
 		}
 		return check(ctx, p, o)

@@ -35,6 +35,9 @@ func (t *throughOptions) flags(f *flag.FlagSet) {
 	f.DurationVar(&t.idle, "idle", 70*time.Second, "with --through, how long to leave connections idle, a `TIME` like 2m; 0 skips it")
 }
 
+// isSet reports whether one of the options is used that are for --through only.
+func (t *throughOptions) isSet() bool { return t.target != "" || t.origin != "" || t.tokenFile != "" }
+
 // check reports problems of the way from browsers to the relay.
 func (t *throughOptions) check(ctx context.Context, p *Program, o checkOptions) error {
 	cfg, err := t.config(p)
