@@ -93,7 +93,7 @@ func (c *check) fix(f fix) string {
 	var lines []string
 	for _, proxy := range all {
 		line := proxy.name + ": " + replace.Replace(proxy.line)
-		if strings.Contains(strings.ToLower(c.server), strings.ToLower(proxy.name)) {
+		if strings.Contains(c.server, strings.ToLower(proxy.name)) {
 			return line
 		}
 		lines = append(lines, line)

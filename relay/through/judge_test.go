@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -141,6 +142,33 @@ func TestMixed(t *testing.T) {
 		c := &check{Config: Config{URL: u, Origin: tt.origin, Report: func(f source.Finding) { reported = f.Level == source.LevelFail }}}
 		if c.checkMixed(t.Context()); reported != tt.reported {
 			t.Errorf("%s at %s: reported is %v", tt.target, tt.origin, reported)
+		}
+	}
+}
+
+// Only the lines of the proxy that has answered are shown, if it is known.
+func TestFix(t *testing.T) {
+	for _, tt := range []struct {
+		name, value, want string
+	}{
+		{"Server", "nginx/1.22.1", "nginx"},
+		{"Server", "openresty/1.25.3.1", "nginx"},
+		{"Server", "Apache/2.4.71 (Debian)", "Apache"},
+		{"Via", "1.1 Caddy", "Caddy"},
+		{"Server", "cloudflare", "nginx HAProxy Apache Caddy"},
+		{"Date", "now", "nginx HAProxy Apache Caddy"},
+	} {
+		c := &check{Config: Config{URL: &url.URL{Path: "/live/ws"}}}
+		c.saw(http.Header{tt.name: {tt.value}})
+		var shown []string
+		for line := range strings.SplitSeq(c.fix(fixRoute), "\n") {
+			name, text, _ := strings.Cut(line, ": ")
+			if shown = append(shown, name); !strings.Contains(text, "/live/") || strings.Contains(text, "BASE") {
+				t.Errorf("the path is not in %q", line)
+			}
+		}
+		if got := strings.Join(shown, " "); got != tt.want {
+			t.Errorf("%s: %s: lines for %q, want %q", tt.name, tt.value, got, tt.want)
 		}
 	}
 }

@@ -66,7 +66,7 @@ func Parse(raw string) (*url.URL, error) {
 // A check connects through the proxies. Only one goroutine uses it.
 type check struct {
 	Config
-	server string // the value of the header Server or Via in the last answer that a proxy gave it
+	server string // the headers Server and Via of the last answer that had one, in lower case
 
 	certified bool           // the certificate was reported
 	first     source.Finding // about the WebSocket
@@ -115,6 +115,6 @@ func (c *check) http() *url.URL {
 // saw remembers which proxy has answered.
 func (c *check) saw(header http.Header) {
 	if server := header.Get("Server") + " " + header.Get("Via"); strings.TrimSpace(server) != "" {
-		c.server = server
+		c.server = strings.ReplaceAll(strings.ToLower(server), "openresty", "nginx") // its configuration is that of nginx
 	}
 }
