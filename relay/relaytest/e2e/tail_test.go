@@ -255,3 +255,35 @@ func TestTailNoticesDeadConnection(t *testing.T) {
 	awaitTail(tail, `"data":"missed"`)
 	wantTail(t, tail, "chat", "missed")
 }
+
+// A durable channel cannot be resumed while Redis is gone: tail asks again until
+// it can.
+func TestTailWaitsForRedis(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	relay := startRelay(t, server, map[string]string{"SIDECAST_DURABLE_CHANNELS": "order:*"})
+	proxy := faultproxy.Start(t, relay.Addr())
+	tail := relaytest.Start(t, nil, "tail", "--url", "ws://"+proxy.Addr+"/ws", "order:7")
+	awaitTail(tail, "# listening to order:7")
+	add := func(text string) {
+		server.CLI("XADD", "order:7", "*", "data", text)
+		server.CLI("PUBLISH", "order:7", "")
+	}
+	add("first")
+	awaitTail(tail, `"data":"first"`)
+	server.Kill()
+	awaitTail(tail, "# the relay has lost its connection to Redis")
+	proxy.Reset()
+	awaitTail(tail, "# the relay has no connection to Redis: no messages arrive until it is back")
+	awaitTail(tail, "# order:7: this cannot be done now; try again later (unavailable)")
+	server.Restart() // without the stream
+	eventually(t, func() string {
+		if data := tailData(tailEvents(t, tail), "order:7"); data[len(data)-1] != "gap" {
+			return fmt.Sprintf("no gap after %q", data)
+		}
+		return ""
+	})
+	add("second")
+	awaitTail(tail, `"data":"second"`)
+	wantTail(t, tail, "order:7", "first", "gap", "second")
+}
