@@ -33,8 +33,10 @@ func renderIndex(p Page) []byte {
 		{"php", "PHP, with the redis extension", phpConnect + "$redis->publish({channel}, 'hello');", "php"},
 		{"console", "JavaScript, in a browser’s console", `const { connect } = await import(
   '{client}');
-const relay = connect('{relay}');
-await relay.channel({channel}).publish('hello');`, "script"},
+const relay = connect(
+  '{relay}');
+await relay.channel({channel})
+  .publish('hello');`, "script"},
 	}
 	receiving := []example{
 		{"page", "JavaScript, in your page", `<script type="module">

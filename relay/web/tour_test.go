@@ -94,8 +94,10 @@ func TestTour(t *testing.T) {
 		t.Errorf("the refusal is explained with %q", got)
 	}
 	browser.Await(ctx, t, live)
-	wantNoProblems(ctx, t)
 	wantNoProblems(second, t)
+	browser.Eval[chromedp.Void](second, t, `import("./link.js").then(({ cut }) => cut())`)
+	browser.Await(ctx, t, result("online")+fmt.Sprintf(` === "1 user online: %s (you)"`, name))
+	wantNoProblems(ctx, t)
 }
 
 // The tour needs only a keyboard: each control is reached with Tab, in the order
