@@ -1,4 +1,4 @@
-package admin
+package admin_test
 
 import (
 	"bufio"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"sidecast/relay/admin"
 	"sidecast/relay/blackbox"
 	"sidecast/relay/stats"
 	"sidecast/relay/trace"
@@ -20,8 +21,8 @@ func tracing(t *testing.T) (*httptest.Server, *blackbox.Box) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(Handler(Config{
-		Registry: registry(new(stats.Stats)), Ready: http.NotFoundHandler(), Live: http.NotFoundHandler(), Loopback: true,
+	server := httptest.NewServer(admin.Handler(admin.Config{
+		Registry: admin.NewRegistry(new(stats.Stats), admin.Gauges{}, "", ""), Ready: http.NotFoundHandler(), Live: http.NotFoundHandler(), Loopback: true,
 		Trace: func(channel string) *trace.Follower {
 			return trace.NewFollower(box, channel, channel, func() map[string]int { return nil })
 		},
@@ -83,15 +84,8 @@ func TestTrace(t *testing.T) {
 // So many channels are followed at a time, and a place becomes free again.
 func TestTraceIsLimited(t *testing.T) {
 	server, _ := tracing(t)
-	var stop []func()
-	for range maxTraces {
-		next, cancel := follow(t, server, "chat:1")
-		next()
-		stop = append(stop, cancel)
-	}
-	status := func() int {
+	open := func() (status int, stop func()) {
 		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
 		request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL+"/trace?channel=a", nil)
 		if err != nil {
 			t.Fatal(err)
@@ -100,14 +94,19 @@ func TestTraceIsLimited(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer response.Body.Close()
-		return response.StatusCode
+		stop = func() { cancel(); _ = response.Body.Close() }
+		t.Cleanup(stop)
+		return response.StatusCode, stop
 	}
-	if got := status(); got != http.StatusServiceUnavailable {
-		t.Errorf("one more gets %d", got)
+	_, stop := open()
+	n := 1
+	for status := 0; status != http.StatusServiceUnavailable; n++ {
+		if status, _ = open(); n > 100 {
+			t.Fatal("it is not limited")
+		}
 	}
-	stop[0]()
-	for status() != http.StatusOK {
+	stop()
+	for status := 0; status != http.StatusOK; status, _ = open() {
 		if t.Context().Err() != nil {
 			t.Fatal("no place becomes free")
 		}
