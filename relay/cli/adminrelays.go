@@ -41,12 +41,14 @@ func adminRelays(urls []string) ([]adminRelay, error) {
 	}
 	if len(urls) == 0 {
 		addr := string(cfg.AdminListen)
-		if cfg.IsEmbedded() && !cfg.IsSet("ADMIN_LISTEN") {
+		if cfg.IsEmbedded() {
 			running, err := embedded.ReadRunfile()
-			if err != nil {
+			switch {
+			case err == nil:
+				addr = running.Admin // another port than in the setting, if that was taken
+			case !cfg.IsSet("ADMIN_LISTEN"):
 				return nil, err
 			}
-			addr = running.Admin
 		}
 		urls = []string{"http://" + app.Reachable(addr)}
 	}

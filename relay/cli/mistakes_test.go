@@ -290,3 +290,27 @@ func TestMistakes(t *testing.T) {
 		})
 	}
 }
+
+// In a cluster, a trace hears what is published at any node, and reads a stream
+// at its node.
+func TestTraceCluster(t *testing.T) {
+	t.Parallel()
+	nodes := redistest.StartCluster(t, 0)
+	w := &mistakeWorld{T: t, env: map[string]string{
+		"SIDECAST_REDIS_URL": nodes[0].URL(), "SIDECAST_REDIS_MODE": "cluster", "SIDECAST_CHANNELS": "chat:*",
+		"SIDECAST_DURABLE_CHANNELS": "order:*", "SIDECAST_PUBLIC_CHANNELS": "*",
+	}}
+	w.relay = relaytest.Start(t, w.env)
+	w.relay.AwaitReady()
+	w.joins("chat:1", "order:1")
+	w.traces("chat:1", func() {
+		for _, node := range nodes {
+			node.CLI("publish", "chat:1", "hello")
+			node.CLI("publish", "Chat:1", "hello")
+		}
+	}, "5 bytes arrive at Redis", `a message arrives on "Chat:1"`, "sent to 1 client (1 v1)")
+	w.traces("order:1", func() {
+		nodes[0].CLI("-c", "xadd", "order:1", "*", "data", "hello")
+		nodes[0].CLI("publish", "order:1", "")
+	}, "is added to the stream", "a PUBLISH arrives at Redis", "sent to 1 client (1 v1)")
+}

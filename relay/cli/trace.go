@@ -78,7 +78,7 @@ func (p *Program) newTracer(ctx context.Context, urls []string, channel string) 
 	switch {
 	case err == nil:
 		t.redis = newTraceRedis(client, s, explained, t.inputs)
-	case explained == nil:
+	case !slices.ContainsFunc(answers, func(a answeredExplanation) bool { return a.Error == "" }):
 		return nil, fmt.Errorf("no relay has answered, and there is no Redis to listen to: %w", err)
 	default:
 		t.note = trace.Line{At: time.Now(), From: "redis", Kind: "redis", Sentence: trace.Sentence{
