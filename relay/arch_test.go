@@ -18,7 +18,7 @@ import (
 // package lists all packages of this module that its production code may import.
 var allowedImports = map[string][]string{
 	"":          {"relay/cli"},
-	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/embedded", "relay/origin", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/stream", "relay/syntax", "relay/through", "relay/trace", "relay/ws"},
+	"relay/cli": {"config", "relay/access", "relay/app", "relay/auth", "relay/blackbox", "relay/embedded", "relay/origin", "relay/protocol", "relay/server", "relay/source", "relay/stats", "relay/stream", "relay/syntax", "relay/through", "relay/trace", "relay/why", "relay/ws"},
 	"relay/app": {
 		"config", "relay", "relay/accept", "relay/access", "relay/admin", "relay/auth", "relay/blackbox", "relay/control", "relay/counts", "relay/embedded", "relay/events", "relay/loopback",
 		"relay/outbox", "relay/presence", "relay/protocol", "relay/pusher", "relay/roster", "relay/server", "relay/source", "relay/sse", "relay/stats", "relay/stream", "relay/trace", "relay/transport", "relay/web", "relay/why", "relay/ws",

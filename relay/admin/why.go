@@ -15,13 +15,15 @@ const (
 	// whyWriteTime is how long a client may take to read its answer.
 	whyWriteTime = 30 * time.Second
 	// maxWhyTime bounds the time that a question is about.
-	maxWhyTime = time.Hour
+	maxWhyTime = 2 * time.Hour
+	// maxZone bounds time zones, in seconds.
+	maxZone = 24 * 60 * 60
 	// maxWhyText bounds each text of a question, in bytes.
 	maxWhyText = 1 << 10
 )
 
 // A WhyQuestion asks which sessions received the messages on a channel, and why
-// others did not.
+// others did not. The answer has times in the zone of From.
 type WhyQuestion struct {
 	Channel  string
 	From, To time.Time
@@ -42,7 +44,7 @@ func newWhyHandler(ask func(WhyQuestion, io.Writer) error) http.Handler {
 
 func (h *whyHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if h.ask == nil {
-		http.Error(w, "the relay keeps no records: set SIDECAST_BLACKBOX_BYTES and restart it", http.StatusNotFound)
+		http.Error(w, "the relay keeps no records: unset SIDECAST_BLACKBOX_BYTES and restart it", http.StatusConflict)
 		return
 	}
 	q, problem := parseWhy(r.URL.RawQuery)
@@ -78,6 +80,7 @@ func parseWhy(query string) (q WhyQuestion, problem string) {
 	}
 	q = WhyQuestion{Channel: values.Get("channel"), User: values.Get("user"), Session: values.Get("session")}
 	var ok, valid bool
+	zone, bad := strconv.Atoi(values.Get("zone"))
 	q.From, ok = parseMillis(values.Get("from"))
 	q.To, valid = parseMillis(values.Get("to"))
 	switch {
@@ -87,11 +90,14 @@ func parseWhy(query string) (q WhyQuestion, problem string) {
 		return q, fmt.Sprintf("a name is longer than %d bytes", maxWhyText)
 	case !ok || !valid:
 		return q, "from and to must be times, in milliseconds since 1970"
+	case zone < -maxZone || zone > maxZone || bad != nil && values.Get("zone") != "":
+		return q, "zone must be a time zone, in seconds east of UTC"
 	case q.To.Before(q.From):
 		return q, "to must not be before from"
 	case q.To.Sub(q.From) > maxWhyTime:
 		return q, fmt.Sprintf("from and to must not be more than %v apart", maxWhyTime)
 	}
+	q.From = q.From.In(time.FixedZone("", zone))
 	return q, ""
 }
 

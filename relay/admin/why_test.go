@@ -29,13 +29,14 @@ func TestWhy(t *testing.T) {
 		return err
 	})
 	want := WhyQuestion{
-		Channel: "order:7&x=\x00\xff", From: time.UnixMilli(1760000000000), To: time.UnixMilli(1760000004000), User: "42 é", Session: "abc",
+		Channel: "order:7&x=\x00\xff", From: time.UnixMilli(1760000000000).UTC(), To: time.UnixMilli(1760000004000), User: "42 é", Session: "abc",
 	}
 	w := getWhy(t, h, url.Values{
-		"channel": {want.Channel}, "from": {"1760000000000"}, "to": {"1760000004000"}, "user": {want.User}, "session": {want.Session},
+		"channel": {want.Channel}, "zone": {"3600"}, "from": {"1760000000000"}, "to": {"1760000004000"}, "user": {want.User}, "session": {want.Session},
 	}.Encode())
-	if got != want {
-		t.Errorf("the question is %+v, want %+v", got, want)
+	_, zone := got.From.Zone()
+	if got.From = got.From.UTC(); got != want || zone != 3600 {
+		t.Errorf("the question is %+v with zone %d, want %+v", got, zone, want)
 	}
 	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/x-ndjson" || w.Body.String() != "{\"result\":\"sent\"}\n" {
 		t.Errorf("the answer is %d %v %s", w.Code, w.Header(), w.Body)
@@ -55,7 +56,9 @@ func TestWhyRejects(t *testing.T) {
 		"channel=a&from=1&to=99999999999999999": "must be times",
 		"channel=a&from=10:42&to=2":             "must be times",
 		"channel=a&from=2&to=1":                 "must not be before",
-		"channel=a&from=0&to=3600001":           "apart",
+		"channel=a&from=0&to=7200001":           "apart",
+		"channel=a&from=1&to=2&zone=CET":        "time zone",
+		"channel=a&from=1&to=2&zone=90000":      "time zone",
 		"channel=%zz&from=1&to=2":               "percent-encode",
 		"channel=a;b&from=1&to=2":               "percent-encode",
 		"channel=" + long + "&from=1&to=2":      "longer than",
@@ -65,7 +68,7 @@ func TestWhyRejects(t *testing.T) {
 			t.Errorf("%.60s: %d %s, want 400 and %q", query, w.Code, w.Body, want)
 		}
 	}
-	if w := getWhy(t, newWhyHandler(nil), "channel=a&from=1&to=2"); w.Code != http.StatusNotFound ||
+	if w := getWhy(t, newWhyHandler(nil), "channel=a&from=1&to=2"); w.Code != http.StatusConflict ||
 		!strings.Contains(w.Body.String(), "SIDECAST_BLACKBOX_BYTES") {
 		t.Errorf("without records: %d %s", w.Code, w.Body)
 	}

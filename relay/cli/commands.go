@@ -25,6 +25,7 @@ func commands() []*command {
 		tokenCommand(),
 		signCommand(),
 		checkCommand(),
+		whyCommand(),
 		explainCommand(),
 		traceCommand(),
 		{name: "config", summary: "print the settings in effect, without secrets", run: printConfig},
