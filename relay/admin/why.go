@@ -97,7 +97,8 @@ func parseWhy(query string) (q WhyQuestion, problem string) {
 	case q.To.Sub(q.From) > maxWhyTime:
 		return q, fmt.Sprintf("from and to must not be more than %v apart", maxWhyTime)
 	}
-	q.From = q.From.In(time.FixedZone("", zone))
+	location := time.FixedZone("", zone)
+	q.From, q.To = q.From.In(location), q.To.In(location)
 	return q, ""
 }
 

@@ -29,13 +29,13 @@ func TestWhy(t *testing.T) {
 		return err
 	})
 	want := WhyQuestion{
-		Channel: "order:7&x=\x00\xff", From: time.UnixMilli(1760000000000).UTC(), To: time.UnixMilli(1760000004000), User: "42 é", Session: "abc",
+		Channel: "order:7&x=\x00\xff", From: time.UnixMilli(1760000000000).UTC(), To: time.UnixMilli(1760000004000).UTC(), User: "42 é", Session: "abc",
 	}
 	w := getWhy(t, h, url.Values{
 		"channel": {want.Channel}, "zone": {"3600"}, "from": {"1760000000000"}, "to": {"1760000004000"}, "user": {want.User}, "session": {want.Session},
 	}.Encode())
 	_, zone := got.From.Zone()
-	if got.From = got.From.UTC(); got != want || zone != 3600 {
+	if got.From, got.To = got.From.UTC(), got.To.UTC(); got != want || zone != 3600 {
 		t.Errorf("the question is %+v with zone %d, want %+v", got, zone, want)
 	}
 	if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "application/x-ndjson" || w.Body.String() != "{\"result\":\"sent\"}\n" {

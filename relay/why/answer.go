@@ -67,7 +67,7 @@ func (c *Case) concerns(m *message, s *session, v verdict) bool {
 	case Late, Left, Pending:
 		return byName && s.existed(m.at) || near(v.when)
 	case Ended:
-		return near(v.when)
+		return near(v.when) && (byName || len(s.subs) > 0)
 	}
 	return true
 }
@@ -99,7 +99,7 @@ func (c *Case) explain(m *message, s *session, v verdict) (text, do string) {
 		}
 		return "Sent, but the client read slowly: everything was sent by " + when + ".", "Send less on this channel, or smaller messages."
 	case Own:
-		return "Not sent: the session published this message itself, and asked not to receive its own.", "Subscribe without no_echo (or without toOthers) to receive these as well."
+		return "Not sent: the session published this message itself, and asked not to receive its own.", "Publish without \"echo\":false to receive these as well."
 	case TooLarge:
 		return "The message was larger than MAX_PAYLOAD_BYTES, so the client received a gap in its place.", "Publish a reference instead, or raise SIDECAST_MAX_PAYLOAD_BYTES."
 	case Evicted:

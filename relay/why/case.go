@@ -106,6 +106,7 @@ func NewCase(r *blackbox.Reader, q Question) *Case {
 		live: r.Live(),
 	}
 	for record, ok := r.Next(); ok; record, ok = r.Next() {
+		record.At = record.At.In(q.From.Location())
 		c.add(&record)
 	}
 	return c

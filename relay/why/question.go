@@ -9,7 +9,7 @@ import (
 )
 
 // A Question is about the messages on a channel in a time, and about all
-// sessions, or those of a user, or one.
+// sessions, or those of a user, or one. Answers have the time zone of From.
 type Question struct {
 	Channel  string
 	From, To time.Time

@@ -106,6 +106,7 @@ var executors = []struct {
 	{"sh", "docker compose", namesComposeFile},
 	{"sh", "go test", findsTests},
 	{"sh", ownRedis, runsWithRedis},
+	{"sh", "sidecast why", saysWhy},
 	{"php", "'paid'", addsFromPHP("paid")},
 	{"php", rendersRows, rendersWithoutRace},
 	{"php", changesRow, runsAbove},
@@ -138,6 +139,17 @@ func TestReadmeSnippets(t *testing.T) {
 		if !ran[f.text] && f.language != "mermaid" && f.document != cookbook {
 			t.Errorf("no test runs this snippet (%s):\n%s", f.language, f.text)
 		}
+	}
+}
+
+// saysWhy asks a relay in development mode about a message that nobody received.
+func saysWhy(t *testing.T, text string) {
+	s := newShell(t, nil)
+	s.start("sidecast")
+	s.run("sidecast publish order:7 hi")
+	out := s.run("unset SIDECAST_ADMIN_LISTEN; " + strings.Replace(text, "10:42:13", "$(date +%T)", 1))
+	if !strings.Contains(out, "nobody was subscribed") {
+		t.Errorf("it prints\n%s", out)
 	}
 }
 
