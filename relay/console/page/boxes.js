@@ -95,7 +95,8 @@ class Why extends Box {
   async work({channel, at, user}, signal) {
     const ms = format.moment(at);
     if (Number.isNaN(ms)) return this.answer("write the time like 10:42:13, or with a date like 2026-01-31T10:42:13Z", "bad");
-    const response = await request("why?" + query({channel, from: ms - slack, to: ms + slack, user}), {signal});
+    const zone = -60 * new Date(ms).getTimezoneOffset(); // the sentences have times in it
+    const response = await request("why?" + query({channel, from: ms - slack, to: ms + slack, user, zone}), {signal});
     let answers = 0;
     for await (const line of lines(response)) {
       if (line.trim() === "") continue;
