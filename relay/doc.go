@@ -373,8 +373,9 @@
 // There is one shard for each processor. A frame is shared by all clients that
 // wait for it, and OUTBOX_TOTAL_BYTES counts it once. OUTBOX_BYTES, the bound of
 // one outbox, counts all its frames. Replays hold a quarter of
-// OUTBOX_TOTAL_BYTES at most. A subscription costs up to 1 KiB while its resume
-// waits. A message of which only a part has arrived costs at most twice that
+// OUTBOX_TOTAL_BYTES at most. An answer to `sidecast why` costs about three times
+// BLACKBOX_BYTES, and there is one at a time. A subscription costs up to 1 KiB
+// while its resume waits. A message of which only a part has arrived costs at most twice that
 // part: at most 2 x MAX_INBOUND_BYTES for each client, and 2.5 x if the relay
 // encrypts. While a message that a client publishes waits for Redis, it costs
 // its size, and with PUBLISH_FORMAT=json up to 6 times that. A message that the

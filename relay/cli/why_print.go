@@ -44,13 +44,20 @@ func printWhy(w io.Writer, answers []whyAnswer) error {
 		if len(a.lines) == 0 {
 			fmt.Fprintf(&out, "Nothing is recorded about this.\n")
 		}
-		for _, s := range sections(a.lines) {
+		list := sections(a.lines)
+		for _, s := range list[:min(len(list), maxSections)] {
 			s.print(&out)
+		}
+		if more := len(list) - maxSections; more > 0 {
+			fmt.Fprintf(&out, "And %d more messages: --json lists them, and --for makes the time shorter.\n", more)
 		}
 	}
 	_, err := io.WriteString(w, out.String())
 	return err
 }
+
+// maxSections is how many messages are listed.
+const maxSections = 50
 
 // A section has all lines about one message, or about none.
 type section struct {

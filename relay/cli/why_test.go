@@ -227,6 +227,21 @@ Message 513 on "order:7\a" at 10:42:14.120, 0 bytes:
 	}
 }
 
+// Of many messages, only some are listed.
+func TestWhyManyMessages(t *testing.T) {
+	var lines []why.Line
+	for i := range 60 {
+		lines = append(lines, why.Line{Message: fmt.Sprint(i), Result: why.Sent, Session: "S", Text: "Sent."})
+	}
+	var out strings.Builder
+	if err := printWhy(&out, []whyAnswer{{lines: lines}}); err != nil {
+		t.Fatal(err)
+	}
+	if text := out.String(); strings.Count(text, "Message ") != 50 || !strings.Contains(text, "\nAnd 10 more messages: ") {
+		t.Error(text)
+	}
+}
+
 // A relay that does not end its answer is given up when the command is stopped.
 func TestWhyStops(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }))
