@@ -207,23 +207,24 @@ func TestWhyPrint(t *testing.T) {
 	if err := printWhy(&out, []whyAnswer{{lines: lines}}); err != nil {
 		t.Fatal(err)
 	}
-	want := `  no_link     There was no link.
+	var want strings.Builder
+	want.WriteString(`  no_link     There was no link.
               Look at the log.
 Message 512 on "order:7" at 10:42:13.120, 34 bytes:
   late        session A of user "42": Subscribed at 10:42:15.
               Load the data after it.
   ended       session B of user "\x1b[2J\u202e", session C: Ended.
-`
+`)
 	for i := range 10 {
-		want += fmt.Sprintf("  left        session L%d: Left at 10:42:%02d.\n", i, i)
+		fmt.Fprintf(&want, "  left        session L%d: Left at 10:42:%02d.\n", i, i)
 	}
-	want += `  left        and 2 more: --json lists them
+	want.WriteString(`  left        and 2 more: --json lists them
   sent        214 sessions: Sent at once.
 Message 513 on "order:7\a" at 10:42:14.120, 0 bytes:
   no_listener Nobody\nwas subscribed.
-`
-	if out.String() != want {
-		t.Errorf("%s\nwant:\n%s", out.String(), want)
+`)
+	if out.String() != want.String() {
+		t.Errorf("%s\nwant:\n%s", out.String(), want.String())
 	}
 }
 

@@ -94,9 +94,8 @@ type replay struct {
 
 // A slow is a time in which messages waited for the client.
 type slow struct {
-	seq, streamSeq uint64 // the first ones
-	from, to       time.Time
-	upTo, streamUp uint64 // when it had caught up: the last messages before; 0: it has not
+	seq, streamSeq uint64    // the first ones
+	from, to       time.Time // to is zero while they wait
 }
 
 // NewCase reads all records.

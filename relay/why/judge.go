@@ -280,13 +280,13 @@ func (c *Case) notGiven(m *message, s *session) verdict {
 			return c.late(m, s, sub)
 		}
 	}
-	for _, at := range s.awaits {
-		if s.end != nil {
-			return verdict{result: Ended, when: s.end.At, record: *s.end}
-		}
-		return verdict{result: Pending, when: at}
+	switch {
+	case len(s.awaits) == 0:
+		return verdict{result: NotThere}
+	case s.end != nil:
+		return verdict{result: Ended, when: s.end.At, record: *s.end}
 	}
-	return verdict{result: NotThere}
+	return verdict{result: Pending, when: s.awaits[0]}
 }
 
 // late is the verdict on a message that came before a subscription.
