@@ -107,6 +107,7 @@ var executors = []struct {
 	{"sh", "go test", findsTests},
 	{"sh", ownRedis, runsWithRedis},
 	{"sh", "sidecast why", saysWhy},
+	{"sh", "sidecast explain", explains},
 	{"php", "'paid'", addsFromPHP("paid")},
 	{"php", rendersRows, rendersWithoutRace},
 	{"php", changesRow, runsAbove},
@@ -149,6 +150,15 @@ func saysWhy(t *testing.T, text string) {
 	s.run("sidecast publish order:7 hi")
 	out := s.run("unset SIDECAST_ADMIN_LISTEN; " + strings.Replace(text, "10:42:13", "$(date +%T)", 1))
 	if !strings.Contains(out, "nobody was subscribed") {
+		t.Errorf("it prints\n%s", out)
+	}
+}
+
+// explains asks a relay in development mode about a channel.
+func explains(t *testing.T, text string) {
+	s := newShell(t, nil)
+	s.start("sidecast")
+	if out := s.run("unset SIDECAST_ADMIN_LISTEN; " + text); !strings.Contains(out, "SIDECAST_CHANNELS") {
 		t.Errorf("it prints\n%s", out)
 	}
 }
