@@ -129,7 +129,7 @@ func (h *Hub) recordLeave(sub *Subscription) {
 	}
 }
 
-// recorded returns what the black box knows of the session.
+// recorded returns the description of the session in the black box.
 func (s *Session) recorded() blackbox.Client {
 	return blackbox.Client{
 		ID: blackbox.SessionID(s.id), User: s.principal.Identity.UserID(),

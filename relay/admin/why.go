@@ -72,7 +72,7 @@ func (h *whyHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = to.SetWriteDeadline(time.Time{}) // of the next answer
 }
 
-// parseWhy returns the question in a query, or what is wrong with it.
+// parseWhy returns the question in a query, or the mistake in it.
 func parseWhy(query string) (q WhyQuestion, problem string) {
 	values, err := url.ParseQuery(query)
 	if err != nil {

@@ -46,7 +46,7 @@ func (a *App) explain(ctx context.Context, channel string) *trace.Explanation {
 	return e
 }
 
-// channelState returns what the hub knows about a channel.
+// channelState returns the state of a channel in the hub.
 func (a *App) channelState(channel string) *trace.State {
 	hub := a.hub.ChannelState(channel)
 	state := &trace.State{

@@ -64,7 +64,7 @@ func Open(bytes int, path string) (*Box, error) {
 	return b, nil
 }
 
-// Close releases the file. What is recorded after it is lost.
+// Close releases the file. Later records are lost.
 func (b *Box) Close() error {
 	if b == nil || b.file == nil {
 		return nil

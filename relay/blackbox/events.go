@@ -226,7 +226,7 @@ func (b *Box) Closing(session, code uint32, seq, streamSeq uint64) {
 
 // An End describes how a session ended. Lost is the first message on a live
 // channel that it did not get, LostStream the first one on a durable channel that
-// was meant for it and not written to its connection; 0: none.
+// was meant for it and not written to its connection, or 0.
 type End struct {
 	Code             uint32
 	Lost, LostStream uint64
@@ -252,7 +252,7 @@ func (b *Box) End(session uint32, e End) {
 }
 
 // Behind records that a session reads slowly: these messages are the first that
-// wait, 0 if there is none, and so many bytes wait.
+// wait, or 0, and so many bytes wait.
 func (b *Box) Behind(session uint32, seq, streamSeq uint64, bytes int) {
 	if b == nil {
 		return

@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// pageSize is the size of the header of a file, and what the size of a segment
-// is a multiple of.
+// pageSize is the size of the header of a file. The size of a segment is a
+// multiple of it.
 const pageSize = 4 << 10
 
 // A fileHeader is the first page of a file, in the byte order of the machine:

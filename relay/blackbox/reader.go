@@ -27,7 +27,7 @@ func (b *Box) NewReader(since time.Time) *Reader {
 }
 
 // ReadFile returns a reader of the records in a file that a box has written, or
-// is writing. It reads the file once: what is written later is not read.
+// is writing. It reads the file once, without later records.
 func ReadFile(path string) (*Reader, error) {
 	f, err := os.Open(path)
 	if err != nil {

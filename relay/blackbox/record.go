@@ -26,7 +26,7 @@ const (
 	KindGap           // messages may be missing: Channel and Durable, or all live channels; Session, or all; Reason, Seq
 	KindLinkUp        // the link to Redis is up: Seq
 	KindLinkDown      // the link to Redis is down
-	KindRefused       // a client may not do something: Session or none, User, Channel, Code, Reason
+	KindRefused       // a client may not do something: Session or 0, User, Channel, Code, Reason
 	KindRejected      // a client got no connection: Reason
 	KindDropped       // a message was dropped before it was numbered: Channel, Reason
 	KindSwapped       // messages of durable channels were delivered in another order: Seq (of the first that may be concerned), StreamSeq (of the last)
@@ -69,7 +69,7 @@ type Record struct {
 	At   time.Time // in ms
 
 	Boot    uint32 // counts the starts of relays that used the file
-	Session uint32 // number of the session since that start; 0: none
+	Session uint32 // number of the session since that start; 0: no session
 	ID      SessionID
 	User    string // "" is anonymous
 	Since   time.Time

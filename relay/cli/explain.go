@@ -131,7 +131,7 @@ func printExplanations(out io.Writer, answers []answeredExplanation) error {
 	return failed
 }
 
-// sentences returns what is to say about a channel in the form of check.
+// sentences returns the sentences about a channel in the form of check.
 func sentences(subject string, says []trace.Sentence) (findings []source.Finding) {
 	for _, s := range says {
 		f := source.Finding{Subject: cut(subject, 60), Text: s.Text, Do: printable(s.Do)}

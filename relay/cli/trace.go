@@ -72,7 +72,7 @@ func (p *Program) newTracer(ctx context.Context, urls []string, channel string) 
 		return nil, err
 	}
 	t := &tracer{out: p.Stdout, answers: answers, inputs: make(chan traceInput, 1000)}
-	t.relays, _ = adminRelays(urls) // the answers say what is wrong
+	t.relays, _ = adminRelays(urls) // the answers name the mistake
 	explained := t.explanation()
 	client, s, err := p.redis()
 	switch {
@@ -176,7 +176,7 @@ func (t *tracer) searchStream(lines []trace.Line) {
 	}
 }
 
-// introduction says what is known before anything happens.
+// introduction describes the state before anything happens.
 func (t *tracer) introduction() (lines []trace.Line) {
 	now := time.Now()
 	for _, a := range t.answers {

@@ -59,7 +59,7 @@ func printWhy(w io.Writer, answers []whyAnswer) error {
 // maxSections is how many messages are listed.
 const maxSections = 50
 
-// A section has all lines about one message, or about none.
+// A section has all lines about one message, or all others.
 type section struct {
 	head  why.Line
 	lines []why.Line
@@ -114,7 +114,7 @@ func (s *section) print(out *strings.Builder) {
 	}
 }
 
-// A groupKey is what the lines of a group have in common.
+// A groupKey has the fields that are equal in all lines of a group.
 type groupKey struct {
 	result   why.Result
 	text, do string

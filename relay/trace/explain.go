@@ -17,7 +17,7 @@ type Settings struct {
 	SignsPusher  bool     // the relay signs for clients of the Pusher protocol what the application allows
 	UserChannels []string // each user's own channels, with {user}
 	MaxPayload   int      // bytes
-	Remembers    int      // seconds for which the relay keeps messages; 0: it keeps none
+	Remembers    int      // seconds for which the relay keeps messages; 0: it keeps no messages
 }
 
 // A Relayed says whether the relay receives the messages of a channel.
@@ -81,7 +81,7 @@ type Sentence struct {
 	Wrong bool   `json:"wrong,omitempty"`
 }
 
-// Explain says what the settings alone say about a channel, by the name that
+// Explain explains a channel by the settings alone, by the name that
 // clients use.
 func (s *Settings) Explain(channel string) *Explanation {
 	e := &Explanation{Channel: channel, Redis: s.Rules.Names.Redis(channel), MaxPayload: s.MaxPayload}
@@ -106,7 +106,7 @@ func (s *Settings) Explain(channel string) *Explanation {
 	return e
 }
 
-// relayed returns what the relay does with a name.
+// relayed returns how the relay treats a name.
 func (s *Settings) relayed(channel string) Relayed {
 	switch {
 	case !access.ValidChannel(channel):
@@ -212,7 +212,7 @@ func (s *Settings) owner(channel string) string {
 	return ""
 }
 
-// fromSettings returns what is to say before a relay is asked.
+// fromSettings returns the sentences that need no answer of a relay.
 func (e *Explanation) fromSettings(s *Settings) []Sentence {
 	switch e.Relayed {
 	case NotAName:

@@ -9,7 +9,7 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// A Past is what the records of a relay say about a channel.
+// A Past has the records of a relay about a channel.
 type Past struct {
 	Since   time.Time      `json:"since,omitzero"` // of the oldest record
 	Last    time.Time      `json:"last,omitzero"`  // of the newest message

@@ -23,7 +23,7 @@ var looksEmpty = []struct {
 // serialized matches what PHP's serialize returns for arrays, objects and texts.
 var serialized = regexp.MustCompile(`^(a:\d+:\{|O:\d+:"|s:\d+:")`)
 
-// checkPayload says what is wrong with a payload, or nothing.
+// checkPayload names the mistake in a payload, if there is one.
 func checkPayload(payload []byte, max int) Sentence {
 	for _, bad := range looksEmpty {
 		if string(payload) == bad.payload {

@@ -6,7 +6,7 @@ import (
 	"sidecast/relay/blackbox"
 )
 
-// A Case is what the records of one relay say about a channel, in a time.
+// A Case has all records of one relay about a channel, in a time.
 type Case struct {
 	question Question
 	messages []message // on the channel, from the beginning of that time on
@@ -51,7 +51,7 @@ type boot struct {
 // An outage is a time without a link to Redis.
 type outage struct{ from, to time.Time } // to is zero while it lasts
 
-// A session is what the records say of one.
+// A session has all records about it.
 type session struct {
 	key
 	id          blackbox.SessionID

@@ -17,7 +17,7 @@ const (
 	Left        Result = "left"        // the client had unsubscribed
 	Late        Result = "late"        // the client subscribed later, and did not catch up
 	Pending     Result = "pending"     // the client had subscribed and was still catching up
-	NotThere    Result = "not_there"   // the session was not subscribed to the channel, or the user had none
+	NotThere    Result = "not_there"   // the session was not subscribed to the channel, or the user had no session
 	Unconfirmed Result = "unconfirmed" // written or waiting when the connection broke or the relay was killed
 	Forgotten   Result = "forgotten"   // the records do not reach back so far
 	Waited      Result = "waited"      // written, but the client read slowly, and it waited
