@@ -180,6 +180,29 @@ func TestWhy(t *testing.T) {
 	}
 }
 
+// TestWhyTimeZone: the command reads and writes times in its own time zone,
+// whatever that of the relay is.
+func TestWhyTimeZone(t *testing.T) {
+	t.Parallel()
+	zone, err := time.LoadLocation("Asia/Tokyo")
+	if err != nil {
+		t.Skip(err)
+	}
+	p := newWhyPlace(t, map[string]string{"TZ": "UTC"})
+	at := time.Now().In(zone)
+	p.publish(t, "order:7", "hi")
+	p.subscribed(t, "order:7")
+	out, code := sidecast(t, map[string]string{"TZ": "Asia/Tokyo"}, "why", "--relay", "http://"+p.relay.AdminAddr(),
+		"--channel", "order:7", "--at", at.Format("15:04:05"), "--for", "1h")
+	_, later, _ := strings.Cut(out, "subscribed later, at ")
+	heading, _, _ := strings.Cut(out, ", 2 bytes:")
+	_, message, _ := strings.Cut(heading, " at ")
+	hours := []string{at.Format("15:"), time.Now().In(zone).Format("15:")}
+	if code != 0 || len(later) < 3 || len(message) < 3 || !slices.Contains(hours, later[:3]) || !slices.Contains(hours, message[:3]) {
+		t.Errorf("exit code %d, want the hour %q in\n%s", code, hours, out)
+	}
+}
+
 // ask runs `sidecast why`.
 func ask(t *testing.T, at time.Time, options ...string) (output string, code int) {
 	t.Helper()
