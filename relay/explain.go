@@ -20,7 +20,7 @@ type ChannelState struct {
 	Offline   bool                       // the link to Redis is lost
 	Listeners [protocol.NumProtocols]int // subscriptions that the fan-out reaches
 	Joining   int                        // subscriptions that still receive what their clients missed
-	Last      time.Time                  // when the last message came, to the second; zero if the history has none
+	Last      time.Time                  // when the last message came, to the second; zero if the history has no message
 }
 
 // ChannelState returns the state of a channel. The messages of a durable channel

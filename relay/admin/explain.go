@@ -40,7 +40,7 @@ func explainHandler(explain Explainer) http.HandlerFunc {
 	}
 }
 
-// oneChannel returns the channel that a query names, or the mistake in it.
+// oneChannel returns the channel that a query names, or why it does not.
 func oneChannel(query string) (channel, problem string) {
 	values, err := url.ParseQuery(query)
 	switch named := values["channel"]; {

@@ -46,7 +46,7 @@ func (a *App) explain(ctx context.Context, channel string) *trace.Explanation {
 	return e
 }
 
-// channelState returns the state of a channel in the hub.
+// channelState returns the state of a channel, as the hub knows it.
 func (a *App) channelState(channel string) *trace.State {
 	hub := a.hub.ChannelState(channel)
 	state := &trace.State{

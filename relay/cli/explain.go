@@ -93,8 +93,7 @@ func explainedBy(ctx context.Context, relay adminRelay, channel string) (*trace.
 	return e, nil
 }
 
-// explainBySettings returns what the settings of this command say about a
-// channel. unanswered is why the relay says nothing.
+// explainBySettings explains a channel by the settings of this command. unanswered is why the relay says nothing.
 func (p *Program) explainBySettings(channel string, unanswered error) ([]answeredExplanation, error) {
 	cfg, s, err := p.load()
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"sidecast/relay/trace"
 )
 
-// traceTick is how often a trace looks at what has not happened.
+// traceTick is how often a trace looks for events that are overdue.
 const traceTick = 250 * time.Millisecond
 
 func traceCommand() *command {
@@ -59,7 +59,7 @@ type tracer struct {
 	relays  []adminRelay
 	answers []answeredExplanation // of the relays, or of the settings alone
 	redis   *traceRedis           // nil if there is no Redis to listen to
-	note    trace.Line            // why there is none
+	note    trace.Line            // if redis is nil: why
 
 	inputs chan traceInput
 	trace  *trace.Trace
@@ -72,7 +72,7 @@ func (p *Program) newTracer(ctx context.Context, urls []string, channel string) 
 		return nil, err
 	}
 	t := &tracer{out: p.Stdout, answers: answers, inputs: make(chan traceInput, 1000)}
-	t.relays, _ = adminRelays(urls) // the answers name the mistake
+	t.relays, _ = adminRelays(urls) // an error is in the answers
 	explained := t.explanation()
 	client, s, err := p.redis()
 	switch {
@@ -176,7 +176,7 @@ func (t *tracer) searchStream(lines []trace.Line) {
 	}
 }
 
-// introduction describes the state before anything happens.
+// introduction returns the lines before anything happens.
 func (t *tracer) introduction() (lines []trace.Line) {
 	now := time.Now()
 	for _, a := range t.answers {

@@ -96,7 +96,7 @@ func (r *traceRedis) pattern() string {
 	return r.explained.Redis
 }
 
-// listen receives what is published, on all names that a pattern matches, or on
+// listen receives all messages, on all names that a pattern matches, or on
 // the channel only. It returns an error when it no longer can.
 func (r *traceRedis) listen(ctx context.Context, pattern string) error {
 	var sub *redis.PubSub

@@ -14,16 +14,16 @@ type Settings struct {
 	Rules        *access.Rules
 	Logins       []string // the settings of which each one lets clients log in with rights of their own
 	AsksChannels bool     // the application is asked about a channel that no grant opens
-	SignsPusher  bool     // the relay signs for clients of the Pusher protocol what the application allows
+	SignsPusher  bool     // the relay signs for clients of the Pusher protocol, if the application allows it
 	UserChannels []string // each user's own channels, with {user}
 	MaxPayload   int      // bytes
-	Remembers    int      // seconds for which the relay keeps messages; 0: it keeps no messages
+	Remembers    int      // seconds for which the relay keeps messages; 0: it does not keep them
 }
 
 // A Relayed says whether the relay receives the messages of a channel.
 type Relayed string
 
-// What the relay does with a name.
+// The ways in which a relay treats a name.
 const (
 	RelayedLive    Relayed = "live"
 	RelayedDurable Relayed = "durable"
@@ -151,8 +151,8 @@ func (s *Settings) withoutPrefix(channel string) string {
 	return ""
 }
 
-// kinds returns what the settings and the prefixes of the Pusher protocol make of
-// a channel.
+// kinds returns the kinds that the settings and the prefixes of the Pusher
+// protocol give to a channel.
 func (s *Settings) kinds(channel string) (kinds []string) {
 	var k access.ChannelKind
 	if s.Rules.App != nil {
@@ -212,7 +212,7 @@ func (s *Settings) owner(channel string) string {
 	return ""
 }
 
-// fromSettings returns the sentences that need no answer of a relay.
+// fromSettings returns the sentences for which no relay is needed.
 func (e *Explanation) fromSettings(s *Settings) []Sentence {
 	switch e.Relayed {
 	case NotAName:

@@ -51,7 +51,7 @@ func NewFollower(box *blackbox.Box, channel, redisName string, protocols func() 
 	return f
 }
 
-// Poll returns what has happened since the last call.
+// Poll returns the events since the last call.
 func (f *Follower) Poll() (events []Event) {
 	near := 0
 	for {
@@ -105,7 +105,7 @@ func (f *Follower) withProtocols(events []Event) []Event {
 }
 
 // event returns the event that a record is for the channel, with an empty kind if
-// it is none.
+// the record does not concern it.
 func (f *Follower) event(r *blackbox.Record) Event {
 	switch r.Kind {
 	case blackbox.KindBegin, blackbox.KindIs:

@@ -58,7 +58,7 @@ func Compare(a, b string) Likeness {
 }
 
 // sameWithoutSeparators compares names whose parts may be separated by others,
-// or by none.
+// or not at all.
 func sameWithoutSeparators(a, b string) bool {
 	for {
 		a, b = strings.TrimLeft(a, separators), strings.TrimLeft(b, separators)
@@ -105,7 +105,7 @@ func oneCharacter(a, b string) bool {
 	if len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0] {
 		return true
 	}
-	// What is left can begin and end within a character.
+	// The rest can begin and end within a character.
 	return len(a) <= utf8.UTFMax && len(b) <= utf8.UTFMax && utf8.RuneCountInString(a) <= 1 && utf8.RuneCountInString(b) <= 1
 }
 

@@ -9,7 +9,7 @@ import (
 	"sidecast/relay/protocol"
 )
 
-// A Past has the records of a relay about a channel.
+// A Past summarizes the records of a relay about a channel.
 type Past struct {
 	Since   time.Time      `json:"since,omitzero"` // of the oldest record
 	Last    time.Time      `json:"last,omitzero"`  // of the newest message
@@ -21,7 +21,7 @@ type Past struct {
 const pastCheck = 1 << 12
 
 // ReadPast reads the records of a relay until ctx ends. It returns nil if the
-// relay keeps none.
+// relay has no black box.
 func ReadPast(ctx context.Context, box *blackbox.Box, channel string) *Past {
 	if box == nil {
 		return nil

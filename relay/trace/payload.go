@@ -23,7 +23,7 @@ var looksEmpty = []struct {
 // serialized matches what PHP's serialize returns for arrays, objects and texts.
 var serialized = regexp.MustCompile(`^(a:\d+:\{|O:\d+:"|s:\d+:")`)
 
-// checkPayload names the mistake in a payload, if there is one.
+// checkPayload says why a payload is probably a mistake, or nothing.
 func checkPayload(payload []byte, max int) Sentence {
 	for _, bad := range looksEmpty {
 		if string(payload) == bad.payload {

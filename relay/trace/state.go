@@ -18,10 +18,10 @@ type State struct {
 	Address   string         `json:"redis_address"`       // of Redis, as the relay's settings name it
 	Listeners int            `json:"listeners"`           // of this relay
 	Protocols map[string]int `json:"protocols,omitempty"` // how many of them use which protocol
-	Joining   int            `json:"joining,omitempty"`   // clients that have subscribed and still receive what they missed
+	Joining   int            `json:"joining,omitempty"`   // clients that have subscribed and still receive missed messages
 	Clients   int            `json:"clients"`             // of this relay, on any channel
 
-	// Last is when the last message came. It is zero if the relay remembers none.
+	// Last is when the last message came. It is zero if the relay does not remember one.
 	Last time.Time `json:"last,omitzero"`
 	// StreamProblem says why the stream of a durable channel could not be read.
 	StreamProblem string `json:"stream_problem,omitempty"`
@@ -74,7 +74,7 @@ func (l *NearList) Names() []NearName {
 	return l.names[:min(len(l.names), maxNear)]
 }
 
-// Add adds what a relay knows, and what that means.
+// Add adds the state of a relay, and sentences about it.
 func (e *Explanation) Add(s *Settings, state *State, now time.Time) {
 	e.State = state
 	if p := state.Past; p != nil && state.Last.IsZero() {

@@ -231,7 +231,7 @@ func (t *Trace) Entry(at time.Time, id string, payload []byte, tooLarge bool) []
 	return []Line{line}
 }
 
-// Tick says what has not happened until now.
+// Tick says which events are overdue.
 func (t *Trace) Tick(now time.Time) (lines []Line) {
 	if t.e.Relayed == RelayedDurable {
 		lines = append(lines, t.tickStream(now)...)
@@ -512,7 +512,7 @@ func (t *Trace) relayNear(relay string, e Event) []Line {
 	return []Line{line}
 }
 
-// Summary says what happened in all.
+// Summary counts the events of the whole trace.
 func (t *Trace) Summary(now time.Time) []Line {
 	relayed, listeners := 0, 0
 	for _, r := range t.relays {
