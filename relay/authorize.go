@@ -58,7 +58,7 @@ func (g *grant) reason() protocol.CloseReason {
 	return g.why
 }
 
-// Grants are decisions by channel. A nil map has none.
+// Grants are decisions by channel. A nil map has no decisions.
 type grants map[string]grant
 
 // Admit returns 0 if a client may have these channels at once, otherwise the

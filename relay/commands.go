@@ -275,7 +275,7 @@ func (s *Session) subscribeAgain(
 	return true, true
 }
 
-// SinceProblem returns what is wrong with the Since of a request, or nothing.
+// SinceProblem returns the problem with the Since of a request, or nothing.
 func (h *Hub) SinceProblem(request protocol.ChannelRequest) string {
 	_, ok := stream.ParseID(request.Since)
 	switch {

@@ -38,7 +38,7 @@ func (h *Hub) streamReader(channel []byte) *stream.Reader {
 }
 
 // reader returns the reader of a durable channel's stream, and starts one if
-// there is none. The hub is locked.
+// it has no reader yet. The hub is locked.
 func (h *Hub) reader(ch *channel) *stream.Reader {
 	if r := h.streamReaders[ch.Name()]; r != nil {
 		return r

@@ -44,7 +44,8 @@ type HubConfig struct {
 	// called concurrently. It is nil if there are no tokens.
 	Verify func(ctx context.Context, token string) (*access.Identity, protocol.Code)
 
-	// Presence knows the members of channels. If it is nil, there are none.
+	// Presence knows the members of channels. If it is nil, channels have no
+	// members.
 	Presence Presence
 
 	// Reporter gets reports about clients for the application. If it is nil,
@@ -78,7 +79,7 @@ type HubConfig struct {
 	HistoryAge   time.Duration // how long messages are kept
 
 	// Last returns how many of the newest messages of a channel a client gets
-	// that cannot say so or does not. If it is nil, clients get none.
+	// that cannot say so or does not. Nil: zero.
 	Last func(channel string) int
 
 	// Envelopes says that messages have the form of [protocol.Envelope]: the

@@ -50,7 +50,7 @@ func (s *shard) reachedOn(sub *Subscription) uint64 {
 	return s.reached.live
 }
 
-// forgetReached forgets what was delivered on a channel without subscribers. The
+// forgetReached forgets the deliveries on a channel without subscribers. The
 // shard is locked.
 func (s *shard) forgetReached(ch *channel) {
 	if in := ch.Hub.in(s.index); in == nil || len(in.list) == 0 {

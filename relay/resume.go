@@ -408,5 +408,5 @@ func (r *resume) addTooLarge(to *page, frame []byte) {
 	to.closes = frame == nil && r.session.gapClose
 }
 
-// size returns what a frame counts for while it waits.
+// size returns the bytes that a frame counts for while it waits.
 func size(frame []byte) int { return len(frame) + outbox.FrameCharge }

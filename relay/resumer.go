@@ -136,7 +136,7 @@ func (q *resumer) cancel(r *resume) {
 	q.forgetLocked(r)
 }
 
-// forgetLocked drops what the resumer has of a resume that has ended.
+// forgetLocked removes a resume that has ended from the resumer.
 func (q *resumer) forgetLocked(r *resume) {
 	r.state = resumeEnded
 	delete(q.forLink, r)

@@ -69,7 +69,7 @@ type Session struct {
 	gapClose  bool
 	noPongs   bool
 	ended     bool   // guarded by the shard's mu: its subscriptions are being removed
-	number    uint32 // in the black box; 0 if there is none
+	number    uint32 // in the black box; 0 if it has no number
 	hub       *Hub
 	shard     *shard
 	protocol  protocol.Protocol

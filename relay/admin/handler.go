@@ -33,7 +33,7 @@ type Config struct {
 	Explain Explainer // answers /explain; nil: the path does not exist
 	Trace   Tracer    // answers /trace; nil: the path does not exist
 
-	Token    string // grants access to profiles, to what the relay knows about channels, and to methods other than GET and HEAD; empty: no token does
+	Token    string // grants access to profiles, to facts about channels, and to methods other than GET and HEAD; empty: no token does
 	Loopback bool   // only this machine can reach the listener
 }
 
@@ -47,7 +47,7 @@ type Console struct {
 // Handler serves /metrics, /livez, /readyz, /console, /publish, /why, /explain,
 // /trace and /debug/pprof/. The first three and the page of the console require
 // no token, and /publish one of its own. Profiles, the feed of the console, and
-// what the relay knows about channels and clients, require the token, sent as
+// facts about channels and clients require the token, sent as
 // `Authorization: Bearer`, unless the listener is loopback. Payloads, and methods
 // other than GET and HEAD, always require it. On a loopback listener, the Host
 // and, if present, the Origin must be loopback too, so that no web page can read

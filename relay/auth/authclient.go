@@ -118,7 +118,7 @@ func (c *authClient) fetch(key cacheKey, q question) answer {
 	return answered
 }
 
-// warn logs what is wrong with an answer. message is constant.
+// warn logs the problem with an answer. message is constant.
 func (c *authClient) warn(message string, err error) {
 	c.logLimit.Do(func() {
 		reason, do := explain(err)

@@ -121,7 +121,7 @@ func headerTexts(h http.Header) (texts []string) {
 	return texts
 }
 
-// code returns what an answer means for one channel.
+// code returns the decision about one channel that an answer contains.
 func (a answer) code() protocol.Code {
 	switch a.outcome {
 	case granted:

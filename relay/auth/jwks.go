@@ -94,7 +94,7 @@ func (s *jwks) find(kid string) ([]jwt.VerificationKey, error) {
 	return nil, errKeysUnavailable
 }
 
-// update fetches the keys because a token names an unknown one. It fetches none
+// update fetches the keys because a token names an unknown one. It does nothing
 // if the stored keys are recent: otherwise every client with a token of a
 // retired key would cause a fetch. All callers at the same time wait for the
 // same fetch, whatever the limit, because its result may contain their keys.

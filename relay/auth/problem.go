@@ -27,7 +27,7 @@ func explain(err error) (text, do string) {
 	return "cannot be used", ""
 }
 
-// withAdvice returns err with this advice, if it is a problem that has none.
+// withAdvice returns err with this advice, if it is a problem without advice.
 func withAdvice(err error, do string) error {
 	if p, ok := errors.AsType[*problem](err); ok && p.do == "" {
 		return &problem{text: p.text, do: do}

@@ -78,9 +78,10 @@ func (t *Tokens) Verify(ctx context.Context, token string) (*access.Identity, pr
 	return t.verifyFirst(ctx, []string{token})
 }
 
-// verifyFirst returns the identity that the first valid token grants. If none
-// is valid, it returns the code that [Tokens.Verify] describes. It fetches keys
-// at most once, and only if no token is valid by the keys that are stored.
+// verifyFirst returns the identity that the first valid token grants. If no
+// token is valid, it returns the code that [Tokens.Verify] describes. It
+// fetches keys at most once, and only if no token is valid by the keys that are
+// stored.
 func (t *Tokens) verifyFirst(ctx context.Context, tokens []string) (*access.Identity, protocol.Code) {
 	id, missing, err := t.verifyStored(tokens)
 	if missing && t.keys.update != nil {
@@ -101,8 +102,8 @@ func (t *Tokens) verifyFirst(ctx context.Context, tokens []string) (*access.Iden
 }
 
 // verifyStored returns the identity that the first valid token grants by the
-// keys that are stored. If none is valid, missing reports whether a token names
-// another key, and the error is errKeysUnavailable if a token cannot be
+// keys that are stored. If no token is valid, missing reports whether a token
+// names another key, and the error is errKeysUnavailable if a token cannot be
 // decided, and otherwise that of the first token.
 func (t *Tokens) verifyStored(tokens []string) (id *access.Identity, missing bool, err error) {
 	for _, token := range tokens {
@@ -171,7 +172,7 @@ func (t *Tokens) wrongAlgorithm(token *jwt.Token) error {
 }
 
 // keyID returns the id of the key with which a token is signed, or "" if its
-// header names none. The header is parsed again, because the library does not
+// header names no key. The header is parsed again, because the library does not
 // notice names that occur twice.
 func keyID(token *jwt.Token) (string, error) {
 	encoded, _, _ := strings.Cut(token.Raw, ".")

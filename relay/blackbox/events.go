@@ -315,7 +315,7 @@ func (b *Box) Link(up bool, seq uint64) {
 }
 
 // A Refusal is something that a client may not do. Session is 0 if the client
-// has none.
+// has no session.
 type Refusal struct {
 	Session uint32
 	User    string

@@ -62,7 +62,7 @@ func (p Place) Hash() uint32 {
 type SessionID [12]byte
 
 // A Record is one thing that happened. Which fields it has depends on its kind.
-// Names of channels and users may be what a client sent: up to 255 bytes of
+// Names of channels and users may come from a client: up to 255 bytes of
 // anything.
 type Record struct {
 	Kind Kind

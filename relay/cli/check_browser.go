@@ -170,7 +170,7 @@ func list(patterns access.Patterns, names []string) string {
 	return strings.Join(items, ",")
 }
 
-// browserRights are what the relay decides on when a browser requests a
+// browserRights are the basis of the relay's decision when a browser requests a
 // channel.
 type browserRights struct {
 	cfg       *config.Config

@@ -16,7 +16,7 @@ func checkPatterns(cfg *config.Config) (findings []source.Finding) {
 	for _, list := range []struct {
 		name     string
 		patterns config.PatternList
-		relayed  bool // they are what is relayed
+		relayed  bool // they say which channels are relayed
 	}{
 		{"CHANNELS", cfg.Channels, true}, {"DURABLE_CHANNELS", cfg.DurableChannels, true},
 		{"PUBLIC_CHANNELS", cfg.PublicChannels, false}, {"PUBLISH_CHANNELS", cfg.PublishChannels, false},
@@ -73,9 +73,9 @@ func doubt(pattern, prefix string) source.Finding {
 // expression matches parts that are usual in regular expressions and not in names.
 var expression = regexp.MustCompile(`^\^|\$$|(^|[^0-9A-Za-z*])\.\*|\.\+|\\[dw]`)
 
-// outside finds patterns that open no channel, because none that they match is
-// relayed. If no pattern of PUBLIC_CHANNELS opens one and there is no login,
-// all clients are refused.
+// outside finds patterns that open no channel, because no channel that they
+// match is relayed. If no pattern of PUBLIC_CHANNELS opens one and there is no
+// login, all clients are refused.
 func outside(name string, patterns config.PatternList, cfg *config.Config) (findings []source.Finding) {
 	for _, pattern := range patterns {
 		if cfg.Relays(pattern) {

@@ -52,8 +52,8 @@ type answeredExplanation struct {
 	named bool // the user has named the relay
 }
 
-// explanations asks the relays. If none of them answers and the user has not
-// named any, the settings of this command answer.
+// explanations asks the relays. If no relay answers and the user has not named
+// any, the settings of this command answer.
 func (p *Program) explanations(ctx context.Context, urls []string, channel string) ([]answeredExplanation, error) {
 	relays, err := adminRelays(urls)
 	if _, misused := err.(usageError); misused {

@@ -49,7 +49,7 @@ func publish(ctx context.Context, p *Program, args []string) error {
 	return err
 }
 
-// meaning says what the number that PUBLISH returns means. It is usually taken
+// meaning explains the number that PUBLISH returns. It is usually taken
 // for the number of browsers.
 func meaning(receivers int64, cluster bool) string {
 	where := ""

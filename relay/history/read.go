@@ -133,7 +133,7 @@ func (h *History[T]) Channels() iter.Seq[*Channel[T]] {
 }
 
 // NewestTime returns when the newest message of a channel was added, as in
-// [History.Expire] and to the second, or false if the channel holds none.
+// [History.Expire] and to the second, or false if the channel holds no message.
 func (h *History[T]) NewestTime(ch *Channel[T]) (at int64, ok bool) {
 	if ch.newest == 0 {
 		return 0, false

@@ -37,7 +37,8 @@ type Losses struct {
 	Unconfirmed   int
 }
 
-// Lost returns what the outbox has not sent and will not send.
+// Lost returns the messages and bytes that the outbox has not sent and will not
+// send.
 func (o *Outbox) Lost() Losses {
 	o.mu.Lock()
 	defer o.mu.Unlock()

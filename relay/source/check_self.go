@@ -25,7 +25,7 @@ type testMessage struct {
 
 // checkDelivery publishes a message as the relay publishes those of clients, in
 // a cluster one at each master, and checks that it arrives at the node to which
-// a link listens: what was checked before says only that each half of this is
+// a link listens: the earlier checks show only that each half of this is
 // permitted.
 func (c *check) checkDelivery(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 3*checkStep)
@@ -57,7 +57,8 @@ func (c *check) checkDelivery(ctx context.Context) {
 	c.fail(selfTest, fmt.Sprintf("a message that was published to %s did not arrive, and would not reach clients: %s", channel, cause), do)
 }
 
-// published says what was published to how many nodes.
+// published says on which channel and to how many nodes messages were
+// published.
 func published(channel string, nodes int) string {
 	if nodes == 1 {
 		return "a message that was published to " + channel

@@ -39,7 +39,8 @@ func (c *check) checkVersion(ctx context.Context) {
 	}
 }
 
-// versionFinding describes what an old version lacks for these settings.
+// versionFinding names the features for these settings that an old version
+// lacks.
 func (cfg Config) versionFinding(number int) (level Level, text, do string) {
 	const update = "use Redis 6.2 or newer, or Valkey"
 	uses := cfg.Features

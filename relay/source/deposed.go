@@ -92,7 +92,7 @@ func (d *deposedMasters) list() map[string]*deposedMaster {
 	return maps.Clone(d.masters)
 }
 
-// check asks one master for its role, reports what that means for clients, and
+// check asks one master for its role, reports the effect on clients, and
 // ends its watch if there is no more to learn.
 func (d *deposedMasters) check(ctx context.Context, addr string, m *deposedMaster) {
 	ctx, cancel := context.WithTimeout(ctx, commandTimeout)

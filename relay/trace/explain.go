@@ -70,7 +70,7 @@ const (
 	OneUser     Audience = "user"        // whose own channel it is
 	Asked       Audience = "application" // whom the application allows it when the relay asks
 	WithSig     Audience = "signature"   // that present a signature for the channel
-	PusherSigns Audience = "pusher"      // of the Pusher protocol, that present what the application has signed
+	PusherSigns Audience = "pusher"      // of the Pusher protocol, that present a signature of the application
 )
 
 // A Sentence says one thing to people. Wrong means that it is a reason why

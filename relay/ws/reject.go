@@ -31,7 +31,7 @@ func (e *httpError) write(w http.ResponseWriter) {
 	http.Error(w, e.text, e.status)
 }
 
-// invalidHandshake returns what the log says about a handshake that gets status
+// invalidHandshake returns the log's text about a handshake that gets status
 // 400 or 426.
 func invalidHandshake(text, do string) *accept.Problem {
 	return &accept.Problem{Reason: stats.RejectHandshake, Text: text, Do: do}
@@ -121,7 +121,8 @@ var notUpgraded = accept.Problem{
 	Do:     "report the client and its request headers as a bug of Sidecast",
 }
 
-// problems has what the log says of clients that are rejected with a close code.
+// problems has the log's texts about clients that are rejected with a close
+// code.
 var problems = map[protocol.CloseCode]*accept.Problem{
 	protocol.ClosePolicy.Because(protocol.ReasonQuery): {
 		Reason: stats.RejectBadRequest,
