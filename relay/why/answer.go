@@ -95,13 +95,13 @@ func (c *Case) explain(m *message, s *session, v verdict) (text, do string) {
 		return "Sent at once. If the page shows nothing, look at its message handler.", ""
 	case Waited:
 		if v.when.IsZero() {
-			return "It waits: the client reads slowly, or its line is slow.", "Look at the client: see OUTBOX_BYTES and WRITE_TIMEOUT for how long it may take."
+			return "It waits: the client reads slowly, or its line is slow.", "Look at the client's network: SIDECAST_OUTBOX_BYTES and SIDECAST_WRITE_TIMEOUT say when the relay disconnects it."
 		}
 		return "Sent, but the client read slowly: everything was sent by " + when + ".", "Send less on this channel, or smaller messages."
 	case Own:
 		return "Not sent: the session published this message itself, and asked not to receive its own.", "Publish without \"echo\":false to receive these as well."
 	case TooLarge:
-		return "The message was larger than MAX_PAYLOAD_BYTES, so the client received a gap in its place.", "Publish a reference instead, or raise SIDECAST_MAX_PAYLOAD_BYTES."
+		return "The message was larger than SIDECAST_MAX_PAYLOAD_BYTES, so the client received a gap in its place.", "Publish less, such as an id by which the page loads the rest, or raise SIDECAST_MAX_PAYLOAD_BYTES."
 	case Evicted:
 		return "Not sent: the client read too slowly, and was disconnected at " + when + " (4408). A client that returns with its cursor catches up.", "Let the page return with sidecast.js, or raise SIDECAST_OUTBOX_BYTES."
 	case Refused:
@@ -112,7 +112,7 @@ func (c *Case) explain(m *message, s *session, v verdict) (text, do string) {
 		return "The client had unsubscribed at " + when + ".", ""
 	case Late:
 		if v.record.Kind == blackbox.KindGap {
-			return "The client subscribed later, at " + when + ", and was told that messages may be missing (" + v.record.Reason + ").", "Let the page load its data again when it gets a gap."
+			return "The client subscribed later, at " + when + ", and was notified that messages may be missing (" + v.record.Reason + ").", "Let the page load its data again when it gets a gap."
 		}
 		return "The client subscribed later, at " + when + ", and did not ask for earlier messages.", "Load the page's data after the subscribe was answered, or subscribe with last or with a cursor."
 	case Pending:
@@ -143,7 +143,7 @@ func (c *Case) general() (lines []Line) {
 	for _, n := range c.bootsInOrder() {
 		for _, o := range c.boots[n].down {
 			if !o.from.After(q.To) && (o.to.IsZero() || !o.to.Before(q.From)) {
-				add(o.from, NoLink, "This relay had no link to Redis from "+clock(o.from)+until(o.to)+": what was published then on live channels is lost, and the clients got a gap.",
+				add(o.from, NoLink, "This relay had no link to Redis from "+clock(o.from)+until(o.to)+": messages published then on live channels are lost, and the clients received a gap.",
 					"Look at the relay's log for why; on durable channels nothing is lost.")
 			}
 		}
@@ -164,11 +164,11 @@ func (c *Case) general() (lines []Line) {
 type adder func(at time.Time, result Result, text, do string)
 
 func (c *Case) forgotten(add adder) {
-	text := "The black box of this relay has no records."
+	text := "This relay has no records yet."
 	if !c.oldest.IsZero() {
-		text = "The records begin at " + clock(c.oldest) + ": what was before is not known."
+		text = "The records begin at " + clock(c.oldest) + ". Nothing is known about the time before."
 	}
-	add(time.Time{}, Forgotten, text, "Ask earlier, or raise SIDECAST_BLACKBOX_BYTES.")
+	add(time.Time{}, Forgotten, text, "Ask sooner after a message. To keep records longer, raise SIDECAST_BLACKBOX_BYTES; to keep them when the relay restarts, set SIDECAST_BLACKBOX_FILE.")
 }
 
 func (c *Case) noMessage(add adder) {
@@ -223,7 +223,7 @@ func (c *Case) absent(add adder) {
 	if next != nil {
 		text += "; the next one began at " + clock(next.begun)
 	}
-	add(time.Time{}, NotThere, text+".", "Ask the other relays (--relay), and look at the page's console for why it was not connected.")
+	add(time.Time{}, NotThere, text+".", "Ask the other relays (--relay), and look in the developer tools of the browser for why it was not connected.")
 }
 
 func (c *Case) bootsInOrder() (list []uint32) {
@@ -260,7 +260,7 @@ func refusalFix(r blackbox.Record) string {
 	}
 	switch protocol.Code(r.Code) {
 	case protocol.CodeForbidden:
-		return "Allow the channel in SIDECAST_PUBLIC_CHANNELS, in the user's token, or in the answer of the application; `sidecast explain` says which."
+		return "Allow the channel in SIDECAST_PUBLIC_CHANNELS, in the user's token, or in the answer of the application; `sidecast explain` says what opens it now."
 	case protocol.CodeUnauthorized:
 		return "The client has to log in first: send a token or a cookie that the relay accepts."
 	case protocol.CodeUnavailable:

@@ -9,7 +9,7 @@ type Result string
 const (
 	Evicted     Result = "evicted"     // the client read too slowly, and was disconnected
 	Refused     Result = "refused"     // the client may not receive the channel
-	TooLarge    Result = "too_large"   // the message was too large: the client got a gap
+	TooLarge    Result = "too_large"   // the message was too large: the client received a gap
 	NoLink      Result = "no_link"     // there was no link to Redis
 	NoMessage   Result = "no_message"  // nothing arrived on the channel
 	NoListener  Result = "no_listener" // nobody was subscribed
