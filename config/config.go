@@ -52,7 +52,7 @@ type Listeners struct {
 	// it.
 	Embedded    Decision `split_words:"true" default:"auto" oneof:"auto,true,false" desc:"run with an in-memory Redis, for development; auto: if SIDECAST_REDIS_URL is unset"`
 	Listen      Address  `split_words:"true" default:":8080" embedded:"127.0.0.1:8080" desc:"address for clients, 'host:port' or ':port'"`
-	AdminListen Address  `split_words:"true" default:"127.0.0.1:9190" desc:"address for metrics, probes and CPU and memory profiles (Go pprof)"`
+	AdminListen Address  `split_words:"true" default:"127.0.0.1:9190" desc:"address for the console, metrics, probes, 'sidecast why', 'explain' and 'trace', and profiles (Go pprof)"`
 	TLSCert     CertFile `split_words:"true" desc:"PEM file with the certificate and its intermediate certificates; clients then connect with TLS"`
 	TLSKey      KeyFile  `split_words:"true" desc:"PEM file with the private key of that certificate; both files are reloaded when they change"`
 	BasePath    Path     `split_words:"true" desc:"path prefix of every URL for clients, like '/live'"`
@@ -178,7 +178,7 @@ type Drain struct {
 type Operations struct {
 	ReadyNeedsRedis Switch     `split_words:"true" default:"false" desc:"answer 503 on '/readyz' while Redis is unavailable"`
 	Demo            Switch     `split_words:"true" default:"false" embedded:"true" desc:"serve the demo page at '/'"`
-	AdminToken      Secret     `split_words:"true" desc:"bearer token of at least 16 bytes for the profiles on the admin listener; without it, they are available on loopback only"`
+	AdminToken      Secret     `split_words:"true" desc:"bearer token of at least 16 bytes for the console, 'sidecast why', 'explain' and 'trace', and the profiles on the admin listener; without it, they are available on loopback only"`
 	PublishToken    Secret     `split_words:"true" desc:"bearer token of at least 16 bytes with which your application publishes over HTTP, at '/publish' on the admin listener; without it, it cannot"`
 	BlackboxFile    string     `split_words:"true" desc:"file for the records of SIDECAST_BLACKBOX_BYTES, which then survive a crash; one for each relay; it contains personal data: names of channels and ids of users"`
 	Reader          ReaderKind `split_words:"true" default:"auto" oneof:"auto,goroutine" desc:"how connections without TLS are read: auto: with one event loop for each processor on Linux; goroutine: with one goroutine for each connection, which takes four times as much memory"`
