@@ -19,7 +19,7 @@ func (c *Case) about(m *message) (lines []Line) {
 		return nil
 	}
 	for _, s := range c.order {
-		if !c.asked(s) {
+		if !c.asked(s) || !c.answers(m, s) {
 			continue
 		}
 		v := c.judge(m, s)

@@ -9,7 +9,9 @@ import (
 // A Case has all records of one relay about a channel, in a time.
 type Case struct {
 	question Question
-	messages []message // on the channel, from the beginning of that time on
+	messages []message               // on the channel, from the beginning of that time on
+	entries  map[blackbox.Place]bool // of a durable channel; false if they are from before that time
+	recorded map[entry]bool          // those in messages
 	sessions map[key]*session
 	order    []*session // as they appear in the records
 	boots    map[uint32]*boot
@@ -29,10 +31,17 @@ const maxOthers = 10_000
 // A key identifies a session.
 type key struct{ boot, session uint32 }
 
+// An entry is one of a durable channel that arrived since a start of the relay.
+type entry struct {
+	boot  uint32
+	place blackbox.Place
+}
+
 // A message is one that arrived on the channel.
 type message struct {
 	boot     uint32
 	durable  bool
+	again    bool // an earlier one is the same entry, perhaps of another boot
 	tooLarge bool
 	seq      uint64
 	place    blackbox.Place
@@ -90,6 +99,9 @@ type replay struct {
 	frames   int
 	check    uint32
 	joined   bool // sent in one step with the one before
+
+	known  uint32 // what check is if it sent all entries that arrived
+	summed bool   // known is set
 }
 
 // A slow is a time in which messages waited for the client.
@@ -102,6 +114,7 @@ type slow struct {
 func NewCase(r *blackbox.Reader, q Question) *Case {
 	c := &Case{
 		question: q, sessions: make(map[key]*session), boots: make(map[uint32]*boot), others: make(map[string]int),
+		entries: make(map[blackbox.Place]bool), recorded: make(map[entry]bool),
 		live: r.Live(),
 	}
 	for record, ok := r.Next(); ok; record, ok = r.Next() {
@@ -167,11 +180,19 @@ func (c *Case) addMessage(r *blackbox.Record) {
 		}
 		return
 	}
+	again := r.Durable && c.entries[r.To]
+	if r.Durable && !again {
+		c.entries[r.To] = !r.At.Before(c.question.From)
+	}
 	if r.At.Before(c.question.From) {
 		return
 	}
+	if r.Durable {
+		c.recorded[entry{r.Boot, r.To}] = true
+	}
 	c.messages = append(c.messages, message{
-		boot: r.Boot, durable: r.Durable, tooLarge: r.TooLarge, seq: r.Seq, place: r.To, at: r.At, size: r.Size, heard: r.Heard,
+		boot: r.Boot, durable: r.Durable, again: again, tooLarge: r.TooLarge, seq: r.Seq,
+		place: r.To, at: r.At, size: r.Size, heard: r.Heard,
 	})
 }
 
@@ -248,7 +269,9 @@ func (c *Case) addTo(s *session, r *blackbox.Record) {
 	case blackbox.KindAwait:
 		s.awaits = append(s.awaits, r.At)
 	case blackbox.KindReplay:
-		s.replays = append(s.replays, replay{false, r.Durable, r.At, r.From, r.To, r.Frames, r.Check, r.Joined})
+		s.replays = append(s.replays, replay{
+			durable: r.Durable, at: r.At, from: r.From, to: r.To, frames: r.Frames, check: r.Check, joined: r.Joined,
+		})
 	case blackbox.KindOwn:
 		s.addOwn(r)
 	case blackbox.KindClose:
@@ -287,15 +310,19 @@ func (s *session) current() *subscription {
 type Message struct {
 	Index int // among those of the relay on the channel
 	Place blackbox.Place
+	Size  int // bytes
 }
 
-// Each calls visit with what happened to each message for each session, which it
-// names by its id.
+// Each calls visit with what happened to each message for each session that may
+// have received it, which it names by its id.
 func (c *Case) Each(visit func(m Message, session string, result Result)) {
 	for i := range c.messages {
 		m := &c.messages[i]
 		for _, s := range c.order {
-			visit(Message{i, m.place}, sessionID(s.id), c.judge(m, s).result)
+			if !c.answers(m, s) {
+				continue
+			}
+			visit(Message{i, m.place, m.size}, sessionID(s.id), c.judge(m, s).result)
 		}
 	}
 }

@@ -22,11 +22,15 @@ type verdict struct {
 	deleted bool
 }
 
+// answers reports whether a message is the one to judge for a session. A session
+// after a restart of the relay can receive an entry of a durable channel that
+// arrived before, or arrived again.
+func (c *Case) answers(m *message, s *session) bool {
+	return s.boot == m.boot || m.durable && !m.again && !c.recorded[entry{s.boot, m.place}]
+}
+
 // judge says what happened to a message for a session.
 func (c *Case) judge(m *message, s *session) (best verdict) {
-	if s.boot != m.boot {
-		return verdict{result: NotThere}
-	}
 	best.result = NotThere
 	consider := func(v verdict) {
 		if best.result == NotThere || v.result.certainty() > best.result.certainty() {
@@ -34,7 +38,7 @@ func (c *Case) judge(m *message, s *session) (best verdict) {
 		}
 	}
 	for _, sub := range s.subs {
-		if sub.durable == m.durable && m.seq > sub.start && (!sub.ended || m.seq <= sub.end) {
+		if s.boot == m.boot && sub.durable == m.durable && m.seq > sub.start && (!sub.ended || m.seq <= sub.end) {
 			consider(c.given(m, s))
 		}
 	}
@@ -43,7 +47,7 @@ func (c *Case) judge(m *message, s *session) (best verdict) {
 			consider(c.replayed(m, s, i))
 		}
 	}
-	if best.result == NotThere {
+	if best.result == NotThere && s.boot == m.boot {
 		return c.notGiven(m, s)
 	}
 	return best
@@ -86,7 +90,7 @@ func (c *Case) replayed(m *message, s *session, i int) verdict {
 	switch {
 	case s.ownReplayed[m.place]:
 		return verdict{result: Own}
-	case m.durable && r.check != c.check(m.boot, r):
+	case m.durable && !c.complete(r):
 		return verdict{result: Unconfirmed, when: r.at, deleted: true}
 	case m.tooLarge:
 		return verdict{result: TooLarge, when: r.at}
@@ -178,14 +182,18 @@ func (c *Case) wasWritten(n *message, s *session) bool {
 	return false
 }
 
-// check returns the sum that the replay has if it sent all entries that arrived.
-func (c *Case) check(boot uint32, r *replay) (sum uint32) {
-	for i := range c.messages {
-		if x := &c.messages[i]; x.boot == boot && r.has(x) {
-			sum += x.place.Hash()
+// complete reports whether a replay of a durable channel sent all entries that
+// arrived, and no others.
+func (c *Case) complete(r *replay) bool {
+	if !r.summed {
+		r.summed = true
+		for place := range c.entries {
+			if place.Compare(r.from) >= 0 && place.Compare(r.to) <= 0 {
+				r.known += place.Hash()
+			}
 		}
 	}
-	return sum
+	return r.check == r.known
 }
 
 // framesAfter returns how many frames of replays were sent after the step of
@@ -213,7 +221,7 @@ func (s *session) framesFrom(i int) (n int) {
 func (c *Case) bytesAfter(m *message, s *session, i int) (n int) {
 	c.after(m, s, i, func(x *message) { n += x.size })
 	for k := range c.messages {
-		if x := &c.messages[k]; x.boot == m.boot && x.durable == m.durable && c.wasWritten(x, s) {
+		if x := &c.messages[k]; x.boot == s.boot && x.durable == m.durable && c.wasWritten(x, s) {
 			n += x.size
 		}
 	}
@@ -223,7 +231,7 @@ func (c *Case) bytesAfter(m *message, s *session, i int) (n int) {
 func (c *Case) after(m *message, s *session, i int, visit func(*message)) {
 	for k := range c.messages {
 		x := &c.messages[k]
-		if x.boot != m.boot || x.durable != m.durable || x.place.Compare(m.place) <= 0 {
+		if !x.durable && x.boot != s.boot || x.again || x.durable != m.durable || x.place.Compare(m.place) <= 0 {
 			continue
 		}
 		for k := range s.replays[i:] {
