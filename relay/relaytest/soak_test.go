@@ -27,7 +27,8 @@ var soakBounds = ResumeBounds{Enough: 200, Recovered: 0.65, FalseGaps: 0.08}
 
 // TestSoak: clients move between real relays on a real Redis while faults of
 // production are injected. No client misses a message without a gap or receives
-// one twice. Repeat a run with its seed:
+// one twice, and the black boxes of the relays, which outlive kill -9, say of each
+// message who has received it. Repeat a run with its seed:
 //
 //	go test ./relay/relaytest -run Soak -v -timeout 1h -seeds 20 -seed 1 -parallel 2 -for 60s
 //
@@ -48,13 +49,13 @@ func TestSoak(t *testing.T) {
 	case testing.Short():
 		t.Skip("-short")
 	default:
-		lasting = 4 * time.Second
+		lasting = 6 * time.Second
 		seeds = append(seeds, 1)
 		if os.Getenv("CI") == "true" {
 			seeds = append(seeds, 1+rand.Uint64N(1<<30))
 		}
 	}
-	var total soakTotals
+	total := soakTotals{why: newWhyCounts()}
 	t.Run("seeds", func(t *testing.T) {
 		for _, seed := range seeds {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
@@ -83,6 +84,7 @@ func soak(t *testing.T, seed uint64, lasting time.Duration, total *soakTotals) {
 		t.Errorf("seed %d: the run broke the delivery guarantees", seed)
 		w.showLogs(report)
 	}
+	total.why.add(w.checkWhy(run))
 	total.add(report, w.moves(), len(run.Faults), w.history == 0)
 }
 
@@ -115,6 +117,7 @@ func (w *soakWorld) showLogs(r Report) {
 type soakTotals struct {
 	mu                          sync.Mutex
 	runs, failed, moves, faults int
+	why                         *whyCounts
 	sum                         Report // without violations, and with the resumes of the runs with the default history
 }
 
@@ -142,6 +145,10 @@ func (s *soakTotals) add(r Report, moves, faults int, defaultHistory bool) {
 func (s *soakTotals) check(t *testing.T) {
 	s.sum.checkResumes(soakBounds)
 	t.Logf("%d runs, of which %d failed: %d moves, %d faults: %v", s.runs, s.failed, s.moves, s.faults, s.sum)
+	t.Logf("why: %v", s.why)
+	if s.why.subscribed > soakPairs && s.why.beforeKill == 0 && selected(relayKill) {
+		t.Error("no relay was killed after it had sent something")
+	}
 	if err := s.sum.Err(); err != nil {
 		t.Error(err)
 	}

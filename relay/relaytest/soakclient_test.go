@@ -16,10 +16,11 @@ type soakClient struct {
 	w      *soakWorld
 	random *rand.Rand
 	proxy  *faultproxy.Proxy
+	slow   bool // it often stops reading, and has a small buffer and no proxy
 }
 
 func newSoakClient(w *soakWorld, i int) *soakClient {
-	c := &soakClient{w: w, random: rand.New(rand.NewPCG(w.seed, uint64(100+i)))}
+	c := &soakClient{w: w, slow: i >= soakFastClients, random: rand.New(rand.NewPCG(w.seed, uint64(100+i)))}
 	var channels []string
 	for _, name := range append(w.channels(false), w.channels(true)...) {
 		if c.random.IntN(3) > 0 || len(channels) == 0 {
@@ -43,6 +44,10 @@ func (c *soakClient) run(ctx context.Context) {
 		if c.random.IntN(3) == 0 {
 			stay = rand.N(200 * time.Millisecond) // perhaps before the answer or during a replay
 		}
+		if c.slow {
+			c.dawdle(ctx)
+			continue
+		}
 		timer := time.NewTimer(stay)
 		select {
 		case <-timer.C:
@@ -56,6 +61,27 @@ func (c *soakClient) run(ctx context.Context) {
 	}
 }
 
+// dawdle stops reading for a time, and then reads the rest, or does not.
+func (c *soakClient) dawdle(ctx context.Context) {
+	for ctx.Err() == nil && !c.Client().ended() {
+		pause(time.Duration(c.random.IntN(2000))*time.Millisecond, ctx.Done())
+		c.Client().StopReading()
+		pause(time.Duration(c.random.IntN(5000))*time.Millisecond, ctx.Done())
+		switch c.random.IntN(12) {
+		case 0:
+			c.Disconnect((*Client).Drop)
+			return
+		case 1:
+			c.Disconnect((*Client).Abort)
+			return
+		}
+		c.Client().ResumeReading()
+	}
+	if ctx.Err() == nil {
+		c.Disconnect((*Client).Drop)
+	}
+}
+
 // move connects to a random relay. It reports false if the relay is not open or
 // the connection failed.
 func (c *soakClient) move(ctx context.Context) bool {
@@ -66,36 +92,43 @@ func (c *soakClient) move(ctx context.Context) bool {
 	}
 	c.proxy.Retarget(addr)
 	d := &Dialer{URL: "ws://" + c.proxy.Addr + "/ws", Relay: name, SentAt: c.proxy.PassedAt}
+	if c.slow {
+		d = &Dialer{URL: "ws://" + addr + "/ws", Relay: name, ReceiveBuffer: 4 << 10}
+	}
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	return c.Connect(ctx, d) == nil
+	if c.Connect(ctx, d) != nil {
+		return false
+	}
+	c.w.connected.Add(1)
+	return true
 }
 
 // leave ends the connection in a random way.
 func (c *soakClient) leave(ctx context.Context) {
 	note := func(how string) { c.Client().record(Event{Kind: KindAborted, Text: how}) }
-	switch c.random.IntN(7) {
-	case 0:
+	switch c.random.IntN(10) {
+	case 0, 1:
 		c.Disconnect((*Client).Drop)
-	case 1:
+	case 2, 3:
 		c.Disconnect((*Client).Abort)
-	case 2:
+	case 4, 5:
 		note("the network resets the connection inside a frame")
 		c.proxy.ResetAfter(faultproxy.ToClient, 1+c.random.IntN(300))
 		pause(time.Duration(c.random.IntN(500))*time.Millisecond, ctx.Done())
 		c.proxy.ResetAfter(faultproxy.ToClient, -1)
 		c.Disconnect((*Client).Drop)
-	case 3:
+	case 6, 7:
 		note("the network ends the connection")
 		c.proxy.Cut()
 		c.Disconnect((*Client).Drop)
-	case 4, 5:
+	case 8:
 		note("the network drops all packets")
 		c.proxy.Hold(randomWay(c.random)...)
 		pause(time.Duration(c.random.IntN(4000))*time.Millisecond, ctx.Done())
 		c.Disconnect((*Client).Abort)
 		c.proxy.Release(faultproxy.Both...)
-	case 6: // a slow network, then a reset
+	case 9: // a slow network, then a reset
 		c.proxy.Delay(faultproxy.ToClient, 100*time.Millisecond, 300*time.Millisecond)
 		pause(time.Duration(c.random.IntN(2000))*time.Millisecond, ctx.Done())
 		c.Disconnect((*Client).Abort)

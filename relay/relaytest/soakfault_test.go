@@ -22,6 +22,8 @@ type soakFault struct {
 	begin, undo func(w *soakWorld, r *soakRelay)
 }
 
+const relayKill = "relay kill -9"
+
 // soakFaults are the faults of a run.
 var soakFaults = []soakFault{
 	{name: "redis kill -9", all: true, longest: 3 * time.Second,
@@ -58,9 +60,10 @@ var soakFaults = []soakFault{
 			r.proxy.Reset()
 		},
 		undo: func(_ *soakWorld, r *soakRelay) { r.proxy.Delay(faultproxy.ToClient, 0, 0) }},
-	{name: "relay kill -9", longest: 3 * time.Second, undo: (*soakWorld).restartRelay,
-		begin: func(_ *soakWorld, r *soakRelay) {
+	{name: relayKill, longest: 3 * time.Second, undo: (*soakWorld).restartRelay,
+		begin: func(w *soakWorld, r *soakRelay) {
 			r.close()
+			w.killed[r.name] = true
 			r.process.Kill()
 		}},
 	{name: "relay drain", drains: true, undo: (*soakWorld).restartRelay, begin: func(_ *soakWorld, r *soakRelay) {
@@ -124,6 +127,10 @@ func (w *soakWorld) injectFaults(lasting time.Duration) {
 	if lasting < 10*time.Second {
 		n = 2
 	}
+	kill := -1 // a run has one, for what the black box says of the time before
+	if selected(relayKill) {
+		kill = n / 2
+	}
 	over := time.Now().Add(lasting)
 	for i := range n {
 		left := time.Until(over) / time.Duration(n-i)
@@ -133,7 +140,7 @@ func (w *soakWorld) injectFaults(lasting time.Duration) {
 		pause := left/4 + time.Duration(w.random.Int64N(int64(left/2)))
 		w.wait(pause)
 		fault := soakFaults[w.random.IntN(len(soakFaults))]
-		for !selected(fault.name) {
+		for !selected(fault.name) || i == kill && fault.name != relayKill {
 			fault = soakFaults[w.random.IntN(len(soakFaults))]
 		}
 		w.inject(fault)

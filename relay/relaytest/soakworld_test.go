@@ -6,7 +6,11 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -32,8 +36,11 @@ type soakWorld struct {
 	redis     *redis.Client
 	relays    []*soakRelay
 	publisher *Publisher // live channels
+	distinct  *Publisher // live channels whose payloads are never equal
 	appender  *Publisher // durable ones
 	faults    FaultLog
+	killed    map[string]bool          // relay processes that ended by kill -9
+	connected atomic.Int64             // connections of clients so far
 	pace      map[string]time.Duration // time between two messages, by channel
 
 	publishing     sync.WaitGroup
@@ -49,6 +56,7 @@ type soakRelay struct {
 	w      *soakWorld
 	index  int
 	proxy  *faultproxy.Proxy // to Redis
+	box    string            // path of its black box
 	starts int
 
 	mu      sync.Mutex
@@ -57,20 +65,31 @@ type soakRelay struct {
 	addr    string // empty while clients should not connect
 }
 
+// The numbers of clients.
+const (
+	soakFastClients = 14
+	soakSlowClients = 4
+)
+
 // soakMaxLen is the length to which streams are trimmed: more than a run adds.
 const soakMaxLen = 100_000
 
 func newSoakWorld(t *testing.T, seed uint64) *soakWorld {
-	w := &soakWorld{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 3)), pace: make(map[string]time.Duration)}
+	w := &soakWorld{
+		t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 3)), pace: make(map[string]time.Duration), killed: make(map[string]bool),
+	}
 	w.ping = []time.Duration{time.Second, time.Second, 3 * time.Second, 25 * time.Second}[w.random.IntN(4)]
 	w.history = []int{0, 0, 0, 64 << 10, 4 << 10}[w.random.IntN(5)]
 	w.equal = w.random.IntN(3) == 0
 	for range 2 + w.random.IntN(2) {
-		w.relays = append(w.relays, &soakRelay{w: w, index: len(w.relays)})
+		w.relays = append(w.relays, &soakRelay{w: w, index: len(w.relays), box: filepath.Join(t.TempDir(), "box")})
 	}
 	paces := []time.Duration{15 * time.Millisecond, 50 * time.Millisecond, 300 * time.Millisecond, 2 * time.Second, 8 * time.Second}
 	for i := range 4 {
 		w.pace[fmt.Sprintf("soak:%d", i)] = paces[(i+w.random.IntN(2))%len(paces)]
+	}
+	for i := range 3 {
+		w.pace[fmt.Sprintf("soak:distinct:%d", i)] = 20 * time.Millisecond
 	}
 	if *soakDurable {
 		for i := range 2 {
@@ -110,19 +129,17 @@ func (w *soakWorld) start() {
 	for _, r := range w.relays {
 		r.open()
 	}
-	w.publisher = NewPublisher(PublishTo(w.redis), Payloads{Sizes: []int{64, 64, 700, 5000}, Equal: w.equal, Anchors: 16})
+	w.publisher = NewPublisher(PublishTo(w.redis), Payloads{Sizes: soakSizes(), Equal: w.equal, Anchors: 16})
+	w.distinct = NewPublisher(PublishTo(w.redis), Payloads{Sizes: soakSizes()})
 	w.appender = NewPublisher(AppendTo(w.redis, soakMaxLen), Payloads{Sizes: []int{64, 64, 700}})
 	var moving, publishing context.Context
 	moving, w.stopMoving = context.WithCancel(w.t.Context())
 	publishing, w.stopPublishing = context.WithCancel(w.t.Context())
 	for name, pace := range w.pace {
-		p := w.publisher
-		if name[0] == 'o' {
-			p = w.appender
-		}
+		p := w.publisherOf(name)
 		w.publishing.Go(func() { _ = p.Run(publishing, []string{name}, 0, pace) }) // it ends with its context
 	}
-	for i := range 8 {
+	for i := range soakFastClients + soakSlowClients {
 		c := newSoakClient(w, i)
 		w.clients = append(w.clients, c)
 		w.moving.Go(func() { c.run(moving) })
@@ -140,6 +157,32 @@ func (w *soakWorld) start() {
 	})
 }
 
+// publisherOf returns the publisher of a channel.
+func (w *soakWorld) publisherOf(channel string) *Publisher {
+	switch {
+	case strings.HasPrefix(channel, "order:"):
+		return w.appender
+	case strings.HasPrefix(channel, "soak:distinct:"):
+		return w.distinct
+	}
+	return w.publisher
+}
+
+func (w *soakWorld) publishers() []*Publisher {
+	return []*Publisher{w.publisher, w.distinct, w.appender}
+}
+
+// soakSizes are sizes of payloads by which the black box of a relay tells
+// messages apart: they repeat only after so many messages of a channel that no
+// fault loses as many.
+func soakSizes() (sizes []int) {
+	const many = 4001 // a prime
+	for i := range many {
+		sizes = append(sizes, 64+i*1009%many)
+	}
+	return sizes
+}
+
 // start runs a relay process. Clients do not connect to it before open.
 func (r *soakRelay) start() {
 	r.starts++
@@ -147,6 +190,8 @@ func (r *soakRelay) start() {
 		"SIDECAST_REDIS_URL": "redis://" + r.proxy.Addr, "SIDECAST_CHANNELS": "soak:*", "SIDECAST_PUBLIC_CHANNELS": "soak:*,order:*",
 		"SIDECAST_PING_INTERVAL": r.w.ping.String(), "SIDECAST_PONG_TIMEOUT": min(r.w.ping*9/10, 10*time.Second).String(),
 		"SIDECAST_DRAIN_DELAY": "1s", "SIDECAST_DRAIN_TIMEOUT": "2s",
+		"SIDECAST_WRITE_TIMEOUT": "2s",
+		"SIDECAST_BLACKBOX_FILE": r.box, "SIDECAST_BLACKBOX_BYTES": "16MiB",
 	}
 	if r.w.history > 0 {
 		env["SIDECAST_HISTORY_BYTES"] = fmt.Sprint(r.w.history)
@@ -193,6 +238,7 @@ func (r *soakRelay) where() (name, addr string) {
 // and returns the logs.
 func (w *soakWorld) end() Run {
 	w.wait(min(3*time.Second, w.length/3))
+	w.awaitPairs()
 	w.stopMoving()
 	w.moving.Wait()
 	w.stopPublishing()
@@ -216,7 +262,7 @@ func (w *soakWorld) end() Run {
 			all = append(all, c.current)
 		}
 	}
-	for _, p := range []*Publisher{w.publisher, w.appender} {
+	for _, p := range w.publishers() {
 		if err := all.AwaitEnd(ctx, p); err != nil {
 			w.t.Errorf("seed %d: awaiting the ends: %v", w.seed, err)
 		}
@@ -229,7 +275,7 @@ func (w *soakWorld) end() Run {
 
 // finish publishes the last messages, and resolves the failed calls on streams.
 func (w *soakWorld) finish(ctx context.Context) (published []Publication, durable map[string]int) {
-	for _, p := range []*Publisher{w.publisher, w.appender} {
+	for _, p := range w.publishers() {
 		if err := p.Finish(ctx); err != nil {
 			w.t.Errorf("seed %d: %v", w.seed, err)
 		}
@@ -242,7 +288,7 @@ func (w *soakWorld) finish(ctx context.Context) (published []Publication, durabl
 	for _, name := range w.channels(true) {
 		durable[name] = soakMaxLen
 	}
-	return append(w.publisher.Log(), appended...), durable
+	return slices.Concat(w.publisher.Log(), w.distinct.Log(), appended), durable
 }
 
 func (w *soakWorld) sessions() (list []Session) {
