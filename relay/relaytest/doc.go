@@ -125,10 +125,13 @@
 // Redis and the clients to the relays. The clients move between the relays
 // while the test injects faults of production: it kills and stops Redis and
 // relays, drains relays, drops packets, resets connections inside a message,
-// slows connections down, and fills an output buffer of Redis. It prints the
-// seed of each run and a summary of all runs. -faults selects faults,
-// -durable=false omits durable channels, and -clocks makes the clocks of the
-// relays wrong by a minute. Without flags there is one short run.
+// slows connections down, and fills an output buffer of Redis. Some clients
+// often stop reading. Afterwards, what the black boxes of the relays say of
+// each message and each session is compared with what that connection received,
+// also for the time before a kill -9. The test prints the seed of each run and
+// a summary of all runs. -faults selects faults, -durable=false omits durable
+// channels, and -clocks makes the clocks of the relays wrong by a
+// minute. Without flags there is one short run.
 //
 // # Processes
 //

@@ -67,8 +67,8 @@ type soakRelay struct {
 
 // The numbers of clients.
 const (
-	soakFastClients = 14
-	soakSlowClients = 4
+	soakFastClients = 15
+	soakSlowClients = 3
 )
 
 // soakMaxLen is the length to which streams are trimmed: more than a run adds.
