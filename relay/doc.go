@@ -298,7 +298,7 @@
 //     (TestWebhookOutage, TestWebhookFails).
 //   - The black box says of each message and each session whether the relay gave
 //     the message to the session's connection, and why not (TestWhyAgrees,
-//     TestCensus).
+//     TestCensus), also for the time before a kill -9 (TestSoak).
 //   - If two patterns match a channel, each message is delivered once
 //     (TestOverlappingPatterns).
 //

@@ -126,10 +126,10 @@
 // while the test injects faults of production: it kills and stops Redis and
 // relays, drains relays, drops packets, resets connections inside a message,
 // slows connections down, and fills an output buffer of Redis. Some clients
-// often stop reading. Afterwards, what the black boxes of the relays say of
-// each message and each session is compared with what that connection received,
-// also for the time before a kill -9. The test prints the seed of each run and
-// a summary of all runs. -faults selects faults, -durable=false omits durable
+// often stop reading. Afterwards, the answers of package why from the black
+// boxes of the relays, for each message and each session, are compared with the
+// logs of the clients, also for the time before a kill -9. The test prints the
+// seed of each run and a summary of all runs. -faults selects faults, -durable=false omits durable
 // channels, and -clocks makes the clocks of the relays wrong by a
 // minute. Without flags there is one short run.
 //

@@ -27,8 +27,8 @@ var soakBounds = ResumeBounds{Enough: 200, Recovered: 0.65, FalseGaps: 0.08}
 
 // TestSoak: clients move between real relays on a real Redis while faults of
 // production are injected. No client misses a message without a gap or receives
-// one twice, and the black boxes of the relays, which outlive kill -9, say of each
-// message who has received it. Repeat a run with its seed:
+// one twice, and the black boxes of the relays, which outlive kill -9, agree on
+// who has received each message. Repeat a run with its seed:
 //
 //	go test ./relay/relaytest -run Soak -v -timeout 1h -seeds 20 -seed 1 -parallel 2 -for 60s
 //

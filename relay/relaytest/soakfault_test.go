@@ -127,7 +127,7 @@ func (w *soakWorld) injectFaults(lasting time.Duration) {
 	if lasting < 10*time.Second {
 		n = 2
 	}
-	kill := -1 // a run has one, for what the black box says of the time before
+	kill := -1 // each run has one, so that black boxes outlive their relays
 	if selected(relayKill) {
 		kill = n / 2
 	}

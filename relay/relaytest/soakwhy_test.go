@@ -31,8 +31,8 @@ func (w *soakWorld) awaitPairs() {
 	}
 }
 
-// checkWhy compares what the black boxes of the relays say of each message and
-// each session with what the session's client has received.
+// checkWhy compares the answers of the black boxes of the relays, for each message
+// and each session, with the log of the session's client.
 func (w *soakWorld) checkWhy(run Run) *whyCounts {
 	counts := newWhyCounts()
 	orders := w.orders()
@@ -58,7 +58,7 @@ func (w *soakWorld) checkWhy(run Run) *whyCounts {
 	return counts
 }
 
-// A connectionEnd is what the client of one session has received.
+// A connectionEnd has the messages that the client of one session has received.
 type connectionEnd struct {
 	client, relay string
 	killed        bool // the relay was
@@ -67,8 +67,8 @@ type connectionEnd struct {
 	last          map[string]int // the last message that was read, by channel
 }
 
-// connectionEnds returns what each session of sidecast.v1 has received, by id.
-// Clients of sidecast.raw do not learn their id.
+// connectionEnds returns those of the sessions of sidecast.v1, by id. Clients of
+// sidecast.raw do not learn theirs.
 func (w *soakWorld) connectionEnds(sessions []Session, orders map[string]*order) map[string]*connectionEnd {
 	ends := make(map[string]*connectionEnd)
 	for _, s := range sessions {
@@ -83,7 +83,7 @@ func (w *soakWorld) connectionEnds(sessions []Session, orders map[string]*order)
 	return ends
 }
 
-// add adds what the client has received, or done.
+// add adds an event of the client's log.
 func (c *connectionEnd) add(e Event, orders map[string]*order, ends map[string]*connectionEnd) {
 	switch e.Kind {
 	case KindWelcome:
@@ -225,10 +225,10 @@ type whyCounts struct {
 
 func newWhyCounts() *whyCounts { return &whyCounts{results: make(map[why.Result]int)} }
 
-// compare compares the answer about message n with what the client has received,
-// and reports whether it is right. What a connection that the test has broken was
-// still given may have been lost on the way, if the client has read nothing after
-// it.
+// compare compares the answer about message n with the log of the client, and
+// reports whether it is right. If the test has broken the connection, messages
+// that were sent can be lost on the way: those after the last one that the client
+// has read.
 func (c *whyCounts) compare(end *connectionEnd, channel string, n int, result why.Result) bool {
 	sent, got := result == why.Sent || result == why.Waited, end.got[channel][n]
 	c.pairs++
@@ -311,7 +311,7 @@ func (c *whyCounts) checkAll(t *testing.T) {
 
 func (c *whyCounts) open() int { return c.either + c.lost + c.arrived }
 
-// A wrong answer is found, whatever has happened to the connection.
+// A wrong answer is found, also about a connection that the test has broken.
 func TestSoakWhy(t *testing.T) {
 	for _, c := range []struct {
 		result       why.Result

@@ -100,7 +100,7 @@ type replay struct {
 	check    uint32
 	joined   bool // sent in one step with the one before
 
-	known  uint32 // what check is if it sent all entries that arrived
+	known  uint32 // the check of a replay of all entries that arrived
 	summed bool   // known is set
 }
 

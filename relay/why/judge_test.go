@@ -60,8 +60,8 @@ func TestReplayAfterRestart(t *testing.T) {
 	}
 }
 
-// What a client received when it returned is known, although the question is
-// only about the last of these entries.
+// Entries that a client received when it returned are known, although the
+// question is only about the last of them.
 func TestReplayBeforeQuestion(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		box, err := blackbox.Open(blackbox.MinBytes, "")
