@@ -53,7 +53,7 @@ func (c *Case) line(m *message) Line {
 // asked reports whether the question is about a session.
 func (c *Case) asked(s *session) bool {
 	q := &c.question
-	return (q.User == "" || q.User == s.user) && (q.Session == "" || q.Session == sessionID(s.id))
+	return (q.User == "" || slices.Contains(s.users, q.User)) && (q.Session == "" || q.Session == sessionID(s.id))
 }
 
 // concerns reports whether a session is mentioned for a message: if nobody asked
@@ -62,7 +62,7 @@ func (c *Case) concerns(m *message, s *session, v verdict) bool {
 	near := func(t time.Time) bool { return !t.IsZero() && t.Sub(m.at).Abs() <= margin }
 	byName := c.question.User != "" || c.question.Session != ""
 	switch v.result {
-	case NotThere:
+	case NotThere, Forgotten:
 		return byName && s.boot == m.boot && s.existed(m.at)
 	case Late, Left, Pending:
 		return byName && s.existed(m.at) || near(v.when)
@@ -75,6 +75,11 @@ func (c *Case) concerns(m *message, s *session, v verdict) bool {
 // existed reports whether the session existed at a time.
 func (s *session) existed(at time.Time) bool {
 	return !s.firstSeen().After(at) && (s.end == nil || !s.end.At.Before(at))
+}
+
+// caughtUp reports whether messages of the past were sent on the channel.
+func (s *session) caughtUp() bool {
+	return slices.ContainsFunc(s.replays, func(r replay) bool { return !r.other })
 }
 
 func (s *session) firstSeen() time.Time {
@@ -99,7 +104,8 @@ func (c *Case) explain(m *message, s *session, v verdict) (text, do string) {
 		}
 		return "Sent, but the client read slowly: everything was sent by " + when + ".", "Send less on this channel, or smaller messages."
 	case Own:
-		return "Not sent: the session published this message itself, and asked not to receive its own.", "Publish without \"echo\":false to receive these as well."
+		return "Not sent: the session published this message itself and asked not to receive its own, or the application left out its socket.",
+			"Publish without \"echo\":false, and in the application without the socket id, to let it receive these as well."
 	case TooLarge:
 		return "The message was larger than SIDECAST_MAX_PAYLOAD_BYTES, so the client received a gap in its place.", "Publish less, such as an id by which the page loads the rest, or raise SIDECAST_MAX_PAYLOAD_BYTES."
 	case Evicted:
@@ -109,19 +115,24 @@ func (c *Case) explain(m *message, s *session, v verdict) (text, do string) {
 	case Ended:
 		return "Not sent: the connection had ended at " + when + ending(v.record) + ".", "A client that returns with its cursor catches up: use sidecast.js, or after= in the URL."
 	case Left:
-		return "The client had unsubscribed at " + when + ".", ""
+		return "The subscription had ended at " + when + ": the client unsubscribed, or the application ended it.", ""
 	case Late:
 		if v.record.Kind == blackbox.KindGap {
 			return "The client subscribed later, at " + when + ", and was notified that messages may be missing (" + v.record.Reason + ").", "Let the page load its data again when it gets a gap."
+		}
+		if s.caughtUp() {
+			return "The client subscribed later, at " + when + ", and caught up with later messages only.", "Subscribe with a cursor, or ask for more messages with last."
 		}
 		return "The client subscribed later, at " + when + ", and did not ask for earlier messages.", "Load the page's data after the subscribe was answered, or subscribe with last or with a cursor."
 	case Pending:
 		return "The client has subscribed at " + when + " and is still catching up.", ""
 	case NotThere:
 		return "The client was connected, but not subscribed to " + quote(c.question.Channel) + ".", "Subscribe to it in the page: the names must be equal, also in case."
+	case Forgotten:
+		return "The session began before the records, so its subscriptions are not known.", "Ask earlier, or raise SIDECAST_BLACKBOX_BYTES."
 	case Unconfirmed:
 		if v.deleted {
-			return "The client caught up at " + when + "; some entries had been deleted from the stream by then, perhaps this one.", ""
+			return "The client caught up at " + when + ", with other entries than those that arrived at this relay: some had been deleted by then, perhaps this one, or others are not in the records.", ""
 		}
 		if s.end == nil {
 			return "It was being sent when the relay was killed at " + when + ": perhaps it arrived.", "A client that returns to another relay with its cursor catches up."
@@ -148,17 +159,45 @@ func (c *Case) general() (lines []Line) {
 			}
 		}
 	}
+	away := c.notRunning(add)
 	found := slices.ContainsFunc(c.messages, func(m message) bool { return c.within(m.at) })
 	switch {
 	case !found && len(c.nudges) > 0:
 		add(c.nudges[0].At, NoMessage, "A PUBLISH arrived on the durable channel "+quote(q.Channel)+", but the relay read no new entry of its stream.",
 			"Publish with XADD first, and then PUBLISH; if nobody is subscribed, the relay does not read the stream.")
-	case !found && !c.oldest.After(q.To):
+	case !found && len(c.dropped) > 0:
+		d := c.dropped[0]
+		add(d.At, NoMessage, "A message on "+quote(q.Channel)+" arrived and was dropped: "+d.Reason+".", "Look at the relay's log for its reason, and at the names that are allowed.")
+	case !found && !away && !c.oldest.After(q.To):
 		c.noMessage(add)
 	}
 	c.refusals(add)
 	c.absent(add)
 	return lines
+}
+
+// notRunning says when the relay was not running, and reports whether that was
+// all the time of the question.
+func (c *Case) notRunning(add adder) (all bool) {
+	q := &c.question
+	list := c.bootsInOrder()
+	for i, n := range list {
+		last := c.boots[n].last
+		switch {
+		case i+1 < len(list):
+			next := c.boots[list[i+1]].began
+			if q.To.Before(last) || q.From.After(next) {
+				continue
+			}
+			add(last, NoLink, "This relay ended, and began again: the last record before is from "+clock(last)+", the first one after from "+clock(next)+". What was published meanwhile on live channels is lost.",
+				"Look for its clients at the other relays, and at its log for why it ended; on durable channels nothing is lost.")
+			all = all || q.From.After(last) && q.To.Before(next)
+		case !c.live && q.From.After(last):
+			add(last, NoLink, "The records end at "+clock(last)+": this relay ended then, or later without a further record.", "Look for its clients at the other relays.")
+			all = true
+		}
+	}
+	return all
 }
 
 type adder func(at time.Time, result Result, text, do string)

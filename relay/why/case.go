@@ -1,9 +1,11 @@
 package why
 
 import (
+	"slices"
 	"time"
 
 	"sidecast/relay/blackbox"
+	"sidecast/relay/protocol"
 )
 
 // A Case has all records of one relay about a channel, in a time.
@@ -12,12 +14,13 @@ type Case struct {
 	messages []message               // on the channel, from the beginning of that time on
 	entries  map[blackbox.Place]bool // of a durable channel; false if they are from before that time
 	recorded map[entry]bool          // those in messages
+	sums     *sums                   // of entries; nil until they are needed
 	sessions map[key]*session
 	order    []*session // as they appear in the records
 	boots    map[uint32]*boot
 	refused  []blackbox.Record
 	nudges   []blackbox.Record
-	gaps     []blackbox.Record
+	dropped  []blackbox.Record
 	others   map[string]int // other channels that had messages in that time, and how many
 	oldest   time.Time      // of all records
 	newest   time.Time
@@ -25,8 +28,14 @@ type Case struct {
 	live     bool   // the newest one is still running
 }
 
-// maxOthers is how many other channels a case remembers.
-const maxOthers = 10_000
+const (
+	// maxOthers is how many other channels a case remembers.
+	maxOthers = 10_000
+	// maxDropped is how many messages without a number it remembers.
+	maxDropped = 100
+	// maxUsers is how many users of one session it remembers.
+	maxUsers = 16
+)
 
 // A key identifies a session.
 type key struct{ boot, session uint32 }
@@ -65,7 +74,9 @@ type session struct {
 	key
 	id          blackbox.SessionID
 	user        string
+	users       []string // whom it had before, or until now, without duplicates
 	protocol    uint8
+	known       bool      // the records say all subscriptions that it had since they begin
 	begun       time.Time // zero: before the records
 	subs        []*subscription
 	replays     []replay
@@ -99,9 +110,6 @@ type replay struct {
 	frames   int
 	check    uint32
 	joined   bool // sent in one step with the one before
-
-	known  uint32 // the check of a replay of all entries that arrived
-	summed bool   // known is set
 }
 
 // A slow is a time in which messages waited for the client.
@@ -121,7 +129,17 @@ func NewCase(r *blackbox.Reader, q Question) *Case {
 		record.At = record.At.In(q.From.Location())
 		c.add(&record)
 	}
+	c.endOutages()
 	return c
+}
+
+// endOutages ends the outages of relays that have ended.
+func (c *Case) endOutages() {
+	for n, b := range c.boots {
+		if k := len(b.down); k > 0 && b.down[k-1].to.IsZero() && c.killed(n) {
+			b.down[k-1].to = b.last
+		}
+	}
 }
 
 func (c *Case) add(r *blackbox.Record) {
@@ -155,6 +173,10 @@ func (c *Case) add(r *blackbox.Record) {
 		b.swapped = append(b.swapped, [2]uint64{r.Seq, r.StreamSeq})
 	case blackbox.KindRefused:
 		c.addRefusal(r)
+	case blackbox.KindDropped:
+		if r.Channel == c.question.Channel && c.within(r.At) && len(c.dropped) < maxDropped {
+			c.dropped = append(c.dropped, *r)
+		}
 	case blackbox.KindGap:
 		c.addGap(r)
 	default:
@@ -200,10 +222,10 @@ func (c *Case) addRefusal(r *blackbox.Record) {
 	if r.Session != 0 {
 		s := c.session(r)
 		if s.user == "" {
-			s.user = r.User
+			s.setUser(r.User)
 		}
 	}
-	if r.Channel == c.question.Channel && c.around(r.At) {
+	if r.Channel == c.question.Channel && c.around(r.At) && isForReceiving(r) {
 		c.refused = append(c.refused, *r)
 		if r.Session != 0 {
 			s := c.session(r)
@@ -212,6 +234,15 @@ func (c *Case) addRefusal(r *blackbox.Record) {
 	}
 }
 
+// isForReceiving reports whether a client was refused what it has to do in order
+// to receive messages: to connect or to subscribe.
+func isForReceiving(r *blackbox.Record) bool {
+	return r.Reason == refusedConnection || r.Reason == protocol.CommandSubscribe.String()
+}
+
+// refusedConnection is the reason of a client that got no session.
+const refusedConnection = "connect"
+
 func (c *Case) addGap(r *blackbox.Record) {
 	if r.Channel != "" && r.Channel != c.question.Channel {
 		return
@@ -219,9 +250,7 @@ func (c *Case) addGap(r *blackbox.Record) {
 	if r.Session != 0 {
 		s := c.session(r)
 		s.gaps = append(s.gaps, *r)
-		return
 	}
-	c.gaps = append(c.gaps, *r)
 }
 
 // session returns the session of a record.
@@ -246,7 +275,8 @@ func (c *Case) addTo(s *session, r *blackbox.Record) {
 	}
 	switch r.Kind {
 	case blackbox.KindBegin, blackbox.KindIs:
-		s.id, s.user, s.protocol = r.ID, r.User, r.Protocol
+		s.id, s.protocol, s.known = r.ID, r.Protocol, true
+		s.setUser(r.User)
 		if r.Kind == blackbox.KindBegin {
 			s.begun = r.At
 		}
@@ -284,6 +314,14 @@ func (c *Case) addTo(s *session, r *blackbox.Record) {
 		if n := len(s.behind); n > 0 {
 			s.behind[n-1].to = r.At
 		}
+	}
+}
+
+// setUser says whose session it is now.
+func (s *session) setUser(user string) {
+	s.user = user
+	if len(s.users) < maxUsers && !slices.Contains(s.users, user) {
+		s.users = append(s.users, user)
 	}
 }
 

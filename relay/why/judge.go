@@ -185,15 +185,10 @@ func (c *Case) wasWritten(n *message, s *session) bool {
 // complete reports whether a replay of a durable channel sent all entries that
 // arrived, and no others.
 func (c *Case) complete(r *replay) bool {
-	if !r.summed {
-		r.summed = true
-		for place := range c.entries {
-			if place.Compare(r.from) >= 0 && place.Compare(r.to) <= 0 {
-				r.known += place.Hash()
-			}
-		}
+	if c.sums == nil {
+		c.sums = newSums(c.entries)
 	}
-	return r.check == r.known
+	return r.check == c.sums.check(r.from, r.to)
 }
 
 // framesAfter returns how many frames of replays were sent after the step of
@@ -273,22 +268,22 @@ func (c *Case) notGiven(m *message, s *session) verdict {
 	if s.end != nil && m.at.After(s.end.At) {
 		return verdict{result: Ended, when: s.end.At, record: *s.end}
 	}
-	for i := range s.refused {
-		if r := &s.refused[i]; len(s.subs) == 0 {
-			return verdict{result: Refused, when: r.At, record: *r}
-		}
+	if r := s.refusedLast(); r != nil {
+		return verdict{result: Refused, when: r.At, record: *r}
 	}
 	for i := len(s.subs) - 1; i >= 0; i-- {
 		sub := s.subs[i]
 		switch {
 		case sub.durable != m.durable:
-		case sub.ended && m.seq > sub.end:
-			return verdict{result: Left, when: sub.endedAt}
-		case m.seq <= sub.start && (i == 0 || m.seq > s.subs[i-1].end):
+		case m.seq <= sub.start && (i == 0 || m.seq > s.subs[i-1].last()):
 			return c.late(m, s, sub)
+		case sub.ended && m.seq > sub.last():
+			return verdict{result: Left, when: sub.endedAt}
 		}
 	}
 	switch {
+	case len(s.awaits) == 0 && !s.known:
+		return verdict{result: Forgotten}
 	case len(s.awaits) == 0:
 		return verdict{result: NotThere}
 	case s.end != nil:
@@ -296,6 +291,24 @@ func (c *Case) notGiven(m *message, s *session) verdict {
 	}
 	return verdict{result: Pending, when: s.awaits[0]}
 }
+
+// refusedLast returns the last refusal, if the client had no subscription then
+// and got none later.
+func (s *session) refusedLast() *blackbox.Record {
+	if len(s.refused) == 0 {
+		return nil
+	}
+	r := &s.refused[len(s.refused)-1]
+	if n := len(s.subs); n > 0 && (!s.subs[n-1].ended || s.subs[n-1].endedAt.After(r.At)) {
+		return nil
+	}
+	return r
+}
+
+// last returns the number of the last message that a subscription which has
+// ended could receive. On a durable channel of which nothing was delivered
+// meanwhile, it is the one before the first.
+func (s *subscription) last() uint64 { return max(s.start, s.end) }
 
 // late is the verdict on a message that came before a subscription.
 func (c *Case) late(m *message, s *session, sub *subscription) verdict {
