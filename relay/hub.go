@@ -132,6 +132,8 @@ type Hub struct {
 	// every shard that it concerns.
 	flushed atomic.Uint64
 
+	boxFailed bool // the black box does not use its file any more, and that was logged; only the sweep uses it
+
 	ledger
 }
 

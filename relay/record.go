@@ -230,6 +230,16 @@ func (h *Hub) census() {
 	}
 }
 
+// reportBox logs once if the black box does not use its file any more. Only the
+// sweep calls it.
+func (h *Hub) reportBox() {
+	if err := h.cfg.BlackBox.Err(); err != nil && !h.boxFailed {
+		h.boxFailed = true
+		h.cfg.Logger.Error("the black box is not written to its file any more, only to memory: look at the file and its disk, and restart the relay",
+			"error", err)
+	}
+}
+
 // censusSessions is how many sessions are recorded at once.
 const censusSessions = 64
 

@@ -30,6 +30,7 @@ func (h *Hub) sweep(ctx context.Context) {
 			h.expireHistory()
 			h.recordSlow()
 			h.census()
+			h.reportBox()
 			for _, s := range h.shards {
 				s.sweep()
 			}

@@ -1,6 +1,9 @@
 package blackbox
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"runtime/debug"
+)
 
 // A record begins with a byte: its kind, and two flags. If flagLater is set, the
 // ms since the record before follow. The fields after that are variable-length
@@ -44,18 +47,27 @@ func (b *Box) begin(l lane) *writer {
 	if w.end+maxRecord > len(w.current) {
 		b.nextSegment(w)
 	}
-	w.begun = w.end
+	w.length = 0
 	return w
 }
 
 // end makes the record visible for readers, and unlocks the box.
 func (b *Box) end(w *writer) {
-	w.current.lengthWord().Store(uint32(w.end - segmentHeader))
+	b.publish(w)
 	if w.lane == laneMain && !w.census {
-		b.written += w.end - w.begun
+		b.written += w.length
 	}
 	w.census = false
 	b.mu.Unlock()
+}
+
+// publish writes the record into its segment.
+func (b *Box) publish(w *writer) {
+	if b.file != nil {
+		defer b.survive(debug.SetPanicOnFault(true))
+	}
+	w.end += copy(w.current[w.end:], w.record[:w.length])
+	w.current.lengthWord().Store(uint32(w.end - segmentHeader))
 }
 
 // open begins a record. The box is locked.
@@ -71,11 +83,11 @@ func (w *writer) open(b *Box, kind Kind, flags byte) {
 }
 
 func (w *writer) byte(c byte) {
-	w.current[w.end] = c
-	w.end++
+	w.record[w.length] = c
+	w.length++
 }
 
-func (w *writer) uint(n uint64) { w.end += binary.PutUvarint(w.current[w.end:], n) }
+func (w *writer) uint(n uint64) { w.length += binary.PutUvarint(w.record[w.length:], n) }
 
 func (w *writer) place(p Place) {
 	w.uint(p.Major)
@@ -86,7 +98,7 @@ func (w *writer) place(p Place) {
 func writeText[T string | []byte](w *writer, s T) {
 	s = s[:min(len(s), maxText)]
 	w.byte(byte(len(s)))
-	w.end += copy(w.current[w.end:], s)
+	w.length += copy(w.record[w.length:], s)
 }
 
 // declare makes the channel known in the current segment, and returns its number

@@ -2,6 +2,7 @@ package blackbox
 
 import (
 	"errors"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -27,6 +28,7 @@ type Box struct {
 	mu       sync.Mutex
 	lanes    [numLanes]writer
 	sessions uint32 // the number of the last one
+	failed   error  // why it records in memory, although it has a file
 	written  int    // bytes of the main lane since the last census, without those of a census
 }
 
@@ -106,10 +108,11 @@ type writer struct {
 	next uint64    // number of the next segment
 
 	current   segment
-	begun     int    // where the record that is being written begins
-	end       int    // of the records in current
-	at        int64  // time of the last record
-	seq       uint64 // of the last message on a live channel
+	end       int             // of the records in current
+	record    [maxRecord]byte // that is being written
+	length    int             // of it
+	at        int64           // time of the last record
+	seq       uint64          // of the last message on a live channel
 	streamSeq uint64
 	major     uint64 // of the last place on a live channel
 	firstName Name   // without nameCounts
@@ -130,6 +133,9 @@ func (w *writer) resume(memory []byte) {
 
 // nextSegment begins the segment in which the next record will be.
 func (b *Box) nextSegment(w *writer) {
+	if b.file != nil {
+		defer b.survive(debug.SetPanicOnFault(true))
+	}
 	w.current = w.ring[w.next%uint64(len(w.ring))]
 	w.at, w.end, w.major = b.now(), segmentHeader, 0
 	w.firstName = (w.firstName + Name(w.names)) &^ nameCounts

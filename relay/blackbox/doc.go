@@ -32,5 +32,7 @@
 // In a file, the segments follow a header. A record is complete before the
 // length of its segment is changed, so whatever ends the process leaves whole
 // records. They are not written to the disk at once: they survive the end of the
-// process, but not the end of the machine.
+// process, but not the end of the machine. If the file cannot be used any more,
+// because it was truncated or its disk fails, the box goes on in memory
+// ([Box.Err]).
 package blackbox

@@ -116,7 +116,7 @@ func (b *Box) Is(session uint32, c Client) {
 
 func (w *writer) client(session uint32, c Client) {
 	w.uint(uint64(session))
-	w.end += copy(w.current[w.end:], c.ID[:])
+	w.length += copy(w.record[w.length:], c.ID[:])
 	writeText(w, c.User)
 	w.byte(c.Protocol)
 	w.byte(c.Transport)

@@ -2,6 +2,7 @@ package blackbox
 
 import (
 	"os"
+	"runtime/debug"
 	"slices"
 	"time"
 )
@@ -109,15 +110,22 @@ type segmentID struct {
 // maxCopy bounds how many bytes are copied while the box is locked.
 const maxCopy = 64 << 10
 
-func (b *Box) list(l lane) []segmentID {
+func (b *Box) list(l lane) (list []segmentID) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.file != nil {
+		defer b.survive(debug.SetPanicOnFault(true))
+	}
 	return listSegments(b.lanes[l].ring)
 }
 
 func (b *Box) more(l lane, number uint64, into []byte) (data []byte, exists bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	data = into
+	if b.file != nil {
+		defer b.survive(debug.SetPanicOnFault(true))
+	}
 	ring := b.lanes[l].ring
 	return ring[number%uint64(len(ring))].more(number, into, maxCopy)
 }
