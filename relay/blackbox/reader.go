@@ -82,7 +82,7 @@ func (r *Reader) Next() (Record, bool) {
 }
 
 // Missed reports whether records were overwritten before they could be read,
-// since the last call.
+// since the last call. It does not concern those of refused clients.
 func (r *Reader) Missed() bool {
 	missed := r.missed
 	r.missed = false
@@ -97,9 +97,9 @@ func (r *Reader) Live() bool { return r.live }
 type source interface {
 	// list returns the segments of a lane, by number.
 	list(lane) []segmentID
-	// more appends what follows in the segment with that number, if it is still
-	// there. If into is empty, that begins with the header.
-	more(l lane, number uint64, into []byte) (data []byte, exists bool)
+	// more appends what is in the segment with that number from a byte on, at most
+	// maxCopy bytes, if the segment is still there. It begins with the header.
+	more(l lane, number uint64, from int, into []byte) (data []byte, exists bool)
 }
 
 type segmentID struct {
@@ -111,15 +111,16 @@ type segmentID struct {
 const maxCopy = 64 << 10
 
 func (b *Box) list(l lane) (list []segmentID) {
+	list = make([]segmentID, 0, segments) // before the box is locked
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.file != nil {
 		defer b.survive(debug.SetPanicOnFault(true))
 	}
-	return listSegments(b.lanes[l].ring)
+	return listSegments(list, b.lanes[l].ring)
 }
 
-func (b *Box) more(l lane, number uint64, into []byte) (data []byte, exists bool) {
+func (b *Box) more(l lane, number uint64, from int, into []byte) (data []byte, exists bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	data = into
@@ -127,21 +128,21 @@ func (b *Box) more(l lane, number uint64, into []byte) (data []byte, exists bool
 		defer b.survive(debug.SetPanicOnFault(true))
 	}
 	ring := b.lanes[l].ring
-	return ring[number%uint64(len(ring))].more(number, into, maxCopy)
+	return ring[number%uint64(len(ring))].more(number, from, into)
 }
 
-func (s segment) more(number uint64, into []byte, limit int) (data []byte, exists bool) {
+func (s segment) more(number uint64, from int, into []byte) (data []byte, exists bool) {
 	if s.number() != number {
 		return into, false
 	}
-	end := min(segmentHeader+s.length(), len(s))
-	if at := len(into); at < end {
-		into = append(into, s[at:min(end, at+limit)]...)
+	if end := min(segmentHeader+s.length(), len(s)); from < end {
+		into = append(into, s[from:min(end, from+maxCopy)]...)
 	}
 	return into, true
 }
 
-func listSegments(ring []segment) (list []segmentID) {
+// listSegments appends the segments of a ring to list.
+func listSegments(list []segmentID, ring []segment) []segmentID {
 	for _, s := range ring {
 		if s.number() != 0 {
 			list = append(list, segmentID{s.number(), s.time()})
@@ -157,12 +158,13 @@ type laneReader struct {
 	source source
 	lane   lane
 	number uint64 // of the segment that is being read, or was
+	offset int    // of the decoder's data in it
 	decoder
 	reading bool // otherwise the segment has ended
 
 	head    Record // the next record
 	hasHead bool
-	missed  bool // some before head were overwritten
+	missed  bool // some before head were overwritten: see miss
 }
 
 // peek reads the next record into head, and reports whether there is one.
@@ -183,23 +185,39 @@ func (r *laneReader) peek() bool {
 // is nothing more.
 func (r *laneReader) advance() bool {
 	if r.reading && !r.broken {
-		data, exists := r.source.more(r.lane, r.number, r.data)
+		r.dropDecoded()
+		data, exists := r.source.more(r.lane, r.number, r.offset+len(r.data), r.data)
 		if exists && len(data) > len(r.data) {
 			r.data = data
 			return true
 		}
-		r.missed = r.missed || !exists
+		r.miss(!exists)
 	}
 	list := r.source.list(r.lane)
 	i := slices.IndexFunc(list, func(s segmentID) bool { return s.number > r.number })
 	if i < 0 {
 		return false // nothing follows the end of this segment yet
 	}
-	r.missed = r.missed || r.number > 0 && list[i].number > r.number+1
-	r.number = list[i].number
-	data, exists := r.source.more(r.lane, r.number, nil)
+	r.miss(r.number > 0 && list[i].number > r.number+1)
+	r.number, r.offset = list[i].number, 0
+	if r.data == nil {
+		r.data = make([]byte, 0, maxCopy+maxRecord)
+	}
+	data, exists := r.source.more(r.lane, r.number, 0, r.data[:0])
 	if r.reading = exists && len(data) >= segmentHeader; r.reading {
 		r.start(data)
 	}
 	return true
+}
+
+// dropDecoded drops the data that was decoded, so that there is room for more.
+func (r *laneReader) dropDecoded() {
+	r.offset += r.next
+	r.data, r.next = append(r.data[:0], r.data[r.next:]...), 0
+}
+
+// miss records that records may have been overwritten before they were read.
+// Clients can overwrite those of refusals at will.
+func (r *laneReader) miss(some bool) {
+	r.missed = r.missed || some && r.lane == laneMain
 }

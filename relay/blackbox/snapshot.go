@@ -41,12 +41,12 @@ func readSnapshot(f io.ReaderAt) (*snapshot, error) {
 	return s, nil
 }
 
-func (s *snapshot) list(l lane) []segmentID { return listSegments(s.lanes[l]) }
+func (s *snapshot) list(l lane) []segmentID { return listSegments(nil, s.lanes[l]) }
 
-func (s *snapshot) more(l lane, number uint64, into []byte) (data []byte, exists bool) {
+func (s *snapshot) more(l lane, number uint64, from int, into []byte) (data []byte, exists bool) {
 	for _, g := range s.lanes[l] {
 		if g.number() == number {
-			return g.more(number, into, len(g))
+			return g.more(number, from, into)
 		}
 	}
 	return into, false
