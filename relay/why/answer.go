@@ -13,32 +13,41 @@ import (
 	"sidecast/relay/syntax"
 )
 
-// about returns the lines about one message.
-func (c *Case) about(m *message) (lines []Line) {
+// about adds the lines about one message.
+func (c *Case) about(m *message, to *answer) {
 	if !c.within(m.at) {
-		return nil
+		return
 	}
+	said := false
 	for _, s := range c.order {
 		if !c.asked(s) || !c.answers(m, s) {
 			continue
+		}
+		if to.pairs++; to.pairs > maxPairs {
+			to.more = true
+			return
 		}
 		v := c.judge(m, s)
 		if !c.concerns(m, s, v) {
 			continue
 		}
+		said = true
+		if to.isFull(v.result) {
+			to.more = true
+			continue
+		}
 		line := c.line(m)
 		line.Session, line.User, line.Result = sessionID(s.id), s.user, v.result
 		line.Text, line.Do = c.explain(m, s, v)
-		lines = append(lines, line)
+		to.add(line)
 	}
-	if len(lines) == 0 && c.question.User == "" && c.question.Session == "" && m.heard == 0 {
+	if !said && c.question.User == "" && c.question.Session == "" && m.heard == 0 {
 		line := c.line(m)
 		line.Result = NoListener
 		line.Text = "The message arrived, but nobody was subscribed to " + quote(c.question.Channel) + " at this relay."
 		line.Do = "Check the name that the page subscribes to, and ask the other relays, if there are any."
-		lines = append(lines, line)
+		to.add(line)
 	}
-	return lines
 }
 
 // line begins a line about a message.
@@ -239,15 +248,17 @@ func (c *Case) absent(add adder) {
 	if q.User == "" && q.Session == "" {
 		return
 	}
-	var last, next *session
+	last, next := c.last, c.next
 	for _, s := range c.order {
 		switch {
 		case !c.asked(s):
 		case s.existed(q.From) || s.existed(q.To) || c.within(s.begun):
 			return
 		case s.end != nil && s.end.At.Before(q.From):
-			last = s
-		case s.begun.After(q.To) && next == nil:
+			if last == nil || last.end.At.Before(s.end.At) {
+				last = s
+			}
+		case s.begun.After(q.To) && (next == nil || s.begun.Before(next.begun)):
 			next = s
 		}
 	}

@@ -21,16 +21,24 @@ type Case struct {
 	refused  []blackbox.Record
 	nudges   []blackbox.Record
 	dropped  []blackbox.Record
-	others   map[string]int // other channels that had messages in that time, and how many
-	oldest   time.Time      // of all records
-	newest   time.Time
-	newBoot  uint32 // the newest
-	live     bool   // the newest one is still running
+	later    int // how many of the messages came after that time
+	ended    int // sessions in order that were dropped
+	// Of those that were dropped, although the question is about them: the last
+	// one before its time, and the first one after it.
+	last, next *session
+	others     map[string]int // other channels that had messages in that time, and how many
+	oldest     time.Time      // of all records
+	newest     time.Time
+	newBoot    uint32 // the newest
+	live       bool   // the newest one is still running
 }
 
 const (
 	// maxOthers is how many other channels a case remembers.
 	maxOthers = 10_000
+	// maxLater is how many messages after the time of the question it remembers:
+	// they tell how much was sent after those that it is about.
+	maxLater = 200_000
 	// maxDropped is how many messages without a number it remembers.
 	maxDropped = 100
 	// maxUsers is how many users of one session it remembers.
@@ -48,6 +56,7 @@ type entry struct {
 
 // A message is one that arrived on the channel.
 type message struct {
+	index    int // in the case
 	boot     uint32
 	durable  bool
 	again    bool // an earlier one is the same entry, perhaps of another boot
@@ -88,7 +97,7 @@ type session struct {
 	behind      []slow
 	closing     *blackbox.Record
 	end         *blackbox.Record
-	firstRecord time.Time
+	forgotten   bool // dropped: see Case.drop
 }
 
 // A subscription is the time in which a session received the channel.
@@ -110,6 +119,7 @@ type replay struct {
 	frames   int
 	check    uint32
 	joined   bool // sent in one step with the one before
+	subs     int  // how many subscriptions to the channel the session had had by then
 }
 
 // A slow is a time in which messages waited for the client.
@@ -120,17 +130,24 @@ type slow struct {
 
 // NewCase reads all records.
 func NewCase(r *blackbox.Reader, q Question) *Case {
-	c := &Case{
-		question: q, sessions: make(map[key]*session), boots: make(map[uint32]*boot), others: make(map[string]int),
-		entries: make(map[blackbox.Place]bool), recorded: make(map[entry]bool),
-		live: r.Live(),
-	}
+	c := newCase(q, r.Live())
 	for record, ok := r.Next(); ok; record, ok = r.Next() {
+		if r.Missed() { // the records so far say nothing about those that follow
+			c = newCase(q, r.Live())
+		}
 		record.At = record.At.In(q.From.Location())
 		c.add(&record)
 	}
 	c.endOutages()
+	c.compact()
 	return c
+}
+
+func newCase(q Question, live bool) *Case {
+	return &Case{
+		question: q, sessions: make(map[key]*session), boots: make(map[uint32]*boot), others: make(map[string]int),
+		entries: make(map[blackbox.Place]bool), recorded: make(map[entry]bool), live: live,
+	}
 }
 
 // endOutages ends the outages of relays that have ended.
@@ -181,7 +198,11 @@ func (c *Case) add(r *blackbox.Record) {
 		c.addGap(r)
 	default:
 		if r.Session != 0 {
-			c.addTo(c.session(r), r)
+			s := c.session(r)
+			c.addTo(s, r)
+			if s.end != nil {
+				c.drop(s)
+			}
 		}
 	}
 }
@@ -206,14 +227,17 @@ func (c *Case) addMessage(r *blackbox.Record) {
 	if r.Durable && !again {
 		c.entries[r.To] = !r.At.Before(c.question.From)
 	}
-	if r.At.Before(c.question.From) {
+	if r.At.Before(c.question.From) || c.isLater(r.At) && c.later >= maxLater {
 		return
 	}
 	if r.Durable {
 		c.recorded[entry{r.Boot, r.To}] = true
 	}
+	if c.isLater(r.At) {
+		c.later++
+	}
 	c.messages = append(c.messages, message{
-		boot: r.Boot, durable: r.Durable, again: again, tooLarge: r.TooLarge, seq: r.Seq,
+		index: len(c.messages), boot: r.Boot, durable: r.Durable, again: again, tooLarge: r.TooLarge, seq: r.Seq,
 		place: r.To, at: r.At, size: r.Size, heard: r.Heard,
 	})
 }
@@ -258,7 +282,7 @@ func (c *Case) session(r *blackbox.Record) *session {
 	k := key{r.Boot, r.Session}
 	s := c.sessions[k]
 	if s == nil {
-		s = &session{key: k, firstRecord: r.At}
+		s = &session{key: k}
 		c.sessions[k] = s
 		c.order = append(c.order, s)
 	}
@@ -300,7 +324,7 @@ func (c *Case) addTo(s *session, r *blackbox.Record) {
 		s.awaits = append(s.awaits, r.At)
 	case blackbox.KindReplay:
 		s.replays = append(s.replays, replay{
-			durable: r.Durable, at: r.At, from: r.From, to: r.To, frames: r.Frames, check: r.Check, joined: r.Joined,
+			durable: r.Durable, at: r.At, from: r.From, to: r.To, frames: r.Frames, check: r.Check, joined: r.Joined, subs: s.subsDone(),
 		})
 	case blackbox.KindOwn:
 		s.addOwn(r)
@@ -323,6 +347,14 @@ func (s *session) setUser(user string) {
 	if len(s.users) < maxUsers && !slices.Contains(s.users, user) {
 		s.users = append(s.users, user)
 	}
+}
+
+// subsDone returns how many subscriptions have ended.
+func (s *session) subsDone() int {
+	if s.current() != nil {
+		return len(s.subs) - 1
+	}
+	return len(s.subs)
 }
 
 func (s *session) addOwn(r *blackbox.Record) {

@@ -252,3 +252,30 @@ func TestStarts(t *testing.T) {
 		})
 	}
 }
+
+// If records are overwritten while they are read, what was read before them says
+// nothing about the time after them.
+func TestOverwrittenMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newTale(t, blackbox.MinBytes, "")
+		session := s.begin("ann")
+		s.box.Join(session, &s.name, "chat", false, 0)
+		reader := s.box.NewReader(time.Time{})
+		reader.Next()
+		s.box.CaughtUp(session)
+		for range 100_000 {
+			s.box.CaughtUp(1000)
+		}
+		s.box.Leave(session, &s.name, "chat", false, s.seq)
+		for range 1_000_000 {
+			s.box.CaughtUp(1000)
+		}
+		second()
+		s.message(0)
+		for _, line := range why.Ask(reader, around("ann")) {
+			if line.Result == why.Sent {
+				t.Errorf("%+v", line)
+			}
+		}
+	})
+}

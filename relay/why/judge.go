@@ -1,6 +1,7 @@
 package why
 
 import (
+	"slices"
 	"time"
 
 	"sidecast/relay/blackbox"
@@ -156,25 +157,31 @@ func (c *Case) killed(boot uint32) bool { return boot < c.newBoot || !c.live }
 // client's kernel had not acknowledged when the session ended. Each message
 // takes more bytes than its size.
 func (c *Case) unacknowledged(m *message, s *session) bool {
-	left := s.end.Unacknowledged
-	for i := len(c.messages) - 1; i >= 0 && left > 0; i-- {
+	if s.end.Unacknowledged == 0 {
+		return false
+	}
+	after := 0 // bytes
+	for i := m.index + 1; i < len(c.messages) && after < s.end.Unacknowledged; i++ {
 		n := &c.messages[i]
-		if n == m {
-			return true
+		if n.boot != m.boot || n.at.After(s.end.At) {
+			break
 		}
-		if n.boot == m.boot && n.durable == m.durable && c.wasWritten(n, s) {
-			left -= n.size
+		if n.durable == m.durable && c.wasWritten(n, s) {
+			after += n.size
 		}
 	}
-	return false
+	return after < s.end.Unacknowledged
 }
 
 // wasWritten reports whether the fan-out has written a message for the session.
-func (c *Case) wasWritten(n *message, s *session) bool {
+func (c *Case) wasWritten(n *message, s *session) bool { return c.isWritten(n, s, s.subs) }
+
+// isWritten is wasWritten for some subscriptions of the session.
+func (c *Case) isWritten(n *message, s *session, subs []*subscription) bool {
 	if s.lost(n) || n.tooLarge || s.own[n.seq] {
 		return false
 	}
-	for _, sub := range s.subs {
+	for _, sub := range subs {
 		if sub.durable == n.durable && n.seq > sub.start && (!sub.ended || n.seq <= sub.end) {
 			return true
 		}
@@ -212,30 +219,29 @@ func (s *session) framesFrom(i int) (n int) {
 	return n
 }
 
-// bytesAfter returns their sizes, and those of messages that followed.
+// bytesAfter returns the sizes of the messages that were sent after message m of
+// replay i, up to the bytes that were not acknowledged.
 func (c *Case) bytesAfter(m *message, s *session, i int) (n int) {
-	c.after(m, s, i, func(x *message) { n += x.size })
-	for k := range c.messages {
-		if x := &c.messages[k]; x.boot == s.boot && x.durable == m.durable && c.wasWritten(x, s) {
+	live := s.subs[s.replays[i].subs:]
+	for k := m.index + 1; k < len(c.messages) && n < s.end.Unacknowledged; k++ {
+		x := &c.messages[k]
+		if x.at.After(s.end.At) {
+			break
+		}
+		if x.durable != m.durable || !x.durable && x.boot != s.boot {
+			continue
+		}
+		written := x.boot == s.boot && c.isWritten(x, s, live)
+		if written || !x.again && x.place.Compare(m.place) > 0 && has(s.replays[i:], x) {
 			n += x.size
 		}
 	}
 	return n
 }
 
-func (c *Case) after(m *message, s *session, i int, visit func(*message)) {
-	for k := range c.messages {
-		x := &c.messages[k]
-		if !x.durable && x.boot != s.boot || x.again || x.durable != m.durable || x.place.Compare(m.place) <= 0 {
-			continue
-		}
-		for k := range s.replays[i:] {
-			if s.replays[i+k].has(x) {
-				visit(x)
-				break
-			}
-		}
-	}
+// has reports whether a message was sent in one of the replays.
+func has(replays []replay, x *message) bool {
+	return slices.ContainsFunc(replays, func(r replay) bool { return r.has(x) })
 }
 
 // waited returns the time in which the message may have waited, or nil.

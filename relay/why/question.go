@@ -1,7 +1,6 @@
 package why
 
 import (
-	"cmp"
 	"slices"
 	"time"
 
@@ -36,20 +35,52 @@ type Line struct {
 // says so.
 const MaxLines = 10_000
 
+// maxPairs is how many pairs of a message and a session are looked at at most,
+// which takes about a second.
+const maxPairs = 2_000_000
+
 // Ask reads the records of one relay, and answers a question. Problems come
 // before what went well.
 func Ask(r *blackbox.Reader, q Question) []Line {
 	c := NewCase(r, q)
-	var lines []Line
-	for i := range c.messages {
-		lines = append(lines, c.about(&c.messages[i])...)
+	var a answer
+	for _, line := range c.general() {
+		a.add(line)
 	}
-	lines = append(lines, c.general()...)
-	slices.SortStableFunc(lines, func(a, b Line) int {
-		return cmp.Or(cmp.Compare(a.Result.rank(), b.Result.rank()), a.At.Compare(b.At))
-	})
-	if len(lines) > MaxLines {
-		lines = append(lines[:MaxLines], Line{
+	for i := range c.messages {
+		c.about(&c.messages[i], &a)
+	}
+	return a.sorted(q)
+}
+
+// An answer collects lines. It has a bound, also if there are many more.
+type answer struct {
+	lines [len(inOrder)][]Line // by rank, each of them up to MaxLines
+	pairs int                  // that were looked at
+	more  bool                 // there are others
+}
+
+// isFull reports whether there is no room for a line with a result.
+func (a *answer) isFull(r Result) bool { return len(a.lines[r.rank()]) >= MaxLines }
+
+func (a *answer) add(line Line) {
+	if a.isFull(line.Result) {
+		a.more = true
+		return
+	}
+	list := &a.lines[line.Result.rank()]
+	*list = append(*list, line)
+}
+
+func (a *answer) sorted(q Question) (lines []Line) {
+	for _, list := range a.lines {
+		slices.SortStableFunc(list, func(a, b Line) int { return a.At.Compare(b.At) })
+		room := MaxLines - len(lines)
+		a.more = a.more || len(list) > room
+		lines = append(lines, list[:min(len(list), room)]...)
+	}
+	if a.more {
+		lines = append(lines, Line{
 			Channel: q.Channel, Result: Unlisted, Text: "There are more answers than are listed.",
 			Do: "Ask about one user or session, or about a shorter time.",
 		})

@@ -26,13 +26,13 @@ const (
 	Unlisted    Result = "unlisted"    // there are more answers
 )
 
-var inOrder = []Result{
+var inOrder = [...]Result{
 	NoLink, NoMessage, NoListener, Refused, Evicted, TooLarge, Ended, Left, Late, Pending, NotThere, Unconfirmed, Forgotten, Waited, Own,
 	Sent, Unlisted,
 }
 
 // rank orders results: what went wrong comes first.
-func (r Result) rank() int { return slices.Index(inOrder, r) }
+func (r Result) rank() int { return slices.Index(inOrder[:], r) }
 
 // certainty orders results for a message that was given to a session twice, when
 // it came and when the client returned.
