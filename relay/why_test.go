@@ -30,7 +30,7 @@ func TestWhyAgrees(t *testing.T) {
 		pairs += n
 	}
 	t.Logf("%d pairs: %v", pairs, counts)
-	for _, result := range []why.Result{why.Sent, why.Waited, why.Late, why.Left, why.Ended, why.Evicted, why.TooLarge, why.NotThere, why.Unconfirmed} {
+	for _, result := range []why.Result{why.Sent, why.Waited, why.Late, why.Left, why.Ended, why.Evicted, why.TooLarge, why.Unconfirmed} {
 		if counts[result] == 0 && *modelWorlds >= 20 {
 			t.Errorf("no message of %d was %s", pairs, result)
 		}
