@@ -1,6 +1,9 @@
 package blackbox
 
-import "time"
+import (
+	"encoding/base32"
+	"time"
+)
 
 // A Kind says what a record is about.
 type Kind uint8
@@ -60,6 +63,11 @@ func (p Place) Hash() uint32 {
 
 // A SessionID is that of the session, as package relay makes it.
 type SessionID [12]byte
+
+// String returns the id as clients and the log have it.
+func (id SessionID) String() string {
+	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:])
+}
 
 // A Record is one thing that happened. Which fields it has depends on its kind.
 // Names of channels and users may come from a client: up to 255 bytes of

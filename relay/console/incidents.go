@@ -1,7 +1,6 @@
 package console
 
 import (
-	"encoding/base32"
 	"strconv"
 	"time"
 
@@ -87,12 +86,7 @@ func (f *follower) know(r *blackbox.Record) {
 	if len(f.clients) >= f.limit {
 		clear(f.clients) // records of ends were overwritten before they were read
 	}
-	f.clients[sessionKey{r.Boot, r.Session}] = client{session: sessionName(r.ID), user: r.User}
-}
-
-// sessionName returns the id of a session as clients and the log have it.
-func sessionName(id blackbox.SessionID) string {
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:])
+	f.clients[sessionKey{r.Boot, r.Session}] = client{session: r.ID.String(), user: r.User}
 }
 
 // incident returns the incident that a record is about, if it is about one.

@@ -1,7 +1,6 @@
 package trace
 
 import (
-	"encoding/hex"
 	"time"
 
 	"sidecast/relay/blackbox"
@@ -9,7 +8,7 @@ import (
 )
 
 const (
-	// maxClients bounds of how many sessions a follower remembers the users.
+	// maxClients bounds how many sessions a follower remembers.
 	maxClients = 200_000
 	// maxEvents bounds how many events one poll returns.
 	maxEvents = 500
@@ -25,9 +24,14 @@ type Follower struct {
 	reader    *blackbox.Reader
 	protocols func() map[string]int
 
-	clients map[uint32]followed // sessions, as far as they are remembered
-	on      map[uint32]bool     // those that are on the channel
+	clients map[sessionKey]followed // sessions, as far as they are remembered
+	on      map[sessionKey]bool     // those that are on the channel
 }
+
+// A sessionKey is the number of a session since a start of the relay.
+type sessionKey struct{ boot, session uint32 }
+
+func keyOf(r *blackbox.Record) sessionKey { return sessionKey{r.Boot, r.Session} }
 
 // A followed is the client of a session.
 type followed struct{ user, session, protocol string }
@@ -38,7 +42,7 @@ type followed struct{ user, session, protocol string }
 func NewFollower(box *blackbox.Box, channel, redisName string, protocols func() map[string]int) *Follower {
 	f := &Follower{
 		channel: channel, redis: redisName, reader: box.NewReader(time.Time{}), protocols: protocols,
-		clients: make(map[uint32]followed), on: make(map[uint32]bool),
+		clients: make(map[sessionKey]followed), on: make(map[sessionKey]bool),
 	}
 	for {
 		record, ok := f.reader.Next()
@@ -117,7 +121,7 @@ func (f *Follower) event(r *blackbox.Record) Event {
 	case blackbox.KindLinkDown:
 		return Event{Kind: EventLinkDown}
 	case blackbox.KindGap:
-		if r.Session != 0 && !f.on[r.Session] || r.Channel != "" && r.Channel != f.channel {
+		if r.Session != 0 && !f.on[keyOf(r)] || r.Channel != "" && r.Channel != f.channel {
 			return Event{}
 		}
 		return f.of(r, EventGap, Unlike)
@@ -138,24 +142,32 @@ func (f *Follower) remember(r *blackbox.Record) {
 	if len(f.clients) >= maxClients {
 		return
 	}
-	c := followed{user: r.User, session: hex.EncodeToString(r.ID[:])}
+	c := followed{user: r.User, session: r.ID.String()}
 	if r.Protocol < uint8(protocol.NumProtocols) {
 		c.protocol = protocol.ID(r.Protocol).String()
 	}
-	f.clients[r.Session] = c
+	f.clients[keyOf(r)] = c
+}
+
+// enter remembers that a session is on the channel. Those whose end was
+// overwritten before it was read remain.
+func (f *Follower) enter(r *blackbox.Record) {
+	if len(f.on) < maxClients {
+		f.on[keyOf(r)] = true
+	}
 }
 
 // end forgets a session.
 func (f *Follower) end(r *blackbox.Record) Event {
-	was := f.on[r.Session]
+	was := f.on[keyOf(r)]
 	kind := EventLeave
 	if r.Evicted {
 		kind = EventEvicted
 	}
 	e := f.of(r, kind, Unlike)
 	e.Channel = f.channel
-	delete(f.on, r.Session)
-	delete(f.clients, r.Session)
+	delete(f.on, keyOf(r))
+	delete(f.clients, keyOf(r))
 	if !was {
 		return Event{}
 	}
@@ -188,19 +200,19 @@ func (f *Follower) onChannel(r *blackbox.Record) Event {
 		return e
 	case blackbox.KindJoin, blackbox.KindAwait:
 		if how == Unlike {
-			if f.on[r.Session] {
+			if f.on[keyOf(r)] {
 				return Event{} // it waited, and is reached now
 			}
-			f.on[r.Session] = true
+			f.enter(r)
 		}
 		return f.of(r, EventJoin, how)
 	case blackbox.KindOn:
 		if how == Unlike {
-			f.on[r.Session] = true
+			f.enter(r)
 		}
 	case blackbox.KindLeave:
-		if how == Unlike && f.on[r.Session] {
-			delete(f.on, r.Session)
+		if how == Unlike && f.on[keyOf(r)] {
+			delete(f.on, keyOf(r))
 			return f.of(r, EventLeave, how)
 		}
 	}
@@ -209,7 +221,7 @@ func (f *Follower) onChannel(r *blackbox.Record) Event {
 
 // of returns an event with the fields that a record has.
 func (f *Follower) of(r *blackbox.Record, kind EventKind, how Likeness) Event {
-	c := f.clients[r.Session]
+	c := f.clients[keyOf(r)]
 	if r.User != "" {
 		c.user = r.User
 	}

@@ -1,7 +1,6 @@
 package why
 
 import (
-	"encoding/base32"
 	"fmt"
 	"slices"
 	"strconv"
@@ -37,7 +36,7 @@ func (c *Case) about(m *message, to *answer) {
 			continue
 		}
 		line := c.line(m)
-		line.Session, line.User, line.Result = sessionID(s.id), s.user, v.result
+		line.Session, line.User, line.Result = s.id.String(), s.user, v.result
 		line.Text, line.Do = c.explain(m, s, v)
 		to.add(line)
 	}
@@ -62,7 +61,7 @@ func (c *Case) line(m *message) Line {
 // asked reports whether the question is about a session.
 func (c *Case) asked(s *session) bool {
 	q := &c.question
-	return (q.User == "" || slices.Contains(s.users, q.User)) && (q.Session == "" || q.Session == sessionID(s.id))
+	return (q.User == "" || slices.Contains(s.users, q.User)) && (q.Session == "" || q.Session == s.id.String())
 }
 
 // concerns reports whether a session is mentioned for a message: if nobody asked
@@ -353,8 +352,4 @@ func clock(t time.Time) string {
 		return "a time before the records"
 	}
 	return t.Format("15:04:05.000")
-}
-
-func sessionID(id blackbox.SessionID) string {
-	return base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(id[:])
 }

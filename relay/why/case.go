@@ -392,7 +392,7 @@ func (c *Case) Each(visit func(m Message, session string, result Result)) {
 			if !c.answers(m, s) {
 				continue
 			}
-			visit(Message{i, m.place, m.size}, sessionID(s.id), c.judge(m, s).result)
+			visit(Message{i, m.place, m.size}, s.id.String(), c.judge(m, s).result)
 		}
 	}
 }
