@@ -68,37 +68,26 @@ func (a *authorizer) protectWrites(next http.Handler) http.Handler {
 // privileged protects handlers that reveal internals of the process. They
 // require the token unless the listener is loopback.
 func (a *authorizer) privileged(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !a.loopback && !a.token.in(r) {
-			a.reject(w)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	return a.protect(next, func(r *http.Request) bool { return a.loopback || a.token.in(r) })
 }
 
 // secret protects handlers that reveal the messages of clients, or act for the
 // application. They require the token on every listener.
-func (a *authorizer) secret(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !a.token.in(r) {
-			a.reject(w)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
-}
+func (a *authorizer) secret(next http.Handler) http.Handler { return a.protect(next, a.token.in) }
 
-// sameOrigin rejects requests that pages of other origins send, also of this
-// machine: they could read no answer, but take places or, with a token that they
-// have learned, act.
-func (a *authorizer) sameOrigin(next http.Handler) http.Handler {
+// protect rejects requests that are not allowed, and those that pages of other
+// origins send, also of this machine: they could read no answer, but take the
+// place of others or, with a token that they have learned, act.
+func (a *authorizer) protect(next http.Handler, allowed func(*http.Request) bool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isForeign(r) {
-			http.Error(w, "only the page /console of this listener may send this request", http.StatusForbidden)
-			return
+		switch {
+		case isForeign(r):
+			http.Error(w, "pages of other origins may not send this request: open the address directly", http.StatusForbidden)
+		case !allowed(r):
+			a.reject(w)
+		default:
+			next.ServeHTTP(w, r)
 		}
-		next.ServeHTTP(w, r)
 	})
 }
 

@@ -51,8 +51,8 @@ type Console struct {
 // `Authorization: Bearer`, unless the listener is loopback. Payloads, and methods
 // other than GET and HEAD, always require it. On a loopback listener, the Host
 // and, if present, the Origin must be loopback too, so that no web page can read
-// from the listener through a browser on this machine. The console accepts only
-// requests of its own page.
+// from the listener through a browser on this machine. What requires the token,
+// also if only elsewhere, accepts no requests of pages of other origins.
 func Handler(c Config) http.Handler {
 	a := newAuthorizer(c.Token, c.Loopback)
 	mux := http.NewServeMux()
@@ -75,7 +75,7 @@ func Handler(c Config) http.Handler {
 		mux.Handle("/explain", a.privileged(readOnly(explainHandler(c.Explain))))
 	}
 	if c.Trace != nil {
-		mux.Handle("/trace", a.privileged(readOnly(traceHandler(c.Trace))))
+		mux.Handle("/trace", a.privileged(traceHandler(c.Trace)))
 	}
 	handleConsole(mux, a, c)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { http.Error(w, notFound, http.StatusNotFound) })
@@ -98,14 +98,13 @@ func handleConsole(mux *http.ServeMux, a *authorizer, c Config) {
 	}
 	handle("/console", readOnly, c.Console.Page)
 	handle("/console/", readOnly, c.Console.Page)
-	private := func(h http.Handler) http.Handler { return a.sameOrigin(a.privileged(readOnly(h))) }
-	secret := func(h http.Handler) http.Handler { return a.sameOrigin(a.secret(h)) }
+	private := func(h http.Handler) http.Handler { return a.privileged(readOnly(h)) }
 	handle("/console/feed", private, c.Console.Feed)
-	handle("/console/watch", secret, c.Console.Watch)
+	handle("/console/watch", a.secret, c.Console.Watch)
 	if c.Console.Page != nil {
 		publish := newPublishHandler(c.Publisher)
 		publish.authorized = true
-		handle("/console/publish", secret, publish)
+		handle("/console/publish", a.secret, publish)
 	}
 }
 

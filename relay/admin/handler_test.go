@@ -149,6 +149,14 @@ func TestAccess(t *testing.T) {
 		{"feed, rebinding", loopback, "GET", "http://evil.example:9190/console/feed", "Sec-Fetch-Site: same-origin", 403},
 		{"feed, rebinding, not loopback", open, "GET", "http://evil.example:9190/console/feed", "Sec-Fetch-Site: same-origin", 401},
 		{"publish, rebinding", loopback, "POST", "http://evil.example:9190/console/publish", "Sec-Fetch-Site: same-origin\nAuthorization: Bearer correct horse", 403},
+		{"why, a page of another port of this machine", loopback, "GET", "http://localhost:9190/why?channel=a&from=1&to=2", "Sec-Fetch-Site: same-site", 403},
+		{"explain, a page of another port of this machine", loopback, "GET", "http://localhost:9190/explain?channel=a", "Sec-Fetch-Site: same-site", 403},
+		{"trace, a page of another port of this machine", loopback, "GET", "http://localhost:9190/trace?channel=a", "Sec-Fetch-Site: same-site", 403},
+		{"trace, the same in an old browser", loopback, "GET", "http://localhost:9190/trace?channel=a", "Origin: http://localhost:3000", 403},
+		{"trace, the page of the console", loopback, "GET", "http://localhost:9190/trace?channel=a", "Sec-Fetch-Site: same-origin", 409},
+		{"trace without a body, for which nothing would end the stream", loopback, "HEAD", "http://localhost:9190/trace?channel=a", "", 405},
+		{"profile, a page of another port of this machine", loopback, "GET", "http://localhost:9190/debug/pprof/goroutine", "Sec-Fetch-Site: same-site", 403},
+		{"profile, a link in the list of profiles", loopback, "GET", "http://localhost:9190/debug/pprof/goroutine", "Sec-Fetch-Site: same-origin", 200},
 
 		// Methods other than GET and HEAD.
 		{"post, no token", open, "POST", "http://10.1.2.3:9190/metrics", "", 401},

@@ -29,6 +29,11 @@ type Tracer func(channel string) *trace.Follower
 func traceHandler(follow Tracer) http.HandlerFunc {
 	places := make(chan struct{}, maxTraces)
 	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet { // no write to a client that takes no body fails
+			w.Header().Set("Allow", http.MethodGet)
+			http.Error(w, "only GET is allowed here", http.StatusMethodNotAllowed)
+			return
+		}
 		channel, problem := oneChannel(r.URL.RawQuery)
 		if problem != "" {
 			http.Error(w, problem, http.StatusBadRequest)
