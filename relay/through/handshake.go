@@ -37,7 +37,7 @@ func (c *check) open(ctx context.Context) (s *socket, connected bool) {
 	}
 	switch {
 	case err != nil:
-		f.Text, f.Do = "the handshake gets no answer: "+ended(err), "check the web server's log, and whether a relay runs after it"
+		f.Text, f.Do = "the handshake gets no answer: "+unanswered(err), "check the web server's log, and whether a relay runs after it"
 	case s == nil:
 		f = c.refused(response)
 	case !c.plain && response.Header.Get("Sec-WebSocket-Extensions") != "":

@@ -199,6 +199,21 @@ func seconds(d time.Duration) string {
 	return fmt.Sprintf("%d s", int(d.Round(time.Second).Seconds()))
 }
 
+// unanswered says how a connection ended on which no answer arrived.
+func unanswered(err error) string {
+	switch {
+	case isReset(err):
+		return "the connection was reset (RST), which the relay does not do: a proxy or a firewall did it"
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the server closed the connection"
+	}
+	return ended(err)
+}
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
 // ended says how a connection ended, and who did it as far as that is visible.
 func ended(err error) string {
 	timeout, isNet := errors.AsType[net.Error](err)
@@ -206,7 +221,7 @@ func ended(err error) string {
 	switch {
 	case byFrame:
 		return fmt.Sprintf("with the close frame %d %q", end.Code, end.Reason)
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case isReset(err):
 		return "by a reset (RST), which the relay does not send: a proxy or a firewall did it"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		return "by a FIN without a close frame, which the relay would send: a proxy did it, or the relay was killed"

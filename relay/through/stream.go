@@ -138,7 +138,7 @@ func (c *check) streamFailed(response *http.Response, cause, err error) source.F
 		return c.buffered(fmt.Sprintf("its beginning does not arrive within %v, although the headers do: a proxy holds it back", answerTime))
 	}
 	return source.Finding{
-		Level: source.LevelFail, Subject: "event stream", Text: "ends before it begins: " + ended(err),
+		Level: source.LevelFail, Subject: "event stream", Text: "ends before it begins: " + unanswered(err),
 		Do: "try again; if it happens again, check the logs of the relay and of the web server",
 	}
 }
