@@ -22,8 +22,33 @@ const (
 	maxAnswer = 1 << 20
 )
 
-// relayHint is for relays that do not answer.
-const relayHint = "name the admin listener of each relay, like --relay http://10.0.0.7:9190"
+const (
+	// relayUsage describes the option --relay.
+	relayUsage = "the admin listener of a relay, a `URL` like http://10.0.0.7:9190; may be repeated; default: this machine"
+	// relayHint is for relays that do not answer.
+	relayHint = "name the admin listener of each relay, like --relay http://10.0.0.7:9190"
+)
+
+// A relayRefusal is the answer of a relay that does not do what it is asked.
+type relayRefusal struct {
+	status int
+	text   string
+}
+
+func (r relayRefusal) Error() string { return r.text }
+
+// relayAdvice returns what the user can do if a relay was asked in vain. The
+// text of a refusal says that itself, except how this command sends a token.
+func relayAdvice(err error) string {
+	refusal, refused := errors.AsType[relayRefusal](err)
+	switch {
+	case !refused, refusal.status < http.StatusBadRequest: // a redirect is not of a relay
+		return relayHint
+	case refusal.status == http.StatusUnauthorized:
+		return "set SIDECAST_ADMIN_TOKEN for this command, too, to the value of the relay"
+	}
+	return ""
+}
 
 // An adminRelay is the admin listener of one relay, of which commands ask what
 // only the relay knows.
@@ -101,9 +126,9 @@ func (r adminRelay) get(ctx context.Context, path string, query url.Values) (*ht
 	body, _ := io.ReadAll(io.LimitReader(response.Body, 1<<10))
 	reason, _, _ := strings.Cut(strings.TrimSpace(string(body)), "\n")
 	if response.StatusCode == http.StatusNotFound {
-		reason = "is this the admin listener of a relay of this version?"
+		return nil, fmt.Errorf("the server at %s answers %s: is this the admin listener of a relay of this version?", r.base, response.Status)
 	}
-	return nil, fmt.Errorf("the relay at %s answers %s: %s", r.base, response.Status, reason)
+	return nil, relayRefusal{response.StatusCode, fmt.Sprintf("the relay at %s answers %s: %s", r.base, response.Status, reason)}
 }
 
 // ask returns the whole answer to a request.

@@ -19,15 +19,16 @@ func explainCommand() *command {
 	var asJSON bool
 	c := &command{
 		name: "explain", arguments: "[OPTION...] CHANNEL", min: 1, max: 1,
-		summary: "say who receives a channel, and why nobody does",
-		details: "It asks the relay on this machine, or those at --relay, by which pattern they relay the channel, to\n" +
-			"which clients it is open, how many of them listen now, when the last message came, and which\n" +
-			"similar names have listeners. If no relay answers, it says what the settings alone say. A relay\n" +
-			"that other machines can reach requires the token in SIDECAST_ADMIN_TOKEN.",
+		summary: "say who receives a channel, and if nobody does, why",
+		details: "It asks a relay which pattern relays the channel, to which clients it is open, how many of them\n" +
+			"listen now, when the last message arrived, and which similar names have listeners. If no relay\n" +
+			"answers, it uses only the settings in its own environment.\n" +
+			"It needs SIDECAST_ADMIN_TOKEN unless the relay is on this machine. Each relay knows its own clients\n" +
+			"only: name all relays.",
 	}
 	c.flags = func(f *flag.FlagSet) {
-		f.Var(&relays, "relay", "the admin listener of a relay, a `URL` like http://10.0.0.7:9190; may be repeated")
-		f.BoolVar(&asJSON, "json", false, "print one JSON object a line for each relay")
+		f.Var(&relays, "relay", relayUsage)
+		f.BoolVar(&asJSON, "json", false, "print one JSON object per line, for each relay")
 	}
 	c.run = func(ctx context.Context, p *Program, args []string) error {
 		answers, err := p.explanations(ctx, relays, args[0])
@@ -49,7 +50,8 @@ type answeredExplanation struct {
 	Error string `json:"error,omitempty"` // why the relay says nothing
 	*trace.Explanation
 
-	named bool // the user has named the relay
+	named  bool   // the user has named the relay
+	advice string // against Error
 }
 
 // explanations asks the relays. If no relay answers and the user has not named
@@ -69,7 +71,7 @@ func (p *Program) explanations(ctx context.Context, urls []string, channel strin
 		asking.Go(func() {
 			answers[i] = answeredExplanation{Relay: relay.base, named: len(urls) > 0}
 			if answers[i].Explanation, errs[i] = explainedBy(ctx, relay, channel); errs[i] != nil {
-				answers[i].Error = errs[i].Error()
+				answers[i].Error, answers[i].advice = errs[i].Error(), relayAdvice(errs[i])
 			}
 		})
 	}
@@ -97,9 +99,9 @@ func explainedBy(ctx context.Context, relay adminRelay, channel string) (*trace.
 func (p *Program) explainBySettings(channel string, unanswered error) ([]answeredExplanation, error) {
 	cfg, s, err := p.load()
 	if err != nil {
-		return nil, fmt.Errorf("%w\nand without a relay, the settings would have to answer:\n%w", unanswered, err)
+		return nil, fmt.Errorf("%w\nand the settings of this command do not answer, either:\n%w", unanswered, err)
 	}
-	return []answeredExplanation{{Error: unanswered.Error(), Explanation: app.TraceSettings(cfg, s).Explain(channel)}}, nil
+	return []answeredExplanation{{Error: unanswered.Error(), advice: relayAdvice(unanswered), Explanation: app.TraceSettings(cfg, s).Explain(channel)}}, nil
 }
 
 // printExplanations prints sentences, with what helps below them.
@@ -111,9 +113,9 @@ func printExplanations(out io.Writer, answers []answeredExplanation) error {
 		}
 		var findings []source.Finding
 		if a.Error != "" {
-			f := source.Finding{Level: source.LevelWarn, Subject: "relay", Text: a.Error, Do: relayHint}
+			f := source.Finding{Level: source.LevelWarn, Subject: "relay", Text: a.Error, Do: a.advice}
 			if a.Explanation != nil {
-				f.Text += "; what follows is what the settings of this command say"
+				f.Text += "; the following is only from the settings of this command"
 			}
 			findings = append(findings, f)
 			if a.named {

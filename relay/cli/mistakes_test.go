@@ -125,7 +125,7 @@ func TestMistakes(t *testing.T) {
 		{"nobody listens", "", "", func(w *mistakeWorld) {
 			w.traces("chat:1", func() { w.php(`$redis->publish('chat:1', 'hello');`) },
 				"5 bytes arrive at Redis", "relayed, but nobody listens", "summary: 1 message arrived at Redis, 1 relayed, 0 clients listened")
-			w.explains("chat:1", "nobody listens at this relay now", "the last message from Redis came ")
+			w.explains("chat:1", "nobody listens at this relay now", "the last message from Redis arrived ")
 		}},
 		{"every client is refused", "PUBLIC_CHANNELS=chat:lobby", "", func(w *mistakeWorld) {
 			w.explains("chat:1", "open to nobody: ", `add "chat:1" to SIDECAST_PUBLIC_CHANNELS`)

@@ -18,9 +18,12 @@ var (
 	errInterrupted = errors.New("the check was interrupted")
 )
 
-const throughDetails = "With --through, it looks at nothing else than the web server, proxies and firewalls in front of a relay,\n" +
-	"and needs no settings: it connects to the URL as a browser does, and says what would fail, and which\n" +
-	"lines of nginx, HAProxy, Apache or Caddy correct it. The connection is then idle for --idle."
+const throughDetails = "With --through, it checks only the web server, proxies and firewalls in front of a relay, and needs\n" +
+	"no settings: it connects to the URL as a browser does, and says what would fail, and which lines of\n" +
+	"nginx, HAProxy, Apache or Caddy correct it. Then it leaves the connections idle for the time --idle."
+
+// throughIdle is the default of --idle: longer than the usual timeout of proxies.
+const throughIdle = 70 * time.Second
 
 // throughOptions are the options of check that are for --through.
 type throughOptions struct {
@@ -32,11 +35,13 @@ func (t *throughOptions) flags(f *flag.FlagSet) {
 	f.StringVar(&t.target, "through", "", "connect through the proxies, to a `URL` like wss://app.example.com/ws, and check only that")
 	f.StringVar(&t.origin, "origin", "", "with --through, the `ORIGIN` of the page, like https://www.example.com; default: that of the URL")
 	f.StringVar(&t.tokenFile, "token-file", "", "with --through, a `FILE` with the token to log in with; - reads standard input")
-	f.DurationVar(&t.idle, "idle", 70*time.Second, "with --through, how long to leave connections idle, a `TIME` like 2m; 0 skips it")
+	f.DurationVar(&t.idle, "idle", throughIdle, "with --through, how long to leave connections idle, a `TIME` like 2m; 0 skips it; default: 70s")
 }
 
 // isSet reports whether one of the options is used that are for --through only.
-func (t *throughOptions) isSet() bool { return t.target != "" || t.origin != "" || t.tokenFile != "" }
+func (t *throughOptions) isSet() bool {
+	return t.target != "" || t.origin != "" || t.tokenFile != "" || t.idle != throughIdle
+}
 
 // check reports problems of the way from browsers to the relay.
 func (t *throughOptions) check(ctx context.Context, p *Program, o checkOptions) error {
@@ -73,6 +78,9 @@ func (t *throughOptions) check(ctx context.Context, p *Program, o checkOptions) 
 
 // config returns what to connect to.
 func (t *throughOptions) config(p *Program) (cfg through.Config, err error) {
+	if t.target == "" {
+		return cfg, usageError("--origin, --idle and --token-file are for --through: add the URL, like --through wss://app.example.com/ws")
+	}
 	if cfg.URL, err = through.Parse(t.target); err != nil {
 		return cfg, usageError("--through: " + err.Error())
 	}

@@ -19,7 +19,8 @@ func TestThroughUsage(t *testing.T) {
 	}{
 		{[]string{"--through", "app.example.com"}, "--through: write it like wss://app.example.com/ws"},
 		{[]string{"--through", url + "?token=secret"}, "--through: write it like wss://app.example.com/ws"},
-		{[]string{"--token-file", "token"}, "--through: write it like"},
+		{[]string{"--token-file", "token"}, "--origin, --idle and --token-file are for --through: add the URL"},
+		{[]string{"--idle", "3s"}, "--origin, --idle and --token-file are for --through: add the URL"},
 		{[]string{"--through", url, "--origin", "www.example.com"}, "--origin: write it like https://www.example.com"},
 		{[]string{"--through", url, "--idle", "-1s"}, "--idle: write a time up to 1h"},
 		{[]string{"--through", url, "--channel", "a\nb"}, "--channel: not a valid channel name"},

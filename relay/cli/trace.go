@@ -22,21 +22,24 @@ func traceCommand() *command {
 	c := &command{
 		name: "trace", arguments: "[OPTION...] CHANNEL", min: 1, max: 1,
 		summary: "follow messages from Redis to the clients",
-		details: "It shows what arrives at Redis on the channel and on similar names, and what the relay on this\n" +
-			"machine, or those at --relay, do with it, until you interrupt it. For Redis it needs the settings of\n" +
-			"the relay, and for similar names the rights +psubscribe and &*. A relay that other machines can\n" +
-			"reach requires the token in SIDECAST_ADMIN_TOKEN. Payloads are not shown.",
+		details: "It shows, until you interrupt it, the messages that arrive at Redis on the channel and on similar\n" +
+			"names, and how many clients the relay sends them to. Publish while it runs. Payloads are not shown.\n" +
+			"For Redis, it needs the settings of the relay, and for similar names the rights +psubscribe and &*.\n" +
+			"It needs SIDECAST_ADMIN_TOKEN unless the relay is on this machine. Each relay knows its own clients\n" +
+			"only: name all relays.",
 	}
 	c.flags = func(f *flag.FlagSet) {
-		f.Var(&relays, "relay", "the admin listener of a relay, a `URL` like http://10.0.0.7:9190; may be repeated")
-		f.BoolVar(&asJSON, "json", false, "print one JSON object a line")
-		f.DurationVar(&limit, "for", 0, "end after this `TIME`, like 30s")
+		f.Var(&relays, "relay", relayUsage)
+		f.BoolVar(&asJSON, "json", false, "print one JSON object per line")
+		f.DurationVar(&limit, "for", 0, "end after this `TIME`, like 30s; default: until you interrupt it")
 	}
 	c.run = func(ctx context.Context, p *Program, args []string) error {
 		if limit > 0 {
 			var cancel context.CancelFunc
-			ctx, cancel = context.WithTimeout(ctx, limit)
+			ctx, cancel = context.WithCancel(ctx)
 			defer cancel()
+			// With a deadline, reads from Redis would fail a moment before ctx ends.
+			defer time.AfterFunc(limit, cancel).Stop()
 		}
 		t, err := p.newTracer(ctx, relays, args[0])
 		if err != nil {
@@ -185,7 +188,7 @@ func (t *tracer) introduction() (lines []trace.Line) {
 			from = "settings"
 		}
 		if a.Error != "" {
-			lines = append(lines, trace.Line{At: now, From: from, Kind: "no_answer", Sentence: trace.Sentence{Text: a.Error, Do: relayHint, Wrong: true}})
+			lines = append(lines, trace.Line{At: now, From: from, Kind: "no_answer", Sentence: trace.Sentence{Text: a.Error, Do: a.advice, Wrong: true}})
 		}
 		if a.Explanation == nil {
 			continue

@@ -43,7 +43,7 @@ func (f *relayFollower) run(ctx context.Context) {
 			at := time.Now()
 			sendInput(ctx, f.out, func(*trace.Trace) []trace.Line {
 				return []trace.Line{{At: at, From: f.relay.base, Kind: "no_relay", Sentence: trace.Sentence{
-					Text: "not followed: " + err.Error(), Do: relayHint, Wrong: true,
+					Text: "not followed: " + err.Error(), Do: relayAdvice(err), Wrong: true,
 				}}}
 			})
 		}

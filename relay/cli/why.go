@@ -35,7 +35,7 @@ func whyCommand() *command {
 		summary: "say what happened to a message for each client, and why",
 		details: "It reads the records of a relay, which have no messages in them, and needs SIDECAST_ADMIN_TOKEN\n" +
 			"unless the relay is on this machine. It looks at the messages that arrived from 2s before TIME\n" +
-			"to 2s after it. 10:42:13 is the last time it was that late, in the time zone of this machine.\n" +
+			"to 2s after it. A TIME like 10:42:13 is in the time zone of this machine, today or yesterday.\n" +
 			"Each relay knows its own clients only: name all relays.",
 	}
 	c.flags = func(f *flag.FlagSet) {
@@ -44,8 +44,8 @@ func whyCommand() *command {
 		f.DurationVar(&w.after, "for", whyAround, "the `DURATION` after that time in which to look; default: 2s")
 		f.StringVar(&w.user, "user", "", "the `ID` of a user; default: all users, and clients without one")
 		f.StringVar(&w.session, "session", "", "the `ID` of a session; default: all sessions")
-		f.Var(&w.relays, "relay", "the admin listener of a relay, a `URL` like http://10.0.0.7:9190; may be repeated; default: this machine")
-		f.StringVar(&w.file, "file", "", "a `FILE` to read in place of a relay: the SIDECAST_BLACKBOX_FILE of one that has crashed")
+		f.Var(&w.relays, "relay", relayUsage)
+		f.StringVar(&w.file, "file", "", "a `FILE` to read instead of asking a relay: the SIDECAST_BLACKBOX_FILE of a relay that has crashed")
 		f.BoolVar(&w.json, "json", false, "print one JSON object per line")
 	}
 	c.run = func(ctx context.Context, p *Program, _ []string) error {
@@ -91,7 +91,7 @@ func (w *whyOptions) run(ctx context.Context, p *Program, q why.Question) error 
 	if w.file != "" {
 		r, err := blackbox.ReadFile(w.file)
 		if err != nil {
-			return fmt.Errorf("reading the black box: %w; the file is that in the relay's SIDECAST_BLACKBOX_FILE", err)
+			return fmt.Errorf("reading the records: %w; --file names the relay's SIDECAST_BLACKBOX_FILE", err)
 		}
 		answers = []whyAnswer{{lines: why.Ask(r, q)}}
 	} else {

@@ -51,7 +51,10 @@ func (r adminRelay) why(ctx context.Context, q why.Question) ([]why.Line, error)
 		"from": {strconv.FormatInt(q.From.UnixMilli(), 10)}, "to": {strconv.FormatInt(q.To.UnixMilli(), 10)},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%w; %s", err, relayHint)
+		if advice := relayAdvice(err); advice != "" {
+			err = fmt.Errorf("%w; %s", err, advice)
+		}
+		return nil, err
 	}
 	defer response.Body.Close()
 	if response.Header.Get("Content-Type") != "application/x-ndjson" {

@@ -166,6 +166,27 @@ func TestWhyNoAnswer(t *testing.T) {
 	}
 }
 
+// The address of the relay is not the advice against an answer of the relay.
+func TestWhyRefused(t *testing.T) {
+	for _, tt := range []struct {
+		comment string
+		status  int
+		want    string // the end of the message
+	}{
+		{"no records", http.StatusConflict, ": the relay's reason\n"},
+		{"no token", http.StatusUnauthorized, "; set SIDECAST_ADMIN_TOKEN for this command, too, to the value of the relay\n"},
+		{"a redirect, which is not of a relay", http.StatusFound, "; " + relayHint + "\n"},
+	} {
+		t.Run(tt.comment, func(t *testing.T) {
+			relay := answeringRelay(t, tt.status, "text/plain", "the relay's reason")
+			_, notes, code := runWhy(t, "--channel", "chat", "--at", "10:42:13", "--relay", relay)
+			if code != 1 || !strings.HasSuffix(notes, tt.want) {
+				t.Errorf("exit code %d, %q", code, notes)
+			}
+		})
+	}
+}
+
 // Of several relays, one answer is enough: the others are named.
 func TestWhySeveralRelays(t *testing.T) {
 	good := answeringRelay(t, 200, ndjson, `{"channel":"chat","session":"S","result":"sent","text":"Sent at once."}`+"\n")

@@ -134,23 +134,23 @@ func (e *Explanation) last(s *Settings, now time.Time) Sentence {
 	case !state.Last.IsZero() && e.Relayed == RelayedDurable:
 		return Sentence{Text: fmt.Sprintf("the newest entry of the stream was added %s", ago(state.Last, now))}
 	case !state.Last.IsZero():
-		return Sentence{Text: fmt.Sprintf("the last message from Redis came %s", ago(state.Last, now))}
+		return Sentence{Text: fmt.Sprintf("the last message from Redis arrived %s", ago(state.Last, now))}
 	case e.Relayed == RelayedDurable:
 		return Sentence{
 			Text: fmt.Sprintf("the stream %q has no entry, so nothing was added, or it was deleted or has expired", e.Redis), Wrong: true,
 			Do: fmt.Sprintf("add messages with XADD %s '*' data PAYLOAD, in the same database as the relay's", quoteArgument(e.Redis)),
 		}
 	case s.Remembers == 0 && state.Past == nil:
-		return Sentence{Text: "the relay keeps no messages (SIDECAST_HISTORY_BYTES=0), so it does not know when the last one came"}
+		return Sentence{Text: "the relay keeps no messages (SIDECAST_HISTORY_BYTES=0), so it does not know when the last one arrived"}
 	}
-	text := fmt.Sprintf("no message came from Redis that the relay remembers: it keeps them for %v at most, and since its last connection to Redis",
+	text := fmt.Sprintf("no message has arrived from Redis that the relay remembers: it keeps them for %v at most, and since its last connection to Redis",
 		time.Duration(s.Remembers)*time.Second)
 	if p := state.Past; p != nil && !p.Since.IsZero() {
-		text = "no message came from Redis since " + p.Since.UTC().Format("15:04:05 MST") + ", as far back as the relay's records go"
+		text = "no message has arrived from Redis since " + p.Since.UTC().Format("15:04:05 MST") + ", as far back as the relay's records go"
 	}
 	return Sentence{
 		Text: text,
-		Do:   fmt.Sprintf("run `sidecast trace %s`, and publish again", quoteArgument(e.Channel)), Wrong: true,
+		Do:   fmt.Sprintf("publish while `sidecast trace %s` runs", quoteArgument(e.Channel)), Wrong: true,
 	}
 }
 
