@@ -21,11 +21,11 @@ const (
 // not wait for anything but each other. The methods of a nil *Box do nothing.
 type Box struct {
 	started time.Time // has a monotonic reading
-	base    int64     // ms since 1970 when it started
 	boot    uint32
 	file    *file // nil: in memory
 
 	mu       sync.Mutex
+	base     int64 // ms since 1970 when it started, by the clock as it is set now
 	lanes    [numLanes]writer
 	sessions uint32 // the number of the last one
 	failed   error  // why it records in memory, although it has a file
@@ -81,23 +81,45 @@ func (b *Box) Close() error {
 	return b.file.close()
 }
 
-// now returns ms since 1970, from a clock that nobody sets.
+// now returns ms since 1970, from a clock that nobody sets. The box is locked.
 func (b *Box) now() int64 { return b.base + time.Since(b.started).Milliseconds() }
 
 // Census reports whether the caller must record all sessions with [Box.Is] and
 // [Box.On], because the ring is about to forget when they began: it is due after
-// every half of the ring.
+// every half of the ring. It must be called every second or so, because it also
+// compares the clocks.
 func (b *Box) Census() bool {
 	if b == nil {
 		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.adjust()
 	due := b.written > b.lanes[laneMain].size*(segments-refusalSegments)/2
 	if due {
 		b.written = 0
 	}
 	return due
+}
+
+// clockSlack is how far the times of records may be from the clock of the machine.
+const clockSlack = time.Second
+
+// adjust follows the clock of the machine if that was set, or if the machine
+// slept. Times in a segment only increase, so another one begins if the clock was
+// set back. The box is locked.
+func (b *Box) adjust() {
+	ahead := time.Now().UnixMilli() - b.now()
+	if (time.Duration(ahead) * time.Millisecond).Abs() < clockSlack {
+		return
+	}
+	b.base += ahead
+	if ahead > 0 {
+		return
+	}
+	for l := range b.lanes {
+		b.nextSegment(&b.lanes[l])
+	}
 }
 
 // A writer writes the records of one lane. It is guarded by the box's mu.
