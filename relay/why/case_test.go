@@ -217,6 +217,17 @@ func TestStarts(t *testing.T) {
 			s.message(1)
 			return q
 		}, why.Sent, "no link"},
+		{"a message waited behind those of a durable channel when the relay was killed", func(start func() *tale) why.Question {
+			s := start()
+			session := s.begin("ann")
+			s.box.Join(session, &s.name, "chat", false, 0)
+			s.box.Behind(session, 0, 5, 1000)
+			s.message(1)
+			q := around("")
+			time.Sleep(10 * time.Second)
+			s.message(0)
+			return q
+		}, why.Unconfirmed, ""},
 		{"the question is about the time between two starts", func(start func() *tale) why.Question {
 			start().message(1)
 			time.Sleep(10 * time.Second)

@@ -257,10 +257,17 @@ func (s *session) waited(m *message) *slow {
 }
 
 // waits reports whether the message may still have waited at the end of the
-// records.
+// records. Only the first one that waits is recorded, on a live or on a durable
+// channel: of the other kind, each one can have waited behind it.
 func (s *session) waits(m *message) bool {
-	w := s.waited(m)
-	return w != nil && w.to.IsZero()
+	if !s.isBehind() {
+		return false
+	}
+	w := &s.behind[len(s.behind)-1]
+	if first := of(m, w.seq, w.streamSeq); first != 0 {
+		return m.seq >= first
+	}
+	return m.at.After(w.from.Add(-killMargin))
 }
 
 // isBehind reports whether messages still waited at the end of the records.
