@@ -125,9 +125,9 @@
 // order. Only one goroutine at a time may wait for the lock on behalf of a
 // session (shard.enter), so that the fan-out does not have to compete with
 // thousands. Locks are taken in the order shard, [stream.Reader], hub, outbox,
-// resumer; the lock of the page cache is the last. Under a shard's lock, the
-// methods of [Presence] and [roster.Roster] take their own, and under the hub's
-// lock those of [Counts].
+// resumer; the locks of the page cache and of the black box are the last. Under
+// a shard's lock, the methods of [Presence] and [roster.Roster] take their own,
+// and under the hub's lock those of [Counts].
 //
 // # Files
 //

@@ -240,8 +240,15 @@ func (h *Hub) reportBox() {
 	}
 }
 
-// censusSessions is how many sessions are recorded at once.
-const censusSessions = 64
+const (
+	// censusSessions is how many sessions are recorded at once.
+	censusSessions = 64
+	// censusSubscriptions is from how many subscriptions on no further session is
+	// recorded at once.
+	censusSubscriptions = 512
+	// behindSessions is how many sessions are looked at at once.
+	behindSessions = 1024
+)
 
 // census records the sessions before index end, or the last ones if it is
 // negative. It returns the end of those that are left, if there are any.
@@ -251,11 +258,13 @@ func (s *shard) census(end int) (next int, more bool) {
 	if end < 0 || end > len(s.sessions) {
 		end = len(s.sessions)
 	}
-	next = max(0, end-censusSessions)
 	s.hub.enter()
 	defer s.hub.leave()
-	for _, session := range s.sessions[next:end] {
-		session.recordIs()
+	subs := 0
+	for next = end; next > 0 && end-next < censusSessions && subs < censusSubscriptions; {
+		next--
+		s.sessions[next].recordIs()
+		subs += len(s.sessions[next].subs)
 	}
 	return next, next > 0
 }
@@ -274,35 +283,51 @@ func (s *Session) recordIs() {
 }
 
 // recordBehind records which sessions read slowly, and which no longer do.
-// waiting is what waits in outboxes.
+// waiting is what waits in outboxes. Few sessions are looked at at once, so that
+// the fan-out does not wait. One that is moved meanwhile is looked at the next
+// time.
 func (s *shard) recordBehind(waiting map[*outbox.Outbox]outbox.Backlog) {
+	for begin, more := 0, true; more; begin += behindSessions {
+		more = s.recordBehindFrom(begin, waiting)
+	}
+}
+
+// recordBehindFrom records those from index begin on, and reports whether more
+// follow.
+func (s *shard) recordBehindFrom(begin int, waiting map[*outbox.Outbox]outbox.Backlog) (more bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(waiting) == 0 && len(s.behind) == 0 {
-		return
+	if len(waiting) == 0 && len(s.behind) == 0 || begin >= len(s.sessions) {
+		return false
 	}
-	box := s.hub.cfg.BlackBox
-	for _, session := range s.sessions {
+	end := min(begin+behindSessions, len(s.sessions))
+	for _, session := range s.sessions[begin:end] {
 		w, waits := waiting[session.outbox]
 		_, waited := s.behind[session]
 		switch {
 		case waits && !waited:
-			if s.behind == nil {
-				s.behind = make(map[*Session]struct{})
-			}
-			s.behind[session] = struct{}{}
-			live, durable := uint64(0), uint64(0)
-			if w.First.IsDurable() {
-				durable = w.First.Seq(s.reached.durable)
-			} else {
-				live = w.First.Seq(s.reached.live)
-			}
-			box.Behind(session.number, live, durable, w.Bytes)
+			s.beginBehind(session, &w)
 		case waited && !waits:
 			delete(s.behind, session)
-			box.CaughtUp(session.number)
+			s.hub.cfg.BlackBox.CaughtUp(session.number)
 		}
 	}
+	return end < len(s.sessions)
+}
+
+// beginBehind records that something waits for a session. The shard is locked.
+func (s *shard) beginBehind(session *Session, w *outbox.Backlog) {
+	if s.behind == nil {
+		s.behind = make(map[*Session]struct{})
+	}
+	s.behind[session] = struct{}{}
+	live, durable := uint64(0), uint64(0)
+	if w.First.IsDurable() {
+		durable = w.First.Seq(s.reached.durable)
+	} else {
+		live = w.First.Seq(s.reached.live)
+	}
+	s.hub.cfg.BlackBox.Behind(session.number, live, durable, w.Bytes)
 }
 
 // recordSlow records the sessions that read slowly.
