@@ -21,9 +21,14 @@ import (
 // what it shows needs the token.
 func serveRemote(t *testing.T, feed http.Handler, requests func(*http.Request)) string {
 	t.Helper()
+	return serveWithToken(t, adminToken, feed, requests)
+}
+
+func serveWithToken(t *testing.T, token string, feed http.Handler, requests func(*http.Request)) string {
+	t.Helper()
 	ok := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
 	c := admin.Config{
-		Registry: admin.NewRegistry(new(stats.Stats), admin.Gauges{}, "", ""), Ready: ok, Live: ok, Token: adminToken,
+		Registry: admin.NewRegistry(new(stats.Stats), admin.Gauges{}, "", ""), Ready: ok, Live: ok, Token: token,
 		Console: admin.Console{Page: console.New(console.Config{Stats: new(stats.Stats)}).Page(), Feed: feed},
 	}
 	handler := admin.Handler(c)
@@ -72,6 +77,22 @@ func TestToken(t *testing.T) {
 	if len(leaked) > 0 {
 		t.Errorf("requests with a cookie, a query or a referrer: %q", leaked)
 	}
+}
+
+// A token may contain any text, and a wrong one too.
+func TestTokenOfAnyText(t *testing.T) {
+	const token = "пароль из слов, é"
+	url := serveWithToken(t, token, script(hello(), samples(time.Now(), 3)...), nil)
+	ctx := browser.Start(t)
+	browser.Do(ctx, t, chromedp.Navigate(url+"/console"))
+	for _, wrong := range []string{"неверный", "é"} {
+		browser.Await(ctx, t, `document.getElementById("state-text").textContent === "No access" && document.activeElement === document.getElementById("token")`)
+		browser.Do(ctx, t, chromedp.SendKeys(chromedp.ID("token"), wrong+kb.Enter))
+		browser.Await(ctx, t, `sessionStorage.getItem("sidecast-admin-token") === "`+wrong+`"`)
+	}
+	browser.Await(ctx, t, `!document.getElementById("access").hidden`)
+	browser.Do(ctx, t, chromedp.SendKeys(chromedp.ID("token"), token+kb.Enter))
+	browser.Await(ctx, t, live)
 }
 
 // The browser enforces the content security policy, on which the tests with

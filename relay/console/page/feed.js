@@ -8,10 +8,13 @@ export const token = {
   set: (value) => value ? sessionStorage.setItem(key, value) : sessionStorage.removeItem(key),
 };
 
+// bearer is the header with the token. A header has bytes rather than characters.
+const bearer = (text) => ({Authorization: "Bearer " + String.fromCharCode(...new TextEncoder().encode(text))});
+
 // request sends a request with the token, and throws a Refused for an answer
 // other than 2xx.
 export async function request(path, options = {}) {
-  const headers = token.get() ? {Authorization: "Bearer " + token.get()} : {};
+  const headers = token.get() ? bearer(token.get()) : {};
   const response = await fetch(path, {...options, headers, cache: "no-store", credentials: "omit", redirect: "error"});
   if (!response.ok) throw new Refused(response.status, (await response.text()).trim());
   return response;
