@@ -47,6 +47,7 @@ func TestWhyAndTrace(t *testing.T) {
 		_, _ = io.WriteString(w, ": a comment\n\ndata: {\"kind\":\"start\"}\n\n"+
 			`data: {"kind":"message","channel":"chat","size":2048,"listeners":3,"protocols":{"sidecast.v1":2,"raw":1}}`+"\n\n"+
 			`data: {"kind":"refused","channel":"<b>chat</b>","listeners":0,"user":"<i>42</i>","reason":"forbidden","command":"subscribe"}`+"\n\n"+
+			`data: {"kind":"refused","channel":"a\u202e\nb","listeners":0,"reason":"forbidden"}`+"\n\n"+
 			`data: {"kind":"constructor"}`+"\n\n"+"event: message\ndata: plain <b>text</b>\ndata: of two lines\n\n")
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
@@ -102,7 +103,8 @@ func TestWhyAndTrace(t *testing.T) {
 	browser.Do(ctx, t, chromedp.SendKeys(chromedp.ID("trace-channel"), "chat"+kb.Enter))
 	browser.Await(ctx, t, rows("trace-log")+`.join("|") === `+quoted(
 		"the relay follows the channel from now on", "message of 2 KiB to 3 clients (2 sidecast.v1, 1 raw)",
-		"on <b>chat</b>: a client was refused: subscribe, forbidden (user <i>42</i>)", `{"kind":"constructor"}`, "plain <b>text</b>\nof two lines"))
+		"on <b>chat</b>: a client was refused: subscribe, forbidden (user <i>42</i>)",
+		`on a\u202e\u000ab: a client was refused: forbidden`, `{"kind":"constructor"}`, "plain <b>text</b>\nof two lines"))
 	browser.Do(ctx, t, chromedp.Click(chromedp.CSS("#trace button")))
 	browser.Await(ctx, t, `document.getElementById("trace-answer").textContent === "stopped"`)
 	wantNoProblems(ctx, t)

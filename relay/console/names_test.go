@@ -42,6 +42,24 @@ func TestHostileNames(t *testing.T) {
 	wantNoProblems(ctx, t)
 }
 
+// No name hides characters, or turns the text beside it around: a program can
+// publish on a channel with any name.
+func TestInvisibleCharacters(t *testing.T) {
+	now := time.Now()
+	const hostile = "a\u202eb\x00c\n\u2066\ufeffd é עברית"
+	url := serve(t, admin.Console{Feed: script(hello(), append(samples(now, 2), event{"incidents", []map[string]any{{
+		"at": now, "kind": "dropped", "channel": hostile, "reason": "name",
+	}}})...)})
+	ctx := browser.Start(t)
+	browser.Do(ctx, t, chromedp.Navigate(url+"/console"))
+	browser.Await(ctx, t, `document.querySelectorAll("#incidents-rows td").length === 6`)
+	const want = `a\u202eb\u0000c\u000a\u2066\ufeffd é עברית`
+	if got := browser.Eval[string](ctx, t, `document.querySelectorAll("#incidents-rows td")[3].textContent`); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	wantNoProblems(ctx, t)
+}
+
 // With the keyboard, an operator reads the plots at a moment, and pauses them.
 func TestKeyboard(t *testing.T) {
 	now := time.Now()

@@ -48,14 +48,15 @@ class Box {
   answer(text, state = "") {
     const line = $(this.name + "-answer");
     line.dataset.state = state;
-    line.textContent = text;
+    line.textContent = format.visible(text);
   }
 
   // row adds a row to the log, as text.
   row(text, note = false) {
     const row = document.createElement("p"), time = document.createElement("time"), content = document.createElement("span");
     time.textContent = format.time(Date.now());
-    content.textContent = text.length > maxLength ? `${text.slice(0, maxLength)}… (${text.length} characters in total)` : text;
+    const more = text.length > maxLength ? `… (${text.length} characters in total)` : "";
+    content.textContent = format.visibleLines(text.slice(0, maxLength)) + more;
     row.append(time, content);
     if (note) row.className = "note";
     const log = this.log, atEnd = log.hidden || log.scrollHeight - log.scrollTop - log.clientHeight < 40;
@@ -126,7 +127,7 @@ function parsed(line) {
   }
 }
 
-const whose = ({user, session}) => [user && `user ${user}`, session && `session ${session}`].filter(Boolean).join(", ");
+const whose = ({user, session}) => format.visible([user && `user ${user}`, session && `session ${session}`].filter(Boolean).join(", "));
 
 // explained returns the text of a line of /why: a sentence with what to do. Lines that it does not know stay as they are.
 function explained(line) {
@@ -163,7 +164,7 @@ function traced(data, channel) {
   const event = parsed(data), sentence = sentences.get(event?.kind);
   if (!sentence) return data;
   const other = event.channel && event.channel !== channel ? `on ${event.channel}: ` : "";
-  return other + sentence(event) + (whose(event) && ` (${whose(event)})`);
+  return format.visible(other + sentence(event) + (whose(event) && ` (${whose(event)})`));
 }
 
 // start makes the boxes work. onRefused is called if the relay wants a token.

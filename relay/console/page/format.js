@@ -39,3 +39,12 @@ export function moment(text, now = new Date()) {
   const day = (back) => new Date(now.getFullYear(), now.getMonth(), now.getDate() - back, hour, minute, second, fraction);
   return (day(0) <= now ? day(0) : day(1)).getTime();
 }
+
+const escaped = (c) => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0");
+
+// visible returns the text of one line, with escapes for what would hide characters or turn the text beside it around:
+// controls, and those that names of channels cannot contain.
+export const visible = (text) => text.replace(/[\0-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]/g, escaped);
+
+// visibleLines does the same for a text that may have line breaks and tabs.
+export const visibleLines = (text) => text.replace(/[^\t\r\n]+/g, visible);

@@ -1,5 +1,7 @@
 // Tables, whose cells are text whatever they contain.
 
+import {visible} from "./format.js";
+
 // fill makes the rows of a table. Each row is a list of texts; columns are the
 // class names of the cells. The first cell is the row's header if isHeader.
 // Cells that stay the same are not touched, so that a selection survives.
@@ -26,7 +28,8 @@ export function fill(body, rows, columns, {empty = "none", header = false} = {})
         cell.className = columns[k];
         row.append(cell);
       }
-      if (cell.textContent !== text) cell.textContent = text;
+      const content = visible(text);
+      if (cell.textContent !== content) cell.textContent = content;
     });
   });
 }
