@@ -110,6 +110,38 @@ func TestWhyAndTrace(t *testing.T) {
 	wantNoProblems(ctx, t)
 }
 
+// The answers with which something went wrong come first, and those that do not
+// fit are omitted.
+func TestManyAnswers(t *testing.T) {
+	behind, err := url.Parse(serve(t, admin.Console{}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", httputil.NewSingleHostReverseProxy(behind))
+	mux.HandleFunc("/why", func(w http.ResponseWriter, _ *http.Request) {
+		for i := range 1000 {
+			fmt.Fprintf(w, "{\"text\":\"answer %d\"}\n", i+1)
+		}
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(func() { server.CloseClientConnections(); server.Close() })
+	ctx := browser.Start(t)
+	browser.Do(ctx, t, chromedp.Navigate(server.URL+"/console"))
+	browser.Await(ctx, t, live)
+	browser.Eval[chromedp.Void](ctx, t, `for (const [id, value] of Object.entries({channel: "chat", at: "10:42"})) document.getElementById("why-" + id).value = value;
+		document.querySelector("#why button").click()`)
+	browser.Await(ctx, t, `document.getElementById("why-answer").textContent === "1000 answers, of which the first 200 are shown"`)
+	got := browser.Eval[[]string](ctx, t, rows("why-log"))
+	if len(got) != 200 || got[0] != "answer 1" || got[199] != "answer 200" {
+		t.Errorf("%d answers, the first %q", len(got), got[:1])
+	}
+	if top := browser.Eval[float64](ctx, t, `document.getElementById("why-log").scrollTop`); top != 0 {
+		t.Errorf("the log is scrolled by %v", top)
+	}
+	wantNoProblems(ctx, t)
+}
+
 // quoted returns a JavaScript expression for these texts, with a bar between two.
 func quoted(texts ...string) string {
 	literal, err := json.Marshal(strings.Join(texts, "|"))

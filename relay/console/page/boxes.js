@@ -101,10 +101,11 @@ class Why extends Box {
     let answers = 0;
     for await (const line of lines(response)) {
       if (line.trim() === "") continue;
-      answers++;
-      this.row(explained(line));
+      if (++answers <= maxRows) this.row(explained(line)); // what went wrong comes first
     }
-    this.answer(answers === 1 ? "1 answer" : `${answers} answers`);
+    if (answers > 0) this.log.scrollTop = 0;
+    const rest = answers > maxRows ? `, of which the first ${maxRows} are shown` : "";
+    this.answer((answers === 1 ? "1 answer" : `${answers} answers`) + rest);
   }
 }
 
