@@ -105,7 +105,7 @@ func TestIncidents(t *testing.T) {
 		for range 2 { // a console that is opened again
 			a := open(t, c)
 			if a.next(t, "hello", &first); !first.Records {
-				t.Error("the console says that there is no black box")
+				t.Error("the console says that the relay keeps no records")
 			}
 			if a.next(t, "incidents", &news); len(news) != keptIncidents || news[keptIncidents-1].Channel != fmt.Sprint(begun-1) {
 				t.Errorf("%d incidents at the beginning", len(news))

@@ -142,17 +142,17 @@ function explained(line) {
 const sentences = new Map(Object.entries({
   start: () => "the relay follows the channel from now on",
   message: (e) => `message of ${format.bytes(e.size ?? 0)} to ${clients(e)}`,
-  too_large: (e) => `message that is too large: ${clients(e)} got a gap`,
+  too_large: (e) => `message that is too large: ${clients(e)} received a gap`,
   dropped: (e) => `message dropped: ${e.reason}`,
   nudge: () => "PUBLISH on a durable channel: the relay reads the stream",
   join: (e) => `a client subscribed with ${e.protocol}`,
-  leave: () => "a client left",
+  leave: () => "a client unsubscribed, or its connection ended",
   refused: (e) => `a client was refused: ${[e.command, e.reason].filter(Boolean).join(", ")}`,
   evicted: () => "a client read too slowly and was disconnected",
   gap: (e) => `gap: clients may have missed messages (${e.reason})`,
   link_up: () => "Redis connected",
   link_down: () => "Redis connection lost",
-  missed: () => "more happened than could be followed",
+  missed: () => "more happens than can be followed: some lines are missing",
 }));
 
 function clients({listeners, protocols}) {

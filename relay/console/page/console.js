@@ -21,7 +21,7 @@ function setState(id, state, text) {
   if ($(id + "-text").textContent !== text) $(id + "-text").textContent = text;
 }
 
-const unrecorded = "this relay has no black box: see SIDECAST_BLACKBOX_BYTES";
+const unrecorded = "this relay keeps no records: unset SIDECAST_BLACKBOX_BYTES and restart it";
 
 const kinds = new Map(Object.entries({
   closed: "connection closed", gap: "gap", evicted: "client evicted", rejected: "connection rejected", dropped: "message dropped",
