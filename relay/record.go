@@ -224,7 +224,7 @@ func (h *Hub) census() {
 		return
 	}
 	for _, s := range h.shards {
-		for end, more := -1, true; more; {
+		for end, more := -1, true; more && !h.cfg.BlackBox.CensusIsFull(); {
 			end, more = s.census(end)
 		}
 	}

@@ -54,7 +54,10 @@ func (b *Box) begin(l lane) *writer {
 // end makes the record visible for readers, and unlocks the box.
 func (b *Box) end(w *writer) {
 	b.publish(w)
-	if w.lane == laneMain && !w.census {
+	switch {
+	case w.census:
+		b.census += w.length
+	case w.lane == laneMain:
 		b.written += w.length
 	}
 	w.census = false

@@ -30,6 +30,7 @@ type Box struct {
 	sessions uint32 // the number of the last one
 	failed   error  // why it records in memory, although it has a file
 	written  int    // bytes of the main lane since the last census, without those of a census
+	census   int    // bytes of the last census
 }
 
 // Open returns a box of so many bytes, at least [MinBytes]. With a path, it is
@@ -95,12 +96,24 @@ func (b *Box) Census() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.adjust()
-	due := b.written > b.lanes[laneMain].size*(segments-refusalSegments)/2
+	due := b.written > b.halfBytes()
 	if due {
-		b.written = 0
+		b.written, b.census = 0, 0
 	}
 	return due
 }
+
+// CensusIsFull reports whether the caller must end the census, although not all
+// sessions are recorded: it takes half of the ring, and would soon overwrite what
+// it is for.
+func (b *Box) CensusIsFull() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.census > b.halfBytes()
+}
+
+// halfBytes is half of the main lane.
+func (b *Box) halfBytes() int { return b.lanes[laneMain].size * (segments - refusalSegments) / 2 }
 
 // clockSlack is how far the times of records may be from the clock of the machine.
 const clockSlack = time.Second
