@@ -99,7 +99,7 @@ var mistakes = []mistake{
 		send(t, client, fmt.Sprintf(`{"type":"unsubscribe","channel":%q}`, channel))
 		p.publish(t, channel, "hi")
 		return []string{"--session", session}
-	}, why.Left, "had unsubscribed"},
+	}, why.Left, "the client unsubscribed"},
 	{"the page was closed", func(t *testing.T, p *whyPlace, channel string) []string {
 		client, session := p.subscribed(t, channel)
 		p.publish(t, channel, "hi")
