@@ -64,7 +64,7 @@ func (c *soakClient) run(ctx context.Context) {
 // dawdle stops reading for a time, and then reads the rest, or does not.
 func (c *soakClient) dawdle(ctx context.Context) {
 	for ctx.Err() == nil && !c.Client().ended() {
-		pause(time.Duration(c.random.IntN(2000))*time.Millisecond, ctx.Done())
+		pause(time.Duration(c.random.IntN(3000))*time.Millisecond, ctx.Done())
 		c.Client().StopReading()
 		pause(time.Duration(c.random.IntN(5000))*time.Millisecond, ctx.Done())
 		switch c.random.IntN(12) {

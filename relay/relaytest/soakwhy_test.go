@@ -301,7 +301,7 @@ func (c *whyCounts) checkAll(t *testing.T) {
 	if c.subscribed < soakPairs {
 		return
 	}
-	if open := c.open(); open*5 > c.subscribed || c.arrived*10 > c.subscribed {
+	if open := c.open(); open*6 > c.subscribed || c.arrived*10 > c.subscribed {
 		t.Errorf("%d of %d answers are left open, %d of these although the message has arrived", open, c.subscribed, c.arrived)
 	}
 	if c.beforeKill == 0 && selected(relayKill) {

@@ -67,8 +67,8 @@ type soakRelay struct {
 
 // The numbers of clients.
 const (
-	soakFastClients = 15
-	soakSlowClients = 3
+	soakFastClients = 16
+	soakSlowClients = 2
 )
 
 // soakMaxLen is the length to which streams are trimmed: more than a run adds.
