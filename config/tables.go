@@ -26,7 +26,7 @@ func HelpTable(w io.Writer) error {
 			heading = s.heading
 			b.WriteString(heading + "\n")
 		}
-		lines := wrap(s.description(), helpWidth-helpColumn)
+		lines := Wrap(s.description(), helpWidth-helpColumn)
 		if text := s.defaults(func(value string) string { return value }); text != "" {
 			lines = append(lines, "default: "+text)
 		}
@@ -40,8 +40,8 @@ func HelpTable(w io.Writer) error {
 	return err
 }
 
-// wrap breaks text between words, into lines of at most width columns.
-func wrap(text string, width int) []string {
+// Wrap breaks text between words, into lines of at most width columns.
+func Wrap(text string, width int) []string {
 	var lines []string
 	line := ""
 	for word := range strings.FieldsSeq(text) {

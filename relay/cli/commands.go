@@ -76,6 +76,9 @@ func help(_ context.Context, p *Program, args []string) error {
 	return config.HelpTable(p.Stdout)
 }
 
+// optionWidth is how many columns the meaning of an option may take.
+const optionWidth = 75
+
 // helpOn prints how one command is used.
 func (p *Program) helpOn(c *command) error {
 	fmt.Fprintf(p.Stdout, "Usage:\n  %s\n\n%s.\n", c.usage(), strings.ToUpper(c.summary[:1])+c.summary[1:])
@@ -86,7 +89,11 @@ func (p *Program) helpOn(c *command) error {
 		fmt.Fprint(p.Stdout, "\nOptions:\n")
 		c.flagSet().VisitAll(func(f *flag.Flag) {
 			value, meaning := flag.UnquoteUsage(f)
-			fmt.Fprintf(p.Stdout, "  %-22s %s\n", "--"+f.Name+" "+value, meaning)
+			name := "--" + f.Name + " " + value
+			for _, line := range config.Wrap(meaning, optionWidth) {
+				fmt.Fprintf(p.Stdout, "  %-22s %s\n", name, line)
+				name = ""
+			}
 		})
 	}
 	_, err := fmt.Fprintln(p.Stdout, "\nSettings come from the environment: sidecast help lists them.")

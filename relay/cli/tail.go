@@ -49,8 +49,8 @@ func tailCommand() *command {
 // tailDetails describes the output.
 const tailDetails = `
 It prints time, channel, cursor and payload. On a terminal, control characters are escaped, and
-colors are used unless NO_COLOR is set. In a file or a pipe, each line is a JSON object with these fields,
-as far as they apply:
+colors are used unless NO_COLOR is set. In a file or a pipe, each line is a JSON object with these
+fields, as far as they apply:
 
   type       message; subscribed, unsubscribed; gap: messages may be missing here; offline: the
              relay has lost Redis; disconnected: tail has lost the relay
@@ -61,7 +61,7 @@ as far as they apply:
   recovered  of subscribed, after a reconnect: false if a gap follows
   reason     of gap, unsubscribed, offline; code: of disconnected, the close code
 
-After an interruption, tail reconnects and continues where it stopped. What it does is on standard
+After an interruption, tail reconnects and continues where it stopped. It reports this on standard
 error. It ends if the relay rejects the login or a channel.`
 
 // webSocketURL returns the URL of the configured relay, or of the embedded

@@ -156,7 +156,11 @@ func (t *tailer) refused(c *tailChannel, f *tailFrame) {
 		c.state = tailOff
 		t.printer.warn("no longer listening to %s: %s (%s)", c.name, f.Message, f.Code)
 	default:
-		t.fail(fmt.Errorf("%q: %s (%s)%s", f.Channel, refusalFor(f), f.Code, t.advice(f.Code == protocol.CodeUnauthorized.String())))
+		advice := t.advice(f.Code == protocol.CodeUnauthorized.String())
+		if f.Code == protocol.CodeForbidden.String() {
+			advice = "; `sidecast explain CHANNEL` says to which clients it is open"
+		}
+		t.fail(fmt.Errorf("%q: %s (%s)%s", f.Channel, refusalFor(f), f.Code, advice))
 	}
 }
 

@@ -64,6 +64,9 @@ func TestTraceHostileEvents(t *testing.T) {
 
 // If neither a relay nor a Redis can be followed, that is an error.
 func TestTraceOfNothing(t *testing.T) {
+	for _, name := range []string{"XDG_CACHE_HOME", "HOME", "LocalAppData"} { // a relay on this machine may run an embedded Redis
+		t.Setenv(name, t.TempDir())
+	}
 	code, out, errs := run(t, "trace", "--relay", "http://127.0.0.1:1", "chat")
 	if code != exitFailure || out != "" || !strings.Contains(errs, "no relay has answered, and there is no Redis to listen to") {
 		t.Errorf("exit %d, %q, %q", code, out, errs)

@@ -41,7 +41,7 @@ func whyCommand() *command {
 	c.flags = func(f *flag.FlagSet) {
 		f.StringVar(&w.channel, "channel", "", "the `NAME` of the channel, without SIDECAST_CHANNEL_PREFIX; required")
 		f.StringVar(&w.at, "at", "", "the `TIME` of the message: 10:42:13, RFC 3339, or ms since 1970; required")
-		f.DurationVar(&w.after, "for", whyAround, "the `DURATION` after that time in which to look; default: 2s")
+		f.DurationVar(&w.after, "for", whyAround, "the `DURATION` after TIME in which to look, at least 2s; default: 2s")
 		f.StringVar(&w.user, "user", "", "the `ID` of a user; default: all users, and clients without one")
 		f.StringVar(&w.session, "session", "", "the `ID` of a session; default: all sessions")
 		f.Var(&w.relays, "relay", relayUsage)

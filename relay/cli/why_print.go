@@ -49,7 +49,7 @@ func printWhy(w io.Writer, answers []whyAnswer) error {
 			s.print(&out)
 		}
 		if more := len(list) - maxSections; more > 0 {
-			fmt.Fprintf(&out, "And %d more messages: --json lists them, and --for makes the time shorter.\n", more)
+			fmt.Fprintf(&out, "And %d more messages: --json lists them all, and --user or --session selects some.\n", more)
 		}
 	}
 	_, err := io.WriteString(w, out.String())
