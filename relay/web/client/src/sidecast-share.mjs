@@ -280,7 +280,8 @@ class SharedSocket {
 
   #welcome({ from, number, frame }) {
     const tab = this.#tab
-    if (this.#leaderId || !tab.isUser(frame.user)) return
+    // A leader that has left can have sent a welcome before this tab became the next one.
+    if (this.#leaderId || (this.#leader && from !== this.#id) || !tab.isUser(frame.user)) return
     if (tab.last?.leader === from && tab.last.number !== number) tab.log.clear()
     tab.heardAt = Date.now()
     tab.heartbeat = frame.heartbeat

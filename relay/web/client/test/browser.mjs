@@ -161,6 +161,7 @@ export class ModelRelay {
       }
 
       send(text) {
+        if (!this.isOpen) throw new DOMException('the socket is still connecting', 'InvalidStateError')
         const command = JSON.parse(text)
         this.sent.push(command)
         model.command(this, command)
@@ -184,7 +185,10 @@ export class ModelRelay {
 
   push(socket, frame) {
     if (!this.sockets.includes(socket)) return
-    this.queues.push(socket, () => socket.onmessage({ data: JSON.stringify(frame) }))
+    this.queues.push(socket, () => {
+      socket.isOpen = true // before its first frame
+      socket.onmessage({ data: JSON.stringify(frame) })
+    })
   }
 
   channel(name) {
