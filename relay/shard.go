@@ -134,7 +134,7 @@ func (s *shard) tryInline() bool {
 	if !s.mailbox.empty() {
 		return false
 	}
-	s.deliver(s.collected, time.Now())
+	s.deliver(s.collected, time.Time{})
 	return true
 }
 
@@ -168,10 +168,13 @@ func (s *shard) deliveredUpTo() history.Seq {
 }
 
 // deliver writes the items to the sessions, each session's in order and in as
-// few calls as possible. since is when the first item was ready to be delivered.
-// The shard is locked.
+// few calls as possible. since is when the first item was ready to be delivered;
+// zero: now. The shard is locked.
 func (s *shard) deliver(items []item, since time.Time) {
 	start := time.Now()
+	if since.IsZero() {
+		since = start
+	}
 	for len(items) > 0 {
 		items = items[s.deliverStep(items):]
 	}
