@@ -55,7 +55,7 @@ func (p *Past) refusals(now time.Time) (says []Sentence) {
 		if n == 0 {
 			continue
 		}
-		s := Sentence{Text: fmt.Sprintf("%s refused (%s) since %s, the last one %s", count2(n, "subscribe was", "subscribes were"),
+		s := Sentence{Text: fmt.Sprintf("%s refused (%s) since %s, the last one %s", countAs(n, "subscribe was", "subscribes were"),
 			code, p.Since.UTC().Format("15:04:05 MST"), ago(p.At, now)), Wrong: true}
 		switch code {
 		case protocol.CodeUnauthorized:
